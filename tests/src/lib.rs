@@ -1,0 +1,1 @@
+//! VM scenarios and fixtures of kmodtrace.

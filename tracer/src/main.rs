@@ -1,0 +1,2 @@
+//! The `kmodtrace` command.
+fn main() {}

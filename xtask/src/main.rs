@@ -1,0 +1,3 @@
+//! `cargo xtask <verb>`: everything the project does to itself.
+
+fn main() {}
