@@ -1,1 +1,6 @@
-//! kmodtrace.
+//! kmodtrace: which process made the kernel load this module, why, and what came of it.
+//!
+//! The modules are layers, and an arrow only ever points down: see `docs/architecture.md`.
+
+pub mod chain;
+pub mod event;

@@ -1,0 +1,187 @@
+//! Who did it: the identity of a task, captured in the kernel at the moment of the event.
+
+use super::{ANCESTOR_EXE_BYTES, ANCESTORS, ARGV_BYTES, COMM_BYTES, PATH_BYTES, STACK_FRAMES, wire_struct};
+
+wire_struct! {
+    /// A request, unique per boot: a task can ask for one module at a time, so its id and the time
+    /// of asking name it. All zero means none.
+    pub struct RequestKey: 16 {
+        /// When the request was asked: nanoseconds since boot (`CLOCK_BOOTTIME`).
+        pub boot_ns: u64,
+        /// The asking thread (`task_struct.pid`).
+        pub tid: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+impl RequestKey {
+    /// No request.
+    pub const NONE: Self = Self { boot_ns: 0, tid: 0, reserved: 0 };
+}
+
+wire_struct! {
+    /// A process: its id alone is reused, so its start time belongs to its name.
+    pub struct ProcessKey: 16 {
+        /// Start of the thread group leader: nanoseconds since boot (`task_struct.start_boottime`).
+        pub start_ns: u64,
+        /// `task_struct.tgid`.
+        pub pid: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+wire_struct! {
+    /// Which request a task works for.
+    pub struct Owner: 24 {
+        /// The request, or [`RequestKey::NONE`].
+        pub request: RequestKey,
+        /// Generations between the task and the helper of that request: 0 is the helper itself.
+        pub depth: u32,
+        /// Non-zero when the walk towards the top met a parent it could not read or its limit.
+        pub walk_cut: u32,
+    }
+}
+
+wire_struct! {
+    /// The task on whose behalf a kernel thread works: the one that created it.
+    pub struct Behalf: 72 {
+        /// The creating process; all zero when unknown.
+        pub creator: ProcessKey,
+        /// The creating thread.
+        pub tid: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// When the kernel thread was created: nanoseconds since boot.
+        pub boot_ns: u64,
+        /// The creator's `comm`.
+        pub comm: [u8; COMM_BYTES],
+        /// The request the creator works for.
+        pub owner: Owner,
+    }
+}
+
+wire_struct! {
+    /// A path, captured leaf first: segments divided by NUL, in `bytes[..len]`. User space turns it round.
+    pub struct PathSegments: 520 {
+        /// Bytes used.
+        pub len: u32,
+        /// Non-zero: the walk stopped before the root, the front of the path is missing.
+        pub truncated: u32,
+        /// The segments.
+        pub bytes: [u8; PATH_BYTES],
+    }
+}
+
+wire_struct! {
+    /// The argument area of a process, as the process has it now: NUL-divided, written by the process itself.
+    pub struct Argv: 1032 {
+        /// Bytes read.
+        pub len: u32,
+        /// Bytes the process has; more than `len` when cut.
+        pub total: u32,
+        /// The arguments.
+        pub bytes: [u8; ARGV_BYTES],
+    }
+}
+
+wire_struct! {
+    /// Return addresses, innermost first.
+    pub struct Stack: 264 {
+        /// Frames used.
+        pub count: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// The addresses.
+        pub frames: [u64; STACK_FRAMES],
+    }
+}
+
+wire_struct! {
+    /// One ancestor of a process.
+    pub struct Ancestor: 72 {
+        /// The process.
+        pub process: ProcessKey,
+        /// Real user id.
+        pub uid: u32,
+        /// Non-zero: a kernel thread (`PF_KTHREAD`).
+        pub kthread: u32,
+        /// Its main thread's `comm`: claimed by the process.
+        pub comm: [u8; COMM_BYTES],
+        /// Last component of its executable, NUL-terminated; empty when it has none.
+        pub exe: [u8; ANCESTOR_EXE_BYTES],
+    }
+}
+
+/// Which parts of a [`Context`] were really captured; a bit that is not set means "unknown here".
+pub struct Have;
+
+impl Have {
+    /// `loginuid` and `session` (kernels with `CONFIG_AUDIT`).
+    pub const AUDIT: u32 = 1;
+    /// `caps_effective`.
+    pub const CAPS: u32 = 1 << 1;
+    /// `syscall`.
+    pub const SYSCALL: u32 = 1 << 2;
+    /// `exe`.
+    pub const EXE: u32 = 1 << 3;
+    /// `argv`.
+    pub const ARGV: u32 = 1 << 4;
+    /// `cgroup_id` and `cgroup`.
+    pub const CGROUP: u32 = 1 << 5;
+    /// The task is a kernel thread: it has no exe, argv or syscall.
+    pub const KTHREAD: u32 = 1 << 6;
+    /// `ancestors` ends at the top of the tree, not at its limit.
+    pub const ANCESTRY_WHOLE: u32 = 1 << 7;
+}
+
+wire_struct! {
+    /// Everything known about the acting task, read in the kernel while it acts.
+    pub struct Context: 2752 {
+        /// The process.
+        pub process: ProcessKey,
+        /// The acting thread.
+        pub tid: u32,
+        /// Bits of [`Have`].
+        pub have: u32,
+        /// Real user id, in the initial user namespace.
+        pub uid: u32,
+        /// Real group id.
+        pub gid: u32,
+        /// Effective user id.
+        pub euid: u32,
+        /// Audit login uid: the person behind it, kept across `su` and `sudo`; `u32::MAX` is unset.
+        pub loginuid: u32,
+        /// Audit session; `u32::MAX` is unset.
+        pub session: u32,
+        /// Number of the system call it is in, or -1.
+        pub syscall: i32,
+        /// Effective capabilities, one bit each.
+        pub caps_effective: u64,
+        /// Id of its cgroup (v2).
+        pub cgroup_id: u64,
+        /// Inode numbers of its pid, mount, network and user namespaces; 0 is unknown.
+        pub ns_pid: u32,
+        /// See `ns_pid`.
+        pub ns_mnt: u32,
+        /// See `ns_pid`.
+        pub ns_net: u32,
+        /// See `ns_pid`.
+        pub ns_user: u32,
+        /// Entries used in `ancestors`.
+        pub ancestor_count: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// The acting thread's `comm`: claimed by the process.
+        pub comm: [u8; COMM_BYTES],
+        /// Executable.
+        pub exe: PathSegments,
+        /// Cgroup (v2) path.
+        pub cgroup: PathSegments,
+        /// Arguments: claimed by the process.
+        pub argv: Argv,
+        /// Parents, nearest first (`real_parent`).
+        pub ancestors: [Ancestor; ANCESTORS],
+    }
+}

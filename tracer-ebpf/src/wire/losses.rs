@@ -1,0 +1,73 @@
+//! Why something could not be sent or stored: one per-CPU counter a cause.
+
+/// A cause of loss, and its index in the per-CPU counter array.
+///
+/// Numbers are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// The ring buffer had no room: a `request` record is lost.
+    RingRequest = 0,
+    /// The ring buffer had no room: a record that belongs to a request (admitted, helper, result, ...) is lost.
+    RingStage = 1,
+    /// The ring buffer had no room: a module load, init, file or unload record is lost.
+    RingModule = 2,
+    /// The map of requests in flight was full: this request's later stages cannot be tied to it.
+    MapInFlight = 3,
+    /// The map of `subprocess_info` pointers was full: this request's helper cannot be tied to it.
+    MapHandover = 4,
+    /// The map of helpers could not take an entry: loads of this helper cannot be tied to their request.
+    MapHelpers = 5,
+    /// The map of module inits in progress was full: this init has no result.
+    MapInits = 6,
+    /// The map of kernel threads could not take an entry: requests of this thread have no cause.
+    MapKthreads = 7,
+    /// A result arrived for a request that was not in the map: it began before the tracer or was lost.
+    ResultWithoutRequest = 8,
+    /// A parent walk was cut at its limit before it reached the top: an owner further up is unknown.
+    WalkCut = 9,
+}
+
+/// Number of counters.
+pub const COUNTER_COUNT: u32 = 10;
+
+impl Counter {
+    /// Every counter, in index order.
+    pub const ALL: [Self; COUNTER_COUNT as usize] = [
+        Self::RingRequest,
+        Self::RingStage,
+        Self::RingModule,
+        Self::MapInFlight,
+        Self::MapHandover,
+        Self::MapHelpers,
+        Self::MapInits,
+        Self::MapKthreads,
+        Self::ResultWithoutRequest,
+        Self::WalkCut,
+    ];
+
+    /// The counter's public name, as it appears in `loss` records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RingRequest => "ring-request",
+            Self::RingStage => "ring-stage",
+            Self::RingModule => "ring-module",
+            Self::MapInFlight => "map-in-flight",
+            Self::MapHandover => "map-handover",
+            Self::MapHelpers => "map-helpers",
+            Self::MapInits => "map-inits",
+            Self::MapKthreads => "map-kthreads",
+            Self::ResultWithoutRequest => "result-without-request",
+            Self::WalkCut => "walk-cut",
+        }
+    }
+}
+
+const _: () = {
+    let mut index = 0;
+    while index < Counter::ALL.len() {
+        assert!(Counter::ALL[index] as usize == index, "ALL is in index order");
+        index += 1;
+    }
+};

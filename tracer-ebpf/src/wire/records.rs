@@ -1,0 +1,289 @@
+//! The records, one a hook.
+
+use super::{
+    Behalf, COMM_BYTES, Context, ENTERED_TEXT_BYTES, ENTERED_VALUES, MODULE_NAME_BYTES, Owner, PathSegments,
+    ProcessKey, RequestKey, Stack, wire_struct,
+};
+
+/// What a record is. Numbers are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// [`Entered`].
+    Entered = 1,
+    /// [`Request`].
+    Request = 2,
+    /// [`Verdict`].
+    Verdict = 3,
+    /// [`Admitted`].
+    Admitted = 4,
+    /// [`Handover`].
+    Handover = 5,
+    /// [`Helper`].
+    Helper = 6,
+    /// [`RequestResult`].
+    Result = 7,
+    /// [`Load`].
+    Load = 16,
+    /// [`InitDone`].
+    InitDone = 17,
+    /// [`Unload`].
+    Unload = 18,
+    /// [`ModuleFile`].
+    ModuleFile = 19,
+    /// [`LoadExit`].
+    LoadExit = 20,
+}
+
+wire_struct! {
+    /// First part of every record.
+    pub struct Header: 40 {
+        /// A [`Kind`].
+        pub kind: u32,
+        /// CPU it was written on.
+        pub cpu: u32,
+        /// When: nanoseconds since boot (`CLOCK_BOOTTIME`).
+        pub boot_ns: u64,
+        /// The acting process.
+        pub process: ProcessKey,
+        /// The acting thread.
+        pub tid: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+wire_struct! {
+    /// `__request_module` was entered. Followed by a [`Request`] of the same thread, unless the kernel
+    /// stopped before its security hook because the name does not fit.
+    pub struct Entered: 424 {
+        /// Header.
+        pub header: Header,
+        /// Return address: who calls `request_module()`.
+        pub call_site: u64,
+        /// 1: `kernel.modprobe` is empty, the kernel stops here; 0: it is set; 2: not known.
+        pub no_modprobe: u32,
+        /// Real user id.
+        pub uid: u32,
+        /// The thread's `comm`: claimed by the process.
+        pub comm: [u8; COMM_BYTES],
+        /// The format string of the name ("net-pf-%d"), NUL-terminated, cut if longer.
+        pub format: [u8; ENTERED_TEXT_BYTES],
+        /// The first values to be formatted.
+        pub values: [u64; ENTERED_VALUES],
+        /// What each value points to, when it points to text; empty otherwise.
+        pub texts: [[u8; ENTERED_TEXT_BYTES]; ENTERED_VALUES],
+    }
+}
+
+wire_struct! {
+    /// A module was asked for (`security_kernel_module_request`).
+    pub struct Request: 3552 {
+        /// Header.
+        pub header: Header,
+        /// The request.
+        pub request: RequestKey,
+        /// The LSMs' verdict: 0 or a negative errno; [`Request::VERDICT_LATER`] when a [`Verdict`] follows.
+        pub verdict: i32,
+        /// Non-zero: asked with an empty `kernel.modprobe`; the kernel stopped before it made the name,
+        /// which is in the [`Entered`] before this record.
+        pub no_modprobe: u32,
+        /// The alias as asked, NUL-terminated.
+        pub name: [u8; MODULE_NAME_BYTES],
+        /// The module in whose init the task is, or empty.
+        pub in_init: [u8; MODULE_NAME_BYTES],
+        /// The request the asking task itself works for.
+        pub owner: Owner,
+        /// Who created the asking kernel thread.
+        pub behalf: Behalf,
+        /// Kernel stack.
+        pub kernel_stack: Stack,
+        /// User stack, by frame pointers.
+        pub user_stack: Stack,
+        /// The asking task.
+        pub context: Context,
+    }
+}
+
+impl Request {
+    /// The hook saw the question, not the answer: a [`Verdict`] follows if it is a refusal.
+    pub const VERDICT_LATER: i32 = i32::MIN;
+}
+
+wire_struct! {
+    /// The LSMs refused a request (only where the request hook cannot see the return value).
+    pub struct Verdict: 64 {
+        /// Header.
+        pub header: Header,
+        /// The request.
+        pub request: RequestKey,
+        /// A negative errno.
+        pub verdict: i32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+wire_struct! {
+    /// A request passed the LSMs and the limit on concurrent requests (tracepoint `module_request`).
+    pub struct Admitted: 72 {
+        /// Header.
+        pub header: Header,
+        /// The request.
+        pub request: RequestKey,
+        /// Return address: who called `request_module()`.
+        pub call_site: u64,
+        /// Non-zero: the caller waits for the helper to end (`request_module`, not `_nowait`).
+        pub wait: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+wire_struct! {
+    /// A request was handed to the usermode helper code (`call_usermodehelper_exec` entry).
+    pub struct Handover: 72 {
+        /// Header.
+        pub header: Header,
+        /// The request.
+        pub request: RequestKey,
+        /// The `subprocess_info` pointer, the join key to the helper.
+        pub sub_info: u64,
+        /// `wait` argument: `UMH_*` bits, include/linux/umh.h.
+        pub wait: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+wire_struct! {
+    /// The helper was born (`call_usermodehelper_exec_async`): the acting task is about to become modprobe.
+    pub struct Helper: 512 {
+        /// Header; its process is the helper.
+        pub header: Header,
+        /// The request.
+        pub request: RequestKey,
+        /// `subprocess_info.path`, NUL-terminated.
+        pub path: [u8; 200],
+        /// `argv[0..4]`, each NUL-terminated, cut at 64 bytes.
+        pub argv: [[u8; 64]; 4],
+    }
+}
+
+wire_struct! {
+    /// The helper code returned to the requester (`call_usermodehelper_exec` exit).
+    pub struct RequestResult: 72 {
+        /// Header.
+        pub header: Header,
+        /// The request.
+        pub request: RequestKey,
+        /// Raw return: 0, a negative errno, or the helper's wait status.
+        pub ret: i32,
+        /// `wait` argument, as in [`Handover`].
+        pub wait: u32,
+        /// When the hand-over began: nanoseconds since boot.
+        pub handover_ns: u64,
+    }
+}
+
+wire_struct! {
+    /// A module is in place and its init is about to run (tracepoint `module_load`).
+    pub struct Load: 2888 {
+        /// Header.
+        pub header: Header,
+        /// The request the loader works for.
+        pub owner: Owner,
+        /// Address of the `struct module`.
+        pub module_ptr: u64,
+        /// `module.taints`.
+        pub taints: u64,
+        /// Name, NUL-terminated.
+        pub module: [u8; MODULE_NAME_BYTES],
+        /// `argv` and all else of the loader.
+        pub context: Context,
+    }
+}
+
+wire_struct! {
+    /// A module's init ended (`do_init_module` exit).
+    pub struct InitDone: 144 {
+        /// Header.
+        pub header: Header,
+        /// The request the loader works for.
+        pub owner: Owner,
+        /// Address of the `struct module`.
+        pub module_ptr: u64,
+        /// How long it ran.
+        pub duration_ns: u64,
+        /// Return value: 0 or a negative errno.
+        pub ret: i32,
+        /// Zero.
+        pub reserved: u32,
+        /// Name, NUL-terminated.
+        pub module: [u8; MODULE_NAME_BYTES],
+    }
+}
+
+wire_struct! {
+    /// A module is going (tracepoint `module_free`): unloaded, or its init failed.
+    pub struct Unload: 2888 {
+        /// Header.
+        pub header: Header,
+        /// The request the acting task works for.
+        pub owner: Owner,
+        /// Address of the `struct module`.
+        pub module_ptr: u64,
+        /// Name, NUL-terminated.
+        pub module: [u8; MODULE_NAME_BYTES],
+        /// The acting task.
+        pub context: Context,
+        /// 1: within the module's own init, which failed.
+        pub in_init: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+wire_struct! {
+    /// A module file is about to be read (`security_kernel_read_file`).
+    pub struct ModuleFile: 584 {
+        /// Header.
+        pub header: Header,
+        /// The request the loader works for.
+        pub owner: Owner,
+        /// The file.
+        pub path: PathSegments,
+    }
+}
+
+/// Which system call a [`LoadExit`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Syscall {
+    /// `init_module(2)`.
+    InitModule = 0,
+    /// `finit_module(2)`.
+    FinitModule = 1,
+    /// `delete_module(2)`.
+    DeleteModule = 2,
+}
+
+wire_struct! {
+    /// A system call that loads or unloads a module returned.
+    pub struct LoadExit: 2888 {
+        /// Header.
+        pub header: Header,
+        /// The request the loader works for.
+        pub owner: Owner,
+        /// What it returned: 0 or a negative errno.
+        pub ret: i64,
+        /// A [`Syscall`].
+        pub syscall: u32,
+        /// Non-zero: `context` is filled (the call failed, nothing else names the actor).
+        pub have_context: u32,
+        /// `delete_module`: the name asked for, NUL-terminated; else empty.
+        pub module: [u8; MODULE_NAME_BYTES],
+        /// The acting task.
+        pub context: Context,
+    }
+}

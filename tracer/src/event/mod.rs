@@ -1,0 +1,126 @@
+//! The typed model of what happened: one [`Event`] is one line of the JSON contract.
+//!
+//! Names are public. Additions are free; a rename or a change of meaning is a new schema version.
+
+mod body;
+mod process;
+mod text;
+
+pub use body::{
+    Attempt, Baseline, Body, End, Header, HeaderHook, Helper, Init, Load, Loss, LossStage, Origin, Outcome, Reason,
+    Request, Status, Unload,
+};
+pub use process::{Ancestor, Behalf, Frame, Namespaces, Process, ProcessId};
+pub use text::{Text, TextError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Version of the event contract: the number in `header.schema`.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A request's id, unique per boot: `<nanoseconds since boot>-<thread id>` of its asking.
+///
+/// A thread asks for one module at a time, so no two requests of one boot share an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId {
+    /// When it was asked: nanoseconds since boot (`CLOCK_BOOTTIME`).
+    pub boot_ns: u64,
+    /// The asking thread.
+    pub tid: u32,
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.boot_ns, self.tid)
+    }
+}
+
+/// A request id that is not `<nanoseconds>-<thread id>`.
+#[derive(Debug, thiserror::Error)]
+#[error("request id {0:?} is not of the form <nanoseconds>-<thread id>")]
+pub struct RequestIdError(String);
+
+impl std::str::FromStr for RequestId {
+    type Err = RequestIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (boot_ns, tid) = text.split_once('-')?;
+            Some(Self { boot_ns: boot_ns.parse().ok()?, tid: tid.parse().ok()? })
+        };
+        parse().ok_or_else(|| RequestIdError(text.to_owned()))
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// How sure it is that one event belongs to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certainty {
+    /// Joined by a kernel pointer or by a task and its start time.
+    Exact,
+    /// Joined by the rule that is named beside it.
+    Inferred,
+    /// Not known; nothing is claimed.
+    Unknown,
+}
+
+/// A certainty and, when it is inferred, the rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribution {
+    /// How sure.
+    pub attribution: Certainty,
+    /// The rule's name, for [`Certainty::Inferred`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+impl Attribution {
+    /// Joined by a pointer or task identity.
+    #[must_use]
+    pub const fn exact() -> Self {
+        Self { attribution: Certainty::Exact, rule: None }
+    }
+
+    /// Nothing is claimed.
+    #[must_use]
+    pub const fn unknown() -> Self {
+        Self { attribution: Certainty::Unknown, rule: None }
+    }
+
+    /// Joined by a named rule.
+    #[must_use]
+    pub fn inferred(rule: &str) -> Self {
+        Self { attribution: Certainty::Inferred, rule: Some(rule.to_owned()) }
+    }
+}
+
+/// One event: one line of JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Number in the stream, from 0, without gaps: a gap is a loss.
+    pub seq: u64,
+    /// Wall clock, RFC 3339 with nanoseconds: from `boot_ns` and the header's clock triple.
+    pub time: Timestamp,
+    /// Nanoseconds since boot (`CLOCK_BOOTTIME`).
+    pub boot_ns: u64,
+    /// The request it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// What happened; its `type` is a field of the same object.
+    #[serde(flatten)]
+    pub body: Body,
+}

@@ -1,0 +1,182 @@
+//! Who: a process as the kernel saw it at the moment of the event.
+
+use serde::{Deserialize, Serialize};
+
+use super::text::{optional_text_field, text_field, text_list_field};
+use super::{Attribution, RequestId, Text};
+
+text_field!(comm_field, comm, comm_hex);
+optional_text_field!(exe_field, exe, exe_hex);
+optional_text_field!(cgroup_field, cgroup, cgroup_hex);
+optional_text_field!(user_field, user, user_hex);
+text_list_field!(argv_field, argv, argv_hex);
+
+/// A process's identity: its id alone is reused by the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Start: nanoseconds since boot.
+    pub start_ns: u64,
+}
+
+/// Inode numbers of a process's namespaces, as in `/proc/<pid>/ns`; 0 is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Pid namespace.
+    pub pid: u32,
+    /// Mount namespace.
+    pub mnt: u32,
+    /// Network namespace.
+    pub net: u32,
+    /// User namespace.
+    pub user: u32,
+}
+
+/// A process, captured in the kernel. `None` is "not known", never "none".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// The acting thread.
+    pub tid: u32,
+    /// Start of the process: nanoseconds since boot.
+    pub start_ns: u64,
+    /// The acting thread's name: claimed by the process.
+    #[serde(flatten, with = "comm_field")]
+    pub comm: Text,
+    /// Path of the executable, in the process's mount namespace.
+    #[serde(flatten, with = "exe_field")]
+    pub exe: Option<Text>,
+    /// The front of `exe` is missing: it was too long.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exe_truncated: bool,
+    /// Arguments: claimed by the process. Empty for kernel threads, and where it could not be read.
+    #[serde(flatten, with = "argv_field")]
+    pub argv: Vec<Text>,
+    /// The end of `argv` is missing: it was longer than what is kept (1 KiB).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub argv_truncated: bool,
+    /// A kernel thread.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kthread: bool,
+    /// Real user id, in the initial user namespace.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Name of `uid` on the traced machine.
+    #[serde(flatten, with = "user_field")]
+    pub user: Option<Text>,
+    /// Real group id.
+    pub gid: u32,
+    /// Audit login uid: the person behind it; absent when unset or not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loginuid: Option<u32>,
+    /// Audit session; absent when unset or not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<u32>,
+    /// Effective capabilities, in hexadecimal as in `/proc/<pid>/status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caps: Option<String>,
+    /// Cgroup (v2) path.
+    #[serde(flatten, with = "cgroup_field")]
+    pub cgroup: Option<Text>,
+    /// Cgroup (v2) id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup_id: Option<u64>,
+    /// Systemd unit, from `cgroup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Container, from `cgroup`: `<runtime>:<id>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Namespaces.
+    #[serde(default)]
+    pub ns: Namespaces,
+}
+
+impl Process {
+    /// Its identity.
+    #[must_use]
+    pub const fn id(&self) -> ProcessId {
+        ProcessId { pid: self.pid, start_ns: self.start_ns }
+    }
+}
+
+/// An ancestor of a process, nearest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// Process id.
+    pub pid: u32,
+    /// Start: nanoseconds since boot.
+    pub start_ns: u64,
+    /// Name of its main thread: claimed by the process.
+    #[serde(flatten, with = "comm_field")]
+    pub comm: Text,
+    /// Last component of its executable.
+    #[serde(flatten, with = "exe_field")]
+    pub exe: Option<Text>,
+    /// Real user id.
+    pub uid: u32,
+    /// A kernel thread.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kthread: bool,
+}
+
+impl Ancestor {
+    /// Its identity.
+    #[must_use]
+    pub const fn id(&self) -> ProcessId {
+        ProcessId { pid: self.pid, start_ns: self.start_ns }
+    }
+}
+
+/// The task a kernel thread works for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behalf {
+    /// Process id of the task that created the kernel thread.
+    pub pid: u32,
+    /// Its acting thread.
+    pub tid: u32,
+    /// Its start: nanoseconds since boot.
+    pub start_ns: u64,
+    /// Its name: claimed by the process.
+    #[serde(flatten, with = "comm_field")]
+    pub comm: Text,
+    /// The request that task works for, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// How sure.
+    #[serde(flatten)]
+    pub attribution: Attribution,
+}
+
+/// A return address with its symbol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// The address, in hexadecimal.
+    pub address: String,
+    /// Symbol; absent when not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
+    /// Bytes from the symbol's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// The module it lies in; absent for the kernel itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+}
+
+impl std::fmt::Display for Frame {
+    /// `symbol+0x1f [module]`, or the address alone.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.symbol {
+            Some(symbol) => write!(f, "{symbol}+{:#x}", self.offset.unwrap_or(0))?,
+            None => f.write_str(&self.address)?,
+        }
+        match &self.module {
+            Some(module) => write!(f, " [{module}]"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Names are bytes: an alias, a `comm` or an argument is whatever its author wrote.
+
+/// Bytes that are usually, but not always, UTF-8.
+///
+/// In JSON a `Text` is a field and its sibling: the text itself (invalid parts replaced by U+FFFD)
+/// and, only when it was not valid UTF-8, the exact bytes in hexadecimal as `<field>_hex`.
+/// [`Text::field`] and [`Text::hex`] give the two, [`Text::from_fields`] reads them back.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Text(Vec<u8>);
+
+/// A `*_hex` field that is not hexadecimal.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not an even number of hexadecimal digits")]
+pub struct TextError(String);
+
+impl Text {
+    /// The exact bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text as a `str`, with U+FFFD for what is not UTF-8. For JSON and comparisons, never for a
+    /// terminal: control characters are still in it.
+    #[must_use]
+    pub fn field(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+
+    /// The exact bytes in hexadecimal, when the text is not valid UTF-8.
+    #[must_use]
+    pub fn hex(&self) -> Option<String> {
+        std::str::from_utf8(&self.0).is_err().then(|| self.to_hex())
+    }
+
+    /// The exact bytes in hexadecimal, always.
+    pub(super) fn to_hex(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    }
+
+    /// Reads back what [`Text::field`] and [`Text::hex`] wrote.
+    ///
+    /// # Errors
+    /// When `hex` is not hexadecimal.
+    pub fn from_fields(field: String, hex: Option<String>) -> Result<Self, TextError> {
+        let Some(hex) = hex else { return Ok(Self(field.into_bytes())) };
+        let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let bytes: Option<Vec<u8>> = hex
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| match pair {
+                [high, low] => Some(nibble(*high)? << 4 | nibble(*low)?),
+                _ => None,
+            })
+            .collect();
+        bytes.map(Self).ok_or(TextError(hex))
+    }
+}
+
+impl From<&[u8]> for Text {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+/// Makes a module for `#[serde(flatten, with = "...")]` that writes a [`Text`] as `field` and `field_hex`.
+macro_rules! text_field {
+    ($module:ident, $field:ident, $hex:ident) => {
+        mod $module {
+            use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+            use crate::event::Text;
+
+            #[derive(Serialize, Deserialize)]
+            struct Fields {
+                $field: String,
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                $hex: Option<String>,
+            }
+
+            pub(super) fn serialize<S: Serializer>(text: &Text, serializer: S) -> Result<S::Ok, S::Error> {
+                Fields { $field: text.field(), $hex: text.hex() }.serialize(serializer)
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+                let fields = Fields::deserialize(deserializer)?;
+                Text::from_fields(fields.$field, fields.$hex).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// Like [`text_field`], for a `Text` that may be absent: then neither field is written.
+macro_rules! optional_text_field {
+    ($module:ident, $field:ident, $hex:ident) => {
+        mod $module {
+            use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+            use crate::event::Text;
+
+            #[derive(Serialize, Deserialize)]
+            struct Fields {
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                $field: Option<String>,
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                $hex: Option<String>,
+            }
+
+            pub(super) fn serialize<S: Serializer>(text: &Option<Text>, serializer: S) -> Result<S::Ok, S::Error> {
+                let text = text.as_ref();
+                Fields { $field: text.map(Text::field), $hex: text.and_then(Text::hex) }.serialize(serializer)
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
+                let fields = Fields::deserialize(deserializer)?;
+                let Some(field) = fields.$field else { return Ok(None) };
+                Text::from_fields(field, fields.$hex).map(Some).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// Like [`text_field`], for a list: `<field>_hex` holds all its members as soon as one is not UTF-8.
+macro_rules! text_list_field {
+    ($module:ident, $field:ident, $hex:ident) => {
+        mod $module {
+            use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+            use crate::event::Text;
+
+            #[derive(Serialize, Deserialize)]
+            struct Fields {
+                #[serde(default)]
+                $field: Vec<String>,
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                $hex: Option<Vec<String>>,
+            }
+
+            pub(super) fn serialize<S: Serializer>(texts: &[Text], serializer: S) -> Result<S::Ok, S::Error> {
+                let any_hex = texts.iter().any(|text| text.hex().is_some());
+                Fields {
+                    $field: texts.iter().map(Text::field).collect(),
+                    $hex: any_hex.then(|| texts.iter().map(Text::to_hex).collect()),
+                }
+                .serialize(serializer)
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
+                let fields = Fields::deserialize(deserializer)?;
+                let texts: Result<Vec<Text>, _> = match fields.$hex {
+                    Some(hex) => hex.into_iter().map(|hex| Text::from_fields(String::new(), Some(hex))).collect(),
+                    None => fields.$field.into_iter().map(|field| Text::from_fields(field, None)).collect(),
+                };
+                texts.map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(super) use {optional_text_field, text_field, text_list_field};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Text;
+
+    proptest! {
+        /// Any bytes survive the way through their JSON fields.
+        #[test]
+        fn any_bytes_survive(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let text = Text::from(bytes.as_slice());
+            let back = Text::from_fields(text.field(), text.hex()).unwrap();
+            prop_assert_eq!(back.as_bytes(), bytes.as_slice());
+        }
+    }
+
+    /// Valid UTF-8 has no hexadecimal sibling, invalid has, and broken digits are refused.
+    #[test]
+    fn hex_only_when_needed() {
+        assert_eq!(Text::from("net-pf-30").hex(), None);
+        assert_eq!(Text::from(&b"a\xff"[..]).hex().as_deref(), Some("61ff"));
+        for broken in ["6", "6g", "+1"] {
+            assert!(Text::from_fields(String::new(), Some(broken.to_owned())).is_err(), "{broken}");
+        }
+    }
+}
