@@ -6,4 +6,5 @@
 //! and cannot be undefined. The layouts are asserted at compile time on both sides.
 #![no_std]
 
+pub mod offsets;
 pub mod wire;

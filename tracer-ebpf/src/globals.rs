@@ -1,0 +1,38 @@
+//! Read-only globals: set by user space before load, then constants to the verifier.
+
+use aya_ebpf::Global;
+use tracer_ebpf::{for_each_member, offsets::ABSENT};
+
+macro_rules! declare {
+    ($($symbol:ident: $size:literal, $([$($part:literal),+])+;)*) => {
+        $(
+            #[unsafe(no_mangle)]
+            pub(crate) static $symbol: Global<u32> = Global::new(ABSENT);
+        )*
+    };
+}
+for_each_member!(declare);
+
+/// Address of `modprobe_path`; 0 when not known.
+#[unsafe(no_mangle)]
+pub(crate) static MODPROBE_PATH: Global<u64> = Global::new(0);
+
+/// Address of `free_modprobe_argv`, the `cleanup` of every modprobe helper; 0 when not known.
+#[unsafe(no_mangle)]
+pub(crate) static FREE_MODPROBE_ARGV: Global<u64> = Global::new(0);
+
+/// `READING_MODULE` of `enum kernel_read_file_id`.
+#[unsafe(no_mangle)]
+pub(crate) static READING_MODULE: Global<u32> = Global::new(ABSENT);
+
+/// `READING_MODULE_COMPRESSED` (since 6.19).
+#[unsafe(no_mangle)]
+pub(crate) static READING_MODULE_COMPRESSED: Global<u32> = Global::new(ABSENT);
+
+/// Non-zero: `bpf_get_current_task_btf` and `bpf_task_pt_regs` exist (since 5.15).
+#[unsafe(no_mangle)]
+pub(crate) static HAVE_TASK_PT_REGS: Global<u32> = Global::new(0);
+
+/// Process whose requests and loads are not recorded: the tracer itself. 0 is none.
+#[unsafe(no_mangle)]
+pub(crate) static OWN_PID: Global<u32> = Global::new(0);

@@ -1,0 +1,123 @@
+//! `int call_usermodehelper_exec(struct subprocess_info *sub_info, int wait)` (kernel/umh.c).
+//!
+//! In the requester: on entry the request gets its `subprocess_info` pointer, on exit its result. The
+//! same function serves core dumps, request-key and others; those clear a reused pointer and end there.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::{
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
+};
+use tracer_ebpf::wire::{Counter, Handover, Kind, RequestResult};
+
+use crate::{
+    count::count,
+    globals,
+    maps::{HANDOVERS, IN_FLIGHT, stage},
+    read::{Address, member},
+    send::reserve,
+    task::{boot_ns, is_own, tid, write_header},
+};
+
+/// `ERESTARTSYS`: the requester was killed; its helper may yet be born.
+const INTERRUPTED: i32 = -512;
+
+#[fentry(function = "call_usermodehelper_exec")]
+pub(crate) fn handover_fentry(ctx: FEntryContext) -> i32 {
+    handed_over(ctx.arg::<u64>(0), ctx.arg::<u32>(1));
+    0
+}
+
+#[kprobe]
+pub(crate) fn handover_kprobe(ctx: ProbeContext) -> u32 {
+    handed_over(ctx.arg::<u64>(0).unwrap_or(0), ctx.arg::<u32>(1).unwrap_or(0));
+    0
+}
+
+#[fexit(function = "call_usermodehelper_exec")]
+pub(crate) fn result_fexit(ctx: FExitContext) -> i32 {
+    returned(ctx.arg::<i32>(2));
+    0
+}
+
+#[kretprobe]
+pub(crate) fn result_kretprobe(ctx: RetProbeContext) -> u32 {
+    returned(ctx.ret::<i32>());
+    0
+}
+
+#[inline(always)]
+fn handed_over(sub_info: u64, wait: u32) {
+    // Whatever stood under this address is over: the slab gave it out again.
+    let _ = HANDOVERS.remove(&sub_info);
+    if !is_modprobe(sub_info as Address) || is_own() {
+        return;
+    }
+    let Some(in_flight) = IN_FLIGHT.get_ptr_mut(&tid()) else {
+        count(Counter::ResultWithoutRequest);
+        return;
+    };
+    let now = boot_ns();
+    // SAFETY: the entry is this thread's own and not null.
+    let request = unsafe {
+        (*in_flight).stage = stage::HANDED_OVER;
+        (*in_flight).handover_ns = now;
+        (*in_flight).sub_info = sub_info;
+        (*in_flight).request
+    };
+    if HANDOVERS.insert(&sub_info, &request, 0).is_err() {
+        count(Counter::MapHandover);
+    }
+    if let Some(mut entry) = reserve::<Handover>(Counter::RingStage) {
+        let to = entry.as_mut_ptr();
+        // SAFETY: `to` is the reserved record.
+        unsafe {
+            write_header(addr_of_mut!((*to).header), Kind::Handover, now);
+            (*to).request = request;
+            (*to).sub_info = sub_info;
+            (*to).wait = wait;
+            (*to).reserved = 0;
+        }
+        entry.submit(0);
+    }
+}
+
+/// Is this helper a modprobe of `__request_module`? Its `cleanup` says so. Where that address is not
+/// known, the thread's stage does: between the tracepoint and here a request calls nothing else.
+#[inline(always)]
+fn is_modprobe(sub_info: Address) -> bool {
+    let free_modprobe_argv = globals::FREE_MODPROBE_ARGV.load();
+    if free_modprobe_argv != 0 {
+        return member::<u64>(sub_info, globals::SUBPROCESS_CLEANUP.load()) == Some(free_modprobe_argv);
+    }
+    // SAFETY: the entry is this thread's own; the value is copied at once.
+    let at = unsafe { IN_FLIGHT.get(&tid()) }.map(|in_flight| in_flight.stage);
+    at == Some(stage::ADMITTED)
+}
+
+#[inline(always)]
+fn returned(ret: i32) {
+    let tid = tid();
+    // SAFETY: the entry is this thread's own; the value is copied at once.
+    let Some(in_flight) = (unsafe { IN_FLIGHT.get(&tid) }).copied() else { return };
+    if in_flight.stage != stage::HANDED_OVER {
+        return;
+    }
+    let _ = IN_FLIGHT.remove(&tid);
+    if ret != INTERRUPTED {
+        let _ = HANDOVERS.remove(&in_flight.sub_info);
+    }
+    if let Some(mut entry) = reserve::<RequestResult>(Counter::RingStage) {
+        let to = entry.as_mut_ptr();
+        // SAFETY: `to` is the reserved record.
+        unsafe {
+            write_header(addr_of_mut!((*to).header), Kind::Result, boot_ns());
+            (*to).request = in_flight.request;
+            (*to).ret = ret;
+            (*to).wait = in_flight.wait;
+            (*to).handover_ns = in_flight.handover_ns;
+        }
+        entry.submit(0);
+    }
+}

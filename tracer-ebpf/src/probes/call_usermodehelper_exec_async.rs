@@ -1,0 +1,61 @@
+//! `static int call_usermodehelper_exec_async(void *data)` (kernel/umh.c).
+//!
+//! Runs in the very task that is about to become modprobe; `data` is the `subprocess_info` pointer.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
+use tracer_ebpf::wire::{Counter, Helper, Kind};
+
+use crate::{
+    count::count,
+    globals,
+    maps::{HANDOVERS, HELPERS, HelperOf},
+    read::{Address, kernel_text, pointer},
+    send::reserve,
+    task::{boot_ns, current, process_of, write_header},
+};
+
+#[fentry(function = "call_usermodehelper_exec_async")]
+pub(crate) fn helper_fentry(ctx: FEntryContext) -> i32 {
+    born(ctx.arg::<u64>(0));
+    0
+}
+
+#[kprobe]
+pub(crate) fn helper_kprobe(ctx: ProbeContext) -> u32 {
+    born(ctx.arg::<u64>(0).unwrap_or(0));
+    0
+}
+
+#[inline(always)]
+fn born(sub_info: u64) {
+    // SAFETY: the entry waits for this very task; the value is copied at once.
+    let Some(request) = (unsafe { HANDOVERS.get(&sub_info) }).copied() else { return };
+    let _ = HANDOVERS.remove(&sub_info);
+
+    let process = process_of(current());
+    if HELPERS.insert(&process.pid, &HelperOf { start_ns: process.start_ns, request }, 0).is_err() {
+        count(Counter::MapHelpers);
+    }
+    if let Some(mut entry) = reserve::<Helper>(Counter::RingStage) {
+        let to = entry.as_mut_ptr();
+        let info = sub_info as Address;
+        // SAFETY: `to` is the reserved record.
+        unsafe {
+            write_header(addr_of_mut!((*to).header), Kind::Helper, boot_ns());
+            (*to).request = request;
+            kernel_text(addr_of_mut!((*to).path), pointer(info, globals::SUBPROCESS_PATH.load()));
+            let argv = pointer(info, globals::SUBPROCESS_ARGV.load());
+            let texts = addr_of_mut!((*to).argv).cast::<[u8; 64]>();
+            // call_modprobe() passes four: the path, -q, --, and the alias.
+            for index in 0..4 {
+                kernel_text(texts.add(index), pointer(argv, index as u32 * 8));
+            }
+        }
+        entry.submit(0);
+    }
+}

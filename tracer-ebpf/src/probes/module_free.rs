@@ -1,0 +1,38 @@
+//! `TP_PROTO(struct module *mod)` of tracepoint `module_free` (include/trace/events/module.h).
+//!
+//! Fires when a module leaves, and, in the loading task, when its init failed.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use tracer_ebpf::wire::{Counter, Kind, Unload};
+
+use crate::{
+    globals,
+    maps::INITS,
+    read::{Address, kernel_bytes},
+    send::reserve,
+    task::{boot_ns, capture, current, owner_of, tid, write_header},
+};
+
+#[raw_tracepoint(tracepoint = "module_free")]
+pub(crate) fn module_free(ctx: RawTracePointContext) -> i32 {
+    let module = ctx.arg::<u64>(0) as Address;
+    // SAFETY: the entry is this thread's own; the value is copied at once.
+    let in_init = unsafe { INITS.get(&tid()) }.is_some_and(|init| init.module_ptr == module as u64);
+    if let Some(mut entry) = reserve::<Unload>(Counter::RingModule) {
+        let to = entry.as_mut_ptr();
+        // SAFETY: `to` is the reserved record.
+        unsafe {
+            write_header(addr_of_mut!((*to).header), Kind::Unload, boot_ns());
+            (*to).owner = owner_of(current());
+            (*to).module_ptr = module as u64;
+            kernel_bytes(addr_of_mut!((*to).module), module.wrapping_add(globals::MODULE_NAME.load() as usize));
+            (*to).in_init = u32::from(in_init);
+            (*to).reserved = 0;
+            capture(addr_of_mut!((*to).context));
+        }
+        entry.submit(0);
+    }
+    0
+}

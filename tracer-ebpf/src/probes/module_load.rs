@@ -1,0 +1,34 @@
+//! `TP_PROTO(struct module *mod)` of tracepoint `module_load` (include/trace/events/module.h).
+//!
+//! Fires in the task that called (f)init_module, when the module is in place and before its init.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use tracer_ebpf::wire::{Counter, Kind, Load};
+
+use crate::{
+    globals,
+    read::{Address, kernel_bytes, member},
+    send::reserve,
+    task::{boot_ns, capture, current, owner_of, write_header},
+};
+
+#[raw_tracepoint(tracepoint = "module_load")]
+pub(crate) fn module_load(ctx: RawTracePointContext) -> i32 {
+    let module = ctx.arg::<u64>(0) as Address;
+    if let Some(mut entry) = reserve::<Load>(Counter::RingModule) {
+        let to = entry.as_mut_ptr();
+        // SAFETY: `to` is the reserved record.
+        unsafe {
+            write_header(addr_of_mut!((*to).header), Kind::Load, boot_ns());
+            (*to).owner = owner_of(current());
+            (*to).module_ptr = module as u64;
+            (*to).taints = member::<u64>(module, globals::MODULE_TAINTS.load()).unwrap_or(0);
+            kernel_bytes(addr_of_mut!((*to).module), module.wrapping_add(globals::MODULE_NAME.load() as usize));
+            capture(addr_of_mut!((*to).context));
+        }
+        entry.submit(0);
+    }
+    0
+}

@@ -1,0 +1,42 @@
+//! `TP_PROTO(char *name, bool wait, unsigned long ip)` of tracepoint `module_request` (include/trace/events/module.h).
+//!
+//! Fires when a request has passed the LSMs and the limit on concurrent requests.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use tracer_ebpf::wire::{Admitted, Counter, Kind};
+
+use crate::{
+    maps::{IN_FLIGHT, stage},
+    send::reserve,
+    task::{boot_ns, is_own, tid, write_header},
+};
+
+#[raw_tracepoint(tracepoint = "module_request")]
+pub(crate) fn module_request(ctx: RawTracePointContext) -> i32 {
+    if is_own() {
+        return 0;
+    }
+    let wait = u32::from(ctx.arg::<u64>(1) as u8 != 0);
+    let Some(in_flight) = IN_FLIGHT.get_ptr_mut(&tid()) else { return 0 };
+    // SAFETY: the entry is this thread's own and not null.
+    let request = unsafe {
+        (*in_flight).stage = stage::ADMITTED;
+        (*in_flight).wait = wait;
+        (*in_flight).request
+    };
+    if let Some(mut entry) = reserve::<Admitted>(Counter::RingStage) {
+        let to = entry.as_mut_ptr();
+        // SAFETY: `to` is the reserved record.
+        unsafe {
+            write_header(addr_of_mut!((*to).header), Kind::Admitted, boot_ns());
+            (*to).request = request;
+            (*to).call_site = ctx.arg::<u64>(2);
+            (*to).wait = wait;
+            (*to).reserved = 0;
+        }
+        entry.submit(0);
+    }
+    0
+}

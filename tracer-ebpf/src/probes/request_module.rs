@@ -1,0 +1,99 @@
+//! `int __request_module(bool wait, const char *fmt, ...)` (kernel/kmod.c; kernel/module/kmod.c since 6.4).
+//!
+//! Only the entry is probed. The function is variadic, so fentry refuses it; a kretprobe would lose
+//! returns when many requests wait, and falsify stacks and call sites.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use aya_log_ebpf::debug;
+use tracer_ebpf::wire::{Counter, ENTERED_VALUES, Entered, Kind};
+
+use super::security_kernel_module_request::asked;
+use crate::{
+    globals,
+    maps::IN_FLIGHT,
+    read::{Address, kernel_bytes, kernel_text, member, number, pointer},
+    send::reserve,
+    task::{boot_ns, current, is_own, tid, write_header},
+};
+
+#[kprobe]
+pub(crate) fn request_module_entry(ctx: ProbeContext) -> u32 {
+    if !is_own() {
+        entered(&ctx);
+    }
+    0
+}
+
+#[inline(always)]
+fn entered(ctx: &ProbeContext) {
+    // What an earlier, stopped request of this thread left behind.
+    let _ = IN_FLIGHT.remove(&tid());
+
+    let now = boot_ns();
+    let format = ctx.arg::<u64>(1).unwrap_or(0) as Address;
+    let no_modprobe = modprobe_is_empty();
+    debug!(ctx, "__request_module entered by {}", tid());
+
+    if let Some(mut entry) = reserve::<Entered>(Counter::RingStage) {
+        let to = entry.as_mut_ptr();
+        let task = current();
+        let cred = pointer(task, globals::TASK_CRED.load());
+        // SAFETY: `to` is the reserved record.
+        unsafe {
+            write_header(addr_of_mut!((*to).header), Kind::Entered, now);
+            (*to).call_site = call_site(ctx);
+            (*to).no_modprobe = no_modprobe;
+            (*to).uid = number(cred, globals::CRED_UID.load());
+            kernel_bytes(addr_of_mut!((*to).comm), task.wrapping_add(globals::TASK_COMM.load() as usize));
+            kernel_text(addr_of_mut!((*to).format), format);
+            let values = addr_of_mut!((*to).values).cast::<u64>();
+            let texts = addr_of_mut!((*to).texts).cast::<[u8; 64]>();
+            for index in 0..ENTERED_VALUES {
+                let value = ctx.arg::<u64>(index + 2).unwrap_or(0);
+                values.add(index).write(value);
+                kernel_text(texts.add(index), value as Address);
+            }
+        }
+        entry.submit(0);
+    }
+    if no_modprobe == 1 {
+        asked(ctx, core::ptr::null(), 0, true, now);
+    }
+}
+
+/// 1: empty, 0: set, 2: not known.
+#[inline(always)]
+fn modprobe_is_empty() -> u32 {
+    let path = globals::MODPROBE_PATH.load();
+    if path == 0 {
+        return 2;
+    }
+    match member::<u8>(path as Address, 0) {
+        Some(0) => 1,
+        Some(_) => 0,
+        None => 2,
+    }
+}
+
+#[cfg(bpf_target_arch = "x86_64")]
+#[inline(always)]
+fn call_site(ctx: &ProbeContext) -> u64 {
+    // SAFETY: the context of a kprobe is a valid struct pt_regs.
+    let stack = unsafe { (*ctx.regs).rsp };
+    member::<u64>(stack as Address, 0).unwrap_or(0)
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn call_site(ctx: &ProbeContext) -> u64 {
+    // SAFETY: the context of a kprobe is a valid struct pt_regs; x30 is the link register.
+    unsafe { (*ctx.regs).regs[30] }
+}
+
+#[cfg(not(any(bpf_target_arch = "x86_64", bpf_target_arch = "aarch64")))]
+#[inline(always)]
+fn call_site(_: &ProbeContext) -> u64 {
+    0
+}

@@ -1,0 +1,137 @@
+//! `int security_kernel_module_request(char *kmod_name)` (security/security.c).
+//!
+//! The moment of asking: the name is made, the requester is the running task, nothing has been decided.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::BPF_F_USER_STACK,
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
+};
+use aya_log_ebpf::debug;
+use tracer_ebpf::wire::{Behalf, Counter, Kind, MODULE_NAME_BYTES, Owner, ProcessKey, Request, RequestKey, Verdict};
+
+use crate::{
+    count::count,
+    maps::{IN_FLIGHT, INITS, InFlight, KTHREADS, stage},
+    read::{Address, kernel_text},
+    send::reserve,
+    task::{boot_ns, capture, current, is_own, owner_of, process_of, tid, write_header, write_stack},
+};
+
+#[fexit(function = "security_kernel_module_request")]
+pub(crate) fn request_fexit(ctx: FExitContext) -> i32 {
+    if !is_own() {
+        // The return value follows the one argument; bpf_get_func_ret would need 5.17.
+        asked(&ctx, ctx.arg::<u64>(0) as Address, ctx.arg::<i32>(1), false, boot_ns());
+    }
+    0
+}
+
+#[kprobe]
+pub(crate) fn request_kprobe(ctx: ProbeContext) -> u32 {
+    if !is_own() {
+        let name = ctx.arg::<u64>(0).unwrap_or(0) as Address;
+        asked(&ctx, name, Request::VERDICT_LATER, false, boot_ns());
+    }
+    0
+}
+
+#[kretprobe]
+pub(crate) fn request_kretprobe(ctx: RetProbeContext) -> u32 {
+    let verdict = ctx.ret::<i32>();
+    if verdict == 0 {
+        return 0;
+    }
+    let tid = tid();
+    // SAFETY: the entry is this thread's own; the value is copied at once.
+    let Some(request) = (unsafe { IN_FLIGHT.get(&tid) }).map(|in_flight| in_flight.request) else {
+        return 0;
+    };
+    let _ = IN_FLIGHT.remove(&tid);
+    if let Some(mut entry) = reserve::<Verdict>(Counter::RingStage) {
+        let to = entry.as_mut_ptr();
+        // SAFETY: `to` is the reserved record.
+        unsafe {
+            write_header(addr_of_mut!((*to).header), Kind::Verdict, boot_ns());
+            (*to).request = request;
+            (*to).verdict = verdict;
+            (*to).reserved = 0;
+        }
+        entry.submit(0);
+    }
+    0
+}
+
+/// Records a request and, unless it ends here, notes it as in flight.
+#[inline(always)]
+pub(crate) fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, no_modprobe: bool, now: u64) {
+    let tid = tid();
+    let request = RequestKey { boot_ns: now, tid, reserved: 0 };
+    let goes_on = !no_modprobe && (verdict == 0 || verdict == Request::VERDICT_LATER);
+    debug!(ctx, "request by {}: verdict {}", tid, verdict);
+
+    if goes_on {
+        let in_flight = InFlight { request, handover_ns: 0, sub_info: 0, stage: stage::ASKED, wait: 0 };
+        if IN_FLIGHT.insert(&tid, &in_flight, 0).is_err() {
+            count(Counter::MapInFlight);
+        }
+    }
+    let Some(mut entry) = reserve::<Request>(Counter::RingRequest) else { return };
+    let to = entry.as_mut_ptr();
+    // SAFETY: `to` is the reserved record, `ctx` the program's own.
+    unsafe {
+        write_header(addr_of_mut!((*to).header), Kind::Request, now);
+        (*to).request = request;
+        (*to).verdict = verdict;
+        (*to).no_modprobe = u32::from(no_modprobe);
+        kernel_text(addr_of_mut!((*to).name), name);
+        write_init(addr_of_mut!((*to).in_init), tid);
+        (*to).owner = owner_of(current());
+        write_behalf(addr_of_mut!((*to).behalf), tid);
+        write_stack(addr_of_mut!((*to).kernel_stack), ctx.as_ptr(), 0);
+        write_stack(addr_of_mut!((*to).user_stack), ctx.as_ptr(), u64::from(BPF_F_USER_STACK));
+        capture(addr_of_mut!((*to).context));
+    }
+    entry.submit(0);
+}
+
+/// The module in whose init this thread is.
+///
+/// # Safety
+/// `to` must be writable.
+#[inline(always)]
+unsafe fn write_init(to: *mut [u8; MODULE_NAME_BYTES], tid: u32) {
+    // SAFETY: the caller vouches for `to`; the entry is this thread's own.
+    unsafe {
+        match INITS.get(&tid) {
+            Some(init) => to.write(init.module),
+            None => to.cast::<u8>().write(0),
+        }
+    }
+}
+
+/// Who created this kernel thread.
+///
+/// # Safety
+/// `to` must be writable.
+#[inline(always)]
+unsafe fn write_behalf(to: *mut Behalf, tid: u32) {
+    const NOBODY: Behalf = Behalf {
+        creator: ProcessKey { start_ns: 0, pid: 0, reserved: 0 },
+        tid: 0,
+        reserved: 0,
+        boot_ns: 0,
+        comm: [0; 16],
+        owner: Owner { request: RequestKey::NONE, depth: 0, walk_cut: 0 },
+    };
+    // SAFETY: the caller vouches for `to`; a reused slot is told by its start time.
+    unsafe {
+        match KTHREADS.get(&tid) {
+            Some(kthread) if kthread.start_ns == process_of(current()).start_ns => to.write(kthread.behalf),
+            _ => to.write(NOBODY),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Reads of kernel and user memory: every one is checked by the kernel, none can fault.
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
+use tracer_ebpf::offsets::ABSENT;
+
+/// Address of a kernel object, not dereferenced but through the checked reads below.
+pub(crate) type Address = *const u8;
+
+/// Reads a member; `None` when this kernel lacks it or the read fails.
+#[inline(always)]
+pub(crate) fn member<T: Copy>(object: Address, offset: u32) -> Option<T> {
+    if offset == ABSENT || object.is_null() {
+        return None;
+    }
+    let address = object.wrapping_add(offset as usize).cast::<T>();
+    // SAFETY: the helper checks the address and copies.
+    unsafe { bpf_probe_read_kernel(address) }.ok()
+}
+
+/// Reads a member that is a pointer; null when it cannot be read.
+#[inline(always)]
+pub(crate) fn pointer(object: Address, offset: u32) -> Address {
+    match member::<u64>(object, offset) {
+        Some(value) => value as Address,
+        None => core::ptr::null(),
+    }
+}
+
+/// Reads a member, or 0.
+#[inline(always)]
+pub(crate) fn number(object: Address, offset: u32) -> u32 {
+    member::<u32>(object, offset).unwrap_or(0)
+}
+
+/// Copies a NUL-terminated kernel string into a field of a record; an unreadable one leaves it empty.
+///
+/// # Safety
+/// `to` must point to `N` writable bytes.
+#[inline(always)]
+pub(crate) unsafe fn kernel_text<const N: usize>(to: *mut [u8; N], from: Address) {
+    // SAFETY: the caller vouches for `to`; the helper checks `from`.
+    let len = unsafe { generated::bpf_probe_read_kernel_str(to.cast(), N as u32, from.cast()) };
+    if len < 1 {
+        // SAFETY: `to` is writable, N is at least 1.
+        unsafe { to.cast::<u8>().write(0) };
+    }
+}
+
+/// Like [`kernel_text`], from user memory.
+///
+/// # Safety
+/// `to` must point to `N` writable bytes.
+#[inline(always)]
+pub(crate) unsafe fn user_text<const N: usize>(to: *mut [u8; N], from: Address) {
+    // SAFETY: the caller vouches for `to`; the helper checks `from`.
+    let len = unsafe { generated::bpf_probe_read_user_str(to.cast(), N as u32, from.cast()) };
+    if len < 1 {
+        // SAFETY: `to` is writable, N is at least 1.
+        unsafe { to.cast::<u8>().write(0) };
+    }
+}
+
+/// Copies `N` bytes of kernel memory into a field of a record; zeroes on failure (the helper does that).
+///
+/// # Safety
+/// `to` must point to `N` writable bytes.
+#[inline(always)]
+pub(crate) unsafe fn kernel_bytes<const N: usize>(to: *mut [u8; N], from: Address) -> bool {
+    // SAFETY: the caller vouches for `to`; the helper checks `from`.
+    unsafe { generated::bpf_probe_read_kernel(to.cast(), N as u32, from.cast()) == 0 }
+}

@@ -1,0 +1,346 @@
+//! Who a task is: identity, and everything else a record says of it.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, generated};
+use tracer_ebpf::{
+    offsets::ABSENT,
+    wire::{
+        ANCESTORS, ARGV_BYTES, Ancestor, Argv, Context, Have, Header, Kind, Owner, ProcessKey, RequestKey, STACK_FRAMES, Stack,
+    },
+};
+
+use crate::{
+    globals,
+    maps::HELPERS,
+    path::{cgroup_path, file_path},
+    read::{Address, kernel_bytes, kernel_text, member, number, pointer},
+};
+
+/// `PF_KTHREAD`, include/linux/sched.h (unchanged 5.10 to 7.3).
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// Generations walked to find a helper: `install` lines run shells in shells.
+const OWNER_STEPS: u32 = 16;
+
+/// The current `task_struct`.
+#[inline(always)]
+pub(crate) fn current() -> Address {
+    // SAFETY: the helper has no arguments and always returns the running task.
+    unsafe { generated::bpf_get_current_task() as Address }
+}
+
+/// Nanoseconds since boot, suspend included.
+#[inline(always)]
+pub(crate) fn boot_ns() -> u64 {
+    // SAFETY: the helper has no arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// The current thread's id.
+#[inline(always)]
+pub(crate) fn tid() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
+
+/// The current process's id.
+#[inline(always)]
+pub(crate) fn tgid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// The tracer's own doing is not part of the story.
+#[inline(always)]
+pub(crate) fn is_own() -> bool {
+    let own = globals::OWN_PID.load();
+    own != 0 && tgid() == own
+}
+
+/// A task's process: its thread group leader's id and start.
+#[inline(always)]
+pub(crate) fn process_of(task: Address) -> ProcessKey {
+    let leader = pointer(task, globals::TASK_GROUP_LEADER.load());
+    let start_ns = member::<u64>(leader, globals::TASK_START_BOOTTIME.load()).unwrap_or(0);
+    ProcessKey { start_ns, pid: number(task, globals::TASK_TGID.load()), reserved: 0 }
+}
+
+/// Fills a record's header.
+///
+/// # Safety
+/// `to` must point to a writable `Header`.
+#[inline(always)]
+pub(crate) unsafe fn write_header(to: *mut Header, kind: Kind, boot_ns: u64) {
+    let process = process_of(current());
+    // SAFETY: the caller vouches for `to`; the helper has no arguments.
+    unsafe {
+        (*to).kind = kind as u32;
+        (*to).cpu = bpf_get_smp_processor_id();
+        (*to).boot_ns = boot_ns;
+        (*to).process = process;
+        (*to).tid = tid();
+        (*to).reserved = 0;
+    }
+}
+
+/// Finds the request a task works for: itself or an ancestor is its helper.
+#[inline(always)]
+pub(crate) fn owner_of(task: Address) -> Owner {
+    let mut owner = Owner { request: RequestKey::NONE, depth: 0, walk_cut: 1 };
+    let mut at = task;
+    for depth in 0..OWNER_STEPS {
+        let process = process_of(at);
+        // SAFETY: the value is copied at once; a reused slot is told by its start time.
+        if let Some(helper) = unsafe { HELPERS.get(&process.pid) } {
+            if helper.start_ns == process.start_ns {
+                owner.request = helper.request;
+                owner.depth = depth;
+                owner.walk_cut = 0;
+                break;
+            }
+        }
+        let parent = pointer(at, globals::TASK_REAL_PARENT.load());
+        if process.pid <= 1 || parent == at {
+            owner.walk_cut = 0;
+            break;
+        }
+        if parent.is_null() {
+            break;
+        }
+        at = parent;
+    }
+    owner
+}
+
+/// Captures the current task into a record.
+///
+/// # Safety
+/// `to` must point to a writable `Context`.
+#[inline(always)]
+pub(crate) unsafe fn capture(to: *mut Context) {
+    let task = current();
+    let mut have = 0;
+    let cred = pointer(task, globals::TASK_CRED.load());
+    // SAFETY: the caller vouches for `to`; every read below is checked by the kernel.
+    unsafe {
+        (*to).process = process_of(task);
+        (*to).tid = tid();
+        (*to).uid = number(cred, globals::CRED_UID.load());
+        (*to).gid = number(cred, globals::CRED_GID.load());
+        (*to).euid = number(cred, globals::CRED_EUID.load());
+        (*to).reserved = 0;
+
+        let loginuid = member::<u32>(task, globals::TASK_LOGINUID.load());
+        let session = member::<u32>(task, globals::TASK_SESSIONID.load());
+        if loginuid.is_some() && session.is_some() {
+            have |= Have::AUDIT;
+        }
+        (*to).loginuid = loginuid.unwrap_or(u32::MAX);
+        (*to).session = session.unwrap_or(u32::MAX);
+
+        let caps = member::<u64>(cred, globals::CRED_CAP_EFFECTIVE.load());
+        if caps.is_some() {
+            have |= Have::CAPS;
+        }
+        (*to).caps_effective = caps.unwrap_or(0);
+
+        write_namespaces(to, task, cred);
+        kernel_bytes(addr_of_mut!((*to).comm), task.wrapping_add(offset_or_zero(globals::TASK_COMM.load())));
+
+        (*to).cgroup_id = generated::bpf_get_current_cgroup_id();
+        if cgroup_path(addr_of_mut!((*to).cgroup), task) {
+            have |= Have::CGROUP;
+        }
+
+        (*to).exe.len = 0;
+        (*to).exe.truncated = 0;
+        (*to).argv.len = 0;
+        (*to).argv.total = 0;
+        (*to).syscall = -1;
+        if number(task, globals::TASK_FLAGS.load()) & PF_KTHREAD != 0 {
+            have |= Have::KTHREAD;
+        } else {
+            let mm = pointer(task, globals::TASK_MM.load());
+            let exe_file = pointer(mm, globals::MM_EXE_FILE.load());
+            if !exe_file.is_null() && file_path(addr_of_mut!((*to).exe), exe_file) {
+                have |= Have::EXE;
+            }
+            if write_argv(addr_of_mut!((*to).argv), mm) {
+                have |= Have::ARGV;
+            }
+            if let Some(number) = syscall_number() {
+                (*to).syscall = number;
+                have |= Have::SYSCALL;
+            }
+        }
+        if write_ancestors(to, task) {
+            have |= Have::ANCESTRY_WHOLE;
+        }
+        (*to).have = have;
+    }
+}
+
+/// An offset for address arithmetic whose read is checked anyway.
+#[inline(always)]
+fn offset_or_zero(offset: u32) -> usize {
+    if offset == ABSENT { 0 } else { offset as usize }
+}
+
+/// # Safety
+/// `to` must point to a writable `Context`.
+#[inline(always)]
+unsafe fn write_namespaces(to: *mut Context, task: Address, cred: Address) {
+    let nsproxy = pointer(task, globals::TASK_NSPROXY.load());
+    let mnt = pointer(nsproxy, globals::NSPROXY_MNT.load());
+    let net = pointer(nsproxy, globals::NSPROXY_NET.load());
+    let user = pointer(cred, globals::CRED_USER_NS.load());
+    // nsproxy has the pid namespace of future children only: the task's own is the deepest of its struct pid.
+    let thread_pid = pointer(task, globals::TASK_THREAD_PID.load());
+    let level = number(thread_pid, globals::PID_LEVEL.load()) & 31;
+    let numbers = globals::PID_NUMBERS.load();
+    // sizeof(struct upid): an int, padding, a pointer (include/linux/pid.h, unchanged 5.10 to 7.3).
+    let upid = thread_pid.wrapping_add(offset_or_zero(numbers) + level as usize * 16);
+    let pid_ns = if numbers == ABSENT || thread_pid.is_null() {
+        core::ptr::null()
+    } else {
+        pointer(upid, globals::UPID_NS.load())
+    };
+    // SAFETY: the caller vouches for `to`.
+    unsafe {
+        (*to).ns_mnt = number(mnt, globals::MNT_NS_INUM.load());
+        (*to).ns_net = number(net, globals::NET_NS_INUM.load());
+        (*to).ns_user = number(user, globals::USER_NS_INUM.load());
+        (*to).ns_pid = number(pid_ns, globals::PID_NS_INUM.load());
+    }
+}
+
+/// Copies the argument area. A page that is swapped out is not read: then as much as the first page holds.
+///
+/// # Safety
+/// `to` must point to a writable `Argv`.
+#[inline(always)]
+unsafe fn write_argv(to: *mut Argv, mm: Address) -> bool {
+    let (Some(start), Some(end)) =
+        (member::<u64>(mm, globals::MM_ARG_START.load()), member::<u64>(mm, globals::MM_ARG_END.load()))
+    else {
+        return false;
+    };
+    if end <= start {
+        return false;
+    }
+    let total = end - start;
+    let bytes = if total > ARGV_BYTES as u64 { ARGV_BYTES as u64 } else { total };
+    let page_rest = 4096 - (start & 4095);
+    let first_page = if bytes > page_rest { page_rest } else { bytes };
+    // SAFETY: the caller vouches for `to`, which holds ARGV_BYTES; the helper checks the source.
+    unsafe {
+        let bytes_at = addr_of_mut!((*to).bytes);
+        (*to).total = if total > u64::from(u32::MAX) { u32::MAX } else { total as u32 };
+        if read_user(bytes_at, bytes, start) {
+            (*to).len = bytes as u32;
+            return true;
+        }
+        if read_user(bytes_at, first_page, start) {
+            (*to).len = first_page as u32;
+            return true;
+        }
+    }
+    false
+}
+
+/// # Safety
+/// `to` must be writable.
+#[inline(always)]
+unsafe fn read_user(to: *mut [u8; ARGV_BYTES], bytes: u64, from: u64) -> bool {
+    // The verifier must see the bound on the very register it passes on.
+    let bytes = core::hint::black_box(bytes as u32);
+    if bytes == 0 || bytes > ARGV_BYTES as u32 {
+        return false;
+    }
+    // SAFETY: at most ARGV_BYTES are written; the helper checks the source.
+    unsafe { generated::bpf_probe_read_user(to.cast(), bytes, from as *const _) == 0 }
+}
+
+/// The number of the system call the current task is in.
+#[inline(always)]
+fn syscall_number() -> Option<i32> {
+    if globals::HAVE_TASK_PT_REGS.load() == 0 {
+        return None;
+    }
+    // SAFETY: the switch says that both helpers exist; the first gives a valid task for the second.
+    let regs = unsafe {
+        let task = generated::bpf_get_current_task_btf();
+        generated::bpf_task_pt_regs(task) as Address
+    };
+    if let Some(number) = member::<u64>(regs, globals::REGS_SYSCALL.load()) {
+        return Some(number as i32);
+    }
+    member::<i32>(regs, globals::REGS_SYSCALL_ARM64.load())
+}
+
+/// Writes up to eight parents; true when the list reaches the top.
+///
+/// # Safety
+/// `to` must point to a writable `Context`.
+#[inline(always)]
+unsafe fn write_ancestors(to: *mut Context, task: Address) -> bool {
+    let mut at = task;
+    let mut whole = false;
+    let mut count = 0;
+    for index in 0..ANCESTORS {
+        let parent = pointer(at, globals::TASK_REAL_PARENT.load());
+        // The idle task is its own parent, and no one's culprit.
+        if parent == at || number(parent, globals::TASK_TGID.load()) == 0 {
+            whole = !parent.is_null();
+            break;
+        }
+        if parent.is_null() {
+            break;
+        }
+        at = parent;
+        // SAFETY: `index` is below ANCESTORS, the length of the array.
+        unsafe { write_ancestor(addr_of_mut!((*to).ancestors).cast::<Ancestor>().add(index), parent) };
+        count += 1;
+    }
+    if count == ANCESTORS as u32 {
+        let parent = pointer(at, globals::TASK_REAL_PARENT.load());
+        whole = parent == at || number(parent, globals::TASK_TGID.load()) == 0;
+    }
+    // SAFETY: the caller vouches for `to`.
+    unsafe { (*to).ancestor_count = count };
+    whole
+}
+
+/// # Safety
+/// `to` must point to a writable `Ancestor`.
+#[inline(always)]
+unsafe fn write_ancestor(to: *mut Ancestor, task: Address) {
+    let leader = pointer(task, globals::TASK_GROUP_LEADER.load());
+    let cred = pointer(task, globals::TASK_CRED.load());
+    let mm = pointer(leader, globals::TASK_MM.load());
+    let exe_file = pointer(mm, globals::MM_EXE_FILE.load());
+    let dentry = pointer(exe_file, globals::FILE_DENTRY.load());
+    let name = pointer(dentry, globals::DENTRY_NAME.load());
+    // SAFETY: the caller vouches for `to`; every read is checked by the kernel.
+    unsafe {
+        (*to).process = process_of(task);
+        (*to).uid = number(cred, globals::CRED_UID.load());
+        (*to).kthread = u32::from(number(task, globals::TASK_FLAGS.load()) & PF_KTHREAD != 0);
+        kernel_bytes(addr_of_mut!((*to).comm), leader.wrapping_add(offset_or_zero(globals::TASK_COMM.load())));
+        kernel_text(addr_of_mut!((*to).exe), name);
+    }
+}
+
+/// Copies a stack; `flags` is 0 for the kernel's, `BPF_F_USER_STACK` for the user's.
+///
+/// # Safety
+/// `ctx` must be the program's context, `to` must point to a writable `Stack`.
+#[inline(always)]
+pub(crate) unsafe fn write_stack(to: *mut Stack, ctx: *mut core::ffi::c_void, flags: u64) {
+    // SAFETY: the caller vouches for both; the helper writes at most the given size.
+    unsafe {
+        (*to).reserved = 0;
+        let frames = addr_of_mut!((*to).frames);
+        let bytes = generated::bpf_get_stack(ctx, frames.cast(), (STACK_FRAMES * 8) as u32, flags);
+        (*to).count = if bytes > 0 { (bytes as u32) / 8 } else { 0 };
+    }
+}

@@ -1,0 +1,221 @@
+//! Which programs there are, what each is for, and what is lost without it. Data; the loader follows it.
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// At a function's entry, through the BPF trampoline.
+    FEntry,
+    /// At a function's exit, through the BPF trampoline.
+    FExit,
+    /// At a function's entry, through a breakpoint or ftrace.
+    KProbe,
+    /// At a function's exit, by replacing its return address. The kernel keeps a limited number of slots.
+    KRetProbe,
+    /// At a tracepoint, with its raw arguments.
+    RawTracePoint,
+}
+
+impl How {
+    /// The public name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FEntry => "fentry",
+            Self::FExit => "fexit",
+            Self::KProbe => "kprobe",
+            Self::KRetProbe => "kretprobe",
+            Self::RawTracePoint => "raw_tracepoint",
+        }
+    }
+}
+
+/// What happens when a hook cannot be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Tracing would answer wrongly or not at all: refuse.
+    Required,
+    /// One feature is missing: go on, and say so.
+    Optional,
+}
+
+/// One program of a hook.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name in the eBPF object.
+    pub name: &'static str,
+    /// How it is attached.
+    pub how: How,
+    /// Function or tracepoint.
+    pub target: &'static str,
+}
+
+/// A thing to observe, and the ways to do so, best first. All programs of a way are attached, or none.
+#[derive(Debug)]
+pub struct Hook {
+    /// Public name.
+    pub name: &'static str,
+    /// What goes wrong without it.
+    pub without: &'static str,
+    /// Whether tracing can do without it.
+    pub need: Need,
+    /// The ways.
+    pub ways: &'static [&'static [Program]],
+}
+
+const fn program(name: &'static str, how: How, target: &'static str) -> Program {
+    Program { name, how, target }
+}
+
+/// The kernel's entry points of the three system calls carry the architecture in their names.
+macro_rules! syscall_symbol {
+    ($call:literal) => {
+        if cfg!(target_arch = "aarch64") { concat!("__arm64_sys_", $call) } else { concat!("__x64_sys_", $call) }
+    };
+}
+
+use How::{FEntry, FExit, KProbe, KRetProbe, RawTracePoint};
+
+/// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen whole.
+pub static HOOKS: &[Hook] = &[
+    Hook {
+        name: "helper",
+        without: "the modprobe that the kernel starts is not tied to its request, nor are the modules it loads",
+        need: Need::Required,
+        ways: &[
+            &[program("helper_fentry", FEntry, "call_usermodehelper_exec_async")],
+            &[program("helper_kprobe", KProbe, "call_usermodehelper_exec_async")],
+        ],
+    },
+    Hook {
+        name: "result",
+        without: "how a request ended, how long it blocked, and which modprobe served it are not seen",
+        need: Need::Required,
+        ways: &[
+            &[
+                program("result_fexit", FExit, "call_usermodehelper_exec"),
+                program("handover_fentry", FEntry, "call_usermodehelper_exec"),
+            ],
+            &[
+                program("result_kretprobe", KRetProbe, "call_usermodehelper_exec"),
+                program("handover_kprobe", KProbe, "call_usermodehelper_exec"),
+            ],
+        ],
+    },
+    Hook {
+        name: "init",
+        without: "the result and the time of a module's init are not seen, and a module that fails looks unloaded",
+        need: Need::Optional,
+        ways: &[
+            &[
+                program("init_fexit", FExit, "do_init_module"),
+                program("init_fentry", FEntry, "do_init_module"),
+            ],
+            &[
+                program("init_kretprobe", KRetProbe, "do_init_module"),
+                program("init_kprobe", KProbe, "do_init_module"),
+            ],
+        ],
+    },
+    Hook {
+        name: "load",
+        without: "modules are not seen to arrive",
+        need: Need::Required,
+        ways: &[&[program("module_load", RawTracePoint, "module_load")]],
+    },
+    Hook {
+        name: "unload",
+        without: "modules are not seen to leave",
+        need: Need::Optional,
+        ways: &[&[program("module_free", RawTracePoint, "module_free")]],
+    },
+    Hook {
+        name: "file",
+        without: "the file of a module is not known",
+        need: Need::Optional,
+        ways: &[
+            &[program("file_fentry", FEntry, "security_kernel_read_file")],
+            &[program("file_kprobe", KProbe, "security_kernel_read_file")],
+        ],
+    },
+    Hook {
+        name: "init_module",
+        without: "failed init_module(2) calls are not seen",
+        need: Need::Optional,
+        ways: &[
+            &[program("sys_init_fexit", FExit, syscall_symbol!("init_module"))],
+            &[program("sys_init_kretprobe", KRetProbe, syscall_symbol!("init_module"))],
+        ],
+    },
+    Hook {
+        name: "finit_module",
+        without: "failed finit_module(2) calls are not seen: why a module could not be loaded is unknown",
+        need: Need::Optional,
+        ways: &[
+            &[program("sys_finit_fexit", FExit, syscall_symbol!("finit_module"))],
+            &[program("sys_finit_kretprobe", KRetProbe, syscall_symbol!("finit_module"))],
+        ],
+    },
+    Hook {
+        name: "delete_module",
+        without: "failed delete_module(2) calls are not seen",
+        need: Need::Optional,
+        ways: &[
+            &[program("sys_delete_fexit", FExit, syscall_symbol!("delete_module"))],
+            &[program("sys_delete_kretprobe", KRetProbe, syscall_symbol!("delete_module"))],
+        ],
+    },
+    Hook {
+        name: "kthread",
+        without: "requests made by kernel threads on someone's behalf (crypto) are not tied to who caused them",
+        need: Need::Optional,
+        ways: &[
+            &[program("kthread_fexit", FExit, "__kthread_create_on_node")],
+            &[program("kthread_kretprobe", KRetProbe, "__kthread_create_on_node")],
+        ],
+    },
+    Hook {
+        name: "admitted",
+        without: "whether a request waits, and whether it was throttled, is not seen",
+        need: Need::Required,
+        ways: &[&[program("module_request", RawTracePoint, "module_request")]],
+    },
+    Hook {
+        name: "request",
+        without: "who asks for a module is not seen",
+        need: Need::Required,
+        ways: &[
+            &[program("request_fexit", FExit, "security_kernel_module_request")],
+            &[
+                program("request_kretprobe", KRetProbe, "security_kernel_module_request"),
+                program("request_kprobe", KProbe, "security_kernel_module_request"),
+            ],
+        ],
+    },
+    Hook {
+        name: "entered",
+        without: "requests that end at an empty kernel.modprobe or at a name that is too long are not seen",
+        need: Need::Optional,
+        ways: &[&[program("request_module_entry", KProbe, "__request_module")]],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::HOOKS;
+
+    /// Check that names are unique and that every hook has a way and a sentence.
+    #[test]
+    fn the_table_is_sound() {
+        let mut hooks = HashSet::new();
+        let mut programs = HashSet::new();
+        for hook in HOOKS {
+            assert!(hooks.insert(hook.name), "{} twice", hook.name);
+            assert!(!hook.without.is_empty() && !hook.ways.is_empty(), "{}", hook.name);
+            for program in hook.ways.iter().flat_map(|way| way.iter()) {
+                assert!(programs.insert(program.name), "{} twice", program.name);
+            }
+        }
+    }
+}

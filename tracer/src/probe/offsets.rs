@@ -1,0 +1,47 @@
+//! Struct offsets of the running kernel, for the programs' read-only globals.
+
+use tracer_ebpf::offsets::{ABSENT, MEMBERS, Member};
+
+use super::ProbeError;
+use crate::kernel::btf::Btf;
+
+/// Members without which nothing true can be said. All others may be absent: their field is then unknown.
+const REQUIRED: &[&str] = &[
+    "TASK_PID",
+    "TASK_TGID",
+    "TASK_COMM",
+    "TASK_REAL_PARENT",
+    "TASK_GROUP_LEADER",
+    "TASK_START_BOOTTIME",
+    "TASK_CRED",
+    "CRED_UID",
+    "MODULE_NAME",
+    "SUBPROCESS_PATH",
+    "SUBPROCESS_ARGV",
+    "SUBPROCESS_CLEANUP",
+];
+
+/// Looks up every member; in the order of [`MEMBERS`].
+pub(super) fn resolve(btf: &Btf) -> Result<Vec<(&'static str, u32)>, ProbeError> {
+    MEMBERS
+        .iter()
+        .map(|member| {
+            let offset = offset_of(btf, member);
+            if offset == ABSENT && REQUIRED.contains(&member.symbol) {
+                let member = member.paths.first().map_or_else(String::new, |path| path.join("."));
+                return Err(ProbeError::Member { member });
+            }
+            Ok((member.symbol, offset))
+        })
+        .collect()
+}
+
+/// The offset of the first path that exists with the size that the programs read.
+fn offset_of(btf: &Btf, member: &Member) -> u32 {
+    member
+        .paths
+        .iter()
+        .filter_map(|path| btf.offset(path))
+        .find(|found| member.size_bytes == 0 || found.size_bytes == member.size_bytes)
+        .map_or(ABSENT, |found| found.offset_bytes)
+}

@@ -1,0 +1,210 @@
+//! Loads the object into the running kernel and attaches every hook in the best way that works.
+
+use aya::{
+    Btf as LoaderBtf, Ebpf, EbpfLoader,
+    maps::{MapData, PerCpuArray, RingBuf},
+};
+use aya_log::EbpfLogger;
+
+use super::{
+    ProbeError, attach,
+    hooks::{HOOKS, Hook, How, Need, Program},
+    losses::Losses,
+    object::object,
+    offsets,
+    ring::Ring,
+};
+use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
+
+/// Which way of attaching to prefer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preference {
+    /// The best that works: fentry and fexit, then kprobes.
+    #[default]
+    Best,
+    /// Kprobes wherever there is a choice: what a kernel without trampolines would use.
+    KProbe,
+}
+
+/// How much the probes say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Nothing; the verifier removes the code.
+    #[default]
+    Off,
+    /// What each probe sees.
+    Debug,
+}
+
+/// What can be chosen about loading.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Bytes of the ring buffer; rounded up to a power of two of pages.
+    pub ring_bytes: u32,
+    /// Way of attaching.
+    pub preference: Preference,
+    /// Probe diagnostics.
+    pub log: LogLevel,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // About 1,000 whole requests: twenty times what the kernel lets run at once.
+        Self { ring_bytes: 4 << 20, preference: Preference::Best, log: LogLevel::Off }
+    }
+}
+
+/// What became of a hook.
+#[derive(Debug)]
+pub struct AttachedHook {
+    /// The hook.
+    pub hook: &'static Hook,
+    /// The programs that are attached; empty when none could be.
+    pub programs: &'static [Program],
+    /// Ways that were tried in vain, and why.
+    pub refused: Vec<String>,
+}
+
+impl AttachedHook {
+    /// How it is attached: `fexit+fentry`; `None` when it is not.
+    #[must_use]
+    pub fn how(&self) -> Option<String> {
+        let names: Vec<&str> = self.programs.iter().map(|program| program.how.name()).collect();
+        (!names.is_empty()).then(|| names.join("+"))
+    }
+}
+
+/// The attached programs. Dropping it detaches them.
+pub struct Tracer {
+    /// Records.
+    pub ring: Ring,
+    /// Loss counters.
+    pub losses: Losses,
+    /// Every hook and what became of it.
+    pub hooks: Vec<AttachedHook>,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    ebpf: Ebpf,
+}
+
+impl Tracer {
+    /// Loads and attaches. Afterwards every request is caught.
+    ///
+    /// # Errors
+    /// When a required hook cannot be attached; the error says what to do.
+    pub fn start(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Self, ProbeError> {
+        let object = object().ok_or(ProbeError::NoObject)?;
+        let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
+        let mut ebpf = load(object, btf, &loader_btf, kallsyms, options)?;
+
+        let logger = match options.log {
+            LogLevel::Off => None,
+            LogLevel::Debug => {
+                Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?)
+            }
+        };
+        let hooks = HOOKS
+            .iter()
+            .map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference))
+            .collect::<Result<Vec<_>, _>>()?;
+
+        let ring: RingBuf<MapData> = take_map(&mut ebpf, "EVENTS")?;
+        let counters: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "COUNTERS")?;
+        Ok(Self { ring: Ring::new(ring)?, losses: Losses::new(counters), hooks, logger, ebpf })
+    }
+
+    /// Passes on what the probes said since the last call.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+
+    /// Cost of each loaded program to the verifier, in instructions (kernel 5.16 and later).
+    #[must_use]
+    pub fn verified_instructions(&self) -> Vec<(String, u32)> {
+        self.ebpf
+            .programs()
+            .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?)))
+            .collect()
+    }
+}
+
+fn take_map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, ProbeError>
+where
+    T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    let missing = || ProbeError::Map { name, source: "it is not in the object".into() };
+    let map = ebpf.take_map(name).ok_or_else(missing)?;
+    T::try_from(map).map_err(|error| ProbeError::Map { name, source: Box::new(error) })
+}
+
+fn load(
+    object: &[u8],
+    btf: &Btf,
+    loader_btf: &LoaderBtf,
+    kallsyms: Option<&Kallsyms>,
+    options: Options,
+) -> Result<Ebpf, ProbeError> {
+    let members = offsets::resolve(btf)?;
+    let address = |name: &str| kallsyms.and_then(|symbols| symbols.address_of(name)).unwrap_or(0);
+    let modprobe_path = address("modprobe_path");
+    let free_modprobe_argv = address("free_modprobe_argv");
+    let reading = |name: &str| {
+        let value = btf.enum_value("kernel_read_file_id", name);
+        value.and_then(|value| u32::try_from(value).ok()).unwrap_or(tracer_ebpf::offsets::ABSENT)
+    };
+    let reading_module = reading("READING_MODULE");
+    let reading_compressed = reading("READING_MODULE_COMPRESSED");
+    let have_task_pt_regs = u32::from(btf.has_func("bpf_task_pt_regs"));
+    let own_pid = std::process::id();
+    // aya-log's own switch: every level above it is pruned by the verifier.
+    let log_level: u8 = match options.log {
+        LogLevel::Off => 0,
+        LogLevel::Debug => aya_log::Level::Debug as u8,
+    };
+
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(loader_btf)).map_max_entries("EVENTS", options.ring_bytes);
+    for (symbol, offset) in &members {
+        loader.override_global(symbol, offset, false);
+    }
+    loader
+        .override_global("MODPROBE_PATH", &modprobe_path, true)
+        .override_global("FREE_MODPROBE_ARGV", &free_modprobe_argv, true)
+        .override_global("READING_MODULE", &reading_module, true)
+        .override_global("READING_MODULE_COMPRESSED", &reading_compressed, true)
+        .override_global("HAVE_TASK_PT_REGS", &have_task_pt_regs, true)
+        .override_global("OWN_PID", &own_pid, true)
+        .override_global(aya_log::LEVEL, &log_level, true);
+    loader.load(object).map_err(|error| ProbeError::Load(Box::new(error)))
+}
+
+fn attach_hook(
+    ebpf: &mut Ebpf,
+    hook: &'static Hook,
+    btf: &LoaderBtf,
+    preference: Preference,
+) -> Result<AttachedHook, ProbeError> {
+    let mut refused = Vec::new();
+    for way in hook.ways {
+        let trampolines = way.iter().any(|program| matches!(program.how, How::FEntry | How::FExit));
+        if preference == Preference::KProbe && trampolines && hook.ways.len() > 1 {
+            continue;
+        }
+        match way.iter().try_for_each(|program| attach::attach(ebpf, *program, btf)) {
+            Ok(()) => return Ok(AttachedHook { hook, programs: way, refused }),
+            Err(error) => {
+                refused.push(error.to_string());
+                for program in *way {
+                    attach::detach(ebpf, *program);
+                }
+            }
+        }
+    }
+    match hook.need {
+        Need::Required => {
+            Err(ProbeError::Hook { hook: hook.name, without: hook.without, tried: refused.join("; ") })
+        }
+        Need::Optional => Ok(AttachedHook { hook, programs: &[], refused }),
+    }
+}
