@@ -1,0 +1,301 @@
+//! Where the running kernel keeps what: struct offsets, enum values and function prototypes from BTF.
+//!
+//! The BPF Type Format is one blob of types and one of strings (`Documentation/bpf/btf.rst`). It is
+//! read once, front to back, into a table of positions and an index of names; questions are then
+//! answered from the blob itself. Nothing in the blob is trusted: every position is checked.
+
+mod read;
+
+use std::path::{Path, PathBuf};
+
+use read::{Kind, Type};
+
+/// Where the kernel shows its type information.
+const VMLINUX: &str = "sys/kernel/btf/vmlinux";
+
+/// Types refer to types; more steps of typedefs and qualifiers, or levels of anonymous members, than
+/// this no compiler emits. The limit ends loops in a damaged blob.
+const DEPTH_LIMIT: u32 = 32;
+
+/// Anonymous members that one search looks into. `task_struct` has about ten.
+const ANONYMOUS_LIMIT: u32 = 1024;
+
+/// Why type information cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {}", path.display(), advice(source))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It does not begin as BTF begins.
+    #[error("not BTF of this machine's byte order: it begins with {found:#06x}, not 0xeb9f")]
+    Magic {
+        /// The first two bytes.
+        found: u16,
+    },
+    /// A version that is not known.
+    #[error("BTF version {found} is not known (known: 1)")]
+    Version {
+        /// The version.
+        found: u8,
+    },
+    /// It ends too early, or points outside of itself.
+    #[error("the BTF is damaged: {what} does not fit into {len_bytes} bytes")]
+    Truncated {
+        /// What was looked for.
+        what: &'static str,
+        /// The length of the blob.
+        len_bytes: usize,
+    },
+    /// A kind of type that is not known; its length is unknown too.
+    #[error("BTF type {id} is of kind {kind}, which is not known (known: 1 to 19)")]
+    UnknownKind {
+        /// The type's id.
+        id: u32,
+        /// The kind.
+        kind: u32,
+    },
+}
+
+fn advice(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "it does not exist; this kernel must be built with CONFIG_DEBUG_INFO_BTF=y".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// A member of a struct or union.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Bytes from the start of the outermost struct.
+    pub offset_bytes: u32,
+    /// Bytes it takes.
+    pub size_bytes: u32,
+}
+
+/// A function's prototype.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prototype {
+    /// Named parameters.
+    pub params: u32,
+    /// More arguments may follow: such a function cannot be a target of fentry or fexit.
+    pub variadic: bool,
+}
+
+/// The type information of a kernel.
+pub struct Btf {
+    blob: read::Blob,
+    /// Named structs, unions, enums, typedefs and functions: (hash of the name, type id), sorted.
+    names: Vec<(u32, u32)>,
+}
+
+impl Btf {
+    /// Reads that of the running kernel.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not BTF.
+    pub fn load() -> Result<Self, BtfError> {
+        Self::load_from(Path::new("/"))
+    }
+
+    /// Reads that of the kernel whose file systems are mounted under `root`.
+    ///
+    /// # Errors
+    /// See [`Btf::load`].
+    pub fn load_from(root: &Path) -> Result<Self, BtfError> {
+        let path = root.join(VMLINUX);
+        match std::fs::read(&path) {
+            Ok(bytes) => Self::from_bytes(bytes),
+            Err(source) => Err(BtfError::Read { path, source }),
+        }
+    }
+
+    /// Reads a blob.
+    ///
+    /// # Errors
+    /// When it is not whole, or not BTF.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BtfError> {
+        Self::from_bytes(bytes.to_vec())
+    }
+
+    fn from_bytes(bytes: Vec<u8>) -> Result<Self, BtfError> {
+        let blob = read::Blob::new(bytes)?;
+        let mut names = Vec::new();
+        for (id, ty) in blob.types() {
+            let asked_for =
+                matches!(ty.kind, Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 | Kind::Typedef | Kind::Func);
+            if asked_for && ty.name != 0 {
+                names.push((read::hash(blob.string(ty.name)?), id));
+            }
+        }
+        names.sort_unstable();
+        Ok(Self { blob, names })
+    }
+
+    /// Number of types.
+    #[must_use]
+    pub fn type_count(&self) -> usize {
+        self.blob.type_count()
+    }
+
+    /// The place of a member: `["task_struct", "signal"]`, or through embedded structs
+    /// `["pid_namespace", "ns", "inum"]`. Members of anonymous structs and unions belong to the
+    /// struct around them. `None` when there is none such, when it is a bitfield, when the way leads
+    /// through a pointer, and when several structs of that name disagree.
+    #[must_use]
+    pub fn offset(&self, path: &[&str]) -> Option<Member> {
+        let (root, members) = path.split_first()?;
+        if members.is_empty() {
+            return None;
+        }
+        let mut found =
+            self.named(root, &[Kind::Struct, Kind::Union, Kind::Typedef]).filter_map(|id| self.walk(id, members));
+        let first = found.next()?;
+        found.all(|other| other == first).then_some(first)
+    }
+
+    /// Bytes of a struct or union. `None` when there is none such, and when several disagree.
+    #[must_use]
+    pub fn struct_size(&self, name: &str) -> Option<u32> {
+        let mut sizes =
+            self.named(name, &[Kind::Struct, Kind::Union]).filter_map(|id| Some(self.blob.ty(id)?.size_or_type));
+        let first = sizes.next()?;
+        sizes.all(|other| other == first).then_some(first)
+    }
+
+    /// The value of an enumerator.
+    #[must_use]
+    pub fn enum_value(&self, enum_name: &str, enumerator: &str) -> Option<i64> {
+        self.named(enum_name, &[Kind::Enum, Kind::Enum64]).find_map(|id| {
+            let ty = self.blob.ty(id)?;
+            self.blob.enumerators(&ty).find_map(|(name, value)| self.is(name, enumerator).then_some(value))
+        })
+    }
+
+    /// True when there is a function of that name that tracing may attach to by BTF.
+    #[must_use]
+    pub fn has_func(&self, name: &str) -> bool {
+        self.named(name, &[Kind::Func]).next().is_some()
+    }
+
+    /// A function's prototype.
+    #[must_use]
+    pub fn func(&self, name: &str) -> Option<Prototype> {
+        self.named(name, &[Kind::Func]).find_map(|id| {
+            let proto = self.blob.ty(self.blob.ty(id)?.size_or_type)?;
+            if proto.kind != Kind::FuncProto {
+                return None;
+            }
+            // A variadic function ends in a parameter without name and type.
+            let variadic = self.blob.params(&proto).last().is_some_and(|(name, ty)| name == 0 && ty == 0);
+            Some(Prototype { params: proto.vlen - u32::from(variadic), variadic })
+        })
+    }
+
+    /// Number of a function's named parameters.
+    #[must_use]
+    pub fn func_param_count(&self, name: &str) -> Option<u32> {
+        self.func(name).map(|prototype| prototype.params)
+    }
+
+    /// Ids of the types of that name and one of those kinds, in the order of the blob.
+    fn named<'a>(&'a self, name: &'a str, kinds: &'a [Kind]) -> impl Iterator<Item = u32> + 'a {
+        let hash = read::hash(name.as_bytes());
+        let start = self.names.partition_point(|(other, _)| *other < hash);
+        self.names
+            .get(start..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(move |(other, _)| *other == hash)
+            .map(|(_, id)| *id)
+            .filter(move |id| self.blob.ty(*id).is_some_and(|ty| kinds.contains(&ty.kind) && self.is(ty.name, name)))
+    }
+
+    fn is(&self, name_offset: u32, name: &str) -> bool {
+        self.blob.string(name_offset).is_ok_and(|bytes| bytes == name.as_bytes())
+    }
+
+    /// Follows member names from a struct; the place of the last one.
+    fn walk(&self, mut id: u32, members: &[&str]) -> Option<Member> {
+        let mut offset_bits = 0_u32;
+        for name in members {
+            let mut budget = ANONYMOUS_LIMIT;
+            let (member_bits, member_type) = self.member(self.resolve(id)?, name, DEPTH_LIMIT, &mut budget)?;
+            offset_bits = offset_bits.checked_add(member_bits)?;
+            id = member_type;
+        }
+        let size_bytes = self.size(id)?;
+        offset_bits.is_multiple_of(8).then_some(Member { offset_bytes: offset_bits / 8, size_bytes })
+    }
+
+    /// Finds a member in a struct and its anonymous members: bits from its start, and its type.
+    fn member(&self, ty: Type, name: &str, depth: u32, budget: &mut u32) -> Option<(u32, u32)> {
+        if !matches!(ty.kind, Kind::Struct | Kind::Union) {
+            return None;
+        }
+        self.blob.members(&ty).find_map(|member| {
+            if member.name != 0 {
+                let is_whole = member.bitfield_bits == 0 && self.is(member.name, name);
+                return is_whole.then_some((member.offset_bits, member.type_id));
+            }
+            *budget = budget.checked_sub(1)?;
+            let inner = self.resolve(member.type_id)?;
+            let (inner_bits, type_id) = self.member(inner, name, depth.checked_sub(1)?, budget)?;
+            Some((member.offset_bits.checked_add(inner_bits)?, type_id))
+        })
+    }
+
+    /// What a type is behind its typedefs and qualifiers.
+    fn resolve(&self, mut id: u32) -> Option<Type> {
+        for _ in 0..DEPTH_LIMIT {
+            let ty = self.blob.ty(id)?;
+            match ty.kind {
+                Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag => id = ty.size_or_type,
+                _ => return Some(ty),
+            }
+        }
+        None
+    }
+
+    /// Bytes of a type. `None` for functions, forward declarations, void, and integers of odd bits.
+    fn size(&self, mut id: u32) -> Option<u32> {
+        let mut elements = 1_u32;
+        for _ in 0..DEPTH_LIMIT {
+            let ty = self.resolve(id)?;
+            let size_bytes = match ty.kind {
+                Kind::Int => {
+                    let is_whole = Some(self.blob.int_bits(&ty)?) == ty.size_or_type.checked_mul(8);
+                    is_whole.then_some(ty.size_or_type)?
+                }
+                Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 | Kind::Float => ty.size_or_type,
+                Kind::Ptr => 8,
+                Kind::Array => {
+                    let (element, count) = self.blob.array(&ty)?;
+                    elements = elements.checked_mul(count)?;
+                    id = element;
+                    continue;
+                }
+                _ => return None,
+            };
+            return elements.checked_mul(size_bytes);
+        }
+        None
+    }
+}
+
+impl std::fmt::Debug for Btf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Btf").field("types", &self.type_count()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod builder;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! Facts about the running kernel, read from what it shows under `/proc` and `/sys`.
+
+pub mod btf;
