@@ -1,0 +1,405 @@
+//! Addresses to names and back: `/proc/kallsyms`.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+const KALLSYMS: &str = "proc/kallsyms";
+const KPTR_RESTRICT: &str = "proc/sys/kernel/kptr_restrict";
+
+/// The kernel hands out about a page with each read; a larger buffer saves nothing.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// No function of the kernel proper is larger: beyond this an address lies in no symbol that we know.
+const KERNEL_SYMBOL_BYTES: u64 = 1 << 20;
+
+/// The same inside a module or a BPF program, where freed memory of other modules lies in between.
+const MODULE_SYMBOL_BYTES: u64 = 64 << 10;
+
+/// How far the last symbol of a module reaches: modules are allocated in pages with a guard page behind.
+const LAST_SYMBOL_BYTES: u64 = 4 << 10;
+
+/// Why symbols cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KallsymsError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}; the kernel must be built with CONFIG_KALLSYMS=y", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A line is not `<address> <type> <name> [module]`.
+    #[error("line {line} of kallsyms is not understood: {text:?}")]
+    Malformed {
+        /// Its number, from 1.
+        line: usize,
+        /// The line.
+        text: String,
+    },
+    /// All addresses are shown as 0.
+    #[error(
+        "the kernel hides its symbol addresses (kernel.kptr_restrict is {kptr_restrict}): run as root \
+         or with CAP_SYSLOG, and if it is 2, set `sysctl kernel.kptr_restrict=1`"
+    )]
+    Hidden {
+        /// The setting, or "unknown".
+        kptr_restrict: String,
+    },
+    /// More names than can be indexed.
+    #[error("kallsyms is larger than 4 GiB or names more than 65,534 modules")]
+    TooLarge,
+}
+
+/// The symbol an address lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Symbol<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Bytes from its start.
+    pub offset: u64,
+    /// The module it belongs to; `bpf` for BPF programs and trampolines; `None` for the kernel itself.
+    pub module: Option<&'a str>,
+}
+
+/// One symbol: 16 bytes, its name is in the arena.
+#[derive(Clone, Copy)]
+struct Entry {
+    address: u64,
+    name_start: u32,
+    name_len: u16,
+    /// Index in `modules` plus 1; 0 is the kernel itself.
+    module: u16,
+}
+
+/// Functions and global data of the kernel and its modules, sorted by address.
+pub struct Kallsyms {
+    root: PathBuf,
+    entries: Vec<Entry>,
+    names: String,
+    modules: Vec<String>,
+}
+
+impl Kallsyms {
+    /// Reads those of the running kernel.
+    ///
+    /// # Errors
+    /// When they cannot be read or are hidden; the error says what to do.
+    pub fn load() -> Result<Self, KallsymsError> {
+        Self::load_from(Path::new("/"))
+    }
+
+    /// Reads those of the kernel whose file systems are mounted under `root`.
+    ///
+    /// # Errors
+    /// See [`Kallsyms::load`].
+    pub fn load_from(root: &Path) -> Result<Self, KallsymsError> {
+        let path = root.join(KALLSYMS);
+        let read = |source| KallsymsError::Read { path: path.clone(), source };
+        let file = File::open(&path).map_err(read)?;
+        let mut symbols = Self::read(BufReader::with_capacity(BUFFER_BYTES, file)).map_err(|error| match error {
+            ParseError::Io(source) => read(source),
+            ParseError::Kallsyms(KallsymsError::Hidden { .. }) => {
+                // What the setting is only makes the message better.
+                let setting = std::fs::read_to_string(root.join(KPTR_RESTRICT));
+                let kptr_restrict = setting.map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned());
+                KallsymsError::Hidden { kptr_restrict }
+            }
+            ParseError::Kallsyms(error) => error,
+        })?;
+        root.clone_into(&mut symbols.root);
+        Ok(symbols)
+    }
+
+    /// Reads the text of a `/proc/kallsyms`.
+    ///
+    /// # Errors
+    /// When it is not understood, or all addresses are 0.
+    pub fn parse(text: &[u8]) -> Result<Self, KallsymsError> {
+        Self::read(text).map_err(|error| match error {
+            ParseError::Kallsyms(error) => error,
+            ParseError::Io(source) => KallsymsError::Read { path: PathBuf::from(KALLSYMS), source },
+        })
+    }
+
+    /// Reads again if modules came or went: a full read takes tens of milliseconds, so the caller says
+    /// when. True when it did. On error the old symbols stay.
+    ///
+    /// # Errors
+    /// See [`Kallsyms::load`].
+    pub fn refresh(&mut self, modules_changed: bool) -> Result<bool, KallsymsError> {
+        if modules_changed {
+            *self = Self::load_from(&self.root)?;
+        }
+        Ok(modules_changed)
+    }
+
+    /// Number of symbols kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The symbol that an address lies in; of several at one address the kernel's first.
+    #[must_use]
+    pub fn resolve(&self, address: u64) -> Option<Symbol<'_>> {
+        let after = self.entries.partition_point(|entry| entry.address <= address);
+        let last = self.entries.get(after.checked_sub(1)?)?;
+        let first = self.entries.partition_point(|entry| entry.address < last.address);
+        let entry = self.entries.get(first)?;
+        let offset = address - entry.address;
+        let next_is_kin = self.entries.get(after).is_some_and(|next| next.module == entry.module);
+        let reach_bytes = match (entry.module, next_is_kin) {
+            (0, _) => KERNEL_SYMBOL_BYTES,
+            (_, true) => MODULE_SYMBOL_BYTES,
+            (_, false) => LAST_SYMBOL_BYTES,
+        };
+        let (name, module) = (self.name(entry)?, self.module(entry));
+        (offset < reach_bytes).then_some(Symbol { name, offset, module })
+    }
+
+    /// The address of a function or global variable of the kernel itself.
+    #[must_use]
+    pub fn address_of(&self, name: &str) -> Option<u64> {
+        let is_it = |entry: &&Entry| {
+            entry.module == 0 && usize::from(entry.name_len) == name.len() && self.name(entry) == Some(name)
+        };
+        self.entries.iter().find(is_it).map(|entry| entry.address)
+    }
+
+    fn name(&self, entry: &Entry) -> Option<&str> {
+        let start = usize::try_from(entry.name_start).ok()?;
+        self.names.get(start..start + usize::from(entry.name_len))
+    }
+
+    fn module(&self, entry: &Entry) -> Option<&str> {
+        let index = usize::from(entry.module).checked_sub(1)?;
+        self.modules.get(index).map(String::as_str)
+    }
+
+    fn read(mut reader: impl BufRead) -> Result<Self, ParseError> {
+        let mut symbols =
+            Self { root: PathBuf::from("/"), entries: Vec::new(), names: String::new(), modules: Vec::new() };
+        let mut line = Vec::new();
+        let mut number = 0;
+        while reader.read_until(b'\n', &mut line)? != 0 {
+            number += 1;
+            let text = String::from_utf8_lossy(&line);
+            let parsed = parse_line(&text)
+                .ok_or_else(|| KallsymsError::Malformed { line: number, text: text.trim_end().to_owned() })?;
+            if parsed.is_kept() {
+                symbols.push(&parsed).ok_or(KallsymsError::TooLarge)?;
+            }
+            line.clear();
+        }
+        if symbols.entries.iter().all(|entry| entry.address == 0) {
+            return Err(KallsymsError::Hidden { kptr_restrict: "unknown".to_owned() }.into());
+        }
+        // Stable: of several symbols at one address the kernel itself names the first.
+        symbols.entries.sort_by_key(|entry| entry.address);
+        symbols.entries.shrink_to_fit();
+        symbols.names.shrink_to_fit();
+        Ok(symbols)
+    }
+
+    /// `None` when an index does not fit.
+    fn push(&mut self, line: &Line<'_>) -> Option<()> {
+        let module = match line.module {
+            None => 0,
+            // Symbols of a module follow one another: it is the last one, or new.
+            Some(name) if self.modules.last().is_some_and(|last| last == name) => {
+                u16::try_from(self.modules.len()).ok()?
+            }
+            Some(name) => {
+                self.modules.push(name.to_owned());
+                u16::try_from(self.modules.len()).ok()?
+            }
+        };
+        let name_start = u32::try_from(self.names.len()).ok()?;
+        self.names.push_str(line.name);
+        let name_len = u16::try_from(line.name.len()).ok()?;
+        self.entries.push(Entry { address: line.address, name_start, name_len, module });
+        Some(())
+    }
+}
+
+impl std::fmt::Debug for Kallsyms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kallsyms").field("symbols", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Reading fails by itself or for what is read.
+enum ParseError {
+    Io(std::io::Error),
+    Kallsyms(KallsymsError),
+}
+
+impl From<std::io::Error> for ParseError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<KallsymsError> for ParseError {
+    fn from(error: KallsymsError) -> Self {
+        Self::Kallsyms(error)
+    }
+}
+
+struct Line<'a> {
+    address: u64,
+    kind: u8,
+    name: &'a str,
+    module: Option<&'a str>,
+}
+
+impl Line<'_> {
+    /// Functions and global data. Local data is a third of the file and no one asks for it; absolute
+    /// symbols are offsets into per-CPU areas, not addresses.
+    const fn is_kept(&self) -> bool {
+        !matches!(self.kind, b'a' | b'A' | b'b' | b'd' | b'r' | b'n' | b'N' | b'?')
+    }
+}
+
+fn parse_line(line: &str) -> Option<Line<'_>> {
+    let mut words = line.split_ascii_whitespace();
+    let address = u64::from_str_radix(words.next()?, 16).ok()?;
+    let kind = match words.next()?.as_bytes() {
+        [kind] => *kind,
+        _ => return None,
+    };
+    let name = words.next()?;
+    let module = match words.next() {
+        None => None,
+        Some(word) => Some(word.strip_prefix('[')?.strip_suffix(']')?),
+    };
+    Some(Line { address, kind, name, module })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Kallsyms, KallsymsError, Symbol};
+
+    const TEXT: &str = "\
+0000000000000000 A fixed_percpu_data
+ffffffff81000000 T _stext
+ffffffff81000000 T _text
+ffffffff81000100 t free_modprobe_argv
+ffffffff81000200 T __request_module
+ffffffff82000000 D modprobe_path
+ffffffff82000040 d local_data
+ffffffffc0200000 t helper\t[nf_tables]
+ffffffffc0200100 T nft_init\t[nf_tables]
+ffffffffc0100000 t ctnetlink_init\t[nf_conntrack_netlink]
+ffffffffc0400000 t bpf_prog_6deef7357e7b4530_request\t[bpf]
+ffffffffc0400100 t bpf_trampoline_6442505566\t[bpf]
+";
+
+    fn symbol<'a>(name: &'a str, offset: u64, module: Option<&'a str>) -> Option<Symbol<'a>> {
+        Some(Symbol { name, offset, module })
+    }
+
+    /// An address belongs to the symbol before it, with its module; of aliases the first one counts.
+    #[test]
+    fn resolves_addresses() {
+        let symbols = Kallsyms::parse(TEXT.as_bytes()).unwrap();
+        assert_eq!(symbols.resolve(0xffff_ffff_8100_0000), symbol("_stext", 0, None));
+        assert_eq!(symbols.resolve(0xffff_ffff_8100_0010), symbol("_stext", 0x10, None));
+        assert_eq!(symbols.resolve(0xffff_ffff_8100_02ff), symbol("__request_module", 0xff, None));
+        assert_eq!(symbols.resolve(0xffff_ffff_c020_0011), symbol("helper", 0x11, Some("nf_tables")));
+        assert_eq!(symbols.resolve(0xffff_ffff_c010_0001), symbol("ctnetlink_init", 1, Some("nf_conntrack_netlink")));
+        let trampoline = symbol("bpf_trampoline_6442505566", 0x20, Some("bpf"));
+        assert_eq!(symbols.resolve(0xffff_ffff_c040_0120), trampoline);
+    }
+
+    /// An address far behind a symbol is in none: it may be memory of a module that is gone.
+    #[test]
+    fn leaves_gaps_unnamed() {
+        let symbols = Kallsyms::parse(TEXT.as_bytes()).unwrap();
+        for address in [0, 0xffff_ffff_80ff_ffff, 0xffff_ffff_8150_0000, 0xffff_ffff_c020_1100, 0xffff_ffff_c010_2000] {
+            assert_eq!(symbols.resolve(address), None, "{address:#x}");
+        }
+    }
+
+    /// Functions and global variables of the kernel are found by name; per-CPU offsets and modules' symbols are not.
+    #[test]
+    fn finds_names() {
+        let symbols = Kallsyms::parse(TEXT.as_bytes()).unwrap();
+        assert_eq!(symbols.address_of("modprobe_path"), Some(0xffff_ffff_8200_0000));
+        assert_eq!(symbols.address_of("free_modprobe_argv"), Some(0xffff_ffff_8100_0100));
+        assert_eq!(symbols.address_of("fixed_percpu_data"), None);
+        assert_eq!(symbols.address_of("nft_init"), None);
+    }
+
+    /// Hidden addresses are an error that names the setting and what to do.
+    #[test]
+    fn says_that_addresses_are_hidden() {
+        let root = tempfile::tempdir().unwrap();
+        let proc = root.path().join("proc/sys/kernel");
+        std::fs::create_dir_all(&proc).unwrap();
+        std::fs::write(proc.join("kptr_restrict"), "2\n").unwrap();
+        std::fs::write(root.path().join("proc/kallsyms"), "0000000000000000 T _text\n").unwrap();
+        let error = Kallsyms::load_from(root.path()).unwrap_err();
+        assert!(matches!(&error, KallsymsError::Hidden { kptr_restrict } if kptr_restrict == "2"));
+        assert!(error.to_string().contains("CAP_SYSLOG"), "{error}");
+    }
+
+    /// What is read again is what modules brought; without a change nothing is read.
+    #[test]
+    fn reads_again_only_when_told() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("proc")).unwrap();
+        let file = root.path().join("proc/kallsyms");
+        std::fs::write(&file, "ffffffff81000000 T _text\n").unwrap();
+        let mut symbols = Kallsyms::load_from(root.path()).unwrap();
+        std::fs::write(&file, "ffffffff81000000 T _text\nffffffffc0000000 t init\t[can]\n").unwrap();
+        assert!(!symbols.refresh(false).unwrap());
+        assert_eq!(symbols.len(), 1);
+        assert!(symbols.refresh(true).unwrap());
+        assert_eq!(symbols.resolve(0xffff_ffff_c000_0000), symbol("init", 0, Some("can")));
+    }
+
+    /// A line that is not understood is named.
+    #[test]
+    fn names_the_bad_line() {
+        for bad in ["ffff T", "zzzz T x", "ffff TT x", "ffff T x nf_tables"] {
+            let text = format!("ffffffff81000000 T _text\n{bad}\n");
+            let error = Kallsyms::parse(text.as_bytes()).unwrap_err();
+            assert!(matches!(error, KallsymsError::Malformed { line: 2, .. }), "{bad}: {error}");
+        }
+    }
+
+    proptest! {
+        /// Any text is read or refused, and any address is answered.
+        #[test]
+        fn survives_anything(text in "([0-9a-f]{1,17} [tTdDa] [a-z]{1,8}(\t\\[[a-z]{1,4}\\])?\n){0,20}", address in any::<u64>()) {
+            if let Ok(symbols) = Kallsyms::parse(text.as_bytes()) {
+                let _ = symbols.resolve(address);
+            }
+        }
+    }
+
+    /// The running kernel's own symbols are read.
+    #[test]
+    fn reads_the_running_kernel() {
+        let symbols = match Kallsyms::load() {
+            Ok(symbols) => symbols,
+            // Not root: the error is the right answer, and says so.
+            Err(error) => return assert!(matches!(error, KallsymsError::Hidden { .. }), "{error}"),
+        };
+        let address = symbols.address_of("do_exit").unwrap();
+        assert_eq!(symbols.resolve(address + 1).map(|symbol| symbol.offset), Some(1));
+    }
+}
