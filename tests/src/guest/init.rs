@@ -1,0 +1,97 @@
+//! Pid 1: makes the system usable, starts the agent, reaps whatever is orphaned, and powers off.
+
+use std::convert::Infallible;
+use std::ffi::CStr;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{Pid, WaitOptions, wait};
+use rustix::system::{RebootCommand, reboot};
+
+use crate::protocol::GUEST_PATH;
+
+/// Type, place and options of what is mounted, in order.
+const MOUNTS: &[(&str, &str, Option<&CStr>)] = &[
+    ("proc", "/proc", None),
+    ("sysfs", "/sys", None),
+    ("devtmpfs", "/dev", None),
+    ("tmpfs", "/run", Some(c"mode=0755")),
+    ("tmpfs", "/tmp", Some(c"mode=1777")),
+    ("devpts", "/dev/pts", None),
+    ("tmpfs", "/dev/shm", Some(c"mode=1777")),
+    ("debugfs", "/sys/kernel/debug", None),
+    ("tracefs", "/sys/kernel/tracing", None),
+    ("securityfs", "/sys/kernel/security", None),
+    ("bpf", "/sys/fs/bpf", None),
+    ("cgroup2", "/sys/fs/cgroup", None),
+];
+
+/// Runs the whole life of the guest.
+pub(super) fn run() -> Result<ExitCode> {
+    if !rustix::process::getpid().is_init() {
+        bail!("without arguments this is pid 1 of a guest, and this process is not");
+    }
+    // Whatever goes wrong, the machine must go off: the host waits for that.
+    if let Err(error) = live() {
+        eprintln!("kmodtrace-guest: {error:#}");
+    }
+    rustix::fs::sync();
+    match power_off() {
+        Err(error) => Err(error),
+    }
+}
+
+fn live() -> Result<()> {
+    prepare()?;
+    let agent = Command::new(GUEST_PATH).arg("agent").spawn().context("cannot start the agent")?;
+    let agent = Pid::from_child(&agent);
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == agent => {
+                return match status.exit_status() {
+                    Some(0) => Ok(()),
+                    _ => bail!("the agent ended badly: {status:?}"),
+                };
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait for the agent"),
+        }
+    }
+}
+
+fn power_off() -> Result<Infallible> {
+    reboot(RebootCommand::PowerOff).context("cannot power off")?;
+    bail!("the kernel came back from powering off")
+}
+
+fn prepare() -> Result<()> {
+    for (kind, place, options) in MOUNTS {
+        fs::create_dir_all(place).with_context(|| format!("cannot create {place}"))?;
+        match mount(*kind, *place, *kind, MountFlags::empty(), *options) {
+            // debugfs brings tracefs along on its own place, and /dev may be mounted by the kernel.
+            Ok(()) | Err(rustix::io::Errno::BUSY) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot mount {kind} on {place}")),
+        }
+    }
+    for (link, target) in [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+    ] {
+        if !Path::new(link).exists() {
+            std::os::unix::fs::symlink(target, link).with_context(|| format!("cannot link {link}"))?;
+        }
+    }
+    let home = Path::new("/home/alice");
+    std::os::unix::fs::chown(home, Some(1000), Some(1000)).context("cannot give alice her home")?;
+    rustix::system::sethostname(b"kmodtrace-guest").context("cannot set the host name")?;
+    let loopback = Command::new("/sbin/ip").args(["link", "set", "lo", "up"]).status().context("cannot run ip")?;
+    if !loopback.success() {
+        bail!("cannot bring the loopback device up ({loopback})");
+    }
+    Ok(())
+}

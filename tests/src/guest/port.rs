@@ -1,0 +1,52 @@
+//! The results port: frames out on the second serial line.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context as _, Result};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+use crate::protocol::{Frame, encode};
+
+const DEVICE: &str = "/dev/ttyS1";
+
+/// Sends frames; shared by the threads that read a command's output.
+#[derive(Debug)]
+pub(super) struct Port {
+    line: Mutex<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    device: File,
+    next_seq: u64,
+}
+
+impl Port {
+    /// Opens the port and switches off every translation of the terminal layer.
+    pub(super) fn open() -> Result<Self> {
+        let device = OpenOptions::new().read(true).write(true).open(DEVICE);
+        let device = device.with_context(|| format!("cannot open {DEVICE}"))?;
+        let mut settings = tcgetattr(&device).context("cannot read the port's settings")?;
+        settings.make_raw();
+        tcsetattr(&device, OptionalActions::Now, &settings).context("cannot make the port raw")?;
+        Ok(Self { line: Mutex::new(Line { device, next_seq: 0 }) })
+    }
+
+    /// Sends one frame.
+    pub(super) fn send(&self, frame: &Frame) -> Result<()> {
+        // A frame is sent whole or the number is not taken, so a poisoned lock holds nothing broken.
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = encode(line.next_seq, frame).context("cannot encode a result")?;
+        line.device.write_all(text.as_bytes()).context("cannot send a result")?;
+        line.next_seq += 1;
+        Ok(())
+    }
+
+    /// Waits until all that was sent has left the machine.
+    pub(super) fn drain(&self) -> Result<()> {
+        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        rustix::termios::tcdrain(&line.device).context("cannot drain the results port")
+    }
+}

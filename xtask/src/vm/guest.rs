@@ -1,0 +1,196 @@
+//! A guest made ready to boot, and the two things a person does with one: run a command, get a shell.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use kmodtrace_tests::protocol::{Chunk, Frame, Job, Orders};
+
+use super::accel::{self, Choice};
+use super::boot::{self, Ending};
+use super::image::Image;
+use super::kernels::{self, Line};
+use super::lock::Lock;
+use super::overlay::{self, Added, Programs};
+use super::paths::Paths;
+use super::qemu::{Accelerator, Console, Machine};
+
+/// How long a guest may live where nothing else is said.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The static build that runs in any guest.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Takes what a command in the guest writes.
+pub(crate) trait Sink {
+    /// Bytes of its standard output.
+    fn stdout(&mut self, bytes: &[u8]) -> Result<()>;
+    /// Bytes of its standard error.
+    fn stderr(&mut self, bytes: &[u8]) -> Result<()>;
+}
+
+/// A guest: a kernel with an image, what is added to it, and how it is run.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest {
+    pub(super) paths: Paths,
+    pub(super) line: &'static Line,
+    pub(super) image: Image,
+    accelerator: Accelerator,
+    programs: Programs,
+    added: Vec<Added>,
+    kernel_arguments: String,
+    timeout: Duration,
+}
+
+impl Guest {
+    /// Fetches, packs and builds whatever a guest with this kernel needs. Quick and offline when all is there.
+    pub(crate) fn prepare(kernel: &str, choice: Choice) -> Result<Self> {
+        let line = kernels::find(kernel)?;
+        let paths = Paths::new();
+        let agent = build_agent(&paths)?;
+        let lock = Lock::take(&paths.vm)?;
+        let image = Image::prepare(&paths.vm, line)?;
+        let accelerator = accel::settle(&paths.vm, choice, image.vmlinuz())?;
+        lock.release()?;
+        let kmodtrace = paths.target.join("dist/kmodtrace");
+        let kmodtrace = kmodtrace.exists().then_some(kmodtrace);
+        Ok(Self {
+            paths,
+            line,
+            image,
+            accelerator,
+            programs: Programs { agent, kmodtrace },
+            added: Vec::new(),
+            kernel_arguments: String::new(),
+            timeout: DEFAULT_TIMEOUT,
+        })
+    }
+
+    /// Adds a file of the host.
+    pub(crate) fn with_file(mut self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
+        self.added.push(Added { host: host.into(), guest: guest.into() });
+        self
+    }
+
+    /// Adds kernel arguments.
+    pub(crate) fn with_kernel_arguments(mut self, arguments: &str) -> Self {
+        if !self.kernel_arguments.is_empty() {
+            self.kernel_arguments.push(' ');
+        }
+        self.kernel_arguments.push_str(arguments);
+        self
+    }
+
+    /// Sets how long a boot may last, from power-on to power-off.
+    pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Whether the program under test is in the guest.
+    pub(crate) fn has_kmodtrace(&self) -> bool {
+        self.programs.kmodtrace.is_some()
+    }
+
+    /// Runs one command and gives its exit code.
+    pub(crate) fn run_command(&self, argv: &[String], sink: &mut dyn Sink) -> Result<u8> {
+        let orders = Orders { job: Job::Command { argv: argv.to_vec() } };
+        let mut code = None;
+        let mut sunk = Ok(());
+        let evidence = self.boot(&orders, &mut |frame| {
+            let result = match frame {
+                Frame::Stdout { data } => bytes(data).and_then(|bytes| sink.stdout(&bytes)),
+                Frame::Stderr { data } => bytes(data).and_then(|bytes| sink.stderr(&bytes)),
+                Frame::Exit { code: exit } => {
+                    code = Some(*exit);
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+            if sunk.is_ok() {
+                sunk = result;
+            }
+        })?;
+        if let (_, Some(evidence)) = evidence {
+            bail!("{evidence}");
+        }
+        sunk?;
+        code.context("the guest gave no exit code")
+    }
+
+    /// Gives the person at the terminal a shell in the guest.
+    pub(crate) fn shell(&self) -> Result<()> {
+        let (rows, columns) = terminal_size();
+        let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".to_owned());
+        let orders = Orders { job: Job::Shell { rows, columns, term } };
+        let dir = boot::run_dir(&self.paths.vm, self.line.name)?;
+        let initrd = dir.join("initrd");
+        let bytes = overlay::write(&self.image, &self.programs, &self.added, &orders, &initrd)?;
+        let mut running = self.machine(&dir, Some((&initrd, bytes)), Console::Terminal).start()?;
+        // A person has all the time they want.
+        let status = running.wait(Duration::MAX)?;
+        boot::settle(&dir, &[])?;
+        match status {
+            Some(status) if status.success() => Ok(()),
+            status => bail!("QEMU did not end well: {status:?}"),
+        }
+    }
+
+    /// Boots with some orders. The second part of the result is the evidence of a boot that went wrong.
+    pub(super) fn boot(&self, orders: &Orders, on_frame: &mut dyn FnMut(&Frame)) -> Result<(Ending, Option<String>)> {
+        let dir = boot::run_dir(&self.paths.vm, self.line.name)?;
+        let initrd = dir.join("initrd");
+        let bytes = overlay::write(&self.image, &self.programs, &self.added, orders, &initrd)?;
+        let machine = self.machine(&dir, Some((&initrd, bytes)), Console::Log);
+        let mut ending = boot::watch(&machine, self.timeout, on_frame)?;
+        let wanted = self.image.release();
+        if let Some(release) = ending.release.as_deref().filter(|release| *release != wanted) {
+            ending.problems.push(format!("kernel {release} runs where {wanted} was booted"));
+        }
+        let evidence = boot::settle(&dir, &ending.problems)?;
+        Ok((ending, evidence))
+    }
+
+    fn machine<'a>(&'a self, dir: &'a Path, initrd: Option<(&'a Path, u64)>, console: Console) -> Machine<'a> {
+        Machine {
+            accelerator: self.accelerator,
+            vmlinuz: self.image.vmlinuz(),
+            initrd,
+            dir,
+            console,
+            kernel_arguments: &self.kernel_arguments,
+        }
+    }
+}
+
+fn bytes(chunk: &Chunk) -> Result<Vec<u8>> {
+    chunk.bytes().context("the command's output is damaged")
+}
+
+/// Builds the guest's agent as a static program.
+fn build_agent(paths: &Paths) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--package", "kmodtrace-tests", "--bin", "kmodtrace-guest"])
+        .args(["--profile", "dist", "--target", TARGET])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .current_dir(&paths.workspace)
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("the guest's agent could not be built ({status})");
+    }
+    let agent = paths.target.join(TARGET).join("dist/kmodtrace-guest");
+    fs::metadata(&agent).with_context(|| format!("cargo left no {}", agent.display()))?;
+    Ok(agent)
+}
+
+/// Rows and columns of the person's terminal, or those of a real VT100.
+fn terminal_size() -> (u16, u16) {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),
+        _ => (24, 80),
+    }
+}

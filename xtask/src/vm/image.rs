@@ -1,0 +1,222 @@
+//! The base image of a kernel line: its `vmlinuz`, and an initial root with modules and the distribution's programs.
+//!
+//! Packed once per set of packages and kept uncompressed, since an emulated guest unpacks slowly.
+
+use std::fs;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::kernels::Line;
+use super::modules::{self, Depmod};
+use super::packages::{Packages, remove_dir, sha256_text};
+use super::tree::Tree;
+
+/// Raise when this file or the choice of modules changes what an image holds.
+const RECIPE: u32 = 1;
+
+/// Parts of the programs' packages that no scenario needs.
+const NOT_PACKED: &[&str] = &["usr/share", "usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/perl5", "var"];
+
+/// An image that is ready to boot.
+#[derive(Debug, Clone)]
+pub(crate) struct Image {
+    vmlinuz: PathBuf,
+    base: PathBuf,
+    facts: Facts,
+}
+
+/// What is known of an image without opening it; written last, so its presence says that the image is whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Facts {
+    release: String,
+    modules: usize,
+    base_bytes: u64,
+}
+
+impl Image {
+    /// The image of a line: from the cache, or packed now.
+    pub(crate) fn prepare(root: &Path, line: &Line) -> Result<Self> {
+        let kernel = Packages::kernel(root, line, false)?;
+        let userland = Packages::userland(root, line.suite, false)?;
+        let images = root.join("images");
+        let dir = images.join(format!("{}-{}", line.name, digest(&kernel, &userland)?));
+        if let Some(image) = Self::open(&dir)? {
+            return Ok(image);
+        }
+        let partial = dir.with_extension("partial");
+        remove_dir(&partial)?;
+        fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
+        eprintln!("vm: packing the image of kernel {}", line.name);
+        let facts = build(&kernel, &userland, &partial)?;
+        let text = serde_json::to_string_pretty(&facts).context("cannot describe the image")?;
+        fs::write(partial.join("image.json"), text).context("cannot describe the image")?;
+        remove_outdated(&images, line)?;
+        fs::rename(&partial, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Self::open(&dir)?.with_context(|| format!("{} vanished", dir.display()))
+    }
+
+    /// The kernel to boot.
+    pub(crate) fn vmlinuz(&self) -> &Path {
+        &self.vmlinuz
+    }
+
+    /// The archive that a run's own files are appended to.
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// The kernel release, as `uname -r` gives it.
+    pub(crate) fn release(&self) -> &str {
+        &self.facts.release
+    }
+
+    /// Number of modules in the image.
+    pub(crate) fn modules(&self) -> usize {
+        self.facts.modules
+    }
+
+    /// Size of the base archive.
+    pub(crate) fn base_bytes(&self) -> u64 {
+        self.facts.base_bytes
+    }
+
+    fn open(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join("image.json");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let facts = serde_json::from_str(&text).with_context(|| format!("{} is damaged; remove it", path.display()))?;
+        Ok(Some(Self { vmlinuz: dir.join("vmlinuz"), base: dir.join("base.cpio"), facts }))
+    }
+}
+
+/// Names an image after all that went into it.
+fn digest(kernel: &Packages, userland: &Packages) -> Result<String> {
+    let inputs =
+        serde_json::to_string(&(RECIPE, &kernel.manifest, &userland.manifest)).context("cannot name the image")?;
+    let mut digest = sha256_text(&inputs)?;
+    digest.truncate(16);
+    Ok(digest)
+}
+
+fn remove_outdated(images: &Path, line: &Line) -> Result<()> {
+    for entry in fs::read_dir(images).with_context(|| format!("cannot list {}", images.display()))? {
+        let path = entry.with_context(|| format!("cannot list {}", images.display()))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let of_line = name.rsplit_once('-').is_some_and(|(prefix, _)| prefix == line.name);
+        if of_line && path.extension().is_none() {
+            remove_dir(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn build(kernel: &Packages, userland: &Packages, out: &Path) -> Result<Facts> {
+    let release = kernel.manifest.release.clone().context("the kernel's manifest names no release")?;
+    let scratch = out.join("unpacked");
+    let (kernel_root, user_root, base) = (scratch.join("kernel"), scratch.join("user"), scratch.join("base"));
+    for dir in [&kernel_root, &user_root, &base] {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    kernel.unpack(&kernel_root)?;
+    userland.unpack(&user_root)?;
+
+    let boot = BootFiles::find(&kernel_root, &release)?;
+    fs::copy(&boot.vmlinuz, out.join("vmlinuz")).context("cannot keep the kernel")?;
+    // depmod looks below lib or usr/lib, depending on its version: both lead to the same place.
+    fs::create_dir_all(base.join("usr/lib/modules")).context("cannot stage the modules")?;
+    std::os::unix::fs::symlink("usr/lib", base.join("lib")).context("cannot stage the modules")?;
+    fs::rename(&boot.modules, base.join("usr/lib/modules").join(&release)).context("cannot stage the modules")?;
+    let modules = modules::reduce(&base, &release, &Depmod::from_userland(&user_root, &scratch)?)?;
+
+    let mut tree = Tree::merged()?;
+    tree.host_tree(&user_root, &|path| NOT_PACKED.contains(&path))?;
+    tree.host_tree(&base, &|path| path == "lib")?;
+    tree.host_file(&format!("boot/config-{release}"), &boot.config)?;
+    tree.host_file(&format!("boot/System.map-{release}"), &boot.system_map)?;
+    furnish(&mut tree)?;
+    add_busybox_applets(&mut tree, &user_root)?;
+    let archive = out.join("base.cpio");
+    let file = fs::File::create(&archive).with_context(|| format!("cannot create {}", archive.display()))?;
+    tree.pack(BufWriter::new(file))?;
+    remove_dir(&scratch)?;
+    let base_bytes = fs::metadata(&archive).context("cannot size the image")?.len();
+    Ok(Facts { release, modules, base_bytes })
+}
+
+/// Where a kernel package keeps its parts: below `/boot`, or all together in the modules directory where Debian splits it.
+struct BootFiles {
+    vmlinuz: PathBuf,
+    config: PathBuf,
+    system_map: PathBuf,
+    modules: PathBuf,
+}
+
+impl BootFiles {
+    fn find(root: &Path, release: &str) -> Result<Self> {
+        let modules = ["lib/modules", "usr/lib/modules"].map(|dir| root.join(dir).join(release));
+        let modules = modules.into_iter().find(|dir| dir.is_dir()).context("the kernel package holds no modules")?;
+        let part = |name: &str| {
+            let places = [root.join("boot").join(format!("{name}-{release}")), modules.join(name)];
+            places
+                .into_iter()
+                .find(|path| path.is_file())
+                .with_context(|| format!("the kernel package holds no {name}"))
+        };
+        Ok(Self { vmlinuz: part("vmlinuz")?, config: part("config")?, system_map: part("System.map")?, modules })
+    }
+}
+
+/// What an installed system has and no package ships: mount points, accounts, the alternatives.
+fn furnish(tree: &mut Tree) -> Result<()> {
+    for dir in ["dev", "proc", "sys", "run", "root", "mnt", "etc/modprobe.d", "var/lib", "var/log", "home/alice"] {
+        tree.directory(dir, 0o755)?;
+    }
+    tree.directory("tmp", 0o1777)?;
+    tree.bytes(
+        "etc/passwd",
+        0o644,
+        "root:x:0:0:root:/root:/bin/sh\n\
+         nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n\
+         alice:x:1000:1000:Alice:/home/alice:/bin/sh\n",
+    )?;
+    tree.bytes("etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\nalice:x:1000:\n")?;
+    tree.bytes("etc/hostname", 0o644, "kmodtrace-guest\n")?;
+    // Debian's default alternative is the nft variant; both stay reachable by their own names.
+    for family in ["iptables", "ip6tables"] {
+        for suffix in ["", "-restore", "-save"] {
+            let name = format!("{family}{suffix}");
+            if !tree.contains(&format!("usr/sbin/{family}-nft{suffix}")) {
+                bail!("the iptables package holds no {family}-nft{suffix}");
+            }
+            tree.symlink(&format!("etc/alternatives/{name}"), &format!("/usr/sbin/{family}-nft{suffix}"))?;
+            tree.symlink(&format!("usr/sbin/{name}"), &format!("/etc/alternatives/{name}"))?;
+        }
+    }
+    for needed in ["sbin/modprobe", "sbin/iptables-legacy", "sbin/iptables-nft", "bin/busybox"] {
+        if !tree.contains(needed) {
+            bail!("the image would have no /{needed}");
+        }
+    }
+    Ok(())
+}
+
+/// Gives busybox every name it knows that no real program has taken.
+fn add_busybox_applets(tree: &mut Tree, user_root: &Path) -> Result<()> {
+    let busybox = ["bin/busybox", "usr/bin/busybox"].map(|path| user_root.join(path));
+    let busybox = busybox.iter().find(|path| path.is_file()).context("the programs include no busybox")?;
+    let output = Command::new(busybox).arg("--list").output().context("cannot run the guest's busybox")?;
+    let names = String::from_utf8(output.stdout).context("busybox lists odd names")?;
+    for name in names.lines() {
+        let taken = ["bin", "sbin"].iter().any(|dir| tree.contains(&format!("usr/{dir}/{name}")));
+        if !taken {
+            tree.symlink(&format!("usr/bin/{name}"), "/usr/bin/busybox")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! `cargo xtask vm`: real kernels in QEMU, with the distribution's own programs.
+
+mod accel;
+mod apt;
+mod boot;
+mod cpio;
+mod guest;
+mod image;
+mod kernels;
+mod lock;
+mod modules;
+mod overlay;
+mod packages;
+mod paths;
+mod qemu;
+mod sources;
+mod splat;
+mod tree;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+
+pub(crate) use accel::Choice;
+pub(crate) use guest::{DEFAULT_TIMEOUT, Guest, Sink};
+
+use image::Image;
+use lock::Lock;
+use overlay::Added;
+use packages::Packages;
+use paths::Paths;
+
+/// Boots real kernels.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Fetch kernels and pack their images.
+    Fetch(Fetch),
+    /// List the kernel lines and what is cached of them.
+    List,
+    /// Run one command in a guest; its output and exit code become ours.
+    Run(Run),
+    /// Get a shell in a guest.
+    Shell(Machine),
+}
+
+#[derive(Debug, Args)]
+struct Fetch {
+    /// Kernel line; may be given several times.
+    #[arg(long, value_name = "LINE", default_value = kernels::DEFAULT)]
+    kernel: Vec<String>,
+    /// Fetch every line.
+    #[arg(long, conflicts_with = "kernel")]
+    all: bool,
+    /// Look for newer packages even where some are cached.
+    #[arg(long)]
+    update: bool,
+}
+
+#[derive(Debug, Args)]
+struct Machine {
+    /// Kernel line, as `vm list` names them.
+    #[arg(long, value_name = "LINE", default_value = kernels::DEFAULT)]
+    kernel: String,
+    /// What runs the guest.
+    #[arg(long, value_enum, default_value_t)]
+    accel: Choice,
+    /// Add a file of the host to the guest; may be given several times.
+    #[arg(long, value_name = "HOSTPATH:GUESTPATH")]
+    add: Vec<Added>,
+    /// More kernel arguments.
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    append: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    machine: Machine,
+    /// End the guest after this long, for example 90s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+    /// The command.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+impl Machine {
+    fn guest(self) -> Result<Guest> {
+        let mut guest = Guest::prepare(&self.kernel, self.accel)?;
+        for Added { host, guest: place } in self.add {
+            guest = guest.with_file(host, place);
+        }
+        Ok(self.append.iter().fold(guest, |guest, arguments| guest.with_kernel_arguments(arguments)))
+    }
+}
+
+/// Does what was asked.
+pub(crate) fn run(options: Options) -> Result<ExitCode> {
+    match options.verb {
+        Verb::Fetch(fetch) => fetch_lines(&fetch),
+        Verb::List => list(),
+        Verb::Run(run) => {
+            let guest = run.machine.guest()?.with_timeout(run.timeout.unwrap_or(DEFAULT_TIMEOUT));
+            guest.run_command(&run.command, &mut Terminal).map(ExitCode::from)
+        }
+        Verb::Shell(machine) => machine.guest()?.shell().map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn fetch_lines(fetch: &Fetch) -> Result<ExitCode> {
+    let paths = Paths::new();
+    let lock = Lock::take(&paths.vm)?;
+    let lines = if fetch.all {
+        kernels::LINES.iter().collect()
+    } else {
+        fetch.kernel.iter().map(|name| kernels::find(name)).collect::<Result<Vec<_>>>()?
+    };
+    for line in lines {
+        let kernel = Packages::kernel(&paths.vm, line, fetch.update)?;
+        let userland = Packages::userland(&paths.vm, line.suite, fetch.update)?;
+        kernel.verify().and_then(|()| userland.verify())?;
+        let image = Image::prepare(&paths.vm, line)?;
+        describe(line, &image)?;
+    }
+    lock.release()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list() -> Result<ExitCode> {
+    let paths = Paths::new();
+    for line in kernels::LINES {
+        let cached = Packages::cached(&paths.vm.join("kernels").join(line.name))?;
+        let release = cached.and_then(|packages| packages.manifest.release);
+        let default = if line.name == kernels::DEFAULT { " (default)" } else { "" };
+        say(&format!("{:<10} {:<9} {}{default}", line.name, line.suite, release.as_deref().unwrap_or("not fetched")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(line: &kernels::Line, image: &Image) -> Result<()> {
+    let mib = image.base_bytes() / (1024 * 1024);
+    say(&format!("{:<10} {} with {} modules, image of {mib} MiB", line.name, image.release(), image.modules()))
+}
+
+fn say(line: &str) -> Result<()> {
+    writeln!(std::io::stdout().lock(), "{line}").context("cannot write to standard output")
+}
+
+/// Hands a guest's output on to our own.
+struct Terminal;
+
+impl Sink for Terminal {
+    fn stdout(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush()).context("cannot write to standard output")
+    }
+
+    fn stderr(&mut self, bytes: &[u8]) -> Result<()> {
+        std::io::stderr().lock().write_all(bytes).context("cannot write to standard error")
+    }
+}
+
+/// Reads `90s`, `5m` or a plain number of seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (digits, factor) = match text.strip_suffix('m') {
+        Some(minutes) => (minutes, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    match digits.parse::<u64>() {
+        Ok(number) if number > 0 => Ok(Duration::from_secs(number * factor)),
+        _ => Err(format!("{text:?} is no time such as 90s or 5m")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times are read with and without unit; none and nonsense are refused.
+    #[test]
+    fn reads_times() {
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("7"), Ok(Duration::from_secs(7)));
+        for text in ["0", "", "s", "-1", "1h"] {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Which modules go into an image, and their `depmod` index.
+//!
+//! Everything that a system call, a netlink message or an ioctl can pull in goes in; drivers of hardware that the
+//! guest cannot have stay out, which keeps an image at a third of the whole. What a chosen module depends on always comes
+//! along, wherever it lives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+/// Directories below `kernel/` that are taken whole.
+const WHOLE: &[&str] = &[
+    "arch/",
+    "block/",
+    "crypto/",
+    "drivers/acpi/",
+    "drivers/block/",
+    "drivers/bluetooth/",
+    "drivers/char/",
+    "drivers/cpufreq/",
+    "drivers/input/misc/",
+    "drivers/isdn/",
+    "drivers/md/",
+    "drivers/net/arcnet/",
+    "drivers/net/bonding/",
+    "drivers/net/can/",
+    "drivers/net/hamradio/",
+    "drivers/net/ieee802154/",
+    "drivers/net/ipvlan/",
+    "drivers/net/netdevsim/",
+    "drivers/net/ovpn/",
+    "drivers/net/ppp/",
+    "drivers/net/slip/",
+    "drivers/net/team/",
+    "drivers/net/vxlan/",
+    "drivers/net/wireguard/",
+    "drivers/net/wireless/virtual/",
+    "drivers/tty/",
+    "drivers/vhost/",
+    "drivers/virtio/",
+    "fs/",
+    "lib/",
+    "mm/",
+    "net/",
+    "security/",
+    "virt/",
+];
+
+/// Directories whose own files are taken, not their subdirectories: the virtual network devices live there.
+const OWN_FILES: &[&str] = &["drivers/net/"];
+
+/// Module paths relative to the modules directory (`kernel/net/...`), each with what it needs.
+type Dependencies = BTreeMap<String, Vec<String>>;
+
+/// The programs of the guest's own kmod, run on the host through the guest's own loader.
+#[derive(Debug)]
+pub(crate) struct Depmod {
+    loader: PathBuf,
+    libraries: String,
+    program: PathBuf,
+}
+
+impl Depmod {
+    /// Finds kmod and its libraries in an unpacked userland. `scratch` gets a link named `depmod`.
+    pub(crate) fn from_userland(userland: &Path, scratch: &Path) -> Result<Self> {
+        let find = |candidates: &[&str]| {
+            let found = candidates.iter().map(|path| userland.join(path)).find(|path| path.is_file());
+            found.with_context(|| format!("{} has none of {}", userland.display(), candidates.join(", ")))
+        };
+        let loader = find(&[
+            "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+            "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+            "usr/lib64/ld-linux-x86-64.so.2",
+        ])?;
+        let kmod = find(&["bin/kmod", "usr/bin/kmod"])?;
+        // kmod decides by its own name what it is.
+        let program = scratch.join("depmod");
+        std::os::unix::fs::symlink(&kmod, &program).context("cannot link depmod")?;
+        let libraries =
+            ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"].map(|dir| userland.join(dir).display().to_string());
+        Ok(Self { loader, libraries: libraries.join(":"), program })
+    }
+
+    /// Indexes the modules of a release below `base`.
+    fn run(&self, base: &Path, release: &str) -> Result<()> {
+        let output = Command::new(&self.loader)
+            .arg("--library-path")
+            .arg(&self.libraries)
+            .arg(&self.program)
+            .arg("-b")
+            .arg(base)
+            .arg(release)
+            .output()
+            .context("cannot run depmod")?;
+        if !output.status.success() {
+            bail!("depmod failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+}
+
+/// Reduces the modules below `base/usr/lib/modules/RELEASE` to the chosen ones and indexes them. Returns their number.
+pub(crate) fn reduce(base: &Path, release: &str, depmod: &Depmod) -> Result<usize> {
+    let dir = base.join("usr/lib/modules").join(release);
+    depmod.run(base, release)?;
+    let index = dir.join("modules.dep");
+    let text = fs::read_to_string(&index).with_context(|| format!("cannot read {}", index.display()))?;
+    let dependencies = parse_dependencies(&text)?;
+    let chosen = choose(&dependencies);
+    for path in dependencies.keys().filter(|path| !chosen.contains(*path)) {
+        fs::remove_file(dir.join(path)).with_context(|| format!("cannot drop module {path}"))?;
+    }
+    depmod.run(base, release)?;
+    Ok(chosen.len())
+}
+
+/// Reads `modules.dep`: `path: needed needed`.
+fn parse_dependencies(text: &str) -> Result<Dependencies> {
+    let mut dependencies = Dependencies::new();
+    for line in text.lines() {
+        let (path, needed) = line.split_once(':').with_context(|| format!("odd line in modules.dep: {line:?}"))?;
+        dependencies.insert(path.to_owned(), needed.split_whitespace().map(str::to_owned).collect());
+    }
+    if dependencies.is_empty() {
+        bail!("modules.dep is empty: the kernel package holds no modules");
+    }
+    Ok(dependencies)
+}
+
+fn choose(dependencies: &Dependencies) -> BTreeSet<String> {
+    let mut chosen = BTreeSet::new();
+    let mut open: Vec<&str> = dependencies.keys().map(String::as_str).filter(|path| is_wanted(path)).collect();
+    while let Some(path) = open.pop() {
+        if chosen.insert(path.to_owned()) {
+            open.extend(dependencies.get(path).into_iter().flatten().map(String::as_str));
+        }
+    }
+    chosen
+}
+
+fn is_wanted(path: &str) -> bool {
+    let Some(path) = path.strip_prefix("kernel/") else { return false };
+    let own = |dir: &str| path.strip_prefix(dir).is_some_and(|rest| !rest.contains('/'));
+    WHOLE.iter().any(|dir| path.starts_with(dir)) || OWN_FILES.iter().any(|dir| own(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INDEX: &str = "kernel/net/sunrpc/xprtrdma/rpcrdma.ko: kernel/drivers/infiniband/core/ib_core.ko\n\
+        kernel/drivers/infiniband/core/ib_core.ko:\n\
+        kernel/drivers/infiniband/hw/mlx5/mlx5_ib.ko: kernel/drivers/infiniband/core/ib_core.ko\n\
+        kernel/drivers/net/dummy.ko:\n\
+        kernel/drivers/net/ethernet/intel/e1000/e1000.ko:\n";
+
+    /// A chosen module brings what it needs; hardware drivers nobody needs stay out.
+    #[test]
+    fn chooses_with_dependencies() {
+        let chosen = choose(&parse_dependencies(INDEX).unwrap());
+        let names: Vec<&str> = chosen.iter().map(|path| path.rsplit('/').next().unwrap()).collect();
+        assert_eq!(names, ["ib_core.ko", "dummy.ko", "rpcrdma.ko"]);
+    }
+
+    /// The families that scenarios rely on are wanted, compressed or not.
+    #[test]
+    fn wants_what_scenarios_use() {
+        for path in [
+            "kernel/net/ipv4/netfilter/iptable_nat.ko",
+            "kernel/net/tipc/tipc.ko.xz",
+            "kernel/net/can/can.ko",
+            "kernel/fs/udf/udf.ko",
+            "kernel/crypto/twofish_generic.ko",
+            "kernel/arch/x86/kvm/kvm-intel.ko",
+            "kernel/drivers/cpufreq/acpi-cpufreq.ko",
+            "kernel/drivers/net/tun.ko",
+            "kernel/net/6lowpan/6lowpan.ko",
+        ] {
+            assert!(is_wanted(path), "{path}");
+        }
+        assert!(!is_wanted("kernel/drivers/gpu/drm/drm.ko") && !is_wanted("updates/dkms/x.ko"));
+    }
+
+    /// An index that is empty or damaged is an error, not an image without modules.
+    #[test]
+    fn refuses_a_damaged_index() {
+        assert!(parse_dependencies("").is_err());
+        assert!(parse_dependencies("kernel/a.ko\n").is_err());
+    }
+}

@@ -1,0 +1,251 @@
+//! Fetched packages on disk: a directory of `.deb` files with a manifest that pins each by its SHA-256.
+//!
+//! apt verified them when they came; the manifest makes sure that what is unpacked later is still that.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::apt::Apt;
+use super::kernels::Line;
+
+/// What the guest runs besides our own programs; what they need comes along.
+const USERLAND: &[&str] = &["kmod", "iptables", "iproute2", "busybox-static"];
+
+const MANIFEST: &str = "manifest.json";
+
+/// What a package directory holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// The kernel release, for a directory of kernel packages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) release: Option<String>,
+    /// SHA-256 in hex by file name.
+    pub(crate) files: BTreeMap<String, String>,
+}
+
+/// A directory of fetched packages.
+#[derive(Debug)]
+pub(crate) struct Packages {
+    /// Where they are.
+    pub(crate) dir: PathBuf,
+    /// What is there.
+    pub(crate) manifest: Manifest,
+}
+
+impl Packages {
+    /// The kernel packages of a line: from the cache, or fetched when missing or when an update is asked for.
+    pub(crate) fn kernel(root: &Path, line: &Line, update: bool) -> Result<Self> {
+        let dir = root.join("kernels").join(line.name);
+        Self::cached_or(dir, update, |into| {
+            let apt = Apt::open(&root.join("apt"), line.suite)?;
+            let packages = kernel_packages(line.metapackage, |package| apt.depends(package))?;
+            eprintln!("vm: fetching kernel {}: {}", line.name, packages.join(" "));
+            apt.download(&packages, into)?;
+            let release = packages.iter().find_map(|package| release_of(package));
+            Ok(Some(release.with_context(|| format!("{} names no kernel release", line.metapackage))?.to_owned()))
+        })
+    }
+
+    /// The guest's programs from one suite.
+    pub(crate) fn userland(root: &Path, suite: &str, update: bool) -> Result<Self> {
+        Self::cached_or(root.join("userland").join(suite), update, |into| {
+            let apt = Apt::open(&root.join("apt"), suite)?;
+            eprintln!("vm: fetching programs of {suite}: {} and what they need", USERLAND.join(" "));
+            apt.download_closure(USERLAND, into)?;
+            Ok(None)
+        })
+    }
+
+    /// What the cache holds for a directory, if anything.
+    pub(crate) fn cached(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(MANIFEST);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let manifest = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        Ok(Some(Self { dir: dir.to_owned(), manifest }))
+    }
+
+    /// Checks every file against the manifest.
+    pub(crate) fn verify(&self) -> Result<()> {
+        let names: Vec<&str> = self.manifest.files.keys().map(String::as_str).collect();
+        let found = sha256_files(&self.dir, &names)?;
+        for (name, wanted) in &self.manifest.files {
+            if found.get(name) != Some(wanted) {
+                bail!(
+                    "{} is not the file that was fetched; remove {} and fetch again",
+                    self.dir.join(name).display(),
+                    self.dir.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Unpacks every package into `into`, without installing anything.
+    pub(crate) fn unpack(&self, into: &Path) -> Result<()> {
+        self.verify()?;
+        for name in self.manifest.files.keys() {
+            let status = Command::new("dpkg-deb").arg("-x").arg(self.dir.join(name)).arg(into).status();
+            let status = status.context("cannot run dpkg-deb; this rig needs Debian's dpkg")?;
+            if !status.success() {
+                bail!("dpkg-deb could not unpack {name} ({status})");
+            }
+        }
+        Ok(())
+    }
+
+    fn cached_or(dir: PathBuf, update: bool, fetch: impl FnOnce(&Path) -> Result<Option<String>>) -> Result<Self> {
+        if let Some(packages) = Self::cached(&dir)?
+            && !update
+        {
+            return Ok(packages);
+        }
+        // A fetch that is cut short leaves no manifest, and so no cache entry.
+        let partial = dir.with_extension("partial");
+        remove_dir(&partial)?;
+        fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
+        let release = fetch(&partial)?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&partial).context("cannot list the fetched packages")? {
+            let name = entry.context("cannot list the fetched packages")?.file_name();
+            let name = name.into_string().map_err(|name| anyhow::anyhow!("odd package file name {name:?}"))?;
+            if name.ends_with(".deb") {
+                names.push(name);
+            }
+        }
+        names.sort();
+        if names.is_empty() {
+            bail!("apt fetched no package into {}", partial.display());
+        }
+        let files = sha256_files(&partial, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let manifest = Manifest { release, files };
+        let text = serde_json::to_string_pretty(&manifest).context("cannot write a manifest")?;
+        fs::write(partial.join(MANIFEST), text).context("cannot write a manifest")?;
+        remove_dir(&dir)?;
+        fs::rename(&partial, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(Self { dir, manifest })
+    }
+}
+
+/// Removes a directory tree if it is there.
+pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// SHA-256 in hex of some text.
+pub(crate) fn sha256_text(text: &str) -> Result<String> {
+    let mut child = Command::new("sha256sum")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run sha256sum (coreutils)")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(text.as_bytes()).context("cannot write to sha256sum")?;
+    }
+    let output = child.wait_with_output().context("cannot read from sha256sum")?;
+    let hex = String::from_utf8_lossy(&output.stdout);
+    hex.split_whitespace().next().map(str::to_owned).context("sha256sum gave no answer")
+}
+
+fn sha256_files(dir: &Path, names: &[&str]) -> Result<BTreeMap<String, String>> {
+    let output = Command::new("sha256sum").current_dir(dir).arg("--").args(names).output();
+    let output = output.context("cannot run sha256sum (coreutils)")?;
+    if !output.status.success() {
+        bail!("sha256sum failed in {}: {}", dir.display(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let pairs = text.lines().filter_map(|line| line.split_once("  "));
+    Ok(pairs.map(|(hex, name)| (name.to_owned(), hex.to_owned())).collect())
+}
+
+/// The packages that hold the kernel itself: the image, and, where Debian splits it, its base, binary and modules.
+fn kernel_packages(metapackage: &str, depends: impl Fn(&str) -> Result<Vec<String>>) -> Result<Vec<String>> {
+    let mut found: Vec<String> = Vec::new();
+    let mut open = vec![metapackage.to_owned()];
+    while let Some(package) = open.pop() {
+        for name in depends(&package)? {
+            if release_of(&name).is_some() && !found.contains(&name) {
+                found.push(name.clone());
+                open.push(name);
+            }
+        }
+    }
+    if found.is_empty() {
+        bail!("{metapackage} depends on no kernel image");
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The kernel release a package name carries, if it is one of the kernel's own packages.
+fn release_of(package: &str) -> Option<&str> {
+    let kinds = ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-"];
+    let release = kinds.iter().find_map(|kind| package.strip_prefix(kind))?;
+    release.starts_with(|first: char| first.is_ascii_digit()).then_some(release)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A split kernel is followed from its metapackage through image to binary, modules and base, and nothing else.
+    #[test]
+    fn follows_a_split_kernel() {
+        let depends = |package: &str| {
+            Ok(match package {
+                "linux-image-amd64" => vec!["linux-base-amd64".to_owned(), "linux-image-7.2.13+deb14-amd64".into()],
+                "linux-image-7.2.13+deb14-amd64" => vec![
+                    "linux-base-7.2.13+deb14-amd64".to_owned(),
+                    "linux-base".into(),
+                    "dracut".into(),
+                    "linux-binary-7.2.13+deb14-amd64".into(),
+                    "linux-modules-7.2.13+deb14-amd64".into(),
+                ],
+                "linux-modules-7.2.13+deb14-amd64" => vec!["linux-base-7.2.13+deb14-amd64".to_owned()],
+                _ => vec!["kmod".to_owned()],
+            })
+        };
+        let packages = kernel_packages("linux-image-amd64", depends).unwrap();
+        let kinds: Vec<&str> = packages.iter().map(|package| package.split('-').nth(1).unwrap()).collect();
+        assert_eq!(kinds, ["base", "binary", "image", "modules"]);
+    }
+
+    /// A metapackage without an image is an error, not an empty kernel.
+    #[test]
+    fn refuses_a_metapackage_without_image() {
+        assert!(kernel_packages("linux-image-amd64", |_| Ok(vec!["kmod".into()])).is_err());
+    }
+
+    /// Verification notices a changed file and a missing one.
+    #[test]
+    fn verification_notices_change_and_loss() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.deb"), "one").unwrap();
+        let files = sha256_files(dir.path(), &["a.deb"]).unwrap();
+        let packages = Packages { dir: dir.path().to_owned(), manifest: Manifest { release: None, files } };
+        packages.verify().unwrap();
+        fs::write(dir.path().join("a.deb"), "two").unwrap();
+        assert!(packages.verify().is_err());
+        fs::remove_file(dir.path().join("a.deb")).unwrap();
+        assert!(packages.verify().is_err());
+    }
+
+    /// The text digest is the standard SHA-256.
+    #[test]
+    fn digests_text() {
+        assert!(sha256_text("abc").unwrap().starts_with("ba7816bf8f01cfea"));
+    }
+}

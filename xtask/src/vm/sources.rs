@@ -1,0 +1,128 @@
+//! Where Debian packages come from: the machine's own mirror first, then the public ones.
+
+use std::fs;
+use std::path::Path;
+
+/// A mirror of the Debian archive, and the security archive that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mirror {
+    /// Base of the main archive.
+    pub(crate) debian: String,
+    /// Base of the security archive.
+    pub(crate) security: String,
+    /// An archive of suites that get no more updates: its release files are past their date by design.
+    pub(crate) frozen: bool,
+}
+
+const DEBIAN: &str = "http://deb.debian.org/debian";
+const SECURITY: &str = "http://deb.debian.org/debian-security";
+const ARCHIVE: &str = "http://archive.debian.org/debian";
+const ARCHIVE_SECURITY: &str = "http://archive.debian.org/debian-security";
+
+/// The mirrors to try, in order.
+pub(crate) fn mirrors() -> Vec<Mirror> {
+    let uris = configured_uris(Path::new("/etc/apt"));
+    let own = Mirror {
+        debian: first_ending(&uris, "debian").unwrap_or(DEBIAN).to_owned(),
+        security: first_ending(&uris, "debian-security").unwrap_or(SECURITY).to_owned(),
+        frozen: false,
+    };
+    let public = Mirror { debian: DEBIAN.to_owned(), security: SECURITY.to_owned(), frozen: false };
+    let archive = Mirror { debian: ARCHIVE.to_owned(), security: ARCHIVE_SECURITY.to_owned(), frozen: true };
+    let mut mirrors = vec![own];
+    if mirrors[0] != public {
+        mirrors.push(public);
+    }
+    mirrors.push(archive);
+    mirrors
+}
+
+/// The text of a `sources.list` for one suite of a mirror.
+///
+/// Testing and unstable have no security archive: their fixes arrive in the suite itself.
+pub(crate) fn sources_list(mirror: &Mirror, suite: &str, keyring: &Path) -> String {
+    let options = format!("[arch=amd64 signed-by={}]", keyring.display());
+    let mut text = format!("deb {options} {} {suite} main\n", mirror.debian);
+    if !matches!(suite, "sid" | "unstable" | "testing") {
+        text.push_str(&format!("deb {options} {} {suite}-security main\n", mirror.security));
+    }
+    text
+}
+
+fn first_ending<'a>(uris: &'a [String], last: &str) -> Option<&'a str> {
+    uris.iter().map(|uri| uri.trim_end_matches('/')).find(|uri| uri.rsplit('/').next() == Some(last))
+}
+
+/// The archive addresses in the apt configuration under `dir`. A file that cannot be read names no mirror.
+fn configured_uris(dir: &Path) -> Vec<String> {
+    let mut files = vec![dir.join("sources.list")];
+    if let Ok(entries) = fs::read_dir(dir.join("sources.list.d")) {
+        let mut parts: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        parts.sort();
+        files.extend(parts);
+    }
+    let mut uris = Vec::new();
+    for file in files {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("list") => uris.extend(one_line_uris(&text)),
+            Some("sources") => uris.extend(deb822_uris(&text)),
+            _ => {}
+        }
+    }
+    uris
+}
+
+/// Addresses of the one-line format: `deb [options] URI suite component...`.
+fn one_line_uris(text: &str) -> Vec<String> {
+    let words = text.lines().filter_map(|line| line.trim().strip_prefix("deb "));
+    words.filter_map(|rest| rest.split_whitespace().find(|word| is_http(word))).map(str::to_owned).collect()
+}
+
+/// Addresses of the deb822 format: `URIs: a b`.
+fn deb822_uris(text: &str) -> Vec<String> {
+    let values = text.lines().filter_map(|line| line.strip_prefix("URIs:"));
+    values.flat_map(str::split_whitespace).filter(|word| is_http(word)).map(str::to_owned).collect()
+}
+
+fn is_http(word: &str) -> bool {
+    word.starts_with("http://") || word.starts_with("https://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both formats of apt's sources are read; options and comments are passed over.
+    #[test]
+    fn reads_both_source_formats() {
+        let list = "# deb http://old.example/debian x main\ndeb [arch=amd64] http://a.example/debian/ x main\n";
+        assert_eq!(one_line_uris(list), ["http://a.example/debian/"]);
+        let deb822 = "Types: deb\n# http://no.example/debian\nURIs: http://b.example/debian cdrom:foo\nSuites: x\n";
+        assert_eq!(deb822_uris(deb822), ["http://b.example/debian"]);
+    }
+
+    /// The main archive is chosen by its last path segment, so that third-party sources are never taken for it.
+    #[test]
+    fn chooses_the_archive_by_its_last_segment() {
+        let uris = [
+            "https://deb.vendor.example/node".to_owned(),
+            "http://m.example/debian-security".into(),
+            "http://m.example/debian/".into(),
+        ];
+        assert_eq!(first_ending(&uris, "debian"), Some("http://m.example/debian"));
+        assert_eq!(first_ending(&uris, "debian-security"), Some("http://m.example/debian-security"));
+        assert_eq!(first_ending(&uris[..1], "debian"), None);
+    }
+
+    /// A released suite has its security archive in the list, unstable does not.
+    #[test]
+    fn lists_security_only_where_it_exists() {
+        let mirror =
+            Mirror { debian: "http://m/debian".into(), security: "http://m/debian-security".into(), frozen: false };
+        let keyring = Path::new("/k.gpg");
+        let list = sources_list(&mirror, "bookworm", keyring);
+        assert!(list.contains("http://m/debian-security bookworm-security main"), "{list}");
+        assert_eq!(sources_list(&mirror, "sid", keyring).lines().count(), 1);
+    }
+}
