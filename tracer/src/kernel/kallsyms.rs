@@ -25,7 +25,7 @@ const LAST_SYMBOL_BYTES: u64 = 4 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum KallsymsError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}; the kernel must be built with CONFIG_KALLSYMS=y", path.display())]
+    #[error("cannot read {}: the kernel must be built with CONFIG_KALLSYMS=y", path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -1,4 +1,16 @@
 //! Facts about the running kernel, read from what it shows under `/proc` and `/sys`.
+//!
+//! Nothing here decides by a version number: features are found by asking for them.
 
 pub mod btf;
+pub mod clock;
+pub mod errno;
+pub mod facts;
+mod file;
 pub mod kallsyms;
+pub mod modules;
+pub mod privileges;
+pub mod syscalls;
+pub mod taints;
+
+pub use file::FactError;

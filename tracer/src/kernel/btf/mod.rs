@@ -24,7 +24,7 @@ const ANONYMOUS_LIMIT: u32 = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The file cannot be read.
-    #[error("cannot read {}: {}", path.display(), advice(source))]
+    #[error("cannot read {}: the kernel must be built with CONFIG_DEBUG_INFO_BTF=y", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -59,15 +59,6 @@ pub enum BtfError {
         /// The kind.
         kind: u32,
     },
-}
-
-fn advice(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            "it does not exist; this kernel must be built with CONFIG_DEBUG_INFO_BTF=y".to_owned()
-        }
-        _ => error.to_string(),
-    }
 }
 
 /// A member of a struct or union.

@@ -1,0 +1,77 @@
+//! The three clocks, read together: events carry boot time, people read wall time.
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// Readings to choose the best of: an interrupt between the clocks spoils one, not all.
+const READINGS: u32 = 16;
+
+/// Boot, wall and monotonic clock at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockTriple {
+    /// `CLOCK_BOOTTIME`, nanoseconds.
+    pub boot_ns: u64,
+    /// `CLOCK_REALTIME`, nanoseconds since 1970.
+    pub realtime_ns: i64,
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub monotonic_ns: u64,
+    /// The three were read within this time.
+    pub uncertainty_ns: u64,
+}
+
+impl ClockTriple {
+    /// Reads the clocks several times, and keeps the reading that took least.
+    #[must_use]
+    pub fn now() -> Self {
+        let first = Self::read();
+        (1..READINGS)
+            .map(|_| Self::read())
+            .fold(first, |best, next| if next.uncertainty_ns < best.uncertainty_ns { next } else { best })
+    }
+
+    /// What to add to a boot time to get the wall time.
+    #[must_use]
+    pub const fn realtime_minus_boot_ns(&self) -> i64 {
+        self.realtime_ns.saturating_sub_unsigned(self.boot_ns)
+    }
+
+    fn read() -> Self {
+        let before_ns = unsigned(clock_gettime(ClockId::Boottime));
+        let realtime_ns = nanoseconds(clock_gettime(ClockId::Realtime));
+        let monotonic_ns = unsigned(clock_gettime(ClockId::Monotonic));
+        let after_ns = unsigned(clock_gettime(ClockId::Boottime));
+        let uncertainty_ns = after_ns.saturating_sub(before_ns);
+        Self { boot_ns: before_ns + uncertainty_ns / 2, realtime_ns, monotonic_ns, uncertainty_ns }
+    }
+}
+
+/// Saturates in the year 2262.
+const fn nanoseconds(time: Timespec) -> i64 {
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+}
+
+/// Boot and monotonic time begin at 0.
+fn unsigned(time: Timespec) -> u64 {
+    u64::try_from(nanoseconds(time)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ClockTriple;
+
+    /// The clocks agree with one another: boot time includes suspend, and the wall clock is after 1970.
+    #[test]
+    fn clocks_agree() {
+        let first = ClockTriple::now();
+        let second = ClockTriple::now();
+        assert!(first.boot_ns + first.uncertainty_ns >= first.monotonic_ns);
+        assert!(second.monotonic_ns >= first.monotonic_ns);
+        assert!(first.realtime_minus_boot_ns() > 0);
+    }
+
+    /// The difference cannot overflow.
+    #[test]
+    fn difference_saturates() {
+        let extreme = ClockTriple { boot_ns: u64::MAX, realtime_ns: i64::MIN, monotonic_ns: 0, uncertainty_ns: 0 };
+        assert_eq!(extreme.realtime_minus_boot_ns(), i64::MIN);
+    }
+}
