@@ -127,7 +127,10 @@ fn build(kernel: &Packages, userland: &Packages, out: &Path) -> Result<Facts> {
     userland.unpack(&user_root)?;
 
     let boot = BootFiles::find(&kernel_root, &release)?;
-    fs::copy(&boot.vmlinuz, out.join("vmlinuz")).context("cannot keep the kernel")?;
+    fs::rename(&boot.vmlinuz, out.join("vmlinuz")).context("cannot keep the kernel")?;
+    let (config, system_map) = (scratch.join("config"), scratch.join("System.map"));
+    fs::copy(&boot.config, &config).context("cannot keep the kernel's configuration")?;
+    fs::copy(&boot.system_map, &system_map).context("cannot keep the kernel's symbols")?;
     // depmod looks below lib or usr/lib, depending on its version: both lead to the same place.
     fs::create_dir_all(base.join("usr/lib/modules")).context("cannot stage the modules")?;
     std::os::unix::fs::symlink("usr/lib", base.join("lib")).context("cannot stage the modules")?;
@@ -137,8 +140,8 @@ fn build(kernel: &Packages, userland: &Packages, out: &Path) -> Result<Facts> {
     let mut tree = Tree::merged()?;
     tree.host_tree(&user_root, &|path| NOT_PACKED.contains(&path))?;
     tree.host_tree(&base, &|path| path == "lib")?;
-    tree.host_file(&format!("boot/config-{release}"), &boot.config)?;
-    tree.host_file(&format!("boot/System.map-{release}"), &boot.system_map)?;
+    tree.host_file(&format!("boot/config-{release}"), &config)?;
+    tree.host_file(&format!("boot/System.map-{release}"), &system_map)?;
     furnish(&mut tree)?;
     add_busybox_applets(&mut tree, &user_root)?;
     let archive = out.join("base.cpio");
