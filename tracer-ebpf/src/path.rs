@@ -1,6 +1,6 @@
 //! Paths, walked leaf first.
 
-use core::ptr::addr_of_mut;
+use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::helpers::generated;
 use tracer_ebpf::{offsets::ABSENT, wire::PathSegments};
@@ -19,25 +19,34 @@ const FILE_STEPS: u32 = 20;
 /// Steps of a cgroup path's walk.
 const CGROUP_STEPS: u32 = 12;
 
-/// Appends one name at `used`; gives the bytes used afterwards, or `None` when it cannot be read or does not fit.
+/// Appends one name; false when it cannot be read or does not fit.
+///
+/// The length lives in the record and is read back as an unknown value: were it carried in a register,
+/// each iteration of the walk would be a new state to the verifier.
 ///
 /// # Safety
-/// `to` must point to a writable `PathSegments`.
+/// `to` must point to a writable `PathSegments` whose `len` is set.
 #[inline(always)]
-unsafe fn append(to: *mut PathSegments, used: u32, name: Address) -> Option<u32> {
-    // Room for a whole segment behind `used` is what lets the verifier follow the sum.
-    if used > SEGMENT_BYTES || name.is_null() {
-        return None;
+unsafe fn append(to: *mut PathSegments, name: Address) -> bool {
+    // SAFETY: the caller vouches for `to`.
+    let used = unsafe { addr_of!((*to).len).read_volatile() };
+    if used >= SEGMENT_BYTES {
+        return false;
     }
-    // SAFETY: `used` is at most 256, and 256 more bytes fit the 512 of the array.
+    // The verifier loses that comparison when the value is spilled: the mask tells it again, behind a
+    // black box that keeps the compiler from leaving it out.
+    let index = core::hint::black_box(used as usize) & (SEGMENT_BYTES as usize - 1);
+    // SAFETY: `index` is below 256, and 256 more bytes fit the 512 of the array.
     let len = unsafe {
-        let at = addr_of_mut!((*to).bytes).cast::<u8>().add(used as usize);
+        let at = addr_of_mut!((*to).bytes).cast::<u8>().add(index);
         generated::bpf_probe_read_kernel_str(at.cast(), SEGMENT_BYTES, name.cast())
     };
-    if len < 1 || len > i64::from(SEGMENT_BYTES) {
-        return None;
+    if len < 1 {
+        return false;
     }
-    Some(used + len as u32)
+    // SAFETY: the caller vouches for `to`.
+    unsafe { addr_of_mut!((*to).len).write_volatile(used + len as u32) };
+    true
 }
 
 /// Writes the path of a `struct file` as seen from the root of its mount tree.
@@ -45,84 +54,77 @@ unsafe fn append(to: *mut PathSegments, used: u32, name: Address) -> Option<u32>
 /// # Safety
 /// `to` must point to a writable `PathSegments`.
 #[inline(always)]
-pub(crate) unsafe fn file_path(to: *mut PathSegments, file: Address) -> bool {
-    let mut used = 0;
-    let mut truncated = 1;
-    let mount_offset = globals::MOUNT_MNT.load();
-    let mut dentry = pointer(file, globals::FILE_DENTRY.load());
-    let mut vfsmount = pointer(file, globals::FILE_MNT.load());
-    if !dentry.is_null() && !vfsmount.is_null() && mount_offset != ABSENT {
-        for _ in 0..FILE_STEPS {
-            let root = pointer(vfsmount, globals::VFSMOUNT_ROOT.load());
-            if dentry == root {
-                let mount = vfsmount.wrapping_sub(mount_offset as usize);
-                let parent = pointer(mount, globals::MOUNT_PARENT.load());
-                if parent == mount {
-                    truncated = 0;
-                    break;
-                }
-                if parent.is_null() {
-                    break;
-                }
-                dentry = pointer(mount, globals::MOUNT_MOUNTPOINT.load());
-                vfsmount = parent.wrapping_add(mount_offset as usize);
-                continue;
-            }
-            let name = pointer(dentry, globals::DENTRY_NAME.load());
-            // SAFETY: the caller vouches for `to`.
-            match unsafe { append(to, used, name) } {
-                Some(now) => used = now,
-                None => break,
-            }
-            let parent = pointer(dentry, globals::DENTRY_PARENT.load());
-            if parent == dentry {
-                // Not part of a mounted tree: a memfd or another anonymous file.
-                truncated = 0;
-                break;
-            }
-            dentry = parent;
-        }
-    }
+pub(crate) unsafe fn file_path(to: *mut PathSegments, file: Address) {
     // SAFETY: the caller vouches for `to`.
     unsafe {
-        (*to).len = used;
-        (*to).truncated = truncated;
+        (*to).len = 0;
+        (*to).truncated = 1;
     }
-    used > 0
+    let mount_offset = globals::MOUNT_MNT.load();
+    if mount_offset == ABSENT {
+        return;
+    }
+    let mut dentry = pointer(file, globals::FILE_DENTRY.load());
+    let mut vfsmount = pointer(file, globals::FILE_MNT.load());
+    for _ in 0..FILE_STEPS {
+        let root = pointer(vfsmount, globals::VFSMOUNT_ROOT.load());
+        let next;
+        if dentry == root {
+            let mount = vfsmount.wrapping_sub(mount_offset as usize);
+            let parent = pointer(mount, globals::MOUNT_PARENT.load());
+            next = pointer(mount, globals::MOUNT_MOUNTPOINT.load());
+            if parent == mount {
+                // SAFETY: the caller vouches for `to`.
+                unsafe { (*to).truncated = 0 };
+                break;
+            }
+            vfsmount = parent.wrapping_add(mount_offset as usize);
+        } else {
+            let name = pointer(dentry, globals::DENTRY_NAME.load());
+            // SAFETY: the caller vouches for `to`.
+            if !unsafe { append(to, name) } {
+                break;
+            }
+            next = pointer(dentry, globals::DENTRY_PARENT.load());
+            if next == dentry {
+                // Not part of a mounted tree: a memfd or another anonymous file.
+                // SAFETY: the caller vouches for `to`.
+                unsafe { (*to).truncated = 0 };
+                break;
+            }
+        }
+        dentry = next;
+    }
 }
 
-/// Writes the path of a task's cgroup in the v2 hierarchy. The root's path is empty.
+/// Writes the path of a task's cgroup in the v2 hierarchy. The root's path is empty. False when unknown.
 ///
 /// # Safety
 /// `to` must point to a writable `PathSegments`.
 #[inline(always)]
 pub(crate) unsafe fn cgroup_path(to: *mut PathSegments, task: Address) -> bool {
-    let mut used = 0;
-    let mut truncated = 1;
-    let set = pointer(task, globals::TASK_CGROUPS.load());
-    let cgroup = pointer(set, globals::CSS_SET_DFL_CGRP.load());
-    let mut node = pointer(cgroup, globals::CGROUP_KN.load());
-    let found = !node.is_null();
-    if found {
-        for _ in 0..CGROUP_STEPS {
-            let parent = pointer(node, globals::KERNFS_PARENT.load());
-            if parent.is_null() {
-                truncated = 0;
-                break;
-            }
-            let name = pointer(node, globals::KERNFS_NAME.load());
-            // SAFETY: the caller vouches for `to`.
-            match unsafe { append(to, used, name) } {
-                Some(now) => used = now,
-                None => break,
-            }
-            node = parent;
-        }
-    }
     // SAFETY: the caller vouches for `to`.
     unsafe {
-        (*to).len = used;
-        (*to).truncated = truncated;
+        (*to).len = 0;
+        (*to).truncated = 1;
     }
-    found
+    let set = pointer(task, globals::TASK_CGROUPS.load());
+    let cgroup = pointer(set, globals::CSS_SET_DFL_CGRP.load());
+    let leaf = pointer(cgroup, globals::CGROUP_KN.load());
+    let mut node = leaf;
+    for _ in 0..CGROUP_STEPS {
+        let parent = pointer(node, globals::KERNFS_PARENT.load());
+        if parent.is_null() {
+            // SAFETY: the caller vouches for `to`.
+            unsafe { (*to).truncated = 0 };
+            break;
+        }
+        let name = pointer(node, globals::KERNFS_NAME.load());
+        // SAFETY: the caller vouches for `to`.
+        if !unsafe { append(to, name) } {
+            break;
+        }
+        node = parent;
+    }
+    !leaf.is_null()
 }

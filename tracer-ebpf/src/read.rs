@@ -18,18 +18,36 @@ pub(crate) fn member<T: Copy>(object: Address, offset: u32) -> Option<T> {
 }
 
 /// Reads a member that is a pointer; null when it cannot be read.
+///
+/// Without a branch on the helper's return: in a loop, every branch multiplies the verifier's work.
+/// The helper itself writes zeroes when it fails.
 #[inline(always)]
 pub(crate) fn pointer(object: Address, offset: u32) -> Address {
-    match member::<u64>(object, offset) {
-        Some(value) => value as Address,
-        None => core::ptr::null(),
+    let mut value = 0_u64;
+    if offset != ABSENT {
+        let address = object.wrapping_add(offset as usize);
+        // SAFETY: the helper checks the address and writes 8 bytes to a local of that size.
+        unsafe { generated::bpf_probe_read_kernel((&raw mut value).cast(), 8, address.cast()) };
     }
+    value as Address
 }
 
-/// Reads a member, or 0.
+/// Reads a member, or 0; as [`pointer`].
 #[inline(always)]
 pub(crate) fn number(object: Address, offset: u32) -> u32 {
-    member::<u32>(object, offset).unwrap_or(0)
+    let mut value = 0_u32;
+    if offset != ABSENT {
+        let address = object.wrapping_add(offset as usize);
+        // SAFETY: the helper checks the address and writes 4 bytes to a local of that size.
+        unsafe { generated::bpf_probe_read_kernel((&raw mut value).cast(), 4, address.cast()) };
+    }
+    value
+}
+
+/// Reads a member of 8 bytes, or 0; as [`pointer`].
+#[inline(always)]
+pub(crate) fn long(object: Address, offset: u32) -> u64 {
+    pointer(object, offset) as u64
 }
 
 /// Copies a NUL-terminated kernel string into a field of a record; an unreadable one leaves it empty.

@@ -6,7 +6,8 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_
 use tracer_ebpf::{
     offsets::ABSENT,
     wire::{
-        ANCESTORS, ARGV_BYTES, Ancestor, Argv, Context, Have, Header, Kind, Owner, ProcessKey, RequestKey, STACK_FRAMES, Stack,
+        ANCESTORS, ARGV_BYTES, Ancestor, Argv, Context, Have, Header, Kind, Owner, ProcessKey, RequestKey,
+        STACK_FRAMES, Stack,
     },
 };
 
@@ -14,7 +15,7 @@ use crate::{
     globals,
     maps::HELPERS,
     path::{cgroup_path, file_path},
-    read::{Address, kernel_bytes, kernel_text, member, number, pointer},
+    read::{Address, kernel_bytes, kernel_text, long, member, number, pointer},
 };
 
 /// `PF_KTHREAD`, include/linux/sched.h (unchanged 5.10 to 7.3).
@@ -60,7 +61,7 @@ pub(crate) fn is_own() -> bool {
 #[inline(always)]
 pub(crate) fn process_of(task: Address) -> ProcessKey {
     let leader = pointer(task, globals::TASK_GROUP_LEADER.load());
-    let start_ns = member::<u64>(leader, globals::TASK_START_BOOTTIME.load()).unwrap_or(0);
+    let start_ns = long(leader, globals::TASK_START_BOOTTIME.load());
     ProcessKey { start_ns, pid: number(task, globals::TASK_TGID.load()), reserved: 0 }
 }
 
@@ -161,7 +162,8 @@ pub(crate) unsafe fn capture(to: *mut Context) {
         } else {
             let mm = pointer(task, globals::TASK_MM.load());
             let exe_file = pointer(mm, globals::MM_EXE_FILE.load());
-            if !exe_file.is_null() && file_path(addr_of_mut!((*to).exe), exe_file) {
+            if !exe_file.is_null() {
+                file_path(addr_of_mut!((*to).exe), exe_file);
                 have |= Have::EXE;
             }
             if write_argv(addr_of_mut!((*to).argv), mm) {
@@ -228,7 +230,8 @@ unsafe fn write_argv(to: *mut Argv, mm: Address) -> bool {
         return false;
     }
     let total = end - start;
-    let bytes = if total > ARGV_BYTES as u64 { ARGV_BYTES as u64 } else { total };
+    // One less than the array holds: a bound that is a mask.
+    let bytes = if total >= ARGV_BYTES as u64 { ARGV_BYTES as u64 - 1 } else { total };
     let page_rest = 4096 - (start & 4095);
     let first_page = if bytes > page_rest { page_rest } else { bytes };
     // SAFETY: the caller vouches for `to`, which holds ARGV_BYTES; the helper checks the source.
@@ -251,13 +254,10 @@ unsafe fn write_argv(to: *mut Argv, mm: Address) -> bool {
 /// `to` must be writable.
 #[inline(always)]
 unsafe fn read_user(to: *mut [u8; ARGV_BYTES], bytes: u64, from: u64) -> bool {
-    // The verifier must see the bound on the very register it passes on.
-    let bytes = core::hint::black_box(bytes as u32);
-    if bytes == 0 || bytes > ARGV_BYTES as u32 {
-        return false;
-    }
-    // SAFETY: at most ARGV_BYTES are written; the helper checks the source.
-    unsafe { generated::bpf_probe_read_user(to.cast(), bytes, from as *const _) == 0 }
+    // As in path.rs: the bound must stand on the very register that is passed on.
+    let bytes = core::hint::black_box(bytes) & (ARGV_BYTES as u64 - 1);
+    // SAFETY: less than ARGV_BYTES are written; the helper checks the source.
+    unsafe { generated::bpf_probe_read_user(to.cast(), bytes as u32, from as *const _) == 0 }
 }
 
 /// The number of the system call the current task is in.

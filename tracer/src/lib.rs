@@ -3,5 +3,10 @@
 //! The modules are layers, and an arrow only ever points down: see `docs/architecture.md`.
 
 pub mod chain;
+pub mod cli;
 pub mod event;
 pub mod kernel;
+pub mod logging;
+pub mod output;
+pub mod probe;
+pub mod session;

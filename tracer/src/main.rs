@@ -1,2 +1,30 @@
-//! The `kmodtrace` command.
-fn main() {}
+//! The `kmodtrace` command: parse, run, print one error with its causes, exit code.
+
+use std::process::ExitCode;
+
+use clap::{Parser, error::ErrorKind};
+use kmodtrace::{
+    cli::{Cli, EXIT_ERROR},
+    logging,
+};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            if error.print().is_err() {
+                return ExitCode::from(EXIT_ERROR);
+            }
+            return if asked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_ERROR) };
+        }
+    };
+    logging::init(cli.verbose);
+    match cli.run() {
+        Ok(code) => code,
+        Err(error) => {
+            logging::error(&error);
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}

@@ -2,6 +2,10 @@
 //!
 //! Pure: no clock, no I/O. The same builder serves the live view and reports on captures.
 
+mod builder;
+
+pub use builder::Builder;
+
 use jiff::Timestamp;
 
 use crate::event::{Attempt, Event, Helper, Init, Load, Outcome, ProcessId, Request, RequestId};

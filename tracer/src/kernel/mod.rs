@@ -3,6 +3,7 @@
 //! Nothing here decides by a version number: features are found by asking for them.
 
 pub mod btf;
+pub mod cgroup;
 pub mod clock;
 pub mod errno;
 pub mod facts;
@@ -10,6 +11,7 @@ mod file;
 pub mod kallsyms;
 pub mod modules;
 pub mod privileges;
+pub mod process;
 pub mod syscalls;
 pub mod taints;
 

@@ -51,7 +51,13 @@ pub(super) fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(),
 /// Unloads what a way that failed half-way has attached.
 pub(super) fn detach(ebpf: &mut Ebpf, program: Program) {
     let Some(loaded) = ebpf.program_mut(program.name) else { return };
-    if let Err(error) = loaded.unload() {
+    let result = match program.how {
+        How::FEntry => <&mut FEntry>::try_from(loaded).and_then(FEntry::unload),
+        How::FExit => <&mut FExit>::try_from(loaded).and_then(FExit::unload),
+        How::KProbe | How::KRetProbe => <&mut KProbe>::try_from(loaded).and_then(KProbe::unload),
+        How::RawTracePoint => <&mut RawTracePoint>::try_from(loaded).and_then(RawTracePoint::unload),
+    };
+    if let Err(error) = result {
         // Not loaded: nothing to undo.
         log::debug!("{} was not loaded: {error}", program.name);
     }

@@ -106,14 +106,8 @@ pub static HOOKS: &[Hook] = &[
         without: "the result and the time of a module's init are not seen, and a module that fails looks unloaded",
         need: Need::Optional,
         ways: &[
-            &[
-                program("init_fexit", FExit, "do_init_module"),
-                program("init_fentry", FEntry, "do_init_module"),
-            ],
-            &[
-                program("init_kretprobe", KRetProbe, "do_init_module"),
-                program("init_kprobe", KProbe, "do_init_module"),
-            ],
+            &[program("init_fexit", FExit, "do_init_module"), program("init_fentry", FEntry, "do_init_module")],
+            &[program("init_kretprobe", KRetProbe, "do_init_module"), program("init_kprobe", KProbe, "do_init_module")],
         ],
     },
     Hook {

@@ -12,7 +12,6 @@ use crate::event::LossStage;
 pub type LossCounts = BTreeMap<(u8, String), u64>;
 
 /// Reads the loss counters; gives what is new since the last reading.
-#[derive(Debug)]
 pub struct Losses {
     counters: PerCpuArray<MapData, u64>,
     seen: Vec<u64>,

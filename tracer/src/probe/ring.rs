@@ -6,14 +6,15 @@ use tokio::io::unix::AsyncFd;
 use super::{DecodeError, ProbeError, Record, decode::decode};
 
 /// The consumer's end.
-#[derive(Debug)]
 pub struct Ring {
     fd: AsyncFd<RingBuf<MapData>>,
 }
 
 impl Ring {
     pub(super) fn new(ring: RingBuf<MapData>) -> Result<Self, ProbeError> {
-        Ok(Self { fd: AsyncFd::new(ring).map_err(ProbeError::Wait)? })
+        // SAFETY: the ring owns its descriptor, which stays open and the same for as long as the AsyncFd holds the ring.
+        let fd = unsafe { AsyncFd::register(ring) };
+        Ok(Self { fd: fd.map_err(|error| ProbeError::Wait(error.into()))? })
     }
 
     /// Waits until there is something to read.

@@ -98,9 +98,7 @@ impl Tracer {
 
         let logger = match options.log {
             LogLevel::Off => None,
-            LogLevel::Debug => {
-                Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?)
-            }
+            LogLevel::Debug => Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?),
         };
         let hooks = HOOKS
             .iter()
@@ -202,9 +200,7 @@ fn attach_hook(
         }
     }
     match hook.need {
-        Need::Required => {
-            Err(ProbeError::Hook { hook: hook.name, without: hook.without, tried: refused.join("; ") })
-        }
+        Need::Required => Err(ProbeError::Hook { hook: hook.name, without: hook.without, tried: refused.join("; ") }),
         Need::Optional => Ok(AttachedHook { hook, programs: &[], refused }),
     }
 }

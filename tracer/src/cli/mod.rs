@@ -1,0 +1,48 @@
+//! The command line: clap types, one file a verb, arguments turned into a checked plan.
+
+mod live;
+mod run;
+mod trace;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Own errors and usage errors; 1 is a verdict, 2 and 3 mean something to kselftest.
+pub const EXIT_ERROR: u8 = 125;
+
+/// Which process made the kernel load this module, why, and what came of it.
+#[derive(Debug, Parser)]
+#[command(name = "kmodtrace", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Say more: -v what the tool does, -vv also what each probe sees.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show what makes the kernel load modules, as it happens, until Ctrl-C.
+    Watch(watch::Args),
+    /// Run a command and show what it makes the kernel load.
+    Run(run::Args),
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// With everything the user needs to know to mend it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let probe_log = self.verbose >= 2;
+        match self.verb {
+            Verb::Watch(args) => watch::run(&args, probe_log),
+            Verb::Run(args) => run::run(&args, probe_log),
+        }
+    }
+}

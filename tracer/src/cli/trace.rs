@@ -1,0 +1,176 @@
+//! The loop of every tracing verb: ring buffer to records to events to chains to output.
+
+use std::{io, time::Duration};
+
+use anyhow::Context;
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::{Instant, Interval, MissedTickBehavior, interval},
+};
+
+use crate::{
+    chain::{self, Item},
+    event::LossStage,
+    kernel::clock::ClockTriple,
+    logging::say,
+    output::{Output, Summary},
+    probe::{Options, Tracer},
+    session::{self, Clock, Filter, Host, Scope, Started, Tracker},
+};
+
+/// How often what only time can settle is settled.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Records read before anything else gets a turn.
+const BATCH: usize = 512;
+
+/// How long the end waits for requests that are still on their way.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// One thread is enough: module loads are rare.
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
+}
+
+/// A running trace.
+pub(super) struct Trace {
+    tracer: Tracer,
+    tracker: Tracker<Host>,
+    filter: Filter,
+    chains: chain::Builder,
+    output: Box<dyn Output>,
+    summary: Summary,
+    tick: Interval,
+}
+
+impl Trace {
+    /// Attaches; afterwards every request is caught. Says so on stderr.
+    pub(super) fn start(options: Options, scope: Scope, output: Box<dyn Output>) -> anyhow::Result<Self> {
+        let Started { tracer, host, clocks, header, baseline, warnings } = session::start(options)?;
+        for warning in warnings {
+            say(&format!("warning: {warning}"));
+        }
+        let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
+        let mut tracker = Tracker::new(host, clock);
+        tracker.push(clocks.boot_ns, header);
+        tracker.push(clocks.boot_ns, baseline);
+
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut trace = Self {
+            tracer,
+            tracker,
+            filter: Filter::new(scope),
+            chains: chain::Builder::new(),
+            output,
+            summary: Summary::default(),
+            tick,
+        };
+        trace.pass_on()?;
+        say("armed: every module request is caught from now on");
+        Ok(trace)
+    }
+
+    /// Narrows what is shown to a command.
+    pub(super) fn set_scope(&mut self, scope: Scope) {
+        self.filter.set_scope(scope);
+    }
+
+    /// Waits for something to happen and handles it; false when nobody reads the output any more.
+    pub(super) async fn step(&mut self) -> anyhow::Result<bool> {
+        tokio::select! {
+            ready = self.tracer.ring.ready() => ready?,
+            _ = self.tick.tick() => {
+                self.drain();
+                self.losses()?;
+                self.tracker.tick(now_ns());
+            }
+        }
+        while self.drain() {}
+        self.tracer.flush_log();
+        self.pass_on()
+    }
+
+    /// Reads a batch; true when there may be more.
+    fn drain(&mut self) -> bool {
+        let tracker = &mut self.tracker;
+        self.tracer.ring.drain(BATCH, |record| match record {
+            Ok(record) => tracker.record(record),
+            Err(error) => {
+                log::warn!("{error}");
+                tracker.loss(now_ns(), LossStage::Decode, "record", 1);
+            }
+        })
+    }
+
+    fn losses(&mut self) -> anyhow::Result<()> {
+        for (stage, cause, count) in self.tracer.losses.take_new()? {
+            self.tracker.loss(now_ns(), stage, cause, count);
+        }
+        Ok(())
+    }
+
+    /// Events to the output; false when nobody reads it any more.
+    fn pass_on(&mut self) -> anyhow::Result<bool> {
+        for event in self.tracker.take_events() {
+            let Some(event) = self.filter.pass(event) else { continue };
+            if !written(self.output.event(&event))? {
+                return Ok(false);
+            }
+            self.chains.push(event);
+        }
+        let mut items = Vec::new();
+        while let Some(item) = self.chains.next_item() {
+            items.push(item);
+        }
+        self.show(items)
+    }
+
+    fn show(&mut self, items: Vec<Item>) -> anyhow::Result<bool> {
+        for item in items {
+            self.summary.add(&item);
+            if !written(self.output.item(&item))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits a little for what is still on its way, then ends the stream and prints the summary.
+    pub(super) async fn finish(mut self) -> anyhow::Result<()> {
+        let until = Instant::now() + GRACE;
+        self.drain();
+        self.tracker.tick(now_ns());
+        while self.tracker.open() > 0 && Instant::now() < until {
+            if !self.step().await? {
+                break;
+            }
+        }
+        while self.drain() {}
+        self.losses()?;
+        self.tracker.finish(now_ns());
+        let reads_on = self.pass_on()?;
+        let rest = self.chains.finish();
+        if reads_on && self.show(rest)? {
+            written(self.output.finish())?;
+        }
+        for line in self.summary.lines() {
+            say(&line);
+        }
+        Ok(())
+    }
+}
+
+/// Nanoseconds since boot.
+fn now_ns() -> u64 {
+    ClockTriple::now().boot_ns
+}
+
+/// A reader that went away is a normal end.
+fn written(result: io::Result<()>) -> anyhow::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write the output"),
+    }
+}

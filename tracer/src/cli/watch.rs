@@ -1,0 +1,36 @@
+//! `kmodtrace watch`: what makes the kernel load modules, as it happens.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    live::{LiveArgs, Stream},
+    trace::{Trace, runtime},
+};
+use crate::session::Scope;
+
+/// Arguments of `watch`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    live: LiveArgs,
+}
+
+pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let output = args.live.open_output(Stream::Stdout)?;
+        let mut trace = Trace::start(args.live.probe_options(probe_log), Scope::Host, output)?;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                go_on = trace.step() => if !go_on? { break },
+            }
+        }
+        trace.finish().await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -1,0 +1,89 @@
+//! A cgroup of our own for a traced command: whatever it starts stays in it, double forks included.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::event::Text;
+
+/// A cgroup cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// No cgroup v2 hierarchy.
+    #[error("no cgroup v2 hierarchy is mounted at /sys/fs/cgroup")]
+    NoHierarchy,
+    /// The kernel refuses.
+    #[error("cannot make the cgroup {path}")]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A cgroup below the one we are in. Dropping it removes it, once it is empty.
+#[derive(Debug)]
+pub struct OwnCgroup {
+    directory: PathBuf,
+    path: String,
+    procs: File,
+}
+
+impl OwnCgroup {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// Where cgroup v2 is not mounted or not writable.
+    pub fn create() -> Result<Self, CgroupError> {
+        let root = Path::new("/sys/fs/cgroup");
+        if !root.join("cgroup.procs").exists() {
+            return Err(CgroupError::NoHierarchy);
+        }
+        let own = fs::read_to_string("/proc/self/cgroup").map_err(|_| CgroupError::NoHierarchy)?;
+        let parent = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or(CgroupError::NoHierarchy)?;
+        let path = format!("{}/kmodtrace-{}", parent.trim_end_matches('/'), std::process::id());
+        let directory = root.join(path.trim_start_matches('/'));
+        let fail = |source| CgroupError::Make { path: directory.clone(), source };
+        fs::create_dir(&directory).map_err(fail)?;
+        let procs = OpenOptions::new().write(true).open(directory.join("cgroup.procs")).map_err(fail)?;
+        Ok(Self { directory, path, procs })
+    }
+
+    /// Its path in the hierarchy.
+    #[must_use]
+    pub fn path(&self) -> Text {
+        Text::from(self.path.as_str())
+    }
+
+    /// Puts the command's process in it, between fork and exec.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be duplicated.
+    pub fn join_before_exec(&self, command: &mut Command) -> io::Result<()> {
+        let procs = self.procs.try_clone()?;
+        // SAFETY: between fork and exec only write(2) on an open descriptor runs, which is async-signal-safe.
+        unsafe {
+            command.pre_exec(move || {
+                // "0" is the writing process itself. Failing to join must not keep the command from running.
+                let _ = rustix::io::write(&procs, b"0");
+                Ok(())
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OwnCgroup {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir(&self.directory) {
+            // Something the command started still runs in it.
+            log::info!("cgroup {} stays: {error}", self.directory.display());
+        }
+    }
+}

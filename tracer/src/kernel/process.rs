@@ -1,0 +1,111 @@
+//! Processes as `/proc` shows them, and signals to them.
+
+use std::{fs, io, path::Path};
+
+pub use rustix::process::Signal;
+
+use crate::event::ProcessId;
+
+/// A process cannot be read or signalled.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// It is gone, or its `/proc` entry cannot be read.
+    #[error("cannot read /proc/{pid}/stat")]
+    Stat {
+        /// The process.
+        pid: u32,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its entry is not what the kernel writes.
+    #[error("/proc/{pid}/stat has no start time")]
+    Format {
+        /// The process.
+        pid: u32,
+    },
+    /// It cannot be signalled.
+    #[error("cannot send a signal to process {pid}")]
+    Signal {
+        /// The process.
+        pid: u32,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Nanoseconds of the kernel's clock tick as user space sees it: `USER_HZ` is 100 on every architecture
+/// that this tool runs on.
+pub const TICK_NS: u64 = 10_000_000;
+
+/// A process's identity; its start is exact to the tick only.
+///
+/// # Errors
+/// When there is no such process.
+pub fn id_of(pid: u32) -> Result<ProcessId, ProcessError> {
+    id_in(Path::new("/proc"), pid)
+}
+
+fn id_in(proc: &Path, pid: u32) -> Result<ProcessId, ProcessError> {
+    let stat =
+        fs::read(proc.join(pid.to_string()).join("stat")).map_err(|source| ProcessError::Stat { pid, source })?;
+    let ticks = start_ticks(&stat).ok_or(ProcessError::Format { pid })?;
+    Ok(ProcessId { pid, start_ns: ticks.saturating_mul(TICK_NS) })
+}
+
+/// Field 22 of `stat`. The second field is the name in parentheses, which may hold anything.
+fn start_ticks(stat: &[u8]) -> Option<u64> {
+    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether this very process still runs: its id is in use, and by a process of the same start.
+/// A zombie has ended.
+#[must_use]
+pub fn is_alive(process: ProcessId) -> bool {
+    let Ok(stat) = fs::read(format!("/proc/{}/stat", process.pid)) else { return false };
+    start_ticks(&stat).is_some_and(|ticks| ticks == process.start_ns / TICK_NS) && !is_zombie(&stat)
+}
+
+fn is_zombie(stat: &[u8]) -> bool {
+    let Some(name_end) = stat.iter().rposition(|byte| *byte == b')') else { return false };
+    matches!(stat.get(name_end + 2), Some(b'Z' | b'X'))
+}
+
+/// Sends a signal.
+///
+/// # Errors
+/// When the kernel refuses. A process that is gone is none.
+pub fn send_signal(pid: u32, signal: Signal) -> Result<(), ProcessError> {
+    let Some(target) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
+    match rustix::process::kill_process(target, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(errno) => Err(ProcessError::Signal { pid, source: errno.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{id_of, is_alive, is_zombie, start_ticks};
+    use crate::event::ProcessId;
+
+    /// Check that a name full of spaces and parentheses does not move the fields.
+    #[test]
+    fn names_do_not_move_fields() {
+        let stat = b"1234 (a) S 1 (b) S 1 1234 1234 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2";
+        assert_eq!(start_ticks(stat), Some(987_654));
+        assert!(!is_zombie(stat));
+        assert!(is_zombie(b"1234 (x) Z 1 2"));
+        assert_eq!(start_ticks(b"1234 (x"), None);
+    }
+
+    /// Check that this process lives, and that the same id with another start does not.
+    #[test]
+    fn this_process_lives() {
+        let own = id_of(std::process::id()).unwrap();
+        assert!(is_alive(own));
+        assert!(!is_alive(ProcessId { start_ns: own.start_ns + 1_000_000_000, ..own }));
+    }
+}

@@ -1,0 +1,50 @@
+//! Talk goes to stderr, one line each; data never does.
+
+use std::io::{self, Write};
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+/// Writes log records to stderr.
+struct Stderr;
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            say(&format!("{}: {}", record.level().as_str().to_lowercase(), record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Sets the level by the number of `-v`.
+pub fn init(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Info,
+        2 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    // Fails only when a logger is set already, and then that one stays.
+    if log::set_logger(&Stderr).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// One line of talk.
+pub fn say(line: &str) {
+    // Nothing can be done, and nothing is lost, when stderr itself is gone.
+    let _ = writeln!(io::stderr().lock(), "kmodtrace: {line}");
+}
+
+/// An error and its causes, each on a line.
+pub fn error(error: &anyhow::Error) {
+    say(&format!("error: {error}"));
+    for cause in error.chain().skip(1) {
+        say(&format!("  because: {cause}"));
+    }
+}

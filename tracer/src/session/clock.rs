@@ -1,0 +1,20 @@
+//! Boot time to wall clock.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// The difference between the two clocks, as measured when the trace began or last corrected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Wall clock minus `CLOCK_BOOTTIME`, nanoseconds.
+    pub realtime_minus_boot_ns: i64,
+}
+
+impl Clock {
+    /// The wall clock at a boot time; the earliest or latest time there is when out of range.
+    #[must_use]
+    pub fn at(self, boot_ns: u64) -> Timestamp {
+        let since_epoch = i128::from(boot_ns) + i128::from(self.realtime_minus_boot_ns);
+        let duration = SignedDuration::from_nanos_i128(since_epoch);
+        Timestamp::from_duration(duration).unwrap_or(if since_epoch < 0 { Timestamp::MIN } else { Timestamp::MAX })
+    }
+}

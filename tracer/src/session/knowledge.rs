@@ -1,0 +1,55 @@
+//! What the tracker asks the world. A trait, so that its joins are tested without one.
+
+use tracer_ebpf::wire;
+
+use crate::event::{Ancestor, Frame, Process, ProcessId, Reason, Text};
+
+/// What the installed modprobe would do with a name, as far as it decides how a request is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing provides it.
+    NotFound,
+    /// The configuration forbids it; the line that does, in words.
+    Forbidden {
+        /// "install vfat /bin/false in modprobe.d".
+        detail: String,
+    },
+    /// The configuration runs a command instead.
+    Command {
+        /// The line, in words.
+        detail: String,
+    },
+    /// It is part of the kernel.
+    BuiltIn {
+        /// The module.
+        module: String,
+    },
+    /// These modules, in the order of loading.
+    Modules(Vec<(String, Reason)>),
+}
+
+/// Facts about the traced machine.
+pub trait Knowledge {
+    /// The acting task in full: itself, its parents, and whether the list of parents is cut.
+    fn process(&mut self, context: &wire::Context) -> (Process, Vec<Ancestor>, bool);
+    /// The name of a system call.
+    fn syscall(&mut self, number: i32) -> Option<String>;
+    /// A kernel stack from the caller of `request_module()` on.
+    fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame>;
+    /// A user stack.
+    fn user_stack(&mut self, stack: &wire::Stack) -> Vec<Frame>;
+    /// The path of a captured file.
+    fn path(&mut self, segments: &wire::PathSegments) -> Option<Text>;
+    /// What the installed modprobe would do; `None` when that cannot be found out.
+    fn plan(&mut self, name: &Text) -> Option<Plan>;
+    /// What user action asks for this name.
+    fn explain(&mut self, name: &Text) -> Option<String>;
+    /// Whether a module is loaded now.
+    fn is_loaded(&mut self, module: &str) -> bool;
+    /// Whether a process still runs.
+    fn is_alive(&mut self, process: ProcessId) -> bool;
+    /// The module set changed: symbols must be read again before the next stack.
+    fn modules_changed(&mut self);
+    /// Letters of a module's taint flags.
+    fn taints(&mut self, bits: u64) -> String;
+}

@@ -1,0 +1,20 @@
+//! A running trace: records in, events of the contract out, with every join made once.
+
+mod clock;
+mod format;
+mod host;
+mod knowledge;
+mod modules;
+mod origin;
+mod requests;
+mod scope;
+mod start;
+mod tracker;
+mod verdict;
+
+pub use clock::Clock;
+pub use host::Host;
+pub use knowledge::{Knowledge, Plan};
+pub use scope::{Filter, Scope};
+pub use start::{Started, start};
+pub use tracker::Tracker;

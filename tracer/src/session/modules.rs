@@ -1,0 +1,281 @@
+//! The tracker's part about modules: loads, inits, failures, unloads.
+
+use tracer_ebpf::wire;
+
+use super::{
+    Tracker,
+    format::until_nul,
+    knowledge::{Knowledge, Plan},
+    origin,
+    requests::{process_id, request_id},
+    verdict::{Failure, errno_name},
+};
+use crate::event::{
+    Ancestor, Attempt, Attribution, Behalf, Body, Init, Load, Origin, Outcome, Process, ProcessId, Reason, Request,
+    RequestId, Status, Text, Unload,
+};
+
+/// The rule by which a kernel thread's request hangs under the task that created the thread.
+const KTHREAD_RULE: &str = "kthread-creator";
+
+impl<K: Knowledge> Tracker<K> {
+    /// The request event of a record.
+    pub(super) fn request_body(&mut self, record: &wire::Request, name: Text) -> Request {
+        let (process, ancestors, ancestors_truncated) = self.knowledge.process(&record.context);
+        let have_syscall = record.context.have & wire::Have::SYSCALL != 0;
+        let syscall = have_syscall.then(|| self.knowledge.syscall(record.context.syscall)).flatten();
+        let behalf = behalf(record, &process);
+        let (parent_request, parent_attribution) = match request_id(record.owner.request) {
+            Some(parent) => (Some(parent), Some(Attribution::exact())),
+            None => match behalf.as_ref().and_then(|behalf| behalf.request) {
+                Some(parent) => (Some(parent), Some(Attribution::inferred(KTHREAD_RULE))),
+                None => (None, None),
+            },
+        };
+        let in_init = until_nul(&record.in_init);
+        Request {
+            explanation: self.knowledge.explain(&name),
+            name,
+            wait: None,
+            process,
+            ancestors,
+            ancestors_truncated,
+            syscall,
+            stack: self.knowledge.kernel_stack(&record.kernel_stack),
+            user_stack: self.knowledge.user_stack(&record.user_stack),
+            parent_request,
+            parent_attribution,
+            in_init: (!in_init.is_empty()).then(|| Text::from(in_init)),
+            behalf,
+            attribution: Attribution::exact(),
+        }
+    }
+
+    /// Remembers which file a thread is about to load.
+    pub(super) fn module_file(&mut self, record: &wire::ModuleFile) {
+        if let Some(path) = self.knowledge.path(&record.path) {
+            self.files.insert(record.header.tid, (process_id(record.header.process), path));
+        }
+    }
+
+    /// The file that this very thread of this very process is loading.
+    fn file_of(&self, header: &wire::Header) -> Option<Text> {
+        let (process, path) = self.files.get(&header.tid)?;
+        (*process == process_id(header.process)).then(|| path.clone())
+    }
+
+    /// To whom a load belongs.
+    fn origin_of(
+        &self,
+        owner: &wire::Owner,
+        process: &Process,
+        ancestors: &[Ancestor],
+        truncated: bool,
+    ) -> (Option<RequestId>, Origin, Attribution) {
+        match request_id(owner.request) {
+            Some(id) => (Some(id), Origin::Request, Attribution::exact()),
+            None => {
+                let (origin, attribution) = origin::of_load(process, ancestors, truncated, owner.walk_cut != 0);
+                (None, origin, attribution)
+            }
+        }
+    }
+
+    pub(super) fn load(&mut self, record: &wire::Load) {
+        self.knowledge.modules_changed();
+        let (process, ancestors, ancestors_truncated) = self.knowledge.process(&record.context);
+        let (request, origin, attribution) = self.origin_of(&record.owner, &process, &ancestors, ancestors_truncated);
+        let module = Text::from(until_nul(&record.module));
+        let boot_ns = record.header.boot_ns;
+        let asked = match request {
+            Some(id) => self.requests.get(&id).map(|in_flight| in_flight.name.clone()),
+            None => None,
+        };
+        let reason = asked.and_then(|asked| self.reason(&asked, &module.field()));
+        match request {
+            Some(id) => {
+                if let Some(in_flight) = self.requests.get_mut(&id) {
+                    in_flight.loaded.push(module.field());
+                }
+                self.recent_loads.insert(module.field(), (boot_ns, id));
+            }
+            None => self.loader_seen(process.id(), boot_ns).loaded += 1,
+        }
+        let load = Load {
+            module,
+            origin,
+            process,
+            ancestors,
+            ancestors_truncated,
+            helper_depth: request.map(|_| record.owner.depth),
+            file: self.file_of(&record.header),
+            taints: self.knowledge.taints(record.taints),
+            reason,
+            attribution,
+        };
+        self.emit(boot_ns, request, Body::Load(Box::new(load)));
+    }
+
+    /// Why a module belongs to what was asked, by the installed modprobe's configuration.
+    fn reason(&mut self, asked: &Text, module: &str) -> Option<Reason> {
+        let Some(Plan::Modules(modules)) = self.knowledge.plan(asked) else { return None };
+        modules.into_iter().find(|(name, _)| same_module(name, module)).map(|(_, reason)| reason)
+    }
+
+    pub(super) fn init_done(&mut self, record: &wire::InitDone) {
+        let request = request_id(record.owner.request);
+        let process = process_id(record.header.process);
+        let module = Text::from(until_nul(&record.module));
+        if record.ret < 0 {
+            let failure = Failure { what: format!("the init of {}", module.field()), ret: record.ret };
+            self.failed(request, process, record.header.boot_ns, failure);
+            self.arrived_in_vain(request, process, &module.field());
+        }
+        let init = Init {
+            module,
+            pid: process.pid,
+            start_ns: process.start_ns,
+            ret: record.ret,
+            duration_ns: record.duration_ns,
+        };
+        self.emit(record.header.boot_ns, request, Body::Init(init));
+    }
+
+    /// A module that arrived did not stay.
+    fn arrived_in_vain(&mut self, request: Option<RequestId>, process: ProcessId, module: &str) {
+        match request.and_then(|id| self.requests.get_mut(&id)) {
+            Some(in_flight) => in_flight.loaded.retain(|loaded| loaded != module),
+            None => {
+                if let Some(loader) = self.loaders.get_mut(&process) {
+                    loader.loaded = loader.loaded.saturating_sub(1);
+                }
+            }
+        }
+        self.recent_loads.remove(module);
+    }
+
+    fn failed(&mut self, request: Option<RequestId>, process: ProcessId, boot_ns: u64, failure: Failure) {
+        match request {
+            Some(id) => {
+                if let Some(in_flight) = self.requests.get_mut(&id) {
+                    in_flight.failures.push(failure);
+                }
+            }
+            None => self.loader_seen(process, boot_ns).last_failure = Some(failure),
+        }
+    }
+
+    fn loader_seen(&mut self, process: ProcessId, boot_ns: u64) -> &mut super::requests::Loader {
+        let loader = self.loaders.entry(process).or_default();
+        if loader.began_ns == 0 {
+            loader.began_ns = boot_ns;
+        }
+        loader.last_ns = boot_ns;
+        loader
+    }
+
+    pub(super) fn unload(&mut self, record: &wire::Unload) {
+        self.knowledge.modules_changed();
+        let (process, ancestors, _) = self.knowledge.process(&record.context);
+        let unload = Unload {
+            module: Text::from(until_nul(&record.module)),
+            process,
+            ancestors,
+            init_failed: record.in_init != 0,
+        };
+        let request = request_id(record.owner.request);
+        self.emit(record.header.boot_ns, request, Body::Unload(Box::new(unload)));
+    }
+
+    pub(super) fn load_exit(&mut self, record: &wire::LoadExit) {
+        let file = self.file_of(&record.header);
+        self.files.remove(&record.header.tid);
+        let Ok(ret) = i32::try_from(record.ret) else { return };
+        if ret >= 0 {
+            return;
+        }
+        let (process, ancestors, truncated) = self.knowledge.process(&record.context);
+        let (request, origin, attribution) = self.origin_of(&record.owner, &process, &ancestors, truncated);
+        let module = until_nul(&record.module);
+        let module = (!module.is_empty()).then(|| Text::from(module));
+        let syscall = match record.syscall {
+            0 => "init_module",
+            1 => "finit_module",
+            _ => "delete_module",
+        };
+        let boot_ns = record.header.boot_ns;
+        if record.syscall <= 1 {
+            let what = file.as_ref().map_or_else(|| syscall.to_owned(), Text::field);
+            let known = request
+                .and_then(|id| self.requests.get(&id))
+                .is_some_and(|in_flight| in_flight.failures.last().is_some_and(|last| last.ret == ret));
+            // The init that failed has said so already, in better words. EEXIST: another was faster.
+            if !known && ret != -17 {
+                self.failed(request, process.id(), boot_ns, Failure { what, ret });
+            } else if request.is_none() {
+                self.loader_seen(process.id(), boot_ns);
+            }
+        }
+        let attempt = Attempt {
+            syscall: syscall.to_owned(),
+            ret,
+            errno: errno_name(ret),
+            module,
+            file,
+            origin,
+            process,
+            ancestors,
+            attribution,
+        };
+        self.emit(boot_ns, request, Body::Attempt(Box::new(attempt)));
+    }
+
+    /// Another request that loaded, while `id` ran, what `id` asked for.
+    pub(super) fn loaded_meanwhile(&mut self, name: &Text, id: RequestId) -> Option<String> {
+        let Some(Plan::Modules(modules)) = self.knowledge.plan(name) else { return None };
+        let (target, _) = modules.last()?;
+        let (boot_ns, by) = self.recent_loads.get(target)?;
+        (*by != id && *boot_ns >= id.boot_ns).then(|| by.to_string())
+    }
+
+    /// A process that loads modules by itself has ended, or paused.
+    pub(super) fn loader_ended(&mut self, process: ProcessId) {
+        let Some(loader) = self.loaders.remove(&process) else { return };
+        let mut outcome = match (&loader.last_failure, loader.loaded) {
+            (Some(failure), _) => Outcome {
+                code: Some(failure.ret),
+                errno: Some(errno_name(failure.ret)),
+                detail: Some(format!("{}: {}", failure.what, errno_name(failure.ret))),
+                ..Outcome::new(Status::Failed, Attribution::exact())
+            },
+            (None, 0) => Outcome::new(Status::AlreadyLoaded, Attribution::exact()),
+            (None, _) => Outcome::new(Status::Loaded, Attribution::exact()),
+        };
+        outcome.loader = Some(process);
+        outcome.duration_ns = Some(loader.last_ns.saturating_sub(loader.began_ns));
+        self.emit(loader.last_ns, None, Body::Result(outcome));
+    }
+}
+
+/// libkmod and the kernel treat `-` and `_` as equal in module names.
+fn same_module(left: &str, right: &str) -> bool {
+    let plain = |byte: u8| if byte == b'-' { b'_' } else { byte };
+    left.len() == right.len() && left.bytes().zip(right.bytes()).all(|(left, right)| plain(left) == plain(right))
+}
+
+/// Who created the asking kernel thread. Workqueue threads are left out: whoever happened to make one
+/// is not whose work it does.
+fn behalf(record: &wire::Request, process: &Process) -> Option<Behalf> {
+    let behalf = &record.behalf;
+    if behalf.creator.pid == 0 || process.comm.as_bytes().starts_with(b"kworker/") {
+        return None;
+    }
+    Some(Behalf {
+        pid: behalf.creator.pid,
+        tid: behalf.tid,
+        start_ns: behalf.creator.start_ns,
+        comm: Text::from(until_nul(&behalf.comm)),
+        request: request_id(behalf.owner.request),
+        attribution: Attribution::inferred(KTHREAD_RULE),
+    })
+}

@@ -1,0 +1,136 @@
+//! Begins a trace: checks what can be checked beforehand, loads the probes, describes the machine.
+
+use std::path::Path;
+
+use super::host::Host;
+use crate::{
+    event::{Baseline, Body, Header, HeaderHook, SCHEMA_VERSION},
+    kernel::{
+        btf::Btf,
+        clock::ClockTriple,
+        facts::{Facts, Lockdown},
+        kallsyms::Kallsyms,
+        modules,
+        privileges::{Capabilities, Capability},
+    },
+    probe::{self, AttachedHook, Options, ProbeError},
+};
+
+/// A trace that has begun.
+pub struct Started {
+    /// The attached programs.
+    pub tracer: probe::Tracer,
+    /// What is known of the machine.
+    pub host: Host,
+    /// The clocks when it began.
+    pub clocks: ClockTriple,
+    /// First event.
+    pub header: Body,
+    /// Second event.
+    pub baseline: Body,
+    /// What could not be found out, and what is missing because of that.
+    pub warnings: Vec<String>,
+}
+
+/// Loads and attaches everything. Afterwards every request is caught.
+///
+/// # Errors
+/// When tracing is not possible here; the error says why and what to do.
+pub fn start(options: Options) -> Result<Started, ProbeError> {
+    let root = Path::new("/");
+    let mut warnings = Vec::new();
+    if !probe::is_built_in() {
+        return Err(ProbeError::NoObject);
+    }
+    privileges(root)?;
+    let facts = Facts::new(root);
+    if facts.lockdown().is_ok_and(|lockdown| lockdown == Lockdown::Confidentiality) {
+        return Err(ProbeError::Lockdown);
+    }
+    if !root.join("proc/modules").exists() {
+        return Err(ProbeError::NoModules);
+    }
+    let btf = Btf::load()?;
+    let kallsyms = match Kallsyms::load() {
+        Ok(kallsyms) => Some(kallsyms),
+        Err(error) => {
+            warnings.push(format!(
+                "kernel symbols cannot be read ({error}): stacks show addresses, and an empty kernel.modprobe is not seen"
+            ));
+            None
+        }
+    };
+
+    let tracer = probe::Tracer::start(&btf, kallsyms.as_ref(), options)?;
+    let clocks = ClockTriple::now();
+    let host = Host::new(root, kallsyms);
+    for hook in tracer.hooks.iter().filter(|hook| hook.programs.is_empty()) {
+        warnings.push(format!(
+            "hook {} is not attached: {} ({})",
+            hook.hook.name,
+            hook.hook.without,
+            hook.refused.join("; ")
+        ));
+    }
+    let header = header(&facts, clocks, &tracer.hooks, &mut warnings);
+    let baseline = baseline(root, &mut warnings);
+    Ok(Started { tracer, host, clocks, header, baseline, warnings })
+}
+
+fn privileges(root: &Path) -> Result<(), ProbeError> {
+    // An unreadable /proc/self/status decides nothing: the kernel will.
+    let Ok(own) = Capabilities::effective(root) else { return Ok(()) };
+    let admin = own.has(Capability::SysAdmin);
+    let missing = own.missing(&[Capability::Bpf, Capability::Perfmon]);
+    if admin || missing.is_empty() {
+        return Ok(());
+    }
+    Err(ProbeError::Privileges { missing: missing.join(", ") })
+}
+
+fn header(facts: &Facts, clocks: ClockTriple, hooks: &[AttachedHook], warnings: &mut Vec<String>) -> Body {
+    let mut known = |what: &str, value: Result<String, crate::kernel::FactError>| {
+        value.unwrap_or_else(|error| {
+            warnings.push(format!("{what} is not known: {error}"));
+            String::new()
+        })
+    };
+    let header = Header {
+        schema: SCHEMA_VERSION,
+        tool: concat!("kmodtrace ", env!("CARGO_PKG_VERSION")).to_owned(),
+        kernel: known("the kernel's release", facts.release()),
+        kernel_version: known("the kernel's version", facts.version()),
+        arch: std::env::consts::ARCH.to_owned(),
+        hostname: known("the host's name", facts.hostname()),
+        boot_id: known("the boot's id", facts.boot_id()),
+        machine_id: facts.machine_id().ok().flatten(),
+        modprobe: known("kernel.modprobe", facts.modprobe()),
+        realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
+        clock_uncertainty_ns: clocks.uncertainty_ns,
+        hooks: hooks.iter().map(header_hook).collect(),
+    };
+    Body::Header(Box::new(header))
+}
+
+fn header_hook(hook: &AttachedHook) -> HeaderHook {
+    let attached = hook.how();
+    let target = hook.hook.ways.first().and_then(|way| way.first()).map_or("", |program| program.target);
+    HeaderHook {
+        hook: hook.hook.name.to_owned(),
+        missing: attached.is_none().then(|| format!("{}: {}", hook.hook.without, hook.refused.join("; "))),
+        attached,
+        target: target.to_owned(),
+    }
+}
+
+fn baseline(root: &Path, warnings: &mut Vec<String>) -> Body {
+    let mut names: Vec<String> = match modules::load(root) {
+        Ok(modules) => modules.into_iter().map(|module| module.name).collect(),
+        Err(error) => {
+            warnings.push(format!("the modules loaded before are not known: {error}"));
+            Vec::new()
+        }
+    };
+    names.sort_unstable();
+    Body::Baseline(Baseline { modules: names })
+}

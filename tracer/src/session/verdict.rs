@@ -1,0 +1,136 @@
+//! How a request ended: the kernel's return value, the loads seen, and, where these cannot tell, the
+//! installed modprobe's configuration. What comes from the configuration is marked as inferred.
+
+use super::knowledge::{Knowledge, Plan};
+use crate::{
+    event::{Attribution, Outcome, Status, Text},
+    kernel::errno,
+};
+
+/// The rule by which a status comes from the configuration.
+const BY_CONFIG: &str = "modprobe-config";
+
+/// Why a module of the request did not come to life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// Module or file.
+    pub what: String,
+    /// Negative errno.
+    pub ret: i32,
+}
+
+/// What is known when a request ends.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    pub name: &'a Text,
+    /// Return value of the helper code.
+    pub ret: i32,
+    pub wait: bool,
+    pub duration_ns: Option<u64>,
+    /// Modules that arrived and stayed.
+    pub loaded: usize,
+    pub failures: &'a [Failure],
+    /// Another request that loaded what this one asked for while it ran.
+    pub parallel: Option<String>,
+}
+
+/// Decides the end of a request that reached the helper code.
+pub(super) fn decide(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
+    let mut outcome = match facts.ret {
+        ret if ret < 0 => by_errno(ret),
+        ret if ret & 0x7f != 0 => killed(ret),
+        _ if !facts.wait => Outcome::new(Status::NotWaited, Attribution::exact()),
+        0 => success(facts, knowledge),
+        _ => failure(facts, knowledge),
+    };
+    outcome.code = Some(facts.ret);
+    outcome.duration_ns = facts.duration_ns;
+    outcome
+}
+
+/// Names an errno; the number where it has no name.
+pub(super) fn errno_name(ret: i32) -> String {
+    errno::name(-ret).map_or_else(|| format!("errno {}", -ret), str::to_owned)
+}
+
+/// The helper code itself failed: modprobe never ran, or the requester was killed.
+fn by_errno(ret: i32) -> Outcome {
+    /// `ERESTARTSYS`, include/linux/errno.h.
+    const INTERRUPTED: i32 = -512;
+    let status = if ret == INTERRUPTED { Status::Interrupted } else { Status::HelperFailed };
+    let detail = match ret {
+        INTERRUPTED => "the requester was killed while it waited; modprobe went on",
+        -2 => "the program in kernel.modprobe does not exist",
+        -13 => "the program in kernel.modprobe may not be executed",
+        -8 => "the program in kernel.modprobe is not executable by this kernel",
+        _ => "the kernel could not run modprobe",
+    };
+    Outcome {
+        errno: Some(errno_name(ret)),
+        detail: Some(detail.to_owned()),
+        ..Outcome::new(status, Attribution::exact())
+    }
+}
+
+/// modprobe was killed: the wait status carries the signal.
+fn killed(ret: i32) -> Outcome {
+    let detail = format!("modprobe was killed by signal {}", ret & 0x7f);
+    Outcome { detail: Some(detail), ..Outcome::new(Status::HelperFailed, Attribution::exact()) }
+}
+
+/// modprobe exited 0: that alone does not mean that anything was loaded.
+fn success(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
+    if facts.loaded > 0 {
+        return Outcome::new(Status::Loaded, Attribution::exact());
+    }
+    let inferred = || Attribution::inferred(BY_CONFIG);
+    let with = |status, detail: String| Outcome { detail: Some(detail), ..Outcome::new(status, inferred()) };
+    match knowledge.plan(facts.name) {
+        Some(Plan::Forbidden { detail } | Plan::Command { detail }) => with(Status::Blocklisted, detail),
+        Some(Plan::BuiltIn { module }) => with(Status::AlreadyLoaded, format!("{module} is built into this kernel")),
+        Some(Plan::Modules(modules)) => {
+            let missing = modules.iter().find(|(module, _)| !knowledge.is_loaded(module));
+            match (missing, &facts.parallel) {
+                (_, Some(request)) => with(Status::AlreadyLoaded, format!("loaded meanwhile by request {request}")),
+                (None, None) => Outcome::new(Status::AlreadyLoaded, inferred()),
+                (Some((module, _)), None) => Outcome {
+                    detail: Some(format!("modprobe reports success, but {module} is not loaded")),
+                    ..Outcome::new(Status::Unknown, Attribution::unknown())
+                },
+            }
+        }
+        Some(Plan::NotFound) | None => Outcome {
+            detail: Some("modprobe reports success without loading anything".to_owned()),
+            ..Outcome::new(Status::Unknown, Attribution::unknown())
+        },
+    }
+}
+
+/// modprobe exited with an error: all of them look alike to the kernel.
+fn failure(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
+    if let Some(Failure { what, ret }) = facts.failures.last() {
+        return Outcome {
+            errno: Some(errno_name(*ret)),
+            detail: Some(format!("{what}: {}", errno_name(*ret))),
+            ..Outcome::new(Status::Failed, Attribution::exact())
+        };
+    }
+    let inferred =
+        |status, detail: Option<String>| Outcome { detail, ..Outcome::new(status, Attribution::inferred(BY_CONFIG)) };
+    match knowledge.plan(facts.name) {
+        Some(Plan::NotFound) => inferred(Status::NotFound, None),
+        Some(Plan::Forbidden { detail }) => inferred(Status::Blocklisted, Some(detail)),
+        Some(Plan::Command { detail }) => inferred(Status::Failed, Some(format!("the command failed: {detail}"))),
+        Some(Plan::BuiltIn { module }) => {
+            inferred(Status::Failed, Some(format!("{module} is built into this kernel, yet modprobe failed")))
+        }
+        Some(Plan::Modules(_)) => inferred(
+            Status::Failed,
+            Some("modprobe failed before it called the kernel (a missing or unreadable module file?)".to_owned()),
+        ),
+        None => Outcome {
+            detail: Some(format!("modprobe exited with {}; its configuration could not be read", facts.ret >> 8)),
+            ..Outcome::new(Status::Failed, Attribution::unknown())
+        },
+    }
+}
