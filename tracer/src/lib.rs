@@ -3,5 +3,6 @@
 //! The modules are layers, and an arrow only ever points down: see `docs/architecture.md`.
 
 pub mod chain;
+pub mod enrich;
 pub mod event;
 pub mod kernel;
