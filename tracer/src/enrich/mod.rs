@@ -1,0 +1,6 @@
+//! Captured numbers and bytes to names that people use.
+
+pub mod cgroup;
+pub mod process;
+pub mod stack;
+pub mod users;

@@ -1,0 +1,156 @@
+//! Stacks to frames with symbols.
+
+use crate::{
+    event::Frame,
+    kernel::kallsyms::{Kallsyms, Symbol},
+};
+
+/// Every request passes through it; what called it is the first frame worth showing.
+const REQUEST_MODULE: &str = "__request_module";
+
+/// Functions on top of a stack that are there because it is being traced.
+const OWN: [&str; 12] = [
+    "bpf_get_stack",
+    "bpf_trampoline_",
+    "bpf_prog_",
+    "bpf_lsm_",
+    "__bpf_",
+    "security_kernel_module_request",
+    "trace_call_bpf",
+    "kprobe_",
+    "kretprobe_",
+    "arch_rethook_trampoline",
+    "rethook_trampoline_handler",
+    "ftrace_",
+];
+
+/// The same, by their whole names.
+const OWN_WHOLE: [&str; 8] = [
+    "aggr_pre_handler",
+    "opt_pre_handler",
+    "optimized_callback",
+    "exc_int3",
+    "asm_exc_int3",
+    "do_int3",
+    "fprobe_handler",
+    "__fprobe_handler",
+];
+
+/// The kernel stack of a request, innermost first, from the caller of `request_module()` on. Without
+/// symbols every address is kept.
+#[must_use]
+pub fn kernel_frames(kallsyms: Option<&Kallsyms>, addresses: &[u64]) -> Vec<Frame> {
+    let resolved: Vec<(u64, Option<Symbol<'_>>)> = addresses
+        .iter()
+        .filter(|address| **address != 0)
+        .map(|address| (*address, kallsyms.and_then(|symbols| resolve_return(symbols, *address))))
+        .collect();
+    let request = resolved.iter().position(|(_, symbol)| symbol.is_some_and(|it| base(it.name) == REQUEST_MODULE));
+    let own = request.map_or_else(
+        || resolved.iter().take_while(|(_, symbol)| symbol.is_some_and(|it| is_own(&it))).count(),
+        |index| index + 1,
+    );
+    resolved.into_iter().skip(own).map(|(address, symbol)| frame(address, symbol)).collect()
+}
+
+/// A user stack: addresses alone, since the process may be gone.
+#[must_use]
+pub fn user_frames(addresses: &[u64]) -> Vec<Frame> {
+    addresses.iter().filter(|address| **address != 0).map(|address| frame(*address, None)).collect()
+}
+
+/// A return address lies behind its call, which may be the last instruction of its function: the byte
+/// before it is surely inside.
+fn resolve_return(kallsyms: &Kallsyms, address: u64) -> Option<Symbol<'_>> {
+    let symbol = kallsyms.resolve(address.checked_sub(1)?)?;
+    Some(Symbol { offset: symbol.offset + 1, ..symbol })
+}
+
+fn frame(address: u64, symbol: Option<Symbol<'_>>) -> Frame {
+    Frame {
+        address: format!("{address:#x}"),
+        symbol: symbol.map(|symbol| symbol.name.to_owned()),
+        offset: symbol.map(|symbol| symbol.offset),
+        module: symbol.and_then(|symbol| symbol.module).map(str::to_owned),
+    }
+}
+
+fn is_own(symbol: &Symbol<'_>) -> bool {
+    let name = base(symbol.name);
+    OWN.iter().any(|prefix| name.starts_with(prefix)) || OWN_WHOLE.contains(&name)
+}
+
+/// A name without what the compiler appends: `.isra.0`, `.constprop.0`, `.part.0`.
+fn base(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{kernel_frames, user_frames};
+    use crate::kernel::kallsyms::Kallsyms;
+
+    const KALLSYMS: &str = "\
+ffffffff81000000 T __sock_create
+ffffffff81000100 T __request_module.constprop.0
+ffffffff81000200 T security_kernel_module_request
+ffffffff81000300 T __sys_socket
+ffffffff81000400 T do_syscall_64
+ffffffff81000500 t kprobe_ftrace_handler
+ffffffffc0000000 t xt_request_find_table\t[x_tables]
+ffffffffc0100000 t bpf_prog_0123456789abcdef_request\t[bpf]
+ffffffffc0100100 t bpf_trampoline_6442\t[bpf]
+";
+
+    fn shown(addresses: &[u64]) -> Vec<String> {
+        let kallsyms = Kallsyms::parse(KALLSYMS.as_bytes()).unwrap();
+        kernel_frames(Some(&kallsyms), addresses).iter().map(ToString::to_string).collect()
+    }
+
+    /// The first frame is the caller of `request_module()`, whatever the tracer put above it.
+    #[test]
+    fn begins_at_the_caller() {
+        let stack = [
+            0xffff_ffff_c010_0010,
+            0xffff_ffff_c010_0150,
+            0xffff_ffff_8100_0210,
+            0xffff_ffff_8100_0150,
+            0xffff_ffff_8100_0050,
+            0xffff_ffff_8100_0350,
+            0,
+        ];
+        assert_eq!(shown(&stack), ["__sock_create+0x50", "__sys_socket+0x50"]);
+    }
+
+    /// Without `__request_module` in it only the tracer's own frames go; others of those names below stay.
+    #[test]
+    fn drops_own_frames_only_on_top() {
+        let stack = [0xffff_ffff_8100_0510, 0xffff_ffff_8100_0350, 0xffff_ffff_8100_0510];
+        assert_eq!(shown(&stack), ["__sys_socket+0x50", "kprobe_ftrace_handler+0x10"]);
+    }
+
+    /// A call at the very end of a function belongs to that function; modules are named.
+    #[test]
+    fn return_addresses_lie_behind_calls() {
+        assert_eq!(shown(&[0xffff_ffff_8100_0400]), ["__sys_socket+0x100"]);
+        assert_eq!(shown(&[0xffff_ffff_c000_0020]), ["xt_request_find_table+0x20 [x_tables]"]);
+    }
+
+    /// Without symbols, and in user stacks, the address itself is shown.
+    #[test]
+    fn keeps_unknown_addresses() {
+        assert_eq!(kernel_frames(None, &[0xffff_ffff_8100_0210])[0].to_string(), "0xffffffff81000210");
+        assert_eq!(user_frames(&[0x55d0_0000_1000, 0])[0].address, "0x55d000001000");
+        assert_eq!(user_frames(&[0x55d0_0000_1000, 0]).len(), 1);
+    }
+
+    proptest! {
+        /// Any addresses are shown, never more than there are.
+        #[test]
+        fn survives_anything(addresses in proptest::collection::vec(any::<u64>(), 0..40)) {
+            prop_assert!(shown(&addresses).len() <= addresses.len());
+        }
+    }
+}
