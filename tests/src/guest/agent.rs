@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::port::Port;
-use super::{command, shell};
+use super::{command, shell, suite};
 use crate::protocol::{Chunk, Counts, Frame, Job, ORDERS_PATH, Orders};
 
 /// How much of a long text goes into one frame.
@@ -40,7 +41,7 @@ fn work(port: &Port) -> Result<()> {
             shell::run(rows, columns, &term)?;
             Counts::default()
         }
-        Job::Scenarios { names: _, timeout_s: _ } => Counts::default(),
+        Job::Scenarios { names, timeout_s } => suite::run(port, &names, Duration::from_secs(timeout_s))?,
     };
     send_kernel_log(port)?;
     port.send(&Frame::End { counts })

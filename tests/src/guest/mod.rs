@@ -1,14 +1,22 @@
 //! The guest's side of the rig: pid 1, and the programs it starts.
 
+mod act;
 mod agent;
+mod cleanup;
 mod command;
 mod init;
 mod port;
+mod scenario;
 mod shell;
+mod suite;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+
+pub use act::Deed;
+pub(crate) use act::READY;
+pub(crate) use command::{ENVIRONMENT, code_of};
 
 /// Runs what the first argument names; none means pid 1.
 ///
@@ -18,6 +26,8 @@ pub fn main(arguments: &[String]) -> Result<ExitCode> {
     match arguments.first().map(String::as_str) {
         None => init::run(),
         Some("agent") => agent::run(),
+        Some("scenario") => scenario::run(&arguments[1..]),
+        Some("act") => act::run(&arguments[1..]),
         Some(other) => bail!("no part named {other:?}"),
     }
 }

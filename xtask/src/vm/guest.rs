@@ -89,11 +89,6 @@ impl Guest {
         self
     }
 
-    /// Whether the program under test is in the guest.
-    pub(crate) fn has_kmodtrace(&self) -> bool {
-        self.programs.kmodtrace.is_some()
-    }
-
     /// Runs one command and gives its exit code.
     pub(crate) fn run_command(&self, argv: &[String], sink: &mut dyn Sink) -> Result<u8> {
         let orders = Orders { job: Job::Command { argv: argv.to_vec() } };

@@ -13,19 +13,25 @@ mod overlay;
 mod packages;
 mod paths;
 mod qemu;
+mod report;
 mod sources;
 mod splat;
+mod suite;
 mod tree;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+use kmodtrace_tests::protocol::Outcome;
+use kmodtrace_tests::scenarios;
 
 pub(crate) use accel::Choice;
 pub(crate) use guest::{DEFAULT_TIMEOUT, Guest, Sink};
+pub(crate) use report::outcome_line;
 
 use image::Image;
 use lock::Lock;
@@ -50,6 +56,8 @@ enum Verb {
     Run(Run),
     /// Get a shell in a guest.
     Shell(Machine),
+    /// Run scenarios in guests.
+    Test(Test),
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +101,25 @@ struct Run {
     command: Vec<String>,
 }
 
+#[derive(Debug, Args)]
+struct Test {
+    /// Kernel line; may be given several times.
+    #[arg(long, value_name = "LINE", default_value = kernels::DEFAULT)]
+    kernel: Vec<String>,
+    /// What runs the guests.
+    #[arg(long, value_enum, default_value_t)]
+    accel: Choice,
+    /// How many guests run at the same time.
+    #[arg(long, value_name = "N", default_value_t = default_parallel())]
+    parallel: usize,
+    /// List the scenarios instead of running them.
+    #[arg(long)]
+    list: bool,
+    /// Run only scenarios whose name contains one of these.
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
 impl Machine {
     fn guest(self) -> Result<Guest> {
         let mut guest = Guest::prepare(&self.kernel, self.accel)?;
@@ -113,7 +140,31 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
             guest.run_command(&run.command, &mut Terminal).map(ExitCode::from)
         }
         Verb::Shell(machine) => machine.guest()?.shell().map(|()| ExitCode::SUCCESS),
+        Verb::Test(test) => run_tests(&test),
     }
+}
+
+/// A guest keeps one processor busy.
+pub(crate) fn default_parallel() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn run_tests(test: &Test) -> Result<ExitCode> {
+    if test.list {
+        for scenario in scenarios::all() {
+            say(scenario.name)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut is_good = true;
+    for kernel in &test.kernel {
+        let guest = Guest::prepare(kernel, test.accel)?;
+        let show = |outcome: &Outcome| eprintln!("{}", outcome_line(kernel, outcome));
+        let report = guest.run_scenarios(&test.filter, test.parallel, &show)?;
+        say(&report.to_string())?;
+        is_good &= report.is_good();
+    }
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn fetch_lines(fetch: &Fetch) -> Result<ExitCode> {

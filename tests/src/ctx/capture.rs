@@ -1,0 +1,161 @@
+//! What a run of kmodtrace gave: its events, whatever else it printed, and how it ended.
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+/// A finished run of kmodtrace.
+#[derive(Debug, Clone)]
+pub struct Capture {
+    /// Every event, in order.
+    pub events: Vec<Value>,
+    /// Lines on standard output that are no events: the traced command's own.
+    pub other: Vec<String>,
+    /// Standard error.
+    pub stderr: String,
+    /// Exit code, 128 + n when signal n ended it.
+    pub code: u8,
+}
+
+impl Capture {
+    /// Sorts standard output into events and the rest.
+    pub(super) fn new(stdout: &str, stderr: String, code: u8) -> Result<Self> {
+        let (mut events, mut other) = (Vec::new(), Vec::new());
+        for line in stdout.lines() {
+            if line.starts_with("{\"") {
+                let event: Value = serde_json::from_str(line).with_context(|| format!("not JSON: {line:?}"))?;
+                if event.get("type").and_then(Value::as_str).is_none() {
+                    bail!("an event without a type: {line}");
+                }
+                events.push(event);
+            } else {
+                other.push(line.to_owned());
+            }
+        }
+        Ok(Self { events, other, stderr, code })
+    }
+
+    /// The events of a type.
+    pub fn of_type<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.events.iter().filter(move |event| event["type"] == kind)
+    }
+
+    /// The requests for an alias.
+    #[must_use]
+    pub fn requests_for(&self, alias: &str) -> Vec<&Value> {
+        self.of_type("request").filter(|event| event["name"] == alias).collect()
+    }
+
+    /// The one request for an alias.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn request_for(&self, alias: &str) -> Result<&Value> {
+        match self.requests_for(alias)[..] {
+            [request] => Ok(request),
+            ref found => bail!("{} requests for {alias}, wanted one: {found:#?}", found.len()),
+        }
+    }
+
+    /// The events of a type that belong to a request.
+    #[must_use]
+    pub fn belonging_to<'a>(&'a self, request: &Value, kind: &'a str) -> Vec<&'a Value> {
+        let id = request["request"].clone();
+        self.of_type(kind).filter(|event| !id.is_null() && event["request"] == id).collect()
+    }
+
+    /// The names of the modules that were loaded for a request, in order.
+    #[must_use]
+    pub fn modules_of(&self, request: &Value) -> Vec<String> {
+        self.belonging_to(request, "load").into_iter().map(|event| text(event, "/module")).collect()
+    }
+
+    /// The names of all modules that were loaded, in order.
+    #[must_use]
+    pub fn modules(&self) -> Vec<String> {
+        self.of_type("load").map(|event| text(event, "/module")).collect()
+    }
+
+    /// The result of a request.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn result_of(&self, request: &Value) -> Result<&Value> {
+        match self.belonging_to(request, "result")[..] {
+            [result] => Ok(result),
+            ref found => bail!("{} results, wanted one: {found:#?}", found.len()),
+        }
+    }
+
+    /// States that the capture is whole: numbered without a gap, nothing lost, ended in order.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn expect_whole(&self) -> Result<()> {
+        let numbers: Vec<Option<u64>> = self.events.iter().map(|event| event["seq"].as_u64()).collect();
+        for pair in numbers.windows(2) {
+            let [Some(before), Some(after)] = pair else { bail!("an event without a number: {numbers:?}") };
+            if *after != before + 1 {
+                bail!("event {after} follows event {before}");
+            }
+        }
+        if let Some(loss) = self.of_type("loss").next() {
+            bail!("events were lost: {loss}");
+        }
+        match self.events.last() {
+            Some(last) if last["type"] == "end" => Ok(()),
+            last => bail!("the capture does not end with its end marker but with {last:?}"),
+        }
+    }
+}
+
+/// The text at a JSON pointer, empty where there is none.
+fn text(event: &Value, pointer: &str) -> String {
+    event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: &str = "{\"type\":\"header\",\"seq\":0}\n\
+        Chain PREROUTING\n\
+        {\"type\":\"request\",\"seq\":1,\"request\":7,\"name\":\"iptable_nat\"}\n\
+        {\"type\":\"load\",\"seq\":2,\"request\":7,\"module\":\"nf_nat\"}\n\
+        {\"type\":\"load\",\"seq\":3,\"module\":\"dummy\"}\n\
+        {\"type\":\"result\",\"seq\":4,\"request\":7,\"status\":\"loaded\"}\n\
+        {\"type\":\"end\",\"seq\":5}\n";
+
+    fn capture(text: &str) -> Capture {
+        Capture::new(text, String::new(), 0).unwrap()
+    }
+
+    /// Events and the traced command's own output are told apart.
+    #[test]
+    fn sorts_output() {
+        let capture = capture(RUN);
+        assert_eq!((capture.events.len(), capture.other.as_slice()), (6, &["Chain PREROUTING".to_owned()][..]));
+        capture.expect_whole().unwrap();
+    }
+
+    /// What belongs to a request is found by its id, and nothing else is.
+    #[test]
+    fn follows_a_request() {
+        let capture = capture(RUN);
+        let request = capture.request_for("iptable_nat").unwrap();
+        assert_eq!(capture.modules_of(request), ["nf_nat"]);
+        assert_eq!(capture.modules(), ["nf_nat", "dummy"]);
+        assert_eq!(capture.result_of(request).unwrap()["status"], "loaded");
+        assert!(capture.request_for("net-pf-30").is_err());
+    }
+
+    /// A gap, a loss and a missing end are each noticed.
+    #[test]
+    fn notices_what_is_missing() {
+        assert!(capture(&RUN.replace("\"seq\":3", "\"seq\":4")).expect_whole().is_err());
+        assert!(
+            capture(&RUN.replace("\"type\":\"load\",\"seq\":3", "\"type\":\"loss\",\"seq\":3")).expect_whole().is_err()
+        );
+        assert!(capture(RUN.trim_end().rsplit_once('\n').unwrap().0).expect_whole().is_err());
+        assert!(Capture::new("{\"type\":", String::new(), 0).is_err());
+    }
+}

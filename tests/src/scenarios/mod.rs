@@ -1,0 +1,89 @@
+//! The scenarios: one file a behaviour, each stating what is done, by whom, and what must be seen.
+
+mod oracle_sees_modprobe;
+
+use anyhow::Result;
+
+use crate::ctx::Ctx;
+
+/// One scenario.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// Its name: what is so when it passes.
+    pub name: &'static str,
+    /// Whether it needs a guest of its own: because it must be the first to do something, or leaves something behind.
+    pub fresh_boot: bool,
+    /// What must be there.
+    pub needs: &'static [Need],
+    /// What it does.
+    pub run: fn(&mut Ctx) -> Result<()>,
+}
+
+/// What a scenario cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The program under test. Its absence is a failure.
+    Kmodtrace,
+    /// A program of the distribution. Its absence is a failure.
+    Program(&'static str),
+    /// A kernel at least this new. On an older one the scenario does not apply: the only reason to skip.
+    Kernel(u32, u32),
+}
+
+/// Every scenario, file by file.
+const FILES: &[&[Scenario]] = &[oracle_sees_modprobe::SCENARIOS];
+
+/// Every scenario.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    FILES.iter().copied().flatten()
+}
+
+/// The scenario of a name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    all().find(|scenario| scenario.name == name)
+}
+
+impl Scenario {
+    /// Whether the scenario applies to a kernel of this release.
+    #[must_use]
+    pub fn applies_to(&self, release: &str) -> bool {
+        let version = version_of(release);
+        self.needs.iter().all(|need| match need {
+            Need::Kernel(major, minor) => version.is_some_and(|version| version >= (*major, *minor)),
+            _ => true,
+        })
+    }
+}
+
+/// Major and minor of a kernel release.
+fn version_of(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|character: char| !character.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names are unique, since results are told apart by them alone.
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> = all().map(|scenario| scenario.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    /// Releases are compared as numbers, whatever follows the version.
+    #[test]
+    fn compares_releases() {
+        let scenario = |needs| Scenario { name: "x", fresh_boot: false, needs, run: |_| Ok(()) };
+        let at_least_6_12 = scenario(&[Need::Kernel(6, 12)]);
+        assert!(at_least_6_12.applies_to("6.12.117+deb13-amd64") && at_least_6_12.applies_to("7.2.13+deb14-amd64"));
+        assert!(!at_least_6_12.applies_to("6.1.0-56-amd64") && !at_least_6_12.applies_to("5.10.0-46-amd64"));
+        assert!(!at_least_6_12.applies_to("odd"));
+        assert!(scenario(&[Need::Kmodtrace]).applies_to("5.10.0-46-amd64"));
+    }
+}

@@ -1,0 +1,171 @@
+//! Runs scenarios in guests: those that share a boot together, those that need a fresh one alone, several guests at once.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use kmodtrace_tests::protocol::{Frame, Job, Orders, Outcome, Status};
+use kmodtrace_tests::scenarios::{self, Scenario};
+
+use super::guest::Guest;
+use super::report::Report;
+
+/// How long one scenario may take in an emulated guest.
+const SCENARIO_LIMIT: Duration = Duration::from_secs(180);
+
+/// How long a boot and the way down may take on a busy machine, besides the scenarios.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+/// Scenarios that share a boot: enough to be worth it, few enough to spread over guests.
+const SHARED_BOOT_SIZE: usize = 8;
+
+impl Guest {
+    /// Runs every scenario whose name contains one of the filters, or all without a filter, on up to `parallel` guests.
+    ///
+    /// `on_outcome` sees each result when it comes.
+    pub(crate) fn run_scenarios(
+        &self,
+        filters: &[String],
+        parallel: usize,
+        on_outcome: &(dyn Fn(&Outcome) + Sync),
+    ) -> Result<Report> {
+        let chosen = choose(filters);
+        if chosen.is_empty() {
+            bail!("no scenario is named like {}", filters.join(" or "));
+        }
+        let started = Instant::now();
+        let boots = Mutex::new(plan(&chosen, parallel));
+        let report = Mutex::new(Report::new(self.line.name));
+        let failures: Vec<anyhow::Error> = thread::scope(|scope| {
+            let workers: Vec<_> =
+                (0..parallel.max(1)).map(|_| scope.spawn(|| self.work(&boots, &report, on_outcome))).collect();
+            let ends = workers.into_iter().map(|worker| {
+                worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread that runs guests panicked")))
+            });
+            ends.filter_map(Result::err).collect()
+        });
+        if let Some(failure) = failures.into_iter().next() {
+            return Err(failure);
+        }
+        let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.took = started.elapsed();
+        Ok(report)
+    }
+
+    /// Boots until nothing is left to do.
+    fn work(
+        &self,
+        boots: &Mutex<VecDeque<Vec<&'static Scenario>>>,
+        report: &Mutex<Report>,
+        on_outcome: &(dyn Fn(&Outcome) + Sync),
+    ) -> Result<()> {
+        loop {
+            // Plain data on both sides of a lock: a panic elsewhere leaves nothing half done.
+            let Some(boot) = boots.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return Ok(()) };
+            let limit = BOOT_LIMIT + SCENARIO_LIMIT * u32::try_from(boot.len()).unwrap_or(u32::MAX);
+            let names: Vec<String> = boot.iter().map(|scenario| scenario.name.to_owned()).collect();
+            let orders = Orders { job: Job::Scenarios { names, timeout_s: SCENARIO_LIMIT.as_secs() } };
+            let mut outcomes = Vec::new();
+            let (ending, evidence) = self.clone().with_timeout(limit).boot(&orders, &mut |frame| {
+                if let Frame::TestEnd(outcome) = frame {
+                    on_outcome(outcome);
+                    outcomes.push(outcome.clone());
+                }
+            })?;
+            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.boots += 1;
+            report.boot_ms.extend(ending.boot_ms);
+            report.evidence.extend(evidence);
+            let release = ending.release.as_deref().unwrap_or_default();
+            report.problems.extend(judge(&boot, &outcomes, release));
+            report.outcomes.extend(outcomes);
+        }
+    }
+}
+
+fn choose(filters: &[String]) -> Vec<&'static Scenario> {
+    let wanted =
+        |scenario: &&Scenario| filters.is_empty() || filters.iter().any(|part| scenario.name.contains(part.as_str()));
+    scenarios::all().filter(wanted).collect()
+}
+
+/// Divides scenarios into boots. The shared ones are spread evenly; the fresh ones come last, one each.
+fn plan<'a>(chosen: &[&'a Scenario], parallel: usize) -> VecDeque<Vec<&'a Scenario>> {
+    let (fresh, shared): (Vec<&Scenario>, Vec<&Scenario>) =
+        chosen.iter().copied().partition(|scenario| scenario.fresh_boot);
+    let mut boots = VecDeque::new();
+    if !shared.is_empty() {
+        let guests = shared.len().div_ceil(SHARED_BOOT_SIZE).max(parallel.clamp(1, shared.len().div_ceil(2)));
+        boots.extend(shared.chunks(shared.len().div_ceil(guests)).map(<[_]>::to_vec));
+    }
+    boots.extend(fresh.into_iter().map(|scenario| vec![scenario]));
+    boots
+}
+
+/// What is wrong with a boot's results besides its failures: missing ones, unknown ones, skips nobody expected.
+fn judge(ordered: &[&Scenario], outcomes: &[Outcome], release: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for scenario in ordered {
+        let found: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.name == scenario.name).collect();
+        match found[..] {
+            [] => problems.push(format!("{}: no result", scenario.name)),
+            [outcome] if outcome.status == Status::Skipped && scenario.applies_to(release) => {
+                problems.push(format!("{}: skipped, although it applies to {release}", scenario.name));
+            }
+            [_] => {}
+            _ => problems.push(format!("{}: {} results", scenario.name, found.len())),
+        }
+    }
+    for outcome in outcomes {
+        if ordered.iter().all(|scenario| scenario.name != outcome.name) {
+            problems.push(format!("{}: a result nobody asked for", outcome.name));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kmodtrace_tests::scenarios::Need;
+
+    const fn scenario(name: &'static str, fresh_boot: bool, needs: &'static [Need]) -> Scenario {
+        Scenario { name, fresh_boot, needs, run: |_| Ok(()) }
+    }
+
+    static A: Scenario = scenario("a", false, &[]);
+    static B: Scenario = scenario("b", true, &[]);
+    static NEW: Scenario = scenario("new", false, &[Need::Kernel(6, 12)]);
+
+    fn outcome(name: &str, status: Status) -> Outcome {
+        Outcome { name: name.into(), status, reason: String::new(), duration_ms: 1, output: String::new() }
+    }
+
+    /// A scenario that wants a fresh boot never shares one, and every scenario is booted exactly once.
+    #[test]
+    fn fresh_boots_are_alone() {
+        let many: Vec<&Scenario> = [&A; 19].into_iter().chain([&B; 3]).collect();
+        for parallel in [0, 1, 2, 5] {
+            let boots = plan(&many, parallel);
+            assert_eq!(boots.iter().map(Vec::len).sum::<usize>(), many.len());
+            assert!(boots.iter().all(|boot| boot.len() == 1 || boot.iter().all(|scenario| !scenario.fresh_boot)));
+            assert!(boots.iter().all(|boot| !boot.is_empty() && boot.len() <= SHARED_BOOT_SIZE));
+        }
+        assert!(plan(&[], 2).is_empty());
+    }
+
+    /// A missing result, a double one, a foreign one and an unexpected skip are each a problem; an expected skip is none.
+    #[test]
+    fn judges_results() {
+        let passed = outcome("a", Status::Passed);
+        assert!(judge(&[&A], std::slice::from_ref(&passed), "6.1.0").is_empty());
+        assert_eq!(judge(&[&A], &[], "6.1.0").len(), 1);
+        assert_eq!(judge(&[&A], &[passed.clone(), passed.clone()], "6.1.0").len(), 1);
+        assert_eq!(judge(&[], &[passed], "6.1.0").len(), 1);
+        assert_eq!(judge(&[&A], &[outcome("a", Status::Skipped)], "6.1.0").len(), 1);
+        assert!(judge(&[&NEW], &[outcome("new", Status::Skipped)], "6.1.0").is_empty());
+        assert_eq!(judge(&[&NEW], &[outcome("new", Status::Skipped)], "6.12.1").len(), 1);
+    }
+}
