@@ -32,14 +32,10 @@ pub enum Plan {
 pub trait Knowledge {
     /// The acting task in full: itself, its parents, and whether the list of parents is cut.
     fn process(&mut self, context: &wire::Context) -> (Process, Vec<Ancestor>, bool);
-    /// The name of a system call.
-    fn syscall(&mut self, number: i32) -> Option<String>;
     /// A kernel stack from the caller of `request_module()` on.
     fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame>;
     /// A user stack.
     fn user_stack(&mut self, stack: &wire::Stack) -> Vec<Frame>;
-    /// The path of a captured file.
-    fn path(&mut self, segments: &wire::PathSegments) -> Option<Text>;
     /// What the installed modprobe would do; `None` when that cannot be found out.
     fn plan(&mut self, name: &Text) -> Option<Plan>;
     /// What user action asks for this name.

@@ -4,15 +4,16 @@ use tracer_ebpf::wire;
 
 use super::{
     Tracker,
-    format::until_nul,
     knowledge::{Knowledge, Plan},
     origin,
-    requests::{process_id, request_id},
     verdict::{Failure, errno_name},
 };
-use crate::event::{
-    Ancestor, Attempt, Attribution, Behalf, Body, Init, Load, Origin, Outcome, Process, ProcessId, Reason, Request,
-    RequestId, Status, Text, Unload,
+use crate::{
+    enrich::process::{self as from_wire, nul_text, process_id, request_id},
+    event::{
+        Ancestor, Attempt, Attribution, Behalf, Body, Init, Load, Origin, Outcome, Process, ProcessId, Reason, Request,
+        RequestId, Status, Text, Unload,
+    },
 };
 
 /// The rule by which a kernel thread's request hangs under the task that created the thread.
@@ -22,17 +23,15 @@ impl<K: Knowledge> Tracker<K> {
     /// The request event of a record.
     pub(super) fn request_body(&mut self, record: &wire::Request, name: Text) -> Request {
         let (process, ancestors, ancestors_truncated) = self.knowledge.process(&record.context);
-        let have_syscall = record.context.have & wire::Have::SYSCALL != 0;
-        let syscall = have_syscall.then(|| self.knowledge.syscall(record.context.syscall)).flatten();
         let behalf = behalf(record, &process);
-        let (parent_request, parent_attribution) = match request_id(record.owner.request) {
+        let (parent_request, parent_attribution) = match request_id(&record.owner.request) {
             Some(parent) => (Some(parent), Some(Attribution::exact())),
             None => match behalf.as_ref().and_then(|behalf| behalf.request) {
                 Some(parent) => (Some(parent), Some(Attribution::inferred(KTHREAD_RULE))),
                 None => (None, None),
             },
         };
-        let in_init = until_nul(&record.in_init);
+        let in_init = nul_text(&record.in_init);
         Request {
             explanation: self.knowledge.explain(&name),
             name,
@@ -40,12 +39,12 @@ impl<K: Knowledge> Tracker<K> {
             process,
             ancestors,
             ancestors_truncated,
-            syscall,
+            syscall: from_wire::syscall(&record.context),
             stack: self.knowledge.kernel_stack(&record.kernel_stack),
             user_stack: self.knowledge.user_stack(&record.user_stack),
             parent_request,
             parent_attribution,
-            in_init: (!in_init.is_empty()).then(|| Text::from(in_init)),
+            in_init: (!in_init.is_empty()).then_some(in_init),
             behalf,
             attribution: Attribution::exact(),
         }
@@ -53,15 +52,14 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Remembers which file a thread is about to load.
     pub(super) fn module_file(&mut self, record: &wire::ModuleFile) {
-        if let Some(path) = self.knowledge.path(&record.path) {
-            self.files.insert(record.header.tid, (process_id(record.header.process), path));
-        }
+        let (path, _) = from_wire::path(&record.path);
+        self.files.insert(record.header.tid, (process_id(&record.header.process), path));
     }
 
     /// The file that this very thread of this very process is loading.
     fn file_of(&self, header: &wire::Header) -> Option<Text> {
         let (process, path) = self.files.get(&header.tid)?;
-        (*process == process_id(header.process)).then(|| path.clone())
+        (*process == process_id(&header.process)).then(|| path.clone())
     }
 
     /// To whom a load belongs.
@@ -72,7 +70,7 @@ impl<K: Knowledge> Tracker<K> {
         ancestors: &[Ancestor],
         truncated: bool,
     ) -> (Option<RequestId>, Origin, Attribution) {
-        match request_id(owner.request) {
+        match request_id(&owner.request) {
             Some(id) => (Some(id), Origin::Request, Attribution::exact()),
             None => {
                 let (origin, attribution) = origin::of_load(process, ancestors, truncated, owner.walk_cut != 0);
@@ -85,7 +83,7 @@ impl<K: Knowledge> Tracker<K> {
         self.knowledge.modules_changed();
         let (process, ancestors, ancestors_truncated) = self.knowledge.process(&record.context);
         let (request, origin, attribution) = self.origin_of(&record.owner, &process, &ancestors, ancestors_truncated);
-        let module = Text::from(until_nul(&record.module));
+        let module = nul_text(&record.module);
         let boot_ns = record.header.boot_ns;
         let asked = match request {
             Some(id) => self.requests.get(&id).map(|in_flight| in_flight.name.clone()),
@@ -123,9 +121,9 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     pub(super) fn init_done(&mut self, record: &wire::InitDone) {
-        let request = request_id(record.owner.request);
-        let process = process_id(record.header.process);
-        let module = Text::from(until_nul(&record.module));
+        let request = request_id(&record.owner.request);
+        let process = process_id(&record.header.process);
+        let module = nul_text(&record.module);
         if record.ret < 0 {
             let failure = Failure { what: format!("the init of {}", module.field()), ret: record.ret };
             self.failed(request, process, record.header.boot_ns, failure);
@@ -177,13 +175,8 @@ impl<K: Knowledge> Tracker<K> {
     pub(super) fn unload(&mut self, record: &wire::Unload) {
         self.knowledge.modules_changed();
         let (process, ancestors, _) = self.knowledge.process(&record.context);
-        let unload = Unload {
-            module: Text::from(until_nul(&record.module)),
-            process,
-            ancestors,
-            init_failed: record.in_init != 0,
-        };
-        let request = request_id(record.owner.request);
+        let unload = Unload { module: nul_text(&record.module), process, ancestors, init_failed: record.in_init != 0 };
+        let request = request_id(&record.owner.request);
         self.emit(record.header.boot_ns, request, Body::Unload(Box::new(unload)));
     }
 
@@ -196,8 +189,8 @@ impl<K: Knowledge> Tracker<K> {
         }
         let (process, ancestors, truncated) = self.knowledge.process(&record.context);
         let (request, origin, attribution) = self.origin_of(&record.owner, &process, &ancestors, truncated);
-        let module = until_nul(&record.module);
-        let module = (!module.is_empty()).then(|| Text::from(module));
+        let module = nul_text(&record.module);
+        let module = (!module.is_empty()).then_some(module);
         let syscall = match record.syscall {
             0 => "init_module",
             1 => "finit_module",
@@ -266,16 +259,6 @@ fn same_module(left: &str, right: &str) -> bool {
 /// Who created the asking kernel thread. Workqueue threads are left out: whoever happened to make one
 /// is not whose work it does.
 fn behalf(record: &wire::Request, process: &Process) -> Option<Behalf> {
-    let behalf = &record.behalf;
-    if behalf.creator.pid == 0 || process.comm.as_bytes().starts_with(b"kworker/") {
-        return None;
-    }
-    Some(Behalf {
-        pid: behalf.creator.pid,
-        tid: behalf.tid,
-        start_ns: behalf.creator.start_ns,
-        comm: Text::from(until_nul(&behalf.comm)),
-        request: request_id(behalf.owner.request),
-        attribution: Attribution::inferred(KTHREAD_RULE),
-    })
+    let is_worker = process.kthread && process.comm.as_bytes().starts_with(b"kworker/");
+    from_wire::behalf(&record.behalf).filter(|_| !is_worker)
 }

@@ -1,9 +1,7 @@
 //! Requests on their way, from asking to their last event.
 
-use tracer_ebpf::wire;
-
 use super::verdict::Failure;
-use crate::event::{Outcome, ProcessId, Request, RequestId, Text};
+use crate::event::{Outcome, ProcessId, Request, Text};
 
 /// A request's state.
 #[derive(Debug)]
@@ -38,14 +36,4 @@ pub(super) struct Loader {
     pub last_ns: u64,
     pub loaded: usize,
     pub last_failure: Option<Failure>,
-}
-
-/// An id as the kernel side gives it; `None` for [`wire::RequestKey::NONE`].
-pub(super) fn request_id(key: wire::RequestKey) -> Option<RequestId> {
-    (key.boot_ns != 0).then_some(RequestId { boot_ns: key.boot_ns, tid: key.tid })
-}
-
-/// A process as the kernel side gives it.
-pub(super) fn process_id(key: wire::ProcessKey) -> ProcessId {
-    ProcessId { pid: key.pid, start_ns: key.start_ns }
 }

@@ -10,10 +10,11 @@ use super::{
     clock::Clock,
     format::name as format_name,
     knowledge::Knowledge,
-    requests::{Ending, InFlight, Loader, process_id, request_id},
+    requests::{Ending, InFlight, Loader},
     verdict::{self, Facts},
 };
 use crate::{
+    enrich::process::{nul_text, process_id, request_id},
     event::{
         Attribution, Body, End, Event, Helper, Loss, LossStage, Outcome, Process, ProcessId, Request, RequestId,
         Status, Text,
@@ -129,12 +130,12 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     fn asked(&mut self, record: &wire::Request) {
-        let Some(id) = request_id(record.request) else { return };
+        let Some(id) = request_id(&record.request) else { return };
         let entered = self.entered.remove(&record.header.tid);
         let began_ns = entered.as_ref().map_or(record.header.boot_ns, |entered| entered.header.boot_ns);
         let name = match (&entered, record.no_modprobe) {
             (Some(entered), 1..) => format_name(entered).unwrap_or_default(),
-            _ => Text::from(super::format::until_nul(&record.name)),
+            _ => nul_text(&record.name),
         };
         let request = Box::new(self.request_body(record, name.clone()));
         let duration_ns = Some(record.header.boot_ns.saturating_sub(began_ns));
@@ -154,7 +155,7 @@ impl<K: Knowledge> Tracker<K> {
             let in_flight = InFlight {
                 name,
                 began_ns,
-                process: process_id(record.context.process),
+                process: process_id(&record.context.process),
                 held: Some(request),
                 admitted: false,
                 handed_over: false,
@@ -177,7 +178,7 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     fn denied(&mut self, record: &wire::Verdict) {
-        let Some(id) = request_id(record.request) else { return };
+        let Some(id) = request_id(&record.request) else { return };
         self.release(id, None);
         let began_ns = self.requests.remove(&id).map(|in_flight| in_flight.began_ns);
         let duration_ns = began_ns.map(|began| record.header.boot_ns.saturating_sub(began));
@@ -192,7 +193,7 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     fn admitted(&mut self, record: &wire::Admitted) {
-        let Some(id) = request_id(record.request) else { return };
+        let Some(id) = request_id(&record.request) else { return };
         if let Some(in_flight) = self.requests.get_mut(&id) {
             in_flight.admitted = true;
         }
@@ -200,7 +201,7 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     fn handed_over(&mut self, record: &wire::Handover) {
-        let Some(id) = request_id(record.request) else { return };
+        let Some(id) = request_id(&record.request) else { return };
         self.release(id, None);
         if let Some(in_flight) = self.requests.get_mut(&id) {
             in_flight.admitted = true;
@@ -209,25 +210,24 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     fn helper(&mut self, record: &wire::Helper) {
-        let Some(id) = request_id(record.request) else { return };
+        let Some(id) = request_id(&record.request) else { return };
         self.release(id, None);
-        let process = process_id(record.header.process);
+        let process = process_id(&record.header.process);
         if let Some(in_flight) = self.requests.get_mut(&id) {
             in_flight.helper = Some(process);
         }
-        let text = |bytes: &[u8]| Text::from(super::format::until_nul(bytes));
         let helper = Helper {
             pid: process.pid,
             start_ns: process.start_ns,
-            path: text(&record.path),
-            argv: record.argv.iter().map(|argument| text(argument)).collect(),
+            path: nul_text(&record.path),
+            argv: record.argv.iter().map(|argument| nul_text(argument)).collect(),
             attribution: Attribution::exact(),
         };
         self.emit(record.header.boot_ns, Some(id), Body::Helper(helper));
     }
 
     fn returned(&mut self, record: &wire::RequestResult) {
-        let Some(id) = request_id(record.request) else { return };
+        let Some(id) = request_id(&record.request) else { return };
         self.release(id, Some(record.wait != 0));
         let boot_ns = record.header.boot_ns;
         let Some(in_flight) = self.requests.get(&id) else {
@@ -261,7 +261,7 @@ impl<K: Knowledge> Tracker<K> {
     fn stopped_early(&mut self, entered: &wire::Entered) {
         let id = RequestId { boot_ns: entered.header.boot_ns, tid: entered.header.tid };
         let name = format_name(entered);
-        let process = process_id(entered.header.process);
+        let process = process_id(&entered.header.process);
         let request = Request {
             name: name.clone().unwrap_or_default(),
             wait: None,
@@ -269,7 +269,7 @@ impl<K: Knowledge> Tracker<K> {
                 pid: process.pid,
                 tid: entered.header.tid,
                 start_ns: process.start_ns,
-                comm: Text::from(super::format::until_nul(&entered.comm)),
+                comm: nul_text(&entered.comm),
                 uid: entered.uid,
                 euid: entered.uid,
                 ..Process::default()
