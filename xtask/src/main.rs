@@ -1,5 +1,13 @@
 //! `cargo xtask <verb>`: everything the project does to itself.
 
+mod apt;
+mod build;
+mod doctor;
+mod requirements;
+mod setup;
+mod shell;
+mod system;
+mod toolchain;
 mod vm;
 
 use std::process::ExitCode;
@@ -15,6 +23,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Install what is missing: the eBPF toolchain, QEMU, and what the build needs.
+    Setup(setup::Options),
+    /// Show what is found, missing or does not fit, and how to fix it.
+    Doctor(doctor::Options),
+    /// Build the static binary and leave it at `target/dist/kmodtrace`.
+    Build(build::Options),
     /// Boot real kernels: fetch, list, run a command, get a shell.
     Vm(vm::Options),
 }
@@ -22,6 +36,9 @@ enum Verb {
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let result = match verb {
+        Verb::Setup(options) => setup::verb(&options),
+        Verb::Doctor(options) => doctor::verb(&options),
+        Verb::Build(options) => build::verb(&options),
         Verb::Vm(options) => vm::run(options),
     };
     match result {

@@ -1,0 +1,129 @@
+//! What the project needs on a machine besides the eBPF toolchain: one table, with the reason for each.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::system::Family;
+use crate::toolchain::probe;
+
+/// Which part of the project needs something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Building.
+    Build,
+    /// Booting guests.
+    Rig,
+}
+
+/// How it is seen that something is there.
+#[derive(Clone, Copy, Debug)]
+enum Sign {
+    /// A program.
+    Program(&'static str),
+    /// A library that the C compiler finds.
+    Library(&'static str),
+    /// A file.
+    File(&'static str),
+}
+
+/// One thing that must be there.
+#[derive(Debug)]
+pub(crate) struct Requirement {
+    /// What needs it.
+    pub(crate) part: Part,
+    /// Why.
+    pub(crate) reason: &'static str,
+    sign: Sign,
+    debian: &'static str,
+    fedora: &'static str,
+    arch: &'static str,
+}
+
+/// The table.
+pub(crate) static REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        part: Part::Build,
+        reason: "links the binaries",
+        sign: Sign::Program("cc"),
+        debian: "gcc",
+        fedora: "gcc",
+        arch: "gcc",
+    },
+    Requirement {
+        part: Part::Build,
+        reason: "is linked into the static binary",
+        sign: Sign::Library("libc.a"),
+        debian: "libc6-dev",
+        fedora: "glibc-static",
+        arch: "glibc",
+    },
+    Requirement {
+        part: Part::Rig,
+        reason: "boots the guests",
+        sign: Sign::Program("qemu-system-x86_64"),
+        debian: "qemu-system-x86",
+        fedora: "qemu-system-x86-core",
+        arch: "qemu-system-x86",
+    },
+    Requirement {
+        part: Part::Rig,
+        reason: "fetches the guests' kernels and programs",
+        sign: Sign::Program("apt-get"),
+        debian: "apt",
+        fedora: "apt",
+        arch: "apt",
+    },
+    Requirement {
+        part: Part::Rig,
+        reason: "unpacks the guests' kernels and programs",
+        sign: Sign::Program("dpkg-deb"),
+        debian: "dpkg",
+        fedora: "dpkg",
+        arch: "dpkg",
+    },
+    Requirement {
+        part: Part::Rig,
+        reason: "checks what is fetched against Debian's signatures",
+        sign: Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        debian: "debian-archive-keyring",
+        fedora: "debian-keyring",
+        arch: "debian-archive-keyring",
+    },
+];
+
+impl Requirement {
+    /// What is looked for, for people.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.sign {
+            Sign::Program(name) | Sign::Library(name) => name,
+            Sign::File(path) => path.rsplit('/').next().unwrap_or(path),
+        }
+    }
+
+    /// Where it is, when it is there.
+    pub(crate) fn find(&self) -> Option<PathBuf> {
+        match self.sign {
+            Sign::Program(name) => probe::find_program(name),
+            Sign::Library(name) => {
+                let answer = probe::query(Command::new("cc").arg(format!("-print-file-name={name}"))).ok()?;
+                // A library that is not found is answered with its bare name.
+                Some(PathBuf::from(answer.trim())).filter(|path| path.is_absolute())
+            }
+            Sign::File(path) => Some(PathBuf::from(path)).filter(|path| path.exists()),
+        }
+    }
+
+    /// The package that has it.
+    pub(crate) fn package(&self, family: Family) -> &'static str {
+        match family {
+            Family::Debian | Family::Other => self.debian,
+            Family::Fedora => self.fedora,
+            Family::Arch => self.arch,
+        }
+    }
+}
+
+/// What is missing of the parts that are needed.
+pub(crate) fn missing(with_rig: bool) -> Vec<&'static Requirement> {
+    REQUIREMENTS.iter().filter(|one| (with_rig || one.part == Part::Build) && one.find().is_none()).collect()
+}
