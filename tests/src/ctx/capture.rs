@@ -34,6 +34,12 @@ impl Capture {
         Ok(Self { events, other, stderr, code })
     }
 
+    /// Adds the events of a file.
+    pub(super) fn with_events(self, text: &str) -> Result<Self> {
+        let Self { events, .. } = Self::new(text, String::new(), 0)?;
+        Ok(Self { events, ..self })
+    }
+
     /// The events of a type.
     pub fn of_type<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
         self.events.iter().filter(move |event| event["type"] == kind)

@@ -91,17 +91,21 @@ impl Ctx {
         Tracer::start(&argv, self.captures)
     }
 
-    /// Runs a command under `kmodtrace run --json`.
+    /// Runs a command under `kmodtrace run --json`. The events go to a file; standard output is the command's own.
     ///
     /// # Errors
     /// When it cannot be started or writes an event that is no JSON.
     pub fn trace_run(&mut self, arguments: &[&str], argv: &[&str]) -> Result<Capture> {
-        let mut whole = vec!["run", "--json"];
+        self.captures += 1;
+        let events = format!("/run/events{}.jsonl", self.captures);
+        let mut whole = vec!["run", "--json", "--output", &events];
         whole.extend(arguments);
         whole.push("--");
         whole.extend(argv);
-        self.captures += 1;
-        Tracer::spawn(&whole, self.captures)?.wait()
+        let run = Tracer::spawn(&whole, self.captures)?.wait()?;
+        let text = fs::read_to_string(&events).with_context(|| format!("cannot read {events}"))?;
+        println!("{events}:\n{text}");
+        run.with_events(&text)
     }
 
     /// The loaded modules by name.

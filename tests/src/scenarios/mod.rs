@@ -1,6 +1,11 @@
 //! The scenarios: one file a behaviour, each stating what is done, by whom, and what must be seen.
 
+mod agreement;
+mod endings;
+mod explicit;
 mod oracle_sees_modprobe;
+mod outage;
+mod storm;
 
 use anyhow::Result;
 
@@ -31,7 +36,8 @@ pub enum Need {
 }
 
 /// Every scenario, file by file.
-const FILES: &[&[Scenario]] = &[oracle_sees_modprobe::SCENARIOS];
+const FILES: &[&[Scenario]] =
+    &[oracle_sees_modprobe::SCENARIOS, outage::SCENARIOS, endings::SCENARIOS, explicit::SCENARIOS, storm::SCENARIOS];
 
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {

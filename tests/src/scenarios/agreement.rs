@@ -1,0 +1,76 @@
+//! What every scenario states: the tracer and the kernel's own tracepoints tell the same story.
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::ctx::{Capture, equal};
+use crate::oracle::{Event, What};
+
+/// The text at a JSON pointer, empty where there is none.
+pub(super) fn text(event: &Value, pointer: &str) -> String {
+    event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The number at a JSON pointer.
+pub(super) fn number(event: &Value, pointer: &str) -> Option<u64> {
+    event.pointer(pointer).and_then(Value::as_u64)
+}
+
+/// Everything the oracle saw is in the capture once, by the same thread; and nothing else is. The capture must be
+/// one of the whole machine. Returns the aliases.
+///
+/// # Errors
+/// When they differ, or the capture is not whole.
+pub(super) fn with_oracle(capture: &Capture, oracle: &[Event]) -> Result<Vec<String>> {
+    capture.expect_whole()?;
+
+    // The tracepoint fires only for requests that go on to a helper.
+    let admitted = |event: &&Value| !event["wait"].is_null();
+    let key = |event: &Value| (number(event, "/process/tid").unwrap_or(0), text(event, "/name"));
+    let mut ours: Vec<(u64, String)> = capture.of_type("request").filter(admitted).map(key).collect();
+    let mut theirs: Vec<(u64, String)> = oracle
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Request { name, .. } => Some((u64::from(event.tid), name.clone())),
+            _ => None,
+        })
+        .collect();
+    ours.sort_unstable();
+    theirs.sort_unstable();
+    equal("requests by thread and alias", &ours, &theirs)?;
+
+    let mut ours: Vec<(u64, String)> = capture
+        .of_type("load")
+        .map(|event| (number(event, "/process/tid").unwrap_or(0), text(event, "/module")))
+        .collect();
+    let mut loads: Vec<(u64, String)> = oracle
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Load { module, .. } => Some((u64::from(event.tid), module.clone())),
+            _ => None,
+        })
+        .collect();
+    ours.sort_unstable();
+    loads.sort_unstable();
+    equal("loads by thread and module", &ours, &loads)?;
+
+    let ours = capture.of_type("unload").map(|event| text(event, "/module")).collect::<Vec<_>>();
+    let frees: Vec<String> = oracle
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Free { module } => Some(module.clone()),
+            _ => None,
+        })
+        .collect();
+    equal("unloads in order", &ours, &frees)?;
+    Ok(theirs.into_iter().map(|(_, name)| name).collect())
+}
+
+/// States that a result has a status, and that its certainty is as stated.
+///
+/// # Errors
+/// When it has not.
+pub(super) fn ended(result: &Value, status: &str, attribution: &str) -> Result<()> {
+    let found = (text(result, "/status"), text(result, "/attribution"));
+    equal(&format!("status and certainty in {result}"), found, (status.to_owned(), attribution.to_owned()))
+}

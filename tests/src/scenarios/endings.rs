@@ -1,0 +1,154 @@
+//! Requests that load nothing, or not as asked: each ending is told apart.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::agreement::{ended, number, text, with_oracle};
+use super::{Need, Scenario};
+use crate::ctx::{Act, Capture, Ctx, contains, equal, that};
+
+const NEEDS: &[Need] = &[Need::Kmodtrace];
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "ending-loaded", fresh_boot: false, needs: NEEDS, run: loaded },
+    Scenario { name: "ending-already-loaded", fresh_boot: false, needs: NEEDS, run: already_loaded },
+    Scenario { name: "ending-not-found", fresh_boot: false, needs: NEEDS, run: not_found },
+    Scenario { name: "ending-install-false", fresh_boot: false, needs: NEEDS, run: install_false },
+    Scenario { name: "ending-alias-off", fresh_boot: false, needs: NEEDS, run: alias_off },
+    Scenario { name: "ending-blacklist", fresh_boot: false, needs: NEEDS, run: blacklist },
+    Scenario { name: "ending-no-modprobe", fresh_boot: false, needs: NEEDS, run: no_modprobe },
+    Scenario { name: "ending-helper-missing", fresh_boot: false, needs: NEEDS, run: helper_missing },
+    Scenario { name: "ending-install-loads-below-the-helper", fresh_boot: false, needs: NEEDS, run: install_command },
+];
+
+/// CAN: a socket family that any user may ask for.
+const PF_CAN: u16 = 29;
+
+/// Lets a process of alice ask for CAN under a tracer, and gives the capture.
+fn alice_asks_for_can(ctx: &mut Ctx) -> Result<Capture> {
+    let oracle = ctx.oracle()?;
+    let tracer = ctx.watch(&[])?;
+    ctx.act(Act::socket(PF_CAN, 3, 1).named("sensor").as_user(1000))?;
+    let capture = tracer.stop()?;
+    with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
+    let request = capture.request_for("net-pf-29")?;
+    equal("comm", text(request, "/process/comm"), "sensor")?;
+    equal("uid", number(request, "/process/uid"), Some(1000))?;
+    equal("user", text(request, "/process/user"), "alice")?;
+    equal("system call", text(request, "/syscall"), "socket")?;
+    Ok(capture)
+}
+
+fn loaded(ctx: &mut Ctx) -> Result<()> {
+    let capture = alice_asks_for_can(ctx)?;
+    let request = capture.request_for("net-pf-29")?;
+    equal("modules", capture.modules_of(request), vec!["can".to_owned()])?;
+    ended(capture.result_of(request)?, "loaded", "exact")
+}
+
+/// A second request for what is there: modprobe ends well and loads nothing.
+fn already_loaded(ctx: &mut Ctx) -> Result<()> {
+    ctx.run(&["modprobe", "dummy"])?.ok()?;
+    let tracer = ctx.watch(&[])?;
+    // The kernel asks for "rtnl-link-dummy" only when the kind is unknown; a mount of a loaded type never asks. So
+    // the request is made for the alias of a module that is loaded but does not register it: a file system alias.
+    ctx.modprobe_conf("already", "alias fs-alreadythere dummy\n")?;
+    ctx.act(Act::mount("alreadythere"))?;
+    let capture = tracer.stop()?;
+    let request = capture.request_for("fs-alreadythere")?;
+    let result = capture.result_of(request)?;
+    ended(result, "already-loaded", "inferred")?;
+    equal("code", result["code"].as_i64(), Some(0))
+}
+
+fn not_found(ctx: &mut Ctx) -> Result<()> {
+    let oracle = ctx.oracle()?;
+    let tracer = ctx.watch(&[])?;
+    ctx.act(Act::mount("nosuchfs").named("seeker"))?;
+    let capture = tracer.stop()?;
+    with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
+    let request = capture.request_for("fs-nosuchfs")?;
+    equal("comm", text(request, "/process/comm"), "seeker")?;
+    equal("helpers", capture.belonging_to(request, "helper").len(), 1)?;
+    let result = capture.result_of(request)?;
+    equal("code: modprobe's exit status 1", result["code"].as_i64(), Some(256))?;
+    ended(result, "not-found", "inferred")
+}
+
+fn install_false(ctx: &mut Ctx) -> Result<()> {
+    ctx.modprobe_conf("block", "install can /bin/false\n")?;
+    let capture = alice_asks_for_can(ctx)?;
+    let result = capture.result_of(capture.request_for("net-pf-29")?)?;
+    ended(result, "blocklisted", "inferred")?;
+    contains("detail", &text(result, "/detail"), "install can /bin/false")?;
+    that("nothing is loaded", capture.modules().is_empty())
+}
+
+fn alias_off(ctx: &mut Ctx) -> Result<()> {
+    ctx.modprobe_conf("off", "alias net-pf-29 off\n")?;
+    let capture = alice_asks_for_can(ctx)?;
+    let result = capture.result_of(capture.request_for("net-pf-29")?)?;
+    ended(result, "blocklisted", "inferred")?;
+    contains("detail", &text(result, "/detail"), "off")
+}
+
+/// With a blacklist line modprobe reports success.
+fn blacklist(ctx: &mut Ctx) -> Result<()> {
+    ctx.modprobe_conf("blacklist", "blacklist can\n")?;
+    let capture = alice_asks_for_can(ctx)?;
+    let result = capture.result_of(capture.request_for("net-pf-29")?)?;
+    equal("code", result["code"].as_i64(), Some(0))?;
+    ended(result, "blocklisted", "inferred")?;
+    contains("detail", &text(result, "/detail"), "blacklist can")
+}
+
+/// An empty kernel.modprobe: the kernel stops before its own tracepoint and security hook.
+fn no_modprobe(ctx: &mut Ctx) -> Result<()> {
+    let setting = Path::new("/proc/sys/kernel/modprobe");
+    let before = std::fs::read_to_string(setting)?;
+    std::fs::write(setting, "\n")?;
+    let capture = (|| {
+        let tracer = ctx.watch(&[])?;
+        ctx.act(Act::socket(PF_CAN, 3, 1).named("sensor"))?;
+        tracer.stop()
+    })();
+    std::fs::write(setting, before)?;
+    let capture = capture?;
+    let request = capture.request_for("net-pf-29")?;
+    equal("comm", text(request, "/process/comm"), "sensor")?;
+    equal("exe is known", text(request, "/process/exe").is_empty(), false)?;
+    let result = capture.result_of(request)?;
+    ended(result, "no-modprobe", "exact")?;
+    equal("errno", text(result, "/errno"), "ENOENT")
+}
+
+fn helper_missing(ctx: &mut Ctx) -> Result<()> {
+    let setting = Path::new("/proc/sys/kernel/modprobe");
+    let before = std::fs::read_to_string(setting)?;
+    std::fs::write(setting, "/sbin/no-such-modprobe\n")?;
+    let capture = (|| {
+        let tracer = ctx.watch(&[])?;
+        ctx.act(Act::socket(PF_CAN, 3, 1))?;
+        tracer.stop()
+    })();
+    std::fs::write(setting, before)?;
+    let capture = capture?;
+    let request = capture.request_for("net-pf-29")?;
+    let result = capture.result_of(request)?;
+    ended(result, "helper-failed", "exact")?;
+    equal("errno", text(result, "/errno"), "ENOENT")
+}
+
+/// An install command loads the module two processes below the helper: it is tied to the request all the same.
+fn install_command(ctx: &mut Ctx) -> Result<()> {
+    ctx.modprobe_conf("command", "install can /bin/sh -c '/sbin/modprobe --ignore-install can; true'\n")?;
+    let capture = alice_asks_for_can(ctx)?;
+    let request = capture.request_for("net-pf-29")?;
+    equal("modules", capture.modules_of(request), vec!["can".to_owned()])?;
+    let load = capture.belonging_to(request, "load")[0];
+    let depth = number(load, "/helper_depth").unwrap_or(0);
+    that(&format!("the loader is {depth} below the helper"), depth >= 1)?;
+    equal("origin", text(load, "/origin"), "request")?;
+    ended(capture.result_of(request)?, "loaded", "exact")
+}

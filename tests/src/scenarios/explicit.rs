@@ -1,0 +1,77 @@
+//! Loads that no request asked for: modprobe, insmod and rmmod by hand.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::agreement::{text, with_oracle};
+use super::{Need, Scenario};
+use crate::ctx::{Ctx, equal, that};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "explicit-modprobe", fresh_boot: false, needs: &[Need::Kmodtrace], run: modprobe },
+    Scenario { name: "explicit-insmod", fresh_boot: false, needs: &[Need::Kmodtrace], run: insmod },
+    Scenario { name: "explicit-insmod-twice", fresh_boot: false, needs: &[Need::Kmodtrace], run: insmod_twice },
+];
+
+/// A modprobe from a script, its dependency included, and the rmmod after it.
+fn modprobe(ctx: &mut Ctx) -> Result<()> {
+    let oracle = ctx.oracle()?;
+    let tracer = ctx.watch(&[])?;
+    ctx.run(&["/bin/sh", "-c", "modprobe vxlan; rmmod vxlan"])?.ok()?;
+    let capture = tracer.stop()?;
+    with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
+    equal("requests", capture.of_type("request").count(), 0)?;
+    equal("last module", capture.modules().last().map(String::as_str), Some("vxlan"))?;
+    that("its dependencies are told", capture.modules().len() > 1)?;
+    for load in capture.of_type("load") {
+        chain_of(load, "modprobe")?;
+        equal("argv", &load["process"]["argv"], &serde_json::json!(["modprobe", "vxlan"]))?;
+    }
+    let unload = capture.of_type("unload").next().context("no unload")?;
+    equal("unloaded", text(unload, "/module"), "vxlan")?;
+    equal("by", text(unload, "/process/comm"), "rmmod")
+}
+
+/// States the origin of a load, and the processes from the loader up to the first.
+fn chain_of(load: &Value, comm: &str) -> Result<()> {
+    equal("origin", text(load, "/origin"), "explicit")?;
+    equal("attribution", text(load, "/attribution"), "exact")?;
+    equal("loader", text(load, "/process/comm"), comm)?;
+    equal("its parent", text(load, "/ancestors/0/comm"), "sh")?;
+    let top = load["ancestors"].as_array().and_then(|ancestors| ancestors.last());
+    equal("top of the ancestors", top.and_then(|top| top["pid"].as_u64()), Some(1))
+}
+
+/// The path of a module's file.
+fn file_of(ctx: &mut Ctx, module: &str) -> Result<String> {
+    let output = ctx.run(&["modinfo", "-n", module])?.ok()?;
+    Ok(output.stdout.trim().to_owned())
+}
+
+fn insmod(ctx: &mut Ctx) -> Result<()> {
+    let file = file_of(ctx, "dummy")?;
+    let oracle = ctx.oracle()?;
+    let tracer = ctx.watch(&[])?;
+    ctx.run(&["/bin/sh", "-c", &format!("insmod {file}; true")])?.ok()?;
+    let capture = tracer.stop()?;
+    with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
+    let load = capture.of_type("load").next().context("no load")?;
+    equal("module", text(load, "/module"), "dummy")?;
+    chain_of(load, "insmod")?;
+    let init = capture.of_type("init").next().context("no init")?;
+    equal("what init returned", init["ret"].as_i64(), Some(0))
+}
+
+/// The second attempt fails, and who failed is told although no module arrives.
+fn insmod_twice(ctx: &mut Ctx) -> Result<()> {
+    let file = file_of(ctx, "dummy")?;
+    ctx.run(&["insmod", &file])?.ok()?;
+    let tracer = ctx.watch(&[])?;
+    let output = ctx.run(&["insmod", &file])?;
+    that("the second insmod fails", output.code != 0)?;
+    let capture = tracer.stop()?;
+    let attempt = capture.of_type("attempt").next().context("no attempt")?;
+    equal("errno", text(attempt, "/errno"), "EEXIST")?;
+    equal("by", text(attempt, "/process/comm"), "insmod")?;
+    that("nothing arrived", capture.modules().is_empty())
+}

@@ -1,0 +1,169 @@
+//! The incident: `iptables -t nat -L` on a system without netfilter modules. The culprit is iptables, never modprobe.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::agreement::{ended, number, text, with_oracle};
+use super::{Need, Scenario};
+use crate::ctx::{Capture, Ctx, equal, same_set, that};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "outage-iptables-legacy",
+        fresh_boot: true,
+        needs: &[Need::Kmodtrace, Need::Program("iptables-legacy")],
+        run: |ctx| legacy(ctx, &[]),
+    },
+    Scenario {
+        name: "outage-iptables-legacy-by-kprobes",
+        fresh_boot: true,
+        needs: &[Need::Kmodtrace, Need::Program("iptables-legacy")],
+        run: |ctx| legacy(ctx, &["--attach", "kprobe"]),
+    },
+    Scenario {
+        name: "outage-iptables-nft",
+        fresh_boot: true,
+        needs: &[Need::Kmodtrace, Need::Program("iptables-nft")],
+        run: nft,
+    },
+    Scenario {
+        name: "run-shows-the-command-alone",
+        fresh_boot: true,
+        needs: &[Need::Kmodtrace, Need::Program("iptables-legacy")],
+        run: run_shows_the_command,
+    },
+];
+
+/// The kernel asks for the table; the program asks modprobe for the rest by itself.
+fn legacy(ctx: &mut Ctx, arguments: &[&str]) -> Result<()> {
+    let capture = incident(ctx, "iptables-legacy", arguments)?;
+    let request = capture.request_for("iptable_nat")?;
+    blamed(request, "iptables-legacy", "/usr/sbin/xtables-legacy-multi")?;
+    equal("waits", &request["wait"], &Value::Bool(true))?;
+    equal("system call", text(request, "/syscall"), "getsockopt")?;
+    let first = &request["stack"][0];
+    let caller = (text(first, "/symbol"), text(first, "/module"));
+    equal("caller", caller, ("xt_request_find_table_lock".to_owned(), "x_tables".to_owned()))?;
+
+    let modules = capture.modules_of(request);
+    that(&format!("nf_conntrack is among {modules:?}"), modules.iter().any(|module| module == "nf_conntrack"))?;
+    equal("last module", modules.last().map(String::as_str), Some("iptable_nat"))?;
+    helped(&capture, request, "iptable_nat")?;
+
+    let result = capture.result_of(request)?;
+    ended(result, "loaded", "exact")?;
+    let blocked_ns = number(result, "/duration_ns").unwrap_or(0);
+    let inits_ns: u64 = inits_of(&capture, request).iter().filter_map(|init| number(init, "/duration_ns")).sum();
+    that(&format!("blocked for {blocked_ns} ns, at least the inits' {inits_ns} ns"), blocked_ns >= inits_ns)?;
+
+    // libxtables runs modprobe by itself: no request, and the whole chain of processes is told.
+    let explicit: Vec<&Value> = capture.of_type("load").filter(|load| load["request"].is_null()).collect();
+    that("libxtables loaded something by itself", !explicit.is_empty())?;
+    for load in explicit {
+        equal("origin", text(load, "/origin"), "explicit")?;
+        equal("loader", text(load, "/process/comm"), "modprobe")?;
+        equal("parent of the loader", text(load, "/ancestors/0/comm"), "iptables-legacy")?;
+        equal("its pid", &load["ancestors"][0]["pid"], &request["process"]["pid"])?;
+    }
+    Ok(())
+}
+
+/// nftables asks the kernel for everything, through netlink.
+fn nft(ctx: &mut Ctx) -> Result<()> {
+    let capture = incident(ctx, "iptables-nft", &[])?;
+    let requests: Vec<&Value> = capture.of_type("request").collect();
+    that("something was asked for", !requests.is_empty())?;
+    for request in &requests {
+        if request["parent_request"].is_null() {
+            blamed(request, "iptables-nft", "/usr/sbin/xtables-nft-multi")?;
+        }
+    }
+    let netlink = capture.request_for("net-pf-16-proto-12")?;
+    that("nfnetlink is loaded by it", capture.modules_of(netlink).iter().any(|module| module == "nfnetlink"))?;
+    helped(&capture, netlink, "net-pf-16-proto-12")
+}
+
+/// Runs the incident under a tracer of the whole machine, beside the oracle.
+fn incident(ctx: &mut Ctx, program: &str, arguments: &[&str]) -> Result<Capture> {
+    let before = ctx.modules()?;
+    that(
+        "no netfilter module is loaded before",
+        !before.keys().any(|name| name.contains("nf_") || name.contains("table")),
+    )?;
+    let oracle = ctx.oracle()?;
+    let tracer = ctx.watch(arguments)?;
+    ctx.run(&[program, "-t", "nat", "-L"])?.ok()?;
+    let capture = tracer.stop()?;
+    equal("exit code", capture.code, 0)?;
+    with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
+
+    let arrived: BTreeSet<String> = ctx.modules()?.into_keys().filter(|name| !before.contains_key(name)).collect();
+    same_set("modules in /proc/modules that were not there before", arrived, capture.modules())?;
+    let baseline: BTreeSet<String> = match capture.of_type("baseline").next() {
+        Some(event) => serde_json::from_value(event["modules"].clone())?,
+        None => bail!("no baseline"),
+    };
+    same_set("baseline", baseline, before.into_keys())?;
+    Ok(capture)
+}
+
+/// States who is blamed for a request, in full.
+fn blamed(request: &Value, program: &str, exe: &str) -> Result<()> {
+    equal("comm", text(request, "/process/comm"), program)?;
+    equal("exe", text(request, "/process/exe"), exe)?;
+    equal("argv", &request["process"]["argv"], &serde_json::json!([program, "-t", "nat", "-L"]))?;
+    equal("uid", number(request, "/process/uid"), Some(0))?;
+    equal("user", text(request, "/process/user"), "root")?;
+    equal("attribution", text(request, "/attribution"), "exact")?;
+    that("the list of ancestors is whole", request["ancestors_truncated"].is_null())?;
+    let top = request["ancestors"].as_array().and_then(|ancestors| ancestors.last());
+    equal("top of the ancestors", top.and_then(|top| number(top, "/pid")), Some(1))
+}
+
+/// States that the kernel's helper for a request is told, and that it did all its loads.
+fn helped(capture: &Capture, request: &Value, alias: &str) -> Result<()> {
+    let [helper] = capture.belonging_to(request, "helper")[..] else { bail!("not one helper for {request}") };
+    equal("helper", &helper["argv"], &serde_json::json!(["/sbin/modprobe", "-q", "--", alias]))?;
+    for load in capture.belonging_to(request, "load") {
+        equal("origin", text(load, "/origin"), "request")?;
+        equal("loader", &load["process"]["pid"], &helper["pid"])?;
+        equal("start of the loader", &load["process"]["start_ns"], &helper["start_ns"])?;
+        that(&format!("the file of {load} is a module"), text(load, "/file").contains(".ko"))?;
+    }
+    let inits = inits_of(capture, request);
+    equal("inits", inits.len(), capture.modules_of(request).len())?;
+    for init in inits {
+        equal("what init returned", init["ret"].as_i64(), Some(0))?;
+    }
+    Ok(())
+}
+
+fn inits_of<'a>(capture: &'a Capture, request: &Value) -> Vec<&'a Value> {
+    capture.belonging_to(request, "init")
+}
+
+/// `run` tells of the command alone, leaves its output and exit code as they are, and sums up.
+fn run_shows_the_command(ctx: &mut Ctx) -> Result<()> {
+    let oracle = ctx.oracle()?;
+    // Somebody else keeps the kernel asking meanwhile.
+    let bystander = "for n in 1 2 3 4 5 6 7 8 9 10; do mount -t absent none /mnt; sleep 1; done >/dev/null 2>&1 &";
+    ctx.run(&["/bin/sh", "-c", bystander])?.ok()?;
+    let script = "iptables-legacy -t nat -L >/dev/null && sleep 2 && echo done && exit 7";
+    let capture = ctx.trace_run(&[], &["/bin/sh", "-c", script])?;
+    equal("exit code", capture.code, 7)?;
+    equal("the command's output", capture.other.as_slice(), &["done".to_owned()][..])?;
+    capture.expect_whole()?;
+    let request = capture.request_for("iptable_nat")?;
+    equal("comm", text(request, "/process/comm"), "iptables-legacy")?;
+    let others = ctx.oracle_events(&oracle)?;
+    let end_us = number(capture.result_of(request)?, "/boot_ns").unwrap_or(0) / 1000;
+    let meanwhile = |event: &crate::oracle::Event| {
+        event.boot_us > end_us
+            && matches!(&event.what, crate::oracle::What::Request { name, .. } if name == "fs-absent")
+    };
+    that("the bystander asked meanwhile", others.iter().any(meanwhile))?;
+    that("the bystander is not shown", capture.requests_for("fs-absent").is_empty())?;
+    that("the summary says that nothing was lost", capture.stderr.contains("nothing was lost"))
+}

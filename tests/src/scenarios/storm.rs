@@ -1,0 +1,94 @@
+//! Many at once, and gone at once: every request is accounted for, and blamed on the right one.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::agreement::{ended, number, text, with_oracle};
+use super::{Need, Scenario};
+use crate::ctx::{Act, Ctx, equal, that};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "storm-62-aliases", fresh_boot: false, needs: &[Need::Kmodtrace], run: distinct },
+    Scenario { name: "storm-62-same-alias", fresh_boot: true, needs: &[Need::Kmodtrace], run: same },
+    Scenario { name: "child-that-exits-at-once", fresh_boot: false, needs: &[Need::Kmodtrace], run: exits_at_once },
+];
+
+/// More than the 50 requests that the kernel lets run at a time.
+const STORM: u32 = 62;
+
+/// Each asks for something else, which nobody provides.
+fn distinct(ctx: &mut Ctx) -> Result<()> {
+    let oracle = ctx.oracle()?;
+    let tracer = ctx.watch(&[])?;
+    let acts = (0..STORM).map(|n| Act::mount(&format!("storm{n}")).named(&format!("storm{n}")));
+    let reports = ctx.crowd(acts.collect())?.release()?;
+    let capture = tracer.stop()?;
+    with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
+
+    equal("requests", capture.of_type("request").count(), reports.len())?;
+    let mut helpers = BTreeMap::new();
+    for report in &reports {
+        let n = report.act.comm.trim_start_matches("storm");
+        let request = capture.request_for(&format!("fs-storm{n}"))?;
+        equal("pid", number(request, "/process/pid"), Some(u64::from(report.pid)))?;
+        equal("comm", text(request, "/process/comm"), report.act.comm.as_str())?;
+        let [helper] = capture.belonging_to(request, "helper")[..] else { bail!("not one helper for {request}") };
+        equal("what its helper was asked", text(helper, "/argv/3"), format!("fs-storm{n}"))?;
+        let pid = number(helper, "/pid").context("a helper without pid")?;
+        that("no helper serves two requests", helpers.insert(pid, n).is_none())?;
+        ended(capture.result_of(request)?, "not-found", "inferred")?;
+    }
+    equal("helpers", helpers.len(), reports.len())
+}
+
+/// All ask for the same: whose helper loads each module is the kernel's chance, and exactly one does.
+fn same(ctx: &mut Ctx) -> Result<()> {
+    let oracle = ctx.oracle()?;
+    let tracer = ctx.watch(&[])?;
+    let acts = (0..STORM).map(|n| Act::mount("udf").named(&format!("same{n}")));
+    let reports = ctx.crowd(acts.collect())?.release()?;
+    let capture = tracer.stop()?;
+    with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
+
+    let requests = capture.requests_for("fs-udf");
+    that("somebody asked", !requests.is_empty())?;
+    let pids: BTreeMap<u64, &str> =
+        reports.iter().map(|report| (u64::from(report.pid), report.act.comm.as_str())).collect();
+    let mut helpers = BTreeMap::new();
+    for request in &requests {
+        let pid = number(request, "/process/pid").context("a request without pid")?;
+        equal("comm", Some(text(request, "/process/comm").as_str()), pids.get(&pid).copied())?;
+        let [helper] = capture.belonging_to(request, "helper")[..] else { bail!("not one helper for {request}") };
+        helpers.insert(number(helper, "/pid"), request["request"].clone());
+        let status = text(capture.result_of(request)?, "/status");
+        that(&format!("{status} is loaded or already-loaded"), status == "loaded" || status == "already-loaded")?;
+    }
+    equal("helpers", helpers.len(), requests.len())?;
+    let mut loaders = BTreeMap::new();
+    for load in capture.of_type("load") {
+        let by = helpers.get(&number(load, "/process/pid"));
+        equal("whose helper loaded it", Some(&load["request"]), by)?;
+        that("each module arrives once", loaders.insert(text(load, "/module"), ()).is_none())?;
+    }
+    that("udf arrived", loaders.contains_key("udf"))
+}
+
+/// The requester is gone before any reader wakes: it is known as well as one that stays.
+fn exits_at_once(ctx: &mut Ctx) -> Result<()> {
+    let tracer = ctx.watch(&[])?;
+    let reports =
+        (0..10).map(|n| ctx.act(Act::mount("gonefs").named(&format!("gone{n}")))).collect::<Result<Vec<_>>>()?;
+    let capture = tracer.stop()?;
+    capture.expect_whole()?;
+    let requests = capture.requests_for("fs-gonefs");
+    equal("requests", requests.len(), reports.len())?;
+    for (request, report) in requests.iter().zip(&reports) {
+        equal("pid", number(request, "/process/pid"), Some(u64::from(report.pid)))?;
+        equal("comm", text(request, "/process/comm"), report.act.comm.as_str())?;
+        that("exe is known", !text(request, "/process/exe").is_empty())?;
+        equal("last argument", text(request, "/process/argv/3"), "gonefs")?;
+        that("ancestors are known", request["ancestors"].as_array().is_some_and(|list| !list.is_empty()))?;
+    }
+    Ok(())
+}
