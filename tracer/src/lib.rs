@@ -5,4 +5,5 @@
 pub mod chain;
 pub mod enrich;
 pub mod event;
+pub mod explain;
 pub mod kernel;
