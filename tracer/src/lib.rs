@@ -6,6 +6,7 @@ pub mod chain;
 pub mod cli;
 pub mod enrich;
 pub mod event;
+pub mod explain;
 pub mod kernel;
 pub mod logging;
 pub mod output;

@@ -34,7 +34,7 @@ impl FactError {
 }
 
 /// Reads a file under `root`; `fix` is what to do when that fails. Bytes that are not UTF-8 become U+FFFD.
-pub(super) fn read(root: &Path, path: &str, fix: &'static str) -> Result<String, FactError> {
+pub(crate) fn read(root: &Path, path: &str, fix: &'static str) -> Result<String, FactError> {
     let path = root.join(path);
     match std::fs::read(&path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -7,7 +7,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod errno;
 pub mod facts;
-mod file;
+pub(crate) mod file;
 pub mod kallsyms;
 pub mod modules;
 pub mod privileges;

@@ -1,0 +1,137 @@
+//! The modules of a kernel: `modules.dep`, `modules.builtin` and `modules.builtin.modinfo`.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
+
+use super::glob;
+use crate::kernel::{FactError, file::read};
+
+const NEEDS_DEPMOD: &str =
+    "install the modules of this kernel, or run `depmod`: without the index modprobe finds no module either";
+
+/// A module file and what it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleFile {
+    /// Path below the modules' directory.
+    pub path: String,
+    /// Modules it needs, in the order in which modprobe loads them: all of them, not only the nearest.
+    pub needs: Vec<String>,
+    /// Position in `modules.dep`: of several modules modprobe takes the first one first.
+    pub position: usize,
+}
+
+/// What can be loaded and what is built in.
+#[derive(Clone, Debug, Default)]
+pub struct ModuleIndex {
+    files: HashMap<String, ModuleFile>,
+    builtin: HashSet<String>,
+    builtin_aliases: Vec<(Vec<u8>, String)>,
+}
+
+impl ModuleIndex {
+    /// Reads the index of one kernel: `directory` is `/lib/modules/<release>`.
+    ///
+    /// # Errors
+    /// When there is no `modules.dep`, or a file cannot be read. A kernel without the others has nothing built in.
+    pub fn load(directory: &Path) -> Result<Self, FactError> {
+        let dep = read(directory, "modules.dep", NEEDS_DEPMOD)?;
+        let builtin = optional(directory, "modules.builtin")?;
+        let modinfo = optional(directory, "modules.builtin.modinfo")?;
+        Ok(Self::parse(&dep, &builtin, &modinfo))
+    }
+
+    /// Reads the three files' text.
+    #[must_use]
+    pub fn parse(dep: &str, builtin: &str, builtin_modinfo: &str) -> Self {
+        let files = dep.lines().enumerate().filter_map(|(position, line)| {
+            let (path, needs) = line.split_once(':')?;
+            // The file lists the nearest first; modprobe goes from the farthest.
+            let needs = needs.split_ascii_whitespace().rev().map(module_name).collect();
+            Some((module_name(path), ModuleFile { path: path.to_owned(), needs, position }))
+        });
+        // "can.alias=net-pf-29", NUL
+        let builtin_aliases = builtin_modinfo.split('\0').filter_map(|entry| {
+            let (module, rest) = entry.split_once('.')?;
+            let alias = glob::normalize(rest.strip_prefix("alias=")?.as_bytes())?;
+            Some((alias, module.replace('-', "_")))
+        });
+        Self {
+            files: files.collect(),
+            builtin: builtin.lines().map(module_name).collect(),
+            builtin_aliases: builtin_aliases.collect(),
+        }
+    }
+
+    /// A module's file; `None` when there is no such module, or it is built in.
+    #[must_use]
+    pub fn file(&self, module: &str) -> Option<&ModuleFile> {
+        self.files.get(module)
+    }
+
+    /// True when the module is part of the kernel itself.
+    #[must_use]
+    pub fn is_builtin(&self, module: &str) -> bool {
+        self.builtin.contains(module)
+    }
+
+    /// Built-in modules that provide a normal name.
+    pub(super) fn builtin_by_alias<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a str> + 'a {
+        let found = self.builtin_aliases.iter().filter(|(pattern, _)| glob::matches(pattern, name));
+        found.map(|(_, module)| module.as_str())
+    }
+}
+
+fn optional(directory: &Path, name: &str) -> Result<String, FactError> {
+    match read(directory, name, "make it readable") {
+        Err(error) if error.is_absent() => Ok(String::new()),
+        result => result,
+    }
+}
+
+/// `kernel/net/ipv4/netfilter/ip-tables.ko.xz` is `ip_tables`.
+fn module_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.split('.').next().unwrap_or(file).replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ModuleIndex, module_name};
+
+    /// Names are those of the files, however they are packed.
+    #[test]
+    fn names_files() {
+        assert_eq!(module_name("kernel/fs/fat/vfat.ko"), "vfat");
+        assert_eq!(module_name("updates/snd-hda.ko.xz"), "snd_hda");
+        assert_eq!(module_name("x.ko.gz"), "x");
+        assert_eq!(module_name(""), "");
+    }
+
+    /// Needs come in the order of loading, built-in modules have no file, and their aliases are known.
+    #[test]
+    fn reads_an_index() {
+        let index = ModuleIndex::parse(
+            "kernel/a.ko:\nkernel/nf-nat.ko.xz: kernel/nf_conntrack.ko kernel/libcrc32c.ko\nbroken\n",
+            "kernel/fs/ext4/ext4.ko\n",
+            "ext4.alias=fs-ext3\0ext4.license=GPL\0odd\0",
+        );
+        let nat = index.file("nf_nat").unwrap();
+        assert_eq!(nat.needs, ["libcrc32c", "nf_conntrack"]);
+        assert_eq!(nat.path, "kernel/nf-nat.ko.xz");
+        assert!(index.is_builtin("ext4") && !index.is_builtin("a"));
+        assert_eq!(index.builtin_by_alias(b"fs_ext3").collect::<Vec<_>>(), ["ext4"]);
+        assert_eq!(index.builtin_by_alias(b"fs_xfs").next(), None);
+    }
+
+    /// Without an index it is said what to do; without built-in modules all is fine.
+    #[test]
+    fn asks_for_depmod() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = ModuleIndex::load(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("depmod"), "{error}");
+        std::fs::write(directory.path().join("modules.dep"), "kernel/a.ko:\n").unwrap();
+        assert!(ModuleIndex::load(directory.path()).unwrap().file("a").is_some());
+    }
+}
