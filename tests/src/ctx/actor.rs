@@ -24,6 +24,8 @@ pub struct Act {
     pub comm: String,
     /// The user it runs as.
     pub uid: u32,
+    /// The user that logged in, as the audit system keeps it through `su` and `sudo`.
+    pub loginuid: Option<u32>,
     /// What it does.
     pub deed: Deed,
 }
@@ -42,13 +44,20 @@ impl Act {
     }
 
     fn new(deed: Deed) -> Self {
-        Self { comm: "requester".to_owned(), uid: 0, deed }
+        Self { comm: "requester".to_owned(), uid: 0, loginuid: None, deed }
     }
 
     /// Under another name, of at most 15 bytes.
     #[must_use]
     pub fn named(mut self, comm: &str) -> Self {
         comm.clone_into(&mut self.comm);
+        self
+    }
+
+    /// In a login session of a user, whoever it runs as.
+    #[must_use]
+    pub fn logged_in_as(mut self, uid: u32) -> Self {
+        self.loginuid = Some(uid);
         self
     }
 
@@ -148,6 +157,9 @@ impl Actor {
         command.arg("act");
         if let Some(gate) = gate {
             command.arg("--wait").stdin(gate);
+        }
+        if let Some(uid) = act.loginuid {
+            command.arg(format!("--login={uid}"));
         }
         command.args(act.deed.arguments()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;

@@ -30,7 +30,8 @@ impl LogMark {
     /// When the log refuses.
     pub fn note(&self, text: &str) -> Result<()> {
         let mut log = OpenOptions::new().write(true).open(KMSG).with_context(|| format!("cannot open {KMSG}"))?;
-        log.write_all(text.as_bytes()).context("cannot write to the kernel log")
+        // Readers do not see a line before its end.
+        log.write_all(format!("{text}\n").as_bytes()).context("cannot write to the kernel log")
     }
 
     /// The messages since the mark, or since the last call.

@@ -1,5 +1,6 @@
 //! The process behind an act: it waits if told to, makes one system call, says how that went, and ends.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroU32;
 use std::process::ExitCode;
@@ -7,6 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use rustix::mount::{MountFlags, mount};
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
+
+/// Set once for a session, as sshd does it; kept through changes of the user.
+const LOGINUID: &str = "/proc/self/loginuid";
 
 /// What an actor says when it waits.
 pub(crate) const READY: &str = "ready";
@@ -69,8 +73,13 @@ impl Deed {
 /// Runs an actor.
 pub(super) fn run(arguments: &[String]) -> Result<ExitCode> {
     let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let wait = arguments.first() == Some(&"--wait");
-    if wait {
+    let mut wait = false;
+    while let Some(option) = arguments.first().filter(|argument| argument.starts_with("--")) {
+        match option.strip_prefix("--login=") {
+            Some(uid) => fs::write(LOGINUID, uid).with_context(|| format!("cannot log in as {uid}"))?,
+            None if *option == "--wait" => wait = true,
+            None => bail!("no option {option:?}"),
+        }
         arguments.remove(0);
     }
     let deed = Deed::from_arguments(&arguments)?;

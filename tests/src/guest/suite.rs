@@ -26,7 +26,7 @@ const SENT_BYTES: usize = 128 * 1024;
 /// Runs the named scenarios.
 pub(super) fn run(port: &Port, names: &[String], limit: Duration) -> Result<Counts> {
     let mut counts = Counts::default();
-    let before = State::read()?;
+    let mut before = State::read()?;
     for name in names {
         port.send(&Frame::TestStart { name: name.clone() })?;
         let started = Instant::now();
@@ -35,6 +35,10 @@ pub(super) fn run(port: &Port, names: &[String], limit: Duration) -> Result<Coun
         let is_fresh = scenarios::find(name).is_some_and(|scenario| scenario.fresh_boot);
         if !left.is_empty() && !is_fresh && status == Status::Passed {
             (status, reason) = (Status::Failed, format!("it leaves behind: {}", left.join(", ")));
+        }
+        if !left.is_empty() {
+            // The next one is not to blame for it.
+            before = State::read()?;
         }
         counts.add(status);
         let duration_ms = u64::try_from(started.elapsed().as_millis()).context("a scenario took too long to say")?;

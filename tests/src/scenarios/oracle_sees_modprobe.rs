@@ -36,7 +36,7 @@ fn sees_modprobe(ctx: &mut Ctx) -> Result<()> {
 
 /// Processes released at one moment are each seen by the oracle, under the pid they were started with.
 fn sees_every_actor(ctx: &mut Ctx) -> Result<()> {
-    const ACTORS: u32 = 8;
+    const ACTORS: u32 = 62;
     let oracle = ctx.oracle()?;
     let acts = (0..ACTORS).map(|number| Act::mount(&format!("absent{number}")).named(&format!("actor{number}")));
     let reports = ctx.crowd(acts.collect())?.release()?;
@@ -57,7 +57,7 @@ fn sees_every_actor(ctx: &mut Ctx) -> Result<()> {
     wanted.sort_unstable();
     equal("who asked for what", seen, wanted)?;
 
-    let report = ctx.act(Act::mount("absent").named("quick").as_user(1000))?;
+    let report = ctx.act(Act::mount("absent").named("quick").as_user(1000).logged_in_as(1000))?;
     equal("errno of a user's mount", report.errno, rustix::io::Errno::PERM.raw_os_error())?;
     equal("requests by a user who may not mount", requests(&ctx.oracle_events(&oracle)?).len(), reports.len())
 }

@@ -33,14 +33,52 @@ pub(crate) struct Ending {
     pub(crate) boot_ms: Option<u64>,
 }
 
+/// How many runs that went wrong are kept of a kernel line.
+const KEPT_RUNS: usize = 20;
+
 /// Creates an empty directory for a run.
 pub(crate) fn run_dir(root: &Path, line: &str) -> Result<PathBuf> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    prune(&root.join("runs").join(line))?;
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
     let name = format!("{seconds}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let dir = root.join("runs").join(line).join(name);
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     Ok(dir)
+}
+
+/// Removes what runs that were themselves ended left behind, and the oldest of those that are kept.
+fn prune(runs: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(runs) else { return Ok(()) };
+    let mut over = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot list {}", runs.display()))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let owner = name.split('-').nth(1).unwrap_or_default();
+        if !owner.is_empty() && !Path::new("/proc").join(owner).exists() {
+            over.push(path);
+        }
+    }
+    // Names begin with the time in seconds, which has had ten digits since 2001.
+    over.sort();
+    let outdated = over.len().saturating_sub(KEPT_RUNS);
+    for path in &over[..outdated] {
+        remove_dir(path)?;
+    }
+    for path in &over[outdated..] {
+        remove_file(&path.join("initrd"))?;
+    }
+    Ok(())
+}
+
+/// Removes a file if it is there.
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Runs a machine to its end and hands on each frame.
@@ -61,11 +99,12 @@ pub(crate) fn watch(machine: &Machine<'_>, limit: Duration, on_frame: &mut dyn F
                     watcher.line(&line)?;
                 }
                 watcher.problems.push(format!("the guest was still running after {} s", limit.as_secs()));
-                break;
+                return watcher.finish(machine.dir);
             }
         }
     }
-    watcher.finish(machine.dir, &mut running)
+    watcher.see_off(machine.dir, &mut running)?;
+    watcher.finish(machine.dir)
 }
 
 fn read_lines(results: ChildStdout) -> Receiver<Vec<u8>> {
@@ -139,11 +178,20 @@ impl<'a> Watcher<'a> {
         Ok(())
     }
 
-    fn finish(mut self, dir: &Path, running: &mut Running) -> Result<Ending> {
-        if running.wait(POWER_OFF_LIMIT)?.is_none_or(|status| !status.success()) {
-            let log = fs::read_to_string(dir.join("qemu.log")).unwrap_or_default();
-            self.problems.push(format!("QEMU did not end well: {}", log.trim()));
+    /// Waits for QEMU, which has closed the results port.
+    fn see_off(&mut self, dir: &Path, running: &mut Running) -> Result<()> {
+        match running.wait(POWER_OFF_LIMIT)? {
+            Some(status) if status.success() => {}
+            Some(status) => {
+                let log = fs::read(dir.join("qemu.log")).context("cannot read qemu.log")?;
+                self.problems.push(format!("QEMU ended with {status}: {}", String::from_utf8_lossy(&log).trim()));
+            }
+            None => self.problems.push("the guest closed its results port and did not power off".to_owned()),
         }
+        Ok(())
+    }
+
+    fn finish(mut self, dir: &Path) -> Result<Ending> {
         if self.release.is_none() {
             self.problems.push("the guest never reported in".to_owned());
         }
@@ -174,10 +222,7 @@ fn splats(dir: &Path) -> Result<Vec<String>> {
 /// Removes a good run's files; tells of a bad one's, with the end of its console.
 pub(crate) fn settle(dir: &Path, problems: &[String]) -> Result<Option<String>> {
     // The largest file by far, and the same for every run but for what was ordered.
-    let initrd = dir.join("initrd");
-    if initrd.exists() {
-        fs::remove_file(&initrd).context("cannot remove the initial root")?;
-    }
+    remove_file(&dir.join("initrd"))?;
     if problems.is_empty() {
         remove_dir(dir)?;
         return Ok(None);
@@ -187,4 +232,79 @@ pub(crate) fn settle(dir: &Path, problems: &[String]) -> Result<Option<String>> 
     let lines: Vec<&str> = console.lines().collect();
     let tail = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n  ");
     Ok(Some(format!("{}\nend of the console:\n  {tail}\nkept in {}", problems.join("\n"), dir.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kmodtrace_tests::protocol::{Counts, encode};
+
+    fn watched(lines: &[String], console: &str) -> (Vec<Frame>, Ending) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("console.log"), console).unwrap();
+        let mut frames = Vec::new();
+        let mut keep = |frame: &Frame| frames.push(frame.clone());
+        let mut watcher = Watcher::new(dir.path(), &mut keep).unwrap();
+        for line in lines {
+            watcher.line(line.trim_end().as_bytes()).unwrap();
+        }
+        let ending = watcher.finish(dir.path()).unwrap();
+        (frames, ending)
+    }
+
+    fn good() -> Vec<String> {
+        let hello = Frame::Hello { release: "6.1".into(), boot_ms: 3900 };
+        let frames = [hello, Frame::Exit { code: 0 }, Frame::End { counts: Counts::default() }];
+        frames.iter().zip(0..).map(|(frame, seq)| encode(seq, frame).unwrap()).collect()
+    }
+
+    /// A boot that reported in, gave its results and ended has no problem.
+    #[test]
+    fn passes_a_good_boot() {
+        let (frames, ending) = watched(&good(), "[ 0.1] Linux version\n");
+        assert_eq!((frames.len(), ending.release.as_deref(), ending.boot_ms), (3, Some("6.1"), Some(3900)));
+        assert!(ending.problems.is_empty(), "{:?}", ending.problems);
+    }
+
+    /// A missing end marker, a missing frame, a damaged one, silence, and anything after the end each fail a boot.
+    #[test]
+    fn fails_what_is_incomplete() {
+        let lines = good();
+        assert!(watched(&lines[..2], "").1.problems[0].contains("end marker is missing"));
+        assert!(
+            watched(&[lines[0].clone(), lines[2].clone()], "").1.problems[0].contains("frame 2 came where 1 was due")
+        );
+        assert!(watched(&[], "").1.problems[0].contains("never reported in"));
+        let damaged = [lines[0].clone(), lines[1].replace("exit", "exot"), lines[2].clone()];
+        assert!(watched(&damaged, "").1.problems[0].contains("damaged"));
+        let late = [lines.clone(), vec![lines[0].clone()]].concat();
+        assert!(watched(&late, "").1.problems[0].contains("after the end marker"));
+    }
+
+    /// A splat on the console fails a boot whose results are all good.
+    #[test]
+    fn fails_on_a_splat() {
+        let (_, ending) = watched(&good(), "[ 4.2] WARNING: CPU: 0 PID: 1 at kernel/kmod.c:150\n");
+        assert!(ending.problems[0].contains("kernel splat"), "{:?}", ending.problems);
+    }
+
+    /// A dead run's image is removed and its logs are kept; a living run is left alone.
+    #[test]
+    fn prunes_dead_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |name: String| {
+            let run = dir.path().join(name);
+            fs::create_dir_all(&run).unwrap();
+            fs::write(run.join("initrd"), "x").unwrap();
+            fs::write(run.join("console.log"), "x").unwrap();
+            run
+        };
+        let alive = make(format!("1795406700-{}-0", std::process::id()));
+        // Larger than any process id.
+        let dead: Vec<PathBuf> = (0..=KEPT_RUNS).map(|n| make(format!("{}-99999999-0", 1_795_406_700 + n))).collect();
+        prune(dir.path()).unwrap();
+        assert!(alive.join("initrd").exists());
+        assert!(!dead[0].exists());
+        assert!(dead[1].join("console.log").exists() && !dead[1].join("initrd").exists());
+    }
 }

@@ -79,7 +79,7 @@ impl Machine<'_> {
             command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
         }
         let child = command.spawn().with_context(|| format!("cannot run {PROGRAM}; install qemu-system-x86"))?;
-        Ok(Running { child, started: Instant::now() })
+        Ok(Running { child })
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -133,7 +133,6 @@ fn memory_mib(initrd_bytes: u64) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
-    started: Instant,
 }
 
 impl Running {
@@ -142,7 +141,7 @@ impl Running {
         self.child.stdout.take()
     }
 
-    /// Waits until QEMU ends by itself, or ends it at the deadline. `None` says that the deadline struck.
+    /// Waits until QEMU ends by itself, or ends it after `limit`. `None` says that it had to be ended.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         self.wait_until(limit, || false)
     }
@@ -153,11 +152,12 @@ impl Running {
         limit: Duration,
         mut enough: impl FnMut() -> bool,
     ) -> Result<Option<ExitStatus>> {
+        let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().context("cannot wait for QEMU")? {
                 return Ok(Some(status));
             }
-            if enough() || self.started.elapsed() >= limit {
+            if enough() || begun.elapsed() >= limit {
                 self.end()?;
                 return Ok(None);
             }
