@@ -33,23 +33,49 @@ pub(crate) fn update() -> Command {
     apt_get(&["update"])
 }
 
-/// Installs packages. What else would have to go because it is too old is upgraded with them; apt removes nothing.
+/// Installs packages. Where that would remove others, those are upgraded with them; where that is not possible either, only
+/// other parts of the same software may go, and it is said: two versions of one program cannot share a machine.
 pub(crate) fn install(packages: &[String]) -> Result<Command> {
-    let mut wanted = packages.to_vec();
-    let in_the_way = removed_by(&wanted)?;
-    wanted.extend(in_the_way.iter().filter(|package| is_offered(package)).cloned());
-    let removed = removed_by(&wanted)?;
-    if !removed.is_empty() {
-        bail!(
-            "installing {} would remove {}; that is for you to decide: {}",
-            packages.join(" "),
-            removed.join(" "),
-            shell::show(&install_command(packages))
-        );
-    }
-    let mut command = install_command(&wanted);
+    let removed = removed_by(packages)?;
+    let mut command = if removed.is_empty() {
+        install_command(packages)
+    } else {
+        let together: Vec<_> = packages.iter().chain(&removed).cloned().collect();
+        if removed_by(&together).is_ok_and(|removed| removed.is_empty()) {
+            install_command(&together)
+        } else {
+            return give_way(packages, &removed);
+        }
+    };
     command.arg("--no-remove");
     Ok(command)
+}
+
+/// Installs packages although others must go, if they are parts of the same software.
+fn give_way(packages: &[String], removed: &[String]) -> Result<Command> {
+    let command = install_command(packages);
+    let sources: BTreeSet<String> = packages.iter().filter_map(|package| source_of(package)).collect();
+    let strangers: Vec<_> =
+        removed.iter().filter(|package| source_of(package).is_none_or(|source| !sources.contains(&source))).collect();
+    if !strangers.is_empty() {
+        bail!(
+            "{} cannot be installed without removing {}; that is for you to decide: {}",
+            packages.join(" "),
+            removed.join(" "),
+            shell::show(&command)
+        );
+    }
+    eprintln!(
+        "xtask: {} must go: another version of the same software is installed, and apt has no other",
+        removed.join(" ")
+    );
+    Ok(command)
+}
+
+/// The source package that a package is built from.
+fn source_of(package: &str) -> Option<String> {
+    let text = probe::query(Command::new("apt-cache").args(["show", "--no-all-versions", package])).ok()?;
+    Some(read_source(&text).unwrap_or(package).to_owned())
 }
 
 /// The plain command that installs packages, without looking at what it would do.
@@ -84,6 +110,11 @@ fn removals(simulation: &str) -> Vec<String> {
     lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
+/// Reads the source package from `apt-cache show`; absent when it has the package's own name.
+fn read_source(show: &str) -> Option<&str> {
+    show.lines().find_map(|line| line.strip_prefix("Source: "))?.split_whitespace().next()
+}
+
 /// Reads LLVM's major version from a recursive list of dependencies, when there is exactly one.
 fn only_llvm(depends: &str) -> Option<u32> {
     let words = depends.split_whitespace().filter_map(|word| word.strip_prefix("libllvm"));
@@ -108,6 +139,12 @@ mod tests {
         let text = "Inst seabios (1.16.2)\nRemv qemu-utils [1:7.2+dfsg-7+deb12u12]\nConf seabios (1.16.2)\n";
         assert_eq!(removals(text), ["qemu-utils"]);
         assert!(removals("Inst kmod (30)\n").is_empty());
+    }
+
+    #[test]
+    fn parts_of_one_software_share_its_source() {
+        assert_eq!(read_source("Package: qemu-utils\nSource: qemu (1:7.2)\n"), Some("qemu"));
+        assert_eq!(read_source("Package: kmod\nVersion: 30\n"), None);
     }
 
     #[test]

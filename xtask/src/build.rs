@@ -14,8 +14,8 @@ use crate::toolchain::{linker, probe};
 
 /// The profile of the binaries that are handed out.
 const PROFILE: &str = "dist";
-/// Linked into the binary instead of loaded by it.
-const STATIC: &str = "-Ctarget-feature=+crt-static";
+/// Links the C library into the binary.
+const STATIC: [&str; 2] = ["-C", "target-feature=+crt-static"];
 
 /// What to build.
 #[derive(Args, Clone, Debug, Default)]
@@ -70,16 +70,18 @@ pub(crate) fn static_binary(binary: Binary) -> Result<PathBuf> {
 
 /// Adds the flag to those the environment already sets: such a variable would hide the one from the command line.
 fn link_statically(command: &mut Command, triple: &str) {
-    if let Some(mut flags) = env::var_os("CARGO_ENCODED_RUSTFLAGS").filter(|flags| !flags.is_empty()) {
-        flags.push("\x1f");
-        flags.push(STATIC);
+    let extended = |variable: &str, separator: &str| {
+        let mut flags = env::var_os(variable).filter(|flags| !flags.is_empty())?;
+        flags.push(separator);
+        flags.push(STATIC.join(separator));
+        Some(flags)
+    };
+    if let Some(flags) = extended("CARGO_ENCODED_RUSTFLAGS", "\x1f") {
         command.env("CARGO_ENCODED_RUSTFLAGS", flags);
-    } else if let Some(mut flags) = env::var_os("RUSTFLAGS").filter(|flags| !flags.is_empty()) {
-        flags.push(" ");
-        flags.push(STATIC);
+    } else if let Some(flags) = extended("RUSTFLAGS", " ") {
         command.env("RUSTFLAGS", flags);
     } else {
-        command.arg("--config").arg(format!("target.{triple}.rustflags=[\"{STATIC}\"]"));
+        command.arg("--config").arg(format!("target.{triple}.rustflags={STATIC:?}"));
     }
 }
 
