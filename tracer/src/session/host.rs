@@ -1,14 +1,18 @@
 //! What the tracker asks of the world, answered by this machine.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use tracer_ebpf::wire;
 
-use super::knowledge::{Knowledge, Plan};
+use super::knowledge::Knowledge;
 use crate::{
     enrich::{process as from_wire, stack, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
-    kernel::{kallsyms::Kallsyms, process, taints},
+    explain::{Resolution, Resolver, modprobe::Modprobe},
+    kernel::{facts::Facts, kallsyms::Kallsyms, process, taints},
 };
 
 /// Facts about this machine, kept as long as they hold.
@@ -18,11 +22,56 @@ pub struct Host {
     /// Modules came or went since the symbols were read.
     stale: bool,
     users: Users,
+    /// Made when first needed: it runs modprobe.
+    resolver: Option<Resolver>,
+    resolutions: HashMap<Text, Resolution>,
 }
+
+/// Names an attacker can make up without end: beyond this many, answers are forgotten.
+const RESOLUTIONS_LIMIT: usize = 4096;
 
 impl Host {
     pub(super) fn new(root: &Path, kallsyms: Option<Kallsyms>) -> Self {
-        Self { root: root.to_owned(), kallsyms, stale: false, users: Users::new(root) }
+        Self {
+            root: root.to_owned(),
+            kallsyms,
+            stale: false,
+            users: Users::new(root),
+            resolver: None,
+            resolutions: HashMap::new(),
+        }
+    }
+
+    /// Makes sure that the answers are those of the present configuration; false when there are none.
+    fn refresh_resolver(&mut self) -> bool {
+        let refreshed = match &mut self.resolver {
+            Some(resolver) => resolver.refresh(),
+            None => self.new_resolver().map(|resolver| {
+                self.resolver = Some(resolver);
+                true
+            }),
+        };
+        match refreshed {
+            Ok(changed) => {
+                if changed || self.resolutions.len() > RESOLUTIONS_LIMIT {
+                    self.resolutions.clear();
+                }
+                true
+            }
+            Err(error) => {
+                log::warn!("{:#}", anyhow::Error::from(error));
+                self.resolver.is_some()
+            }
+        }
+    }
+
+    /// Asks the modprobe that the kernel would run, or the usual one where that is none.
+    fn new_resolver(&self) -> Result<Resolver, crate::explain::resolver::ResolverError> {
+        let facts = Facts::new(&self.root);
+        let configured = facts.modprobe().ok().map(PathBuf::from).filter(|path| path.is_file());
+        let program = configured.unwrap_or_else(|| PathBuf::from("/sbin/modprobe"));
+        let release = facts.release().unwrap_or_default();
+        Resolver::new(Modprobe::new(program, release))
     }
 }
 
@@ -55,8 +104,16 @@ impl Knowledge for Host {
         stack::user_frames(frames(stack))
     }
 
-    fn plan(&mut self, _: &Text) -> Option<Plan> {
-        None
+    fn plan(&mut self, name: &Text) -> Option<Resolution> {
+        if !self.refresh_resolver() {
+            return None;
+        }
+        if let Some(known) = self.resolutions.get(name) {
+            return Some(known.clone());
+        }
+        let resolution = self.resolver.as_ref()?.resolve(name.as_bytes());
+        self.resolutions.insert(name.clone(), resolution.clone());
+        Some(resolution)
     }
 
     fn explain(&mut self, _: &Text) -> Option<String> {

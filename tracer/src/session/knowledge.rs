@@ -2,31 +2,10 @@
 
 use tracer_ebpf::wire;
 
-use crate::event::{Ancestor, Frame, Process, ProcessId, Reason, Text};
-
-/// What the installed modprobe would do with a name, as far as it decides how a request is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// Nothing provides it.
-    NotFound,
-    /// The configuration forbids it; the line that does, in words.
-    Forbidden {
-        /// "install vfat /bin/false in modprobe.d".
-        detail: String,
-    },
-    /// The configuration runs a command instead.
-    Command {
-        /// The line, in words.
-        detail: String,
-    },
-    /// It is part of the kernel.
-    BuiltIn {
-        /// The module.
-        module: String,
-    },
-    /// These modules, in the order of loading.
-    Modules(Vec<(String, Reason)>),
-}
+use crate::{
+    event::{Ancestor, Frame, Process, ProcessId, Text},
+    explain::Resolution,
+};
 
 /// Facts about the traced machine.
 pub trait Knowledge {
@@ -37,7 +16,7 @@ pub trait Knowledge {
     /// A user stack.
     fn user_stack(&mut self, stack: &wire::Stack) -> Vec<Frame>;
     /// What the installed modprobe would do; `None` when that cannot be found out.
-    fn plan(&mut self, name: &Text) -> Option<Plan>;
+    fn plan(&mut self, name: &Text) -> Option<Resolution>;
     /// What user action asks for this name.
     fn explain(&mut self, name: &Text) -> Option<String>;
     /// Whether a module is loaded now.

@@ -14,7 +14,7 @@ mod verdict;
 
 pub use clock::Clock;
 pub use host::Host;
-pub use knowledge::{Knowledge, Plan};
+pub use knowledge::Knowledge;
 pub use scope::{Filter, Scope};
 pub use start::{Started, start};
 pub use tracker::Tracker;

@@ -4,7 +4,7 @@ use tracer_ebpf::wire;
 
 use super::{
     Tracker,
-    knowledge::{Knowledge, Plan},
+    knowledge::Knowledge,
     origin,
     verdict::{Failure, errno_name},
 };
@@ -14,6 +14,7 @@ use crate::{
         Ancestor, Attempt, Attribution, Behalf, Body, Init, Load, Origin, Outcome, Process, ProcessId, Reason, Request,
         RequestId, Status, Text, Unload,
     },
+    explain::Resolution,
 };
 
 /// The rule by which a kernel thread's request hangs under the task that created the thread.
@@ -116,8 +117,8 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Why a module belongs to what was asked, by the installed modprobe's configuration.
     fn reason(&mut self, asked: &Text, module: &str) -> Option<Reason> {
-        let Some(Plan::Modules(modules)) = self.knowledge.plan(asked) else { return None };
-        modules.into_iter().find(|(name, _)| same_module(name, module)).map(|(_, reason)| reason)
+        // The kernel spells module names with underscores, and so does the plan.
+        self.knowledge.plan(asked)?.reason(module)
     }
 
     pub(super) fn init_done(&mut self, record: &wire::InitDone) {
@@ -225,9 +226,9 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Another request that loaded, while `id` ran, what `id` asked for.
     pub(super) fn loaded_meanwhile(&mut self, name: &Text, id: RequestId) -> Option<String> {
-        let Some(Plan::Modules(modules)) = self.knowledge.plan(name) else { return None };
-        let (target, _) = modules.last()?;
-        let (boot_ns, by) = self.recent_loads.get(target)?;
+        let Some(Resolution::Modules(modules)) = self.knowledge.plan(name) else { return None };
+        let target = modules.iter().rfind(|planned| matches!(planned.reason, Reason::Asked | Reason::Alias))?;
+        let (boot_ns, by) = self.recent_loads.get(&target.module)?;
         (*by != id && *boot_ns >= id.boot_ns).then(|| by.to_string())
     }
 
@@ -248,12 +249,6 @@ impl<K: Knowledge> Tracker<K> {
         outcome.duration_ns = Some(loader.last_ns.saturating_sub(loader.began_ns));
         self.emit(loader.last_ns, None, Body::Result(outcome));
     }
-}
-
-/// libkmod and the kernel treat `-` and `_` as equal in module names.
-fn same_module(left: &str, right: &str) -> bool {
-    let plain = |byte: u8| if byte == b'-' { b'_' } else { byte };
-    left.len() == right.len() && left.bytes().zip(right.bytes()).all(|(left, right)| plain(left) == plain(right))
 }
 
 /// Who created the asking kernel thread. Workqueue threads are left out: whoever happened to make one

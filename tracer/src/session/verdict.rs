@@ -1,9 +1,10 @@
 //! How a request ended: the kernel's return value, the loads seen, and, where these cannot tell, the
 //! installed modprobe's configuration. What comes from the configuration is marked as inferred.
 
-use super::knowledge::{Knowledge, Plan};
+use super::knowledge::Knowledge;
 use crate::{
     event::{Attribution, Outcome, Status, Text},
+    explain::Resolution,
     kernel::errno,
 };
 
@@ -78,31 +79,38 @@ fn killed(ret: i32) -> Outcome {
     Outcome { detail: Some(detail), ..Outcome::new(Status::HelperFailed, Attribution::exact()) }
 }
 
+/// A status that comes from the configuration.
+fn by_config(status: Status, detail: Option<String>) -> Outcome {
+    Outcome { detail, ..Outcome::new(status, Attribution::inferred(BY_CONFIG)) }
+}
+
 /// modprobe exited 0: that alone does not mean that anything was loaded.
 fn success(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
     if facts.loaded > 0 {
         return Outcome::new(Status::Loaded, Attribution::exact());
     }
-    let inferred = || Attribution::inferred(BY_CONFIG);
-    let with = |status, detail: String| Outcome { detail: Some(detail), ..Outcome::new(status, inferred()) };
-    match knowledge.plan(facts.name) {
-        Some(Plan::Forbidden { detail } | Plan::Command { detail }) => with(Status::Blocklisted, detail),
-        Some(Plan::BuiltIn { module }) => with(Status::AlreadyLoaded, format!("{module} is built into this kernel")),
-        Some(Plan::Modules(modules)) => {
-            let missing = modules.iter().find(|(module, _)| !knowledge.is_loaded(module));
-            match (missing, &facts.parallel) {
-                (_, Some(request)) => with(Status::AlreadyLoaded, format!("loaded meanwhile by request {request}")),
-                (None, None) => Outcome::new(Status::AlreadyLoaded, inferred()),
-                (Some((module, _)), None) => Outcome {
-                    detail: Some(format!("modprobe reports success, but {module} is not loaded")),
-                    ..Outcome::new(Status::Unknown, Attribution::unknown())
-                },
-            }
+    let unknown =
+        |detail: String| Outcome { detail: Some(detail), ..Outcome::new(Status::Unknown, Attribution::unknown()) };
+    let Some(plan) = knowledge.plan(facts.name) else {
+        return unknown("modprobe reports success; its configuration could not be read".to_owned());
+    };
+    if let Some(request) = &facts.parallel {
+        return by_config(Status::AlreadyLoaded, Some(format!("loaded meanwhile by request {request}")));
+    }
+    match &plan {
+        Resolution::Install { module, .. } if knowledge.is_loaded(module) => {
+            by_config(Status::AlreadyLoaded, Some(plan.detail()))
         }
-        Some(Plan::NotFound) | None => Outcome {
-            detail: Some("modprobe reports success without loading anything".to_owned()),
-            ..Outcome::new(Status::Unknown, Attribution::unknown())
+        Resolution::Off { .. } | Resolution::Blacklisted { .. } | Resolution::Install { .. } => {
+            by_config(Status::Blocklisted, Some(plan.detail()))
+        }
+        Resolution::BuiltIn { .. } => by_config(Status::AlreadyLoaded, Some(plan.detail())),
+        Resolution::Modules(modules) => match modules.iter().find(|planned| !knowledge.is_loaded(&planned.module)) {
+            None => by_config(Status::AlreadyLoaded, None),
+            Some(_) if plan.is_blocked() => by_config(Status::Blocklisted, Some(plan.detail())),
+            Some(planned) => unknown(format!("modprobe reports success, but {} is not loaded", planned.module)),
         },
+        Resolution::NotFound => unknown("modprobe reports success without loading anything".to_owned()),
     }
 }
 
@@ -115,22 +123,45 @@ fn failure(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
             ..Outcome::new(Status::Failed, Attribution::exact())
         };
     }
-    let inferred =
-        |status, detail: Option<String>| Outcome { detail, ..Outcome::new(status, Attribution::inferred(BY_CONFIG)) };
-    match knowledge.plan(facts.name) {
-        Some(Plan::NotFound) => inferred(Status::NotFound, None),
-        Some(Plan::Forbidden { detail }) => inferred(Status::Blocklisted, Some(detail)),
-        Some(Plan::Command { detail }) => inferred(Status::Failed, Some(format!("the command failed: {detail}"))),
-        Some(Plan::BuiltIn { module }) => {
-            inferred(Status::Failed, Some(format!("{module} is built into this kernel, yet modprobe failed")))
+    let Some(plan) = knowledge.plan(facts.name) else {
+        let detail = format!("modprobe exited with {}; its configuration could not be read", facts.ret >> 8);
+        return Outcome { detail: Some(detail), ..Outcome::new(Status::Failed, Attribution::unknown()) };
+    };
+    match &plan {
+        Resolution::NotFound => by_config(Status::NotFound, None),
+        Resolution::Install { command, .. } if !refuses(command) => {
+            by_config(Status::Failed, Some(format!("the command failed: {}", plan.detail())))
         }
-        Some(Plan::Modules(_)) => inferred(
+        _ if plan.is_blocked() => by_config(Status::Blocklisted, Some(plan.detail())),
+        Resolution::BuiltIn { .. } => {
+            by_config(Status::Failed, Some(format!("{}, yet modprobe failed", plan.detail())))
+        }
+        _ => by_config(
             Status::Failed,
             Some("modprobe failed before it called the kernel (a missing or unreadable module file?)".to_owned()),
         ),
-        None => Outcome {
-            detail: Some(format!("modprobe exited with {}; its configuration could not be read", facts.ret >> 8)),
-            ..Outcome::new(Status::Failed, Attribution::unknown())
-        },
+    }
+}
+
+/// Whether an `install` command is one of the usual ways to forbid a module.
+fn refuses(command: &str) -> bool {
+    let program = command.split_ascii_whitespace().next().unwrap_or_default();
+    let name = program.rsplit('/').next().unwrap_or_default();
+    matches!(name, "false" | "true" | ":" | "exit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refuses;
+
+    /// Check which commands count as a ban and which as a replacement.
+    #[test]
+    fn bans() {
+        for command in ["/bin/false", "/bin/true", "false", "/usr/bin/true # off", ": nothing"] {
+            assert!(refuses(command), "{command}");
+        }
+        for command in ["/bin/sh -c 'modprobe --ignore-install x'", "", "/sbin/modprobe -i x && true"] {
+            assert!(!refuses(command), "{command}");
+        }
     }
 }
