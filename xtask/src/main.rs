@@ -2,11 +2,13 @@
 
 mod apt;
 mod build;
+mod demo;
 mod doctor;
 mod requirements;
 mod setup;
 mod shell;
 mod system;
+mod test;
 mod toolchain;
 mod vm;
 
@@ -29,6 +31,10 @@ enum Verb {
     Doctor(doctor::Options),
     /// Build the static binary and leave it at `target/dist/kmodtrace`.
     Build(build::Options),
+    /// Show the incident: what `iptables -t nat -L` makes a stock kernel load, and who is blamed.
+    Demo(demo::Options),
+    /// Run every test: on the host, and in guests with real kernels.
+    Test(test::Options),
     /// Boot real kernels: fetch, list, run a command, get a shell.
     Vm(vm::Options),
 }
@@ -39,6 +45,8 @@ fn main() -> ExitCode {
         Verb::Setup(options) => setup::verb(&options),
         Verb::Doctor(options) => doctor::verb(&options),
         Verb::Build(options) => build::verb(&options),
+        Verb::Demo(options) => demo::verb(&options),
+        Verb::Test(options) => test::verb(&options),
         Verb::Vm(options) => vm::run(options),
     };
     match result {

@@ -26,11 +26,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
-use kmodtrace_tests::protocol::Outcome;
+pub(crate) use kmodtrace_tests::protocol::{Counts, Outcome};
 use kmodtrace_tests::scenarios;
 
 pub(crate) use accel::Choice;
 pub(crate) use guest::{DEFAULT_TIMEOUT, Guest, Sink};
+pub(crate) use kernels::DEFAULT as DEFAULT_KERNEL;
 pub(crate) use report::outcome_line;
 
 use image::Image;
