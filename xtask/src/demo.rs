@@ -9,8 +9,10 @@ use clap::Args;
 use crate::vm::{self, Guest, Sink};
 use crate::{build, setup};
 
-/// What is run in the guest.
-const INCIDENT: [&str; 8] = ["kmodtrace", "run", "--utc", "--", "iptables", "-t", "nat", "-L"];
+/// What is run in the guest: by root, who logged in as alice; with the iptables of the time, which reads its tables
+/// through x_tables.
+const INCIDENT: &str = "kmodtrace run --utc -- iptables -t nat -L";
+const SCENE: &str = "echo 1000 > /proc/self/loginuid && ln -sf iptables-legacy /usr/sbin/iptables && exec ";
 
 /// How to run it.
 #[derive(Args, Clone, Debug)]
@@ -28,9 +30,12 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     setup::run(&setup::Options::default())?;
     build::run()?;
     let guest = Guest::prepare(&options.kernel, options.accel)?;
-    let argv: Vec<String> = INCIDENT.iter().map(|&argument| argument.to_owned()).collect();
-    eprintln!("\nIn a guest with Debian's kernel {}, which has no netfilter module loaded:\n", options.kernel);
-    eprintln!("# {}", argv.join(" "));
+    println!(
+        "\nA guest with Debian's kernel {}, and no netfilter module in it. Somebody looks at the firewall:\n",
+        options.kernel
+    );
+    println!("# {INCIDENT}");
+    let argv = ["/bin/sh", "-c", &format!("{SCENE}{INCIDENT}")].map(str::to_owned);
     let code = guest.run_command(&argv, &mut Screen)?;
     Ok(ExitCode::from(code))
 }
