@@ -116,3 +116,6 @@ fn stamp(path: PathBuf) -> Stamp {
     let version = metadata.and_then(|metadata| Ok((metadata.modified()?, metadata.len())));
     (path, version.ok())
 }
+
+#[cfg(test)]
+mod tests;
