@@ -1,12 +1,12 @@
 //! A guest made ready to boot, and the two things a person does with one: run a command, get a shell.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use kmodtrace_tests::protocol::{Chunk, Frame, Job, Orders};
+
+use crate::build::{self, Binary};
 
 use super::accel::{self, Choice};
 use super::boot::{self, Ending};
@@ -20,8 +20,8 @@ use super::qemu::{Accelerator, Console, Machine};
 /// How long a guest may live where nothing else is said.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The static build that runs in any guest.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The guest's agent: static, so that it runs with any distribution's programs.
+const AGENT: Binary = Binary { package: "kmodtrace-tests", name: "kmodtrace-guest" };
 
 /// Takes what a command in the guest writes.
 pub(crate) trait Sink {
@@ -49,7 +49,7 @@ impl Guest {
     pub(crate) fn prepare(kernel: &str, choice: Choice) -> Result<Self> {
         let line = kernels::find(kernel)?;
         let paths = Paths::new();
-        let agent = build_agent(&paths)?;
+        let agent = build::static_binary(AGENT)?;
         let lock = Lock::take(&paths.vm)?;
         let image = Image::prepare(&paths.vm, line)?;
         let accelerator = accel::settle(&paths.vm, choice, image.vmlinuz())?;
@@ -162,24 +162,6 @@ impl Guest {
 
 fn bytes(chunk: &Chunk) -> Result<Vec<u8>> {
     chunk.bytes().context("the command's output is damaged")
-}
-
-/// Builds the guest's agent as a static program.
-fn build_agent(paths: &Paths) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "kmodtrace-tests", "--bin", "kmodtrace-guest"])
-        .args(["--profile", "dist", "--target", TARGET])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .current_dir(&paths.workspace)
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("the guest's agent could not be built ({status})");
-    }
-    let agent = paths.target.join(TARGET).join("dist/kmodtrace-guest");
-    fs::metadata(&agent).with_context(|| format!("cargo left no {}", agent.display()))?;
-    Ok(agent)
 }
 
 /// Rows and columns of the person's terminal, or those of a real VT100.

@@ -1,12 +1,13 @@
 //! Where things are.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use crate::setup;
+use crate::toolchain::probe;
 
 /// The directories the rig works in.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
-    /// The workspace's root.
-    pub(crate) workspace: PathBuf,
     /// Cargo's target directory.
     pub(crate) target: PathBuf,
     /// The rig's own cache.
@@ -14,11 +15,9 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    /// Finds them from where this package was built.
+    /// Finds them as the rest of xtask does.
     pub(crate) fn new() -> Self {
-        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let workspace = package.parent().unwrap_or(package).to_owned();
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
-        Self { vm: target.join("vm"), workspace, target }
+        let target = probe::target_dir(&setup::workspace());
+        Self { vm: target.join("vm"), target }
     }
 }
