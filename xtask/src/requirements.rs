@@ -59,6 +59,14 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         part: Part::Rig,
+        reason: "indexes the guests' modules, and is the modprobe that tests compare with",
+        sign: Sign::Program("depmod"),
+        debian: "kmod",
+        fedora: "kmod",
+        arch: "kmod",
+    },
+    Requirement {
+        part: Part::Rig,
         reason: "boots the guests",
         sign: Sign::Program("qemu-system-x86_64"),
         debian: "qemu-system-x86",

@@ -40,7 +40,7 @@ struct Counts {
 
 /// Sets up, builds, and runs the tests. The last line counts them.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
-    setup::run(&setup::Options { no_rig: options.host })?;
+    setup::run(&setup::Options::default())?;
     let mut counts = Counts::default();
     let mut good = true;
     if options.scenario.is_empty() {

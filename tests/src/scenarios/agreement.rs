@@ -24,10 +24,13 @@ pub(super) fn number(event: &Value, pointer: &str) -> Option<u64> {
 pub(super) fn with_oracle(capture: &Capture, oracle: &[Event]) -> Result<Vec<String>> {
     capture.expect_whole()?;
 
-    // The tracepoint fires only for requests that go on to a helper.
-    let admitted = |event: &&Value| !event["wait"].is_null();
+    // The tracepoint fires only for requests that pass the LSMs and the limit.
+    let stopped = |event: &&Value| {
+        let status = capture.result_of(event).map(|result| text(result, "/status")).unwrap_or_default();
+        matches!(status.as_str(), "denied" | "no-modprobe" | "throttled")
+    };
     let key = |event: &Value| (number(event, "/process/tid").unwrap_or(0), text(event, "/name"));
-    let mut ours: Vec<(u64, String)> = capture.of_type("request").filter(admitted).map(key).collect();
+    let mut ours: Vec<(u64, String)> = capture.of_type("request").filter(|event| !stopped(event)).map(key).collect();
     let mut theirs: Vec<(u64, String)> = oracle
         .iter()
         .filter_map(|event| match &event.what {

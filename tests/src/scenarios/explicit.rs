@@ -17,7 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn modprobe(ctx: &mut Ctx) -> Result<()> {
     let oracle = ctx.oracle()?;
     let tracer = ctx.watch(&[])?;
-    ctx.run(&["/bin/sh", "-c", "modprobe vxlan; rmmod vxlan"])?.ok()?;
+    ctx.run(&["/bin/sh", "-c", "/sbin/modprobe vxlan; /sbin/rmmod vxlan"])?.ok()?;
     let capture = tracer.stop()?;
     with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
     equal("requests", capture.of_type("request").count(), 0)?;
@@ -25,7 +25,7 @@ fn modprobe(ctx: &mut Ctx) -> Result<()> {
     that("its dependencies are told", capture.modules().len() > 1)?;
     for load in capture.of_type("load") {
         chain_of(load, "modprobe")?;
-        equal("argv", &load["process"]["argv"], &serde_json::json!(["modprobe", "vxlan"]))?;
+        equal("argv", &load["process"]["argv"], &serde_json::json!(["/sbin/modprobe", "vxlan"]))?;
     }
     let unload = capture.of_type("unload").next().context("no unload")?;
     equal("unloaded", text(unload, "/module"), "vxlan")?;
@@ -52,7 +52,7 @@ fn insmod(ctx: &mut Ctx) -> Result<()> {
     let file = file_of(ctx, "dummy")?;
     let oracle = ctx.oracle()?;
     let tracer = ctx.watch(&[])?;
-    ctx.run(&["/bin/sh", "-c", &format!("insmod {file}; true")])?.ok()?;
+    ctx.run(&["/bin/sh", "-c", &format!("/sbin/insmod {file}; true")])?.ok()?;
     let capture = tracer.stop()?;
     with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
     let load = capture.of_type("load").next().context("no load")?;
@@ -65,9 +65,9 @@ fn insmod(ctx: &mut Ctx) -> Result<()> {
 /// The second attempt fails, and who failed is told although no module arrives.
 fn insmod_twice(ctx: &mut Ctx) -> Result<()> {
     let file = file_of(ctx, "dummy")?;
-    ctx.run(&["insmod", &file])?.ok()?;
+    ctx.run(&["/sbin/insmod", &file])?.ok()?;
     let tracer = ctx.watch(&[])?;
-    let output = ctx.run(&["insmod", &file])?;
+    let output = ctx.run(&["/sbin/insmod", &file])?;
     that("the second insmod fails", output.code != 0)?;
     let capture = tracer.stop()?;
     let attempt = capture.of_type("attempt").next().context("no attempt")?;

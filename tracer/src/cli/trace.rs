@@ -67,6 +67,8 @@ impl Trace {
             tick,
         };
         trace.pass_on()?;
+        // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
+        trace.tracer.losses.take_new()?;
         say("armed: every module request is caught from now on");
         Ok(trace)
     }

@@ -11,7 +11,7 @@ use super::knowledge::Knowledge;
 use crate::{
     enrich::{process as from_wire, stack, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
-    explain::{Resolution, Resolver, modprobe::Modprobe},
+    explain::{self, Resolution, Resolver, modprobe::Modprobe},
     kernel::{facts::Facts, kallsyms::Kallsyms, process, taints},
 };
 
@@ -116,8 +116,8 @@ impl Knowledge for Host {
         Some(resolution)
     }
 
-    fn explain(&mut self, _: &Text) -> Option<String> {
-        None
+    fn explain(&mut self, name: &Text) -> Option<String> {
+        explain::explain(name)
     }
 
     fn is_loaded(&mut self, module: &str) -> bool {
