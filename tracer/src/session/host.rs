@@ -11,7 +11,7 @@ use super::knowledge::Knowledge;
 use crate::{
     enrich::{process as from_wire, stack, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
-    explain::{self, Resolution, Resolver, modprobe::Modprobe},
+    explain::{self, Resolution, Resolver, modprobe::Modprobe, resolver::ResolverError},
     kernel::{facts::Facts, kallsyms::Kallsyms, process, taints},
 };
 
@@ -66,7 +66,7 @@ impl Host {
     }
 
     /// Asks the modprobe that the kernel would run, or the usual one where that is none.
-    fn new_resolver(&self) -> Result<Resolver, crate::explain::resolver::ResolverError> {
+    fn new_resolver(&self) -> Result<Resolver, ResolverError> {
         let facts = Facts::new(&self.root);
         let configured = facts.modprobe().ok().map(PathBuf::from).filter(|path| path.is_file());
         let program = configured.unwrap_or_else(|| PathBuf::from("/sbin/modprobe"));
