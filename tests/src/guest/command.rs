@@ -11,11 +11,8 @@ use super::port::Port;
 use crate::protocol::{Chunk, Frame};
 
 /// What a process started in the guest finds in its environment.
-pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    ("HOME", "/root"),
-    ("LC_ALL", "C.UTF-8"),
-];
+pub(crate) const ENVIRONMENT: &[(&str, &str)] =
+    &[("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LC_ALL", "C")];
 
 /// Runs a command to its end and gives its exit code; one that cannot be run ends as in a shell, with 126 or 127.
 pub(super) fn run(port: &Port, argv: &[String]) -> Result<u8> {

@@ -20,7 +20,7 @@ pub(super) fn run(rows: u16, columns: u16, term: &str) -> Result<()> {
     // setsid -c makes the console the controlling terminal, so that Ctrl-C and job control work.
     // Its status is the person's last command's: no failure of ours.
     Command::new("/usr/bin/busybox")
-        .args(["setsid", "-c", "/usr/bin/busybox", "sh", "-l"])
+        .args(["setsid", "-c", "/bin/bash", "--login"])
         .env_clear()
         .envs(ENVIRONMENT.iter().copied())
         .env("TERM", term)

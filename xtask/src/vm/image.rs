@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::kernels::Line;
 use super::modules::{self, Depmod};
-use super::packages::{Packages, remove_dir, sha256_text};
+use super::packages::{Packages, partial, remove_dir, sha256_text};
 use super::tree::Tree;
 
 /// Raise when this file or the choice of modules changes what an image holds.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Parts of the programs' packages that no scenario needs.
 const NOT_PACKED: &[&str] = &["usr/share", "usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/perl5", "var"];
@@ -47,15 +47,15 @@ impl Image {
         if let Some(image) = Self::open(&dir)? {
             return Ok(image);
         }
-        let partial = dir.with_extension("partial");
-        remove_dir(&partial)?;
-        fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
+        let staging = partial(&dir);
+        remove_dir(&staging)?;
+        fs::create_dir_all(&staging).with_context(|| format!("cannot create {}", staging.display()))?;
         eprintln!("vm: packing the image of kernel {}", line.name);
-        let facts = build(&kernel, &userland, &partial)?;
+        let facts = build(&kernel, &userland, &staging)?;
         let text = serde_json::to_string_pretty(&facts).context("cannot describe the image")?;
-        fs::write(partial.join("image.json"), text).context("cannot describe the image")?;
+        fs::write(staging.join("image.json"), text).context("cannot describe the image")?;
         remove_outdated(&images, line)?;
-        fs::rename(&partial, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        fs::rename(&staging, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Self::open(&dir)?.with_context(|| format!("{} vanished", dir.display()))
     }
 
@@ -108,12 +108,17 @@ fn remove_outdated(images: &Path, line: &Line) -> Result<()> {
     for entry in fs::read_dir(images).with_context(|| format!("cannot list {}", images.display()))? {
         let path = entry.with_context(|| format!("cannot list {}", images.display()))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let of_line = name.rsplit_once('-').is_some_and(|(prefix, _)| prefix == line.name);
-        if of_line && path.extension().is_none() {
+        if is_image_of(name, line.name) {
             remove_dir(&path)?;
         }
     }
     Ok(())
+}
+
+/// Whether a directory's name is `LINE-DIGEST`. A line's name may itself hold dashes.
+fn is_image_of(name: &str, line: &str) -> bool {
+    name.rsplit_once('-')
+        .is_some_and(|(prefix, digest)| prefix == line && digest.bytes().all(|c| c.is_ascii_hexdigit()))
 }
 
 fn build(kernel: &Packages, userland: &Packages, out: &Path) -> Result<Facts> {
@@ -201,7 +206,9 @@ fn furnish(tree: &mut Tree) -> Result<()> {
             tree.symlink(&format!("usr/sbin/{name}"), &format!("/etc/alternatives/{name}"))?;
         }
     }
-    for needed in ["sbin/modprobe", "sbin/iptables-legacy", "sbin/iptables-nft", "bin/busybox"] {
+    tree.symlink("bin/sh", "dash")?;
+    for needed in ["sbin/modprobe", "sbin/iptables-legacy", "sbin/iptables-nft", "bin/dash", "bin/bash", "bin/busybox"]
+    {
         if !tree.contains(needed) {
             bail!("the image would have no /{needed}");
         }
@@ -222,4 +229,19 @@ fn add_busybox_applets(tree: &mut Tree, user_root: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An outdated image is told from those of lines with a longer name, and from one that is being made.
+    #[test]
+    fn tells_images_of_lines_apart() {
+        assert!(is_image_of("6.1-f3a8ef12e899b0ea", "6.1"));
+        assert!(is_image_of("6.1-cloud-663ae04922998f6d", "6.1-cloud"));
+        assert!(!is_image_of("6.1-cloud-663ae04922998f6d", "6.1"));
+        assert!(!is_image_of("6.12-3c16d46fd759b522", "6.1"));
+        assert!(!is_image_of("6.1-f3a8ef12e899b0ea.partial", "6.1"));
+    }
 }

@@ -15,13 +15,18 @@ use super::apt::Apt;
 use super::kernels::Line;
 
 /// What the guest runs besides our own programs; what they need comes along.
-const USERLAND: &[&str] = &["kmod", "iptables", "iproute2", "busybox-static"];
+///
+/// The shells are real ones: busybox's runs its own `modprobe` and `ip` in their place, without even executing a file.
+const USERLAND: &[&str] = &["kmod", "iptables", "iproute2", "dash", "bash", "busybox-static"];
 
 const MANIFEST: &str = "manifest.json";
 
 /// What a package directory holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
+    /// The packages that were asked for; what they need came along.
+    #[serde(default)]
+    pub(crate) asked: Vec<String>,
     /// The kernel release, for a directory of kernel packages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) release: Option<String>,
@@ -42,7 +47,7 @@ impl Packages {
     /// The kernel packages of a line: from the cache, or fetched when missing or when an update is asked for.
     pub(crate) fn kernel(root: &Path, line: &Line, update: bool) -> Result<Self> {
         let dir = root.join("kernels").join(line.name);
-        Self::cached_or(dir, update, |into| {
+        Self::cached_or(dir, &[line.metapackage], update, |into| {
             let apt = Apt::open(&root.join("apt"), line.suite)?;
             let packages = kernel_packages(line.metapackage, |package| apt.depends(package))?;
             eprintln!("vm: fetching kernel {}: {}", line.name, packages.join(" "));
@@ -54,7 +59,7 @@ impl Packages {
 
     /// The guest's programs from one suite.
     pub(crate) fn userland(root: &Path, suite: &str, update: bool) -> Result<Self> {
-        Self::cached_or(root.join("userland").join(suite), update, |into| {
+        Self::cached_or(root.join("userland").join(suite), USERLAND, update, |into| {
             let apt = Apt::open(&root.join("apt"), suite)?;
             eprintln!("vm: fetching programs of {suite}: {} and what they need", USERLAND.join(" "));
             apt.download_closure(USERLAND, into)?;
@@ -102,19 +107,25 @@ impl Packages {
         Ok(())
     }
 
-    fn cached_or(dir: PathBuf, update: bool, fetch: impl FnOnce(&Path) -> Result<Option<String>>) -> Result<Self> {
+    fn cached_or(
+        dir: PathBuf,
+        asked: &[&str],
+        update: bool,
+        fetch: impl FnOnce(&Path) -> Result<Option<String>>,
+    ) -> Result<Self> {
         if let Some(packages) = Self::cached(&dir)?
+            && packages.manifest.asked == asked
             && !update
         {
             return Ok(packages);
         }
         // A fetch that is cut short leaves no manifest, and so no cache entry.
-        let partial = dir.with_extension("partial");
-        remove_dir(&partial)?;
-        fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
-        let release = fetch(&partial)?;
+        let staging = partial(&dir);
+        remove_dir(&staging)?;
+        fs::create_dir_all(&staging).with_context(|| format!("cannot create {}", staging.display()))?;
+        let release = fetch(&staging)?;
         let mut names = Vec::new();
-        for entry in fs::read_dir(&partial).context("cannot list the fetched packages")? {
+        for entry in fs::read_dir(&staging).context("cannot list the fetched packages")? {
             let name = entry.context("cannot list the fetched packages")?.file_name();
             let name = name.into_string().map_err(|name| anyhow::anyhow!("odd package file name {name:?}"))?;
             if name.ends_with(".deb") {
@@ -123,16 +134,24 @@ impl Packages {
         }
         names.sort();
         if names.is_empty() {
-            bail!("apt fetched no package into {}", partial.display());
+            bail!("apt fetched no package into {}", staging.display());
         }
-        let files = sha256_files(&partial, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let manifest = Manifest { release, files };
+        let files = sha256_files(&staging, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let asked = asked.iter().copied().map(str::to_owned).collect();
+        let manifest = Manifest { asked, release, files };
         let text = serde_json::to_string_pretty(&manifest).context("cannot write a manifest")?;
-        fs::write(partial.join(MANIFEST), text).context("cannot write a manifest")?;
+        fs::write(staging.join(MANIFEST), text).context("cannot write a manifest")?;
         remove_dir(&dir)?;
-        fs::rename(&partial, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        fs::rename(&staging, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(Self { dir, manifest })
     }
+}
+
+/// Where a directory is made before it gets its name. Names hold dots, so this is no matter of extensions.
+pub(crate) fn partial(dir: &Path) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
 }
 
 /// Removes a directory tree if it is there.
@@ -235,12 +254,35 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.deb"), "one").unwrap();
         let files = sha256_files(dir.path(), &["a.deb"]).unwrap();
-        let packages = Packages { dir: dir.path().to_owned(), manifest: Manifest { release: None, files } };
+        let packages =
+            Packages { dir: dir.path().to_owned(), manifest: Manifest { asked: Vec::new(), release: None, files } };
         packages.verify().unwrap();
         fs::write(dir.path().join("a.deb"), "two").unwrap();
         assert!(packages.verify().is_err());
         fs::remove_file(dir.path().join("a.deb")).unwrap();
         assert!(packages.verify().is_err());
+    }
+
+    /// What is cached serves only those who ask for the same packages, and only while no update is wanted.
+    #[test]
+    fn the_cache_answers_the_same_question() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("suite");
+        let fetches = std::cell::Cell::new(0);
+        let get = |asked: &[&str], update| {
+            Packages::cached_or(dir.clone(), asked, update, |into| {
+                fetches.set(fetches.get() + 1);
+                fs::write(into.join("a.deb"), "one").context("test")?;
+                Ok(None)
+            })
+            .unwrap()
+            .verify()
+            .unwrap();
+            fetches.get()
+        };
+        assert_eq!((get(&["kmod"], false), get(&["kmod"], false)), (1, 1));
+        assert_eq!(get(&["kmod", "dash"], false), 2);
+        assert_eq!(get(&["kmod", "dash"], true), 3);
     }
 
     /// The text digest is the standard SHA-256.
