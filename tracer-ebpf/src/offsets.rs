@@ -34,6 +34,7 @@ macro_rules! for_each_member {
             TASK_MM: 8, ["task_struct", "mm"];
             TASK_NSPROXY: 8, ["task_struct", "nsproxy"];
             TASK_CGROUPS: 8, ["task_struct", "cgroups"];
+            TASK_STACK: 8, ["task_struct", "stack"];
             TASK_THREAD_PID: 8, ["task_struct", "thread_pid"];
             // These two need CONFIG_AUDIT.
             TASK_LOGINUID: 4, ["task_struct", "loginuid"];
@@ -51,7 +52,8 @@ macro_rules! for_each_member {
             DENTRY_PARENT: 8, ["dentry", "d_parent"];
             DENTRY_NAME: 8, ["dentry", "d_name", "name"];
             VFSMOUNT_ROOT: 8, ["vfsmount", "mnt_root"];
-            MOUNT_MNT: 32, ["mount", "mnt"];
+            // Embedded; struct vfsmount grew after 5.10.
+            MOUNT_MNT: 0, ["mount", "mnt"];
             MOUNT_PARENT: 8, ["mount", "mnt_parent"];
             MOUNT_MOUNTPOINT: 8, ["mount", "mnt_mountpoint"];
             NSPROXY_MNT: 8, ["nsproxy", "mnt_ns"];
@@ -77,6 +79,8 @@ macro_rules! for_each_member {
             // x86-64 names it orig_ax, arm64 syscallno.
             REGS_SYSCALL: 8, ["pt_regs", "orig_ax"];
             REGS_SYSCALL_ARM64: 4, ["pt_regs", "syscallno"];
+            // The privilege level that was interrupted; x86-64 only. A union in newer kernels.
+            REGS_CS: 0, ["pt_regs", "cs"];
             // The first argument of a system call, behind its struct pt_regs.
             REGS_ARG0: 8, ["pt_regs", "di"];
             // On arm64 an array; its first member is read.

@@ -263,13 +263,22 @@ unsafe fn read_user(to: *mut [u8; ARGV_BYTES], bytes: u64, from: u64) -> bool {
 /// The number of the system call the current task is in.
 #[inline(always)]
 fn syscall_number() -> Option<i32> {
-    if globals::HAVE_TASK_PT_REGS.load() == 0 {
+    let above_stack = globals::REGS_ABOVE_STACK.load();
+    let regs = if globals::HAVE_TASK_PT_REGS.load() != 0 {
+        // SAFETY: the switch says that both helpers exist; the first gives a valid task for the second.
+        unsafe {
+            let task = generated::bpf_get_current_task_btf();
+            generated::bpf_task_pt_regs(task) as Address
+        }
+    } else if above_stack != ABSENT {
+        let regs = pointer(current(), globals::TASK_STACK.load()).wrapping_add(above_stack as usize);
+        // Computed, not told by the kernel: it must at least be the frame of an entry from user mode.
+        if number(regs, globals::REGS_CS.load()) & 3 != 3 {
+            return None;
+        }
+        regs
+    } else {
         return None;
-    }
-    // SAFETY: the switch says that both helpers exist; the first gives a valid task for the second.
-    let regs = unsafe {
-        let task = generated::bpf_get_current_task_btf();
-        generated::bpf_task_pt_regs(task) as Address
     };
     if let Some(number) = member::<u64>(regs, globals::REGS_SYSCALL.load()) {
         return Some(number as i32);

@@ -154,6 +154,7 @@ fn load(
     let reading_module = reading("READING_MODULE");
     let reading_compressed = reading("READING_MODULE_COMPRESSED");
     let have_task_pt_regs = u32::from(btf.has_func("bpf_task_pt_regs"));
+    let regs_above_stack = regs_above_stack(btf);
     let own_pid = std::process::id();
     // aya-log's own switch: every level above it is pruned by the verifier.
     let log_level: u8 = match options.log {
@@ -172,9 +173,19 @@ fn load(
         .override_global("READING_MODULE", &reading_module, true)
         .override_global("READING_MODULE_COMPRESSED", &reading_compressed, true)
         .override_global("HAVE_TASK_PT_REGS", &have_task_pt_regs, true)
+        .override_global("REGS_ABOVE_STACK", &regs_above_stack, true)
         .override_global("OWN_PID", &own_pid, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     loader.load(object).map_err(|error| ProbeError::Load(Box::new(error)))
+}
+
+/// Where the registers of a system call lie on a task's kernel stack, on kernels that have no helper for it (before
+/// 5.15): at its very top. x86-64 only, whose stack is 16 KiB (arch/x86/include/asm/page_64_types.h; 32 KiB with KASAN,
+/// which the programs notice by the frame's privilege level).
+fn regs_above_stack(btf: &Btf) -> u32 {
+    const THREAD_SIZE: u32 = 16 << 10;
+    let size = if cfg!(target_arch = "x86_64") { btf.struct_size("pt_regs") } else { None };
+    size.and_then(|size| THREAD_SIZE.checked_sub(size)).unwrap_or(tracer_ebpf::offsets::ABSENT)
 }
 
 fn attach_hook(
