@@ -23,6 +23,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |ctx| legacy(ctx, &["--attach", "kprobe"]),
     },
     Scenario {
+        name: "outage-iptables-legacy-by-trampolines",
+        fresh_boot: true,
+        needs: &[Need::Kmodtrace, Need::Program("iptables-legacy")],
+        run: |ctx| legacy(ctx, &["--attach", "trampoline"]),
+    },
+    Scenario {
         name: "outage-iptables-nft",
         fresh_boot: true,
         needs: &[Need::Kmodtrace, Need::Program("iptables-nft")],

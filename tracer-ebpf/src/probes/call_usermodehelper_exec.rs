@@ -23,6 +23,9 @@ use crate::{
 /// `ERESTARTSYS`: the requester was killed; its helper may yet be born.
 const INTERRUPTED: i32 = -512;
 
+/// include/linux/umh.h: the caller waits until the helper has ended.
+const UMH_WAIT_PROC: u32 = 2;
+
 #[fentry(function = "call_usermodehelper_exec")]
 pub(crate) fn handover_fentry(ctx: FEntryContext) -> i32 {
     handed_over(ctx.arg::<u64>(0), ctx.arg::<u32>(1));
@@ -64,6 +67,7 @@ fn handed_over(sub_info: u64, wait: u32) {
         (*in_flight).stage = stage::HANDED_OVER;
         (*in_flight).handover_ns = now;
         (*in_flight).sub_info = sub_info;
+        (*in_flight).wait = u32::from(wait & UMH_WAIT_PROC != 0);
         (*in_flight).request
     };
     if HANDOVERS.insert(&sub_info, &request, 0).is_err() {

@@ -1,4 +1,8 @@
 //! `static noinline int do_init_module(struct module *mod)` (kernel/module.c; kernel/module/main.c since 5.19).
+//!
+//! The entry also tells that the module arrived: it directly follows the tracepoint `module_load`. A kprobe runs with
+//! preemption off. A tracepoint or fentry program may be preempted on kernels with full or lazy preemption, and the
+//! kernel then skips the same program for every other task on that CPU.
 
 use core::ptr::addr_of_mut;
 
@@ -8,6 +12,7 @@ use aya_ebpf::{
 };
 use tracer_ebpf::wire::{Counter, InitDone, Kind, MODULE_NAME_BYTES};
 
+use super::module_load::loaded;
 use crate::{
     count::count,
     globals,
@@ -24,8 +29,10 @@ pub(crate) fn init_fentry(ctx: FEntryContext) -> i32 {
 }
 
 #[kprobe]
-pub(crate) fn init_kprobe(ctx: ProbeContext) -> u32 {
-    began(ctx.arg::<u64>(0).unwrap_or(0) as Address);
+pub(crate) fn load_kprobe(ctx: ProbeContext) -> u32 {
+    let module = ctx.arg::<u64>(0).unwrap_or(0) as Address;
+    loaded(module);
+    began(module);
     0
 }
 

@@ -1,10 +1,14 @@
 //! `TP_PROTO(struct module *mod)` of tracepoint `module_free` (include/trace/events/module.h).
 //!
-//! Fires when a module leaves, and, in the loading task, when its init failed.
+//! Fires when a module leaves, and, in the loading task, when its init failed: at the beginning of
+//! `static void free_module(struct module *mod)`, whose probe says the same and is preferred (see `do_init_module.rs`).
 
 use core::ptr::addr_of_mut;
 
-use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{
+    macros::{kprobe, raw_tracepoint},
+    programs::{ProbeContext, RawTracePointContext},
+};
 use tracer_ebpf::wire::{Counter, Kind, Unload};
 
 use crate::{
@@ -17,7 +21,18 @@ use crate::{
 
 #[raw_tracepoint(tracepoint = "module_free")]
 pub(crate) fn module_free(ctx: RawTracePointContext) -> i32 {
-    let module = ctx.arg::<u64>(0) as Address;
+    freed(ctx.arg::<u64>(0) as Address);
+    0
+}
+
+#[kprobe]
+pub(crate) fn free_kprobe(ctx: ProbeContext) -> u32 {
+    freed(ctx.arg::<u64>(0).unwrap_or(0) as Address);
+    0
+}
+
+#[inline(always)]
+fn freed(module: Address) {
     // SAFETY: the entry is this thread's own; the value is copied at once.
     let in_init = unsafe { INITS.get(&tid()) }.is_some_and(|init| init.module_ptr == module as u64);
     if let Some(mut entry) = reserve::<Unload>(Counter::RingModule) {
@@ -34,5 +49,4 @@ pub(crate) fn module_free(ctx: RawTracePointContext) -> i32 {
         }
         entry.submit(0);
     }
-    0
 }

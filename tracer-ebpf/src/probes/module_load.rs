@@ -1,6 +1,7 @@
 //! `TP_PROTO(struct module *mod)` of tracepoint `module_load` (include/trace/events/module.h).
 //!
-//! Fires in the task that called (f)init_module, when the module is in place and before its init.
+//! Fires in the task that called (f)init_module, when the module is in place and before its init: right before
+//! `do_init_module()`, whose probe says the same and is preferred (see there).
 
 use core::ptr::addr_of_mut;
 
@@ -16,7 +17,13 @@ use crate::{
 
 #[raw_tracepoint(tracepoint = "module_load")]
 pub(crate) fn module_load(ctx: RawTracePointContext) -> i32 {
-    let module = ctx.arg::<u64>(0) as Address;
+    loaded(ctx.arg::<u64>(0) as Address);
+    0
+}
+
+/// Records the arrival of a module.
+#[inline(always)]
+pub(crate) fn loaded(module: Address) {
     if let Some(mut entry) = reserve::<Load>(Counter::RingModule) {
         let to = entry.as_mut_ptr();
         // SAFETY: `to` is the reserved record.
@@ -30,5 +37,4 @@ pub(crate) fn module_load(ctx: RawTracePointContext) -> i32 {
         }
         entry.submit(0);
     }
-    0
 }

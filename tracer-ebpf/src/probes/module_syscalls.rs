@@ -1,5 +1,6 @@
 //! `init_module(2)`, `finit_module(2)`, `delete_module(2)`: `long __x64_sys_finit_module(const struct pt_regs *)`
-//! and its kin (kernel/module/main.c). Their exits tell of every attempt, the refused ones included.
+//! and its kin (kernel/module/main.c). Their exits tell of every attempt that
+//! failed, the refused ones included.
 
 use core::ptr::addr_of_mut;
 
@@ -55,7 +56,8 @@ pub(crate) fn sys_delete_kretprobe(ctx: RetProbeContext) -> u32 {
 /// `regs` holds the arguments of delete_module, where the hook has them.
 #[inline(always)]
 fn returned(syscall: Syscall, ret: i64, regs: Address) {
-    if is_own() {
+    // What succeeds is told by the loads and unloads themselves.
+    if ret >= 0 || is_own() {
         return;
     }
     if let Some(mut entry) = reserve::<LoadExit>(Counter::RingModule) {

@@ -39,16 +39,31 @@ pub(crate) fn request_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 
-#[kretprobe]
-pub(crate) fn request_kretprobe(ctx: RetProbeContext) -> u32 {
-    let verdict = ctx.ret::<i32>();
-    if verdict == 0 {
-        return 0;
+/// Short: while it runs, the kernel may skip it for other tasks on this CPU (see `do_init_module.rs`).
+#[fexit(function = "security_kernel_module_request")]
+pub(crate) fn verdict_fexit(ctx: FExitContext) -> i32 {
+    let verdict = ctx.arg::<i32>(1);
+    if verdict != 0 {
+        refused(verdict);
     }
+    0
+}
+
+#[kretprobe]
+pub(crate) fn verdict_kretprobe(ctx: RetProbeContext) -> u32 {
+    let verdict = ctx.ret::<i32>();
+    if verdict != 0 {
+        refused(verdict);
+    }
+    0
+}
+
+#[inline(always)]
+fn refused(verdict: i32) {
     let tid = tid();
     // SAFETY: the entry is this thread's own; the value is copied at once.
     let Some(request) = (unsafe { IN_FLIGHT.get(&tid) }).map(|in_flight| in_flight.request) else {
-        return 0;
+        return;
     };
     let _ = IN_FLIGHT.remove(&tid);
     if let Some(mut entry) = reserve::<Verdict>(Counter::RingStage) {
@@ -62,7 +77,6 @@ pub(crate) fn request_kretprobe(ctx: RetProbeContext) -> u32 {
         }
         entry.submit(0);
     }
-    0
 }
 
 /// Records a request and, unless it ends here, notes it as in flight.

@@ -32,8 +32,10 @@ pub(super) enum AttachChoice {
     /// The best way that works here.
     #[default]
     Auto,
-    /// Kprobes wherever there is a choice, as on kernels without BPF trampolines.
+    /// Kprobes alone, as on kernels without BPF trampolines.
     Kprobe,
+    /// BPF trampolines and tracepoints wherever there is a choice, as on kernels without kprobes.
+    Trampoline,
 }
 
 /// Options of every tracing verb.
@@ -87,6 +89,7 @@ impl LiveArgs {
             preference: match self.attach {
                 AttachChoice::Auto => Preference::Best,
                 AttachChoice::Kprobe => Preference::KProbe,
+                AttachChoice::Trampoline => Preference::Trampoline,
             },
             log: if probe_log { LogLevel::Debug } else { LogLevel::Off },
         }

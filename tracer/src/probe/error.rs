@@ -71,6 +71,14 @@ pub enum ProbeError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A loaded program cannot be asked for its losses.
+    #[error("program {name} of the eBPF object cannot be used: {why}")]
+    Program {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        why: String,
+    },
     /// The ring buffer cannot be waited for.
     #[error("cannot wait for the ring buffer")]
     Wait(#[source] std::io::Error),

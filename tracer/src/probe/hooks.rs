@@ -1,4 +1,10 @@
 //! Which programs there are, what each is for, and what is lost without it. Data; the loader follows it.
+//!
+//! Kprobes come first where a program has much to do, trampolines (fexit) where a function's return is wanted:
+//! - A kprobe's program runs with preemption off. A trampoline's or, on recent kernels, a tracepoint's may be preempted,
+//!   and meanwhile the kernel skips the same program for every other task on that CPU (`__bpf_prog_enter_recur`,
+//!   kernel/bpf/trampoline.c). On Debian's 7.2, 62 concurrent requests lost 37 of their records that way.
+//! - A kretprobe has few slots for functions that sleep and loses the rest; fexit has no such limit. Its programs are short.
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +88,8 @@ pub static HOOKS: &[Hook] = &[
         without: "the modprobe that the kernel starts is not tied to its request, nor are the modules it loads",
         need: Need::Required,
         ways: &[
-            &[program("helper_fentry", FEntry, "call_usermodehelper_exec_async")],
             &[program("helper_kprobe", KProbe, "call_usermodehelper_exec_async")],
+            &[program("helper_fentry", FEntry, "call_usermodehelper_exec_async")],
         ],
     },
     Hook {
@@ -91,6 +97,10 @@ pub static HOOKS: &[Hook] = &[
         without: "how a request ended, how long it blocked, and which modprobe served it are not seen",
         need: Need::Required,
         ways: &[
+            &[
+                program("result_fexit", FExit, "call_usermodehelper_exec"),
+                program("handover_kprobe", KProbe, "call_usermodehelper_exec"),
+            ],
             &[
                 program("result_fexit", FExit, "call_usermodehelper_exec"),
                 program("handover_fentry", FEntry, "call_usermodehelper_exec"),
@@ -103,32 +113,38 @@ pub static HOOKS: &[Hook] = &[
     },
     Hook {
         name: "init",
-        without: "the result and the time of a module's init are not seen, and a module that fails looks unloaded",
+        without: "the result and the time of a module's init are not seen",
         need: Need::Optional,
         ways: &[
-            &[program("init_fexit", FExit, "do_init_module"), program("init_fentry", FEntry, "do_init_module")],
-            &[program("init_kretprobe", KRetProbe, "do_init_module"), program("init_kprobe", KProbe, "do_init_module")],
+            &[program("init_fexit", FExit, "do_init_module")],
+            &[program("init_kretprobe", KRetProbe, "do_init_module")],
         ],
     },
     Hook {
         name: "load",
         without: "modules are not seen to arrive",
         need: Need::Required,
-        ways: &[&[program("module_load", RawTracePoint, "module_load")]],
+        ways: &[
+            &[program("load_kprobe", KProbe, "do_init_module")],
+            &[program("module_load", RawTracePoint, "module_load"), program("init_fentry", FEntry, "do_init_module")],
+        ],
     },
     Hook {
         name: "unload",
         without: "modules are not seen to leave",
         need: Need::Optional,
-        ways: &[&[program("module_free", RawTracePoint, "module_free")]],
+        ways: &[
+            &[program("free_kprobe", KProbe, "free_module")],
+            &[program("module_free", RawTracePoint, "module_free")],
+        ],
     },
     Hook {
         name: "file",
         without: "the file of a module is not known",
         need: Need::Optional,
         ways: &[
-            &[program("file_fentry", FEntry, "security_kernel_read_file")],
             &[program("file_kprobe", KProbe, "security_kernel_read_file")],
+            &[program("file_fentry", FEntry, "security_kernel_read_file")],
         ],
     },
     Hook {
@@ -178,11 +194,15 @@ pub static HOOKS: &[Hook] = &[
         without: "who asks for a module is not seen",
         need: Need::Required,
         ways: &[
-            &[program("request_fexit", FExit, "security_kernel_module_request")],
             &[
-                program("request_kretprobe", KRetProbe, "security_kernel_module_request"),
+                program("verdict_fexit", FExit, "security_kernel_module_request"),
                 program("request_kprobe", KProbe, "security_kernel_module_request"),
             ],
+            &[
+                program("verdict_kretprobe", KRetProbe, "security_kernel_module_request"),
+                program("request_kprobe", KProbe, "security_kernel_module_request"),
+            ],
+            &[program("request_fexit", FExit, "security_kernel_module_request")],
         ],
     },
     Hook {
@@ -207,8 +227,10 @@ mod tests {
         for hook in HOOKS {
             assert!(hooks.insert(hook.name), "{} twice", hook.name);
             assert!(!hook.without.is_empty() && !hook.ways.is_empty(), "{}", hook.name);
-            for program in hook.ways.iter().flat_map(|way| way.iter()) {
-                assert!(programs.insert(program.name), "{} twice", program.name);
+            // Ways of one hook may share a program; hooks never do.
+            let own: HashSet<_> = hook.ways.iter().flat_map(|way| way.iter()).map(|program| program.name).collect();
+            for program in own {
+                assert!(programs.insert(program), "{program} in two hooks");
             }
         }
     }

@@ -1,6 +1,10 @@
 //! What the probes could not send or store, and what the kernel did not run.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::fd::{AsRawFd, OwnedFd},
+};
 
 use aya::maps::{MapData, PerCpuArray};
 use tracer_ebpf::wire::Counter;
@@ -15,11 +19,14 @@ pub type LossCounts = BTreeMap<(u8, String), u64>;
 pub struct Losses {
     counters: PerCpuArray<MapData, u64>,
     seen: Vec<u64>,
+    /// Attached programs: name, descriptor, runs that the kernel has skipped so far.
+    programs: Vec<(&'static str, OwnedFd, u64)>,
 }
 
 impl Losses {
-    pub(super) fn new(counters: PerCpuArray<MapData, u64>) -> Self {
-        Self { counters, seen: vec![0; Counter::ALL.len()] }
+    pub(super) fn new(counters: PerCpuArray<MapData, u64>, programs: Vec<(&'static str, OwnedFd)>) -> Self {
+        let programs = programs.into_iter().map(|(name, fd)| (name, fd, 0)).collect();
+        Self { counters, seen: vec![0; Counter::ALL.len()], programs }
     }
 
     /// New losses since the last call.
@@ -39,6 +46,37 @@ impl Losses {
                 *seen = total;
             }
         }
+        for (name, fd, seen) in &mut self.programs {
+            let total = skipped_runs(fd);
+            if total > *seen {
+                new.push((LossStage::Missed, *name, total - *seen));
+                *seen = total;
+            }
+        }
         Ok(new)
+    }
+}
+
+/// How often the kernel skipped a program because it was running already on that CPU (`recursion_misses`, since 5.12;
+/// earlier kernels do not skip).
+fn skipped_runs(program: &OwnedFd) -> u64 {
+    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
+    fs::read_to_string(path).ok().and_then(|text| parse_skipped_runs(&text)).unwrap_or(0)
+}
+
+fn parse_skipped_runs(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_skipped_runs;
+
+    /// Check that the count is found among the other lines, and that older kernels have none.
+    #[test]
+    fn reads_fdinfo() {
+        let text = "pos:\t0\nflags:\t02000002\nprog_type:\t26\nrecursion_misses:\t37\nverified_insns:\t694\n";
+        assert_eq!(parse_skipped_runs(text), Some(37));
+        assert_eq!(parse_skipped_runs("pos:\t0\nprog_type:\t26\n"), None);
     }
 }

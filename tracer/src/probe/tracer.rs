@@ -1,5 +1,7 @@
 //! Loads the object into the running kernel and attaches every hook in the best way that works.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use aya::{
     Btf as LoaderBtf, Ebpf, EbpfLoader,
     maps::{MapData, PerCpuArray, RingBuf},
@@ -19,11 +21,23 @@ use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
 /// Which way of attaching to prefer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preference {
-    /// The best that works: fentry and fexit, then kprobes.
+    /// The best that works.
     #[default]
     Best,
-    /// Kprobes wherever there is a choice: what a kernel without trampolines would use.
+    /// Without trampolines, as on kernels that have none.
     KProbe,
+    /// Without kprobes wherever there is a choice, as on kernels that have none.
+    Trampoline,
+}
+
+impl Preference {
+    fn allows(self, way: &[Program]) -> bool {
+        way.iter().all(|program| match self {
+            Self::Best => true,
+            Self::KProbe => !matches!(program.how, How::FEntry | How::FExit),
+            Self::Trampoline => !matches!(program.how, How::KProbe | How::KRetProbe),
+        })
+    }
 }
 
 /// How much the probes say.
@@ -107,7 +121,14 @@ impl Tracer {
 
         let ring: RingBuf<MapData> = take_map(&mut ebpf, "EVENTS")?;
         let counters: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "COUNTERS")?;
-        Ok(Self { ring: Ring::new(ring)?, losses: Losses::new(counters), hooks, logger, ebpf })
+        let programs = hooks
+            .iter()
+            .flat_map(|attached| attached.programs)
+            // What this one tells is told again by the hand-over.
+            .filter(|program| program.name != "module_request")
+            .map(|program| Ok((program.name, descriptor(&ebpf, program.name)?)))
+            .collect::<Result<Vec<_>, ProbeError>>()?;
+        Ok(Self { ring: Ring::new(ring)?, losses: Losses::new(counters, programs), hooks, logger, ebpf })
     }
 
     /// Passes on what the probes said since the last call.
@@ -125,6 +146,14 @@ impl Tracer {
             .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?)))
             .collect()
     }
+}
+
+/// A descriptor of our own of a loaded program.
+fn descriptor(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, ProbeError> {
+    let fail = |why: String| ProbeError::Program { name, why };
+    let program = ebpf.program(name).ok_or_else(|| fail("it is not in the object".to_owned()))?;
+    let fd = program.fd().map_err(|error| fail(error.to_string()))?;
+    fd.as_fd().try_clone_to_owned().map_err(|error| fail(error.to_string()))
 }
 
 fn take_map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, ProbeError>
@@ -196,8 +225,7 @@ fn attach_hook(
 ) -> Result<AttachedHook, ProbeError> {
     let mut refused = Vec::new();
     for way in hook.ways {
-        let trampolines = way.iter().any(|program| matches!(program.how, How::FEntry | How::FExit));
-        if preference == Preference::KProbe && trampolines && hook.ways.len() > 1 {
+        if !preference.allows(way) && hook.ways.iter().any(|way| preference.allows(way)) {
             continue;
         }
         match way.iter().try_for_each(|program| attach::attach(ebpf, *program, btf)) {

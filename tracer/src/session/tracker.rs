@@ -201,8 +201,10 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     fn handed_over(&mut self, record: &wire::Handover) {
+        /// include/linux/umh.h: the caller waits until the helper has ended.
+        const UMH_WAIT_PROC: u32 = 2;
         let Some(id) = request_id(&record.request) else { return };
-        self.release(id, None);
+        self.release(id, Some(record.wait & UMH_WAIT_PROC != 0));
         if let Some(in_flight) = self.requests.get_mut(&id) {
             in_flight.admitted = true;
             in_flight.handed_over = true;
