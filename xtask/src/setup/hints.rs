@@ -13,6 +13,12 @@ pub(super) fn text(workspace: &Path, system: &System, survey: &Survey, missing: 
     let plan = Plan::make(system, survey, missing);
     let reason = match &plan {
         Some(_) => "packages are missing and only root may install them".to_owned(),
+        None if system.family == Family::Debian => {
+            format!(
+                "apt of this machine ({}) offers no compiler and LLVM that would do, or has no network",
+                system.name
+            )
+        }
         None => format!("this machine ({}) cannot be set up from here", system.name),
     };
     let commands = match plan {

@@ -9,7 +9,7 @@ pub(crate) mod plan;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
 use self::plan::Plan;
@@ -50,9 +50,10 @@ pub(crate) fn run(options: &Options) -> Result<Toolchain> {
         bail!("{}", hints::text(&workspace, &system, &survey, &missing));
     };
     for step in plan.steps() {
-        plan.command(&workspace, step).and_then(|mut command| shell::run(&mut command)).with_context(|| {
-            format!("set-up stopped; by hand:\n{}", hints::indent(&plan.commands(&workspace, system.is_root)))
-        })?;
+        if let Err(error) = plan.command(&workspace, step).and_then(|mut command| shell::run(&mut command)) {
+            let commands = hints::indent(&plan.commands(&workspace, system.is_root));
+            bail!("set-up stopped: {error:#}\nthe same by hand:\n{commands}");
+        }
     }
     let survey = Survey::look(&workspace)?;
     let missing = requirements::missing(!options.no_rig);
