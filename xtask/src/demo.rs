@@ -12,7 +12,9 @@ use crate::{build, setup};
 /// What is run in the guest: by root, who logged in as alice; with the iptables of the time, which reads its tables
 /// through x_tables.
 const INCIDENT: &str = "kmodtrace run --utc -- iptables -t nat -L";
-const SCENE: &str = "echo 1000 > /proc/self/loginuid && ln -sf iptables-legacy /usr/sbin/iptables && exec ";
+const SCENE: &str = "echo 1000 > /proc/self/loginuid && ln -sf iptables-legacy /usr/sbin/iptables && ";
+/// What the kernel itself says afterwards.
+const CHECK: &str = "cut -d ' ' -f 1 /proc/modules";
 
 /// How to run it.
 #[derive(Args, Clone, Debug)]
@@ -35,7 +37,8 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
         options.kernel
     );
     println!("# {INCIDENT}");
-    let argv = ["/bin/sh", "-c", &format!("{SCENE}{INCIDENT}")].map(str::to_owned);
+    let script = format!("{SCENE}{INCIDENT} && echo && echo \"# {CHECK}\" && {CHECK}");
+    let argv = ["/bin/sh", "-c", &script].map(str::to_owned);
     let code = guest.run_command(&argv, &mut Screen)?;
     Ok(ExitCode::from(code))
 }

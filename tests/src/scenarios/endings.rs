@@ -43,7 +43,8 @@ fn alice_asks_for_vsock(ctx: &mut Ctx) -> Result<Capture> {
 fn loaded(ctx: &mut Ctx) -> Result<()> {
     let capture = alice_asks_for_vsock(ctx)?;
     let request = capture.request_for("net-pf-40")?;
-    equal("modules", capture.modules_of(request), vec!["vsock".to_owned()])?;
+    // Its transports follow, depending on the kernel.
+    equal("first module", capture.modules_of(request).first().map(String::as_str), Some("vsock"))?;
     ended(capture.result_of(request)?, "loaded", "exact")
 }
 
@@ -145,7 +146,7 @@ fn install_command(ctx: &mut Ctx) -> Result<()> {
     ctx.modprobe_conf("command", "install vsock /bin/sh -c '/sbin/modprobe --ignore-install vsock; true'\n")?;
     let capture = alice_asks_for_vsock(ctx)?;
     let request = capture.request_for("net-pf-40")?;
-    equal("modules", capture.modules_of(request), vec!["vsock".to_owned()])?;
+    equal("first module", capture.modules_of(request).first().map(String::as_str), Some("vsock"))?;
     let load = capture.belonging_to(request, "load")[0];
     let depth = number(load, "/helper_depth").unwrap_or(0);
     that(&format!("the loader is {depth} below the helper"), depth >= 1)?;

@@ -86,9 +86,10 @@ fn nft(ctx: &mut Ctx) -> Result<()> {
             blamed(request, "iptables-nft", "/usr/sbin/xtables-nft-multi")?;
         }
     }
-    let netlink = capture.request_for("net-pf-16-proto-12")?;
-    that("nfnetlink is loaded by it", capture.modules_of(netlink).iter().any(|module| module == "nfnetlink"))?;
-    helped(&capture, netlink, "net-pf-16-proto-12")
+    // Newer kernels have nfnetlink built in and begin here.
+    let tables = capture.request_for("nfnetlink-subsys-10")?;
+    equal("last module", capture.modules_of(tables).last().map(String::as_str), Some("nf_tables"))?;
+    helped(&capture, tables, "nfnetlink-subsys-10")
 }
 
 /// Runs the incident under a tracer of the whole machine, beside the oracle.

@@ -9,6 +9,7 @@ text_field!(comm_field, comm, comm_hex);
 optional_text_field!(exe_field, exe, exe_hex);
 optional_text_field!(cgroup_field, cgroup, cgroup_hex);
 optional_text_field!(user_field, user, user_hex);
+optional_text_field!(login_user_field, login_user, login_user_hex);
 text_list_field!(argv_field, argv, argv_hex);
 
 /// A process's identity: its id alone is reused by the kernel.
@@ -72,6 +73,9 @@ pub struct Process {
     /// Audit login uid: the person behind it; absent when unset or not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loginuid: Option<u32>,
+    /// Name of `loginuid` on the traced machine.
+    #[serde(flatten, with = "login_user_field")]
+    pub login_user: Option<Text>,
     /// Audit session; absent when unset or not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<u32>,

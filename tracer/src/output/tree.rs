@@ -317,8 +317,10 @@ fn who(process: &Process) -> String {
     if process.euid != process.uid {
         words.push_str(&format!(", effective uid {}", process.euid));
     }
-    if let Some(loginuid) = process.loginuid {
-        words.push_str(&format!(", login uid {loginuid}"));
+    match process.loginuid {
+        Some(loginuid) => words.push_str(&format!(", logged in as {}", user(process.login_user.as_ref(), loginuid))),
+        None if process.kthread => {}
+        None => words.push_str(", no login"),
     }
     if process.kthread {
         words.push_str(", kernel thread");
