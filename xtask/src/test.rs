@@ -19,8 +19,11 @@ pub(crate) struct Options {
     /// Only scenarios whose name contains this; may be given several times.
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
-    /// Kernel line, as `cargo xtask vm list` names them; may be given several times.
-    #[arg(long, value_name = "LINE", default_value = vm::DEFAULT_KERNEL)]
+    /// How much to run on how many kernels.
+    #[arg(long, value_enum, value_name = "SIZE", default_value_t, conflicts_with = "kernel")]
+    matrix: Matrix,
+    /// All scenarios on this kernel line alone, as `cargo xtask vm list` names them; may be given several times.
+    #[arg(long, value_name = "LINE")]
     kernel: Vec<String>,
     /// What runs the guests.
     #[arg(long, value_enum, default_value_t)]
@@ -28,6 +31,37 @@ pub(crate) struct Options {
     /// How many guests run at the same time.
     #[arg(long, value_name = "N", default_value_t = vm::default_parallel())]
     parallel: usize,
+}
+
+/// How much to run on how many kernels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Matrix {
+    /// Every scenario on 6.1 and 6.12, the incident on every kernel.
+    #[default]
+    Usual,
+    /// Every scenario on every kernel.
+    Full,
+}
+
+/// Kernel lines on which every scenario runs each time.
+const WHOLE: [&str; 2] = ["6.1", "6.12"];
+
+/// What runs on the other lines: loads every program, attaches it, and names the culprit.
+const INCIDENT: &str = "outage";
+
+impl Options {
+    /// Kernel lines, and the scenarios to run on each.
+    fn rounds(&self) -> Vec<(String, Vec<String>)> {
+        let chosen = || self.scenario.clone();
+        if !self.kernel.is_empty() {
+            return self.kernel.iter().map(|kernel| (kernel.clone(), chosen())).collect();
+        }
+        let round = |line: &'static str| {
+            let whole = self.matrix == Matrix::Full || WHOLE.contains(&line) || !self.scenario.is_empty();
+            (line.to_owned(), if whole { chosen() } else { vec![INCIDENT.to_owned()] })
+        };
+        vm::kernel_lines().map(round).collect()
+    }
 }
 
 /// Tests that passed, failed and were skipped.
@@ -48,10 +82,10 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     }
     if !options.host {
         build::run()?;
-        for kernel in &options.kernel {
-            let guest = Guest::prepare(kernel, options.accel)?;
-            let show = |outcome: &vm::Outcome| println!("{}", vm::outcome_line(kernel, outcome));
-            let report = guest.run_scenarios(&options.scenario, options.parallel, &show)?;
+        for (kernel, scenarios) in options.rounds() {
+            let guest = Guest::prepare(&kernel, options.accel)?;
+            let show = |outcome: &vm::Outcome| println!("{}", vm::outcome_line(&kernel, outcome));
+            let report = guest.run_scenarios(&scenarios, options.parallel, &show)?;
             println!("{report}");
             good &= report.is_good();
             let vm::Counts { passed, failed, skipped } = report.counts();

@@ -112,7 +112,7 @@ fn missing_need(scenario: &Scenario) -> Option<String> {
             let found = dirs.iter().any(|dir| Path::new(dir).join(name).exists());
             (!found).then(|| format!("{name} is not in the guest"))
         }
-        Need::Kernel(..) => None,
+        Need::Kernel(..) | Need::Release(_) => None,
     })
 }
 

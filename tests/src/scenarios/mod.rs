@@ -1,10 +1,12 @@
 //! The scenarios: one file a behaviour, each stating what is done, by whom, and what must be seen.
 
 mod agreement;
+mod cli;
 mod endings;
 mod explicit;
 mod oracle_sees_modprobe;
 mod outage;
+mod readme;
 mod storm;
 
 use anyhow::Result;
@@ -33,11 +35,20 @@ pub enum Need {
     Program(&'static str),
     /// A kernel at least this new. On an older one the scenario does not apply: the only reason to skip.
     Kernel(u32, u32),
+    /// A kernel whose release begins like this. On another the scenario does not apply.
+    Release(&'static str),
 }
 
 /// Every scenario, file by file.
-const FILES: &[&[Scenario]] =
-    &[oracle_sees_modprobe::SCENARIOS, outage::SCENARIOS, endings::SCENARIOS, explicit::SCENARIOS, storm::SCENARIOS];
+const FILES: &[&[Scenario]] = &[
+    oracle_sees_modprobe::SCENARIOS,
+    outage::SCENARIOS,
+    endings::SCENARIOS,
+    explicit::SCENARIOS,
+    storm::SCENARIOS,
+    cli::SCENARIOS,
+    readme::SCENARIOS,
+];
 
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -57,7 +68,8 @@ impl Scenario {
         let version = version_of(release);
         self.needs.iter().all(|need| match need {
             Need::Kernel(major, minor) => version.is_some_and(|version| version >= (*major, *minor)),
-            _ => true,
+            Need::Release(prefix) => release.starts_with(prefix),
+            Need::Kmodtrace | Need::Program(_) => true,
         })
     }
 }

@@ -1,7 +1,6 @@
 //! What the probes could not send or store, and what the kernel did not run.
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::fd::{AsRawFd, OwnedFd},
 };
@@ -11,9 +10,6 @@ use tracer_ebpf::wire::Counter;
 
 use super::ProbeError;
 use crate::event::LossStage;
-
-/// Totals by stage and cause.
-pub type LossCounts = BTreeMap<(u8, String), u64>;
 
 /// Reads the loss counters; gives what is new since the last reading.
 pub struct Losses {

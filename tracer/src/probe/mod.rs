@@ -13,6 +13,6 @@ mod tracer;
 pub use decode::{DecodeError, Record};
 pub use error::ProbeError;
 pub use hooks::{HOOKS, Hook, How, Need};
-pub use losses::{LossCounts, Losses};
+pub use losses::Losses;
 pub use object::is_built_in;
 pub use tracer::{AttachedHook, LogLevel, Options, Preference, Tracer};

@@ -131,6 +131,11 @@ impl Machine {
     }
 }
 
+/// The names of all kernel lines.
+pub(crate) fn kernel_lines() -> impl Iterator<Item = &'static str> {
+    kernels::LINES.iter().map(|line| line.name)
+}
+
 /// Does what was asked.
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     match options.verb {

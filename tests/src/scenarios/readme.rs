@@ -1,0 +1,68 @@
+//! The README's session is real: the same command gives the same text, numbers aside.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+
+use super::{Need, Scenario};
+use crate::ctx::{Ctx, equal};
+
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
+    name: "readme-session",
+    fresh_boot: true,
+    // Kernels before and after differ in what they load.
+    needs: &[Need::Kmodtrace, Need::Release("6.1.")],
+    run: session,
+}];
+
+const README: &str = include_str!("../../../README.md");
+
+fn session(ctx: &mut Ctx) -> Result<()> {
+    let (_, rest) = README.split_once("<!-- demo -->\n```\n").context("the README has no demo")?;
+    let (block, _) = rest.split_once("\n```").context("the README's demo has no end")?;
+    let (command, wanted) = block.split_once('\n').context("the README's demo has no output")?;
+    let command = command.strip_prefix("# ").context("the README's demo has no command")?;
+    let scene = "echo 1000 > /proc/self/loginuid && ln -sf iptables-legacy /usr/sbin/iptables && ";
+    let output = ctx.run(&["/bin/sh", "-c", &format!("{scene}{command} 2>&1")])?.ok()?;
+    equal("what the README shows", blocks(wanted), blocks(&output.stdout))
+}
+
+/// Paragraphs without their numbers. Two chains may end in either order.
+fn blocks(text: &str) -> BTreeSet<String> {
+    let text = text.replace("\nkmodtrace: 1 request", "\n\nkmodtrace: 1 request").replace(")\n0", ")\n\n0");
+    let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    text.split("\n\n").map(without_numbers).map(in_order).collect()
+}
+
+/// Numbers become `N`, and so does what depends on them: units and padding.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let words: Vec<String> = line.split_whitespace().map(number_free).collect();
+        let words: Vec<&str> =
+            words.iter().map(String::as_str).filter(|word| !matches!(*word, "ms" | "us" | "s")).collect();
+        out.push_str(&words.join(" "));
+        out.push('\n');
+    }
+    out
+}
+
+fn number_free(word: &str) -> String {
+    let mut out = String::new();
+    for character in word.chars() {
+        let digit = character.is_ascii_digit();
+        if !(digit && out.ends_with('N')) {
+            out.push(if digit { 'N' } else { character });
+        }
+    }
+    out.replace("N.N", "N")
+}
+
+/// The modules of the summary come in the order in which chains ended.
+fn in_order(text: String) -> String {
+    let Some((head, modules)) = text.split_once(" modules loaded: ") else { return text };
+    let (modules, tail) = modules.split_once('\n').unwrap_or((modules, ""));
+    let mut modules: Vec<&str> = modules.split(' ').collect();
+    modules.sort_unstable();
+    format!("{head} modules loaded: {}\n{tail}", modules.join(" "))
+}
