@@ -22,17 +22,17 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "ending-install-loads-below-the-helper", fresh_boot: false, needs: NEEDS, run: install_command },
 ];
 
-/// Virtual sockets: a family that any user may ask for, and that every kernel of Debian has as a module.
-const PF_VSOCK: u16 = 40;
+/// Crypto sockets: a family that any user may ask for, and that every kernel of Debian has as one module.
+const PF_ALG: u16 = 38;
 
-/// Lets a process of alice ask for vsock under a tracer, and gives the capture.
-fn alice_asks_for_vsock(ctx: &mut Ctx) -> Result<Capture> {
+/// Lets a process of alice ask for AF_ALG under a tracer, and gives the capture.
+fn alice_asks_for_alg(ctx: &mut Ctx) -> Result<Capture> {
     let oracle = ctx.oracle()?;
     let tracer = ctx.watch(&[])?;
-    ctx.act(Act::socket(PF_VSOCK, 1, 0).named("sensor").as_user(1000))?;
+    ctx.act(Act::socket(PF_ALG, 5, 0).named("sensor").as_user(1000))?;
     let capture = tracer.stop()?;
     with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
-    let request = capture.request_for("net-pf-40")?;
+    let request = capture.request_for("net-pf-38")?;
     equal("comm", text(request, "/process/comm"), "sensor")?;
     equal("uid", number(request, "/process/uid"), Some(1000))?;
     equal("user", text(request, "/process/user"), "alice")?;
@@ -41,10 +41,9 @@ fn alice_asks_for_vsock(ctx: &mut Ctx) -> Result<Capture> {
 }
 
 fn loaded(ctx: &mut Ctx) -> Result<()> {
-    let capture = alice_asks_for_vsock(ctx)?;
-    let request = capture.request_for("net-pf-40")?;
-    // Its transports follow, depending on the kernel.
-    equal("first module", capture.modules_of(request).first().map(String::as_str), Some("vsock"))?;
+    let capture = alice_asks_for_alg(ctx)?;
+    let request = capture.request_for("net-pf-38")?;
+    equal("modules", capture.modules_of(request), vec!["af_alg".to_owned()])?;
     ended(capture.result_of(request)?, "loaded", "exact")
 }
 
@@ -78,30 +77,30 @@ fn not_found(ctx: &mut Ctx) -> Result<()> {
 }
 
 fn install_false(ctx: &mut Ctx) -> Result<()> {
-    ctx.modprobe_conf("block", "install vsock /bin/false\n")?;
-    let capture = alice_asks_for_vsock(ctx)?;
-    let result = capture.result_of(capture.request_for("net-pf-40")?)?;
+    ctx.modprobe_conf("block", "install af_alg /bin/false\n")?;
+    let capture = alice_asks_for_alg(ctx)?;
+    let result = capture.result_of(capture.request_for("net-pf-38")?)?;
     ended(result, "blocklisted", "inferred")?;
-    contains("detail", &text(result, "/detail"), "install vsock /bin/false")?;
+    contains("detail", &text(result, "/detail"), "install af_alg /bin/false")?;
     that("nothing is loaded", capture.modules().is_empty())
 }
 
 fn alias_off(ctx: &mut Ctx) -> Result<()> {
-    ctx.modprobe_conf("off", "alias net-pf-40 off\n")?;
-    let capture = alice_asks_for_vsock(ctx)?;
-    let result = capture.result_of(capture.request_for("net-pf-40")?)?;
+    ctx.modprobe_conf("off", "alias net-pf-38 off\n")?;
+    let capture = alice_asks_for_alg(ctx)?;
+    let result = capture.result_of(capture.request_for("net-pf-38")?)?;
     ended(result, "blocklisted", "inferred")?;
     contains("detail", &text(result, "/detail"), "off")
 }
 
 /// With a blacklist line modprobe reports success.
 fn blacklist(ctx: &mut Ctx) -> Result<()> {
-    ctx.modprobe_conf("blacklist", "blacklist vsock\n")?;
-    let capture = alice_asks_for_vsock(ctx)?;
-    let result = capture.result_of(capture.request_for("net-pf-40")?)?;
+    ctx.modprobe_conf("blacklist", "blacklist af_alg\n")?;
+    let capture = alice_asks_for_alg(ctx)?;
+    let result = capture.result_of(capture.request_for("net-pf-38")?)?;
     equal("code", result["code"].as_i64(), Some(0))?;
     ended(result, "blocklisted", "inferred")?;
-    contains("detail", &text(result, "/detail"), "blacklist vsock")
+    contains("detail", &text(result, "/detail"), "blacklist af_alg")
 }
 
 /// An empty kernel.modprobe: the kernel stops before its own tracepoint and security hook.
@@ -111,12 +110,12 @@ fn no_modprobe(ctx: &mut Ctx) -> Result<()> {
     std::fs::write(setting, "\n")?;
     let capture = (|| {
         let tracer = ctx.watch(&[])?;
-        ctx.act(Act::socket(PF_VSOCK, 1, 0).named("sensor"))?;
+        ctx.act(Act::socket(PF_ALG, 5, 0).named("sensor"))?;
         tracer.stop()
     })();
     std::fs::write(setting, before)?;
     let capture = capture?;
-    let request = capture.request_for("net-pf-40")?;
+    let request = capture.request_for("net-pf-38")?;
     equal("comm", text(request, "/process/comm"), "sensor")?;
     equal("exe is known", text(request, "/process/exe").is_empty(), false)?;
     let result = capture.result_of(request)?;
@@ -130,12 +129,12 @@ fn helper_missing(ctx: &mut Ctx) -> Result<()> {
     std::fs::write(setting, "/sbin/no-such-modprobe\n")?;
     let capture = (|| {
         let tracer = ctx.watch(&[])?;
-        ctx.act(Act::socket(PF_VSOCK, 1, 0))?;
+        ctx.act(Act::socket(PF_ALG, 5, 0))?;
         tracer.stop()
     })();
     std::fs::write(setting, before)?;
     let capture = capture?;
-    let request = capture.request_for("net-pf-40")?;
+    let request = capture.request_for("net-pf-38")?;
     let result = capture.result_of(request)?;
     ended(result, "helper-failed", "exact")?;
     equal("errno", text(result, "/errno"), "ENOENT")
@@ -143,10 +142,10 @@ fn helper_missing(ctx: &mut Ctx) -> Result<()> {
 
 /// An install command loads the module two processes below the helper: it is tied to the request all the same.
 fn install_command(ctx: &mut Ctx) -> Result<()> {
-    ctx.modprobe_conf("command", "install vsock /bin/sh -c '/sbin/modprobe --ignore-install vsock; true'\n")?;
-    let capture = alice_asks_for_vsock(ctx)?;
-    let request = capture.request_for("net-pf-40")?;
-    equal("first module", capture.modules_of(request).first().map(String::as_str), Some("vsock"))?;
+    ctx.modprobe_conf("command", "install af_alg /bin/sh -c '/sbin/modprobe --ignore-install af_alg; true'\n")?;
+    let capture = alice_asks_for_alg(ctx)?;
+    let request = capture.request_for("net-pf-38")?;
+    equal("modules", capture.modules_of(request), vec!["af_alg".to_owned()])?;
     let load = capture.belonging_to(request, "load")[0];
     let depth = number(load, "/helper_depth").unwrap_or(0);
     that(&format!("the loader is {depth} below the helper"), depth >= 1)?;

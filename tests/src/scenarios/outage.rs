@@ -35,6 +35,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: nft,
     },
     Scenario {
+        name: "user-stack-has-names",
+        fresh_boot: true,
+        needs: &[Need::Kmodtrace, Need::Program("iptables-legacy")],
+        run: user_stack,
+    },
+    Scenario {
         name: "run-shows-the-command-alone",
         fresh_boot: true,
         needs: &[Need::Kmodtrace, Need::Program("iptables-legacy")],
@@ -149,6 +155,15 @@ fn helped(capture: &Capture, request: &Value, alias: &str) -> Result<()> {
 
 fn inits_of<'a>(capture: &'a Capture, request: &Value) -> Vec<&'a Value> {
     capture.belonging_to(request, "init")
+}
+
+/// With --user-symbols the innermost user frame is the C library's wrapper of the system call.
+fn user_stack(ctx: &mut Ctx) -> Result<()> {
+    let capture = ctx.trace_run(&["--user-symbols"], &["iptables-legacy", "-t", "nat", "-L"])?;
+    let request = capture.request_for("iptable_nat")?;
+    let first = &request["user_stack"][0];
+    equal("innermost user frame", text(first, "/symbol"), "getsockopt")?;
+    that(&format!("{first} lies in the C library"), text(first, "/module").starts_with("libc"))
 }
 
 /// `run` tells of the command alone, leaves its output and exit code as they are, and sums up.

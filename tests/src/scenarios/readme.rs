@@ -38,6 +38,8 @@ fn blocks(text: &str) -> BTreeSet<String> {
 fn without_numbers(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
+        // Above the shell is whatever runs the session.
+        let line = line.find(" <- sh(").map_or(line, |shell| &line[..shell]);
         let words: Vec<String> = line.split_whitespace().map(number_free).collect();
         let words: Vec<&str> =
             words.iter().map(String::as_str).filter(|word| !matches!(*word, "ms" | "us" | "s")).collect();

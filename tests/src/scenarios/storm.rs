@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use super::agreement::{ended, number, text, with_oracle};
 use super::{Need, Scenario};
-use crate::ctx::{Act, Ctx, equal, that};
+use crate::ctx::{Act, Capture, Ctx, equal, that};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "storm-62-aliases", fresh_boot: false, needs: &[Need::Kmodtrace], run: distinct },
@@ -16,6 +17,17 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 /// More than the 50 requests that the kernel lets run at a time.
 const STORM: u32 = 62;
+
+/// On a slow machine the kernel gives up on those that waited 5 s for one of its 50 places: they have no helper.
+fn throttled(capture: &Capture, request: &Value) -> Result<bool> {
+    let result = capture.result_of(request)?;
+    let throttled = text(result, "/status") == "throttled";
+    if throttled {
+        ended(result, "throttled", "inferred")?;
+        equal("helpers of a throttled request", capture.belonging_to(request, "helper").len(), 0)?;
+    }
+    Ok(throttled)
+}
 
 /// Each asks for something else, which nobody provides.
 fn distinct(ctx: &mut Ctx) -> Result<()> {
@@ -33,13 +45,16 @@ fn distinct(ctx: &mut Ctx) -> Result<()> {
         let request = capture.request_for(&format!("fs-storm{n}"))?;
         equal("pid", number(request, "/process/pid"), Some(u64::from(report.pid)))?;
         equal("comm", text(request, "/process/comm"), report.act.comm.as_str())?;
+        if throttled(&capture, request)? {
+            continue;
+        }
         let [helper] = capture.belonging_to(request, "helper")[..] else { bail!("not one helper for {request}") };
         equal("what its helper was asked", text(helper, "/argv/3"), format!("fs-storm{n}"))?;
         let pid = number(helper, "/pid").context("a helper without pid")?;
         that("no helper serves two requests", helpers.insert(pid, n).is_none())?;
         ended(capture.result_of(request)?, "not-found", "inferred")?;
     }
-    equal("helpers", helpers.len(), reports.len())
+    that("some had a helper", !helpers.is_empty())
 }
 
 /// All ask for the same: whose helper loads each module is the kernel's chance, and exactly one does.
@@ -56,15 +71,20 @@ fn same(ctx: &mut Ctx) -> Result<()> {
     let pids: BTreeMap<u64, &str> =
         reports.iter().map(|report| (u64::from(report.pid), report.act.comm.as_str())).collect();
     let mut helpers = BTreeMap::new();
+    let mut helped = 0;
     for request in &requests {
         let pid = number(request, "/process/pid").context("a request without pid")?;
         equal("comm", Some(text(request, "/process/comm").as_str()), pids.get(&pid).copied())?;
+        if throttled(&capture, request)? {
+            continue;
+        }
         let [helper] = capture.belonging_to(request, "helper")[..] else { bail!("not one helper for {request}") };
+        helped += 1;
         helpers.insert(number(helper, "/pid"), request["request"].clone());
         let status = text(capture.result_of(request)?, "/status");
         that(&format!("{status} is loaded or already-loaded"), status == "loaded" || status == "already-loaded")?;
     }
-    equal("helpers", helpers.len(), requests.len())?;
+    equal("helpers", helpers.len(), helped)?;
     let mut loaders = BTreeMap::new();
     for load in capture.of_type("load") {
         let by = helpers.get(&number(load, "/process/pid"));

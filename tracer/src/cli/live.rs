@@ -50,6 +50,9 @@ pub(super) struct LiveArgs {
     /// Show the kernel stack of each request.
     #[arg(long)]
     stacks: bool,
+    /// Give the frames of user stacks names, from the symbol tables of the requester's files. Implies --stacks.
+    #[arg(long)]
+    user_symbols: bool,
     /// Show times in UTC instead of local time.
     #[arg(long)]
     utc: bool,
@@ -95,6 +98,11 @@ impl LiveArgs {
         }
     }
 
+    /// Whether user stacks get names.
+    pub(super) fn names_user_stacks(&self) -> bool {
+        self.user_symbols
+    }
+
     /// Opens the output.
     pub(super) fn open_output(&self, stream: Stream) -> anyhow::Result<Box<dyn Output>> {
         let (writer, terminal): (Box<dyn Write>, bool) = match (&self.output, stream) {
@@ -114,7 +122,7 @@ impl LiveArgs {
             ColourChoice::Auto if terminal && !no_colour => Colour::Ansi,
             ColourChoice::Auto | ColourChoice::Never => Colour::None,
         };
-        let options = TreeOptions { colour, stacks: self.stacks, utc: self.utc };
+        let options = TreeOptions { colour, stacks: self.stacks || self.user_symbols, utc: self.utc };
         Ok(Box::new(Tree::new(writer, options)))
     }
 }

@@ -48,11 +48,10 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let output = args.live.open_output(Stream::Stderr)?;
         // Until the command exists nothing is in scope.
         let nothing = Scope::Command { process: ProcessId { pid: 0, start_ns: u64::MAX }, cgroup: None };
         let scope = if args.host { Scope::Host } else { nothing };
-        let mut trace = Trace::start(args.live.probe_options(probe_log), scope, output)?;
+        let mut trace = Trace::start(&args.live, probe_log, scope, Stream::Stderr)?;
 
         let cgroup = OwnCgroup::create().inspect_err(|error| log::info!("{error}; following by ancestry alone")).ok();
         let (program, arguments) = args.command.split_first().context("no command was given")?;

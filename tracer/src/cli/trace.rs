@@ -8,13 +8,14 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
+use super::live::{LiveArgs, Stream};
 use crate::{
     chain::{self, Item},
     event::LossStage,
     kernel::clock::ClockTriple,
     logging::say,
     output::{Output, Summary},
-    probe::{Options, Tracer},
+    probe::Tracer,
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
 
@@ -45,10 +46,15 @@ pub(super) struct Trace {
 
 impl Trace {
     /// Attaches; afterwards every request is caught. Says so on stderr.
-    pub(super) fn start(options: Options, scope: Scope, output: Box<dyn Output>) -> anyhow::Result<Self> {
-        let Started { tracer, host, clocks, header, baseline, warnings } = session::start(options)?;
+    pub(super) fn start(live: &LiveArgs, probe_log: bool, scope: Scope, stream: Stream) -> anyhow::Result<Self> {
+        let output = live.open_output(stream)?;
+        let options = live.probe_options(probe_log);
+        let Started { tracer, mut host, clocks, header, baseline, warnings } = session::start(options)?;
         for warning in warnings {
             say(&format!("warning: {warning}"));
+        }
+        if live.names_user_stacks() {
+            host.name_user_stacks();
         }
         let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
         let mut tracker = Tracker::new(host, clock);

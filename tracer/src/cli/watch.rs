@@ -21,8 +21,7 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let output = args.live.open_output(Stream::Stdout)?;
-        let mut trace = Trace::start(args.live.probe_options(probe_log), Scope::Host, output)?;
+        let mut trace = Trace::start(&args.live, probe_log, Scope::Host, Stream::Stdout)?;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => break,

@@ -3,4 +3,5 @@
 pub mod cgroup;
 pub mod process;
 pub mod stack;
+pub mod user_stack;
 pub mod users;

@@ -9,7 +9,7 @@ use tracer_ebpf::wire;
 
 use super::knowledge::Knowledge;
 use crate::{
-    enrich::{process as from_wire, stack, users::Users},
+    enrich::{process as from_wire, stack, user_stack::UserSymbols, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
     explain::{self, Resolution, Resolver, modprobe::Modprobe, resolver::ResolverError},
     kernel::{facts::Facts, kallsyms::Kallsyms, process, taints},
@@ -22,6 +22,7 @@ pub struct Host {
     /// Modules came or went since the symbols were read.
     stale: bool,
     users: Users,
+    user_symbols: Option<UserSymbols>,
     /// Made when first needed: it runs modprobe.
     resolver: Option<Resolver>,
     resolutions: HashMap<Text, Resolution>,
@@ -37,9 +38,15 @@ impl Host {
             kallsyms,
             stale: false,
             users: Users::new(root),
+            user_symbols: None,
             resolver: None,
             resolutions: HashMap::new(),
         }
+    }
+
+    /// Gives user stacks names from now on.
+    pub fn name_user_stacks(&mut self) {
+        self.user_symbols = Some(UserSymbols::new());
     }
 
     /// Makes sure that the answers are those of the present configuration; false when there are none.
@@ -91,17 +98,27 @@ impl Knowledge for Host {
     }
 
     fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame> {
-        if let Some(kallsyms) = &mut self.kallsyms {
-            match kallsyms.refresh(self.stale) {
-                Ok(_) => self.stale = false,
-                Err(error) => log::debug!("kernel symbols cannot be read again: {error}"),
+        if let Some(kallsyms) = &mut self.kallsyms
+            && self.stale
+        {
+            // Reading all symbols takes the kernel a tenth of a second: only for frames that may lie in a module.
+            let may_have_moved = |address: &u64| kallsyms.resolve(*address).is_none_or(|it| it.module.is_some());
+            if frames(stack).iter().any(may_have_moved) {
+                match kallsyms.refresh(true) {
+                    Ok(_) => self.stale = false,
+                    Err(error) => log::debug!("kernel symbols cannot be read again: {error}"),
+                }
             }
         }
         stack::kernel_frames(self.kallsyms.as_ref(), frames(stack))
     }
 
-    fn user_stack(&mut self, stack: &wire::Stack) -> Vec<Frame> {
-        stack::user_frames(frames(stack))
+    fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame> {
+        match &self.user_symbols {
+            // Another process may have its id by now, and other files.
+            Some(symbols) if process::is_alive(process) => symbols.frames(process.pid, frames(stack)),
+            _ => stack::user_frames(frames(stack)),
+        }
     }
 
     fn plan(&mut self, name: &Text) -> Option<Resolution> {

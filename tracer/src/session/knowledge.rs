@@ -14,7 +14,7 @@ pub trait Knowledge {
     /// A kernel stack from the caller of `request_module()` on.
     fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame>;
     /// A user stack.
-    fn user_stack(&mut self, stack: &wire::Stack) -> Vec<Frame>;
+    fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame>;
     /// What the installed modprobe would do; `None` when that cannot be found out.
     fn plan(&mut self, name: &Text) -> Option<Resolution>;
     /// What user action asks for this name.

@@ -23,6 +23,8 @@ const KTHREAD_RULE: &str = "kthread-creator";
 impl<K: Knowledge> Tracker<K> {
     /// The request event of a record.
     pub(super) fn request_body(&mut self, record: &wire::Request, name: Text) -> Request {
+        // First, while the requester waits for its module: its files can be read as long as it lives.
+        let user_stack = self.knowledge.user_stack(process_id(&record.context.process), &record.user_stack);
         let (process, ancestors, ancestors_truncated) = self.knowledge.process(&record.context);
         let behalf = behalf(record, &process);
         let (parent_request, parent_attribution) = match request_id(&record.owner.request) {
@@ -42,7 +44,7 @@ impl<K: Knowledge> Tracker<K> {
             ancestors_truncated,
             syscall: from_wire::syscall(&record.context),
             stack: self.knowledge.kernel_stack(&record.kernel_stack),
-            user_stack: self.knowledge.user_stack(&record.user_stack),
+            user_stack,
             parent_request,
             parent_attribution,
             in_init: (!in_init.is_empty()).then_some(in_init),
