@@ -1,7 +1,9 @@
 //! The scenarios: one file a behaviour, each stating what is done, by whom, and what must be seen.
 
 mod agreement;
+mod doctor;
 mod endings;
+mod explain;
 mod explicit;
 mod oracle_sees_modprobe;
 mod outage;
@@ -36,8 +38,15 @@ pub enum Need {
 }
 
 /// Every scenario, file by file.
-const FILES: &[&[Scenario]] =
-    &[oracle_sees_modprobe::SCENARIOS, outage::SCENARIOS, endings::SCENARIOS, explicit::SCENARIOS, storm::SCENARIOS];
+const FILES: &[&[Scenario]] = &[
+    oracle_sees_modprobe::SCENARIOS,
+    outage::SCENARIOS,
+    endings::SCENARIOS,
+    explicit::SCENARIOS,
+    storm::SCENARIOS,
+    explain::SCENARIOS,
+    doctor::SCENARIOS,
+];
 
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
