@@ -4,6 +4,7 @@ mod apt;
 mod build;
 mod demo;
 mod doctor;
+mod kernels;
 mod requirements;
 mod setup;
 mod shell;
@@ -35,6 +36,8 @@ enum Verb {
     Demo(demo::Options),
     /// Run every test: on the host, and in guests with real kernels.
     Test(test::Options),
+    /// Compare how programs are attached on each kernel, and what they cost the verifier, with the table in the docs.
+    Kernels(kernels::Options),
     /// Boot real kernels: fetch, list, run a command, get a shell.
     Vm(vm::Options),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Build(options) => build::verb(&options),
         Verb::Demo(options) => demo::verb(&options),
         Verb::Test(options) => test::verb(&options),
+        Verb::Kernels(options) => kernels::verb(&options),
         Verb::Vm(options) => vm::run(options),
     };
     match result {

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::toolchain::linker;
 use crate::vm::{self, Guest};
-use crate::{build, setup};
+use crate::{build, kernels, setup};
 
 /// What to test.
 #[derive(Args, Clone, Debug)]
@@ -87,6 +87,14 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
             let show = |outcome: &vm::Outcome| println!("{}", vm::outcome_line(&kernel, outcome));
             let report = guest.run_scenarios(&scenarios, options.parallel, &show)?;
             println!("{report}");
+            if options.scenario.is_empty() {
+                let problems = kernels::check(&kernel, &guest)?;
+                let status = if problems.is_empty() { "ok     " } else { "FAILED " };
+                println!("{status} {kernel:<9} programs are attached as docs/kernels.md says");
+                problems.iter().for_each(|problem| println!("  {problem}"));
+                counts.passed += usize::from(problems.is_empty());
+                counts.failed += usize::from(!problems.is_empty());
+            }
             good &= report.is_good();
             let vm::Counts { passed, failed, skipped } = report.counts();
             counts.passed += passed;
