@@ -1,34 +1,47 @@
 //! Builds chains from events. Every event goes where its ids say, or nowhere: nothing is joined by guess.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use jiff::Timestamp;
+use super::{
+    ChainKey, Item, Module,
+    gone::Gone,
+    lost::Lost,
+    open::{Moment, Open},
+};
+use crate::event::{Body, Event, Init, Outcome, ProcessId, Request, RequestId};
 
-use super::{Chain, ChainKey, Item, Module};
-use crate::event::{Attempt, Body, Event, Helper, Init, Load, Outcome, ProcessId, Request, RequestId};
+#[cfg(test)]
+mod tests;
 
 /// Chains that may be open at a time, before the oldest is handed out as it is.
 const OPEN_LIMIT: usize = 65_536;
 
+/// Chains under chains. The kernel runs 50 requests at a time, so no true stream comes near; a damaged
+/// one must not exhaust the stack of whoever walks a chain.
+const DEPTH_LIMIT: usize = 64;
+
+/// The number of a chain: they count up in order of their beginning.
+type Number = u64;
+
 /// Builds chains.
+///
+/// - An event with a request id belongs to that request, any other to the process that loads.
+/// - A request hangs under the one it names as its parent, or that its creator worked for, even when that
+///   one's own event was lost. Without such a request it hangs under the process in whose module's init it
+///   was made, or which created the asking kernel thread, while that process loads.
+/// - A chain is handed out when its result has come and all that hangs under it has ended. A request whose
+///   parent is already out comes out by itself.
+/// - What is open while something is lost says so.
 #[derive(Debug)]
 pub struct Builder {
-    open: BTreeMap<ChainKey, Open>,
-    /// Keys in order of their beginning.
-    order: VecDeque<ChainKey>,
+    open: BTreeMap<Number, Open>,
+    /// The open chain that a key's next event belongs to.
+    current: HashMap<ChainKey, Number>,
+    begun: Number,
     ready: VecDeque<Item>,
-    next_seq: Option<u64>,
+    lost: Lost,
+    gone: Gone,
     limit: usize,
-}
-
-/// A chain that is being built.
-#[derive(Debug)]
-struct Open {
-    chain: Chain,
-    /// The chain it hangs under, while that is open.
-    parent: Option<ChainKey>,
-    /// Chains that hang under it and are still open.
-    children: usize,
 }
 
 impl Default for Builder {
@@ -44,72 +57,56 @@ impl Builder {
         Self::with_limit(OPEN_LIMIT)
     }
 
-    /// A builder that keeps at most `limit` chains open.
+    /// A builder that keeps at most `limit` chains open: the oldest comes out as it is when there are more.
     #[must_use]
     pub fn with_limit(limit: usize) -> Self {
+        let limit = limit.max(1);
         Self {
             open: BTreeMap::new(),
-            order: VecDeque::new(),
+            current: HashMap::new(),
+            begun: 0,
             ready: VecDeque::new(),
-            next_seq: None,
-            limit: limit.max(1),
+            lost: Lost::default(),
+            gone: Gone::with_limit(limit),
+            limit,
         }
     }
 
-    /// Takes the next event of a stream.
+    /// Takes the next event of a stream. The first has number 0.
     pub fn push(&mut self, event: Event) {
-        if let Some(expected) = self.next_seq
-            && event.seq != expected
-        {
-            self.mark_open(&format!(
-                "events are missing from the stream (number {expected} expected, {} found)",
-                event.seq
-            ));
-        }
-        self.next_seq = Some(event.seq + 1);
-
+        self.lost.take(&event);
         let Event { seq, time, boot_ns, request, body } = event;
+        let at = Moment { time, boot_ns };
         match (body, request) {
-            (Body::Request(body), Some(id)) => self.request(id, time, boot_ns, *body),
-            (Body::Helper(body), Some(id)) => {
-                let chain = self.chain(ChainKey::Request(id), time, boot_ns);
-                chain.helper = Some::<Helper>(body);
-            }
-            (Body::Load(body), request) => {
-                let key = key_of(request, body.process.id());
-                self.load(key, time, boot_ns, *body);
+            (Body::Request(body), Some(id)) => self.request(id, at, *body),
+            (Body::Helper(body), Some(id)) => self.own(ChainKey::Request(id), at).1.chain.helper = Some(body),
+            (Body::Load(load), request) => {
+                let key = key_of(request, load.process.id());
+                self.own(key, at).1.chain.modules.push(Module { load: *load, boot_ns, init: None });
             }
             (Body::Init(body), request) => {
                 let key = key_of(request, ProcessId { pid: body.pid, start_ns: body.start_ns });
-                self.init(key, time, boot_ns, body);
+                self.init(key, at, body);
             }
             (Body::Attempt(body), request) => {
                 let key = key_of(request, body.process.id());
-                let attempts: &mut Vec<Attempt> = &mut self.chain(key, time, boot_ns).attempts;
-                attempts.push(*body);
+                self.own(key, at).1.chain.attempts.push(*body);
             }
-            (Body::Result(body), request) => match (request, body.loader) {
-                (Some(id), _) => self.result(ChainKey::Request(id), time, boot_ns, body),
-                (None, Some(loader)) => self.result(ChainKey::Loader(loader), time, boot_ns, body),
-                (None, None) => self.ready.push_back(Item::Event(Box::new(Event {
-                    seq,
-                    time,
-                    boot_ns,
-                    request,
-                    body: Body::Result(body),
-                }))),
-            },
+            (Body::Result(body), Some(id)) => self.result(ChainKey::Request(id), at, body),
+            (Body::Result(body @ Outcome { loader: Some(loader), .. }), None) => {
+                self.result(ChainKey::Loader(loader), at, body);
+            }
             (body, request) => {
-                if let Body::Loss(loss) = &body {
-                    self.mark_open(&format!("{} events were lost ({})", loss.count, loss.cause));
-                }
                 self.ready.push_back(Item::Event(Box::new(Event { seq, time, boot_ns, request, body })));
             }
         }
-        while self.order.len() > self.limit {
-            let Some(oldest) = self.order.front().copied() else { break };
-            self.note(oldest, "too many chains were open: handed out before its end");
-            self.hand_out(oldest);
+        while self.open.len() > self.limit {
+            let Some(mut oldest) = self.open.first_entry() else { break };
+            oldest.get_mut().handed_out_early = true;
+            let number = *oldest.key();
+            let parent = self.detach(number);
+            self.hand_out(number);
+            self.hand_out_if_done(parent);
         }
     }
 
@@ -118,68 +115,109 @@ impl Builder {
         self.ready.pop_front()
     }
 
-    /// Ends the stream: hands out everything, the unfinished marked as such.
+    /// Ends the stream: hands out everything that is left, oldest first, and says what is unfinished.
     pub fn finish(&mut self) -> Vec<Item> {
-        // Innermost first, so that a chain leaves with all that hangs under it.
-        while let Some(key) = self.order.back().copied() {
-            let ended = self.open.get(&key).is_some_and(|open| open.chain.result.is_some());
-            if !ended {
-                self.note(key, "still running when tracing ended");
-            }
-            self.hand_out(key);
+        self.lost.stop();
+        let roots: Vec<Number> =
+            self.open.iter().filter(|(_, open)| open.parent.is_none()).map(|(number, _)| *number).collect();
+        for root in roots {
+            self.close(root);
         }
         self.ready.drain(..).collect()
     }
 
-    fn chain(&mut self, key: ChainKey, time: Timestamp, boot_ns: u64) -> &mut Chain {
-        let order = &mut self.order;
-        let open = self.open.entry(key).or_insert_with(|| {
-            order.push_back(key);
-            let mut incomplete = Vec::new();
-            if matches!(key, ChainKey::Request(_)) {
-                incomplete.push(REQUEST_MISSING.to_owned());
-            }
-            let chain = Chain {
-                key,
-                time,
-                boot_ns,
-                request: None,
-                helper: None,
-                modules: Vec::new(),
-                attempts: Vec::new(),
-                result: None,
-                nested: Vec::new(),
-                incomplete,
-            };
-            Open { chain, parent: None, children: 0 }
-        });
-        &mut open.chain
+    /// Takes a chain out with all that hangs under it.
+    fn close(&mut self, number: Number) {
+        let children: Vec<Number> =
+            self.open.get(&number).map(|open| open.children.iter().copied().collect()).unwrap_or_default();
+        for child in children {
+            self.close(child);
+        }
+        self.hand_out(number);
     }
 
-    fn request(&mut self, id: RequestId, time: Timestamp, boot_ns: u64, body: Request) {
-        let key = ChainKey::Request(id);
-        let parent = body.parent_request.map(ChainKey::Request);
-        let chain = self.chain(key, time, boot_ns);
-        chain.incomplete.retain(|note| note != REQUEST_MISSING);
-        chain.request = Some(body);
-        // A parent that has been handed out stays out; the child keeps its id.
-        if let Some(parent) = parent.filter(|parent| *parent != key && self.open.contains_key(parent)) {
-            if let Some(open) = self.open.get_mut(&parent) {
-                open.children += 1;
-            }
-            if let Some(open) = self.open.get_mut(&key) {
-                open.parent = Some(parent);
-            }
+    /// The chain of a key, begun if there is none.
+    fn own(&mut self, key: ChainKey, at: Moment) -> (Number, &mut Open) {
+        let going_on = self.current.get(&key).copied().filter(|number| match key {
+            ChainKey::Request(_) => true,
+            // A process that goes on after its result has begun another piece of work.
+            ChainKey::Loader(_) => self.loads_now(*number),
+        });
+        let number = going_on.unwrap_or_else(|| {
+            self.begun += 1;
+            self.current.insert(key, self.begun);
+            self.begun
+        });
+        let (lost, gone) = (&self.lost, &self.gone);
+        let open = self.open.entry(number).or_insert_with(|| Open::new(key, at, lost, gone));
+        (number, open)
+    }
+
+    fn loads_now(&self, number: Number) -> bool {
+        self.open.get(&number).is_some_and(|open| open.chain.result.is_none())
+    }
+
+    fn request(&mut self, id: RequestId, at: Moment, body: Request) {
+        let parent = self.parent(id, &body, at);
+        let (number, open) = self.own(ChainKey::Request(id), at);
+        open.chain.time = at.time;
+        open.chain.boot_ns = at.boot_ns;
+        open.chain.request = Some(body);
+        if let Some(parent) = parent {
+            self.hang(number, parent);
         }
     }
 
-    fn load(&mut self, key: ChainKey, time: Timestamp, boot_ns: u64, load: Load) {
-        self.chain(key, time, boot_ns).modules.push(Module { load, boot_ns, init: None });
+    /// The open chain that a request belongs under.
+    fn parent(&mut self, id: RequestId, body: &Request, at: Moment) -> Option<Number> {
+        let behalf = body.behalf.as_ref();
+        if let Some(parent) = body.parent_request.or_else(|| behalf?.request) {
+            let key = ChainKey::Request(parent);
+            return match self.current.get(&key) {
+                Some(number) => Some(*number),
+                None if parent == id || self.gone.may_contain(parent) => None,
+                None => Some(self.own(key, at).0),
+            };
+        }
+        let loader = match (&body.in_init, behalf) {
+            (Some(_), _) => body.process.id(),
+            (None, Some(behalf)) => ProcessId { pid: behalf.pid, start_ns: behalf.start_ns },
+            (None, None) => return None,
+        };
+        self.current.get(&ChainKey::Loader(loader)).copied().filter(|number| self.loads_now(*number))
     }
 
-    fn init(&mut self, key: ChainKey, time: Timestamp, boot_ns: u64, init: Init) {
-        let chain = self.chain(key, time, boot_ns);
-        let loaded = chain.modules.iter_mut().rev().find(|module| {
+    /// Hangs one open chain under another, unless that made a circle or too deep a tree.
+    fn hang(&mut self, child: Number, parent: Number) {
+        let Some(height) = self.open.get(&child).filter(|open| open.parent.is_none()).map(|open| open.height) else {
+            return;
+        };
+        let mut above = Vec::new();
+        let mut next = Some(parent);
+        while let Some(number) = next {
+            if number == child || above.len() + height >= DEPTH_LIMIT {
+                return;
+            }
+            above.push(number);
+            next = self.open.get(&number).and_then(|open| open.parent);
+        }
+        for (number, height) in above.into_iter().zip(height + 1..) {
+            if let Some(open) = self.open.get_mut(&number) {
+                open.height = open.height.max(height);
+            }
+        }
+        if let Some(open) = self.open.get_mut(&parent) {
+            open.children.insert(child);
+        }
+        if let Some(open) = self.open.get_mut(&child) {
+            open.parent = Some(parent);
+        }
+    }
+
+    fn init(&mut self, key: ChainKey, at: Moment, init: Init) {
+        let open = self.own(key, at).1;
+        // The kernel lets a name in again only after its first load failed or left: the latest is meant.
+        let loaded = open.chain.modules.iter_mut().rev().find(|module| {
             let by = &module.load.process;
             module.init.is_none()
                 && module.load.module == init.module
@@ -187,67 +225,56 @@ impl Builder {
         });
         match loaded {
             Some(module) => module.init = Some(init),
-            None => chain.incomplete.push("a module's arrival was not seen, only the end of its init".to_owned()),
+            None => open.inits_alone.push(init),
         }
     }
 
-    fn result(&mut self, key: ChainKey, time: Timestamp, boot_ns: u64, result: Outcome) {
-        self.chain(key, time, boot_ns).result = Some(result);
-        self.hand_out_if_done(key);
+    fn result(&mut self, key: ChainKey, at: Moment, result: Outcome) {
+        let (number, open) = self.own(key, at);
+        open.chain.result = Some(result);
+        self.hand_out_if_done(Some(number));
     }
 
-    fn hand_out_if_done(&mut self, key: ChainKey) {
-        let mut next = Some(key);
-        while let Some(key) = next {
-            let done = self.open.get(&key).is_some_and(|open| open.chain.result.is_some() && open.children == 0);
-            next = if done { self.take_out(key) } else { None };
+    fn hand_out_if_done(&mut self, number: Option<Number>) {
+        let mut next = number;
+        while let Some(number) = next {
+            let done =
+                self.open.get(&number).is_some_and(|open| open.chain.result.is_some() && open.children.is_empty());
+            next = if done { self.hand_out(number) } else { None };
         }
     }
 
-    fn hand_out(&mut self, key: ChainKey) {
-        if let Some(parent) = self.take_out(key) {
-            self.hand_out_if_done(parent);
-        }
-    }
-
-    /// Takes a chain out: under its parent while that is open (and given back), else to the reader.
-    fn take_out(&mut self, key: ChainKey) -> Option<ChainKey> {
-        let Open { chain, parent, children } = self.open.remove(&key)?;
-        self.order.retain(|other| *other != key);
-        if children > 0 {
-            // What still hangs under it will come out on its own.
-            for open in self.open.values_mut().filter(|open| open.parent == Some(key)) {
-                open.parent = None;
-            }
-        }
-        let Some((parent, open)) = parent.and_then(|parent| Some((parent, self.open.get_mut(&parent)?))) else {
-            self.ready.push_back(Item::Chain(Box::new(chain)));
-            return None;
-        };
-        open.children = open.children.saturating_sub(1);
-        let at = open.chain.nested.partition_point(|nested| nested.boot_ns <= chain.boot_ns);
-        open.chain.nested.insert(at, chain);
+    /// Cuts a chain off from its parent, and gives the parent back.
+    fn detach(&mut self, number: Number) -> Option<Number> {
+        let parent = self.open.get_mut(&number)?.parent.take()?;
+        self.open.get_mut(&parent)?.children.remove(&number);
         Some(parent)
     }
 
-    fn note(&mut self, key: ChainKey, note: &str) {
-        if let Some(open) = self.open.get_mut(&key) {
-            open.chain.incomplete.push(note.to_owned());
+    /// Takes a chain out: under its parent while that is open (and given back), else to the reader.
+    fn hand_out(&mut self, number: Number) -> Option<Number> {
+        let parent = self.detach(number);
+        let open = self.open.remove(&number)?;
+        if self.current.get(&open.chain.key) == Some(&number) {
+            self.current.remove(&open.chain.key);
         }
-    }
-
-    /// Something was lost: it may belong to any chain that is open.
-    fn mark_open(&mut self, note: &str) {
-        for open in self.open.values_mut() {
-            if !open.chain.incomplete.iter().any(|other| other == note) {
-                open.chain.incomplete.push(note.to_owned());
+        if let ChainKey::Request(id) = open.chain.key {
+            self.gone.insert(id);
+        }
+        // What still hangs under it will come out by itself.
+        for child in &open.children {
+            if let Some(child) = self.open.get_mut(child) {
+                child.parent = None;
             }
         }
+        let chain = open.into_chain(&self.lost);
+        match parent.and_then(|parent| self.open.get_mut(&parent)) {
+            Some(open) => open.add_nested(chain),
+            None => self.ready.push_back(Item::Chain(Box::new(chain))),
+        }
+        parent
     }
 }
-
-/// What a chain says whose request event was not seen.
-const REQUEST_MISSING: &str = "its request was not seen: who asked is unknown";
 
 fn key_of(request: Option<RequestId>, process: ProcessId) -> ChainKey {
     request.map_or(ChainKey::Loader(process), ChainKey::Request)

@@ -3,6 +3,9 @@
 //! Pure: no clock, no I/O. The same builder serves the live view and reports on captures.
 
 mod builder;
+mod gone;
+mod lost;
+mod open;
 
 pub use builder::Builder;
 
@@ -49,7 +52,7 @@ pub struct Chain {
     pub attempts: Vec<Attempt>,
     /// How it ended; absent while it runs, and when the end was lost.
     pub result: Option<Outcome>,
-    /// Requests made by its helper or its modules' inits, oldest first.
+    /// Requests made by its helper, by its modules' inits or on its behalf, oldest first.
     pub nested: Vec<Chain>,
     /// What is missing, in words; empty for a whole chain.
     pub incomplete: Vec<String>,

@@ -1,0 +1,266 @@
+//! Chains against an independent model: whole streams, damaged streams, streams that make no sense.
+
+mod cases;
+mod history;
+mod model;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use proptest::prelude::*;
+
+use super::{Builder, DEPTH_LIMIT};
+use crate::{
+    chain::{Chain, ChainKey, Item},
+    event::{Body, Event, RequestId},
+};
+use history::{Parent, Told, stories, storm, tell};
+use model::{Model, mark};
+
+/// Drains the chains that are ready.
+fn chains(builder: &mut Builder) -> Vec<Chain> {
+    let mut chains = Vec::new();
+    while let Some(item) = builder.next_item() {
+        chains.extend(chain_of(item));
+    }
+    chains
+}
+
+fn chain_of(item: Item) -> Option<Chain> {
+    match item {
+        Item::Chain(chain) => Some(*chain),
+        Item::Event(_) => None,
+    }
+}
+
+/// Feeds events and gives all chains that come out.
+fn build(mut builder: Builder, events: impl IntoIterator<Item = Event>) -> Vec<Chain> {
+    for event in events {
+        builder.push(event);
+    }
+    builder.finish().into_iter().filter_map(chain_of).collect()
+}
+
+/// Every chain and nested chain with the key of its parent.
+fn flat(chains: &[Chain]) -> Vec<(Option<ChainKey>, &Chain)> {
+    let mut all: Vec<(Option<ChainKey>, &Chain)> = chains.iter().map(|chain| (None, chain)).collect();
+    let mut next = 0;
+    while let Some((_, chain)) = all.get(next).copied() {
+        all.extend(chain.nested.iter().map(|nested| (Some(chain.key), nested)));
+        next += 1;
+    }
+    all
+}
+
+/// The numbers by which the histories' events can be told apart, of all events that a chain holds.
+fn marks(chain: &Chain) -> Vec<String> {
+    let mut marks = Vec::new();
+    marks.extend(chain.request.iter().map(|request| format!("request by {}", request.process.tid)));
+    marks.extend(chain.helper.iter().map(|helper| format!("helper {}", helper.pid)));
+    marks.extend(chain.modules.iter().map(|module| format!("load {}", mark(&module.load))));
+    marks.extend(chain.modules.iter().filter_map(|module| Some(format!("init {}", module.init.as_ref()?.duration_ns))));
+    marks.extend(chain.attempts.iter().map(|attempt| format!("attempt {}", attempt.ret)));
+    marks.extend(chain.result.iter().map(|result| format!("result {:?}", result.code)));
+    marks
+}
+
+fn mark_of(told: &Told) -> Option<String> {
+    Some(match &told.event.body {
+        Body::Request(request) => format!("request by {}", request.process.tid),
+        Body::Helper(helper) => format!("helper {}", helper.pid),
+        Body::Load(load) => format!("load {}", mark(load)),
+        Body::Init(init) => format!("init {}", init.duration_ns),
+        Body::Attempt(attempt) => format!("attempt {}", attempt.ret),
+        Body::Result(result) => format!("result {:?}", result.code),
+        _ => return None,
+    })
+}
+
+fn whole(stories: &[history::Story], choices: &[u8]) -> Result<(), TestCaseError> {
+    let telling = tell(stories, choices);
+    let model = Model::new(&telling);
+    let mut due: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for tag in 0..telling.plots.len() {
+        if let Some(at) = model.comes_out(tag) {
+            due.entry(at).or_default().insert(tag);
+        }
+    }
+    let mut builder = Builder::new();
+    for (at, told) in telling.told.iter().enumerate() {
+        builder.push(told.event.clone());
+        let wanted: Vec<Chain> = due.remove(&at).into_iter().flatten().map(|tag| model.chain(tag)).collect();
+        prop_assert_eq!(chains(&mut builder), wanted, "after event {}", at);
+    }
+    prop_assert!(builder.finish().is_empty() && due.is_empty());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Check that whatever the order of telling, each chain is exactly the model's, and comes out when it ends.
+    #[test]
+    fn whole_streams_give_the_models_chains(
+        stories in stories(),
+        choices in proptest::collection::vec(any::<u8>(), 1..200),
+    ) {
+        whole(&stories, &choices)?;
+    }
+
+    /// Check that 62 requests for one name stay apart in any order.
+    #[test]
+    fn a_storm_stays_apart(choices in proptest::collection::vec(any::<u8>(), 1..400)) {
+        whole(&storm(62), &choices)?;
+    }
+
+    /// Check that when any events are missing, every chain that misses something says so, no event is in
+    /// another's chain, and chains that were not open meanwhile are whole.
+    #[test]
+    fn missing_events_are_told(
+        stories in stories(),
+        choices in proptest::collection::vec(any::<u8>(), 1..200),
+        missing in proptest::collection::vec(proptest::bool::weighted(0.15), 1..300),
+    ) {
+        let telling = tell(&stories, &choices);
+        let model = Model::new(&telling);
+        let is_missing =
+            |at: usize| telling.told[at].tag != usize::MAX && missing.get(at % missing.len()).copied().unwrap_or(false);
+        let kept: Vec<usize> = (0..telling.told.len()).filter(|at| !is_missing(*at)).collect();
+        // Where each gap shows: at the next event.
+        let gaps: Vec<usize> = kept
+            .iter()
+            .copied()
+            .filter(|at| *at > 0 && is_missing(*at - 1) || *at == 0 && is_missing(0))
+            .collect();
+        let out = build(Builder::new(), kept.iter().map(|at| telling.told[*at].event.clone()));
+        let all = flat(&out);
+
+        let owner: HashMap<String, usize> =
+            telling.told.iter().filter_map(|told| Some((mark_of(told)?, told.tag))).collect();
+        let mut seen = BTreeSet::new();
+        for (parent, chain) in &all {
+            for mark in marks(chain) {
+                let tag = owner[&mark];
+                prop_assert_eq!(telling.key(tag), chain.key, "{} is in the wrong chain", mark);
+                prop_assert!(seen.insert(mark.clone()), "{} is in two chains", mark);
+                let misses = (0..telling.told.len()).any(|at| telling.told[at].tag == tag && is_missing(at));
+                prop_assert!(!misses || !chain.incomplete.is_empty(), "{:?} does not say that it misses something", chain);
+            }
+            for module in &chain.modules {
+                let other = module.init.as_ref().is_some_and(|init| init.duration_ns != mark(&module.load));
+                prop_assert!(!other || !chain.incomplete.is_empty(), "another load's init in {:?}", chain);
+            }
+            if let (Some(parent), Some(request)) = (parent, &chain.request) {
+                let tag = owner[&format!("request by {}", request.process.tid)];
+                let wanted = match telling.plots[tag].parent {
+                    Parent::None => None,
+                    Parent::Chain(tag) => Some(telling.key(tag)),
+                    Parent::Process(process) => Some(ChainKey::Loader(process)),
+                };
+                prop_assert_eq!(Some(*parent), wanted, "it hangs under another's chain");
+            }
+        }
+        let alone = all.iter().flat_map(|(_, chain)| &chain.incomplete).filter(|note| note.contains("the init of")).count();
+        let wanted = kept.iter().filter(|at| mark_of(&telling.told[**at]).is_some()).count();
+        prop_assert_eq!(seen.len() + alone, wanted, "an event came out nowhere");
+
+        for tag in 0..telling.plots.len() {
+            // A parent whose child is missing altogether says so too.
+            let child_missing = |child: &usize| is_missing(model.first(*child));
+            if model.children(tag).iter().any(child_missing) {
+                for (_, chain) in all.iter().filter(|(_, chain)| chain.key == telling.key(tag)) {
+                    let holds = marks(chain).iter().any(|mark| owner[mark] == tag);
+                    prop_assert!(!holds || !chain.incomplete.is_empty(), "{:?} does not say that it misses a child", chain);
+                }
+            }
+            let Some(end) = model.comes_out(tag) else { continue };
+            let is_loader = telling.plots[tag].loader.is_some();
+            let begin = if is_loader { 0 } else { model.first(tag) };
+            let untouched = !(begin..=end).any(is_missing) && !gaps.iter().any(|gap| begin < *gap && *gap <= end);
+            if untouched && !is_missing(model.first(tag)) {
+                let wanted = model.chain(tag);
+                prop_assert!(all.iter().any(|(_, chain)| **chain == wanted), "{:?} is not whole", wanted);
+            }
+        }
+    }
+
+    /// Check that the number of open chains is kept, that those handed out early say so, and that no event
+    /// is lost or in another's chain.
+    #[test]
+    fn the_limit_is_kept(
+        stories in stories(),
+        choices in proptest::collection::vec(any::<u8>(), 1..200),
+        limit in 1..6usize,
+    ) {
+        let telling = tell(&stories, &choices);
+        let mut builder = Builder::with_limit(limit);
+        let mut out = Vec::new();
+        for told in &telling.told {
+            builder.push(told.event.clone());
+            prop_assert!(builder.open.len() <= limit && builder.current.len() <= limit);
+            out.extend(chains(&mut builder));
+        }
+        out.extend(builder.finish().into_iter().filter_map(chain_of));
+        let owner: HashMap<String, usize> =
+            telling.told.iter().filter_map(|told| Some((mark_of(told)?, told.tag))).collect();
+        let mut count = 0;
+        for (_, chain) in flat(&out) {
+            count += chain.incomplete.iter().filter(|note| note.contains("the init of")).count();
+            for mark in marks(chain) {
+                count += 1;
+                prop_assert_eq!(telling.key(owner[&mark]), chain.key);
+            }
+            prop_assert!(!chain.incomplete.is_empty() || chain.result.is_some());
+        }
+        prop_assert_eq!(count, owner.len());
+    }
+
+    /// Check that a stream that makes no sense (circles of parents, results before requests, numbers that jump)
+    /// gives each event once, in trees of a bounded depth.
+    #[test]
+    fn nonsense_is_survived(
+        stories in stories(),
+        picks in proptest::collection::vec((any::<prop::sample::Index>(), 0..200u64, 0..12u32, 0..12u32), 0..200),
+    ) {
+        let telling = tell(&stories, &[0]);
+        let id = |tid: u32| RequestId { boot_ns: 7, tid };
+        let mut results = 0;
+        let events: Vec<Event> = picks
+            .iter()
+            .map(|(pick, seq, own, parent)| {
+                let mut event = telling.told[pick.index(telling.told.len())].event.clone();
+                event.seq = *seq;
+                event.request = event.request.map(|_| id(*own));
+                match &mut event.body {
+                    Body::Request(request) => request.parent_request = Some(id(*parent)),
+                    Body::Load(_) => results += 1,
+                    _ => {}
+                }
+                event
+            })
+            .collect();
+        let out = build(Builder::with_limit(8), events);
+        let loads: usize = flat(&out).iter().map(|(_, chain)| chain.modules.len()).sum();
+        prop_assert_eq!(loads, results);
+    }
+
+    /// Check that a line of parents, told in any order, never makes a tree deeper than its limit, and loses none.
+    #[test]
+    fn depth_is_bounded(order in Just((0..200u32).collect::<Vec<_>>()).prop_shuffle()) {
+        let telling = tell(&storm(1), &[0]);
+        let request = telling.told[0].event.clone();
+        let id = |tid: u32| RequestId { boot_ns: 7, tid };
+        let events = order.iter().enumerate().map(|(seq, number)| {
+            let mut event = Event { seq: seq as u64, request: Some(id(*number)), ..request.clone() };
+            if let Body::Request(request) = &mut event.body {
+                request.parent_request = number.checked_sub(1).map(id);
+            }
+            event
+        });
+        let out = build(Builder::new(), events);
+        prop_assert_eq!(flat(&out).len(), 200);
+        fn depth(chain: &Chain) -> usize {
+            1 + chain.nested.iter().map(depth).max().unwrap_or(0)
+        }
+        prop_assert!(out.iter().all(|chain| depth(chain) <= DEPTH_LIMIT + 1));
+    }
+}
