@@ -1,11 +1,13 @@
 //! The scenarios: one file a behaviour, each stating what is done, by whom, and what must be seen.
 
 mod agreement;
+mod causes;
 mod cli;
 mod doctor;
 mod endings;
 mod explain;
 mod explicit;
+mod failures;
 mod oracle_sees_modprobe;
 mod outage;
 mod readme;
@@ -46,6 +48,8 @@ const FILES: &[&[Scenario]] = &[
     oracle_sees_modprobe::SCENARIOS,
     outage::SCENARIOS,
     endings::SCENARIOS,
+    failures::SCENARIOS,
+    causes::SCENARIOS,
     explicit::SCENARIOS,
     storm::SCENARIOS,
     cli::SCENARIOS,

@@ -5,7 +5,7 @@
 //! (crypto self tests and probes) is made on the creator's behalf.
 
 use aya_ebpf::{
-    helpers::bpf_get_current_comm,
+    helpers::{bpf_get_current_comm, generated::bpf_get_current_cgroup_id},
     macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext},
 };
@@ -48,6 +48,8 @@ fn created(returned: i64) {
             reserved: 0,
             boot_ns: boot_ns(),
             comm: bpf_get_current_comm().unwrap_or([0; 16]),
+            // SAFETY: the helper has no arguments.
+            cgroup_id: unsafe { bpf_get_current_cgroup_id() },
             owner: owner_of(creator),
         },
     };

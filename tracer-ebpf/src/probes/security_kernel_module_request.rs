@@ -139,6 +139,7 @@ unsafe fn write_behalf(to: *mut Behalf, tid: u32) {
         reserved: 0,
         boot_ns: 0,
         comm: [0; 16],
+        cgroup_id: 0,
         owner: Owner { request: RequestKey::NONE, depth: 0, walk_cut: 0 },
     };
     // SAFETY: the caller vouches for `to`; a reused slot is told by its start time.

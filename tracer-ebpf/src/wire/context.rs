@@ -46,7 +46,7 @@ wire_struct! {
 
 wire_struct! {
     /// The task on whose behalf a kernel thread works: the one that created it.
-    pub struct Behalf: 72 {
+    pub struct Behalf: 80 {
         /// The creating process; all zero when unknown.
         pub creator: ProcessKey,
         /// The creating thread.
@@ -57,6 +57,8 @@ wire_struct! {
         pub boot_ns: u64,
         /// The creator's `comm`.
         pub comm: [u8; COMM_BYTES],
+        /// Id of the creator's cgroup (v2).
+        pub cgroup_id: u64,
         /// The request the creator works for.
         pub owner: Owner,
     }

@@ -78,7 +78,7 @@ wire_struct! {
 
 wire_struct! {
     /// A module was asked for (`security_kernel_module_request`).
-    pub struct Request: 3552 {
+    pub struct Request: 3560 {
         /// Header.
         pub header: Header,
         /// The request.

@@ -71,7 +71,10 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
         let pid = child.id().context("the command ended before it began")?;
         if !args.host {
             let process = process::id_of(pid).with_context(|| format!("cannot identify the command, pid {pid}"))?;
-            trace.set_scope(Scope::Command { process, cgroup: cgroup.as_ref().map(OwnCgroup::path) });
+            trace.set_scope(Scope::Command {
+                process,
+                cgroup: cgroup.as_ref().map(|cgroup| (cgroup.path(), cgroup.id())),
+            });
         }
 
         let status = loop {

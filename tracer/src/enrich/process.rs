@@ -94,6 +94,7 @@ pub fn behalf(behalf: &wire::Behalf) -> Option<Behalf> {
         tid: behalf.tid,
         start_ns: behalf.creator.start_ns,
         comm: nul_text(&behalf.comm),
+        cgroup_id: (behalf.cgroup_id != 0).then_some(behalf.cgroup_id),
         request: request_id(&behalf.owner.request),
         attribution: Attribution::inferred("kthread-creator"),
     })

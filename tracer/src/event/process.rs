@@ -147,6 +147,9 @@ pub struct Behalf {
     /// Its name: claimed by the process.
     #[serde(flatten, with = "comm_field")]
     pub comm: Text,
+    /// Its cgroup (v2) id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup_id: Option<u64>,
     /// The request that task works for, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::process::CommandExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -59,6 +59,12 @@ impl OwnCgroup {
     #[must_use]
     pub fn path(&self) -> Text {
         Text::from(self.path.as_str())
+    }
+
+    /// Its id, as the kernel gives it to every task in it.
+    #[must_use]
+    pub fn id(&self) -> Option<u64> {
+        fs::metadata(&self.directory).ok().map(|metadata| metadata.ino())
     }
 
     /// Puts the command's process in it, between fork and exec.

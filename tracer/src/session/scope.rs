@@ -16,12 +16,21 @@ pub enum Scope {
     Command {
         /// The process.
         process: ProcessId,
-        /// Its cgroup (v2) path.
-        cgroup: Option<Text>,
+        /// Path and id of its cgroup (v2).
+        cgroup: Option<(Text, Option<u64>)>,
     },
 }
 
 impl Scope {
+    /// Whether a cgroup is the scope's own.
+    fn holds_cgroup(&self, id: Option<u64>) -> bool {
+        match self {
+            Self::Host => true,
+            Self::Command { cgroup: Some((_, Some(own))), .. } => id == Some(*own),
+            Self::Command { .. } => false,
+        }
+    }
+
     fn holds(&self, process: &Process, ancestors: &[Ancestor]) -> bool {
         let Self::Command { process: command, cgroup } = self else { return true };
         // The command's own start is known to the tick only; a pid is not reused within one.
@@ -29,7 +38,7 @@ impl Scope {
         if same(process.id()) || ancestors.iter().any(|ancestor| same(ancestor.id())) {
             return true;
         }
-        let (Some(cgroup), Some(own)) = (cgroup, &process.cgroup) else { return false };
+        let (Some((cgroup, _)), Some(own)) = (cgroup, &process.cgroup) else { return false };
         own.as_bytes().strip_prefix(cgroup.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 }
@@ -40,6 +49,8 @@ pub struct Filter {
     scope: Scope,
     requests: HashSet<RequestId>,
     loaders: HashSet<ProcessId>,
+    /// Processes of the scope that have asked for something.
+    requesters: HashSet<ProcessId>,
     next_seq: u64,
 }
 
@@ -47,7 +58,7 @@ impl Filter {
     /// A filter for a scope, numbering from 0.
     #[must_use]
     pub fn new(scope: Scope) -> Self {
-        Self { scope, requests: HashSet::new(), loaders: HashSet::new(), next_seq: 0 }
+        Self { scope, requests: HashSet::new(), loaders: HashSet::new(), requesters: HashSet::new(), next_seq: 0 }
     }
 
     /// Narrows the scope, once the command is known.
@@ -74,12 +85,14 @@ impl Filter {
             Body::Request(request) => {
                 let by_behalf = request.behalf.as_ref().is_some_and(|behalf| {
                     let id = ProcessId { pid: behalf.pid, start_ns: behalf.start_ns };
-                    self.loaders.contains(&id) || self.is_command(id)
+                    let known = self.loaders.contains(&id) || self.requesters.contains(&id);
+                    known || self.scope.holds_cgroup(behalf.cgroup_id) || self.is_command(id)
                 });
                 let nested = request.parent_request.is_some_and(|parent| self.requests.contains(&parent));
                 let ours = nested || by_behalf || self.scope.holds(&request.process, &request.ancestors);
                 if let (true, Some(id)) = (ours, event.request) {
                     self.requests.insert(id);
+                    self.requesters.insert(request.process.id());
                 }
                 ours
             }

@@ -28,6 +28,9 @@ const HOLD_NS: u64 = 100_000_000;
 /// The kernel gives up after 5 s without a free slot (`MAX_KMOD_ALL_BUSY_TIMEOUT`, kernel/kmod.c); and a margin.
 const THROTTLE_NS: u64 = 5_500_000_000;
 
+/// A requester that is gone after about 5 s was most likely told so and left; one that is gone earlier was killed.
+const THROTTLE_NEAR_NS: u64 = 4_800_000_000;
+
 /// How long after `__request_module` the security hook may be late: it follows at once.
 const ENTERED_NS: u64 = 1_000_000_000;
 
@@ -363,16 +366,16 @@ impl<K: Knowledge> Tracker<K> {
             return;
         }
         let waited_ns = now_ns.saturating_sub(id.boot_ns);
-        let began_ns = in_flight.began_ns;
         let process = in_flight.process;
-        let outcome = if waited_ns > THROTTLE_NS {
+        let gone = waited_ns > HOLD_NS && !self.knowledge.is_alive(process);
+        let outcome = if waited_ns > THROTTLE_NS || (gone && waited_ns > THROTTLE_NEAR_NS) {
             Outcome {
                 code: Some(-62),
                 errno: Some("ETIME".to_owned()),
                 detail: Some("50 requests were running and none ended within 5 s".to_owned()),
                 ..Outcome::new(Status::Throttled, Attribution::inferred("not-admitted-in-5s"))
             }
-        } else if waited_ns > HOLD_NS && !self.knowledge.is_alive(process) {
+        } else if gone {
             Outcome {
                 code: Some(-512),
                 errno: Some("ERESTARTSYS".to_owned()),
@@ -383,7 +386,6 @@ impl<K: Knowledge> Tracker<K> {
         } else {
             return;
         };
-        let _ = began_ns;
         self.requests.remove(&id);
         self.emit(now_ns, Some(id), Body::Result(outcome));
     }

@@ -304,6 +304,7 @@ fn event(plots: &[Plot], told: &[Told], step: &Step) -> Told {
                 tid: by.pid,
                 start_ns: by.start_ns,
                 comm: Text::default(),
+                cgroup_id: None,
                 request: parent,
                 attribution: Attribution::inferred("kthread-creator"),
             });
