@@ -8,7 +8,8 @@ use crate::event::Text;
 ///
 /// Control characters, what changes the direction or the look of text (bidi controls, zero-width and
 /// other format characters), spaces that are not the usual one, line and paragraph separators, private-use
-/// characters and invalid UTF-8 become `\n`, `\xNN` or `\u{N}`; a backslash becomes `\\`. Two different inputs never look alike.
+/// characters and invalid UTF-8 become `\n`, `\xNN` or `\u{N}`; a backslash becomes `\\`. Two different inputs
+/// never look alike.
 #[must_use]
 pub fn escape(text: &Text) -> String {
     let mut out = String::with_capacity(text.as_bytes().len());
