@@ -62,9 +62,10 @@ fn number_free(word: &str) -> String {
 
 /// The modules of the summary come in the order in which chains ended.
 fn in_order(text: String) -> String {
-    let Some((head, modules)) = text.split_once(" modules loaded: ") else { return text };
+    let Some((head, rest)) = text.split_once(" modules loaded by ") else { return text };
+    let Some((culprit, modules)) = rest.split_once(": ") else { return text };
     let (modules, tail) = modules.split_once('\n').unwrap_or((modules, ""));
     let mut modules: Vec<&str> = modules.split(' ').collect();
     modules.sort_unstable();
-    format!("{head} modules loaded: {}\n{tail}", modules.join(" "))
+    format!("{head} modules loaded by {culprit}: {}\n{tail}", modules.join(" "))
 }

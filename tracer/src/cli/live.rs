@@ -1,6 +1,7 @@
 //! Options that all tracing verbs share, and the checked plan made of them.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, IsTerminal, Write},
     path::PathBuf,
@@ -8,9 +9,10 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use rustix::termios::tcgetwinsize;
 
 use crate::{
-    output::{Colour, JsonLines, Output, Tree, TreeOptions},
+    output::{Colour, JsonLines, Output, Style, Tree},
     probe::{LogLevel, Options, Preference},
 };
 
@@ -122,7 +124,53 @@ impl LiveArgs {
             ColourChoice::Auto if terminal && !no_colour => Colour::Ansi,
             ColourChoice::Auto | ColourChoice::Never => Colour::None,
         };
-        let options = TreeOptions { colour, stacks: self.stacks || self.user_symbols, utc: self.utc };
-        Ok(Box::new(Tree::new(writer, options)))
+        let style = Style {
+            colour,
+            unicode: terminal && has_utf8_locale(|name| std::env::var_os(name)),
+            utc: self.utc,
+            stacks: self.stacks || self.user_symbols,
+            width: terminal.then(|| terminal_columns(stream)).flatten(),
+        };
+        Ok(Box::new(Tree::new(writer, style)))
+    }
+}
+
+/// Whether the locale's characters include those of box drawing: the first variable that is set decides.
+fn has_utf8_locale(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
+    let locale = set.unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    locale.ends_with("utf-8") || locale.ends_with("utf8")
+}
+
+/// Columns of the terminal; `None` where it does not tell.
+fn terminal_columns(stream: Stream) -> Option<usize> {
+    let size = match stream {
+        Stream::Stdout => tcgetwinsize(io::stdout()),
+        Stream::Stderr => tcgetwinsize(io::stderr()),
+    };
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::has_utf8_locale;
+
+    /// Check that the first variable that is set decides, and that an empty one is not set.
+    #[test]
+    fn the_locale_decides_on_characters() {
+        for (variables, utf8) in [
+            (&[][..], false),
+            (&[("LANG", "C.UTF-8")], true),
+            (&[("LANG", "de_DE.utf8")], true),
+            (&[("LANG", "C.UTF-8"), ("LC_ALL", "C")], false),
+            (&[("LANG", "C.UTF-8"), ("LC_ALL", "")], true),
+            (&[("LC_CTYPE", "en_GB.UTF-8"), ("LANG", "C")], true),
+        ] {
+            let variable =
+                |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| OsString::from(value));
+            assert_eq!(has_utf8_locale(variable), utf8, "{variables:?}");
+        }
     }
 }

@@ -7,11 +7,20 @@ use crate::event::Text;
 /// Makes bytes safe for any terminal and any line of a log, without ambiguity.
 ///
 /// Control characters, what changes the direction or the look of text (bidi controls, zero-width and
-/// other format characters), line and paragraph separators, private-use characters and invalid UTF-8
-/// become `\n`, `\xNN` or `\u{N}`; a backslash becomes `\\`. Two different inputs never look alike.
+/// other format characters), spaces that are not the usual one, line and paragraph separators, private-use
+/// characters and invalid UTF-8 become `\n`, `\xNN` or `\u{N}`; a backslash becomes `\\`. Two different inputs
+/// never look alike.
 #[must_use]
 pub fn escape(text: &Text) -> String {
     let mut out = String::with_capacity(text.as_bytes().len());
+    push(&mut out, text.as_bytes(), |_| false);
+    out
+}
+
+/// Like [`escape`], for text that is a `str` already: a detail, a symbol, a unit.
+#[must_use]
+pub fn escape_str(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
     push(&mut out, text.as_bytes(), |_| false);
     out
 }
@@ -24,10 +33,31 @@ pub fn argument(text: &Text) -> String {
     if !bytes.is_empty() && bytes.iter().all(plain) {
         return escape(text);
     }
+    enclosed(bytes, '\'')
+}
+
+/// Like [`escape`], for a name that stands in a sentence: quoted where it could pass for more than a name.
+#[must_use]
+pub fn name(text: &Text) -> String {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !b"'\"\\<>,;`".contains(byte) || *byte >= 0x80;
+    let bytes = text.as_bytes();
+    if !bytes.is_empty() && bytes.iter().all(plain) {
+        return escape(text);
+    }
+    enclosed(bytes, '\'')
+}
+
+/// Like [`escape`], always in double quotes.
+#[must_use]
+pub fn quoted(text: &Text) -> String {
+    enclosed(text.as_bytes(), '"')
+}
+
+fn enclosed(bytes: &[u8], quote: char) -> String {
     let mut out = String::with_capacity(bytes.len() + 2);
-    out.push('\'');
-    push(&mut out, bytes, |character| character == '\'');
-    out.push('\'');
+    out.push(quote);
+    push(&mut out, bytes, |character| character == quote);
+    out.push(quote);
     out
 }
 
@@ -61,12 +91,13 @@ fn hex(out: &mut String, bytes: &[u8]) {
 }
 
 /// Characters that hide, move or reorder what stands beside them, or that no font shows
-/// (Unicode general categories Cc, Cf, Zl, Zp, Co, and the invisible letters of Hangul).
+/// (Unicode general categories Cc, Cf, Zl, Zp, Zs but for the space, Co, variation selectors, and the blanks
+/// of Hangul and Braille).
 fn is_unsafe(character: char) -> bool {
     matches!(u32::from(character),
-        0x80..=0x9f | 0xad | 0x34f | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2
-        | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x200b..=0x200f | 0x2028..=0x202e
-        | 0x2060..=0x206f | 0x3164 | 0xe000..=0xf8ff | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xffff
+        0x7f..=0xa0 | 0xad | 0x34f | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2
+        | 0x115f..=0x1160 | 0x1680 | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x2000..=0x200f | 0x2028..=0x202f
+        | 0x205f..=0x206f | 0x2800 | 0x3000 | 0x3164 | 0xe000..=0xf8ff | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xffff
         | 0x110bd | 0x110cd | 0x13430..=0x1345f | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a
         | 0xe0000..=0x10_ffff)
 }
@@ -77,7 +108,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{argument, escape, is_unsafe};
+    use super::{argument, escape, escape_str, is_unsafe, name, quoted};
     use crate::event::Text;
 
     /// Check what an attacker would try: line breaks, cursor moves, direction marks, broken UTF-8.
@@ -90,6 +121,7 @@ mod tests {
             (b"\xff\xfe", "\\xff\\xfe"),
             (b"\\n", "\\\\n"),
             ("\u{9b}31m".as_bytes(), "\\u{9b}31m"),
+            ("a\u{a0}b\u{3000}".as_bytes(), "a\\u{a0}b\\u{3000}"),
             ("net-pf-30".as_bytes(), "net-pf-30"),
             ("Grüße".as_bytes(), "Grüße"),
         ] {
@@ -105,23 +137,61 @@ mod tests {
         }
     }
 
+    /// Check that a name cannot pass for a sentence, and that usual names stay as they are.
+    #[test]
+    fn names_are_no_sentences() {
+        for (raw, shown) in [
+            ("(udev-worker)", "(udev-worker)"),
+            ("kworker/u4:1", "kworker/u4:1"),
+            ("tmux: server", "'tmux: server'"),
+            ("a(1)<-b", "'a(1)<-b'"),
+            ("", "''"),
+        ] {
+            assert_eq!(name(&Text::from(raw)), shown);
+        }
+        assert_eq!(quoted(&Text::from("x\" loaded")), "\"x\\x22 loaded\"");
+    }
+
+    /// Bytes with a liking for what escapes are made of.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let tricky: Vec<u8> = b"\\\\nx'1b{} \n\x1b\x7f\xc2\xff".to_vec();
+        proptest::collection::vec(prop_oneof![2 => proptest::sample::select(tricky), 1 => any::<u8>()], 0..6)
+    }
+
     proptest! {
-        /// Check that nothing unsafe ever comes out.
+        /// Check that no control or format character ever comes out, whatever goes in.
         #[test]
-        fn output_is_safe(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            for shown in [escape(&Text::from(bytes.as_slice())), argument(&Text::from(bytes.as_slice()))] {
+        fn output_is_safe(bytes in proptest::collection::vec(any::<u8>(), 0..64), text in any::<String>()) {
+            let (bytes, text) = (Text::from(bytes.as_slice()), Text::from(text));
+            for shown in [&bytes, &text].into_iter().flat_map(|text| {
+                [escape(text), argument(text), name(text), quoted(text), escape_str(&text.field())]
+            }) {
                 prop_assert!(shown.chars().all(|c| !c.is_control() && !is_unsafe(c)), "{:?}", shown);
             }
         }
 
-        /// Check that different inputs look different.
+        /// Check that different names look different.
         #[test]
-        fn inputs_stay_apart(inputs in proptest::collection::hash_set(
-            proptest::collection::vec(prop_oneof![Just(b'\\'), Just(b'n'), Just(b'\n'), Just(b'x'), Just(0x1b), Just(b'1'), Just(b'b'), any::<u8>()], 0..6), 2..20)) {
+        fn names_stay_apart(inputs in proptest::collection::hash_set(bytes(), 2..40)) {
             let mut seen = HashMap::new();
             for input in inputs {
-                let shown = escape(&Text::from(input.as_slice()));
-                prop_assert_eq!(seen.insert(shown, input.clone()), None);
+                let text = Text::from(input.as_slice());
+                let shown = (escape(&text), name(&text), quoted(&text));
+                for (way, shown) in [shown.0, shown.1, shown.2].into_iter().enumerate() {
+                    prop_assert_eq!(seen.insert((way, shown), input.clone()), None);
+                }
+            }
+        }
+
+        /// Check that different command lines look different: nothing passes for two arguments that is one.
+        #[test]
+        fn command_lines_stay_apart(
+            inputs in proptest::collection::hash_set(proptest::collection::vec(bytes(), 1..4), 2..40),
+        ) {
+            let mut seen = HashMap::new();
+            for input in inputs {
+                let shown: Vec<String> = input.iter().map(|bytes| argument(&Text::from(bytes.as_slice()))).collect();
+                prop_assert_eq!(seen.insert(shown.join(" "), input.clone()), None);
             }
         }
     }

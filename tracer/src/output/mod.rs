@@ -1,17 +1,24 @@
 //! Output: one trait, one file a format. Human formats write every foreign byte through [`escape()`].
 
+mod cause;
 mod escape;
 mod json;
+mod line;
+mod page;
 mod summary;
 mod tree;
 mod words;
 
+#[cfg(test)]
+mod samples;
+
 use std::io;
 
-pub use escape::{argument, escape};
+pub use escape::{argument, escape, escape_str, name, quoted};
 pub use json::JsonLines;
+pub use line::Lines;
 pub use summary::Summary;
-pub use tree::{Tree, TreeOptions};
+pub use tree::Tree;
 
 use crate::{chain::Item, event::Event};
 
@@ -23,6 +30,21 @@ pub enum Colour {
     None,
     /// ANSI escape sequences.
     Ansi,
+}
+
+/// How human output looks. The default suits a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Colour, by meaning.
+    pub colour: Colour,
+    /// Box-drawing characters, for readers whose locale has them; else ASCII.
+    pub unicode: bool,
+    /// Times in UTC instead of local time.
+    pub utc: bool,
+    /// Kernel and user stacks (the tree alone shows them).
+    pub stacks: bool,
+    /// Columns: the tree wraps, lines are cut. `None` keeps them as long as they are.
+    pub width: Option<usize>,
 }
 
 /// A format. It gets every event as it comes, and every chain when it has ended; each format uses what it needs.

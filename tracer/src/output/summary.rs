@@ -2,11 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::escape::escape;
-use crate::{
-    chain::{Chain, Item},
-    event::{Body, LossStage, Status},
+use super::{
+    cause::Cause,
+    escape::{escape_str, name},
+    words::{count, stage},
 };
+use crate::{
+    chain::{Chain, ChainKey, Item},
+    event::{Body, Status},
+};
+
+/// Culprits whose modules are named; a session may last for months.
+const CULPRITS_LIMIT: usize = 20;
+
+/// Modules that are named for each.
+const MODULES_LIMIT: usize = 100;
 
 /// Counts of a session.
 #[derive(Debug, Default)]
@@ -14,25 +24,34 @@ pub struct Summary {
     requests: u64,
     loaders: u64,
     by_status: BTreeMap<&'static str, u64>,
-    modules: Vec<String>,
+    /// In order of their first module.
+    culprits: Vec<Culprit>,
+    /// Modules loaded by culprits beyond the limit.
+    others: u64,
     unloads: u64,
     losses: BTreeMap<String, u64>,
     incomplete: u64,
+}
+
+/// Who loaded modules, and which.
+#[derive(Debug)]
+struct Culprit {
+    name: String,
+    loaded: u64,
+    /// The first of them.
+    modules: Vec<String>,
 }
 
 impl Summary {
     /// Counts an item, and all that is nested in it.
     pub fn add(&mut self, item: &Item) {
         match item {
-            Item::Chain(chain) => self.chain(chain),
+            Item::Chain(chain) => self.chain(chain, &Cause::of(chain).name()),
             Item::Event(event) => match &event.body {
                 Body::Loss(loss) => {
-                    let stage = match loss.stage {
-                        LossStage::Probe => "in the kernel",
-                        LossStage::Missed => "not run by the kernel",
-                        LossStage::Decode => "not understood",
-                    };
-                    *self.losses.entry(format!("{} {stage}", loss.cause)).or_default() += loss.count;
+                    let cause = format!("{} {}", escape_str(&loss.cause), stage(loss.stage));
+                    let lost = self.losses.entry(cause).or_default();
+                    *lost = lost.saturating_add(loss.count);
                 }
                 Body::Unload(unload) if !unload.init_failed => self.unloads += 1,
                 _ => {}
@@ -40,57 +59,137 @@ impl Summary {
         }
     }
 
-    fn chain(&mut self, chain: &Chain) {
-        if chain.request.is_some() || matches!(chain.key, crate::chain::ChainKey::Request(_)) {
-            self.requests += 1;
-            let status = chain.result.as_ref().map_or(Status::Unknown, |result| result.status);
-            *self.by_status.entry(status.name()).or_default() += 1;
-        } else {
-            self.loaders += 1;
+    /// What is nested has the cause of what it is nested in.
+    fn chain(&mut self, chain: &Chain, culprit: &str) {
+        match chain.key {
+            ChainKey::Request(_) => {
+                self.requests += 1;
+                let status = chain.result.as_ref().map_or(Status::Unknown, |result| result.status);
+                *self.by_status.entry(status.name()).or_default() += 1;
+            }
+            ChainKey::Loader(_) => self.loaders += 1,
         }
-        let stayed = chain.modules.iter().filter(|module| module.init.as_ref().is_none_or(|init| init.ret >= 0));
-        self.modules.extend(stayed.map(|module| escape(&module.load.module)));
+        for module in chain.modules.iter().filter(|module| module.init.as_ref().is_none_or(|init| init.ret >= 0)) {
+            self.loaded(culprit, name(&module.load.module));
+        }
         self.incomplete += u64::from(!chain.incomplete.is_empty());
         for nested in &chain.nested {
-            self.chain(nested);
+            self.chain(nested, culprit);
+        }
+    }
+
+    fn loaded(&mut self, culprit: &str, module: String) {
+        if let Some(known) = self.culprits.iter_mut().find(|known| known.name == culprit) {
+            known.loaded += 1;
+            if known.modules.len() < MODULES_LIMIT {
+                known.modules.push(module);
+            }
+        } else if self.culprits.len() < CULPRITS_LIMIT {
+            self.culprits.push(Culprit { name: culprit.to_owned(), loaded: 1, modules: vec![module] });
+        } else {
+            self.others += 1;
         }
     }
 
     /// The summary, a few lines.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let count = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let statuses: Vec<String> = self.by_status.iter().map(|(status, count)| format!("{count} {status}")).collect();
-        let mut first = count(self.requests, "request");
+        let mut first = count(self.requests, "request", "requests");
         if !statuses.is_empty() {
             first = format!("{first} ({})", statuses.join(", "));
         }
         if self.loaders > 0 {
-            first = format!(
-                "{first}, {} that loaded modules by itself",
-                count(self.loaders, "process").replace("processs", "processes")
-            );
+            let loaders = count(self.loaders, "process", "processes");
+            let own = if self.loaders == 1 { "itself" } else { "themselves" };
+            first = format!("{first}, {loaders} that loaded modules by {own}");
         }
         let mut lines = vec![first];
-        if self.modules.is_empty() {
+        for Culprit { name, loaded, modules } in &self.culprits {
+            let loaded = count(*loaded, "module", "modules");
+            let cut = if modules.len() == MODULES_LIMIT { " ..." } else { "" };
+            lines.push(format!("{loaded} loaded by {name}: {}{cut}", modules.join(" ")));
+        }
+        if self.others > 0 {
+            lines.push(format!("{} loaded by others", count(self.others, "module", "modules")));
+        }
+        if self.culprits.is_empty() {
             lines.push("no module was loaded".to_owned());
-        } else {
-            let number = u64::try_from(self.modules.len()).unwrap_or(u64::MAX);
-            lines.push(format!("{} loaded: {}", count(number, "module"), self.modules.join(" ")));
         }
         if self.unloads > 0 {
-            lines.push(format!("{} unloaded", count(self.unloads, "module")));
+            lines.push(format!("{} unloaded", count(self.unloads, "module", "modules")));
         }
-        let lost: u64 = self.losses.values().sum();
+        let lost = self.losses.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
         lines.push(if lost == 0 {
             "nothing was lost".to_owned()
         } else {
             let causes: Vec<String> = self.losses.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
-            format!("LOST {}: {}", count(lost, "event"), causes.join(", "))
+            format!("LOST {}: {}", count(lost, "event", "events"), causes.join(", "))
         });
         if self.incomplete > 0 {
-            lines.push(format!("{} incomplete: see the notes above", count(self.incomplete, "chain")));
+            let verb = if self.incomplete == 1 { "is" } else { "are" };
+            lines.push(format!("{} {verb} incomplete: see the notes", count(self.incomplete, "chain", "chains")));
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Summary;
+    use crate::{chain::Item, output::samples};
+
+    fn lines(items: &[Item]) -> Vec<String> {
+        let mut summary = Summary::default();
+        items.iter().for_each(|item| summary.add(item));
+        summary.lines()
+    }
+
+    /// Check that a quiet session says so, and that nothing was lost.
+    #[test]
+    fn a_quiet_session() {
+        assert_eq!(lines(&[]), ["0 requests", "no module was loaded", "nothing was lost"]);
+    }
+
+    /// Check that each module is laid at the door of the one who is behind it, nested ones included, and that
+    /// one that failed its init is not.
+    #[test]
+    fn culprits_and_losses_are_named() {
+        let items = [
+            samples::outage(),
+            samples::by_hand(),
+            samples::nested(),
+            samples::not_found(),
+            samples::unload(),
+            samples::loss(),
+            samples::loss(),
+        ];
+        assert_eq!(
+            lines(&items),
+            [
+                "5 requests (3 loaded, 2 not-found), 1 process that loaded modules by itself",
+                "5 modules loaded by iptables(557): nf_defrag_ipv4 nf_conntrack iptable_nat x_tables ip_tables",
+                "2 modules loaded by cryptsetup(700): dm_crypt aesni_intel",
+                "1 module unloaded",
+                "LOST 6 events: 6 ring_full in the kernel",
+                "1 chain is incomplete: see the notes",
+            ]
+        );
+    }
+
+    /// Check that a session of months is told in a few lines.
+    #[test]
+    fn the_lines_are_few() {
+        let mut summary = Summary::default();
+        for number in 0..1000 {
+            summary.loaded(&format!("a({})", number % 40), format!("module{number}"));
+        }
+        for number in 0..1000 {
+            summary.loaded("a(0)", format!("module{number}"));
+        }
+        let lines = summary.lines();
+        assert_eq!(lines.len(), 1 + 20 + 1 + 1);
+        assert!(lines[1].starts_with("1025 modules loaded by a(0): ") && lines[1].ends_with(" ..."), "{}", lines[1]);
+        assert_eq!(lines[21], "500 modules loaded by others");
     }
 }

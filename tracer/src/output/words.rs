@@ -2,8 +2,11 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::escape::{argument, escape};
-use crate::event::{Ancestor, Process, Text};
+use super::{
+    escape::{argument, escape_str, name},
+    page::Meaning,
+};
+use crate::event::{Ancestor, Attempt, Attribution, Certainty, LossStage, Process, Reason, Status, Text};
 
 /// A duration with a unit that leaves one to four digits.
 pub(super) fn duration(ns: u64) -> String {
@@ -29,7 +32,7 @@ pub(super) fn time_of_day(time: Timestamp, utc: bool) -> String {
 /// What was run: its arguments, or its name in brackets when they are not known.
 pub(super) fn command(process: &Process) -> String {
     if process.argv.is_empty() {
-        return format!("[{}]", escape(&process.comm));
+        return format!("[{}]", name(&process.comm));
     }
     let arguments: Vec<String> = process.argv.iter().map(argument).collect();
     let cut = if process.argv_truncated { " ..." } else { "" };
@@ -39,26 +42,124 @@ pub(super) fn command(process: &Process) -> String {
 /// `name (uid)`, or the number alone.
 pub(super) fn user(user: Option<&Text>, uid: u32) -> String {
     match user {
-        Some(name) => format!("{} ({uid})", escape(name)),
+        Some(user) => format!("{} ({uid})", name(user)),
         None => format!("uid {uid}"),
     }
 }
 
+/// `name(pid)`.
+pub(super) fn comm_pid(comm: &Text, pid: u32) -> String {
+    format!("{}({pid})", name(comm))
+}
+
 /// `bash(540) <- sshd(512) <- systemd(1)`.
 pub(super) fn ancestors(ancestors: &[Ancestor], truncated: bool) -> String {
-    let mut names: Vec<String> =
-        ancestors.iter().map(|ancestor| format!("{}({})", escape(&ancestor.comm), ancestor.pid)).collect();
+    let mut names: Vec<String> = ancestors.iter().map(|ancestor| comm_pid(&ancestor.comm, ancestor.pid)).collect();
     if truncated {
         names.push("...".to_owned());
     }
     names.join(" <- ")
 }
 
-/// Programs of kmod: they load what someone else wants.
-pub(super) fn is_kmod_tool(comm: &Text, exe: Option<&Text>) -> bool {
-    const TOOLS: [&[u8]; 4] = [b"modprobe", b"insmod", b"rmmod", b"kmod"];
-    let base = exe.and_then(|exe| exe.as_bytes().rsplit(|byte| *byte == b'/').next());
-    TOOLS.contains(&comm.as_bytes()) || base.is_some_and(|base| TOOLS.contains(&base))
+/// Who a process is, beyond its name.
+pub(super) fn who(process: &Process) -> String {
+    let mut words = format!("pid {}", process.pid);
+    if process.tid != process.pid {
+        words.push_str(&format!(" (thread {})", process.tid));
+    }
+    words.push_str(&format!(", {}", user(process.user.as_ref(), process.uid)));
+    if process.euid != process.uid {
+        words.push_str(&format!(", effective uid {}", process.euid));
+    }
+    match process.loginuid {
+        Some(loginuid) => words.push_str(&format!(", logged in as {}", user(process.login_user.as_ref(), loginuid))),
+        None if process.kthread => {}
+        None => words.push_str(", no login"),
+    }
+    if process.kthread {
+        words.push_str(", kernel thread");
+    }
+    if let Some(exe) = &process.exe {
+        let cut = if process.exe_truncated { "..." } else { "" };
+        words.push_str(&format!(", {cut}{}", name(exe)));
+    }
+    if let Some(container) = &process.container {
+        words.push_str(&format!(", container {}", escape_str(container)));
+    } else if let Some(unit) = &process.unit {
+        words.push_str(&format!(", unit {}", escape_str(unit)));
+    }
+    words
+}
+
+/// A system call that failed.
+pub(super) fn attempt(attempt: &Attempt) -> String {
+    let what = match (&attempt.module, &attempt.file) {
+        (Some(module), Some(file)) => format!(" of {} ({})", name(module), name(file)),
+        (Some(what), None) | (None, Some(what)) => format!(" of {}", name(what)),
+        (None, None) => String::new(),
+    };
+    let process = &attempt.process;
+    format!(
+        "{}{what} by {}: {}{}",
+        escape_str(&attempt.syscall),
+        comm_pid(&process.comm, process.pid),
+        errno(attempt.ret),
+        doubt(&attempt.attribution)
+    )
+}
+
+/// A negative errno: its name, or the number where it has none.
+pub(super) fn errno(ret: i32) -> String {
+    crate::kernel::errno::name(ret.saturating_neg()).map_or_else(|| format!("error {ret}"), str::to_owned)
+}
+
+/// Why a module is part of a chain.
+pub(super) const fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Asked => "asked for",
+        Reason::Alias => "provides the alias",
+        Reason::Dependency => "dependency",
+        Reason::Softdep => "soft dependency",
+    }
+}
+
+/// Whether an end is good news.
+pub(super) const fn meaning(status: Status) -> Meaning {
+    match status {
+        Status::Loaded | Status::AlreadyLoaded => Meaning::Good,
+        Status::NotWaited | Status::Unknown | Status::NotFound => Meaning::Doubt,
+        Status::Blocklisted
+        | Status::HelperFailed
+        | Status::Denied
+        | Status::NoModprobe
+        | Status::Throttled
+        | Status::Interrupted
+        | Status::Failed => Meaning::Bad,
+    }
+}
+
+/// Where something was lost.
+pub(super) const fn stage(stage: LossStage) -> &'static str {
+    match stage {
+        LossStage::Probe => "in the kernel",
+        LossStage::Missed => "not run by the kernel",
+        LossStage::Decode => "not understood",
+    }
+}
+
+/// Nothing for what is exact.
+pub(super) fn doubt(attribution: &Attribution) -> String {
+    match (attribution.attribution, &attribution.rule) {
+        (Certainty::Exact, _) => String::new(),
+        (Certainty::Inferred, Some(rule)) => format!(" (inferred: {})", escape_str(rule)),
+        (Certainty::Inferred, None) => " (inferred)".to_owned(),
+        (Certainty::Unknown, _) => " (attribution unknown)".to_owned(),
+    }
+}
+
+/// `1 event`, `2 events`.
+pub(super) fn count(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]

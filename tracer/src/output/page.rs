@@ -1,0 +1,214 @@
+//! Lines of text with colours by meaning, a column of labels, branches, and a width.
+
+use super::{Colour, Style};
+
+/// What a piece of text means to the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Plain,
+    Head,
+    Good,
+    Bad,
+    Doubt,
+}
+
+impl Meaning {
+    const fn ansi(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Head => Some("1"),
+            Self::Good => Some("32"),
+            Self::Bad => Some("31"),
+            Self::Doubt => Some("33"),
+        }
+    }
+}
+
+/// Text made of pieces that mean something. It holds escaped text only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Phrase(Vec<(Meaning, String)>);
+
+impl Phrase {
+    pub(super) fn new(meaning: Meaning, text: impl Into<String>) -> Self {
+        Self(vec![(meaning, text.into())])
+    }
+
+    pub(super) fn plain(text: impl Into<String>) -> Self {
+        Self::new(Meaning::Plain, text)
+    }
+
+    pub(super) fn and(mut self, meaning: Meaning, text: impl Into<String>) -> Self {
+        self.0.push((meaning, text.into()));
+        self
+    }
+
+    pub(super) fn and_plain(self, text: impl Into<String>) -> Self {
+        self.and(Meaning::Plain, text)
+    }
+
+    /// The text as one line, cut where the width ends.
+    pub(super) fn line(&self, style: Style) -> String {
+        const CUT: &str = "...";
+        let mut line: Vec<(Meaning, char)> = self.wrapped(None).into_iter().flatten().collect();
+        if let Some(width) = style.width.filter(|width| line.len() > *width) {
+            line.truncate(width.saturating_sub(CUT.len()));
+            line.extend(CUT.chars().map(|character| (Meaning::Plain, character)));
+        }
+        painted(&line, style.colour)
+    }
+
+    /// The text in lines of at most `width` characters, broken at spaces where there are any.
+    fn wrapped(&self, width: Option<usize>) -> Vec<Vec<(Meaning, char)>> {
+        let mut rest: Vec<(Meaning, char)> =
+            self.0.iter().flat_map(|(meaning, text)| text.chars().map(|character| (*meaning, character))).collect();
+        let mut lines = Vec::new();
+        while let Some(width) = width.filter(|width| rest.len() > *width) {
+            let space = (1..=width).rev().find(|at| rest.get(*at).is_some_and(|(_, character)| *character == ' '));
+            let tail = rest.split_off(space.unwrap_or(width));
+            lines.push(std::mem::take(&mut rest));
+            rest = tail.into_iter().skip_while(|(_, character)| space.is_some() && *character == ' ').collect();
+        }
+        lines.push(rest);
+        lines
+    }
+}
+
+/// One line, painted.
+fn painted(line: &[(Meaning, char)], colour: Colour) -> String {
+    let mut out = String::new();
+    for run in line.chunk_by(|one, other| one.0 == other.0) {
+        let code = run.first().and_then(|(meaning, _)| meaning.ansi()).filter(|_| colour == Colour::Ansi);
+        let text = run.iter().map(|(_, character)| *character);
+        match code {
+            Some(code) => {
+                out.push_str(&format!("\x1b[{code}m"));
+                out.extend(text);
+                out.push_str("\x1b[0m");
+            }
+            None => out.extend(text),
+        }
+    }
+    out
+}
+
+/// Columns that text gets at least, however deep it stands.
+const TEXT_WIDTH_MIN: usize = 24;
+
+/// Columns of the labels, with the space before and after them.
+const LABEL_WIDTH: usize = 11;
+
+/// A page that is being written.
+#[derive(Debug)]
+pub(super) struct Page {
+    style: Style,
+    out: String,
+    /// What stands before every line.
+    margin: String,
+    /// What stands before the next line, once.
+    corner: Option<String>,
+}
+
+impl Page {
+    pub(super) const fn new(style: Style) -> Self {
+        Self { style, out: String::new(), margin: String::new(), corner: None }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.out
+    }
+
+    /// A first line.
+    pub(super) fn head(&mut self, phrase: &Phrase) {
+        self.put("", "    ", phrase);
+    }
+
+    /// A line with a label; an empty label goes on under the last one.
+    pub(super) fn line(&mut self, label: &str, phrase: &Phrase) {
+        self.put(&format!("  {label:<8} "), &" ".repeat(LABEL_WIDTH), phrase);
+    }
+
+    fn put(&mut self, first: &str, next: &str, phrase: &Phrase) {
+        let taken = self.margin.chars().count() + first.chars().count().max(next.len());
+        let width = self.style.width.map(|width| width.saturating_sub(taken).max(TEXT_WIDTH_MIN));
+        let mut lead = first;
+        for line in phrase.wrapped(width) {
+            let margin = self.corner.take();
+            let text = painted(&line, self.style.colour);
+            let whole = format!("{}{lead}{text}", margin.as_ref().unwrap_or(&self.margin));
+            self.out.push_str(whole.trim_end());
+            self.out.push('\n');
+            lead = next;
+        }
+    }
+
+    /// A branch: its first line has a corner, and all its lines stand in the column of texts.
+    pub(super) fn branch(&mut self, label: &str, last: bool, write: impl FnOnce(&mut Self)) {
+        let (corner, rail) = match (self.style.unicode, last) {
+            (true, false) => ("├─ ", "│  "),
+            (true, true) => ("└─ ", "   "),
+            (false, false) => ("|- ", "|  "),
+            (false, true) => ("`- ", "   "),
+        };
+        let margin = self.margin.clone();
+        self.corner = Some(format!("{margin}  {label:<8} {corner}"));
+        self.margin = format!("{margin}{}{rail}", " ".repeat(LABEL_WIDTH));
+        write(self);
+        self.corner = None;
+        self.margin = margin;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Meaning, Page, Phrase};
+    use crate::output::{Colour, Style};
+
+    fn page(style: Style, write: impl FnOnce(&mut Page)) -> String {
+        let mut page = Page::new(style);
+        write(&mut page);
+        page.into_text()
+    }
+
+    /// Check that long text goes on in its column, and that a word without spaces is broken, not dropped.
+    #[test]
+    fn text_is_wrapped_in_its_column() {
+        let style = Style { width: Some(36), ..Style::default() };
+        let text = page(style, |page| {
+            page.line("asked", &Phrase::plain("one two three four five six"));
+            page.line("", &Phrase::plain("a".repeat(30)));
+        });
+        assert_eq!(
+            text,
+            "  asked    one two three four five\n           six\n           aaaaaaaaaaaaaaaaaaaaaaaaa\n           aaaaa\n"
+        );
+    }
+
+    /// Check that each piece has its colour on every line that it is on, and no line leaves one switched on.
+    #[test]
+    fn colours_end_with_their_line() {
+        let style = Style { colour: Colour::Ansi, width: Some(40), ..Style::default() };
+        let text = page(style, |page| {
+            page.line("result", &Phrase::plain("it ").and(Meaning::Bad, "failed for quite some reason, sadly"));
+        });
+        assert_eq!(
+            text,
+            "  result   it \x1b[31mfailed for quite some\x1b[0m\n           \x1b[31mreason, sadly\x1b[0m\n"
+        );
+    }
+
+    /// Check the corners and rails of branches within branches, in both character sets.
+    #[test]
+    fn branches_are_drawn() {
+        let draw = |page: &mut Page| {
+            page.branch("in turn", false, |page| {
+                page.head(&Phrase::plain("one"));
+                page.branch("", true, |page| page.head(&Phrase::plain("inner")));
+            });
+            page.branch("", true, |page| page.head(&Phrase::plain("two")));
+        };
+        let ascii = "  in turn  |- one\n           |             `- inner\n           `- two\n";
+        assert_eq!(page(Style::default(), draw), ascii);
+        let unicode = Style { unicode: true, ..Style::default() };
+        assert_eq!(page(unicode, draw), ascii.replace("|-", "├─").replace("`-", "└─").replace('|', "│"));
+    }
+}

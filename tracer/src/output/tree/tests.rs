@@ -1,0 +1,174 @@
+//! What a person reads, word for word.
+
+use super::block;
+use crate::{
+    chain::{Chain, Item},
+    output::{Colour, Style, samples},
+};
+
+const PLAIN: Style = Style { colour: Colour::None, unicode: false, utc: true, stacks: false, width: None };
+
+fn told(item: &Item, style: Style) -> String {
+    block(item, style).expect("it is told")
+}
+
+fn chain_of(item: Item) -> Chain {
+    match item {
+        Item::Chain(chain) => *chain,
+        Item::Event(event) => panic!("{event:?} is no chain"),
+    }
+}
+
+/// Check that the outage names who looked at the firewall, and all that came of it.
+#[test]
+fn the_outage() {
+    assert_eq!(
+        told(&samples::outage(), PLAIN),
+        r#"12:04:31.201 iptables -t nat -L
+  who      pid 557, root (0), logged in as alice (1000), /usr/sbin/xtables-legacy-multi
+  from     bash(540) <- sshd(512) <- sshd(480) <- systemd(1)
+  asked    the kernel for "iptable_nat" in getsockopt(), from xt_request_find_table_lock+0x4a [x_tables]
+           iptables -t nat (IPv4 table)
+  helper   /sbin/modprobe -q -- iptable_nat (pid 561)
+  loaded   nf_defrag_ipv4  init   100 us  dependency
+           nf_conntrack    init   1.2 ms  soft dependency
+           iptable_nat     init   300 us  asked for
+  result   loaded; iptables was blocked for 38.0 ms
+"#
+    );
+}
+
+/// Check that nested chains hang under the module whose init asked, or by themselves, with their doubts, and
+/// that a module that failed is told once.
+#[test]
+fn nested_requests() {
+    assert_eq!(
+        told(&samples::nested(), PLAIN),
+        r#"12:04:31.201 cryptsetup open '/dev/sda 2' ''
+  who      pid 700, root (0), no login, /usr/sbin/cryptsetup
+  asked    the kernel for "dm-crypt"
+  helper   /sbin/modprobe -q -- dm-crypt (pid 701)
+  loaded   dm_crypt   init   2.0 ms  provides the alias
+           `- modprobe(701) asked for "crypto-aes" in the init of dm_crypt
+                helper   /sbin/modprobe -q -- crypto-aes (pid 710)
+                loaded   aesni_intel  init   900 ns  provides the alias
+                result   loaded; modprobe was blocked for 1.5 ms
+  failed   dm_broken  init failed: ENODEV (-19)  dependency
+  in turn  `- cryptomgr_probe(712) asked for "crypto-xts" on behalf of modprobe(701) (inferred: kthread-creator)
+                result   not-found
+                note     incomplete: 3 events were lost while it ran (ring_full)
+  failed   finit_module of /lib/modules/6.1/unsigned.ko by modprobe(701): ENOKEY
+  result   loaded; cryptsetup was blocked for 5.0 s
+"#
+    );
+}
+
+/// Check that a request whose parent was told already names it, and that the cause is the one it works for.
+#[test]
+fn a_late_child_stands_by_itself() {
+    let late = chain_of(samples::nested()).nested.remove(1);
+    assert_eq!(
+        told(&Item::Chain(Box::new(late)), PLAIN),
+        r#"12:04:31.201 modprobe(701) through the kernel thread cryptomgr_probe(712) (inferred: kthread-creator)
+  who      pid 712, root (0), kernel thread
+  asked    the kernel for "crypto-xts"
+  part of  request 2000-700, told by itself (inferred: kthread-creator)
+  result   not-found
+  note     incomplete: 3 events were lost while it ran (ring_full)
+"#
+    );
+}
+
+/// Check that an inferred status says so, and by which rule.
+#[test]
+fn not_found() {
+    assert_eq!(
+        told(&samples::not_found(), PLAIN),
+        r#"12:04:31.201 mount -t nosuchfs none /mnt
+  who      pid 800, uid 1000, effective uid 0, no login, /usr/bin/mount
+  asked    the kernel for "fs-nosuchfs" in mount()
+  helper   /sbin/modprobe -q -- fs-nosuchfs (pid 801)
+  result   not-found: no module provides it (inferred: modprobe-config); mount was blocked for 4.0 ms
+"#
+    );
+}
+
+/// Check that modprobe run by a program is told as the program's doing, and so is rmmod.
+#[test]
+fn tools_run_by_hand() {
+    assert_eq!(
+        told(&samples::by_hand(), PLAIN),
+        r#"12:04:31.201 iptables(557) ran: /sbin/modprobe ip_tables
+  who      pid 558, root (0), no login, /usr/bin/kmod
+  from     iptables(557) <- bash(540) <- systemd(1)
+  asked    no request: this process loads modules by itself
+  loaded   x_tables   init  50.0 us
+           ip_tables  init  40.0 us
+  result   loaded
+"#
+    );
+    assert_eq!(
+        told(&samples::unload(), PLAIN),
+        r#"12:04:31.201 bash(540) ran: rmmod nf_conntrack
+  who      pid 950, root (0), no login, /usr/bin/kmod
+  from     bash(540) <- sshd(512)
+  unloaded nf_conntrack
+"#
+    );
+}
+
+/// Check that no name can fake a line, move the cursor or hide: in no field, at no width, in no colour.
+#[test]
+fn hostile_names_stay_names() {
+    let hostile = samples::hostile();
+    assert_eq!(
+        told(&hostile, PLAIN),
+        r#"12:04:31.201 'a b' '' 'it\x27s' '\\n' 'x\n12:00:00.000 innocent' \u{200b}
+  who      pid 900, root (0), no login, /tmp/\u{202e}txt.exe
+  asked    the kernel for "net\xff\npf" in socket\n(), from evil\x1b[1m+0x4a [mod\rule]
+           \x1b]0;title\x07
+  loaded   mod\u{9b}ule  init not seen  provides the alias  taints O\x08
+  result   failed: line\u{2028}break
+  note     incomplete: the init of \x1bc ended, but its arrival was not seen
+"#
+    );
+    let coloured = told(&hostile, Style { colour: Colour::Ansi, stacks: true, width: Some(40), ..PLAIN });
+    let bare = ["\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m"]
+        .iter()
+        .fold(coloured.clone(), |text, code| text.replace(code, ""));
+    assert!(bare.lines().all(|line| !line.contains(char::is_control)), "{bare:?}");
+    assert!(bare.len() < coloured.len() && bare.lines().all(|line| line.chars().count() <= 40), "{bare}");
+}
+
+/// Check that stacks come when they are wanted, and that a chain of which little was seen says what is missing.
+#[test]
+fn stacks_and_what_was_not_seen() {
+    let mut outage = chain_of(samples::outage());
+    let with_stacks = told(&Item::Chain(Box::new(outage.clone())), Style { stacks: true, ..PLAIN });
+    let stack = "  stack    xt_request_find_table_lock+0x4a [x_tables]\n           get_info+0x4a [ip_tables]\n";
+    assert!(with_stacks.contains(stack), "{with_stacks}");
+
+    outage.request = None;
+    outage.result = None;
+    outage.modules.clear();
+    outage.incomplete = vec!["its request was not seen: who asked is unknown".to_owned()];
+    assert_eq!(
+        told(&Item::Chain(Box::new(outage)), PLAIN),
+        r#"12:04:31.201 a request whose beginning was not seen
+  who      not seen: request 1000-557
+  helper   /sbin/modprobe -q -- iptable_nat (pid 561)
+  result   not seen
+  note     incomplete: its request was not seen: who asked is unknown
+"#
+    );
+}
+
+/// Check that a helper's loads without their request blame nobody, and never modprobe.
+#[test]
+fn loads_of_an_unseen_request() {
+    let mut outage = chain_of(samples::outage());
+    outage.request = None;
+    let text = told(&Item::Chain(Box::new(outage)), PLAIN);
+    assert!(text.starts_with("12:04:31.201 the kernel ran: [modprobe]\n  who      pid 561, "), "{text}");
+    assert!(text.contains("\n  asked    a helper of the kernel whose request was not seen: the cause is unknown\n"));
+}
