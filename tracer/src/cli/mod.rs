@@ -1,6 +1,8 @@
 //! The command line: clap types, one file a verb, arguments turned into a checked plan.
 
+mod explain;
 mod live;
+mod print;
 mod run;
 mod trace;
 mod watch;
@@ -11,6 +13,9 @@ use clap::{Parser, Subcommand};
 
 /// Own errors and usage errors; 1 is a verdict, 2 and 3 mean something to kselftest.
 pub const EXIT_ERROR: u8 = 125;
+
+/// A verdict against.
+const EXIT_VERDICT: u8 = 1;
 
 /// Which process made the kernel load this module, why, and what came of it.
 #[derive(Debug, Parser)]
@@ -31,6 +36,8 @@ pub enum Verb {
     Watch(watch::Args),
     /// Run a command and show what it makes the kernel load.
     Run(run::Args),
+    /// Say what asks for a module or alias, what would load here, and what is in the way.
+    Explain(explain::Args),
 }
 
 impl Cli {
@@ -43,6 +50,7 @@ impl Cli {
         match self.verb {
             Verb::Watch(args) => watch::run(&args, probe_log),
             Verb::Run(args) => run::run(&args, probe_log),
+            Verb::Explain(args) => explain::run(&args),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
+use serde::Serialize;
+
 use super::pattern::Pattern;
 use crate::event::Text;
 
@@ -24,7 +26,8 @@ fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
 }
 
 /// Who can cause a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// Root only, or hardware.
     Root,
@@ -34,6 +37,19 @@ pub enum Access {
     UserNamespace,
     /// Anyone.
     Anyone,
+}
+
+impl Access {
+    /// The same in words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Root => "root, or hardware that appears",
+            Self::DeviceNode => "whoever may open the device node",
+            Self::UserNamespace => "root of a user namespace",
+            Self::Anyone => "anyone",
+        }
+    }
 }
 
 /// A family of aliases.

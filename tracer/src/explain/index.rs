@@ -81,6 +81,21 @@ impl ModuleIndex {
         let found = self.builtin_aliases.iter().filter(|(pattern, _)| glob::matches(pattern, name));
         found.map(|(_, module)| module.as_str())
     }
+
+    /// Aliases that a built-in module provides, as normal patterns.
+    pub(super) fn builtin_aliases_of<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
+        let own = self.builtin_aliases.iter().filter(move |(_, of)| of == module);
+        own.map(|(pattern, _)| pattern.as_slice())
+    }
+
+    /// Modules that need a module, by name.
+    #[must_use]
+    pub fn users_of(&self, module: &str) -> Vec<String> {
+        let users = self.files.iter().filter(|(_, file)| file.needs.iter().any(|needed| needed == module));
+        let mut names: Vec<String> = users.map(|(name, _)| name.clone()).collect();
+        names.sort_unstable();
+        names
+    }
 }
 
 fn optional(directory: &Path, name: &str) -> Result<String, FactError> {
@@ -123,6 +138,9 @@ mod tests {
         assert!(index.is_builtin("ext4") && !index.is_builtin("a"));
         assert_eq!(index.builtin_by_alias(b"fs_ext3").collect::<Vec<_>>(), ["ext4"]);
         assert_eq!(index.builtin_by_alias(b"fs_xfs").next(), None);
+        assert_eq!(index.builtin_aliases_of("ext4").collect::<Vec<_>>(), [b"fs_ext3"]);
+        assert_eq!(index.users_of("libcrc32c"), ["nf_nat"]);
+        assert!(index.users_of("nf_nat").is_empty());
     }
 
     /// Without an index it is said what to do; without built-in modules all is fine.

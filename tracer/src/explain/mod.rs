@@ -1,13 +1,17 @@
 //! Why: what an alias stands for, and what modprobe would do with it.
 
+pub mod answer;
 pub mod families;
 mod glob;
 pub mod index;
+pub mod machine;
 pub mod modprobe;
 mod pattern;
 pub mod resolve;
 pub mod resolver;
 
+pub use answer::{Answer, answer};
 pub use families::explain;
+pub use machine::Machine;
 pub use resolve::{Planned, Resolution};
 pub use resolver::Resolver;

@@ -183,6 +183,14 @@ impl Config {
         let rules = self.index.lines().filter_map(|line| line.rsplit_once(' '));
         rules.filter(|(pattern, _)| glob::matches(pattern.as_bytes(), name)).map(|(_, module)| module)
     }
+
+    /// Aliases that a module carries, as normal patterns.
+    pub(super) fn aliases_of<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+        let rules = self.index.lines().filter_map(|line| line.rsplit_once(' '));
+        let own = rules.filter(move |(_, of)| *of == module).map(|(pattern, _)| pattern);
+        // Symbols are what other modules need, nothing that anyone asks for.
+        own.filter(|pattern| !pattern.starts_with("symbol:"))
+    }
 }
 
 fn rule(text: &str) -> Option<Rule> {
@@ -253,6 +261,8 @@ alias symbol:nf_nat_setup nf_nat
         assert_eq!(config.indexed(b"pci:v00008086d1234sv0").collect::<Vec<_>>(), ["e1000"]);
         assert_eq!(config.indexed(b"symbol:nf_nat_setup").collect::<Vec<_>>(), ["nf_nat"]);
         assert_eq!(config.indexed(b"net_pf_29").next(), None);
+        assert_eq!(config.aliases_of("vfat").collect::<Vec<_>>(), ["fs_vfat"]);
+        assert_eq!(config.aliases_of("nf_nat").next(), None, "a symbol is no alias");
     }
 
     /// Another program's output is not taken for an empty configuration.

@@ -11,7 +11,7 @@ use super::{
     modprobe::{Config, Modprobe, ModprobeError},
     resolve::resolve,
 };
-use crate::kernel::FactError;
+use crate::kernel::{FactError, facts::Facts};
 
 /// Files of a kernel's modules that decide what a name leads to. modprobe reads the `.bin` forms.
 const INDEX_FILES: [&str; 9] = [
@@ -61,6 +61,16 @@ impl Resolver {
         let config = modprobe.show_config()?;
         let index = ModuleIndex::load(&modprobe.module_directory())?;
         Ok(Self { modprobe, stamps, config, index })
+    }
+
+    /// Asks the modprobe that the kernel would run, or the usual one where that is none, about the running kernel.
+    ///
+    /// # Errors
+    /// See [`Resolver::new`]; also when the kernel's release is not known.
+    pub fn installed(facts: &Facts) -> Result<Self, ResolverError> {
+        let configured = facts.modprobe().ok().map(PathBuf::from).filter(|path| path.is_file());
+        let program = configured.unwrap_or_else(|| PathBuf::from("/sbin/modprobe"));
+        Self::new(Modprobe::new(program, facts.release()?))
     }
 
     /// Does so again if a file changed; true when one did. On error the old answers stay.

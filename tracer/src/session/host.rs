@@ -11,7 +11,7 @@ use super::knowledge::Knowledge;
 use crate::{
     enrich::{process as from_wire, stack, user_stack::UserSymbols, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
-    explain::{self, Resolution, Resolver, modprobe::Modprobe, resolver::ResolverError},
+    explain::{self, Resolution, Resolver},
     kernel::{facts::Facts, kallsyms::Kallsyms, process, taints},
 };
 
@@ -53,7 +53,7 @@ impl Host {
     fn refresh_resolver(&mut self) -> bool {
         let refreshed = match &mut self.resolver {
             Some(resolver) => resolver.refresh(),
-            None => self.new_resolver().map(|resolver| {
+            None => Resolver::installed(&Facts::new(&self.root)).map(|resolver| {
                 self.resolver = Some(resolver);
                 true
             }),
@@ -70,15 +70,6 @@ impl Host {
                 self.resolver.is_some()
             }
         }
-    }
-
-    /// Asks the modprobe that the kernel would run, or the usual one where that is none.
-    fn new_resolver(&self) -> Result<Resolver, ResolverError> {
-        let facts = Facts::new(&self.root);
-        let configured = facts.modprobe().ok().map(PathBuf::from).filter(|path| path.is_file());
-        let program = configured.unwrap_or_else(|| PathBuf::from("/sbin/modprobe"));
-        let release = facts.release().unwrap_or_default();
-        Resolver::new(Modprobe::new(program, release))
     }
 }
 

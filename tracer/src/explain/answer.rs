@@ -1,0 +1,401 @@
+//! Everything known of one name: who asks for it, what would load here, what is in the way.
+
+use serde::Serialize;
+
+use super::{
+    Resolution,
+    families::{self, Access},
+    glob,
+    index::ModuleIndex,
+    machine::Machine,
+    modprobe::Config,
+    resolve::{Planned, resolve},
+};
+use crate::{
+    event::{Reason, Text},
+    kernel::modules::State,
+};
+
+/// The longest name that the kernel itself asks for, bytes (`MODULE_NAME_LEN` without its end).
+const NAME_BYTES: usize = 55;
+
+/// What would become of a request for the name, here and now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Modules would be loaded.
+    Loads,
+    /// All of them are there already.
+    AlreadyLoaded,
+    /// It is part of the kernel.
+    BuiltIn,
+    /// The configuration, or a setting of the kernel, is in the way.
+    Blocked,
+    /// No module provides it.
+    NotFound,
+    /// modprobe's configuration or the kernel's modules cannot be read.
+    Unknown,
+}
+
+/// Something that ends in a request for the name, or for an alias of the module of that name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// The alias that is asked for; a pattern where the module provides many.
+    pub alias: String,
+    /// What a person or program does.
+    pub action: String,
+    /// The family of names it belongs to.
+    pub family: &'static str,
+    /// Who can cause it.
+    pub access: Access,
+    /// Kernel file and function that ask.
+    pub source: &'static str,
+    /// Versions and examples.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub notes: &'static str,
+    /// Further aliases of the module with the same cause.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_aliases: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// A module that would be loaded, in the order of loading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub module: String,
+    /// Why it is part of it.
+    pub reason: Reason,
+    /// Its file below the modules' directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Whether it is there already. `None` when that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<bool>,
+    /// A command that is run instead (`install` in modprobe.d).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+}
+
+/// What is known of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// The name; U+FFFD for what is not UTF-8.
+    pub name: String,
+    /// Its bytes in hexadecimal, when it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_hex: Option<String>,
+    /// What would become of a request.
+    pub verdict: Verdict,
+    /// False when no request of the kernel has this form and no module has this name or alias.
+    pub known: bool,
+    /// The same in words: never holds a byte of the name.
+    pub detail: String,
+    /// What asks for it.
+    pub causes: Vec<Cause>,
+    /// Whether anyone may be root of a user namespace here, which decides who `user-namespace` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_namespaces_for_anyone: Option<bool>,
+    /// What would be loaded, in order.
+    pub modules: Vec<Step>,
+    /// What is in the way.
+    pub blocks: Vec<String>,
+    /// Modules that need the one of this name: whoever loads them loads it too.
+    pub needed_by: Vec<String>,
+}
+
+/// What modprobe goes by; absent when it is not known, with the reason.
+pub type Indexes<'a> = Result<(&'a Config, &'a ModuleIndex), &'a str>;
+
+/// Says what is known of a name.
+#[must_use]
+pub fn answer(name: &Text, indexes: Indexes<'_>, machine: &Machine) -> Answer {
+    let mut answer = Answer {
+        name: name.field(),
+        name_hex: name.hex(),
+        verdict: Verdict::NotFound,
+        known: false,
+        detail: String::new(),
+        causes: families::find(name).map(|found| cause(name.field(), found)).into_iter().collect(),
+        user_namespaces_for_anyone: machine.user_namespaces,
+        modules: Vec::new(),
+        blocks: Vec::new(),
+        needed_by: Vec::new(),
+    };
+    if let Some(wrong) = malformed(name) {
+        answer.causes.clear();
+        answer.detail = wrong.to_owned();
+        return answer;
+    }
+    answer.known = !answer.causes.is_empty();
+    match indexes {
+        Ok((config, index)) => foresee(&mut answer, name, config, index, machine),
+        Err(why) => {
+            answer.verdict = Verdict::Unknown;
+            answer.detail = format!("what would load here is not known: {why}");
+        }
+    }
+    answer
+}
+
+/// Why no module can have this name.
+fn malformed(name: &Text) -> Option<&'static str> {
+    let bytes = name.as_bytes();
+    let file = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or(bytes);
+    let is_file = [".ko", ".ko.xz", ".ko.gz", ".ko.zst"].iter().any(|end| file.ends_with(end.as_bytes()));
+    if bytes.is_empty() {
+        Some("an empty name: modprobe finds nothing by it")
+    } else if is_file {
+        Some("this is a file: ask for the module by its name, without directory and .ko")
+    } else if glob::normalize(bytes).is_none() {
+        Some("its square brackets are not balanced: modprobe refuses such a name")
+    } else {
+        None
+    }
+}
+
+fn cause(alias: String, found: families::Explanation) -> Cause {
+    let families::Explanation { family, action } = found;
+    Cause {
+        alias,
+        action,
+        family: family.name,
+        access: family.access,
+        source: family.source,
+        notes: family.notes,
+        more_aliases: 0,
+    }
+}
+
+/// What modprobe would do with the name, and what of it is there.
+fn foresee(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleIndex, machine: &Machine) {
+    let resolution = resolve(config, index, name.as_bytes());
+    let step = |planned: &Planned| Step {
+        module: planned.module.clone(),
+        reason: planned.reason,
+        file: index.file(&planned.module).map(|file| file.path.clone()),
+        loaded: machine.loaded.as_ref().map(|loaded| loaded.get(&planned.module) == Some(&State::Live)),
+        command: planned.command.clone(),
+    };
+    if let Resolution::Modules(modules) | Resolution::Install { before: modules, .. } = &resolution {
+        answer.modules = modules.iter().map(step).collect();
+    }
+    // Built-in code needs no loading, and what nobody provides needs no forbidding.
+    if !matches!(resolution, Resolution::NotFound | Resolution::BuiltIn { .. }) {
+        answer.known = true;
+        answer.blocks.extend(resolution.is_blocked().then(|| resolution.detail()));
+        answer.blocks.extend(machine.stops.iter().cloned());
+    }
+    let is_there = answer.modules.last().is_some() && answer.modules.iter().all(|step| step.loaded == Some(true));
+    (answer.verdict, answer.detail) = match &resolution {
+        Resolution::BuiltIn { module } => {
+            answer.known = true;
+            (Verdict::BuiltIn, format!("{module} is part of this kernel: nothing is loaded"))
+        }
+        Resolution::NotFound => (Verdict::NotFound, not_found(answer.known, name)),
+        Resolution::Modules(_) if is_there => {
+            (Verdict::AlreadyLoaded, "everything is loaded already: a request would change nothing".to_owned())
+        }
+        Resolution::Blacklisted { .. } => (
+            Verdict::Blocked,
+            "modprobe ignores requests by alias for it; by its own name, or needed by another module, it still loads"
+                .to_owned(),
+        ),
+        Resolution::Install { .. } => (Verdict::Blocked, "modprobe runs a command in its place".to_owned()),
+        Resolution::Off { .. } => (Verdict::Blocked, "an alias leads it nowhere".to_owned()),
+        Resolution::Modules(_) if !answer.blocks.is_empty() => {
+            (Verdict::Blocked, "modprobe knows modules for it, but they are kept from loading".to_owned())
+        }
+        Resolution::Modules(_) => (Verdict::Loads, count(answer)),
+    };
+    own_module(answer, name, config, index);
+}
+
+fn not_found(has_cause: bool, name: &Text) -> String {
+    match (has_cause, name.as_bytes().len() > NAME_BYTES) {
+        (true, _) => "no module here provides it: a request ends without a module, and whoever asked goes on without",
+        (false, false) => {
+            "nobody knows it: the kernel asks for nothing of this form, and no module here has this name or alias"
+        }
+        (false, true) => {
+            "nobody knows it: no module here has this name or alias, and it is longer than the 55 bytes that the \
+             kernel can ask for"
+        }
+    }
+    .to_owned()
+}
+
+/// `modprobe loads 3 modules, 1 of them is there already`.
+fn count(answer: &Answer) -> String {
+    let there = answer.modules.iter().filter(|step| step.loaded == Some(true)).count();
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let new = answer.modules.len() - there;
+    let beside = if there == 0 { String::new() } else { format!(", {there} more loaded already") };
+    format!("modprobe loads {new} module{}{beside}", plural(new))
+}
+
+/// When the name is a module's own: which aliases it answers to, and who needs it.
+fn own_module(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleIndex) {
+    let Some(normal) = glob::normalize(name.as_bytes()) else { return };
+    let module = String::from_utf8_lossy(&normal).into_owned();
+    if index.file(&module).is_none() && !index.is_builtin(&module) {
+        return;
+    }
+    answer.known = true;
+    answer.needed_by = index.users_of(&module);
+    let carried = config.aliases_of(&module).map(str::as_bytes);
+    for alias in carried.chain(index.builtin_aliases_of(&module)) {
+        let alias = Text::from(alias);
+        let Some(found) = families::find(&alias) else { continue };
+        let known = answer.causes.iter_mut().find(|known| known.action == found.action);
+        match known {
+            Some(known) => known.more_aliases += usize::from(known.alias != alias.field()),
+            None => answer.causes.push(cause(alias.field(), found)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::{Answer, Config, Machine, ModuleIndex, State, Verdict, answer};
+    use crate::event::{Reason, Text};
+
+    const CONFIG: &str = "\
+blacklist can
+install sctp /bin/false
+alias net_pf_31 off
+
+# End of configuration files. Dumping indexes now:
+
+alias net_pf_30 tipc
+alias net_pf_29 can
+alias net_pf_31 bluetooth
+alias net_pf_2_proto_132_type_1 sctp
+alias fs_vfat vfat
+alias fs_msdos vfat
+alias pci:v00008086d00001000sv*sd*bc*sc*i* e1000
+alias pci:v00008086d00001001sv*sd*bc*sc*i* e1000
+";
+    const DEP: &str = "\
+kernel/net/tipc/tipc.ko: kernel/net/ipv6/ip6_udp_tunnel.ko kernel/net/ipv4/udp_tunnel.ko
+kernel/net/ipv6/ip6_udp_tunnel.ko:
+kernel/net/ipv4/udp_tunnel.ko:
+kernel/net/can/can.ko:
+kernel/net/bluetooth/bluetooth.ko:
+kernel/net/sctp/sctp.ko: kernel/net/ipv4/udp_tunnel.ko
+kernel/fs/fat/vfat.ko: kernel/fs/fat/fat.ko
+kernel/fs/fat/fat.ko:
+kernel/drivers/net/e1000.ko:
+";
+
+    fn machine(loaded: &[&str]) -> Machine {
+        let loaded: HashMap<_, _> = loaded.iter().map(|name| ((*name).to_owned(), State::Live)).collect();
+        Machine { loaded: Some(loaded), stops: Vec::new(), user_namespaces: Some(true) }
+    }
+
+    fn ask_on(name: &str, machine: &Machine) -> Answer {
+        let config = Config::parse(CONFIG).unwrap();
+        let index = ModuleIndex::parse(DEP, "kernel/fs/ext4/ext4.ko\n", "ext4.alias=fs-ext3\0");
+        answer(&Text::from(name), Ok((&config, &index)), machine)
+    }
+
+    fn ask(name: &str) -> Answer {
+        ask_on(name, &machine(&[]))
+    }
+
+    /// An alias is told with its cause, its closure in order with reasons, and what of it is there.
+    #[test]
+    fn tells_what_an_alias_loads() {
+        let tipc = ask_on("net-pf-30", &machine(&["udp_tunnel"]));
+        assert_eq!((tipc.verdict, tipc.known), (Verdict::Loads, true));
+        assert_eq!(tipc.detail, "modprobe loads 2 modules, 1 more loaded already");
+        assert!(tipc.causes[0].action.contains("AF_TIPC"), "{:?}", tipc.causes);
+        let steps: Vec<_> = tipc.modules.iter().map(|step| (step.module.as_str(), step.reason, step.loaded)).collect();
+        let expected = [
+            ("udp_tunnel", Reason::Dependency, Some(true)),
+            ("ip6_udp_tunnel", Reason::Dependency, Some(false)),
+            ("tipc", Reason::Alias, Some(false)),
+        ];
+        assert_eq!(steps, expected);
+        let there = ask_on("net-pf-30", &machine(&["udp_tunnel", "ip6_udp_tunnel", "tipc"]));
+        assert_eq!(there.verdict, Verdict::AlreadyLoaded);
+    }
+
+    /// Each way of forbidding is a block that quotes its line.
+    #[test]
+    fn tells_what_is_in_the_way() {
+        for (name, line) in [
+            ("net-pf-29", "blacklist can in modprobe.d"),
+            ("net-pf-31", "alias net_pf_31 off in modprobe.d"),
+            ("net-pf-2-proto-132-type-1", "install sctp /bin/false in modprobe.d"),
+        ] {
+            let answer = ask(name);
+            assert_eq!(
+                (answer.verdict, answer.blocks.as_slice()),
+                (Verdict::Blocked, &[line.to_owned()][..]),
+                "{name}"
+            );
+        }
+        let stopped = Machine { stops: vec!["kernel.modprobe is empty".to_owned()], ..machine(&[]) };
+        let tipc = ask_on("net-pf-30", &stopped);
+        assert_eq!((tipc.verdict, tipc.blocks.len(), tipc.modules.len()), (Verdict::Blocked, 1, 3));
+        assert_eq!(ask_on("ext4", &stopped).verdict, Verdict::BuiltIn, "nothing needs to be loaded");
+    }
+
+    /// A module's own name leads to the aliases it answers to, each cause once, and to the modules that need it.
+    #[test]
+    fn tells_who_asks_for_a_module() {
+        let vfat = ask("vfat");
+        let aliases: Vec<&str> = vfat.causes.iter().map(|cause| cause.alias.as_str()).collect();
+        assert_eq!(aliases, ["fs_vfat", "fs_msdos"]);
+        let e1000 = ask("e1000");
+        assert_eq!((e1000.causes.len(), e1000.causes[0].more_aliases), (1, 1), "{:?}", e1000.causes);
+        assert_eq!(ask("udp_tunnel").needed_by, ["sctp", "tipc"]);
+        let ext4 = ask("ext4");
+        assert_eq!((ext4.verdict, ext4.causes[0].alias.as_str()), (Verdict::BuiltIn, "fs_ext3"));
+    }
+
+    /// What nobody provides is told from what nobody knows, and names that are none are refused in a sentence.
+    #[test]
+    fn tells_what_is_not_there() {
+        let absent = ask("fs-xfs");
+        assert_eq!((absent.verdict, absent.known), (Verdict::NotFound, true));
+        let nobody = ask("no_such_module");
+        assert!(!nobody.known && nobody.detail.starts_with("nobody knows it"), "{}", nobody.detail);
+        for bad in ["", "x]", "kernel/fs/fat/vfat.ko.xz"] {
+            assert!(!ask(bad).known && ask(bad).causes.is_empty(), "{bad}");
+        }
+        assert!(ask("vfat.ko").detail.contains("is a file"));
+    }
+
+    /// Without modprobe's configuration the cause is told all the same, and nothing is claimed of the rest.
+    #[test]
+    fn goes_on_without_modprobe() {
+        let tipc = answer(&Text::from("net-pf-30"), Err("no modprobe"), &machine(&[]));
+        assert_eq!((tipc.verdict, tipc.known, tipc.causes.len()), (Verdict::Unknown, true, 1));
+        let json = serde_json::to_value(&tipc).unwrap();
+        assert_eq!((&json["verdict"], &json["causes"][0]["access"]), (&"unknown".into(), &"anyone".into()));
+    }
+
+    proptest! {
+        /// Any name is answered, and its bytes come back in `name` and `name_hex` alone.
+        #[test]
+        fn survives_any_name(bytes in proptest::collection::vec(any::<u8>(), 0..70)) {
+            let name = Text::from(bytes.as_slice());
+            let config = Config::parse(CONFIG).unwrap();
+            let index = ModuleIndex::parse(DEP, "", "");
+            let answer = answer(&name, Ok((&config, &index)), &machine(&[]));
+            prop_assert!(answer.detail.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
+            let back = Text::from_fields(answer.name, answer.name_hex).unwrap();
+            prop_assert_eq!(back, name);
+        }
+    }
+}
