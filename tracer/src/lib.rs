@@ -4,6 +4,7 @@
 
 pub mod chain;
 pub mod cli;
+pub mod doctor;
 pub mod enrich;
 pub mod event;
 pub mod explain;

@@ -1,5 +1,6 @@
 //! The command line: clap types, one file a verb, arguments turned into a checked plan.
 
+mod doctor;
 mod explain;
 mod live;
 mod print;
@@ -38,6 +39,8 @@ pub enum Verb {
     Run(run::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
+    /// Say what works here, what does not, and how to mend it.
+    Doctor(doctor::Args),
 }
 
 impl Cli {
@@ -51,6 +54,7 @@ impl Cli {
             Verb::Watch(args) => watch::run(&args, probe_log),
             Verb::Run(args) => run::run(&args, probe_log),
             Verb::Explain(args) => explain::run(&args),
+            Verb::Doctor(args) => doctor::run(&args),
         }
     }
 }

@@ -106,6 +106,20 @@ impl Tracer {
     /// # Errors
     /// When a required hook cannot be attached; the error says what to do.
     pub fn start(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Self, ProbeError> {
+        let tracer = Self::attempt(btf, kallsyms, options)?;
+        match tracer.hooks.iter().find(|hook| hook.programs.is_empty() && hook.hook.need == Need::Required) {
+            Some(AttachedHook { hook, refused, .. }) => {
+                Err(ProbeError::Hook { hook: hook.name, without: hook.without, tried: refused.join("; ") })
+            }
+            None => Ok(tracer),
+        }
+    }
+
+    /// Loads, and attaches every hook that can be attached: to find out which can.
+    ///
+    /// # Errors
+    /// When the object as a whole cannot be loaded.
+    pub fn attempt(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Self, ProbeError> {
         let object = object().ok_or(ProbeError::NoObject)?;
         let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
         let mut ebpf = load(object, btf, &loader_btf, kallsyms, options)?;
@@ -114,10 +128,7 @@ impl Tracer {
             LogLevel::Off => None,
             LogLevel::Debug => Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?),
         };
-        let hooks = HOOKS
-            .iter()
-            .map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference))
-            .collect::<Result<Vec<_>, _>>()?;
+        let hooks = HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference)).collect();
 
         let ring: RingBuf<MapData> = take_map(&mut ebpf, "EVENTS")?;
         let counters: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "COUNTERS")?;
@@ -217,19 +228,14 @@ fn regs_above_stack(btf: &Btf) -> u32 {
     size.and_then(|size| THREAD_SIZE.checked_sub(size)).unwrap_or(tracer_ebpf::offsets::ABSENT)
 }
 
-fn attach_hook(
-    ebpf: &mut Ebpf,
-    hook: &'static Hook,
-    btf: &LoaderBtf,
-    preference: Preference,
-) -> Result<AttachedHook, ProbeError> {
+fn attach_hook(ebpf: &mut Ebpf, hook: &'static Hook, btf: &LoaderBtf, preference: Preference) -> AttachedHook {
     let mut refused = Vec::new();
     for way in hook.ways {
         if !preference.allows(way) && hook.ways.iter().any(|way| preference.allows(way)) {
             continue;
         }
         match way.iter().try_for_each(|program| attach::attach(ebpf, *program, btf)) {
-            Ok(()) => return Ok(AttachedHook { hook, programs: way, refused }),
+            Ok(()) => return AttachedHook { hook, programs: way, refused },
             Err(error) => {
                 refused.push(error.to_string());
                 for program in *way {
@@ -238,8 +244,5 @@ fn attach_hook(
             }
         }
     }
-    match hook.need {
-        Need::Required => Err(ProbeError::Hook { hook: hook.name, without: hook.without, tried: refused.join("; ") }),
-        Need::Optional => Ok(AttachedHook { hook, programs: &[], refused }),
-    }
+    AttachedHook { hook, programs: &[], refused }
 }

@@ -1,0 +1,42 @@
+//! The kernel's build configuration, where the distribution left it.
+
+use crate::kernel::{facts::Facts, file::read};
+
+/// The configuration as text.
+pub(super) struct KernelConfig(String);
+
+/// Where it may be; `/proc/config.gz` is packed.
+const PLACES: [(&str, &str); 3] = [("boot/config-", ""), ("lib/modules/", "/config"), ("usr/lib/modules/", "/config")];
+
+impl KernelConfig {
+    /// That of the running kernel; `None` where nobody left it.
+    pub(super) fn load(facts: &Facts) -> Option<Self> {
+        let release = facts.release().ok()?;
+        PLACES.iter().find_map(|(front, back)| {
+            let path = format!("{front}{release}{back}");
+            read(facts.root(), &path, "make it readable").inspect_err(|error| log::debug!("{error}")).ok().map(Self)
+        })
+    }
+
+    /// The value of an option; `None` when it is not set.
+    pub(super) fn value(&self, option: &str) -> Option<&str> {
+        let value = self.0.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('='))?;
+        Some(value.trim().trim_matches('"'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KernelConfig;
+
+    /// Values are those of their own line, and what is not set has none.
+    #[test]
+    fn reads_values() {
+        let text = "# CONFIG_A is not set\nCONFIG_AB=y\nCONFIG_PATH=\"/sbin/helper\"\nCONFIG_EMPTY=\"\"\n";
+        let config = KernelConfig(text.to_owned());
+        assert_eq!(config.value("CONFIG_A"), None);
+        assert_eq!(config.value("CONFIG_AB"), Some("y"));
+        assert_eq!(config.value("CONFIG_PATH"), Some("/sbin/helper"));
+        assert_eq!(config.value("CONFIG_EMPTY"), Some(""));
+    }
+}

@@ -1,0 +1,127 @@
+//! Each hook, loaded into the running kernel and attached for a moment.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::rights;
+use crate::{
+    kernel::{btf::Btf, facts::Facts, kallsyms::Kallsyms},
+    probe::{AttachedHook, Need, Options, Tracer, is_built_in},
+};
+
+/// What trying gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Hooks {
+    /// They were tried.
+    Tried {
+        /// Each of them.
+        hooks: Vec<HookState>,
+    },
+    /// They were not.
+    NotTried {
+        /// Why.
+        why: String,
+    },
+    /// The programs could not be loaded at all.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What became of a hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HookState {
+    /// Its name.
+    pub hook: &'static str,
+    /// Whether tracing can do without it.
+    pub required: bool,
+    /// How it is attached (`fexit+fentry`); `None` when it is not.
+    pub attached: Option<String>,
+    /// Ways that the kernel refused, and why.
+    pub refused: Vec<String>,
+    /// What is not seen, when it is not attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub costs: Option<&'static str>,
+    /// What each of its programs costs the verifier.
+    pub programs: Vec<ProgramCost>,
+}
+
+/// The verifier's work for a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProgramCost {
+    /// The program.
+    pub program: &'static str,
+    /// Instructions that were verified; `None` on kernels before 5.16, which do not tell.
+    pub verified_instructions: Option<u32>,
+}
+
+/// Tries every hook, and detaches it again.
+pub(super) fn try_all(facts: &Facts) -> Hooks {
+    if facts.root() != Path::new("/") {
+        return Hooks::NotTried { why: "this is not the running system".to_owned() };
+    }
+    if !is_built_in() {
+        let why = "this kmodtrace was built without its eBPF object: build it with `cargo xtask build`";
+        return Hooks::NotTried { why: why.to_owned() };
+    }
+    if let Some(missing) = rights::missing(facts) {
+        let why =
+            format!("the hooks were not tried without privileges (missing: {missing}): run `sudo kmodtrace doctor`");
+        return Hooks::NotTried { why };
+    }
+    match attempt() {
+        Ok(hooks) => Hooks::Tried { hooks },
+        Err(error) => Hooks::Failed { why: format!("{error:#}") },
+    }
+}
+
+fn attempt() -> anyhow::Result<Vec<HookState>> {
+    let btf = Btf::load()?;
+    // Their absence is a finding of its own.
+    let kallsyms = Kallsyms::load().ok();
+    let tracer = Tracer::attempt(&btf, kallsyms.as_ref(), Options::default())?;
+    let costs = tracer.verified_instructions();
+    Ok(tracer.hooks.iter().map(|hook| state(hook, &costs)).collect())
+}
+
+fn state(attached: &AttachedHook, costs: &[(String, u32)]) -> HookState {
+    let cost = |name: &str| costs.iter().find(|(program, _)| program == name).map(|(_, count)| *count);
+    let programs = attached.programs.iter();
+    let programs = programs.map(|one| ProgramCost { program: one.name, verified_instructions: cost(one.name) });
+    HookState {
+        hook: attached.hook.name,
+        required: attached.hook.need == Need::Required,
+        attached: attached.how(),
+        refused: attached.refused.clone(),
+        costs: attached.programs.is_empty().then_some(attached.hook.without),
+        programs: programs.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AttachedHook, Facts, Hooks, state, try_all};
+    use crate::probe::HOOKS;
+
+    /// An attached hook has its programs and their cost, one that is not has what that costs.
+    #[test]
+    fn describes_a_hook() {
+        let hook = &HOOKS[0];
+        let programs = hook.ways[0];
+        let costs = [(programs[0].name.to_owned(), 123)];
+        let good = state(&AttachedHook { hook, programs, refused: Vec::new() }, &costs);
+        assert_eq!((good.programs[0].verified_instructions, good.costs), (Some(123), None));
+        let bad = state(&AttachedHook { hook, programs: &[], refused: vec!["no".to_owned()] }, &costs);
+        assert_eq!((bad.attached, bad.costs), (None, Some(hook.without)));
+    }
+
+    /// Nothing is tried on behalf of another system.
+    #[test]
+    fn leaves_other_systems_alone() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(try_all(&Facts::new(root.path())), Hooks::NotTried { .. }));
+    }
+}

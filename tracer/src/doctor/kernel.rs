@@ -1,0 +1,271 @@
+//! The kernel: what it has, and how far it is locked.
+
+use super::{Finding, config::KernelConfig};
+use crate::kernel::{
+    btf::Btf,
+    facts::{Facts, Lockdown},
+    file::read,
+    kallsyms::{Kallsyms, KallsymsError},
+    modules,
+};
+
+pub(super) fn check(facts: &Facts) -> Vec<Finding> {
+    let config = KernelConfig::load(facts);
+    vec![
+        release(facts),
+        btf(facts),
+        symbols(facts),
+        loadable(facts),
+        modules_disabled(facts),
+        lockdown(facts),
+        lsm(facts),
+        static_helper(facts, config.as_ref()),
+        signatures(facts, config.as_ref()),
+    ]
+}
+
+fn release(facts: &Facts) -> Finding {
+    match (facts.release(), facts.version()) {
+        (Ok(release), Ok(version)) => Finding::ok("kernel", format!("{release}, {version}")),
+        (Err(error), _) | (_, Err(error)) => {
+            Finding::unknown("kernel", &error, "modules of this kernel cannot be looked up").limiting()
+        }
+    }
+}
+
+fn btf(facts: &Facts) -> Finding {
+    match Btf::load_from(facts.root()) {
+        Ok(_) => Finding::ok("btf", "the kernel describes its types (/sys/kernel/btf/vmlinux)"),
+        Err(error) => Finding::problem(
+            "btf",
+            format!("{:#}", anyhow::Error::from(error)),
+            "nothing can be traced: the probes do not know where the kernel keeps what",
+            "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian 11, Ubuntu 20.10 and later are",
+        )
+        .limiting(),
+    }
+}
+
+fn symbols(facts: &Facts) -> Finding {
+    let restrict = read(facts.root(), "proc/sys/kernel/kptr_restrict", "mount /proc");
+    let restrict = restrict.map_or_else(|_| "not known".to_owned(), |text| text.trim().to_owned());
+    match Kallsyms::load_from(facts.root()) {
+        Ok(kallsyms) => {
+            Finding::ok("symbols", format!("{} symbols, kernel.kptr_restrict is {restrict}", kallsyms.len()))
+        }
+        Err(error) => {
+            let fix = match &error {
+                KallsymsError::Hidden { .. } => {
+                    "run as root or with CAP_SYSLOG, and if kernel.kptr_restrict is 2: `sysctl kernel.kptr_restrict=1`"
+                }
+                KallsymsError::Read { .. } => "boot a kernel built with CONFIG_KALLSYMS=y",
+                KallsymsError::Malformed { .. } | KallsymsError::TooLarge => "report it: this form is new",
+            };
+            let found = match error {
+                KallsymsError::Hidden { .. } => format!("addresses are hidden, kernel.kptr_restrict is {restrict}"),
+                error => format!("{:#}", anyhow::Error::from(error)),
+            };
+            let costs = "stacks show addresses, and requests that end at an empty kernel.modprobe are not seen";
+            Finding::problem("symbols", found, costs, fix).limiting()
+        }
+    }
+}
+
+fn loadable(facts: &Facts) -> Finding {
+    match modules::load(facts.root()) {
+        Ok(modules) => Finding::ok("modules", format!("{} are loaded", modules.len())),
+        Err(error) if error.is_absent() => Finding::problem(
+            "modules",
+            "no /proc/modules",
+            "there is nothing to trace",
+            "boot a kernel built with CONFIG_MODULES=y, and mount /proc",
+        )
+        .limiting(),
+        Err(error) => Finding::unknown("modules", &error, "what was loaded before a trace is not known").limiting(),
+    }
+}
+
+fn modules_disabled(facts: &Facts) -> Finding {
+    match facts.modules_disabled() {
+        Ok(false) => Finding::ok("modules-disabled", "kernel.modules_disabled is 0"),
+        Ok(true) => Finding::note(
+            "modules-disabled",
+            "kernel.modules_disabled is 1",
+            "requests are seen, but no module is loaded until the next boot",
+            "reboot without the setting: it cannot be taken back",
+        ),
+        Err(error) => Finding::unknown("modules-disabled", &error, "whether modules can be loaded is not known"),
+    }
+}
+
+fn lockdown(facts: &Facts) -> Finding {
+    match facts.lockdown() {
+        Ok(Lockdown::Confidentiality) => Finding::problem(
+            "lockdown",
+            "confidentiality",
+            "nothing can be traced: the kernel lets no one read its memory",
+            "boot with lockdown=integrity, or change the Secure Boot policy that sets it",
+        )
+        .limiting(),
+        Ok(mode) => Finding::ok("lockdown", mode.name()),
+        Err(error) => Finding::unknown("lockdown", &error, "whether the kernel forbids tracing is seen by trying only"),
+    }
+}
+
+fn lsm(facts: &Facts) -> Finding {
+    match facts.lsms() {
+        Ok(list) if list.iter().any(|name| name == "bpf") => Finding::ok("lsm", list.join(",")),
+        Ok(list) => Finding::note(
+            "lsm",
+            format!("{}: bpf is not among them", list.join(",")),
+            "tracing is not affected, but module requests cannot be refused by BPF programs",
+            format!("boot with lsm={},bpf", list.join(",")),
+        ),
+        Err(error) => Finding::unknown("lsm", &error, "who may refuse a request is not known; refusals are seen"),
+    }
+}
+
+fn static_helper(facts: &Facts, config: Option<&KernelConfig>) -> Finding {
+    const CHECK: &str = "static-usermodehelper";
+    let Some(config) = config else { return no_config(facts, CHECK, "CONFIG_STATIC_USERMODEHELPER") };
+    if config.value("CONFIG_STATIC_USERMODEHELPER") != Some("y") {
+        return Finding::ok(CHECK, "not set: the kernel runs kernel.modprobe itself");
+    }
+    match config.value("CONFIG_STATIC_USERMODEHELPER_PATH") {
+        None | Some("") => Finding::problem(
+            CHECK,
+            "CONFIG_STATIC_USERMODEHELPER is set with an empty path",
+            "the kernel runs no helper at all: requests are seen, and nothing is ever loaded for them",
+            "boot a kernel built without it, or load modules beforehand",
+        ),
+        Some(path) => Finding::note(
+            CHECK,
+            format!("the kernel runs {path} in place of kernel.modprobe"),
+            "modules are tied to their request only when that program executes modprobe or starts it as its child",
+            "boot a kernel built without CONFIG_STATIC_USERMODEHELPER",
+        ),
+    }
+}
+
+fn signatures(facts: &Facts, config: Option<&KernelConfig>) -> Finding {
+    const CHECK: &str = "module-signatures";
+    let enforced = read(facts.root(), "sys/module/module/parameters/sig_enforce", "make it readable");
+    match (enforced.as_deref().map(str::trim), config) {
+        (Ok("Y" | "1"), _) => Finding::note(
+            CHECK,
+            "enforced",
+            "a module without a valid signature is refused (ENOKEY), and its request fails",
+            "sign the module with a key the kernel trusts, or boot without module.sig_enforce=1",
+        ),
+        (Ok(_), _) => Finding::ok(CHECK, "not enforced"),
+        (Err(_), Some(config)) if config.value("CONFIG_MODULE_SIG") != Some("y") => {
+            Finding::ok(CHECK, "this kernel checks none")
+        }
+        (Err(_), Some(_) | None) => no_config(facts, CHECK, "CONFIG_MODULE_SIG"),
+    }
+}
+
+fn no_config(facts: &Facts, check: &'static str, option: &str) -> Finding {
+    let fix = if facts.root().join("proc/config.gz").exists() {
+        format!("look for yourself: `zgrep {option} /proc/config.gz`")
+    } else {
+        "install the kernel's configuration as /boot/config-$(uname -r)".to_owned()
+    };
+    Finding::note(
+        check,
+        "not known: the kernel's configuration is not on this system",
+        "nothing that tracing needs",
+        fix,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::{
+        doctor::{Finding, Level},
+        kernel::facts::Facts,
+    };
+
+    /// The finding of one check on a system of these files.
+    fn finding(name: &str, files: &[(&str, &str)]) -> Finding {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let findings = check(&Facts::new(root.path()));
+        findings.into_iter().find(|finding| finding.check == name).unwrap()
+    }
+
+    const RELEASE: (&str, &str) = ("proc/sys/kernel/osrelease", "6.1.0-x\n");
+
+    /// On a bare system nothing is claimed to be fine, and every finding says what it costs and what to do.
+    #[test]
+    fn a_bare_system_is_not_fine() {
+        let root = tempfile::tempdir().unwrap();
+        for finding in check(&Facts::new(root.path())) {
+            assert!(finding.level > Level::Ok && finding.costs.is_some() && finding.fix.is_some(), "{finding:?}");
+        }
+    }
+
+    /// Each lockdown mode is judged by what it does to tracing.
+    #[test]
+    fn judges_lockdown() {
+        let mode = |text: &str| finding("lockdown", &[("sys/kernel/security/lockdown", text)]);
+        assert_eq!(mode("[none] integrity confidentiality\n").level, Level::Ok);
+        assert_eq!(mode("none [integrity] confidentiality\n").level, Level::Ok);
+        let locked = mode("none integrity [confidentiality]\n");
+        assert!(locked.level == Level::Problem && locked.limits_tracing, "{locked:?}");
+    }
+
+    /// Without the bpf LSM the fix is the boot parameter with the modules that are there.
+    #[test]
+    fn judges_lsms() {
+        let list = |text: &str| finding("lsm", &[("sys/kernel/security/lsm", text)]);
+        assert_eq!(list("lockdown,capability,bpf").level, Level::Ok);
+        let without = list("lockdown,capability");
+        assert_eq!((without.level, without.limits_tracing), (Level::Note, false));
+        assert_eq!(without.fix.as_deref(), Some("boot with lsm=lockdown,capability,bpf"));
+    }
+
+    /// A static helper is told from an empty one, and from a kernel without.
+    #[test]
+    fn judges_the_static_helper() {
+        let with = |config: &str| finding("static-usermodehelper", &[RELEASE, ("boot/config-6.1.0-x", config)]);
+        assert_eq!(with("# CONFIG_STATIC_USERMODEHELPER is not set\n").level, Level::Ok);
+        let on = "CONFIG_STATIC_USERMODEHELPER=y\nCONFIG_STATIC_USERMODEHELPER_PATH=";
+        assert_eq!(with(&format!("{on}\"/sbin/helper\"\n")).level, Level::Note);
+        assert_eq!(with(&format!("{on}\"\"\n")).level, Level::Problem);
+        let packed = finding("static-usermodehelper", &[RELEASE, ("proc/config.gz", "")]);
+        assert!(packed.fix.unwrap().contains("zgrep"));
+    }
+
+    /// What the running kernel says of signatures beats its configuration.
+    #[test]
+    fn judges_signatures() {
+        let enforce =
+            |value: &str| finding("module-signatures", &[("sys/module/module/parameters/sig_enforce", value)]);
+        assert_eq!((enforce("Y\n").level, enforce("N\n").level), (Level::Note, Level::Ok));
+        let none = finding("module-signatures", &[RELEASE, ("boot/config-6.1.0-x", "CONFIG_MODULES=y\n")]);
+        assert_eq!(none.level, Level::Ok);
+    }
+
+    /// Hidden symbols limit tracing and name the setting.
+    #[test]
+    fn judges_symbols() {
+        let restrict = ("proc/sys/kernel/kptr_restrict", "2\n");
+        let hidden = finding("symbols", &[restrict, ("proc/kallsyms", "0000000000000000 T _text\n")]);
+        assert!(hidden.limits_tracing && hidden.found.ends_with("kptr_restrict is 2"), "{hidden:?}");
+        let shown = finding("symbols", &[restrict, ("proc/kallsyms", "ffffffff81000000 T _text\n")]);
+        assert_eq!(shown.level, Level::Ok);
+    }
+
+    /// A kernel that loads nothing more is worth a note.
+    #[test]
+    fn judges_modules_disabled() {
+        let disabled = |value: &str| finding("modules-disabled", &[("proc/sys/kernel/modules_disabled", value)]).level;
+        assert_eq!((disabled("1\n"), disabled("0\n")), (Level::Note, Level::Ok));
+    }
+}

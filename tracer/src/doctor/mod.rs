@@ -1,0 +1,215 @@
+//! What works on this machine, what does not, what that costs, and how to mend it.
+//!
+//! A check reads from a root, so that any system can be described to it; only [`hooks`] asks the running kernel.
+
+mod audit;
+mod config;
+pub mod hooks;
+mod kernel;
+mod modprobe;
+mod rights;
+
+use serde::Serialize;
+
+pub use hooks::{HookState, Hooks};
+
+use crate::kernel::{FactError, facts::Facts};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Worth knowing: it changes what is seen, or could not be found out.
+    Note,
+    /// Something does not work.
+    Problem,
+}
+
+impl Level {
+    /// The public name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Problem => "problem",
+        }
+    }
+}
+
+/// The result of one check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// What is so.
+    pub found: String,
+    /// What that costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub costs: Option<String>,
+    /// How to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// True when kmodtrace itself sees less, or nothing, because of it.
+    pub limits_tracing: bool,
+}
+
+impl Finding {
+    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, level: Level::Ok, found: found.into(), costs: None, fix: None, limits_tracing: false }
+    }
+
+    fn bad(
+        check: &'static str,
+        level: Level,
+        found: impl Into<String>,
+        costs: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        let (costs, fix) = (Some(costs.into()), Some(fix.into()));
+        Self { check, level, found: found.into(), costs, fix, limits_tracing: false }
+    }
+
+    fn note(check: &'static str, found: impl Into<String>, costs: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::bad(check, Level::Note, found, costs, fix)
+    }
+
+    fn problem(
+        check: &'static str,
+        found: impl Into<String>,
+        costs: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self::bad(check, Level::Problem, found, costs, fix)
+    }
+
+    /// What could not be found out; the error says what to do.
+    fn unknown(check: &'static str, error: &FactError, costs: impl Into<String>) -> Self {
+        let FactError::Read { fix, .. } = error else {
+            return Self::note(check, format!("not known: {error}"), costs, "report it: this form is new");
+        };
+        Self::note(check, format!("not known: {}", brief(error)), costs, *fix)
+    }
+
+    fn limiting(mut self) -> Self {
+        self.limits_tracing = true;
+        self
+    }
+}
+
+/// The file and the system's word; what to do stands elsewhere.
+fn brief(error: &FactError) -> String {
+    match error {
+        FactError::Read { path, source, .. } => format!("{}: {source}", path.display()),
+        FactError::Content { .. } => error.to_string(),
+    }
+}
+
+/// Whether tracing works here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything is seen.
+    Full,
+    /// Tracing works, but something is missing.
+    Partly,
+    /// Tracing does not work.
+    No,
+}
+
+/// All findings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether tracing works here.
+    pub tracing: Verdict,
+    /// The same in a sentence.
+    pub detail: String,
+    /// The checks.
+    pub findings: Vec<Finding>,
+    /// Each hook, really tried.
+    pub hooks: Hooks,
+}
+
+/// Looks at everything. The hooks of the running kernel are tried when that is possible.
+#[must_use]
+pub fn examine(facts: &Facts) -> Report {
+    let hooks = hooks::try_all(facts);
+    conclude(check(facts), hooks)
+}
+
+/// Every check that only reads.
+#[must_use]
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    let mut findings = kernel::check(facts);
+    findings.extend(rights::check(facts));
+    findings.extend(modprobe::check(facts));
+    findings.push(audit::check(facts.root()));
+    findings
+}
+
+/// What follows from the findings.
+#[must_use]
+pub fn conclude(findings: Vec<Finding>, hooks: Hooks) -> Report {
+    let limits: Vec<&str> = findings.iter().filter(|finding| finding.limits_tracing).map(|one| one.check).collect();
+    let (tracing, detail) = match &hooks {
+        Hooks::NotTried { why } => (Verdict::No, format!("cannot trace: {why}")),
+        Hooks::Failed { why } => (Verdict::No, format!("cannot trace: {why}")),
+        Hooks::Tried { hooks } => {
+            let missing = |required: bool| -> Vec<&str> {
+                let missing = hooks.iter().filter(|hook| hook.attached.is_none() && hook.required == required);
+                missing.map(|hook| hook.hook).collect()
+            };
+            let (required, optional) = (missing(true), missing(false));
+            let less = [limits, optional].concat();
+            if !required.is_empty() {
+                (Verdict::No, format!("cannot trace: required hooks are not attached ({})", required.join(", ")))
+            } else if !less.is_empty() {
+                (Verdict::Partly, format!("can trace, with something missing ({})", less.join(", ")))
+            } else {
+                (Verdict::Full, "can trace, nothing is missing".to_owned())
+            }
+        }
+    };
+    Report { tracing, detail, findings, hooks }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Finding, HookState, Hooks, Verdict, conclude};
+
+    fn hook(name: &'static str, required: bool, attached: Option<&str>) -> HookState {
+        HookState {
+            hook: name,
+            required,
+            attached: attached.map(str::to_owned),
+            refused: Vec::new(),
+            costs: None,
+            programs: Vec::new(),
+        }
+    }
+
+    /// A missing required hook forbids tracing; a missing optional one, or a finding that limits it, does not.
+    #[test]
+    fn concludes() {
+        let tried = |required, optional| Hooks::Tried {
+            hooks: vec![hook("request", true, required), hook("file", false, optional)],
+        };
+        let fine = || vec![Finding::ok("btf", "there"), Finding::note("lsm", "x", "y", "z")];
+        let limiting = || vec![Finding::problem("symbols", "hidden", "y", "z").limiting()];
+        let cases = [
+            (fine(), tried(Some("fexit"), Some("fentry")), Verdict::Full),
+            (fine(), tried(Some("fexit"), None), Verdict::Partly),
+            (limiting(), tried(Some("fexit"), Some("fentry")), Verdict::Partly),
+            (limiting(), tried(None, Some("fentry")), Verdict::No),
+            (fine(), Hooks::NotTried { why: "not root".to_owned() }, Verdict::No),
+            (fine(), Hooks::Failed { why: "no".to_owned() }, Verdict::No),
+        ];
+        for (findings, hooks, verdict) in cases {
+            assert_eq!(conclude(findings, hooks).tracing, verdict);
+        }
+    }
+}

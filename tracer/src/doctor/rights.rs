@@ -1,0 +1,170 @@
+//! What this process may do, and what is mounted.
+
+use super::Finding;
+use crate::kernel::{
+    FactError,
+    facts::Facts,
+    file::read,
+    privileges::{Capabilities, Capability},
+};
+
+pub(super) fn check(facts: &Facts) -> Vec<Finding> {
+    let mounts = read(facts.root(), "proc/self/mounts", "mount it with `mount -t proc proc /proc`");
+    vec![capabilities(facts), perf(facts), unprivileged_bpf(facts), bpffs(&mounts), cgroup(&mounts)]
+}
+
+/// Capabilities that are missing for trying the hooks; `None` when there is nothing to say against it.
+pub(super) fn missing(facts: &Facts) -> Option<String> {
+    // Where it cannot be read it decides nothing: the kernel will.
+    let own = Capabilities::effective(facts.root()).ok()?;
+    let missing = own.missing(&[Capability::Bpf, Capability::Perfmon]);
+    (!missing.is_empty()).then(|| missing.join(", "))
+}
+
+fn capabilities(facts: &Facts) -> Finding {
+    const CHECK: &str = "capabilities";
+    let own = match Capabilities::effective(facts.root()) {
+        Ok(own) => own,
+        Err(error) => return Finding::unknown(CHECK, &error, "whether tracing is permitted is seen by trying only"),
+    };
+    let missing = own.missing(&[Capability::Bpf, Capability::Perfmon]);
+    if missing.is_empty() {
+        return Finding::ok(CHECK, format!("CAP_BPF and CAP_PERFMON are there (effective: {:#x})", own.bits));
+    }
+    Finding::problem(
+        CHECK,
+        format!("missing: {}", missing.join(", ")),
+        "nothing can be traced",
+        "run `sudo kmodtrace ...`",
+    )
+    .limiting()
+}
+
+/// Debian and its kin refuse perf events to all but root from 3 on; kprobes are attached through them.
+fn perf(facts: &Facts) -> Finding {
+    const CHECK: &str = "perf-event-paranoid";
+    let value = match facts.perf_event_paranoid() {
+        Ok(value) => value,
+        Err(error) => return Finding::unknown(CHECK, &error, "whether kprobes can be attached is seen by trying only"),
+    };
+    let admin = Capabilities::effective(facts.root()).is_ok_and(|own| own.has(Capability::SysAdmin));
+    if value < 3 || admin {
+        return Finding::ok(CHECK, format!("kernel.perf_event_paranoid is {value}"));
+    }
+    Finding::note(
+        CHECK,
+        format!("kernel.perf_event_paranoid is {value}"),
+        "without CAP_SYS_ADMIN the kernel may refuse to attach kprobes",
+        "run as root, or set `sysctl kernel.perf_event_paranoid=2`",
+    )
+}
+
+fn unprivileged_bpf(facts: &Facts) -> Finding {
+    const CHECK: &str = "unprivileged-bpf";
+    match facts.unprivileged_bpf_disabled() {
+        Ok(0) => Finding::ok(CHECK, "kernel.unprivileged_bpf_disabled is 0: anyone may load simple programs"),
+        Ok(value) => Finding::ok(CHECK, format!("kernel.unprivileged_bpf_disabled is {value}")),
+        Err(error) => Finding::unknown(CHECK, &error, "whether the kernel has bpf() is seen by trying only"),
+    }
+}
+
+fn is_mounted(mounts: &str, kind: &str, at: &str) -> bool {
+    mounts.lines().any(|line| {
+        let mut words = line.split(' ').skip(1);
+        words.next() == Some(at) && words.next() == Some(kind)
+    })
+}
+
+fn bpffs(mounts: &Result<String, FactError>) -> Finding {
+    match mounts {
+        Err(error) => Finding::unknown("bpffs", error, "nothing that tracing needs"),
+        Ok(mounts) if is_mounted(mounts, "bpf", "/sys/fs/bpf") => Finding::ok("bpffs", "mounted at /sys/fs/bpf"),
+        Ok(_) => Finding::note(
+            "bpffs",
+            "not mounted",
+            "BPF programs cannot be pinned; tracing does not need it",
+            "`mount -t bpf bpf /sys/fs/bpf`",
+        ),
+    }
+}
+
+fn cgroup(mounts: &Result<String, FactError>) -> Finding {
+    const COSTS: &str = "`run` follows its command by ancestry alone: what detaches itself (daemons) is missed";
+    match mounts {
+        Err(error) => Finding::unknown("cgroup2", error, COSTS),
+        Ok(mounts) if is_mounted(mounts, "cgroup2", "/sys/fs/cgroup") => {
+            Finding::ok("cgroup2", "mounted at /sys/fs/cgroup")
+        }
+        Ok(_) => Finding::problem(
+            "cgroup2",
+            "not mounted at /sys/fs/cgroup",
+            COSTS,
+            "boot with systemd.unified_cgroup_hierarchy=1, or `mount -t cgroup2 none /sys/fs/cgroup`",
+        )
+        .limiting(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, is_mounted, missing};
+    use crate::{
+        doctor::{Finding, Level},
+        kernel::facts::Facts,
+    };
+
+    fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, Facts) {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let facts = Facts::new(root.path());
+        (root, facts)
+    }
+
+    fn finding(name: &str, files: &[(&str, &str)]) -> Finding {
+        let (_root, facts) = system(files);
+        check(&facts).into_iter().find(|finding| finding.check == name).unwrap()
+    }
+
+    fn status(bits: u64) -> String {
+        format!("Name:\tx\nCapEff:\t{bits:016x}\n")
+    }
+
+    /// Root may trace, CAP_BPF with CAP_PERFMON may, one of them alone may not.
+    #[test]
+    fn judges_capabilities() {
+        let level = |bits| finding("capabilities", &[("proc/self/status", &status(bits))]).level;
+        assert_eq!(level(1 << 21), Level::Ok);
+        assert_eq!(level(1 << 38 | 1 << 39), Level::Ok);
+        assert_eq!(level(1 << 39), Level::Problem);
+        let (_root, facts) = system(&[("proc/self/status", &status(0))]);
+        assert_eq!(missing(&facts).as_deref(), Some("CAP_BPF, CAP_PERFMON"));
+    }
+
+    /// The strictest setting matters to those without CAP_SYS_ADMIN only.
+    #[test]
+    fn judges_perf_events() {
+        let level = |value: &str, bits| {
+            let files = [("proc/sys/kernel/perf_event_paranoid", value), ("proc/self/status", &status(bits))];
+            finding("perf-event-paranoid", &files).level
+        };
+        assert_eq!(level("3\n", 1 << 38 | 1 << 39), Level::Note);
+        assert_eq!(level("3\n", 1 << 21), Level::Ok);
+        assert_eq!(level("2\n", 0), Level::Ok);
+    }
+
+    /// Only a mount of the right kind at the right place counts.
+    #[test]
+    fn finds_mounts() {
+        let mounts = "none /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\nbpf /sys/fs/bpf bpf rw 0 0\n";
+        assert!(is_mounted(mounts, "bpf", "/sys/fs/bpf"));
+        assert!(!is_mounted(mounts, "cgroup2", "/sys/fs/cgroup"));
+        let hybrid = finding("cgroup2", &[("proc/self/mounts", mounts)]);
+        assert!(hybrid.level == Level::Problem && hybrid.limits_tracing);
+        assert_eq!(finding("bpffs", &[("proc/self/mounts", mounts)]).level, Level::Ok);
+        assert_eq!(finding("bpffs", &[]).level, Level::Note, "unknown is not fine");
+    }
+}
