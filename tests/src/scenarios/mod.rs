@@ -2,7 +2,9 @@
 
 mod agreement;
 mod cli;
+mod doctor;
 mod endings;
+mod explain;
 mod explicit;
 mod oracle_sees_modprobe;
 mod outage;
@@ -48,6 +50,8 @@ const FILES: &[&[Scenario]] = &[
     storm::SCENARIOS,
     cli::SCENARIOS,
     readme::SCENARIOS,
+    explain::SCENARIOS,
+    doctor::SCENARIOS,
 ];
 
 /// Every scenario.

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use serde::Serialize;
+use tokio::runtime::Builder;
 
 use super::rights;
 use crate::{
@@ -82,7 +84,11 @@ fn attempt() -> anyhow::Result<Vec<HookState>> {
     let btf = Btf::load()?;
     // Their absence is a finding of its own.
     let kallsyms = Kallsyms::load().ok();
+    // The ring buffer of a tracer is registered with an event loop, though nobody waits for it here.
+    let runtime = Builder::new_current_thread().enable_io().build().context("cannot start the event loop")?;
+    let entered = runtime.enter();
     let tracer = Tracer::attempt(&btf, kallsyms.as_ref(), Options::default())?;
+    drop(entered);
     let costs = tracer.verified_instructions();
     Ok(tracer.hooks.iter().map(|hook| state(hook, &costs)).collect())
 }

@@ -1,0 +1,91 @@
+//! `kmodtrace doctor`: what it says is what is so.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::agreement::text;
+use super::{Need, Scenario};
+use crate::ctx::{Ctx, contains, equal, that};
+use crate::protocol::KMODTRACE_PATH;
+
+const NEEDS: &[Need] = &[Need::Kmodtrace];
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "doctor-tries-every-hook", fresh_boot: false, needs: NEEDS, run: tries_hooks },
+    Scenario { name: "doctor-without-privileges", fresh_boot: false, needs: NEEDS, run: without_privileges },
+    Scenario { name: "doctor-finds-what-changes-results", fresh_boot: false, needs: NEEDS, run: finds_changes },
+];
+
+fn doctor(ctx: &mut Ctx, uid: u32, code: u8) -> Result<Value> {
+    let output = ctx.run_as(uid, &[KMODTRACE_PATH, "doctor", "--json"])?;
+    equal("exit code", output.code, code)?;
+    serde_json::from_str(&output.stdout).with_context(|| format!("not JSON: {}", output.stdout))
+}
+
+fn finding<'a>(report: &'a Value, check: &str) -> Result<&'a Value> {
+    let mut findings = report["findings"].as_array().into_iter().flatten();
+    findings.find(|finding| finding["check"] == check).with_context(|| format!("no finding {check}"))
+}
+
+/// Root learns how each hook is attached, and it is how a trace right after attaches it.
+fn tries_hooks(ctx: &mut Ctx) -> Result<()> {
+    let human = ctx.run(&[KMODTRACE_PATH, "doctor"])?.ok()?.stdout;
+    contains("the verdict in words", &human, "can trace")?;
+    let report = doctor(ctx, 0, 0)?;
+    that("tracing works", text(&report, "/tracing") != "no")?;
+    equal("hooks", text(&report, "/hooks/state"), "tried")?;
+    equal("kernel", text(finding(&report, "btf")?, "/level"), "ok")?;
+    let tried: Vec<(String, Value)> = report["hooks"]["hooks"]
+        .as_array()
+        .context("no hooks")?
+        .iter()
+        .map(|hook| (text(hook, "/hook"), hook["attached"].clone()))
+        .collect();
+    that("all required hooks are attached", tried.iter().any(|(hook, how)| hook == "request" && how.is_string()))?;
+
+    let capture = ctx.watch(&[])?.stop()?;
+    let header = capture.of_type("header").next().context("no header")?;
+    let attached = header["hooks"].as_array().context("no hooks in the header")?;
+    let attached: Vec<(String, Value)> =
+        attached.iter().map(|hook| (text(hook, "/hook"), hook["attached"].clone())).collect();
+    equal("hooks of a trace", attached, tried)
+}
+
+/// An ordinary user learns what can be learnt, and why the rest cannot.
+fn without_privileges(ctx: &mut Ctx) -> Result<()> {
+    let report = doctor(ctx, 1000, 1)?;
+    equal("tracing", text(&report, "/tracing"), "no")?;
+    equal("hooks", text(&report, "/hooks/state"), "not-tried")?;
+    contains("why", &text(&report, "/hooks/why"), "sudo")?;
+    equal("capabilities", text(finding(&report, "capabilities")?, "/level"), "problem")?;
+    equal("what can be read is read", text(finding(&report, "kernel.modprobe")?, "/level"), "ok")
+}
+
+/// Settings and files that hide or change results are found, each with its cost and its fix.
+fn finds_changes(ctx: &mut Ctx) -> Result<()> {
+    let before = doctor(ctx, 0, 0)?;
+    equal("audit before", text(finding(&before, "audit-rules")?, "/level"), "ok")?;
+    ctx.modprobe_conf("doctor", "install can /bin/false\nblacklist sctp\n")?;
+    std::fs::create_dir_all("/etc/audit/rules.d").context("cannot create /etc/audit/rules.d")?;
+    let rule = "-a always,exit -F arch=b64 -S init_module,finit_module -F auid!=unset -k modules\n";
+    ctx.write_file(Path::new("/etc/audit/rules.d/stig.rules"), rule)?;
+    let setting = Path::new("/proc/sys/kernel/modprobe");
+    let usual = std::fs::read_to_string(setting).context("cannot read kernel.modprobe")?;
+    std::fs::write(setting, "/nowhere/modprobe\n").context("cannot set kernel.modprobe")?;
+    let after = doctor(ctx, 0, 0);
+    std::fs::write(setting, usual).context("cannot restore kernel.modprobe")?;
+    let after = after?;
+    for (check, level, part) in [
+        ("modprobe.d", "note", "install can /bin/false"),
+        ("audit-rules", "note", "auid!=unset"),
+        ("kernel.modprobe", "problem", "/nowhere/modprobe"),
+    ] {
+        let finding = finding(&after, check)?;
+        equal(check, text(finding, "/level"), level)?;
+        contains(check, &text(finding, "/found"), part)?;
+        that("it says what to do", !text(finding, "/fix").is_empty() && !text(finding, "/costs").is_empty())?;
+    }
+    Ok(())
+}

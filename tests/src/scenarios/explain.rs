@@ -1,0 +1,85 @@
+//! `kmodtrace explain`: what it foresees is what then happens.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::agreement::text;
+use super::{Need, Scenario};
+use crate::ctx::{Act, Ctx, contains, equal, that};
+use crate::protocol::KMODTRACE_PATH;
+
+const NEEDS: &[Need] = &[Need::Kmodtrace];
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "explain-foresees-a-load", fresh_boot: true, needs: NEEDS, run: foresees },
+    Scenario { name: "explain-tells-what-is-in-the-way", fresh_boot: false, needs: NEEDS, run: in_the_way },
+    Scenario { name: "explain-refuses-what-nobody-knows", fresh_boot: false, needs: NEEDS, run: nobody_knows },
+];
+
+/// The user whom nobody gave anything.
+const ALICE: u32 = 1000;
+
+/// A protocol that anyone may ask for, and whose module needs others.
+const SCTP: &str = "net-pf-2-proto-132";
+
+/// Lets alice ask, and gives the one answer.
+fn explain(ctx: &mut Ctx, name: &str) -> Result<Value> {
+    let output = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", "--json", name])?.ok()?;
+    serde_json::from_str(&output.stdout).with_context(|| format!("not JSON: {}", output.stdout))
+}
+
+fn modules(answer: &Value) -> Vec<String> {
+    let modules = answer["modules"].as_array().into_iter().flatten();
+    modules.map(|step| text(step, "/module")).collect()
+}
+
+/// What an ordinary user is told beforehand, modules and reasons in order, is what root then sees happen.
+fn foresees(ctx: &mut Ctx) -> Result<()> {
+    let answer = explain(ctx, SCTP)?;
+    equal("verdict", text(&answer, "/verdict"), "loads")?;
+    contains("cause", &text(&answer, "/causes/0/action"), "IPPROTO_SCTP")?;
+    equal("access", text(&answer, "/causes/0/access"), "anyone")?;
+    that("it needs more than itself", modules(&answer).len() > 1)?;
+
+    let tracer = ctx.watch(&[])?;
+    ctx.act(Act::socket(2, 1, 132).as_user(ALICE))?;
+    let capture = tracer.stop()?;
+    let request = capture.request_for(SCTP)?;
+    equal("modules", capture.modules_of(request), modules(&answer))?;
+    let loads = capture.belonging_to(request, "load");
+    for (load, step) in loads.into_iter().zip(answer["modules"].as_array().into_iter().flatten()) {
+        equal("reason", &load["reason"], &step["reason"])?;
+    }
+
+    let after = explain(ctx, SCTP)?;
+    equal("verdict afterwards", text(&after, "/verdict"), "already-loaded")
+}
+
+/// Each way of forbidding is told with its line, through the guest's own modprobe; an empty `kernel.modprobe` too.
+fn in_the_way(ctx: &mut Ctx) -> Result<()> {
+    equal("verdict before", text(&explain(ctx, "net-pf-29")?, "/verdict"), "loads")?;
+    ctx.modprobe_conf("explain", "install can /bin/false\nblacklist sctp\nalias net-pf-38 off\n")?;
+    for (name, line) in
+        [("net-pf-29", "install can /bin/false"), (SCTP, "blacklist sctp"), ("net-pf-38", "alias net_pf_38 off")]
+    {
+        let answer = explain(ctx, name)?;
+        equal("verdict", text(&answer, "/verdict"), "blocked")?;
+        contains("block", &text(&answer, "/blocks/0"), line)?;
+    }
+    let human = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", "net-pf-29", "can"])?.ok()?.stdout;
+    contains("human form", &human, "blocked   install can /bin/false in modprobe.d")?;
+    contains("who asks for the module", &human, "[net_pf_29]")
+}
+
+/// A name nobody knows, and one that is none, end with 1 and a sentence; a hostile one reaches no terminal.
+fn nobody_knows(ctx: &mut Ctx) -> Result<()> {
+    for name in ["no_such_module", "broken]", "x\u{1b}[2J\nhere      fine"] {
+        let output = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", name])?;
+        equal("exit code", output.code, 1)?;
+        equal("lines", output.stdout.lines().count(), 2)?;
+        that("no control character", !output.stdout.contains('\u{1b}'))?;
+    }
+    let both = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", SCTP, "no_such_module"])?;
+    equal("exit code for one of two", both.code, 1)?;
+    contains("the known one is explained", &both.stdout, "IPPROTO_SCTP")
+}
