@@ -8,6 +8,7 @@ mod explain;
 mod explicit;
 mod oracle_sees_modprobe;
 mod outage;
+mod privileges;
 mod readme;
 mod storm;
 
@@ -52,6 +53,7 @@ const FILES: &[&[Scenario]] = &[
     readme::SCENARIOS,
     explain::SCENARIOS,
     doctor::SCENARIOS,
+    privileges::SCENARIOS,
 ];
 
 /// Every scenario.
