@@ -128,7 +128,8 @@ impl Tracer {
             LogLevel::Off => None,
             LogLevel::Debug => Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?),
         };
-        let hooks = HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference)).collect();
+        let hooks: Vec<_> =
+            HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference)).collect();
 
         let ring: RingBuf<MapData> = take_map(&mut ebpf, "EVENTS")?;
         let counters: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "COUNTERS")?;
