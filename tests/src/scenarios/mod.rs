@@ -10,6 +10,7 @@ mod explicit;
 mod failures;
 mod oracle_sees_modprobe;
 mod outage;
+mod privileges;
 mod readme;
 mod storm;
 
@@ -56,6 +57,7 @@ const FILES: &[&[Scenario]] = &[
     readme::SCENARIOS,
     explain::SCENARIOS,
     doctor::SCENARIOS,
+    privileges::SCENARIOS,
 ];
 
 /// Every scenario.

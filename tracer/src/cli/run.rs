@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     event::ProcessId,
-    kernel::{cgroup::OwnCgroup, process},
+    kernel::{cgroup::OwnCgroup, privileges::Capability, process},
     logging::say,
     session::Scope,
 };
@@ -68,6 +68,8 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::from(code));
             }
         };
+        // The command has what it was given; signals for it must reach it, whoever it has become.
+        trace.drop_privileges(&[Capability::Kill])?;
         let pid = child.id().context("the command ended before it began")?;
         if !args.host {
             let process = process::id_of(pid).with_context(|| format!("cannot identify the command, pid {pid}"))?;

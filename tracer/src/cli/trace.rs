@@ -12,7 +12,11 @@ use super::live::{LiveArgs, Stream};
 use crate::{
     chain::{self, Item},
     event::LossStage,
-    kernel::clock::ClockTriple,
+    kernel::{
+        clock::ClockTriple,
+        privileges::{Capability, keep_only},
+        process,
+    },
     logging::say,
     output::{Output, Summary},
     probe::Tracer,
@@ -42,6 +46,7 @@ pub(super) struct Trace {
     output: Box<dyn Output>,
     summary: Summary,
     tick: Interval,
+    looks_into_processes: bool,
 }
 
 impl Trace {
@@ -71,12 +76,25 @@ impl Trace {
             output,
             summary: Summary::default(),
             tick,
+            looks_into_processes: live.names_user_stacks(),
         };
-        trace.pass_on()?;
         // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
         trace.tracer.losses.take_new()?;
+        trace.pass_on()?;
         say("armed: every module request is caught from now on");
         Ok(trace)
+    }
+
+    /// Gives up what only attaching needed. What stays: reading counters (before 5.19), new symbols, and `also`.
+    pub(super) fn drop_privileges(&self, also: &[Capability]) -> anyhow::Result<()> {
+        let mut kept = vec![Capability::Bpf, Capability::Syslog];
+        kept.extend(also);
+        if self.looks_into_processes {
+            kept.extend([Capability::SysPtrace, Capability::DacReadSearch]);
+        } else if process::are_hidden() {
+            kept.push(Capability::SysPtrace);
+        }
+        keep_only(&kept).context("cannot give up privileges that are not needed any more")
     }
 
     /// Narrows what is shown to a command.
@@ -120,7 +138,13 @@ impl Trace {
 
     /// Events to the output; false when nobody reads it any more.
     fn pass_on(&mut self) -> anyhow::Result<bool> {
-        for event in self.tracker.take_events() {
+        // What was lost was lost before the last of these events: chains that they end must know of it.
+        let events = self.tracker.take_events();
+        if !events.is_empty() {
+            self.losses()?;
+        }
+        let losses = self.tracker.take_events();
+        for event in losses.into_iter().chain(events) {
             let Some(event) = self.filter.pass(event) else { continue };
             if !written(self.output.event(&event))? {
                 return Ok(false);
@@ -155,6 +179,7 @@ impl Trace {
             }
         }
         while self.drain() {}
+        self.pass_on()?;
         self.losses()?;
         self.tracker.finish(now_ns());
         let reads_on = self.pass_on()?;

@@ -22,6 +22,7 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut trace = Trace::start(&args.live, probe_log, Scope::Host, Stream::Stdout)?;
+        trace.drop_privileges(&[])?;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => break,

@@ -35,6 +35,7 @@ pub fn process(context: &Context, users: &Users) -> Process {
         user: users.name(context.uid).cloned(),
         gid: context.gid,
         loginuid: audit(context.loginuid),
+        no_login: have(Have::AUDIT) && context.loginuid == u32::MAX,
         login_user: audit(context.loginuid).and_then(|uid| users.name(uid).cloned()),
         session: audit(context.session),
         caps: have(Have::CAPS).then(|| format!("{:016x}", context.caps_effective)),

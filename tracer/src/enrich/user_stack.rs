@@ -36,6 +36,8 @@ impl UserSymbols {
         let mut process = Process::new(Pid::from(pid));
         // Files a debugger would look for elsewhere are not looked for: the tables in place are enough and cheap.
         process.debug_syms = false;
+        // By path, through the process's own root: the kernel's links to mapped files want CAP_CHECKPOINT_RESTORE.
+        process.map_files = false;
         let found = match self.symbolizer.symbolize(&Source::Process(process), Input::AbsAddr(&addresses)) {
             Ok(found) => found,
             Err(error) => {

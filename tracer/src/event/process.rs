@@ -73,6 +73,9 @@ pub struct Process {
     /// Audit login uid: the person behind it; absent when unset or not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loginuid: Option<u32>,
+    /// Nobody's login: the kernel says that the login uid is unset. Without it an absent `loginuid` is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_login: bool,
     /// Name of `loginuid` on the traced machine.
     #[serde(flatten, with = "login_user_field")]
     pub login_user: Option<Text>,

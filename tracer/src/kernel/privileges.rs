@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
+};
 
 use super::file::{FactError, content, read};
 
@@ -13,6 +16,12 @@ const NEEDS_PROC: &str = "mount it with `mount -t proc proc /proc`";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Capability {
+    /// `CAP_DAC_READ_SEARCH`: reading files of others.
+    DacReadSearch = 2,
+    /// `CAP_KILL`: signals to processes of others.
+    Kill = 5,
+    /// `CAP_SYS_PTRACE`: looking into processes of others.
+    SysPtrace = 19,
     /// `CAP_SYS_ADMIN`: implies `CAP_BPF` and `CAP_PERFMON`.
     SysAdmin = 21,
     /// `CAP_SYS_RESOURCE`: raising limits.
@@ -30,6 +39,9 @@ impl Capability {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
+            Self::Kill => "CAP_KILL",
+            Self::SysPtrace => "CAP_SYS_PTRACE",
             Self::SysAdmin => "CAP_SYS_ADMIN",
             Self::SysResource => "CAP_SYS_RESOURCE",
             Self::Syslog => "CAP_SYSLOG",
@@ -63,9 +75,19 @@ impl Capabilities {
     pub const fn has(self, capability: Capability) -> bool {
         let included = match capability {
             Capability::Bpf | Capability::Perfmon => 1 << Capability::SysAdmin as u32,
-            Capability::SysAdmin | Capability::SysResource | Capability::Syslog => 0,
+            _ => 0,
         };
         self.bits & (1 << capability as u32 | included) != 0
+    }
+
+    /// Those that are needed for what the wanted ones permit.
+    #[must_use]
+    fn narrowed(self, wanted: &[Capability]) -> Self {
+        let bits = wanted.iter().filter(|capability| self.has(**capability)).fold(0, |bits, capability| {
+            let own = 1 << *capability as u32;
+            bits | if self.bits & own != 0 { own } else { 1 << Capability::SysAdmin as u32 }
+        });
+        Self { bits }
     }
 
     /// Names of those of `wanted` that are not held.
@@ -73,6 +95,19 @@ impl Capabilities {
     pub fn missing(self, wanted: &[Capability]) -> Vec<&'static str> {
         wanted.iter().filter(|capability| !self.has(**capability)).map(|capability| capability.name()).collect()
     }
+}
+
+/// Gives up, for good, every capability of this thread and of those it starts later, except the wanted ones that
+/// it holds. `CAP_SYS_ADMIN` stays when it stands in for a wanted one. What it started before is not affected.
+///
+/// # Errors
+/// When the kernel refuses: a seccomp policy forbids `capset(2)`.
+pub fn keep_only(wanted: &[Capability]) -> std::io::Result<()> {
+    let own = capabilities(None)?;
+    let held = Capabilities { bits: own.effective.bits() };
+    let kept = CapabilitySet::from_bits_retain(held.narrowed(wanted).bits);
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    Ok(set_capabilities(None, sets)?)
 }
 
 /// How much memory this process may lock (`RLIMIT_MEMLOCK`), bytes; `None` is without limit. Kernels before
@@ -94,7 +129,7 @@ pub fn lift_memlock_limit() -> std::io::Result<()> {
 mod tests {
     use std::path::Path;
 
-    use super::{Capabilities, Capability};
+    use super::{Capabilities, Capability, keep_only};
     use crate::kernel::file::FactError;
 
     fn with_status(text: &str) -> Result<Capabilities, FactError> {
@@ -122,6 +157,30 @@ mod tests {
         for bad in ["", "CapEff:\tzz\n"] {
             assert!(matches!(with_status(bad), Err(FactError::Content { .. })), "{bad:?}");
         }
+    }
+
+    /// Only what is wanted and held stays, and `CAP_SYS_ADMIN` only where it stands in for something.
+    #[test]
+    fn narrows() {
+        let bits = |held: u64, wanted: &[Capability]| Capabilities { bits: held }.narrowed(wanted).bits;
+        let all = u64::MAX;
+        assert_eq!(bits(all, &[Capability::Bpf, Capability::Syslog]), 1 << 39 | 1 << 34);
+        assert_eq!(bits(1 << 21, &[Capability::Bpf, Capability::Syslog]), 1 << 21);
+        assert_eq!(bits(1 << 38, &[Capability::Bpf]), 0);
+        assert_eq!(bits(all, &[]), 0);
+    }
+
+    /// A thread that gives everything up has nothing left, and its neighbours keep what they have.
+    #[test]
+    fn gives_up() {
+        let before = Capabilities::effective(Path::new("/")).unwrap();
+        let after = std::thread::spawn(|| {
+            keep_only(&[]).unwrap();
+            rustix::thread::capabilities(None).unwrap()
+        });
+        let after = after.join().unwrap();
+        assert!(after.effective.is_empty() && after.permitted.is_empty() && after.inheritable.is_empty());
+        assert_eq!(Capabilities::effective(Path::new("/")).unwrap(), before);
     }
 
     /// This process has a status.

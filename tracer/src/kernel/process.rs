@@ -39,6 +39,24 @@ pub enum ProcessError {
 /// that this tool runs on.
 pub const TICK_NS: u64 = 10_000_000;
 
+/// Whether `/proc` hides processes of others from who may not look into them (mount option `hidepid`).
+#[must_use]
+pub fn are_hidden() -> bool {
+    // Where that cannot be read, nothing of it can.
+    fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| hides(&mounts))
+}
+
+fn hides(mounts: &str) -> bool {
+    mounts.lines().any(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [_, "/proc", "proc", options, ..] = words[..] else { return false };
+        options
+            .split(',')
+            .filter_map(|option| option.strip_prefix("hidepid="))
+            .any(|value| !matches!(value, "0" | "off"))
+    })
+}
+
 /// A process's identity; its start is exact to the tick only.
 ///
 /// # Errors
@@ -90,6 +108,15 @@ pub fn send_signal(pid: u32, signal: Signal) -> Result<(), ProcessError> {
 mod tests {
     use super::{id_of, is_alive, is_zombie, start_ticks};
     use crate::event::ProcessId;
+
+    /// Only the mount of /proc itself counts, and only where the option hides something.
+    #[test]
+    fn knows_when_processes_are_hidden() {
+        assert!(super::hides("sysfs /sys sysfs rw 0 0\nproc /proc proc rw,nosuid,hidepid=invisible 0 0\n"));
+        assert!(super::hides("proc /proc proc rw,hidepid=2 0 0"));
+        assert!(!super::hides("proc /proc proc rw,hidepid=off 0 0"));
+        assert!(!super::hides("proc /proc proc rw 0 0\nproc /chroot/proc proc rw,hidepid=2 0 0"));
+    }
 
     /// Check that a name full of spaces and parentheses does not move the fields.
     #[test]

@@ -16,6 +16,7 @@ fn time() -> Timestamp {
 
 fn process(pid: u32, comm: &str, exe: &str, argv: &[&str]) -> Process {
     Process {
+        no_login: true,
         pid,
         tid: pid,
         start_ns: u64::from(pid),
@@ -216,6 +217,7 @@ pub(super) fn nested() -> Item {
         tid: 701,
         start_ns: 701,
         comm: Text::from("modprobe"),
+        cgroup_id: None,
         request: Some(parent),
         attribution: Attribution::inferred("kthread-creator"),
     });

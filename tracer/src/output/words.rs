@@ -73,8 +73,8 @@ pub(super) fn who(process: &Process) -> String {
     }
     match process.loginuid {
         Some(loginuid) => words.push_str(&format!(", logged in as {}", user(process.login_user.as_ref(), loginuid))),
-        None if process.kthread => {}
-        None => words.push_str(", no login"),
+        None if process.no_login && !process.kthread => words.push_str(", no login"),
+        None => {}
     }
     if process.kthread {
         words.push_str(", kernel thread");

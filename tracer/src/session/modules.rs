@@ -100,7 +100,11 @@ impl<K: Knowledge> Tracker<K> {
                 }
                 self.recent_loads.insert(module.field(), (boot_ns, id));
             }
-            None => self.loader_seen(process.id(), boot_ns).loaded += 1,
+            None => {
+                let loader = self.loader_seen(process.id(), boot_ns);
+                loader.loaded += 1;
+                loader.in_init += 1;
+            }
         }
         let load = Load {
             module,
@@ -127,6 +131,12 @@ impl<K: Knowledge> Tracker<K> {
         let request = request_id(&record.owner.request);
         let process = process_id(&record.header.process);
         let module = nul_text(&record.module);
+        if request.is_none()
+            && let Some(loader) = self.loaders.get_mut(&process)
+        {
+            loader.in_init = loader.in_init.saturating_sub(1);
+            loader.last_ns = record.header.boot_ns;
+        }
         if record.ret < 0 {
             let failure = Failure { what: format!("the init of {}", module.field()), ret: record.ret };
             self.failed(request, process, record.header.boot_ns, failure);

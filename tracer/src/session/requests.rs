@@ -35,5 +35,7 @@ pub(super) struct Loader {
     pub began_ns: u64,
     pub last_ns: u64,
     pub loaded: usize,
+    /// Module inits that have begun and not ended: it is not idle while one runs.
+    pub in_init: usize,
     pub last_failure: Option<Failure>,
 }

@@ -102,7 +102,11 @@ impl Filter {
             },
             Body::Attempt(attempt) => match event.request {
                 Some(id) => self.requests.contains(&id),
-                None if attempt.origin == Origin::Unknown => true,
+                // Nobody knows whose it is: it may be ours.
+                None if attempt.origin == Origin::Unknown => {
+                    self.loaders.insert(attempt.process.id());
+                    true
+                }
                 None => self.loader(&attempt.process, &attempt.ancestors),
             },
             Body::Unload(unload) => match event.request {

@@ -336,7 +336,8 @@ impl<K: Knowledge> Tracker<K> {
 
         let loaders: Vec<ProcessId> = self.loaders.keys().copied().collect();
         for loader in loaders {
-            let idle = self.loaders.get(&loader).is_some_and(|state| late(state.last_ns, LOADER_IDLE_NS));
+            let idle = |state: &Loader| state.in_init == 0 && late(state.last_ns, LOADER_IDLE_NS);
+            let idle = self.loaders.get(&loader).is_some_and(idle);
             if idle || !self.knowledge.is_alive(loader) {
                 self.loader_ended(loader);
             }
