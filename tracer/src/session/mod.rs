@@ -18,3 +18,6 @@ pub use knowledge::Knowledge;
 pub use scope::{Filter, Scope};
 pub use start::{Started, start};
 pub use tracker::Tracker;
+
+#[cfg(test)]
+mod tests;

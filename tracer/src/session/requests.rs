@@ -18,6 +18,8 @@ pub(super) struct InFlight {
     /// Modules that arrived through it and stayed.
     pub loaded: Vec<String>,
     pub failures: Vec<Failure>,
+    /// When the requester was first found gone although no result had come.
+    pub gone_ns: Option<u64>,
     /// Decided, but events may still follow until the helper is gone.
     pub ending: Option<Ending>,
 }

@@ -31,6 +31,9 @@ const THROTTLE_NS: u64 = 5_500_000_000;
 /// A requester that is gone after about 5 s was most likely told so and left; one that is gone earlier was killed.
 const THROTTLE_NEAR_NS: u64 = 4_800_000_000;
 
+/// How long a requester is gone before its result counts as lost.
+const LOST_NS: u64 = 1_000_000_000;
+
 /// How long after `__request_module` the security hook may be late: it follows at once.
 const ENTERED_NS: u64 = 1_000_000_000;
 
@@ -165,6 +168,7 @@ impl<K: Knowledge> Tracker<K> {
                 helper: None,
                 loaded: Vec::new(),
                 failures: Vec::new(),
+                gone_ns: None,
                 ending: None,
             };
             self.requests.insert(id, in_flight);
@@ -364,6 +368,7 @@ impl<K: Knowledge> Tracker<K> {
             return;
         }
         if in_flight.admitted || in_flight.handed_over {
+            self.settle_lost(id, now_ns);
             return;
         }
         let waited_ns = now_ns.saturating_sub(id.boot_ns);
@@ -388,6 +393,27 @@ impl<K: Knowledge> Tracker<K> {
             return;
         };
         self.requests.remove(&id);
+        self.emit(now_ns, Some(id), Body::Result(outcome));
+    }
+
+    /// A requester cannot end before its result: one that is gone without it has lost it on the way.
+    fn settle_lost(&mut self, id: RequestId, now_ns: u64) {
+        let Some(in_flight) = self.requests.get_mut(&id) else { return };
+        let lives = |process| self.knowledge.is_alive(process);
+        if std::iter::once(in_flight.process).chain(in_flight.helper).any(lives) {
+            in_flight.gone_ns = None;
+            return;
+        }
+        // The record may have come between the last reading and this look.
+        let gone_ns = *in_flight.gone_ns.get_or_insert(now_ns);
+        if now_ns.saturating_sub(gone_ns) < LOST_NS {
+            return;
+        }
+        self.requests.remove(&id);
+        let outcome = Outcome {
+            detail: Some("its end was not seen: the record of it was lost".to_owned()),
+            ..Outcome::new(Status::Unknown, Attribution::unknown())
+        };
         self.emit(now_ns, Some(id), Body::Result(outcome));
     }
 
