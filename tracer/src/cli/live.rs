@@ -11,9 +11,11 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rustix::termios::tcgetwinsize;
 
+use super::select::SelectArgs;
 use crate::{
     output::{Colour, JsonLines, Output, Style, Tree},
     probe::{LogLevel, Options, Preference},
+    select::Selector,
 };
 
 /// When to use colour.
@@ -67,6 +69,8 @@ pub(super) struct LiveArgs {
     /// How to attach the probes.
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     attach: AttachChoice,
+    #[command(flatten)]
+    select: SelectArgs,
 }
 
 fn ring_kib(text: &str) -> Result<u32, String> {
@@ -98,6 +102,11 @@ impl LiveArgs {
             },
             log: if probe_log { LogLevel::Debug } else { LogLevel::Off },
         }
+    }
+
+    /// Which chains are meant.
+    pub(super) fn selector(&self) -> Selector {
+        self.select.selector()
     }
 
     /// Whether user stacks get names.

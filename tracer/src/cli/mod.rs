@@ -5,6 +5,7 @@ mod explain;
 mod live;
 mod print;
 mod run;
+mod select;
 mod trace;
 mod watch;
 

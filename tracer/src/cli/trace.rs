@@ -10,8 +10,7 @@ use tokio::{
 
 use super::live::{LiveArgs, Stream};
 use crate::{
-    chain::{self, Item},
-    event::LossStage,
+    event::{Body, End, LossStage},
     kernel::{
         clock::ClockTriple,
         privileges::{Capability, keep_only},
@@ -20,6 +19,7 @@ use crate::{
     logging::say,
     output::{Output, Summary},
     probe::Tracer,
+    select::{Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
 
@@ -42,7 +42,9 @@ pub(super) struct Trace {
     tracer: Tracer,
     tracker: Tracker<Host>,
     filter: Filter,
-    chains: chain::Builder,
+    sieve: Sieve,
+    next_seq: u64,
+    totals: Totals,
     output: Box<dyn Output>,
     summary: Summary,
     tick: Interval,
@@ -72,7 +74,9 @@ impl Trace {
             tracer,
             tracker,
             filter: Filter::new(scope),
-            chains: chain::Builder::new(),
+            sieve: Sieve::new(live.selector()),
+            next_seq: 0,
+            totals: Totals::default(),
             output,
             summary: Summary::default(),
             tick,
@@ -104,17 +108,19 @@ impl Trace {
 
     /// Waits for something to happen and handles it; false when nobody reads the output any more.
     pub(super) async fn step(&mut self) -> anyhow::Result<bool> {
+        let mut is_tick = false;
         tokio::select! {
             ready = self.tracer.ring.ready() => ready?,
             _ = self.tick.tick() => {
                 self.drain();
                 self.losses()?;
                 self.tracker.tick(now_ns());
+                is_tick = true;
             }
         }
         while self.drain() {}
         self.tracer.flush_log();
-        self.pass_on()
+        Ok(self.pass_on()? && (!is_tick || written(self.output.tick(&mut self.sieve.running(), now_ns()))?))
     }
 
     /// Reads a batch; true when there may be more.
@@ -145,23 +151,29 @@ impl Trace {
         }
         let losses = self.tracker.take_events();
         for event in losses.into_iter().chain(events) {
-            let Some(event) = self.filter.pass(event) else { continue };
-            if !written(self.output.event(&event))? {
-                return Ok(false);
+            if self.filter.belongs(&event) {
+                self.sieve.push(event);
             }
-            self.chains.push(event);
         }
-        let mut items = Vec::new();
-        while let Some(item) = self.chains.next_item() {
-            items.push(item);
-        }
-        self.show(items)
+        self.show()
     }
 
-    fn show(&mut self, items: Vec<Item>) -> anyhow::Result<bool> {
-        for item in items {
-            self.summary.add(&item);
-            if !written(self.output.item(&item))? {
+    /// What is selected to the output, numbered without gaps; false when nobody reads it any more.
+    fn show(&mut self) -> anyhow::Result<bool> {
+        while let Some(sifted) = self.sieve.next_sifted() {
+            let result = match sifted {
+                Sifted::Event(mut event) => {
+                    event.seq = self.next_seq;
+                    self.next_seq += 1;
+                    self.totals.count(&mut event.body);
+                    self.output.event(&event)
+                }
+                Sifted::Item(item) => {
+                    self.summary.add(&item);
+                    self.output.item(&item)
+                }
+            };
+            if !written(result)? {
                 return Ok(false);
             }
         }
@@ -183,14 +195,33 @@ impl Trace {
         self.losses()?;
         self.tracker.finish(now_ns());
         let reads_on = self.pass_on()?;
-        let rest = self.chains.finish();
-        if reads_on && self.show(rest)? {
+        self.sieve.finish();
+        if reads_on && self.show()? {
             written(self.output.finish())?;
         }
         for line in self.summary.lines() {
             say(&line);
         }
         Ok(())
+    }
+}
+
+/// Counts what goes into the stream, for its last event.
+#[derive(Debug, Default)]
+struct Totals(End);
+
+impl Totals {
+    /// Counts an event; the last one gets the totals.
+    fn count(&mut self, body: &mut Body) {
+        let Self(totals) = self;
+        match body {
+            Body::Request(_) => totals.requests += 1,
+            Body::Load(_) => totals.loads += 1,
+            Body::Unload(_) => totals.unloads += 1,
+            Body::Loss(loss) => totals.lost = totals.lost.saturating_add(loss.count),
+            Body::End(end) => *end = totals.clone(),
+            _ => {}
+        }
     }
 }
 

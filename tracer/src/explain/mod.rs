@@ -2,7 +2,6 @@
 
 pub mod answer;
 pub mod families;
-mod glob;
 pub mod index;
 pub mod machine;
 pub mod modprobe;

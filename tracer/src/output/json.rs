@@ -44,10 +44,7 @@ mod tests {
     };
 
     use super::JsonLines;
-    use crate::{
-        event::Event,
-        output::{Output, samples},
-    };
+    use crate::{chain::samples, event::Event, output::Output};
 
     /// Takes what is written, in pieces as the kernel may, until it is told to be a closed pipe.
     #[derive(Clone, Default)]

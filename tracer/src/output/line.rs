@@ -4,13 +4,12 @@ use std::io::{self, Write};
 
 use super::{
     Output, Style,
-    cause::Cause,
     escape::{escape_str, name, quoted},
     page::{Meaning, Phrase},
     words::{comm_pid, count, duration, errno, meaning, stage, time_of_day},
 };
 use crate::{
-    chain::{Chain, Item, Module},
+    chain::{Cause, Chain, Item, Module},
     event::{Body, Event, Process, Status},
 };
 
@@ -135,7 +134,7 @@ fn put(out: &mut String, phrase: &Phrase, style: Style) {
 #[cfg(test)]
 mod tests {
     use super::lines;
-    use crate::output::{Style, samples};
+    use crate::{chain::samples, output::Style};
 
     /// Check the columns: requests, nested ones, loads by hand, failures, unloads and losses.
     #[test]

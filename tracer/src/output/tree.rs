@@ -4,13 +4,12 @@ use std::io::{self, Write};
 
 use super::{
     Output, Style,
-    cause::Cause,
     escape::{argument, escape_str, name, quoted},
     page::{Meaning, Page, Phrase},
     words::{ancestors, attempt, comm_pid, count, doubt, duration, errno, meaning, reason, stage, time_of_day, who},
 };
 use crate::{
-    chain::{Chain, ChainKey, Item, Module},
+    chain::{Cause, Chain, ChainKey, Item, Module},
     event::{Ancestor, Attempt, Body, Event, Loss, Origin, Outcome, Process, Request, Unload},
 };
 

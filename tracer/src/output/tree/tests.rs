@@ -2,8 +2,9 @@
 
 use super::block;
 use crate::{
+    chain::samples,
     chain::{Chain, Item},
-    output::{Colour, Style, samples},
+    output::{Colour, Style},
 };
 
 const PLAIN: Style = Style { colour: Colour::None, unicode: false, utc: true, stacks: false, width: None };
