@@ -1,10 +1,12 @@
 //! The command line: clap types, one file a verb, arguments turned into a checked plan.
 
+mod block;
 mod doctor;
 mod explain;
 mod live;
 mod print;
 mod run;
+mod scratch;
 mod select;
 mod sudo;
 mod trace;
@@ -45,6 +47,8 @@ pub enum Verb {
     Run(run::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
+    /// Print lines for modprobe.d that keep modules out, tried with the installed modprobe.
+    Block(block::Args),
     /// Say what works here, what does not, and how to mend it.
     Doctor(doctor::Args),
 }
@@ -60,6 +64,7 @@ impl Cli {
             Verb::Watch(args) => watch::run(&args, probe_log),
             Verb::Run(args) => run::run(&args, probe_log),
             Verb::Explain(args) => explain::run(&args),
+            Verb::Block(args) => block::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
         }
     }
