@@ -9,6 +9,7 @@ mod run;
 mod scratch;
 mod select;
 mod sudo;
+mod surface;
 mod trace;
 mod until;
 mod watch;
@@ -47,6 +48,8 @@ pub enum Verb {
     Run(run::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
+    /// List what users without privileges can make the kernel load here, and by what.
+    Surface(surface::Args),
     /// Print lines for modprobe.d that keep modules out, tried with the installed modprobe.
     Block(block::Args),
     /// Say what works here, what does not, and how to mend it.
@@ -64,6 +67,7 @@ impl Cli {
             Verb::Watch(args) => watch::run(&args, probe_log),
             Verb::Run(args) => run::run(&args, probe_log),
             Verb::Explain(args) => explain::run(&args),
+            Verb::Surface(args) => surface::run(&args),
             Verb::Block(args) => block::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
         }
