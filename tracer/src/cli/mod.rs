@@ -4,6 +4,7 @@ mod block;
 mod doctor;
 mod explain;
 mod live;
+mod manual;
 mod print;
 mod run;
 mod scratch;
@@ -54,6 +55,10 @@ pub enum Verb {
     Block(block::Args),
     /// Say what works here, what does not, and how to mend it.
     Doctor(doctor::Args),
+    /// Write a completion script for a shell.
+    Completions(manual::CompletionArgs),
+    /// Write the manual: a page to standard output, or all pages into a directory.
+    Man(manual::ManArgs),
 }
 
 impl Cli {
@@ -70,6 +75,8 @@ impl Cli {
             Verb::Surface(args) => surface::run(&args),
             Verb::Block(args) => block::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
+            Verb::Completions(args) => manual::completions(&args),
+            Verb::Man(args) => manual::man(&args),
         }
     }
 }
