@@ -92,6 +92,27 @@ fn ends(events: &[Event]) -> BTreeMap<RequestId, Status> {
     events.iter().filter_map(end).collect()
 }
 
+fn enters(pid: u32, boot_ns: u64, format: &str) -> Record {
+    let mut entered = Box::new(wire::Entered::new_zeroed());
+    entered.header = header(pid, boot_ns);
+    entered.format[..format.len()].copy_from_slice(format.as_bytes());
+    Record::Entered(entered)
+}
+
+/// Check that a name that does not fit is told at once, and one that did not reach the hook at the end at the latest.
+#[test]
+fn stopped_requests_are_told() {
+    let mut tracker = tracker();
+    tracker.record(enters(7, 1_000, &"n".repeat(wire::MODULE_NAME_BYTES)));
+    let id = RequestId { boot_ns: 1_000, tid: 7 };
+    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Failed)]));
+    tracker.record(enters(8, 2_000, &"n".repeat(wire::MODULE_NAME_BYTES - 1)));
+    assert!(tracker.take_events().is_empty(), "the hook comes next");
+    tracker.finish(2_001);
+    let id = RequestId { boot_ns: 2_000, tid: 8 };
+    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
+}
+
 /// Check that a request whose result was lost ends as unknown once its requester is gone, and not before.
 #[test]
 fn a_lost_result_ends_as_unknown() {

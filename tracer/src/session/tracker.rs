@@ -130,7 +130,12 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     fn entered(&mut self, record: Box<wire::Entered>) {
-        if let Some(stopped) = self.entered.insert(record.header.tid, record) {
+        let tid = record.header.tid;
+        // An empty kernel.modprobe is looked at before the name's length is.
+        let ends_here = record.no_modprobe == 0 && is_too_long(format_name(&record).as_ref());
+        let stopped = self.entered.insert(tid, record);
+        let ended = if ends_here { self.entered.remove(&tid) } else { None };
+        for stopped in [stopped, ended].into_iter().flatten() {
             self.stopped_early(&stopped);
         }
     }
@@ -295,9 +300,7 @@ impl<K: Knowledge> Tracker<K> {
             explanation: None,
             attribution: Attribution::exact(),
         };
-        // char module_name[MODULE_NAME_LEN] must hold the name and its NUL.
-        let too_long = name.is_some_and(|name| name.as_bytes().len() >= wire::MODULE_NAME_BYTES);
-        let outcome = if too_long {
+        let outcome = if is_too_long(name.as_ref()) {
             Outcome {
                 code: Some(-36),
                 errno: Some("ENAMETOOLONG".to_owned()),
@@ -419,6 +422,9 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Ends the stream: lets out what is held, and the totals. What still runs stays without a result.
     pub fn finish(&mut self, now_ns: u64) {
+        for entered in std::mem::take(&mut self.entered).into_values() {
+            self.stopped_early(&entered);
+        }
         let ids: Vec<RequestId> = self.requests.keys().copied().collect();
         for id in ids {
             self.release(id, None);
@@ -435,4 +441,9 @@ impl<K: Knowledge> Tracker<K> {
         let totals = self.totals.clone();
         self.emit(now_ns, None, Body::End(totals));
     }
+}
+
+/// `char module_name[MODULE_NAME_LEN]` of `__request_module` must hold the name and its NUL.
+fn is_too_long(name: Option<&Text>) -> bool {
+    name.is_some_and(|name| name.as_bytes().len() >= wire::MODULE_NAME_BYTES)
 }
