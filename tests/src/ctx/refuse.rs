@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use aya_obj::btf::{Btf, BtfKind};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// How requests are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,8 @@ impl Refusal {
             Refuser::Lsm => ("bpf_lsm_kernel_module_request", BPF_PROG_TYPE_LSM, BPF_LSM_MAC),
             Refuser::ModifiedReturn => ("security_kernel_module_request", BPF_PROG_TYPE_TRACING, BPF_MODIFY_RETURN),
         };
+        // Before 5.11 BPF memory counts against it.
+        setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).context("cannot lift a limit")?;
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         let function_id = btf.id_by_type_name_kind(function, BtfKind::Func);
         let mut log = [0_u8; LOG_BYTES as usize];

@@ -8,7 +8,7 @@ use zerocopy::FromZeros;
 
 use super::{Clock, Knowledge, Tracker};
 use crate::{
-    event::{Ancestor, Body, Event, Frame, Process, ProcessId, RequestId, Status, Text},
+    event::{Ancestor, Body, Event, Frame, LossStage, Process, ProcessId, RequestId, Status, Text},
     explain::Resolution,
     probe::Record,
 };
@@ -110,6 +110,20 @@ fn stopped_requests_are_told() {
     assert!(tracker.take_events().is_empty(), "the hook comes next");
     tracker.finish(2_001);
     let id = RequestId { boot_ns: 2_000, tid: 8 };
+    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
+}
+
+/// Check that an entry whose request may be among those lost is not told as one that was stopped.
+#[test]
+fn a_lost_request_is_not_told_as_stopped() {
+    let mut tracker = tracker();
+    tracker.record(enters(7, 1_000, "fs-x"));
+    tracker.record(enters(7, 2_000, "fs-y"));
+    tracker.record(enters(8, 3_000, "fs-z"));
+    tracker.loss(4_000, LossStage::Probe, "ring-request", 2);
+    tracker.record(enters(9, 5_000, "fs-w"));
+    tracker.tick(60_000_000_000);
+    let id = RequestId { boot_ns: 5_000, tid: 9 };
     assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
 }
 

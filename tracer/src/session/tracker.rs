@@ -51,6 +51,10 @@ pub struct Tracker<K> {
     pub(super) out: Vec<Event>,
     /// By thread: entered `__request_module`, not yet at the security hook.
     entered: HashMap<u32, Box<wire::Entered>>,
+    /// Entered, and the same thread entered again: settled when it is known what was lost meanwhile.
+    overtaken: Vec<wire::Entered>,
+    /// When a loss in the kernel was last told.
+    lost_ns: Option<u64>,
     pub(super) requests: BTreeMap<RequestId, InFlight>,
     pub(super) loaders: BTreeMap<ProcessId, Loader>,
     /// By thread: the file it is loading.
@@ -69,6 +73,8 @@ impl<K: Knowledge> Tracker<K> {
             seq: 0,
             out: Vec::new(),
             entered: HashMap::new(),
+            overtaken: Vec::new(),
+            lost_ns: None,
             requests: BTreeMap::new(),
             loaders: BTreeMap::new(),
             files: HashMap::new(),
@@ -126,6 +132,7 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Takes a loss.
     pub fn loss(&mut self, boot_ns: u64, stage: LossStage, cause: &str, count: u64) {
+        self.lost_ns = self.lost_ns.max(Some(boot_ns));
         self.emit(boot_ns, None, Body::Loss(Loss { stage, cause: cause.to_owned(), count }));
     }
 
@@ -133,10 +140,21 @@ impl<K: Knowledge> Tracker<K> {
         let tid = record.header.tid;
         // An empty kernel.modprobe is looked at before the name's length is.
         let ends_here = record.no_modprobe == 0 && is_too_long(format_name(&record).as_ref());
-        let stopped = self.entered.insert(tid, record);
-        let ended = if ends_here { self.entered.remove(&tid) } else { None };
-        for stopped in [stopped, ended].into_iter().flatten() {
+        self.overtaken.extend(self.entered.insert(tid, record).map(|overtaken| *overtaken));
+        if ends_here && let Some(stopped) = self.entered.remove(&tid) {
             self.stopped_early(&stopped);
+        }
+    }
+
+    /// Tells what entered and never asked. Where something was lost since, that may be its request: it is counted there.
+    fn settle_entered(&mut self, is_late: impl Fn(&wire::Entered) -> bool) {
+        let late = self.entered.extract_if(|_, entered| is_late(entered)).map(|(_, entered)| *entered);
+        let late: Vec<wire::Entered> = late.chain(self.overtaken.drain(..)).collect();
+        for entered in late {
+            let is_counted = self.lost_ns.is_some_and(|lost_ns| lost_ns >= entered.header.boot_ns);
+            if !is_counted || is_too_long(format_name(&entered).as_ref()) {
+                self.stopped_early(&entered);
+            }
         }
     }
 
@@ -321,17 +339,7 @@ impl<K: Knowledge> Tracker<K> {
     pub fn tick(&mut self, now_ns: u64) {
         let late = |since: u64, limit: u64| now_ns.saturating_sub(since) > limit;
 
-        let stopped: Vec<u32> = self
-            .entered
-            .iter()
-            .filter(|(_, entered)| late(entered.header.boot_ns, ENTERED_NS))
-            .map(|(tid, _)| *tid)
-            .collect();
-        for tid in stopped {
-            if let Some(entered) = self.entered.remove(&tid) {
-                self.stopped_early(&entered);
-            }
-        }
+        self.settle_entered(|entered| late(entered.header.boot_ns, ENTERED_NS));
 
         let ids: Vec<RequestId> = self.requests.keys().copied().collect();
         for id in ids {
@@ -422,9 +430,7 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Ends the stream: lets out what is held, and the totals. What still runs stays without a result.
     pub fn finish(&mut self, now_ns: u64) {
-        for entered in std::mem::take(&mut self.entered).into_values() {
-            self.stopped_early(&entered);
-        }
+        self.settle_entered(|_| true);
         let ids: Vec<RequestId> = self.requests.keys().copied().collect();
         for id in ids {
             self.release(id, None);
