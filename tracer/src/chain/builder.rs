@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{
-    ChainKey, Item, Module,
+    Chain, ChainKey, Item, Module,
     gone::Gone,
     lost::Lost,
     open::{Moment, Open},
@@ -113,6 +113,12 @@ impl Builder {
     /// The next chain or event that is finished.
     pub fn next_item(&mut self) -> Option<Item> {
         self.ready.pop_front()
+    }
+
+    /// Requests that have not ended, oldest first. What is nested in them stands beside them.
+    pub fn running(&self) -> impl Iterator<Item = &Chain> {
+        let open = self.open.values().map(|open| &open.chain);
+        open.filter(|chain| chain.request.is_some() && chain.result.is_none())
     }
 
     /// Ends the stream: hands out everything that is left, oldest first, and says what is unfinished.

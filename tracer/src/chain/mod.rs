@@ -3,15 +3,20 @@
 //! Pure: no clock, no I/O. The same builder serves the live view and reports on captures.
 
 mod builder;
+mod cause;
 mod gone;
 mod lost;
 mod open;
 
+#[cfg(test)]
+pub(crate) mod samples;
+
 pub use builder::Builder;
+pub use cause::Cause;
 
 use jiff::Timestamp;
 
-use crate::event::{Attempt, Event, Helper, Init, Load, Outcome, ProcessId, Request, RequestId};
+use crate::event::{Attempt, Body, Event, Helper, Init, Load, Outcome, ProcessId, Request, RequestId};
 
 /// What a chain is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +25,22 @@ pub enum ChainKey {
     Request(RequestId),
     /// A process that loads modules by itself.
     Loader(ProcessId),
+}
+
+impl ChainKey {
+    /// The chain that an event belongs to; `None` for one that is a story of its own.
+    #[must_use]
+    pub fn of(event: &Event) -> Option<Self> {
+        let loader = match &event.body {
+            Body::Request(_) | Body::Helper(_) => return event.request.map(Self::Request),
+            Body::Load(load) => load.process.id(),
+            Body::Init(init) => ProcessId { pid: init.pid, start_ns: init.start_ns },
+            Body::Attempt(attempt) => attempt.process.id(),
+            Body::Result(outcome) => return event.request.map(Self::Request).or(outcome.loader.map(Self::Loader)),
+            _ => return None,
+        };
+        Some(event.request.map_or(Self::Loader(loader), Self::Request))
+    }
 }
 
 /// A module of a chain, in order of arrival.

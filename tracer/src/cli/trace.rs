@@ -8,10 +8,14 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
-use super::live::{LiveArgs, Stream};
+use super::{
+    live::{LiveArgs, Stream},
+    sudo,
+    until::{Ended, Until},
+};
 use crate::{
-    chain::{self, Item},
-    event::LossStage,
+    chain::Item,
+    event::{Body, End, LossStage},
     kernel::{
         clock::ClockTriple,
         privileges::{Capability, keep_only},
@@ -20,6 +24,7 @@ use crate::{
     logging::say,
     output::{Output, Summary},
     probe::Tracer,
+    select::{Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
 
@@ -42,7 +47,10 @@ pub(super) struct Trace {
     tracer: Tracer,
     tracker: Tracker<Host>,
     filter: Filter,
-    chains: chain::Builder,
+    sieve: Sieve,
+    next_seq: u64,
+    totals: Totals,
+    until: Until,
     output: Box<dyn Output>,
     summary: Summary,
     tick: Interval,
@@ -54,7 +62,8 @@ impl Trace {
     pub(super) fn start(live: &LiveArgs, probe_log: bool, scope: Scope, stream: Stream) -> anyhow::Result<Self> {
         let output = live.open_output(stream)?;
         let options = live.probe_options(probe_log);
-        let Started { tracer, mut host, clocks, header, baseline, warnings } = session::start(options)?;
+        let Started { tracer, mut host, clocks, header, baseline, warnings } =
+            session::start(options).map_err(sudo::explain)?;
         for warning in warnings {
             say(&format!("warning: {warning}"));
         }
@@ -72,7 +81,10 @@ impl Trace {
             tracer,
             tracker,
             filter: Filter::new(scope),
-            chains: chain::Builder::new(),
+            sieve: Sieve::new(live.selector()),
+            next_seq: 0,
+            totals: Totals::default(),
+            until: Until::default(),
             output,
             summary: Summary::default(),
             tick,
@@ -102,19 +114,31 @@ impl Trace {
         self.filter.set_scope(scope);
     }
 
+    /// Ends by itself from now on.
+    pub(super) fn end_at(&mut self, until: Until) {
+        self.until = until;
+    }
+
+    /// Why it is to end now.
+    pub(super) fn reached(&self) -> Option<Ended> {
+        self.until.reached()
+    }
+
     /// Waits for something to happen and handles it; false when nobody reads the output any more.
     pub(super) async fn step(&mut self) -> anyhow::Result<bool> {
+        let mut is_tick = false;
         tokio::select! {
             ready = self.tracer.ring.ready() => ready?,
             _ = self.tick.tick() => {
                 self.drain();
                 self.losses()?;
                 self.tracker.tick(now_ns());
+                is_tick = true;
             }
         }
         while self.drain() {}
         self.tracer.flush_log();
-        self.pass_on()
+        Ok(self.pass_on()? && (!is_tick || written(self.output.tick(&mut self.sieve.running(), now_ns()))?))
     }
 
     /// Reads a batch; true when there may be more.
@@ -145,23 +169,32 @@ impl Trace {
         }
         let losses = self.tracker.take_events();
         for event in losses.into_iter().chain(events) {
-            let Some(event) = self.filter.pass(event) else { continue };
-            if !written(self.output.event(&event))? {
-                return Ok(false);
+            if self.filter.belongs(&event) {
+                self.sieve.push(event);
             }
-            self.chains.push(event);
         }
-        let mut items = Vec::new();
-        while let Some(item) = self.chains.next_item() {
-            items.push(item);
-        }
-        self.show(items)
+        self.show()
     }
 
-    fn show(&mut self, items: Vec<Item>) -> anyhow::Result<bool> {
-        for item in items {
-            self.summary.add(&item);
-            if !written(self.output.item(&item))? {
+    /// What is selected to the output, numbered without gaps; false when nobody reads it any more.
+    fn show(&mut self) -> anyhow::Result<bool> {
+        while let Some(sifted) = self.sieve.next_sifted() {
+            let result = match sifted {
+                Sifted::Event(mut event) => {
+                    event.seq = self.next_seq;
+                    self.next_seq += 1;
+                    self.totals.count(&mut event.body);
+                    self.output.event(&event)
+                }
+                // What came after the end that was asked for is not shown; a loss always is.
+                Sifted::Item(Item::Chain(_)) if self.until.is_full() => Ok(()),
+                Sifted::Item(item) => {
+                    self.summary.add(&item);
+                    self.until.shown(&item);
+                    self.output.item(&item)
+                }
+            };
+            if !written(result)? {
                 return Ok(false);
             }
         }
@@ -183,14 +216,33 @@ impl Trace {
         self.losses()?;
         self.tracker.finish(now_ns());
         let reads_on = self.pass_on()?;
-        let rest = self.chains.finish();
-        if reads_on && self.show(rest)? {
+        self.sieve.finish();
+        if reads_on && self.show()? {
             written(self.output.finish())?;
         }
         for line in self.summary.lines() {
             say(&line);
         }
         Ok(())
+    }
+}
+
+/// Counts what goes into the stream, for its last event.
+#[derive(Debug, Default)]
+struct Totals(End);
+
+impl Totals {
+    /// Counts an event; the last one gets the totals.
+    fn count(&mut self, body: &mut Body) {
+        let Self(totals) = self;
+        match body {
+            Body::Request(_) => totals.requests += 1,
+            Body::Load(_) => totals.loads += 1,
+            Body::Unload(_) => totals.unloads += 1,
+            Body::Loss(loss) => totals.lost = totals.lost.saturating_add(loss.count),
+            Body::End(end) => *end = totals.clone(),
+            _ => {}
+        }
     }
 }
 

@@ -170,6 +170,22 @@ pub enum Origin {
     Unknown,
 }
 
+impl Origin {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Request, Self::Explicit, Self::Udev, Self::Unknown];
+
+    /// The public name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Explicit => "explicit",
+            Self::Udev => "udev",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Why a module is part of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -230,6 +246,9 @@ pub struct Init {
     pub ret: i32,
     /// How long it ran.
     pub duration_ns: u64,
+    /// For a module that does more than to be there: what that means on this machine now, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
 }
 
 /// A module left.
@@ -304,6 +323,22 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Loaded,
+        Self::AlreadyLoaded,
+        Self::NotFound,
+        Self::Blocklisted,
+        Self::HelperFailed,
+        Self::Denied,
+        Self::NoModprobe,
+        Self::Throttled,
+        Self::Interrupted,
+        Self::NotWaited,
+        Self::Failed,
+        Self::Unknown,
+    ];
+
     /// The public name.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::{
     Resolution,
     families::{self, Access},
-    glob,
     index::ModuleIndex,
     machine::Machine,
     modprobe::Config,
@@ -13,6 +12,7 @@ use super::{
 };
 use crate::{
     event::{Reason, Text},
+    glob,
     kernel::modules::State,
 };
 

@@ -5,8 +5,10 @@ use std::{
     path::Path,
 };
 
-use super::glob;
-use crate::kernel::{FactError, file::read};
+use crate::{
+    glob,
+    kernel::{FactError, file::read},
+};
 
 const NEEDS_DEPMOD: &str =
     "install the modules of this kernel, or run `depmod`: without the index modprobe finds no module either";

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::glob;
+use crate::glob;
 
 /// What kmod prints between its configuration and its indexes.
 const END_OF_CONFIGURATION: &str = "# End of configuration files. Dumping indexes now:";

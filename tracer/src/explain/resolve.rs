@@ -6,8 +6,8 @@
 
 use std::collections::HashSet;
 
-use super::{glob, index::ModuleIndex, modprobe::Config};
-use crate::event::Reason;
+use super::{index::ModuleIndex, modprobe::Config};
+use crate::{event::Reason, glob};
 
 /// Softdeps may name modules with softdeps; no real chain is as long.
 const DEPTH_LIMIT: u32 = 32;

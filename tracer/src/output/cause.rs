@@ -1,58 +1,9 @@
-//! Who is behind a chain: never modprobe, which does what another wants.
+//! Who is behind a chain, in words.
 
 use super::words::{comm_pid, command, doubt};
-use crate::{
-    chain::Chain,
-    event::{Ancestor, Behalf, Origin, Process, Text},
-};
+use crate::chain::Cause;
 
-/// Who is behind a chain.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Cause<'a> {
-    /// The process that asked or loaded.
-    Process(&'a Process),
-    /// Somebody ran a tool of kmod.
-    Ran { by: &'a Ancestor, tool: &'a Process },
-    /// A task created the kernel thread that asked.
-    Through { behalf: &'a Behalf, thread: &'a Process },
-    /// The kernel started the process, for a request that is not part of the chain.
-    Kernel(&'a Process),
-    /// Nothing that tells was seen.
-    Unseen,
-}
-
-impl<'a> Cause<'a> {
-    /// Who is behind a chain.
-    pub(super) fn of(chain: &'a Chain) -> Self {
-        if let Some(request) = &chain.request {
-            return match &request.behalf {
-                Some(behalf) => Self::Through { behalf, thread: &request.process },
-                None => Self::of_process(&request.process, &request.ancestors),
-            };
-        }
-        let load = chain.modules.first().map(|module| &module.load);
-        let first = load.map(|load| (&load.process, &load.ancestors, load.origin));
-        let attempt = chain.attempts.first();
-        match first.or(attempt.map(|attempt| (&attempt.process, &attempt.ancestors, attempt.origin))) {
-            // A helper's own process says nothing of who asked.
-            Some((process, _, Origin::Request | Origin::Unknown)) => Self::Kernel(process),
-            Some((process, ancestors, Origin::Explicit | Origin::Udev)) => Self::of_process(process, ancestors),
-            None => Self::Unseen,
-        }
-    }
-
-    /// Who is behind what a process does.
-    pub(super) fn of_process(process: &'a Process, ancestors: &'a [Ancestor]) -> Self {
-        if !is_kmod_tool(&process.comm, process.exe.as_ref()) {
-            return Self::Process(process);
-        }
-        match ancestors.iter().find(|ancestor| !is_kmod_tool(&ancestor.comm, ancestor.exe.as_ref())) {
-            Some(by) if by.kthread => Self::Kernel(process),
-            Some(by) => Self::Ran { by, tool: process },
-            None => Self::Process(process),
-        }
-    }
-
+impl Cause<'_> {
     /// `name(pid)`.
     pub(super) fn name(&self) -> String {
         match self {
@@ -81,51 +32,22 @@ impl<'a> Cause<'a> {
     }
 }
 
-/// Programs of kmod: they load what someone else wants. A name alone is claimed by its process, and counts
-/// only where no executable tells better, or one that is many programs.
-fn is_kmod_tool(comm: &Text, exe: Option<&Text>) -> bool {
-    const TOOLS: [&[u8]; 5] = [b"modprobe", b"insmod", b"rmmod", b"kmod", b"depmod"];
-    const MANY: [&[u8]; 2] = [b"busybox", b"toybox"];
-    let base = exe.and_then(|exe| exe.as_bytes().rsplit(|byte| *byte == b'/').next());
-    match base {
-        Some(base) if TOOLS.contains(&base) => true,
-        Some(base) if !MANY.contains(&base) => false,
-        _ => TOOLS.contains(&comm.as_bytes()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Cause, is_kmod_tool};
-    use crate::event::{Ancestor, Process, Text};
+    use crate::{
+        chain::Cause,
+        event::{Ancestor, Process, Text},
+    };
 
-    /// Check that the executable decides, that its name alone does where it is all there is, and that a
-    /// process cannot pass for modprobe by its name.
+    /// Check the words for a tool that somebody ran, that the kernel ran, and of which no parent is known.
     #[test]
-    fn tools_are_known_by_their_executable() {
-        for (comm, exe, tool) in [
-            ("modprobe", Some("/usr/bin/kmod"), true),
-            ("anything", Some("/sbin/modprobe"), true),
-            ("modprobe", Some("/bin/busybox"), true),
-            ("sh", Some("/bin/busybox"), false),
-            ("insmod", None, true),
-            ("bash", None, false),
-            ("modprobe", Some("/tmp/evil"), false),
-        ] {
-            assert_eq!(is_kmod_tool(&Text::from(comm), exe.map(Text::from).as_ref()), tool, "{comm} {exe:?}");
-        }
-    }
-
-    /// Check that tools that ran tools are passed over, and that a kernel thread is nobody who runs modprobe.
-    #[test]
-    fn the_nearest_that_is_no_tool_is_the_cause() {
+    fn tells_who_ran_a_tool() {
         let tool = Process { pid: 9, comm: Text::from("modprobe"), ..Process::default() };
         let parent =
             |pid, comm: &str, kthread| Ancestor { pid, comm: Text::from(comm), kthread, ..Ancestor::default() };
-        let by_hand = [parent(8, "modprobe", false), parent(7, "iptables", false), parent(6, "bash", false)];
+        let by_hand = [parent(8, "modprobe", false), parent(7, "iptables", false)];
         assert_eq!(Cause::of_process(&tool, &by_hand).head(), "iptables(7) ran: [modprobe]");
-        let by_kernel = [parent(8, "kworker/u4:1", true), parent(2, "kthreadd", true)];
-        assert_eq!(Cause::of_process(&tool, &by_kernel).head(), "the kernel ran: [modprobe]");
+        assert_eq!(Cause::of_process(&tool, &[parent(2, "kthreadd", true)]).head(), "the kernel ran: [modprobe]");
         assert_eq!(Cause::of_process(&tool, &[]).head(), "[modprobe]");
     }
 }

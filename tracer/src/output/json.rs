@@ -71,10 +71,7 @@ mod tests {
     use serde_json::ser::Serializer;
 
     use super::{JsonLines, Plain};
-    use crate::{
-        event::Event,
-        output::{Output, samples},
-    };
+    use crate::{chain::samples, event::Event, output::Output};
 
     /// Takes what is written, in pieces as the kernel may, until it is told to be a closed pipe.
     #[derive(Clone, Default)]

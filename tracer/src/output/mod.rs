@@ -2,15 +2,13 @@
 
 mod cause;
 mod escape;
+mod fold;
 mod json;
 mod line;
 mod page;
 mod summary;
 mod tree;
 mod words;
-
-#[cfg(test)]
-mod samples;
 
 use std::io;
 
@@ -20,7 +18,10 @@ pub use line::Lines;
 pub use summary::Summary;
 pub use tree::Tree;
 
-use crate::{chain::Item, event::Event};
+use crate::{
+    chain::{Chain, Item},
+    event::Event,
+};
 
 /// Colour of human output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,15 @@ pub trait Output {
     /// # Errors
     /// As [`Output::event`].
     fn item(&mut self, item: &Item) -> io::Result<()>;
+
+    /// Time passes, a few times a second: what a format holds back may be due, and a request that blocks its
+    /// requester for long may be told before it ends. `running` are the requests under way, `boot_ns` is now.
+    ///
+    /// # Errors
+    /// As [`Output::event`].
+    fn tick(&mut self, _running: &mut dyn Iterator<Item = &Chain>, _boot_ns: u64) -> io::Result<()> {
+        Ok(())
+    }
 
     /// The end of the stream.
     ///

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    cause::Cause,
     escape::{escape_str, name},
     words::{count, stage},
 };
 use crate::{
-    chain::{Chain, ChainKey, Item},
+    chain::{Cause, Chain, ChainKey, Item},
     event::{Body, Status},
 };
 
@@ -137,7 +136,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::Summary;
-    use crate::{chain::Item, output::samples};
+    use crate::{chain::Item, chain::samples};
 
     fn lines(items: &[Item]) -> Vec<String> {
         let mut summary = Summary::default();

@@ -1,4 +1,4 @@
-//! Which events belong to the traced command, and their numbering.
+//! Which events belong to the traced command.
 
 use std::collections::HashSet;
 
@@ -51,14 +51,13 @@ pub struct Filter {
     loaders: HashSet<ProcessId>,
     /// Processes of the scope that have asked for something.
     requesters: HashSet<ProcessId>,
-    next_seq: u64,
 }
 
 impl Filter {
-    /// A filter for a scope, numbering from 0.
+    /// A filter for a scope.
     #[must_use]
     pub fn new(scope: Scope) -> Self {
-        Self { scope, requests: HashSet::new(), loaders: HashSet::new(), requesters: HashSet::new(), next_seq: 0 }
+        Self { scope, requests: HashSet::new(), loaders: HashSet::new(), requesters: HashSet::new() }
     }
 
     /// Narrows the scope, once the command is known.
@@ -66,17 +65,8 @@ impl Filter {
         self.scope = scope;
     }
 
-    /// The event with its number, if it belongs to the scope.
-    pub fn pass(&mut self, mut event: Event) -> Option<Event> {
-        if !self.belongs(&event) {
-            return None;
-        }
-        event.seq = self.next_seq;
-        self.next_seq += 1;
-        Some(event)
-    }
-
-    fn belongs(&mut self, event: &Event) -> bool {
+    /// Whether an event belongs to the scope.
+    pub fn belongs(&mut self, event: &Event) -> bool {
         if matches!(self.scope, Scope::Host) {
             return true;
         }

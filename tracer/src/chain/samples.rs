@@ -101,6 +101,7 @@ fn module(name: &str, process: &Process, reason: Option<Reason>, boot_ns: u64, e
         start_ns: process.start_ns,
         ret,
         duration_ns,
+        effect: (name == "nf_conntrack").then(|| "nf_conntrack: the table holds 65536 connections".to_owned()),
     });
     Module { load, boot_ns, init }
 }
@@ -131,7 +132,7 @@ fn item(chain: Chain) -> Item {
 }
 
 /// Looking at the firewall switches connection tracking on.
-pub(super) fn outage() -> Item {
+pub(crate) fn outage() -> Item {
     let mut process = process(557, "iptables", "/usr/sbin/xtables-legacy-multi", &["iptables", "-t", "nat", "-L"]);
     process.loginuid = Some(1000);
     process.login_user = Some(Text::from("alice"));
@@ -154,7 +155,7 @@ pub(super) fn outage() -> Item {
 }
 
 /// The table's code itself: iptables ran modprobe by hand.
-pub(super) fn by_hand() -> Item {
+pub(crate) fn by_hand() -> Item {
     let tool = modprobe(558, &["/sbin/modprobe", "ip_tables"]);
     let mut chain = chain(900, None, Status::Loaded);
     chain.key = ChainKey::Loader(tool.id());
@@ -165,7 +166,7 @@ pub(super) fn by_hand() -> Item {
 }
 
 /// A kernel thread asks on behalf of the one that asked before it, and an init asks too.
-pub(super) fn nested() -> Item {
+pub(crate) fn nested() -> Item {
     let process = process(700, "cryptsetup", "/usr/sbin/cryptsetup", &["cryptsetup", "open", "/dev/sda 2", ""]);
     let mut root = blocked(chain(2_000, Some(request("dm-crypt", process)), Status::Loaded), 5_020_000_000);
     let by = modprobe(701, &[]);
@@ -232,7 +233,7 @@ fn process_of_kernel(pid: u32, comm: &str) -> Process {
 }
 
 /// Nobody provides it.
-pub(super) fn not_found() -> Item {
+pub(crate) fn not_found() -> Item {
     let mut process = process(800, "mount", "/usr/bin/mount", &["mount", "-t", "nosuchfs", "none", "/mnt"]);
     process.uid = 1000;
     process.user = None;
@@ -246,7 +247,7 @@ pub(super) fn not_found() -> Item {
 }
 
 /// Names made to fool whoever reads them.
-pub(super) fn hostile() -> Item {
+pub(crate) fn hostile() -> Item {
     let evil = "x\n12:00:00.000 innocent";
     let process = process(900, "a\u{1b}[2Jb", "/tmp/\u{202e}txt.exe", &["a b", "", "it's", "\\n", evil, "\u{200b}"]);
     let mut request = request("net-pf-1\u{7}", process);
@@ -265,7 +266,7 @@ pub(super) fn hostile() -> Item {
 }
 
 /// Somebody unloads a module by hand.
-pub(super) fn unload() -> Item {
+pub(crate) fn unload() -> Item {
     let body = Body::Unload(Box::new(Unload {
         module: Text::from("nf_conntrack"),
         process: process(950, "rmmod", "/usr/bin/kmod", &["rmmod", "nf_conntrack"]),
@@ -276,13 +277,13 @@ pub(super) fn unload() -> Item {
 }
 
 /// The ring was full.
-pub(super) fn loss() -> Item {
+pub(crate) fn loss() -> Item {
     let body = Body::Loss(Loss { stage: LossStage::Probe, cause: "ring_full".to_owned(), count: 3 });
     Item::Event(Box::new(Event { seq: 2, time: time(), boot_ns: 6_000, request: None, body }))
 }
 
 /// Events of several kinds, hostile names among them.
-pub(super) fn events() -> Vec<Event> {
+pub(crate) fn events() -> Vec<Event> {
     let mut bodies = Vec::new();
     for item in [outage(), nested(), by_hand(), hostile(), unload(), loss()] {
         match item {

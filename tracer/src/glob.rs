@@ -2,7 +2,7 @@
 
 /// A name as libkmod compares it: `-` becomes `_`, but not inside brackets. `None` when the brackets are
 /// not balanced; modprobe refuses such a name.
-pub(super) fn normalize(name: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn normalize(name: &[u8]) -> Option<Vec<u8>> {
     let mut in_brackets = false;
     let mut normal = Vec::with_capacity(name.len());
     for byte in name {
@@ -18,7 +18,7 @@ pub(super) fn normalize(name: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// True when the whole name is of the pattern. Both are normal names.
-pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut pattern_at, mut name_at) = (0, 0);
     // Where to go on when what follows the last `*` does not fit: that `*` takes one byte more.
     let mut retry = None;

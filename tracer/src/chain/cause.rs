@@ -1,0 +1,127 @@
+//! Who is behind a chain: never modprobe, which does what another wants.
+
+use super::Chain;
+use crate::event::{Ancestor, Behalf, Origin, Process, ProcessId, Text};
+
+/// Who is behind a chain.
+#[derive(Clone, Copy, Debug)]
+pub enum Cause<'a> {
+    /// The process that asked or loaded.
+    Process(&'a Process),
+    /// Somebody ran a tool of kmod.
+    Ran {
+        /// The nearest parent that is no such tool.
+        by: &'a Ancestor,
+        /// The tool.
+        tool: &'a Process,
+    },
+    /// A task created the kernel thread that asked.
+    Through {
+        /// The task.
+        behalf: &'a Behalf,
+        /// The kernel thread.
+        thread: &'a Process,
+    },
+    /// The kernel started the process, for a request that is not part of the chain.
+    Kernel(&'a Process),
+    /// Nothing that tells was seen.
+    Unseen,
+}
+
+impl<'a> Cause<'a> {
+    /// Who is behind a chain.
+    #[must_use]
+    pub fn of(chain: &'a Chain) -> Self {
+        if let Some(request) = &chain.request {
+            return match &request.behalf {
+                Some(behalf) => Self::Through { behalf, thread: &request.process },
+                None => Self::of_process(&request.process, &request.ancestors),
+            };
+        }
+        let load = chain.modules.first().map(|module| &module.load);
+        let first = load.map(|load| (&load.process, &load.ancestors, load.origin));
+        let attempt = chain.attempts.first();
+        match first.or(attempt.map(|attempt| (&attempt.process, &attempt.ancestors, attempt.origin))) {
+            // A helper's own process says nothing of who asked.
+            Some((process, _, Origin::Request | Origin::Unknown)) => Self::Kernel(process),
+            Some((process, ancestors, Origin::Explicit | Origin::Udev)) => Self::of_process(process, ancestors),
+            None => Self::Unseen,
+        }
+    }
+
+    /// Who is behind what a process does.
+    #[must_use]
+    pub fn of_process(process: &'a Process, ancestors: &'a [Ancestor]) -> Self {
+        if !is_kmod_tool(&process.comm, process.exe.as_ref()) {
+            return Self::Process(process);
+        }
+        match ancestors.iter().find(|ancestor| !is_kmod_tool(&ancestor.comm, ancestor.exe.as_ref())) {
+            Some(by) if by.kthread => Self::Kernel(process),
+            Some(by) => Self::Ran { by, tool: process },
+            None => Self::Process(process),
+        }
+    }
+
+    /// Name, as claimed, and identity of who is behind it; `None` for the kernel and for nobody seen.
+    #[must_use]
+    pub fn culprit(&self) -> Option<(&'a Text, ProcessId)> {
+        match self {
+            Self::Process(process) => Some((&process.comm, process.id())),
+            Self::Ran { by, .. } => Some((&by.comm, by.id())),
+            Self::Through { behalf, .. } => {
+                Some((&behalf.comm, ProcessId { pid: behalf.pid, start_ns: behalf.start_ns }))
+            }
+            Self::Kernel(_) | Self::Unseen => None,
+        }
+    }
+}
+
+/// Programs of kmod: they load what someone else wants. A name alone is claimed by its process, and counts
+/// only where no executable tells better, or one that is many programs.
+fn is_kmod_tool(comm: &Text, exe: Option<&Text>) -> bool {
+    const TOOLS: [&[u8]; 5] = [b"modprobe", b"insmod", b"rmmod", b"kmod", b"depmod"];
+    const MANY: [&[u8]; 2] = [b"busybox", b"toybox"];
+    let base = exe.and_then(|exe| exe.as_bytes().rsplit(|byte| *byte == b'/').next());
+    match base {
+        Some(base) if TOOLS.contains(&base) => true,
+        Some(base) if !MANY.contains(&base) => false,
+        _ => TOOLS.contains(&comm.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, is_kmod_tool};
+    use crate::event::{Ancestor, Process, Text};
+
+    /// Check that the executable decides, that its name alone does where it is all there is, and that a
+    /// process cannot pass for modprobe by its name.
+    #[test]
+    fn tools_are_known_by_their_executable() {
+        for (comm, exe, tool) in [
+            ("modprobe", Some("/usr/bin/kmod"), true),
+            ("anything", Some("/sbin/modprobe"), true),
+            ("modprobe", Some("/bin/busybox"), true),
+            ("sh", Some("/bin/busybox"), false),
+            ("insmod", None, true),
+            ("bash", None, false),
+            ("modprobe", Some("/tmp/evil"), false),
+        ] {
+            assert_eq!(is_kmod_tool(&Text::from(comm), exe.map(Text::from).as_ref()), tool, "{comm} {exe:?}");
+        }
+    }
+
+    /// Check that tools that ran tools are passed over, and that a kernel thread is nobody who runs modprobe.
+    #[test]
+    fn the_nearest_that_is_no_tool_is_the_cause() {
+        let tool = Process { pid: 9, comm: Text::from("modprobe"), ..Process::default() };
+        let parent =
+            |pid, comm: &str, kthread| Ancestor { pid, comm: Text::from(comm), kthread, ..Ancestor::default() };
+        let by_hand = [parent(8, "modprobe", false), parent(7, "iptables", false), parent(6, "bash", false)];
+        let culprit = |cause: Cause<'_>| cause.culprit().map(|(_, id)| id.pid);
+        assert_eq!(culprit(Cause::of_process(&tool, &by_hand)), Some(7));
+        let by_kernel = [parent(8, "kworker/u4:1", true), parent(2, "kthreadd", true)];
+        assert_eq!(culprit(Cause::of_process(&tool, &by_kernel)), None);
+        assert_eq!(culprit(Cause::of_process(&tool, &[])), Some(9));
+    }
+}

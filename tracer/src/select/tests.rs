@@ -1,0 +1,184 @@
+use super::{Field, Pattern, PatternError, Selector, Sieve, Sifted};
+use crate::{
+    chain::{Item, samples},
+    event::{Body, Event},
+};
+
+fn selector(patterns: &[(Field, &str)]) -> Selector {
+    let mut selector = Selector::default();
+    for (field, pattern) in patterns {
+        selector.add(Pattern::new(*field, pattern).unwrap());
+    }
+    selector
+}
+
+fn selects(item: &Item, patterns: &[(Field, &str)]) -> bool {
+    selector(patterns).selects_item(item)
+}
+
+/// Each field finds what it is for, in the chain and in what is nested in it, and nothing else.
+#[test]
+fn fields_find_their_values() {
+    let cases = [
+        (samples::outage(), Field::Module, "nf_conntrack", "nf_nat"),
+        (samples::outage(), Field::Module, "nf-conn*", "xt_*"),
+        (samples::nested(), Field::Module, "aesni_intel", "aes_x86_64"),
+        (samples::nested(), Field::Module, "dm_broken", "dm_mod"),
+        (samples::unload(), Field::Module, "nf_conntrack", "nf_nat"),
+        (samples::outage(), Field::Alias, "iptable-nat", "iptable_filter"),
+        (samples::nested(), Field::Alias, "crypto-*", "fs-*"),
+        (samples::not_found(), Field::Alias, "fs-nosuch??", "nosuchfs"),
+        (samples::outage(), Field::Family, "ipv4 table", "crypto*"),
+        (samples::outage(), Field::Comm, "iptables", "ip6*"),
+        (samples::by_hand(), Field::Comm, "iptables", "bash"),
+        (samples::by_hand(), Field::Comm, "modprobe", "insmod"),
+        (samples::outage(), Field::Exe, "xtables-legacy-multi", "iptables"),
+        (samples::outage(), Field::Exe, "/usr/sbin/*", "/usr/bin/*"),
+        (samples::outage(), Field::Pid, "557", "55"),
+        (samples::outage(), Field::Pid, "512", "513"),
+        (samples::outage(), Field::Uid, "root", "alice"),
+        (samples::not_found(), Field::Uid, "1000", "0"),
+        (samples::not_found(), Field::Result, "not-found", "loaded"),
+        (samples::outage(), Field::Origin, "request", "explicit"),
+        (samples::by_hand(), Field::Origin, "explicit", "request"),
+        (samples::unload(), Field::Origin, "explicit", "udev"),
+    ];
+    for (item, field, finds, misses) in cases {
+        assert!(selects(&item, &[(field, finds)]), "{} {finds}", field.name());
+        assert!(!selects(&item, &[(field, misses)]), "{} {misses}", field.name());
+        assert!(!selects(&item, &[(field, &format!("!{finds}"))]), "{} !{finds}", field.name());
+        assert!(selects(&item, &[(field, &format!("!{misses}"))]), "{} !{misses}", field.name());
+    }
+}
+
+/// Who is behind a chain is who is behind its root: a helper that asked in turn is not the one.
+#[test]
+fn nested_requesters_are_not_the_culprit() {
+    assert!(selects(&samples::nested(), &[(Field::Comm, "cryptsetup")]));
+    assert!(!selects(&samples::nested(), &[(Field::Comm, "modprobe")]));
+}
+
+/// Repeated is or, different is and, and one that is refused outweighs one that is wanted.
+#[test]
+fn patterns_combine() {
+    let outage = samples::outage();
+    let (conntrack, other) = ((Field::Module, "nf_conntrack"), (Field::Module, "other"));
+    let (iptables, mount) = ((Field::Comm, "iptables"), (Field::Comm, "mount"));
+    assert!(selects(&outage, &[]));
+    assert!(selects(&outage, &[conntrack, other]));
+    assert!(selects(&outage, &[conntrack, iptables]));
+    assert!(!selects(&outage, &[conntrack, mount]));
+    assert!(selects(&outage, &[conntrack, (Field::Module, "!other")]));
+    assert!(!selects(&outage, &[conntrack, (Field::Module, "!iptable_*")]));
+}
+
+/// A selector in one argument is the same as its parts, and a bad one says what is wrong with it.
+#[test]
+fn selectors_are_read() {
+    let outage: Selector = "module=nf_conntrack,comm=iptables".parse().unwrap();
+    assert!(outage.selects_item(&samples::outage()) && !outage.selects_item(&samples::nested()));
+    for (text, error) in [
+        ("nf_conntrack", "\"nf_conntrack\" is not FIELD=GLOB: write e.g. module=nf_conntrack"),
+        ("mod=x", "\"mod\" is no field: it is one of module, alias, family,"),
+        ("module=", "an empty pattern matches nothing"),
+    ] {
+        let said = text.parse::<Selector>().unwrap_err().to_string();
+        assert!(said.starts_with(error), "{said}");
+    }
+}
+
+/// What tells of the stream itself is never filtered away.
+#[test]
+fn losses_are_always_shown() {
+    assert!(selects(&samples::loss(), &[(Field::Module, "nothing")]));
+}
+
+/// A pattern that could never match is refused, with what to write instead.
+#[test]
+fn bad_patterns_are_refused() {
+    assert_eq!(Pattern::new(Field::Comm, "!"), Err(PatternError::Empty));
+    assert_eq!(Pattern::new(Field::Module, "[a"), Err(PatternError::Bracket { pattern: "[a".to_owned() }));
+    assert_eq!(Pattern::new(Field::Pid, "1*"), Err(PatternError::NotANumber { pattern: "1*".to_owned() }));
+    let unknown = Pattern::new(Field::Result, "success").unwrap_err().to_string();
+    assert!(unknown.starts_with("\"success\" is no result: it is one of loaded, already-loaded,"), "{unknown}");
+    assert!(Pattern::new(Field::Family, "nonsense").is_err());
+    assert!(Pattern::new(Field::Origin, "[!e]*").is_ok());
+}
+
+/// A container is found by its whole name, its id, and the digits that engines print.
+#[test]
+fn containers_have_short_names() {
+    let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let value = format!("docker:{id}");
+    for (pattern, fits) in [
+        (value.as_str(), true),
+        (id, true),
+        ("docker:*", true),
+        ("0123456789ab", true),
+        ("0123", false),
+        ("web", false),
+    ] {
+        assert_eq!(Pattern::new(Field::Container, pattern).unwrap().fits(value.as_bytes()), fits, "{pattern}");
+    }
+}
+
+/// Events of one request, and the result of another, mixed as they come.
+fn stream() -> Vec<Event> {
+    let mut events = Vec::new();
+    for (item, at) in [(samples::outage(), 1_000), (samples::not_found(), 3_000)] {
+        let Item::Chain(chain) = item else { unreachable!("it is a chain") };
+        let crate::chain::ChainKey::Request(id) = chain.key else { unreachable!("it is a request") };
+        let event = |body| Event { seq: 0, time: chain.time, boot_ns: at, request: Some(id), body };
+        events.push(event(Body::Request(Box::new(chain.request.unwrap()))));
+        events.extend(chain.modules.into_iter().map(|module| event(Body::Load(Box::new(module.load)))));
+        events.push(event(Body::Result(chain.result.unwrap())));
+    }
+    // Both are under way at once.
+    let last = events.len() - 1;
+    events[1..last].rotate_right(1);
+    let Item::Event(loss) = samples::loss() else { unreachable!("it is an event") };
+    events.insert(2, *loss);
+    (0..).zip(events).map(|(seq, event)| Event { seq, ..event }).collect()
+}
+
+fn sifted(selector: Selector) -> Vec<Sifted> {
+    let mut sieve = Sieve::new(selector);
+    stream().into_iter().for_each(|event| sieve.push(event));
+    sieve.finish();
+    std::iter::from_fn(|| sieve.next_sifted()).collect()
+}
+
+/// Without a selector every event comes out, in order and before its chain.
+#[test]
+fn nothing_is_held_without_a_selector() {
+    let out = sifted(Selector::default());
+    let events: Vec<Event> = out
+        .iter()
+        .filter_map(|sifted| match sifted {
+            Sifted::Event(event) => Some(event.as_ref().clone()),
+            Sifted::Item(_) => None,
+        })
+        .collect();
+    assert_eq!(events, stream());
+    assert_eq!(out.len() - events.len(), 3, "two chains and a loss");
+}
+
+/// With one, the events of what is selected come out whole and in order, and losses too.
+#[test]
+fn events_of_a_chain_stay_together() {
+    let out = sifted(selector(&[(Field::Comm, "mount")]));
+    let kinds: Vec<&str> = out
+        .iter()
+        .map(|sifted| match sifted {
+            Sifted::Event(event) => match &event.body {
+                Body::Loss(_) => "loss",
+                Body::Request(_) => "request",
+                Body::Result(_) => "result",
+                _ => "other",
+            },
+            Sifted::Item(Item::Chain(_)) => "chain",
+            Sifted::Item(Item::Event(_)) => "told",
+        })
+        .collect();
+    assert_eq!(kinds, ["loss", "told", "request", "result", "chain"]);
+}
