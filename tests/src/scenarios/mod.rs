@@ -48,6 +48,8 @@ pub enum Need {
     KernelBefore(u32, u32),
     /// A kernel whose release begins like this. On another the scenario does not apply.
     Release(&'static str),
+    /// More of the distribution's programs: the scenario gets a guest of its own that has them.
+    Extras,
     /// Something on the kernel's command line: the scenario gets a guest of its own that is booted with it.
     KernelArgument(&'static str),
 }
@@ -92,8 +94,14 @@ impl Scenario {
             Need::Kernel(major, minor) => version.is_some_and(|version| version >= (*major, *minor)),
             Need::KernelBefore(major, minor) => version.is_some_and(|version| version < (*major, *minor)),
             Need::Release(prefix) => release.starts_with(prefix),
-            Need::Kmodtrace | Need::Program(_) | Need::KernelArgument(_) => true,
+            Need::Kmodtrace | Need::Program(_) | Need::Extras | Need::KernelArgument(_) => true,
         })
+    }
+
+    /// Whether it needs a guest with more of the distribution's programs.
+    #[must_use]
+    pub fn needs_extras(&self) -> bool {
+        self.needs.contains(&Need::Extras)
     }
 
     /// What the kernel's command line must hold.

@@ -8,6 +8,7 @@ use tracer_ebpf::wire;
 
 use super::{
     clock::Clock,
+    devices::Devices,
     format::name as format_name,
     knowledge::Knowledge,
     requests::{Ending, InFlight, Loader},
@@ -61,6 +62,7 @@ pub struct Tracker<K> {
     pub(super) files: HashMap<u32, (ProcessId, Text)>,
     /// Who loaded what lately, to tell a request that lost a race from one that had nothing to do.
     pub(super) recent_loads: HashMap<String, (u64, RequestId)>,
+    pub(super) devices: Devices,
     totals: End,
 }
 
@@ -79,6 +81,7 @@ impl<K: Knowledge> Tracker<K> {
             loaders: BTreeMap::new(),
             files: HashMap::new(),
             recent_loads: HashMap::new(),
+            devices: Devices::default(),
             totals: End::default(),
         }
     }

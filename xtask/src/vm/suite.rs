@@ -35,12 +35,19 @@ impl Guest {
         if chosen.is_empty() {
             bail!("no scenario is named like {}", filters.join(" or "));
         }
+        // Now, not in the middle of the run, and by one.
+        let extras = if chosen.iter().any(|scenario| scenario.needs_extras()) {
+            Some(self.clone().with_extras()?)
+        } else {
+            None
+        };
         let started = Instant::now();
         let boots = Mutex::new(plan(&chosen, parallel));
         let report = Mutex::new(Report::new(self.line.name));
         let failures: Vec<anyhow::Error> = thread::scope(|scope| {
-            let workers: Vec<_> =
-                (0..parallel.max(1)).map(|_| scope.spawn(|| self.work(&boots, &report, on_outcome))).collect();
+            let workers: Vec<_> = (0..parallel.max(1))
+                .map(|_| scope.spawn(|| self.work(extras.as_ref(), &boots, &report, on_outcome)))
+                .collect();
             let ends = workers.into_iter().map(|worker| {
                 worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread that runs guests panicked")))
             });
@@ -57,6 +64,7 @@ impl Guest {
     /// Boots until nothing is left to do.
     fn work(
         &self,
+        extras: Option<&Self>,
         boots: &Mutex<VecDeque<Vec<&'static Scenario>>>,
         report: &Mutex<Report>,
         on_outcome: &(dyn Fn(&Outcome) + Sync),
@@ -69,7 +77,9 @@ impl Guest {
             let orders = Orders { job: Job::Scenarios { names, timeout_s: SCENARIO_LIMIT.as_secs() } };
             let mut outcomes = Vec::new();
             let arguments = boot.iter().flat_map(|scenario| scenario.kernel_arguments());
-            let guest = arguments.fold(self.clone(), Self::with_kernel_arguments);
+            let needs_extras = boot.iter().any(|scenario| scenario.needs_extras());
+            let guest = extras.filter(|_| needs_extras).unwrap_or(self).clone();
+            let guest = arguments.fold(guest, Self::with_kernel_arguments);
             let (ending, evidence) = guest.with_timeout(limit).boot(&orders, &mut |frame| {
                 if let Frame::TestEnd(outcome) = frame {
                     on_outcome(outcome);
@@ -108,7 +118,7 @@ fn plan<'a>(chosen: &[&'a Scenario], parallel: usize) -> VecDeque<Vec<&'a Scenar
 
 /// Whether a scenario has a guest of its own.
 fn is_alone(scenario: &Scenario) -> bool {
-    scenario.fresh_boot || scenario.kernel_arguments().next().is_some()
+    scenario.fresh_boot || scenario.needs_extras() || scenario.kernel_arguments().next().is_some()
 }
 
 /// What is wrong with a boot's results besides its failures: missing ones, unknown ones, skips nobody expected.
