@@ -17,6 +17,7 @@ mod privileges;
 mod readme;
 mod refusals;
 mod storm;
+mod udev;
 
 use anyhow::Result;
 
@@ -64,6 +65,7 @@ const FILES: &[&[Scenario]] = &[
     hostile::SCENARIOS,
     loss::SCENARIOS,
     causes::SCENARIOS,
+    udev::SCENARIOS,
     crypto::SCENARIOS,
     explicit::SCENARIOS,
     storm::SCENARIOS,
