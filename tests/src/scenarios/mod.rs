@@ -18,6 +18,7 @@ mod readme;
 mod refusals;
 mod storm;
 mod udev;
+mod workloads;
 
 use anyhow::Result;
 
@@ -66,6 +67,7 @@ const FILES: &[&[Scenario]] = &[
     loss::SCENARIOS,
     causes::SCENARIOS,
     udev::SCENARIOS,
+    workloads::SCENARIOS,
     crypto::SCENARIOS,
     explicit::SCENARIOS,
     storm::SCENARIOS,
