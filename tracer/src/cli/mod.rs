@@ -7,6 +7,7 @@ mod print;
 mod run;
 mod select;
 mod trace;
+mod until;
 mod watch;
 
 use std::process::ExitCode;
@@ -15,6 +16,9 @@ use clap::{Parser, Subcommand};
 
 /// Own errors and usage errors; 1 is a verdict, 2 and 3 mean something to kselftest.
 pub const EXIT_ERROR: u8 = 125;
+
+/// The time given was not enough.
+const EXIT_TIMEOUT: u8 = 124;
 
 /// A verdict against.
 const EXIT_VERDICT: u8 = 1;

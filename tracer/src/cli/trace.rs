@@ -8,8 +8,12 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
-use super::live::{LiveArgs, Stream};
+use super::{
+    live::{LiveArgs, Stream},
+    until::{Ended, Until},
+};
 use crate::{
+    chain::Item,
     event::{Body, End, LossStage},
     kernel::{
         clock::ClockTriple,
@@ -45,6 +49,7 @@ pub(super) struct Trace {
     sieve: Sieve,
     next_seq: u64,
     totals: Totals,
+    until: Until,
     output: Box<dyn Output>,
     summary: Summary,
     tick: Interval,
@@ -77,6 +82,7 @@ impl Trace {
             sieve: Sieve::new(live.selector()),
             next_seq: 0,
             totals: Totals::default(),
+            until: Until::default(),
             output,
             summary: Summary::default(),
             tick,
@@ -104,6 +110,16 @@ impl Trace {
     /// Narrows what is shown to a command.
     pub(super) fn set_scope(&mut self, scope: Scope) {
         self.filter.set_scope(scope);
+    }
+
+    /// Ends by itself from now on.
+    pub(super) fn end_at(&mut self, until: Until) {
+        self.until = until;
+    }
+
+    /// Why it is to end now.
+    pub(super) fn reached(&self) -> Option<Ended> {
+        self.until.reached()
     }
 
     /// Waits for something to happen and handles it; false when nobody reads the output any more.
@@ -168,8 +184,11 @@ impl Trace {
                     self.totals.count(&mut event.body);
                     self.output.event(&event)
                 }
+                // What came after the end that was asked for is not shown; a loss always is.
+                Sifted::Item(Item::Chain(_)) if self.until.is_full() => Ok(()),
                 Sifted::Item(item) => {
                     self.summary.add(&item);
+                    self.until.shown(&item);
                     self.output.item(&item)
                 }
             };
