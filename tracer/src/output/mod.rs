@@ -8,6 +8,7 @@ mod line;
 mod page;
 mod summary;
 mod tree;
+pub mod verdict;
 mod words;
 
 use std::io;
