@@ -6,6 +6,7 @@ mod live;
 mod print;
 mod run;
 mod select;
+mod sudo;
 mod trace;
 mod until;
 mod watch;

@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     live::{LiveArgs, Stream},
+    sudo,
     until::{Ended, Until},
 };
 use crate::{
@@ -61,7 +62,8 @@ impl Trace {
     pub(super) fn start(live: &LiveArgs, probe_log: bool, scope: Scope, stream: Stream) -> anyhow::Result<Self> {
         let output = live.open_output(stream)?;
         let options = live.probe_options(probe_log);
-        let Started { tracer, mut host, clocks, header, baseline, warnings } = session::start(options)?;
+        let Started { tracer, mut host, clocks, header, baseline, warnings } =
+            session::start(options).map_err(sudo::explain)?;
         for warning in warnings {
             say(&format!("warning: {warning}"));
         }
