@@ -1,14 +1,18 @@
 //! The command line: clap types, one file a verb, arguments turned into a checked plan.
 
+mod check;
 mod doctor;
+mod events;
 mod explain;
 mod live;
+mod policy;
 mod print;
 mod run;
 mod select;
 mod sudo;
 mod trace;
 mod until;
+mod verdict;
 mod watch;
 
 use std::process::ExitCode;
@@ -43,6 +47,10 @@ pub enum Verb {
     Watch(watch::Args),
     /// Run a command and show what it makes the kernel load.
     Run(run::Args),
+    /// Judge captures by a policy.
+    Check(check::Args),
+    /// Lint, learn and test policies.
+    Policy(policy::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
     /// Say what works here, what does not, and how to mend it.
@@ -59,6 +67,8 @@ impl Cli {
         match self.verb {
             Verb::Watch(args) => watch::run(&args, probe_log),
             Verb::Run(args) => run::run(&args, probe_log),
+            Verb::Check(args) => check::run(&args),
+            Verb::Policy(args) => policy::run(&args),
             Verb::Explain(args) => explain::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
         }

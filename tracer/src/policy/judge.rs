@@ -6,17 +6,17 @@ use jiff::{civil::Date, tz::TimeZone};
 
 use super::{
     decide::Decision,
-    evidence::Evidence,
     expect::{self, Kernel},
     file::Action,
     load::DEFAULT_RULE,
     pattern::Truth,
     rule::{Place, Policy, Rule},
+    stream::Stream,
     subject::Subject,
     verdict::{Counts, Finding, Outcome, RuleVerdict, State, Verdict},
 };
 use crate::{
-    chain::{self, Chain, Item},
+    chain::{Chain, Item},
     event::{Body, Event},
 };
 
@@ -41,8 +41,7 @@ pub struct Judge {
     /// Of each rule, and of the default at the end.
     tallies: Vec<Tally>,
     counts: Counts,
-    chains: chain::Builder,
-    evidence: Evidence,
+    stream: Stream,
     doubts: Vec<String>,
     /// Modules that were there before.
     baseline: BTreeSet<String>,
@@ -60,8 +59,7 @@ impl Judge {
             policy,
             tallies,
             counts: Counts::default(),
-            chains: chain::Builder::new(),
-            evidence: Evidence::of(source),
+            stream: Stream::new(source),
             doubts: Vec::new(),
             baseline: BTreeSet::new(),
             news: Vec::new(),
@@ -71,26 +69,22 @@ impl Judge {
 
     /// Takes the next event of the stream, numbered without gaps.
     pub fn event(&mut self, event: Event) {
-        self.evidence.event(&event);
-        self.evidence.stray(&event);
         if let Body::Baseline(baseline) = &event.body {
             self.baseline.extend(baseline.modules.iter().cloned());
         }
         self.last_day = Some(event.time.to_zoned(TimeZone::UTC).date());
-        self.chains.push(event);
-        while let Some(item) = self.chains.next_item() {
-            self.item(&item);
-        }
+        let items = self.stream.event(event);
+        items.iter().for_each(|item| self.item(item));
     }
 
     /// Takes note of an event outside of what is judged: a load that is nobody's may belong to it.
     pub fn stray(&mut self, event: &Event) {
-        self.evidence.stray(event);
+        self.stream.stray(event);
     }
 
     /// Takes note of something that was not seen.
     pub fn doubt(&mut self, doubt: String) {
-        self.evidence.doubt(doubt);
+        self.stream.doubt(doubt);
     }
 
     /// What is against the policy since this was asked last.
@@ -100,20 +94,16 @@ impl Judge {
 
     /// Ends the stream and begins another.
     pub fn next_stream(&mut self, source: &str) {
-        self.end_stream();
-        self.chains = chain::Builder::new();
-        self.evidence = Evidence::of(source);
+        self.end_stream(Stream::new(source));
     }
 
-    fn end_stream(&mut self) {
-        for item in self.chains.finish() {
-            self.item(&item);
-        }
-        self.doubts.extend(std::mem::take(&mut self.evidence).finish());
+    fn end_stream(&mut self, next: Stream) {
+        let items = self.stream.end();
+        items.iter().for_each(|item| self.item(item));
+        self.doubts.extend(std::mem::replace(&mut self.stream, next).doubts());
     }
 
     fn item(&mut self, item: &Item) {
-        self.evidence.item(item);
         if let Item::Chain(chain) = item {
             self.chain(chain);
         }
@@ -149,7 +139,7 @@ impl Judge {
                     let what = finding.module.as_ref().or(finding.alias.as_ref());
                     let fields = rule.open_fields(&facts).join(" and ");
                     let what = what.map_or_else(|| "a request".to_owned(), |name| format!("{name:?}"));
-                    self.evidence.doubt(format!(
+                    self.stream.doubt(format!(
                         "whether rule {:?} is about {what} is not known: its {fields} was not seen",
                         rule.name
                     ));
@@ -185,7 +175,7 @@ impl Judge {
     /// Ends the stream and gives the verdict. What the kernel has is asked only for expectations that were not met.
     #[must_use]
     pub fn finish(mut self, kernel: &dyn Kernel) -> Verdict {
-        self.end_stream();
+        self.end_stream(Stream::new(""));
         let Self { policy, tallies, mut counts, doubts, baseline, last_day, .. } = self;
         let default = Rule {
             name: DEFAULT_RULE.to_owned(),

@@ -16,6 +16,7 @@ mod lint;
 mod load;
 mod pattern;
 mod rule;
+mod stream;
 mod subject;
 mod verdict;
 
@@ -30,6 +31,7 @@ pub use learn::Learner;
 pub use lint::{Lint, lint};
 pub use load::{DEFAULT_RULE, PolicyError, load, parse};
 pub use rule::{Case, Place, Policy, Rule};
+pub use stream::Stream;
 pub use subject::Subject;
 pub use verdict::{Counts, Finding, Outcome, RuleVerdict, State, Verdict, Who};
 
