@@ -1,5 +1,6 @@
 //! The command line: clap types, one file a verb, arguments turned into a checked plan.
 
+mod block;
 mod check;
 mod doctor;
 mod events;
@@ -8,6 +9,7 @@ mod live;
 mod policy;
 mod print;
 mod run;
+mod scratch;
 mod select;
 mod sudo;
 mod trace;
@@ -53,6 +55,8 @@ pub enum Verb {
     Policy(policy::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
+    /// Print lines for modprobe.d that keep modules out, tried with the installed modprobe.
+    Block(block::Args),
     /// Say what works here, what does not, and how to mend it.
     Doctor(doctor::Args),
 }
@@ -70,6 +74,7 @@ impl Cli {
             Verb::Check(args) => check::run(&args),
             Verb::Policy(args) => policy::run(&args),
             Verb::Explain(args) => explain::run(&args),
+            Verb::Block(args) => block::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
         }
     }

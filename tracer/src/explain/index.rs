@@ -108,7 +108,7 @@ fn optional(directory: &Path, name: &str) -> Result<String, FactError> {
 }
 
 /// `kernel/net/ipv4/netfilter/ip-tables.ko.xz` is `ip_tables`.
-fn module_name(path: &str) -> String {
+pub(super) fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split('.').next().unwrap_or(file).replace('-', "_")
 }
