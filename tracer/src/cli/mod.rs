@@ -1,5 +1,6 @@
 //! The command line: clap types, one file a verb, arguments turned into a checked plan.
 
+mod assert;
 mod block;
 mod check;
 mod doctor;
@@ -23,6 +24,9 @@ use clap::{Parser, Subcommand};
 
 /// Own errors and usage errors; 1 is a verdict, 2 and 3 mean something to kselftest.
 pub const EXIT_ERROR: u8 = 125;
+
+/// Tracing is not possible here, and the caller said to skip then: kselftest's code for a skipped test.
+const EXIT_SKIPPED: u8 = 4;
 
 /// The time given was not enough.
 const EXIT_TIMEOUT: u8 = 124;

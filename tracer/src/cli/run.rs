@@ -4,18 +4,20 @@
 use std::{
     ffi::OsString,
     io,
-    os::unix::process::ExitStatusExt,
     path::Path,
     process::{ExitCode, ExitStatus},
+    time::Duration,
 };
 
 use anyhow::Context;
 use tokio::{
     process::Command,
     signal::unix::{SignalKind, signal},
+    time::{Instant, sleep_until},
 };
 
 use super::{
+    assert::AssertArgs,
     live::{LiveArgs, Stream},
     trace::{Trace, runtime},
 };
@@ -30,6 +32,9 @@ use crate::{
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 const EXIT_NOT_FOUND: u8 = 127;
 
+/// How long a command that was told to end may take for it.
+const TERM_GRACE: Duration = Duration::from_secs(5);
+
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -41,6 +46,8 @@ pub struct Args {
     /// Run the command as this user (name or id), without privileges; tracing itself keeps its own.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    #[command(flatten)]
+    assert: AssertArgs,
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -49,7 +56,8 @@ pub struct Args {
 pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
     let account = args.user.as_ref().map(|user| Account::find(Path::new("/"), user));
     let account = account.transpose().context("cannot run the command as another user")?;
-    runtime()?.block_on(async {
+    let assertion = args.assert.prepare()?;
+    let code = runtime()?.block_on(async {
         // A terminal sends its signals to the command as well, which decides what they mean.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -57,7 +65,10 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
         // Until the command exists nothing is in scope.
         let nothing = Scope::Command { process: ProcessId { pid: 0, start_ns: u64::MAX }, cgroup: None };
         let scope = if args.host { Scope::Host } else { nothing };
-        let mut trace = Trace::start(&args.live, probe_log, scope, Stream::Stderr)?;
+        let mut trace = match Trace::start(&args.live, probe_log, scope, Stream::Stderr, assertion.judge()) {
+            Ok(trace) => trace,
+            Err(error) => return assertion.not_traced(error),
+        };
 
         let cgroup = OwnCgroup::create().inspect_err(|error| log::info!("{error}; following by ancestry alone")).ok();
         let (program, arguments) = args.command.split_first().context("no command was given")?;
@@ -74,8 +85,10 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
             Ok(child) => child,
             Err(error) => {
                 let code = if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
-                say(&format!("error: cannot run {}: {error}", program.display()));
-                return Ok(ExitCode::from(code));
+                let why = format!("cannot run {}: {error}", program.display());
+                say(&format!("error: {why}"));
+                let judge = if args.assert.has_policy() { trace.finish().await? } else { None };
+                return assertion.not_run(judge, &why, code);
             }
         };
         // The command has what it was given; signals for it must reach it, whoever it has become.
@@ -89,26 +102,25 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
             });
         }
 
-        let status = loop {
+        let mut deadline = assertion.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut timed_out = false;
+        let status: ExitStatus = loop {
             tokio::select! {
                 status = child.wait() => break status.context("cannot wait for the command")?,
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    let signal = if timed_out { process::Signal::KILL } else { process::Signal::TERM };
+                    process::send_signal(pid, signal)?;
+                    deadline = (!timed_out).then(|| Instant::now() + TERM_GRACE);
+                    timed_out = true;
+                }
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => process::send_signal(pid, process::Signal::TERM)?,
                 _ = hangup.recv() => process::send_signal(pid, process::Signal::HUP)?,
                 go_on = trace.step() => { go_on?; }
             }
         };
-        trace.finish().await?;
-        Ok(exit_code(status))
-    })
-}
-
-/// The command's own code, or 128 and its signal.
-fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = match (status.code(), status.signal()) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => i32::from(super::EXIT_ERROR),
-    };
-    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(super::EXIT_ERROR))
+        let judge = trace.finish().await?;
+        assertion.ended(judge, status, timed_out)
+    })?;
+    Ok(ExitCode::from(code))
 }

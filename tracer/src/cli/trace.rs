@@ -23,6 +23,7 @@ use crate::{
     },
     logging::say,
     output::{Output, Summary},
+    policy::Judge,
     probe::Tracer,
     select::{Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
@@ -53,13 +54,22 @@ pub(super) struct Trace {
     until: Until,
     output: Box<dyn Output>,
     summary: Summary,
+    judge: Option<Judge>,
+    /// Number of the next event that belongs to the scope.
+    belonging: u64,
     tick: Interval,
     looks_into_processes: bool,
 }
 
 impl Trace {
-    /// Attaches; afterwards every request is caught. Says so on stderr.
-    pub(super) fn start(live: &LiveArgs, probe_log: bool, scope: Scope, stream: Stream) -> anyhow::Result<Self> {
+    /// Attaches; afterwards every request is caught. Says so on stderr. A judge sees all of the scope, selected or not.
+    pub(super) fn start(
+        live: &LiveArgs,
+        probe_log: bool,
+        scope: Scope,
+        stream: Stream,
+        judge: Option<Judge>,
+    ) -> anyhow::Result<Self> {
         let output = live.open_output(stream)?;
         let options = live.probe_options(probe_log);
         let Started { tracer, mut host, clocks, header, baseline, warnings } =
@@ -87,6 +97,8 @@ impl Trace {
             until: Until::default(),
             output,
             summary: Summary::default(),
+            judge,
+            belonging: 0,
             tick,
             looks_into_processes: live.names_user_stacks(),
         };
@@ -168,9 +180,17 @@ impl Trace {
             self.losses()?;
         }
         let losses = self.tracker.take_events();
-        for event in losses.into_iter().chain(events) {
+        for mut event in losses.into_iter().chain(events) {
             if self.filter.belongs(&event) {
+                // What is out of scope is not missing.
+                event.seq = self.belonging;
+                self.belonging += 1;
+                if let Some(judge) = &mut self.judge {
+                    judge.event(event.clone());
+                }
                 self.sieve.push(event);
+            } else if let Some(judge) = &mut self.judge {
+                judge.stray(&event);
             }
         }
         self.show()
@@ -201,8 +221,8 @@ impl Trace {
         Ok(true)
     }
 
-    /// Waits a little for what is still on its way, then ends the stream and prints the summary.
-    pub(super) async fn finish(mut self) -> anyhow::Result<()> {
+    /// Waits a little for what is still on its way, then ends the stream, prints the summary and gives the judge back.
+    pub(super) async fn finish(mut self) -> anyhow::Result<Option<Judge>> {
         let until = Instant::now() + GRACE;
         self.drain();
         self.tracker.tick(now_ns());
@@ -223,7 +243,7 @@ impl Trace {
         for line in self.summary.lines() {
             say(&line);
         }
-        Ok(())
+        Ok(self.judge)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 
-use super::{EXIT_ERROR, EXIT_VERDICT};
+use super::{EXIT_ERROR, EXIT_SKIPPED, EXIT_VERDICT};
 use crate::{
     explain::{Resolver, modprobe::Modprobe},
     kernel::facts::Facts,
@@ -24,6 +24,7 @@ type Writer = fn(&Verdict, &mut dyn Write) -> io::Result<()>;
 /// Where a verdict goes, besides the summary on stderr. `-` is standard output.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Verdict")]
+#[group(requires = "policy")]
 pub(super) struct VerdictArgs {
     /// Write the verdict as JUnit XML.
     #[arg(long, value_name = "FILE")]
@@ -90,6 +91,7 @@ pub(super) const fn exit_code(outcome: Outcome, holds: u8) -> u8 {
         Outcome::Holds => holds,
         Outcome::Violated => EXIT_VERDICT,
         Outcome::Error => EXIT_ERROR,
+        Outcome::Skipped => EXIT_SKIPPED,
     }
 }
 

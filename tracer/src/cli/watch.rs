@@ -25,7 +25,7 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut trace = Trace::start(&args.live, probe_log, Scope::Host, Stream::Stdout)?;
+        let mut trace = Trace::start(&args.live, probe_log, Scope::Host, Stream::Stdout, None)?;
         trace.drop_privileges(&[])?;
         trace.end_at(Until::new(&args.until)?);
         let mut ended = None;

@@ -177,15 +177,7 @@ impl Judge {
     pub fn finish(mut self, kernel: &dyn Kernel) -> Verdict {
         self.end_stream(Stream::new(""));
         let Self { policy, tallies, mut counts, doubts, baseline, last_day, .. } = self;
-        let default = Rule {
-            name: DEFAULT_RULE.to_owned(),
-            action: policy.default,
-            place: Place { file: policy.file.clone(), line: 1, column: 1 },
-            reason: None,
-            expires: None,
-            skip: Vec::new(),
-            tests: Vec::new(),
-        };
+        let default = default_rule(&policy);
         let mut rules = Vec::new();
         for (rule, tally) in policy.rules.into_iter().chain([default]).zip(tallies) {
             let has_ended = last_day.is_some_and(|day| !rule.is_in_force(day));
@@ -203,6 +195,33 @@ impl Judge {
             (true, _) => Outcome::Violated,
         };
         Verdict { policy: policy.file, outcome, doubts, rules, counts }
+    }
+}
+
+/// The verdict where nothing was done.
+#[must_use]
+pub fn skipped(policy: Policy, why: &str) -> Verdict {
+    let default = default_rule(&policy);
+    let not_run =
+        |rule| RuleVerdict { rule, state: State::NotRun { why: why.to_owned() }, findings: Vec::new(), more: 0 };
+    Verdict {
+        policy: policy.file,
+        outcome: Outcome::Skipped,
+        doubts: Vec::new(),
+        rules: policy.rules.into_iter().chain([default]).map(not_run).collect(),
+        counts: Counts::default(),
+    }
+}
+
+fn default_rule(policy: &Policy) -> Rule {
+    Rule {
+        name: DEFAULT_RULE.to_owned(),
+        action: policy.default,
+        place: Place { file: policy.file.clone(), line: 1, column: 1 },
+        reason: None,
+        expires: None,
+        skip: Vec::new(),
+        tests: Vec::new(),
     }
 }
 

@@ -26,7 +26,7 @@ mod tests;
 pub use cases::CaseResult;
 pub use expect::{Kernel, Lookup, UnknownKernel};
 pub use file::{Action, Excuse, POLICY_VERSION};
-pub use judge::Judge;
+pub use judge::{Judge, skipped};
 pub use learn::Learner;
 pub use lint::{Lint, lint};
 pub use load::{DEFAULT_RULE, PolicyError, load, parse};

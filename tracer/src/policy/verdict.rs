@@ -23,6 +23,8 @@ pub enum Outcome {
     Violated,
     /// It cannot be said: something was not seen.
     Error,
+    /// Nothing was done: tracing is not possible here, and the caller said to skip then.
+    Skipped,
 }
 
 impl Outcome {
@@ -33,6 +35,7 @@ impl Outcome {
             Self::Holds => "holds",
             Self::Violated => "violated",
             Self::Error => "error",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -60,6 +63,11 @@ pub enum State {
     },
     /// It ended before anything happened.
     Expired,
+    /// Nothing was done.
+    NotRun {
+        /// Why.
+        why: String,
+    },
 }
 
 /// A rule and what it came to. The policy's default stands last, as a rule without a place.

@@ -17,7 +17,7 @@ pub fn github(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         let level = match rule.state {
             State::Violated | State::Unmet { .. } => "error",
             State::Skipped { .. } => "notice",
-            State::Held | State::Unused | State::Expired => continue,
+            State::Held | State::Unused | State::Expired | State::NotRun { .. } => continue,
         };
         let file = property(&rule.rule.place.file);
         let line = rule.rule.place.line;
@@ -29,6 +29,11 @@ pub fn github(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         let doubts: Vec<String> = verdict.doubts.iter().map(|doubt| escape_str(doubt)).collect();
         let message = data(&format!("{}\n{}", headline(verdict), doubts.join("\n")));
         writeln!(out, "::error title={}::{message}", property("kmodtrace: not everything was seen"))?;
+    }
+    if verdict.outcome == Outcome::Skipped {
+        let why = verdict.rules.first().map(rule_lines).unwrap_or_default();
+        let message = data(&format!("{}\n{}", headline(verdict), why.join("\n")));
+        writeln!(out, "::warning title={}::{message}", property("kmodtrace: skipped"))?;
     }
     Ok(())
 }
@@ -66,7 +71,8 @@ mod tests {
         #[test]
         fn names_forge_nothing(verdict in samples::hostile()) {
             for line in text(&verdict).lines() {
-                let rest = line.strip_prefix("::error ").or_else(|| line.strip_prefix("::notice ")).unwrap();
+                let rest = line.strip_prefix("::error ").or_else(|| line.strip_prefix("::notice "));
+                let rest = rest.unwrap();
                 let (properties, _) = rest.split_once("::").unwrap();
                 for property in properties.split(',') {
                     let (key, value) = property.split_once('=').unwrap();

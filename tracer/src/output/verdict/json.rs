@@ -89,6 +89,7 @@ fn rule(verdict: &RuleVerdict) -> Rule<'_> {
         State::Unmet { why } => ("unmet", None, Some(why.as_str())),
         State::Skipped { excuse, why } => ("skipped", Some(excuse.name()), Some(why.as_str())),
         State::Expired => ("expired", None, None),
+        State::NotRun { why } => ("not-run", None, Some(why.as_str())),
     };
     Rule {
         name: &verdict.rule.name,

@@ -11,7 +11,7 @@ use super::{
     super::escape::escape_str,
     words::{EVIDENCE, headline, rule_lines, skip_words},
 };
-use crate::policy::{RuleVerdict, State, Verdict};
+use crate::policy::{Outcome, RuleVerdict, State, Verdict};
 
 /// How a case ended, beyond passing.
 enum Ending {
@@ -80,6 +80,9 @@ fn case(writer: &mut Writer<&mut dyn Write>, policy: &str, name: &str, ending: &
 }
 
 fn evidence(verdict: &Verdict) -> Ending {
+    if verdict.outcome == Outcome::Skipped {
+        return Ending::Skipped { why: "nothing was done".to_owned() };
+    }
     if verdict.doubts.is_empty() {
         return Ending::Passed;
     }
@@ -94,6 +97,7 @@ fn ending(verdict: &RuleVerdict) -> Ending {
         State::Unmet { .. } => Ending::Failure { kind: "expected", lines: rule_lines(verdict) },
         State::Skipped { excuse, why } => Ending::Skipped { why: skip_words(*excuse, why) },
         State::Expired => Ending::Skipped { why: "expired".to_owned() },
+        State::NotRun { why } => Ending::Skipped { why: escape_str(why) },
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     super::escape::escape_str,
     words::{EVIDENCE, deeds, headline, rule_lines, skip_words, subject},
 };
-use crate::policy::{Action, Finding, RuleVerdict, State, Verdict};
+use crate::policy::{Action, Finding, Outcome, RuleVerdict, State, Verdict};
 
 /// Writes a verdict as KTAP.
 ///
@@ -34,7 +34,8 @@ fn report(verdict: &Verdict, out: &mut String) -> fmt::Result {
     for doubt in &verdict.doubts {
         comment(out, "", &format!("not seen: {}", escape_str(doubt)))?;
     }
-    result(out, "", verdict.doubts.is_empty(), 1, EVIDENCE, None)?;
+    let skip = (verdict.outcome == Outcome::Skipped).then_some("nothing was done");
+    result(out, "", verdict.doubts.is_empty(), 1, EVIDENCE, skip)?;
     for (number, rule) in (2..).zip(&verdict.rules) {
         test(out, number, rule)?;
     }
@@ -50,6 +51,7 @@ fn test(out: &mut String, number: usize, verdict: &RuleVerdict) -> fmt::Result {
         State::Unused => Some("nothing matched".to_owned()),
         State::Expired => Some("expired".to_owned()),
         State::Skipped { excuse, why } => Some(skip_words(*excuse, why)),
+        State::NotRun { why } => Some(escape_str(why)),
         State::Held | State::Violated | State::Unmet { .. } => None,
     };
     if verdict.is_violated() {

@@ -4,7 +4,7 @@ use super::{
     super::escape::escape_str,
     words::{deeds, headline, rule_lines},
 };
-use crate::policy::{DEFAULT_RULE, Finding, State, Verdict};
+use crate::policy::{DEFAULT_RULE, Finding, Outcome, State, Verdict};
 
 /// The verdict in a few lines: the whole first, then each rule that has something to say.
 #[must_use]
@@ -13,12 +13,15 @@ pub fn summary(verdict: &Verdict) -> Vec<String> {
     for doubt in &verdict.doubts {
         lines.push(format!("  not seen: {}", escape_str(doubt)));
     }
+    if let (Outcome::Skipped, Some(rule)) = (verdict.outcome, verdict.rules.first()) {
+        lines.extend(rule_lines(rule).into_iter().map(|line| format!("  {line}")));
+    }
     for rule in &verdict.rules {
         let what = match &rule.state {
             State::Violated | State::Unmet { .. } => "violated",
             State::Skipped { .. } => "skipped",
             State::Expired => "expired",
-            State::Held | State::Unused => continue,
+            State::Held | State::Unused | State::NotRun { .. } => continue,
         };
         let name = escape_str(&rule.rule.name);
         lines.push(if rule.rule.name == DEFAULT_RULE {

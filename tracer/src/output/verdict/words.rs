@@ -137,6 +137,7 @@ pub(super) fn rule_lines(verdict: &RuleVerdict) -> Vec<String> {
         }
         State::Unmet { why } => vec![format!("expected, and did not happen: {}", escape_str(why))],
         State::Skipped { excuse, why } => vec![skip_words(*excuse, why)],
+        State::NotRun { why } => vec![escape_str(why)],
         State::Held | State::Unused | State::Expired => Vec::new(),
     };
     if verdict.more > 0 && verdict.is_violated() {
@@ -170,6 +171,7 @@ pub(super) fn headline(verdict: &Verdict) -> String {
         crate::policy::Outcome::Holds => "holds",
         crate::policy::Outcome::Violated => "is violated",
         crate::policy::Outcome::Error => "cannot be judged",
+        crate::policy::Outcome::Skipped => "is not judged",
     };
     format!("policy {} {outcome}: {}", escape_str(&verdict.policy), parts.join(", "))
 }
