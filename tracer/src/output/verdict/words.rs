@@ -8,7 +8,7 @@ use super::super::{
 };
 use crate::{
     chain::ChainKey,
-    event::{Ancestor, Origin, Text},
+    event::{Ancestor, Origin, ProcessId, Text},
     policy::{Action, Excuse, Finding, RuleVerdict, State, Verdict, Who},
 };
 
@@ -63,25 +63,31 @@ fn is_interpreter(exe: &Text) -> bool {
     INTERPRETERS.contains(&exe.as_bytes()) || exe.as_bytes().starts_with(b"python")
 }
 
-/// What one culprit did, in one line: modules of one chain together.
+/// What one culprit did, in one line.
 #[derive(Debug)]
 struct Deed<'a> {
     first: &'a Finding,
     modules: Vec<&'a Finding>,
 }
 
-/// What was done, a line for each culprit and chain: "`ss -tlnp` run by net.sh loaded tcp_diag, inet_diag: ...".
+/// Whom a deed belongs to: a process, or a chain where none was seen.
+type Doer = Result<ProcessId, ChainKey>;
+
+/// What was done, a line for each culprit: "`ss -tlnp` run by net.sh loaded tcp_diag, inet_diag (asked for ...)".
 pub(super) fn deeds<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<String> {
     let mut deeds: Vec<Deed<'a>> = Vec::new();
-    let mut by_key: BTreeMap<(ChainKey, bool), usize> = BTreeMap::new();
+    let mut by_key: BTreeMap<(Doer, Option<&str>), usize> = BTreeMap::new();
     for finding in findings {
-        let key = (finding.key, finding.module.is_some());
+        let doer = finding.who.as_ref().map(|who| who.process.id()).ok_or(finding.key);
+        let key = (doer, finding.expired.as_deref());
         // Requests that loaded nothing have a line each.
         let known = by_key.get(&key).copied().filter(|_| finding.module.is_some());
         match known.and_then(|index| deeds.get_mut(index)) {
             Some(deed) => deed.modules.push(finding),
             None => {
-                by_key.insert(key, deeds.len());
+                if finding.module.is_some() {
+                    by_key.insert(key, deeds.len());
+                }
                 let modules = if finding.module.is_some() { vec![finding] } else { Vec::new() };
                 deeds.push(Deed { first: finding, modules });
             }
@@ -123,7 +129,7 @@ impl Deed<'_> {
                 Origin::Request | Origin::Unknown => String::new(),
             };
         }
-        let explanation = self.first.explanation.as_ref().map(|words| format!(", {}", escape_str(words)));
+        let explanation = self.first.explanation.as_ref().map(|words| format!("; {}", escape_str(words)));
         format!(" (asked for {}{})", aliases.join(", "), explanation.unwrap_or_default())
     }
 }
