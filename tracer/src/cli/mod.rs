@@ -7,12 +7,14 @@ mod doctor;
 mod events;
 mod explain;
 mod live;
+mod manual;
 mod policy;
 mod print;
 mod run;
 mod scratch;
 mod select;
 mod sudo;
+mod surface;
 mod trace;
 mod until;
 mod verdict;
@@ -59,10 +61,16 @@ pub enum Verb {
     Policy(policy::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
+    /// List what users without privileges can make the kernel load here, and by what.
+    Surface(surface::Args),
     /// Print lines for modprobe.d that keep modules out, tried with the installed modprobe.
     Block(block::Args),
     /// Say what works here, what does not, and how to mend it.
     Doctor(doctor::Args),
+    /// Write a completion script for a shell.
+    Completions(manual::CompletionArgs),
+    /// Write the manual: a page to standard output, or all pages into a directory.
+    Man(manual::ManArgs),
 }
 
 impl Cli {
@@ -78,8 +86,11 @@ impl Cli {
             Verb::Check(args) => check::run(&args),
             Verb::Policy(args) => policy::run(&args),
             Verb::Explain(args) => explain::run(&args),
+            Verb::Surface(args) => surface::run(&args),
             Verb::Block(args) => block::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
+            Verb::Completions(args) => manual::completions(&args),
+            Verb::Man(args) => manual::man(&args),
         }
     }
 }

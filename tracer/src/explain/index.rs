@@ -72,6 +72,11 @@ impl ModuleIndex {
         self.files.get(module)
     }
 
+    /// Names of all modules that have a file.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     /// True when the module is part of the kernel itself.
     #[must_use]
     pub fn is_builtin(&self, module: &str) -> bool {

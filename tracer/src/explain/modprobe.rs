@@ -231,6 +231,12 @@ impl Config {
         self.aliases_of(module).filter(plain).map(str::to_owned).collect()
     }
 
+    /// Aliases of all modules that are plain names, as normal names. Names of hardware (`pci:...`) are not among them.
+    pub fn plain_aliases(&self) -> impl Iterator<Item = &str> {
+        let rules = self.index.lines().filter_map(|line| line.rsplit_once(' '));
+        rules.map(|(alias, _)| alias).filter(|alias| !alias.contains(['*', '?', '[', '\\', ':']))
+    }
+
     /// Aliases that a module carries, as normal patterns.
     pub(super) fn aliases_of<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a str> + 'a {
         let rules = self.index.lines().filter_map(|line| line.rsplit_once(' '));

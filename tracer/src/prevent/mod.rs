@@ -8,11 +8,13 @@
 mod initcall;
 mod plan;
 mod rules;
+mod surface;
 mod trial;
 mod write;
 
 pub use initcall::initcall_of;
 pub use plan::{Plan, Target, plan};
 pub use rules::{Rules, file_name};
+pub use surface::{Entry, State, surface};
 pub use trial::{Trial, TrialError, try_out};
 pub use write::{WriteError, Written, write};
