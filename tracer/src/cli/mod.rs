@@ -3,6 +3,7 @@
 mod assert;
 mod block;
 mod check;
+mod diff;
 mod doctor;
 mod events;
 mod explain;
@@ -13,6 +14,7 @@ mod print;
 mod run;
 mod scratch;
 mod select;
+mod snapshot;
 mod sudo;
 mod surface;
 mod trace;
@@ -59,6 +61,10 @@ pub enum Verb {
     Check(check::Args),
     /// Lint, learn and test policies.
     Policy(policy::Args),
+    /// Put what captures hold into a form that two kernels can be compared by.
+    Snapshot(snapshot::Args),
+    /// Say what another kernel does otherwise with the same workload.
+    Diff(diff::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
     /// List what users without privileges can make the kernel load here, and by what.
@@ -85,6 +91,8 @@ impl Cli {
             Verb::Run(args) => run::run(&args, probe_log),
             Verb::Check(args) => check::run(&args),
             Verb::Policy(args) => policy::run(&args),
+            Verb::Snapshot(args) => snapshot::run(&args),
+            Verb::Diff(args) => diff::run(&args),
             Verb::Explain(args) => explain::run(&args),
             Verb::Surface(args) => surface::run(&args),
             Verb::Block(args) => block::run(&args),

@@ -5,22 +5,19 @@ use std::{
     fmt::Write,
 };
 
-use super::{file::POLICY_VERSION, glob::quote, subject::Subject};
+use super::{
+    baseline::{By, by},
+    file::POLICY_VERSION,
+    glob::quote,
+    subject::Subject,
+};
 use crate::{
-    chain::{Cause, Chain},
-    event::{Origin, Status, Text},
+    chain::Chain,
+    event::{Status, Text},
 };
 
 /// Explanations that a rule quotes.
 const REASONS_LIMIT: usize = 3;
-
-/// By what a rule knows who is behind a load.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum By {
-    Exe(Text),
-    Comm(Text),
-    Nobody,
-}
 
 /// What was seen of one requester.
 #[derive(Clone, Debug, Default)]
@@ -104,24 +101,6 @@ impl Learner {
             text.push_str("reason = \"it was loaded when the policy was learned\"\n");
         }
         text
-    }
-}
-
-/// By what to know who is behind it: the executable where it is known, else the name.
-fn by(subject: &Subject<'_>) -> By {
-    match Cause::of(subject.root) {
-        Cause::Through { behalf, .. } => By::Comm(behalf.comm.clone()),
-        Cause::Ran { by, tool } => match &tool.exe {
-            // A modprobe by hand is anybody's: who ran it says more.
-            Some(_) if subject.origin() == Origin::Explicit => By::Comm(by.comm.clone()),
-            Some(exe) if !tool.exe_truncated => By::Exe(exe.clone()),
-            _ => By::Comm(by.comm.clone()),
-        },
-        Cause::Process(process) => match &process.exe {
-            Some(exe) if !process.exe_truncated && !process.kthread => By::Exe(exe.clone()),
-            _ => By::Comm(process.comm.clone()),
-        },
-        Cause::Kernel(_) | Cause::Unseen => By::Nobody,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Pure but for [`load()`], which reads files: rules and events in, a verdict out. A verdict is never given on
 //! half of the evidence: a loss, an incomplete chain, or a load that is nobody's makes it an error.
 
+mod baseline;
 mod cases;
 mod decide;
 mod evidence;
@@ -23,6 +24,9 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use baseline::{
+    Change, Diff, Entry, Kind, Recorder, SNAPSHOT_VERSION, Seen, Slower, Snapshot, SnapshotError, Source, diff,
+};
 pub use cases::CaseResult;
 pub use expect::{Kernel, Lookup, UnknownKernel};
 pub use file::{Action, Excuse, POLICY_VERSION};
