@@ -10,6 +10,8 @@ mod explicit;
 mod failures;
 mod oracle_sees_modprobe;
 mod outage;
+mod policy;
+mod policy_baseline;
 mod privileges;
 mod readme;
 mod storm;
@@ -58,6 +60,8 @@ const FILES: &[&[Scenario]] = &[
     explain::SCENARIOS,
     doctor::SCENARIOS,
     privileges::SCENARIOS,
+    policy::SCENARIOS,
+    policy_baseline::SCENARIOS,
 ];
 
 /// Every scenario.

@@ -25,6 +25,7 @@ use crate::{
     event::ProcessId,
     kernel::{account::Account, cgroup::OwnCgroup, privileges::Capability, process},
     logging::say,
+    output::escape_str,
     session::Scope,
 };
 
@@ -56,6 +57,11 @@ pub struct Args {
 pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
     let account = args.user.as_ref().map(|user| Account::find(Path::new("/"), user));
     let account = account.transpose().context("cannot run the command as another user")?;
+    // A misspelt option is no command.
+    let name = args.command.first().map(|name| name.to_string_lossy());
+    if let Some(name) = name.filter(|name| name.starts_with('-')) {
+        anyhow::bail!("{} is no option of `kmodtrace run`, and no command", escape_str(&name));
+    }
     let assertion = args.assert.prepare()?;
     let code = runtime()?.block_on(async {
         // A terminal sends its signals to the command as well, which decides what they mean.
