@@ -12,6 +12,7 @@ mod oracle_sees_modprobe;
 mod outage;
 mod policy;
 mod policy_baseline;
+mod policy_recipes;
 mod privileges;
 mod readme;
 mod storm;
@@ -62,6 +63,7 @@ const FILES: &[&[Scenario]] = &[
     privileges::SCENARIOS,
     policy::SCENARIOS,
     policy_baseline::SCENARIOS,
+    policy_recipes::SCENARIOS,
 ];
 
 /// Every scenario.

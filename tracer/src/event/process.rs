@@ -9,6 +9,7 @@ text_field!(comm_field, comm, comm_hex);
 optional_text_field!(exe_field, exe, exe_hex);
 optional_text_field!(cgroup_field, cgroup, cgroup_hex);
 optional_text_field!(user_field, user, user_hex);
+optional_text_field!(script_field, script, script_hex);
 optional_text_field!(login_user_field, login_user, login_user_hex);
 text_list_field!(argv_field, argv, argv_hex);
 
@@ -123,6 +124,9 @@ pub struct Ancestor {
     /// Last component of its executable.
     #[serde(flatten, with = "exe_field")]
     pub exe: Option<Text>,
+    /// For an interpreter: the script, as its command line names it. Claimed by the process, and read a moment later.
+    #[serde(flatten, with = "script_field")]
+    pub script: Option<Text>,
     /// Real user id.
     pub uid: u32,
     /// A kernel thread.

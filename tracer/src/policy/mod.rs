@@ -37,7 +37,7 @@ pub use load::{DEFAULT_RULE, PolicyError, load, parse};
 pub use rule::{Case, Place, Policy, Rule};
 pub use stream::Stream;
 pub use subject::Subject;
-pub use verdict::{Counts, Finding, Outcome, RuleVerdict, State, Verdict, Who};
+pub use verdict::{Counts, Finding, Outcome, RuleVerdict, RunBy, State, Verdict, Who};
 
 /// The JSON Schema of policy files.
 #[must_use]

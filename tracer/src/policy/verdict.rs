@@ -127,6 +127,29 @@ pub struct Who {
     pub behalf: Option<(Text, u32)>,
 }
 
+/// What ran the process behind a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunBy<'a> {
+    /// A script.
+    Script(&'a Text),
+    /// A parent that runs none.
+    Parent(&'a Ancestor),
+}
+
+/// The tool itself: whoever runs a command through it is not what the command was run by.
+const OWN_NAME: &[u8] = b"kmodtrace";
+
+impl Who {
+    /// The nearest script above the process, else its parent.
+    #[must_use]
+    pub fn run_by(&self) -> Option<RunBy<'_>> {
+        let is_own = |ancestor: &&Ancestor| ancestor.exe.as_ref().is_some_and(|exe| exe.as_bytes() == OWN_NAME);
+        let mut parents = self.ancestors.iter().take_while(|ancestor| !ancestor.kthread && !is_own(ancestor));
+        let script = parents.clone().find_map(|parent| parent.script.as_ref()).map(RunBy::Script);
+        script.or_else(|| parents.next().map(RunBy::Parent))
+    }
+}
+
 impl Finding {
     /// What is told of a subject.
     pub(super) fn of(subject: &Subject<'_>, action: Action) -> Self {

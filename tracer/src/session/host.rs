@@ -9,7 +9,7 @@ use tracer_ebpf::wire;
 
 use super::knowledge::Knowledge;
 use crate::{
-    enrich::{process as from_wire, stack, user_stack::UserSymbols, users::Users},
+    enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
     explain::{self, Resolution, Resolver},
     kernel::{facts::Facts, kallsyms::Kallsyms, process, taints},
@@ -30,6 +30,9 @@ pub struct Host {
 
 /// Names an attacker can make up without end: beyond this many, answers are forgotten.
 const RESOLUTIONS_LIMIT: usize = 4096;
+
+/// Parents among which a script is looked for.
+const SCRIPT_GENERATIONS: usize = 4;
 
 impl Host {
     pub(super) fn new(root: &Path, kallsyms: Option<Kallsyms>) -> Self {
@@ -84,7 +87,14 @@ impl Knowledge for Host {
         if let Err(error) = self.users.refresh() {
             log::debug!("user names cannot be read: {error}");
         }
-        let (ancestors, truncated) = from_wire::ancestors(context);
+        let (mut ancestors, truncated) = from_wire::ancestors(context);
+        // The nearest is what a person looks for; a storm must not wait for all.
+        for ancestor in ancestors.iter_mut().take(SCRIPT_GENERATIONS) {
+            ancestor.script = script::script(&self.root, ancestor);
+            if ancestor.script.is_some() {
+                break;
+            }
+        }
         (from_wire::process(context, &self.users), ancestors, truncated)
     }
 

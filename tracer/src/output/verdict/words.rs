@@ -8,16 +8,12 @@ use super::super::{
 };
 use crate::{
     chain::ChainKey,
-    event::{Ancestor, Origin, ProcessId, Text},
-    policy::{Action, Excuse, Finding, RuleVerdict, State, Verdict, Who},
+    event::{Origin, ProcessId},
+    policy::{Action, Excuse, Finding, RuleVerdict, RunBy, State, Verdict, Who},
 };
 
 /// The test that stands for the evidence, in formats that know tests.
 pub(super) const EVIDENCE: &str = "evidence";
-
-/// Programs that run scripts: their own name says little.
-const INTERPRETERS: [&[u8]; 10] =
-    [b"sh", b"bash", b"dash", b"ash", b"ksh", b"zsh", b"busybox", b"perl", b"ruby", b"make"];
 
 /// What stands for a finding in a list of tests: the same in every run, so that a CI can follow it.
 pub(super) fn subject(finding: &Finding) -> String {
@@ -45,22 +41,15 @@ fn culprit(finding: &Finding) -> String {
     if let Some((comm, pid)) = &who.behalf {
         return format!("{} through the kernel thread {}", comm_pid(comm, *pid), name(&who.process.comm));
     }
-    let by = who.ancestors.iter().find(|ancestor| !ancestor.kthread).map(run_by);
+    let by = who.run_by().map(|by| match by {
+        RunBy::Script(script) => argument(script),
+        RunBy::Parent(parent) => comm_pid(&parent.comm, parent.pid),
+    });
     let by = by.map(|by| format!(" run by {by}")).unwrap_or_default();
     if who.process.kthread {
         return format!("kernel thread {}", comm_pid(&who.process.comm, who.process.pid));
     }
     format!("`{}`{by}", command(&who.process))
-}
-
-/// A parent: the script, where it goes by the script's name.
-fn run_by(parent: &Ancestor) -> String {
-    let is_script = parent.exe.as_ref().is_some_and(|exe| is_interpreter(exe) && *exe != parent.comm);
-    if is_script { name(&parent.comm) } else { comm_pid(&parent.comm, parent.pid) }
-}
-
-fn is_interpreter(exe: &Text) -> bool {
-    INTERPRETERS.contains(&exe.as_bytes()) || exe.as_bytes().starts_with(b"python")
 }
 
 /// What one culprit did, in one line.

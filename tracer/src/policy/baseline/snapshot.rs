@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{subject::Subject, verdict::Finding},
+    super::{
+        subject::Subject,
+        verdict::{Finding, RunBy, Who},
+    },
     By, by,
 };
 use crate::{
@@ -75,7 +78,7 @@ pub struct Seen {
     pub count: u64,
     /// The first command, as it was run.
     pub command: Vec<String>,
-    /// The parent that ran it: its name.
+    /// What ran it: the script, or the parent's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_by: Option<String>,
     /// What user action asks for the alias, in words.
@@ -167,8 +170,10 @@ impl Recorder {
         if recorded.seen.count == 1 {
             let who = finding.who.as_ref();
             recorded.seen.command = who.map(|who| command(&who.process)).unwrap_or_default();
-            let parent = who.and_then(|who| who.ancestors.iter().find(|ancestor| !ancestor.kthread));
-            recorded.seen.run_by = parent.map(|parent| plain(&parent.comm));
+            recorded.seen.run_by = who.and_then(Who::run_by).map(|by| match by {
+                RunBy::Script(script) => plain(script),
+                RunBy::Parent(parent) => plain(&parent.comm),
+            });
             recorded.seen.explanation = finding.explanation;
         }
     }
