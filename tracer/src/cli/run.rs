@@ -115,7 +115,7 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
                 status = child.wait() => break status.context("cannot wait for the command")?,
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     let signal = if timed_out { process::Signal::KILL } else { process::Signal::TERM };
-                    process::send_signal(pid, signal)?;
+                    end_all(pid, cgroup.as_ref(), signal)?;
                     deadline = (!timed_out).then(|| Instant::now() + TERM_GRACE);
                     timed_out = true;
                 }
@@ -129,4 +129,20 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
         assertion.ended(judge, status, timed_out)
     })?;
     Ok(ExitCode::from(code))
+}
+
+/// Signals the command and, where it has a cgroup of its own, all that it started.
+fn end_all(pid: u32, cgroup: Option<&OwnCgroup>, signal: process::Signal) -> anyhow::Result<()> {
+    let mut targets = match cgroup.map(OwnCgroup::processes) {
+        Some(Ok(processes)) => processes,
+        Some(Err(error)) => {
+            log::info!("what the command started is not known: {error}");
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    if !targets.contains(&pid) {
+        targets.push(pid);
+    }
+    targets.into_iter().try_for_each(|target| process::send_signal(target, signal)).context("cannot end the command")
 }
