@@ -12,6 +12,7 @@ mod lock;
 mod modules;
 mod overlay;
 mod packages;
+pub(crate) mod parsers;
 mod paths;
 mod qemu;
 mod report;
