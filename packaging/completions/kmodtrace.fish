@@ -63,12 +63,17 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l origin -d 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l duration -d 'Stop after this time: 90s, 10m, 1h30m' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l count -d 'Stop after N requests and loads by hand' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l exit-on -d 'Stop at the first request or load that fits FIELD=GLOB[,FIELD=GLOB...], e.g. module=nf_conntrack; the fields are those of the filters. Repeated: or. When --duration ends first, the exit code is 124' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l policy -d 'Judge by this policy, and say at once what is against it. Exit code: 0 it holds, 1 it is violated, 125 it cannot be said' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l junit -d 'Write the verdict as JUnit XML' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l verdict -d 'Write the verdict as JSON' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l json -d 'Write events as JSON Lines, one object a line. With filters, those of a chain come when it has ended'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l tree -d 'Show each chain in full: who, from where, what was asked, each module, the result'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l lines -d 'Show a line for each chain; storms of the same are one line with a count'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l stacks -d 'Show the kernel stack of each request. Implies --tree'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l user-symbols -d 'Give the frames of user stacks names, from the symbol tables of the requester\'s files. Implies --stacks'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l utc -d 'Show times in UTC instead of local time'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l github -d 'Print annotations for GitHub Actions on standard output'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s V -l version -d 'Print version'

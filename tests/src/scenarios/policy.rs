@@ -12,6 +12,11 @@ use crate::protocol::KMODTRACE_PATH;
 
 const NEEDS: &[Need] = &[Need::Kmodtrace, Need::Program("ss")];
 
+const ON_6: &[Need] =
+    &[Need::Kmodtrace, Need::Program("ss"), Need::Program("tc"), Need::Program("iptables-legacy"), Need::Release("6.")];
+/// WireGuard's cryptography moved to other modules.
+const ON_7: &[Need] = &[Need::Kmodtrace, Need::Program("ip"), Need::Kernel(7, 0)];
+
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "policy-names-the-culprit", fresh_boot: true, needs: NEEDS, run: culprit },
     Scenario { name: "policy-exit-codes", fresh_boot: false, needs: NEEDS, run: exit_codes },
@@ -19,6 +24,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "policy-never-passes-in-silence", fresh_boot: true, needs: NEEDS, run: no_silent_pass },
     Scenario { name: "policy-knows-why-nothing-loaded", fresh_boot: true, needs: NEEDS, run: expectations },
     Scenario { name: "policy-learned-holds", fresh_boot: true, needs: NEEDS, run: learned },
+    Scenario { name: "policy-is-watched", fresh_boot: true, needs: NEEDS, run: watched },
+    Scenario { name: "policy-of-6.1-holds", fresh_boot: true, needs: ON_6, run: holds_elsewhere },
+    Scenario { name: "policy-of-6.1-is-violated", fresh_boot: true, needs: ON_7, run: violated_elsewhere },
 ];
 
 /// A user without privileges.
@@ -242,4 +250,38 @@ fn learned(ctx: &mut Ctx) -> Result<()> {
     contains("culprit", &changed.stderr, "`ip link add vxlan7 type vxlan id 7 dstport 4789` run by ")?;
     contains("module", &changed.stderr, "vxlan")?;
     fs::remove_file("/tmp/suite.jsonl").context("cannot remove the capture")
+}
+
+/// What is against the policy is said at once, and the exit code is the verdict's.
+fn watched(ctx: &mut Ctx) -> Result<()> {
+    policy(ctx, "/root/watch.toml", "default='allow'\n[[rule]]\naction='deny'\nmodule='unix_diag'\n")?;
+    let quiet = ctx.watch(&["--policy", "/root/watch.toml"])?;
+    ctx.run(&["ss", "-tln"])?.ok()?;
+    equal("exit code where it holds", quiet.stop()?.code, 0)?;
+    let tracer = ctx.watch(&["--policy", "/root/watch.toml"])?;
+    ctx.run(&["ss", "-xa"])?.ok()?;
+    let capture = tracer.stop()?;
+    equal("exit code", capture.code, 1)?;
+    contains("news", &capture.stderr, "kmodtrace: policy violated: `ss -xa` run by ")?;
+    contains("summary", &capture.stderr, "policy /root/watch.toml is violated: 1 module loaded, 1 denied")
+}
+
+/// Runs the suite under the policy that was learned from it on another kernel.
+fn elsewhere(ctx: &mut Ctx) -> Result<Output> {
+    script(ctx, "/root/suite.sh", include_str!("../../fixtures/policy/suite.sh"))?;
+    ctx.write_file(Path::new("/root/learned.toml"), include_str!("../../fixtures/policy/learned-6.1.toml"))?;
+    let check = ctx.run(&["kmodtrace", "policy", "check", "/root/learned.toml"])?;
+    that("it is a policy", check.code < 2)?;
+    run(ctx, &["--policy", "/root/learned.toml", "--", "/root/suite.sh"])
+}
+
+fn holds_elsewhere(ctx: &mut Ctx) -> Result<()> {
+    equal("exit code", elsewhere(ctx)?.code, 0)
+}
+
+/// A kernel that loads other modules for the same command is found out, and the command is named.
+fn violated_elsewhere(ctx: &mut Ctx) -> Result<()> {
+    let output = elsewhere(ctx)?;
+    equal("exit code", output.code, 1)?;
+    contains("culprit", &output.stderr, "`ip link add wg0 type wireguard` run by /root/suite.sh loaded ")
 }

@@ -114,6 +114,48 @@ impl Assertion {
     }
 }
 
+/// Options of `watch` for policies.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Tests")]
+pub(super) struct WatchedArgs {
+    /// Judge by this policy, and say at once what is against it. Exit code: 0 it holds, 1 it is violated, 125 it cannot
+    /// be said.
+    #[arg(long, value_name = "FILE", id = "policy")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    verdict: VerdictArgs,
+}
+
+impl WatchedArgs {
+    /// Reads the policy and opens the outputs: a mistake is told before anything is watched.
+    pub(super) fn prepare(&self) -> anyhow::Result<Watched> {
+        let policy = self.policy.as_deref().map(policy::load).transpose()?;
+        Ok(Watched { has_policy: policy.is_some(), policy, sinks: self.verdict.open()? })
+    }
+}
+
+/// A policy that is watched.
+pub(super) struct Watched {
+    policy: Option<Policy>,
+    has_policy: bool,
+    sinks: Sinks,
+}
+
+impl Watched {
+    /// The judge of all events.
+    pub(super) fn judge(&mut self) -> Option<Judge> {
+        self.policy.take().map(|policy| Judge::new(policy, ""))
+    }
+
+    /// Watching has ended: the exit code of the verdict, when there was a policy.
+    pub(super) fn ended(mut self, judge: Option<Judge>) -> anyhow::Result<Option<u8>> {
+        let Some(judge) = judge else { return Ok(self.has_policy.then_some(EXIT_ERROR)) };
+        let verdict = judge.finish(&InstalledKernel::running());
+        self.sinks.put(&verdict)?;
+        Ok(Some(exit_code(verdict.outcome, 0)))
+    }
+}
+
 /// The command's own code, or 128 and its signal.
 fn code(status: ExitStatus) -> u8 {
     let code = match (status.code(), status.signal()) {

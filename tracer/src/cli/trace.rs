@@ -23,7 +23,7 @@ use crate::{
     },
     logging::say,
     output::{Output, Summary},
-    policy::Judge,
+    policy::{Finding, Judge},
     probe::Tracer,
     select::{Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
@@ -119,6 +119,11 @@ impl Trace {
             kept.push(Capability::SysPtrace);
         }
         keep_only(&kept).context("cannot give up privileges that are not needed any more")
+    }
+
+    /// What is against the policy since this was asked last.
+    pub(super) fn take_news(&mut self) -> Vec<Finding> {
+        self.judge.as_mut().map(Judge::take_news).unwrap_or_default()
     }
 
     /// Narrows what is shown to a command.
