@@ -26,6 +26,8 @@ pub struct Host {
     /// Made when first needed: it runs modprobe.
     resolver: Option<Resolver>,
     resolutions: HashMap<Text, Resolution>,
+    /// Why there is none: said once, not for every request.
+    complaint: Option<String>,
 }
 
 /// Names an attacker can make up without end: beyond this many, answers are forgotten.
@@ -44,6 +46,7 @@ impl Host {
             user_symbols: None,
             resolver: None,
             resolutions: HashMap::new(),
+            complaint: None,
         }
     }
 
@@ -69,7 +72,11 @@ impl Host {
                 true
             }
             Err(error) => {
-                log::warn!("{:#}", anyhow::Error::from(error));
+                let complaint = format!("{:#}", anyhow::Error::from(error));
+                if self.complaint.as_ref() != Some(&complaint) {
+                    log::warn!("{complaint}");
+                    self.complaint = Some(complaint);
+                }
                 self.resolver.is_some()
             }
         }
