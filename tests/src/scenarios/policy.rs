@@ -82,7 +82,7 @@ fn culprit(ctx: &mut Ctx) -> Result<()> {
         "../root/net.sh",
     ])?;
     equal("exit code", output.code, 1)?;
-    let blame = "`ss -tlnp` run by ../root/net.sh ";
+    let blame = "`ss -tlnp` run by ../root/net.sh:3 ";
     let loaded = "loaded inet_diag, tcp_diag (asked for \"net-pf-16-proto-4-type-2\", \"net-pf-16-proto-4-type-2-6\"";
     let (junit, ktap) = (read("/tmp/v.xml")?, read("/tmp/v.ktap")?);
     for (what, text) in [("summary", &output.stderr), ("annotations", &output.stdout), ("KTAP", &ktap)] {
@@ -283,5 +283,5 @@ fn holds_elsewhere(ctx: &mut Ctx) -> Result<()> {
 fn violated_elsewhere(ctx: &mut Ctx) -> Result<()> {
     let output = elsewhere(ctx)?;
     equal("exit code", output.code, 1)?;
-    contains("culprit", &output.stderr, "`ip link add wg0 type wireguard` run by /root/suite.sh loaded ")
+    contains("culprit", &output.stderr, "`ip link add wg0 type wireguard` run by /root/suite.sh:9 loaded ")
 }

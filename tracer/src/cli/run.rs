@@ -98,7 +98,12 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
             }
         };
         // The command has what it was given; signals for it must reach it, whoever it has become.
-        trace.drop_privileges(&[Capability::Kill])?;
+        let mut also = vec![Capability::Kill];
+        if args.assert.has_policy() {
+            // A verdict names the line of the script: that is in the shell's open files.
+            also.push(Capability::SysPtrace);
+        }
+        trace.drop_privileges(&also)?;
         let pid = child.id().context("the command ended before it began")?;
         if !args.host {
             let process = process::id_of(pid).with_context(|| format!("cannot identify the command, pid {pid}"))?;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     chain::Item,
-    event::{Body, End, LossStage},
+    event::{Body, End, Event, LossStage},
     kernel::{
         clock::ClockTriple,
         privileges::{Capability, keep_only},
@@ -81,6 +81,11 @@ impl Trace {
             host.name_user_stacks();
         }
         let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
+        // Whoever judges the stream later must know that it is not all.
+        let mut header = header;
+        if let Body::Header(header) = &mut header {
+            header.filters = live.selector().describe();
+        }
         let mut tracker = Tracker::new(host, clock);
         tracker.push(clocks.boot_ns, header);
         tracker.push(clocks.boot_ns, baseline);
@@ -191,7 +196,7 @@ impl Trace {
                 event.seq = self.belonging;
                 self.belonging += 1;
                 if let Some(judge) = &mut self.judge {
-                    judge.event(event.clone());
+                    judge.event(unfiltered(event.clone()));
                 }
                 self.sieve.push(event);
             } else if let Some(judge) = &mut self.judge {
@@ -269,6 +274,14 @@ impl Totals {
             _ => {}
         }
     }
+}
+
+/// The event for a judge, who sees everything before it is filtered.
+fn unfiltered(mut event: Event) -> Event {
+    if let Body::Header(header) = &mut event.body {
+        header.filters.clear();
+    }
+    event
 }
 
 /// Nanoseconds since boot.

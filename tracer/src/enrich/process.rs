@@ -63,6 +63,7 @@ fn ancestor(ancestor: &wire::Ancestor) -> Ancestor {
         comm: nul_text(&ancestor.comm),
         exe: (!exe.is_empty()).then_some(exe),
         script: None,
+        script_line: None,
         uid: ancestor.uid,
         kthread: ancestor.kthread != 0,
     }

@@ -1,6 +1,10 @@
 //! Which script an interpreter runs: its own name says little to whoever looks for a culprit.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
 
 use crate::{
     event::{Ancestor, Text},
@@ -35,6 +39,40 @@ pub fn script(root: &Path, ancestor: &Ancestor) -> Option<Text> {
     of_command_line(line.get(..COMMAND_LINE_BYTES).unwrap_or(&line), shell).map(Text::from)
 }
 
+/// Where bash keeps the script that it reads.
+const BASH_FD: &str = "255";
+
+/// A script of which more was read is none that a person counts lines of.
+const SCRIPT_BYTES: u64 = 1 << 20;
+
+/// The line up to which bash has read its script. It reads ahead, but before it runs a command it goes back to where that
+/// ends, so that the command may read what follows. `None` for other interpreters, and where that cannot be looked at.
+#[must_use]
+pub fn line(root: &Path, ancestor: &Ancestor) -> Option<u32> {
+    if ancestor.exe.as_ref()?.as_bytes() != b"bash" {
+        return None;
+    }
+    let directory = root.join("proc").join(ancestor.pid.to_string());
+    let info = fs::read_to_string(directory.join("fdinfo").join(BASH_FD)).ok()?;
+    let position = info.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()?;
+    let script = File::open(directory.join("fd").join(BASH_FD)).ok()?;
+    // A pipe or a device would give its bytes to us instead.
+    if position > SCRIPT_BYTES || !script.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut read = Vec::new();
+    script.take(position).read_to_end(&mut read).ok()?;
+    let is_whole = u64::try_from(read.len()).is_ok_and(|length| length == position);
+    (is_whole && process::is_alive(ancestor.id())).then(|| line_of(&read))
+}
+
+/// The number of the line in which a text ends.
+fn line_of(read: &[u8]) -> u32 {
+    let ends = read.iter().filter(|byte| **byte == b'\n').count();
+    let open = usize::from(!read.is_empty() && !read.ends_with(b"\n"));
+    u32::try_from(ends + open).unwrap_or(u32::MAX)
+}
+
 /// The first word that is neither an option nor the value of one.
 fn of_command_line(line: &[u8], shell: bool) -> Option<&[u8]> {
     let mut words = line.split(|byte| *byte == 0).skip(1);
@@ -66,7 +104,7 @@ fn of_command_line(line: &[u8], shell: bool) -> Option<&[u8]> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{of_command_line, script};
+    use super::{line_of, of_command_line, script};
     use crate::event::{Ancestor, Text};
 
     fn of(words: &[&str], shell: bool) -> Option<String> {
@@ -111,6 +149,14 @@ mod tests {
         };
         assert_eq!(script(root.path(), &ancestor("x.sh")), None, "no such process lives here");
         assert_eq!(script(root.path(), &ancestor("other")), None);
+    }
+
+    /// Check that the line is the one in which the text ends, with and without its end.
+    #[test]
+    fn lines_are_counted() {
+        for (read, line) in [("", 0), ("a", 1), ("a\n", 1), ("a\nb", 2), ("a\nb\n", 2), ("\n\n\n", 3)] {
+            assert_eq!(line_of(read.as_bytes()), line, "{read:?}");
+        }
     }
 
     proptest! {

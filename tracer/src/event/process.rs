@@ -127,6 +127,10 @@ pub struct Ancestor {
     /// For an interpreter: the script, as its command line names it. Claimed by the process, and read a moment later.
     #[serde(flatten, with = "script_field")]
     pub script: Option<Text>,
+    /// For a script of bash: the line up to which it had been read, the end of the command that ran or was to follow.
+    /// Only where looking into processes is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script_line: Option<u32>,
     /// Real user id.
     pub uid: u32,
     /// A kernel thread.

@@ -1,14 +1,17 @@
 //! Whether a stream of events is whole enough to judge by: what is missing turns any verdict into an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::{
     chain::{Chain, Item},
-    event::{Body, Certainty, Event, HeaderHook, LossStage, Origin, SCHEMA_VERSION},
+    event::{Body, Certainty, Event, HeaderHook, LossStage, Origin, RequestId, SCHEMA_VERSION},
 };
 
 /// Hooks without which a load or request is not missed: they tell of files, failed calls and unloads.
 const DISPENSABLE: [&str; 5] = ["file", "unload", "init_module", "finit_module", "delete_module"];
+
+/// Requests of kernel threads that are kept in mind at a time.
+const NOBODYS_LIMIT: usize = 4096;
 
 /// Doubts that are told one by one.
 const DOUBTS_LIMIT: usize = 100;
@@ -26,6 +29,8 @@ pub(super) struct Evidence {
     losses: BTreeMap<(&'static str, String), u64>,
     doubts: Vec<String>,
     more: usize,
+    /// Requests outside of what is judged, by kernel threads with nobody behind them.
+    nobodys: HashSet<RequestId>,
 }
 
 impl Evidence {
@@ -58,6 +63,10 @@ impl Evidence {
                     let (theirs, ours) = (header.schema, SCHEMA_VERSION);
                     self.doubt(format!("it is written in version {theirs}, and this kmodtrace knows {ours}"));
                 }
+                if !header.filters.is_empty() {
+                    let filters = header.filters.join(" ");
+                    self.doubt(format!("filters left chains out when it was captured: {filters:?}"));
+                }
                 header.hooks.iter().filter(|hook| is_needed(hook)).for_each(|hook| {
                     let why = hook.missing.as_deref().unwrap_or("it is not attached");
                     self.doubt(format!("the probe {} is missing: {why}", hook.hook));
@@ -78,12 +87,40 @@ impl Evidence {
     }
 
     /// Looks at a load that is nobody's: in or out of scope, it may be the one that counts.
-    pub(super) fn stray(&mut self, event: &Event) {
+    pub(super) fn unattributed(&mut self, event: &Event) {
         if let Body::Load(load) = &event.body
             && (load.origin == Origin::Unknown || load.attribution.attribution == Certainty::Unknown)
         {
             let pid = load.process.pid;
             self.doubt(format!("nobody knows what made {:?} load (pid {pid})", load.module));
+        }
+    }
+
+    /// Looks at an event outside of what is judged. Work that was handed to a kernel thread may have been handed over by
+    /// whoever is judged.
+    pub(super) fn stray(&mut self, event: &Event) {
+        self.unattributed(event);
+        match &event.body {
+            Body::Request(request) if request.process.kthread && request.behalf.is_none() => {
+                if self.nobodys.len() < NOBODYS_LIMIT {
+                    self.nobodys.extend(event.request);
+                } else {
+                    self.doubt("too many kernel threads asked for modules on nobody's behalf".to_owned());
+                }
+            }
+            Body::Load(load) if event.request.is_some_and(|id| self.nobodys.contains(&id)) => {
+                let module = &load.module;
+                self.doubt(format!(
+                    "a kernel thread made {module:?} load meanwhile, and on whose behalf is not known: judge the whole \
+                     machine (--host)"
+                ));
+            }
+            Body::Result(_) => {
+                if let Some(id) = event.request {
+                    self.nobodys.remove(&id);
+                }
+            }
+            _ => {}
         }
     }
 

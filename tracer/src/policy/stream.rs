@@ -23,14 +23,14 @@ impl Stream {
     /// Takes the next event, numbered without gaps, and gives what it ends.
     pub fn event(&mut self, event: Event) -> Vec<Item> {
         self.evidence.event(&event);
-        self.evidence.stray(&event);
+        self.evidence.unattributed(&event);
         self.chains.push(event);
         let items: Vec<Item> = std::iter::from_fn(|| self.chains.next_item()).collect();
         items.iter().for_each(|item| self.evidence.item(item));
         items
     }
 
-    /// Takes note of an event outside of the stream: a load that is nobody's may belong to it.
+    /// Takes note of an event outside of the stream: what is nobody's may belong to it.
     pub fn stray(&mut self, event: &Event) {
         self.evidence.stray(event);
     }

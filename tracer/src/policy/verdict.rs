@@ -130,8 +130,8 @@ pub struct Who {
 /// What ran the process behind a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunBy<'a> {
-    /// A script.
-    Script(&'a Text),
+    /// A script, and its line where that is known.
+    Script(&'a Text, Option<u32>),
     /// A parent that runs none.
     Parent(&'a Ancestor),
 }
@@ -145,7 +145,9 @@ impl Who {
     pub fn run_by(&self) -> Option<RunBy<'_>> {
         let is_own = |ancestor: &&Ancestor| ancestor.exe.as_ref().is_some_and(|exe| exe.as_bytes() == OWN_NAME);
         let mut parents = self.ancestors.iter().take_while(|ancestor| !ancestor.kthread && !is_own(ancestor));
-        let script = parents.clone().find_map(|parent| parent.script.as_ref()).map(RunBy::Script);
+        let script = parents
+            .clone()
+            .find_map(|parent| parent.script.as_ref().map(|script| RunBy::Script(script, parent.script_line)));
         script.or_else(|| parents.next().map(RunBy::Parent))
     }
 }

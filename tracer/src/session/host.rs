@@ -50,6 +50,20 @@ impl Host {
         }
     }
 
+    /// Says which script the nearest interpreter runs.
+    fn find_script(&self, process: &Process, ancestors: &mut [Ancestor]) {
+        // The nearest is what a person looks for; a storm must not wait for all.
+        for ancestor in ancestors.iter_mut().take(SCRIPT_GENERATIONS) {
+            ancestor.script = script::script(&self.root, ancestor);
+            if ancestor.script.is_some() {
+                let line = script::line(&self.root, ancestor);
+                // A shell goes on when its command has ended.
+                ancestor.script_line = line.filter(|_| process::is_alive(process.id()));
+                return;
+            }
+        }
+    }
+
     /// Gives user stacks names from now on.
     pub fn name_user_stacks(&mut self) {
         self.user_symbols = Some(UserSymbols::new());
@@ -95,14 +109,9 @@ impl Knowledge for Host {
             log::debug!("user names cannot be read: {error}");
         }
         let (mut ancestors, truncated) = from_wire::ancestors(context);
-        // The nearest is what a person looks for; a storm must not wait for all.
-        for ancestor in ancestors.iter_mut().take(SCRIPT_GENERATIONS) {
-            ancestor.script = script::script(&self.root, ancestor);
-            if ancestor.script.is_some() {
-                break;
-            }
-        }
-        (from_wire::process(context, &self.users), ancestors, truncated)
+        let process = from_wire::process(context, &self.users);
+        self.find_script(&process, &mut ancestors);
+        (process, ancestors, truncated)
     }
 
     fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame> {

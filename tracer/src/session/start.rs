@@ -108,6 +108,7 @@ fn header(facts: &Facts, clocks: ClockTriple, hooks: &[AttachedHook], warnings: 
         realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
         clock_uncertainty_ns: clocks.uncertainty_ns,
         hooks: hooks.iter().map(header_hook).collect(),
+        filters: Vec::new(),
     };
     Body::Header(Box::new(header))
 }

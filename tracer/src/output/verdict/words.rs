@@ -42,7 +42,8 @@ fn culprit(finding: &Finding) -> String {
         return format!("{} through the kernel thread {}", comm_pid(comm, *pid), name(&who.process.comm));
     }
     let by = who.run_by().map(|by| match by {
-        RunBy::Script(script) => argument(script),
+        RunBy::Script(script, Some(line)) => format!("{}:{line}", argument(script)),
+        RunBy::Script(script, None) => argument(script),
         RunBy::Parent(parent) => comm_pid(&parent.comm, parent.pid),
     });
     let by = by.map(|by| format!(" run by {by}")).unwrap_or_default();

@@ -171,7 +171,7 @@ impl Recorder {
             let who = finding.who.as_ref();
             recorded.seen.command = who.map(|who| command(&who.process)).unwrap_or_default();
             recorded.seen.run_by = who.and_then(Who::run_by).map(|by| match by {
-                RunBy::Script(script) => plain(script),
+                RunBy::Script(script, _) => plain(script),
                 RunBy::Parent(parent) => plain(&parent.comm),
             });
             recorded.seen.explanation = finding.explanation;
