@@ -75,7 +75,10 @@ fn planted(ctx: &mut Ctx) -> Result<()> {
     for part in ["no longer auto-loads can", "socket(AF_CAN)", "was loaded, now ", "by /usr/bin/kmodtrace-guest"] {
         contains("the removed alias", &removed, part)?;
     }
-    contains("the removed alias", &removed, "(`/usr/bin/kmodtrace-guest act socket 29 3 0` run by /root/suite.sh)")?;
+    // A script that ended at once is known by its name alone.
+    for part in ["(`/usr/bin/kmodtrace-guest act socket 29 3 0` run by ", "suite.sh)"] {
+        contains("the removed alias", &removed, part)?;
+    }
     let redirected = line("\"fs-udf\"")?;
     for part in ["auto-loads others", "by /usr/bin/busybox (`mount -t udf none /mnt`", "udf", "now dummy"] {
         contains("the redirected alias", &redirected, part)?;

@@ -88,7 +88,12 @@ pub(super) fn deeds<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<
 
 impl Deed<'_> {
     fn line(&self) -> String {
-        let culprit = culprit(self.first);
+        // The line of a script is not always known: one that tells it speaks for the others.
+        let tells_line = |finding: &&&Finding| {
+            let by = finding.who.as_ref().and_then(Who::run_by);
+            matches!(by, Some(RunBy::Script(_, Some(_))))
+        };
+        let culprit = culprit(self.modules.iter().find(tells_line).copied().unwrap_or(self.first));
         let mut line = if self.modules.is_empty() {
             let alias = self.first.alias.as_ref().map_or_else(|| "a module".to_owned(), quoted);
             let detail = self.first.detail.as_ref().map(|detail| format!(", {}", escape_str(detail)));
