@@ -29,6 +29,10 @@ complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -s h -l help -d 'Print
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "run" -d 'Run a command and show what it makes the kernel load'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "check" -d 'Judge captures by a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "policy" -d 'Lint, learn and test policies'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "snapshot" -d 'Put what captures hold into a form that two kernels can be compared by'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "diff" -d 'Say what another kernel does otherwise with the same workload'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
@@ -59,12 +63,17 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l origin -d 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l duration -d 'Stop after this time: 90s, 10m, 1h30m' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l count -d 'Stop after N requests and loads by hand' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l exit-on -d 'Stop at the first request or load that fits FIELD=GLOB[,FIELD=GLOB...], e.g. module=nf_conntrack; the fields are those of the filters. Repeated: or. When --duration ends first, the exit code is 124' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l policy -d 'Judge by this policy, and say at once what is against it. Exit code: 0 it holds, 1 it is violated, 125 it cannot be said' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l junit -d 'Write the verdict as JUnit XML' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l verdict -d 'Write the verdict as JSON' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l json -d 'Write events as JSON Lines, one object a line. With filters, those of a chain come when it has ended'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l tree -d 'Show each chain in full: who, from where, what was asked, each module, the result'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l lines -d 'Show a line for each chain; storms of the same are one line with a count'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l stacks -d 'Show the kernel stack of each request. Implies --tree'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l user-symbols -d 'Give the frames of user stacks names, from the symbol tables of the requester\'s files. Implies --stacks'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l utc -d 'Show times in UTC instead of local time'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l github -d 'Print annotations for GitHub Actions on standard output'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s V -l version -d 'Print version'
@@ -89,6 +98,11 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l unit -d 'Its
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l result -d 'How it ended: loaded, not-found, blocklisted, denied, failed, ...' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l origin -d 'What made the modules load: request, explicit, udev, unknown' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l user -d 'Run the command as this user (name or id), without privileges; tracing itself keeps its own' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l policy -d 'Judge by this policy. Exit code: 0 it holds, 1 it is violated, 125 it cannot be said' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l timeout -d 'End the command after this time (90s, 10m, 1h30m) with SIGTERM, and 5 s later with SIGKILL; the exit code is 124' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l junit -d 'Write the verdict as JUnit XML' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l verdict -d 'Write the verdict as JSON' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l json -d 'Write events as JSON Lines, one object a line. With filters, those of a chain come when it has ended'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l tree -d 'Show each chain in full: who, from where, what was asked, each module, the result'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l lines -d 'Show a line for each chain; storms of the same are one line with a count'
@@ -96,9 +110,56 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l stacks -d 'S
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l user-symbols -d 'Give the frames of user stacks names, from the symbol tables of the requester\'s files. Implies --stacks'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l utc -d 'Show times in UTC instead of local time'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l host -d 'Show what the whole machine makes the kernel load meanwhile, not the command alone'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l propagate -d 'Where the policy holds, end with the command\'s own exit code'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l skip-if-unsupported -d 'Where tracing is not possible, do not run the command and end with 4 (kselftest\'s skip) instead of 125'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l github -d 'Print annotations for GitHub Actions on standard output'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s p -l policy -d 'The policy' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l junit -d 'Write the verdict as JUnit XML' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l verdict -d 'Write the verdict as JSON' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l json -d 'Write the verdict as one JSON object on standard output'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l github -d 'Print annotations for GitHub Actions on standard output'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -f -a "check" -d 'Say what is wrong or doubtful in a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -f -a "test" -d 'Run the cases that a policy brings along'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -f -a "learn" -d 'Write the smallest policy that holds for what was captured'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -f -a "schema" -d 'Print the JSON Schema of policies'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from check" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from test" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from test" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -l expect -d 'Also expect each module: a policy that is violated when one is not loaded any more'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from schema" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from schema" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say what is wrong or doubtful in a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "test" -d 'Run the cases that a policy brings along'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "learn" -d 'Write the smallest policy that holds for what was captured'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "schema" -d 'Print the JSON Schema of policies'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s o -l output -d 'Write to FILE instead of standard output' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l slower -d 'Requests that block FACTOR times as long count as a difference, too. Without it they are only told, from 2 on' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l json -d 'Write the differences as JSON, one object a line'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -l json -d 'Write one JSON object a line, one for each name'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s h -l help -d 'Print help'
@@ -124,12 +185,20 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -l dir -d 'Writ
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s V -l version -d 'Print version'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "run" -d 'Run a command and show what it makes the kernel load'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "doctor" -d 'Say what works here, what does not, and how to mend it'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "completions" -d 'Write a completion script for a shell'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "man" -d 'Write the manual: a page to standard output, or all pages into a directory'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "run" -d 'Run a command and show what it makes the kernel load'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "check" -d 'Judge captures by a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "policy" -d 'Lint, learn and test policies'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "snapshot" -d 'Put what captures hold into a form that two kernels can be compared by'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "diff" -d 'Say what another kernel does otherwise with the same workload'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "doctor" -d 'Say what works here, what does not, and how to mend it'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "completions" -d 'Write a completion script for a shell'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "man" -d 'Write the manual: a page to standard output, or all pages into a directory'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "check" -d 'Say what is wrong or doubtful in a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "test" -d 'Run the cases that a policy brings along'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "learn" -d 'Write the smallest policy that holds for what was captured'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "schema" -d 'Print the JSON Schema of policies'

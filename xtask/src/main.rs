@@ -38,6 +38,8 @@ enum Verb {
     Test(test::Options),
     /// Compare how programs are attached on each kernel, and what they cost the verifier, with the table in the docs.
     Kernels(kernels::Options),
+    /// Let parsers that are not ours read verdicts: kunit.py of the kernel's source, tap.py, junitparser.
+    Parsers,
     /// Boot real kernels: fetch, list, run a command, get a shell.
     Vm(vm::Options),
 }
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Demo(options) => demo::verb(&options),
         Verb::Test(options) => test::verb(&options),
         Verb::Kernels(options) => kernels::verb(&options),
+        Verb::Parsers => vm::parsers::verb(),
         Verb::Vm(options) => vm::run(options),
     };
     match result {

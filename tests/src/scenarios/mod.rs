@@ -13,6 +13,9 @@ mod hostile;
 mod loss;
 mod oracle_sees_modprobe;
 mod outage;
+mod policy;
+mod policy_baseline;
+mod policy_recipes;
 mod privileges;
 mod readme;
 mod refusals;
@@ -76,6 +79,9 @@ const FILES: &[&[Scenario]] = &[
     explain::SCENARIOS,
     doctor::SCENARIOS,
     privileges::SCENARIOS,
+    policy::SCENARIOS,
+    policy_baseline::SCENARIOS,
+    policy_recipes::SCENARIOS,
 ];
 
 /// Every scenario.

@@ -69,6 +69,9 @@ pub struct Header {
     pub clock_uncertainty_ns: u64,
     /// Hooks, how each is attached, and what is missing without it.
     pub hooks: Vec<HeaderHook>,
+    /// Filters by which chains were left out, as `field=pattern`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
 }
 
 /// A hook of the header.

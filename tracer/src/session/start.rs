@@ -113,6 +113,7 @@ fn header(facts: &Facts, clocks: ClockTriple, hooks: Vec<HeaderHook>, warnings: 
         realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
         clock_uncertainty_ns: clocks.uncertainty_ns,
         hooks,
+        filters: Vec::new(),
     };
     Body::Header(Box::new(header))
 }

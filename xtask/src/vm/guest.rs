@@ -71,6 +71,11 @@ impl Guest {
         })
     }
 
+    /// Whether the program under test is in it.
+    pub(super) const fn has_kmodtrace(&self) -> bool {
+        self.programs.kmodtrace.is_some()
+    }
+
     /// Adds a file of the host.
     pub(crate) fn with_file(mut self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         self.added.push(Added { host: host.into(), guest: guest.into() });

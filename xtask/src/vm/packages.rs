@@ -85,6 +85,19 @@ impl Packages {
         })
     }
 
+    /// Parsers that are not ours: what `source` depends on, and these.
+    pub(crate) fn parsers(root: &Path, suite: &str, source: &str, packages: &[&str]) -> Result<Self> {
+        let asked: Vec<&str> = [source].into_iter().chain(packages.iter().copied()).collect();
+        Self::cached_or(root.join("parser-packages"), &asked, false, |into| {
+            let apt = Apt::open(&root.join("apt"), suite)?;
+            let sources = apt.depends(source)?.into_iter().filter(|package| package.starts_with("linux-source-"));
+            let all: Vec<String> = sources.chain(packages.iter().copied().map(str::to_owned)).collect();
+            eprintln!("vm: fetching parsers of {suite}: {}", all.join(" "));
+            apt.download(&all, into)?;
+            Ok(None)
+        })
+    }
+
     /// What the cache holds for a directory, if anything.
     pub(crate) fn cached(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(MANIFEST);
