@@ -13,5 +13,6 @@ pub mod kernel;
 pub mod logging;
 pub mod output;
 pub mod probe;
+pub mod report;
 pub mod select;
 pub mod session;

@@ -4,6 +4,7 @@ mod doctor;
 mod explain;
 mod live;
 mod print;
+mod report;
 mod run;
 mod select;
 mod trace;
@@ -38,6 +39,8 @@ pub enum Verb {
     Watch(watch::Args),
     /// Run a command and show what it makes the kernel load.
     Run(run::Args),
+    /// Tell who loaded what, when and why, from captures.
+    Report(report::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
     /// Say what works here, what does not, and how to mend it.
@@ -54,6 +57,7 @@ impl Cli {
         match self.verb {
             Verb::Watch(args) => watch::run(&args, probe_log),
             Verb::Run(args) => run::run(&args, probe_log),
+            Verb::Report(args) => report::run(&args),
             Verb::Explain(args) => explain::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
         }

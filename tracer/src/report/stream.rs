@@ -1,0 +1,189 @@
+//! Where events come from, and what is missing of them: every stream says what it did not see.
+
+use std::collections::BTreeMap;
+
+use super::{
+    facts::nanoseconds,
+    names::{NameId, Names},
+};
+use crate::event::{Body, End, Header, Loss, LossStage};
+
+/// Causes of loss that are told apart.
+const CAUSES_LIMIT: usize = 64;
+
+/// Things noticed about a stream that are told in words.
+const NOTES_LIMIT: usize = 16;
+
+/// A stream: what one tracer on one machine wrote from its start to its end, in one file or in several.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    /// Files it was read from; the first of many.
+    pub source: String,
+    /// How many files.
+    pub sources: u64,
+    /// Its header; absent when the stream begins without.
+    pub header: Option<Header>,
+    /// Events read.
+    pub events: u64,
+    /// Losses that the tracer itself counted, by stage and cause.
+    pub lost: BTreeMap<(&'static str, String), u64>,
+    /// Events that are missing between others, by their numbers.
+    pub gap_events: u64,
+    /// Places where some are missing.
+    pub gaps: u64,
+    /// Lines that are no events.
+    pub malformed: u64,
+    /// Events of types this version does not know.
+    pub unknown: u64,
+    /// Totals, where the stream was ended in order.
+    pub end: Option<End>,
+    /// First and last time.
+    pub span_ns: Option<(i64, i64)>,
+    /// What else is wrong, in words.
+    pub notes: Vec<String>,
+    next_seq: Option<u64>,
+}
+
+impl Stream {
+    /// A stream of a source.
+    pub(super) fn new(source: &str) -> Self {
+        Self { source: source.to_owned(), sources: 1, ..Self::default() }
+    }
+
+    /// The machine's name.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.header.as_ref().map_or("", |header| header.hostname.as_str())
+    }
+
+    /// The boot.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        self.header.as_ref().map_or("", |header| header.boot_id.as_str())
+    }
+
+    pub(super) fn host_id(&self, names: &mut Names) -> NameId {
+        self.header.as_ref().map_or(NameId::NONE, |header| names.id(header.hostname.as_bytes()))
+    }
+
+    /// Whether an event with this number goes on with the stream.
+    pub(super) fn continues(&self, header: &Header, seq: u64) -> bool {
+        let same_boot = self.header.as_ref().is_some_and(|own| own.boot_id == header.boot_id);
+        same_boot && self.end.is_none() && self.next_seq == Some(seq)
+    }
+
+    /// Takes an event's number. A gap is a loss that nobody counted.
+    pub(super) fn number(&mut self, seq: u64) {
+        self.events += 1;
+        match self.next_seq {
+            Some(next) if seq > next => {
+                self.gaps += 1;
+                self.gap_events = self.gap_events.saturating_add(seq - next);
+            }
+            Some(next) if seq < next => self.note(format!("event {seq} comes after event {}", next - 1)),
+            None if seq > 0 && self.header.is_none() => {
+                self.note(format!("it begins with event {seq}, without a header"));
+            }
+            _ => {}
+        }
+        self.next_seq = Some(seq.saturating_add(1));
+    }
+
+    pub(super) fn time(&mut self, time: jiff::Timestamp) {
+        let ns = nanoseconds(time);
+        let (first, last) = self.span_ns.unwrap_or((ns, ns));
+        self.span_ns = Some((first.min(ns), last.max(ns)));
+    }
+
+    /// Takes what an event tells of the stream itself.
+    pub(super) fn body(&mut self, body: &Body) {
+        match body {
+            Body::Loss(loss) => self.loss(loss),
+            Body::End(end) => self.end = Some(end.clone()),
+            _ => {}
+        }
+    }
+
+    fn loss(&mut self, loss: &Loss) {
+        let key = (stage_name(loss.stage), loss.cause.clone());
+        let key = if self.lost.contains_key(&key) || self.lost.len() < CAUSES_LIMIT {
+            key
+        } else {
+            (key.0, "other causes".to_owned())
+        };
+        let count = self.lost.entry(key).or_default();
+        *count = count.saturating_add(loss.count);
+    }
+
+    /// Says that something is wrong.
+    pub(super) fn note(&mut self, note: String) {
+        if self.notes.len() < NOTES_LIMIT && !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// All that is missing, a sentence each; empty for a whole stream.
+    #[must_use]
+    pub fn missing(&self, is_followed: bool) -> Vec<String> {
+        let mut missing: Vec<String> = Vec::new();
+        for ((stage, cause), count) in &self.lost {
+            missing.push(format!("{count} events were lost when it was recorded: {cause} ({stage})"));
+        }
+        if self.gaps > 0 {
+            let places = if self.gaps == 1 { "1 place".to_owned() } else { format!("{} places", self.gaps) };
+            missing.push(format!("{} events are missing in {places}", self.gap_events));
+        }
+        if self.malformed > 0 {
+            missing.push(format!("{} lines are not understood", self.malformed));
+        }
+        if self.unknown > 0 {
+            missing.push(format!("{} events are of types that this version does not know", self.unknown));
+        }
+        if self.header.is_none() && self.events > 0 {
+            missing.push("there is no header: host and boot are not known".to_owned());
+        }
+        if self.end.is_none() && self.events > 0 && !is_followed {
+            missing.push("there is no end: it is still being recorded, or the recorder was killed".to_owned());
+        }
+        missing.extend(self.notes.iter().cloned());
+        missing
+    }
+}
+
+/// Where something was lost.
+const fn stage_name(stage: LossStage) -> &'static str {
+    match stage {
+        LossStage::Probe => "in the kernel",
+        LossStage::Missed => "not run by the kernel",
+        LossStage::Decode => "not understood",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stream;
+    use crate::event::{Body, End, Loss, LossStage};
+
+    /// Check that a whole stream has nothing to say, and that each defect is a sentence with its number.
+    #[test]
+    fn tells_what_is_missing() {
+        let mut stream = Stream::new("a.jsonl");
+        stream.number(0);
+        stream.number(1);
+        stream.body(&Body::Loss(Loss { stage: LossStage::Probe, cause: "ring_full".to_owned(), count: 2 }));
+        stream.body(&Body::Loss(Loss { stage: LossStage::Probe, cause: "ring_full".to_owned(), count: 3 }));
+        stream.number(5);
+        assert_eq!(
+            stream.missing(false),
+            [
+                "5 events were lost when it was recorded: ring_full (in the kernel)",
+                "3 events are missing in 1 place",
+                "there is no header: host and boot are not known",
+                "there is no end: it is still being recorded, or the recorder was killed",
+            ]
+        );
+        let mut whole = Stream::new("b.jsonl");
+        whole.body(&Body::End(End::default()));
+        assert!(whole.missing(false).is_empty());
+    }
+}
