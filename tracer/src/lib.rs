@@ -12,6 +12,7 @@ mod glob;
 pub mod kernel;
 pub mod logging;
 pub mod output;
+pub mod prevent;
 pub mod probe;
 pub mod report;
 pub mod select;

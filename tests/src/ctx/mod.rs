@@ -96,7 +96,7 @@ impl Ctx {
     /// # Errors
     /// When it ends, or stays silent, before it traces.
     pub fn watch_tree(&mut self, arguments: &[&str]) -> Result<Tracer> {
-        let mut argv = vec!["watch"];
+        let mut argv = vec!["watch", "--tree"];
         argv.extend(arguments);
         self.captures += 1;
         Tracer::start(&argv, self.captures)

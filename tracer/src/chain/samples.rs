@@ -101,6 +101,7 @@ fn module(name: &str, process: &Process, reason: Option<Reason>, boot_ns: u64, e
         start_ns: process.start_ns,
         ret,
         duration_ns,
+        effect: (name == "nf_conntrack").then(|| "nf_conntrack: the table holds 65536 connections".to_owned()),
     });
     Module { load, boot_ns, init }
 }

@@ -13,7 +13,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::select::SelectArgs;
 use crate::{
-    output::{Colour, JsonLines, Output, Style, Tree},
+    output::{Colour, JsonLines, Lines, Output, Style, Tree},
     probe::{LogLevel, Options, Preference},
     select::Selector,
 };
@@ -45,14 +45,20 @@ pub(super) enum AttachChoice {
 /// Options of every tracing verb.
 #[derive(Debug, Args)]
 pub(super) struct LiveArgs {
-    /// Write events as JSON Lines, one object a line, instead of the tree.
-    #[arg(long)]
+    /// Write events as JSON Lines, one object a line. With filters, those of a chain come when it has ended.
+    #[arg(long, group = "view")]
     json: bool,
+    /// Show each chain in full: who, from where, what was asked, each module, the result.
+    #[arg(long, group = "view")]
+    tree: bool,
+    /// Show a line for each chain; storms of the same are one line with a count.
+    #[arg(long, group = "view")]
+    lines: bool,
     /// Write to FILE instead of the standard stream.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Show the kernel stack of each request.
-    #[arg(long)]
+    /// Show the kernel stack of each request. Implies --tree.
+    #[arg(long, conflicts_with_all = ["lines"])]
     stacks: bool,
     /// Give the frames of user stacks names, from the symbol tables of the requester's files. Implies --stacks.
     #[arg(long)]
@@ -82,11 +88,12 @@ fn ring_kib(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Where output goes when no file is named.
+/// Where output goes when no file is named, and what it is when nothing is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
+    /// Lines, as they come.
     Stdout,
-    /// The traced command has stdout for itself.
+    /// The tree: the traced command has stdout for itself.
     Stderr,
 }
 
@@ -140,7 +147,10 @@ impl LiveArgs {
             stacks: self.stacks || self.user_symbols,
             width: terminal.then(|| terminal_columns(stream)).flatten(),
         };
-        Ok(Box::new(Tree::new(writer, style)))
+        if self.tree || self.stacks || self.user_symbols || (stream == Stream::Stderr && !self.lines) {
+            return Ok(Box::new(Tree::new(writer, style)));
+        }
+        Ok(Box::new(Lines::new(writer, style)))
     }
 }
 

@@ -1,13 +1,19 @@
 //! The command line: clap types, one file a verb, arguments turned into a checked plan.
 
+mod block;
 mod doctor;
 mod explain;
 mod live;
+mod manual;
 mod print;
 mod report;
 mod run;
+mod scratch;
 mod select;
+mod sudo;
+mod surface;
 mod trace;
+mod until;
 mod watch;
 
 use std::process::ExitCode;
@@ -16,6 +22,9 @@ use clap::{Parser, Subcommand};
 
 /// Own errors and usage errors; 1 is a verdict, 2 and 3 mean something to kselftest.
 pub const EXIT_ERROR: u8 = 125;
+
+/// The time given was not enough.
+const EXIT_TIMEOUT: u8 = 124;
 
 /// A verdict against.
 const EXIT_VERDICT: u8 = 1;
@@ -43,8 +52,16 @@ pub enum Verb {
     Report(report::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
+    /// List what users without privileges can make the kernel load here, and by what.
+    Surface(surface::Args),
+    /// Print lines for modprobe.d that keep modules out, tried with the installed modprobe.
+    Block(block::Args),
     /// Say what works here, what does not, and how to mend it.
     Doctor(doctor::Args),
+    /// Write a completion script for a shell.
+    Completions(manual::CompletionArgs),
+    /// Write the manual: a page to standard output, or all pages into a directory.
+    Man(manual::ManArgs),
 }
 
 impl Cli {
@@ -59,7 +76,11 @@ impl Cli {
             Verb::Run(args) => run::run(&args, probe_log),
             Verb::Report(args) => report::run(&args),
             Verb::Explain(args) => explain::run(&args),
+            Verb::Surface(args) => surface::run(&args),
+            Verb::Block(args) => block::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
+            Verb::Completions(args) => manual::completions(&args),
+            Verb::Man(args) => manual::man(&args),
         }
     }
 }

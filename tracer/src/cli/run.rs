@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     io,
     os::unix::process::ExitStatusExt,
+    path::Path,
     process::{ExitCode, ExitStatus},
 };
 
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     event::ProcessId,
-    kernel::{cgroup::OwnCgroup, privileges::Capability, process},
+    kernel::{account::Account, cgroup::OwnCgroup, privileges::Capability, process},
     logging::say,
     session::Scope,
 };
@@ -37,12 +38,17 @@ pub struct Args {
     /// Show what the whole machine makes the kernel load meanwhile, not the command alone.
     #[arg(long)]
     host: bool,
+    /// Run the command as this user (name or id), without privileges; tracing itself keeps its own.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
 pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
+    let account = args.user.as_ref().map(|user| Account::find(Path::new("/"), user));
+    let account = account.transpose().context("cannot run the command as another user")?;
     runtime()?.block_on(async {
         // A terminal sends its signals to the command as well, which decides what they mean.
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -59,6 +65,10 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
         command.args(arguments);
         if let Some(cgroup) = &cgroup {
             cgroup.join_before_exec(command.as_std_mut())?;
+        }
+        // After the cgroup, which takes privileges to join.
+        if let Some(account) = &account {
+            account.run_as(command.as_std_mut());
         }
         let mut child = match command.spawn() {
             Ok(child) => child,

@@ -8,8 +8,13 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
-use super::live::{LiveArgs, Stream};
+use super::{
+    live::{LiveArgs, Stream},
+    sudo,
+    until::{Ended, Until},
+};
 use crate::{
+    chain::Item,
     event::{Body, End, LossStage},
     kernel::{
         clock::ClockTriple,
@@ -45,6 +50,7 @@ pub(super) struct Trace {
     sieve: Sieve,
     next_seq: u64,
     totals: Totals,
+    until: Until,
     output: Box<dyn Output>,
     summary: Summary,
     tick: Interval,
@@ -56,7 +62,8 @@ impl Trace {
     pub(super) fn start(live: &LiveArgs, probe_log: bool, scope: Scope, stream: Stream) -> anyhow::Result<Self> {
         let output = live.open_output(stream)?;
         let options = live.probe_options(probe_log);
-        let Started { tracer, mut host, clocks, header, baseline, warnings } = session::start(options)?;
+        let Started { tracer, mut host, clocks, header, baseline, warnings } =
+            session::start(options).map_err(sudo::explain)?;
         for warning in warnings {
             say(&format!("warning: {warning}"));
         }
@@ -77,6 +84,7 @@ impl Trace {
             sieve: Sieve::new(live.selector()),
             next_seq: 0,
             totals: Totals::default(),
+            until: Until::default(),
             output,
             summary: Summary::default(),
             tick,
@@ -104,6 +112,16 @@ impl Trace {
     /// Narrows what is shown to a command.
     pub(super) fn set_scope(&mut self, scope: Scope) {
         self.filter.set_scope(scope);
+    }
+
+    /// Ends by itself from now on.
+    pub(super) fn end_at(&mut self, until: Until) {
+        self.until = until;
+    }
+
+    /// Why it is to end now.
+    pub(super) fn reached(&self) -> Option<Ended> {
+        self.until.reached()
     }
 
     /// Waits for something to happen and handles it; false when nobody reads the output any more.
@@ -168,8 +186,11 @@ impl Trace {
                     self.totals.count(&mut event.body);
                     self.output.event(&event)
                 }
+                // What came after the end that was asked for is not shown; a loss always is.
+                Sifted::Item(Item::Chain(_)) if self.until.is_full() => Ok(()),
                 Sifted::Item(item) => {
                     self.summary.add(&item);
+                    self.until.shown(&item);
                     self.output.item(&item)
                 }
             };

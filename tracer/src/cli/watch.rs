@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
+    EXIT_TIMEOUT,
     live::{LiveArgs, Stream},
     trace::{Trace, runtime},
+    until::{Ended, Until, UntilArgs},
 };
 use crate::session::Scope;
 
@@ -15,6 +17,8 @@ use crate::session::Scope;
 pub struct Args {
     #[command(flatten)]
     live: LiveArgs,
+    #[command(flatten)]
+    until: UntilArgs,
 }
 
 pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
@@ -23,14 +27,20 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut trace = Trace::start(&args.live, probe_log, Scope::Host, Stream::Stdout)?;
         trace.drop_privileges(&[])?;
-        loop {
+        trace.end_at(Until::new(&args.until)?);
+        let mut ended = None;
+        while ended.is_none() {
             tokio::select! {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
                 go_on = trace.step() => if !go_on? { break },
             }
+            ended = trace.reached();
         }
         trace.finish().await?;
-        Ok(ExitCode::SUCCESS)
+        Ok(match ended {
+            Some(Ended::TimeInVain) => ExitCode::from(EXIT_TIMEOUT),
+            Some(Ended::Time | Ended::Count | Ended::Hit) | None => ExitCode::SUCCESS,
+        })
     })
 }

@@ -246,6 +246,9 @@ pub struct Init {
     pub ret: i32,
     /// How long it ran.
     pub duration_ns: u64,
+    /// For a module that does more than to be there: what that means on this machine now, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
 }
 
 /// A module left.

@@ -21,7 +21,7 @@ static NUMBERS: LazyLock<HashMap<(&str, &str), &str>> = LazyLock::new(|| {
 });
 
 /// Lines of a data file, without its comments.
-fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+pub(super) fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect())
 }
 

@@ -72,6 +72,11 @@ impl ModuleIndex {
         self.files.get(module)
     }
 
+    /// Names of all modules that have a file.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     /// True when the module is part of the kernel itself.
     #[must_use]
     pub fn is_builtin(&self, module: &str) -> bool {
@@ -108,7 +113,7 @@ fn optional(directory: &Path, name: &str) -> Result<String, FactError> {
 }
 
 /// `kernel/net/ipv4/netfilter/ip-tables.ko.xz` is `ip_tables`.
-fn module_name(path: &str) -> String {
+pub(super) fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split('.').next().unwrap_or(file).replace('-', "_")
 }

@@ -1,6 +1,7 @@
 //! Why: what an alias stands for, and what modprobe would do with it.
 
 pub mod answer;
+mod effects;
 pub mod families;
 pub mod index;
 pub mod machine;
@@ -10,6 +11,7 @@ pub mod resolve;
 pub mod resolver;
 
 pub use answer::{Answer, answer};
+pub use effects::effect;
 pub use families::explain;
 pub use machine::Machine;
 pub use resolve::{Planned, Resolution};

@@ -7,6 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use super::index::module_name;
 use crate::glob;
 
 /// What kmod prints between its configuration and its indexes.
@@ -33,10 +34,12 @@ pub enum ModprobeError {
         source: std::io::Error,
     },
     /// It failed.
-    #[error("{} --showconfig failed ({status}): {stderr}", program.display())]
+    #[error("{} {option} failed ({status}): {stderr}", program.display())]
     Failed {
         /// The program.
         program: PathBuf,
+        /// What it was asked.
+        option: &'static str,
         /// How it ended.
         status: std::process::ExitStatus,
         /// What it said.
@@ -61,6 +64,15 @@ pub struct Modprobe {
     pub release: String,
     /// Directories of configuration instead of the usual ones.
     pub config: Option<Vec<PathBuf>>,
+}
+
+/// One step of what modprobe would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Load a module.
+    Load(String),
+    /// Run a command in place of loading one.
+    Run(String),
 }
 
 /// Where kmod looks for configuration, first wins (`man 5 modprobe.d`).
@@ -92,6 +104,39 @@ impl Modprobe {
     /// # Errors
     /// When it cannot be run, fails, or is not kmod.
     pub fn show_config(&self) -> Result<Config, ModprobeError> {
+        let output = self.ask(&["--showconfig"])?;
+        if !output.status.success() {
+            return Err(self.failed(&output, "--showconfig"));
+        }
+        let program = self.program.clone();
+        Config::parse(&String::from_utf8_lossy(&output.stdout)).ok_or(ModprobeError::NotKmod { program })
+    }
+
+    /// Asks it what it would do for a name, in order, as if nothing were loaded yet. Nothing is done.
+    ///
+    /// # Errors
+    /// When it cannot be run, or fails for another reason than that it knows no such name.
+    pub fn show_depends(&self, name: &str) -> Result<Vec<Deed>, ModprobeError> {
+        let output = self.ask(&["--quiet", "--show-depends", "--", name])?;
+        // 1: not found, and with --quiet nothing is said of it.
+        if !output.status.success() && output.status.code() != Some(1) {
+            return Err(self.failed(&output, "--show-depends"));
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let deeds = text.lines().filter_map(|line| match line.split_once(' ')? {
+            ("insmod", rest) => Some(Deed::Load(module_name(rest.split_ascii_whitespace().next()?))),
+            ("install", command) => Some(Deed::Run(command.trim().to_owned())),
+            _ => None,
+        });
+        Ok(deeds.collect())
+    }
+
+    fn failed(&self, output: &std::process::Output, option: &'static str) -> ModprobeError {
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        ModprobeError::Failed { program: self.program.clone(), option, status: output.status, stderr }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Result<std::process::Output, ModprobeError> {
         let program = || self.program.clone();
         let mut command = Command::new(&self.program);
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C").stdin(Stdio::null());
@@ -102,15 +147,10 @@ impl Modprobe {
         for directory in self.config.iter().flatten() {
             command.arg("--config").arg(directory);
         }
-        let output = command.arg("--showconfig").output().map_err(|source| match source.kind() {
+        command.args(arguments).output().map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => ModprobeError::Missing { program: program() },
             _ => ModprobeError::Run { program: program(), source },
-        })?;
-        if !output.status.success() {
-            let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(ModprobeError::Failed { program: program(), status: output.status, stderr });
-        }
-        Config::parse(&String::from_utf8_lossy(&output.stdout)).ok_or(ModprobeError::NotKmod { program: program() })
+        })
     }
 }
 
@@ -182,6 +222,19 @@ impl Config {
     pub(super) fn indexed<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a str> + 'a {
         let rules = self.index.lines().filter_map(|line| line.rsplit_once(' '));
         rules.filter(|(pattern, _)| glob::matches(pattern.as_bytes(), name)).map(|(_, module)| module)
+    }
+
+    /// Aliases that a module carries and that are plain names, as normal names.
+    #[must_use]
+    pub fn plain_aliases_of(&self, module: &str) -> Vec<String> {
+        let plain = |alias: &&str| !alias.contains(['*', '?', '[', '\\']);
+        self.aliases_of(module).filter(plain).map(str::to_owned).collect()
+    }
+
+    /// Aliases of all modules that are plain names, as normal names. Names of hardware (`pci:...`) are not among them.
+    pub fn plain_aliases(&self) -> impl Iterator<Item = &str> {
+        let rules = self.index.lines().filter_map(|line| line.rsplit_once(' '));
+        rules.map(|(alias, _)| alias).filter(|alias| !alias.contains(['*', '?', '[', '\\', ':']))
     }
 
     /// Aliases that a module carries, as normal patterns.

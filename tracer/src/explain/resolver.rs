@@ -91,6 +91,12 @@ impl Resolver {
         resolve(&self.config, &self.index, name)
     }
 
+    /// The modprobe that was asked.
+    #[must_use]
+    pub const fn modprobe(&self) -> &Modprobe {
+        &self.modprobe
+    }
+
     /// The configuration.
     #[must_use]
     pub const fn config(&self) -> &Config {

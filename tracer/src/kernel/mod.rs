@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides by a version number: features are found by asking for them.
 
+pub mod account;
 pub mod btf;
 pub mod cgroup;
 pub mod clock;

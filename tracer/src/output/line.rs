@@ -1,29 +1,64 @@
-//! A chain as a line: who, for what, how it ended, and what was loaded.
+//! A chain as a line: when, how it ended, how long it blocked, who, for what, and what was loaded.
 
-use std::io::{self, Write};
+mod columns;
 
+use std::{
+    collections::HashSet,
+    io::{self, Write},
+};
+
+use self::columns::{Columns, Row};
 use super::{
     Output, Style,
     escape::{escape_str, name, quoted},
-    page::{Meaning, Phrase},
-    words::{comm_pid, count, duration, errno, meaning, stage, time_of_day},
+    fold::{Fold, Repeats},
+    page::Meaning,
+    words::{comm_pid, count, duration, errno, meaning, short, stage},
 };
 use crate::{
-    chain::{Cause, Chain, Item, Module},
-    event::{Body, Event, Process, Status},
+    chain::{Cause, Chain, ChainKey, Item, Module},
+    event::{Body, Certainty, Event, Process, Status},
 };
 
-/// Writes a line for each chain; those that hang under another follow it, set in.
+#[cfg(test)]
+mod tests;
+
+/// A request that blocks its requester longer than this is told before it ends.
+const LONG_NS: u64 = 1_000_000_000;
+
+/// Writes a line for each chain; those that hang under another follow it, set in. Storms are folded.
 pub struct Lines {
     writer: Box<dyn Write>,
     style: Style,
+    fold: Fold,
+    /// Requests of which it was told that they still run.
+    told_running: HashSet<ChainKey>,
+    header_due: bool,
 }
 
 impl Lines {
     /// Writes to `writer`.
     #[must_use]
     pub fn new(writer: Box<dyn Write>, style: Style) -> Self {
-        Self { writer, style }
+        Self { writer, style, fold: Fold::default(), told_running: HashSet::new(), header_due: true }
+    }
+
+    fn put(&mut self, rows: &[Row]) -> io::Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns = Columns::new(self.style);
+        let mut text = if std::mem::take(&mut self.header_due) { columns.header() } else { String::new() };
+        for row in rows {
+            text.push_str(&columns.line(row));
+        }
+        self.writer.write_all(text.as_bytes())?;
+        self.writer.flush()
+    }
+
+    fn put_repeats(&mut self, repeats: &[Repeats]) -> io::Result<()> {
+        let rows: Vec<Row> = repeats.iter().map(repeated).collect();
+        self.put(&rows)
     }
 }
 
@@ -33,88 +68,147 @@ impl Output for Lines {
     }
 
     fn item(&mut self, item: &Item) -> io::Result<()> {
-        let text = lines(item, self.style);
-        if text.is_empty() {
-            return Ok(());
+        if let Item::Chain(chain) = item {
+            self.told_running.remove(&chain.key);
+            let due = self.fold.due(chain.boot_ns);
+            self.put_repeats(&due)?;
+            if !self.fold.tells(chain) {
+                return Ok(());
+            }
         }
-        self.writer.write_all(text.as_bytes())?;
-        self.writer.flush()
+        self.put(&rows(item))
+    }
+
+    fn tick(&mut self, running: &mut dyn Iterator<Item = &Chain>, boot_ns: u64) -> io::Result<()> {
+        let due = self.fold.due(boot_ns);
+        self.put_repeats(&due)?;
+        let mut rows = Vec::new();
+        for chain in running {
+            let for_ns = boot_ns.saturating_sub(chain.boot_ns);
+            if for_ns >= LONG_NS && self.told_running.insert(chain.key) {
+                let mut row = row(chain, 0);
+                (row.status, row.meaning) = ("running".to_owned(), Meaning::Doubt);
+                row.blocked = format!(">{}", duration(for_ns));
+                rows.push(row);
+            }
+        }
+        self.put(&rows)
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        let rest = self.fold.rest();
+        self.put_repeats(&rest)?;
         self.writer.flush()
     }
 }
 
-/// An item as lines; nothing for what has no line.
-fn lines(item: &Item, style: Style) -> String {
-    let mut out = String::new();
+/// An item as rows; nothing for what has none.
+fn rows(item: &Item) -> Vec<Row> {
+    let mut rows = Vec::new();
     match item {
-        Item::Chain(root) => chain(&mut out, root, 0, style),
-        Item::Event(event) => {
-            let time = time_of_day(event.time, style.utc);
-            match &event.body {
-                Body::Unload(unload) if !unload.init_failed => {
-                    let cause = Cause::of_process(&unload.process, &unload.ancestors);
-                    let who = columns(&time, &cause.name(), &user(Some(&unload.process)));
-                    put(&mut out, &Phrase::plain(format!("{who} unload {}", name(&unload.module))), style);
-                }
-                Body::Loss(loss) => {
-                    let lost = count(loss.count, "event", "events");
-                    let words = format!("LOST {lost}: {} ({})", escape_str(&loss.cause), stage(loss.stage));
-                    put(&mut out, &Phrase::plain(format!("{time} ")).and(Meaning::Bad, words), style);
-                }
-                _ => {}
+        Item::Chain(root) => chain(&mut rows, root, 0),
+        Item::Event(event) => match &event.body {
+            Body::Unload(unload) if !unload.init_failed => {
+                let cause = Cause::of_process(&unload.process, &unload.ancestors);
+                rows.push(Row {
+                    status: "unloaded".to_owned(),
+                    meaning: Meaning::Plain,
+                    who: cause.name(),
+                    user: user(Some(&unload.process)),
+                    what: name(&unload.module),
+                    ..Row::at(event.time)
+                });
             }
-        }
+            Body::Loss(loss) => rows.push(Row {
+                status: "LOST".to_owned(),
+                meaning: Meaning::Bad,
+                free: true,
+                what: format!(
+                    "{}: {} ({}): chains that ran then may be incomplete",
+                    count(loss.count, "event", "events"),
+                    escape_str(&loss.cause),
+                    stage(loss.stage)
+                ),
+                ..Row::at(event.time)
+            }),
+            _ => {}
+        },
     }
-    out
+    rows
 }
 
-fn chain(out: &mut String, chain_told: &Chain, depth: usize, style: Style) {
-    let asker = chain_told.request.as_ref().map(|request| &request.process);
+fn chain(rows: &mut Vec<Row>, told: &Chain, depth: usize) {
+    rows.push(row(told, depth));
+    for effect in told.modules.iter().filter_map(|module| module.init.as_ref()?.effect.as_deref()) {
+        rows.push(Row { note: true, meaning: Meaning::Bad, what: escape_str(effect), ..Row::at(told.time) });
+    }
+    for nested in &told.nested {
+        chain(rows, nested, depth + 1);
+    }
+}
+
+fn row(told: &Chain, depth: usize) -> Row {
+    let asker = told.request.as_ref().map(|request| &request.process);
     let process = asker
-        .or_else(|| chain_told.modules.first().map(|module| &module.load.process))
-        .or_else(|| chain_told.attempts.first().map(|attempt| &attempt.process));
-    let cause = Cause::of(chain_told);
+        .or_else(|| told.modules.first().map(|module| &module.load.process))
+        .or_else(|| told.attempts.first().map(|attempt| &attempt.process));
+    let cause = Cause::of(told);
     // Set in, a requester is a helper or a kernel thread: who is behind it stands above.
     let who = match (depth, asker) {
         (1.., Some(process)) => format!("{}+ {}", "  ".repeat(depth - 1), comm_pid(&process.comm, process.pid)),
         _ => cause.name(),
     };
-    let what = match (&chain_told.request, cause) {
-        (Some(request), _) => quoted(&request.name),
-        (None, Cause::Ran { tool, .. }) => format!("ran {}", comm_pid(&tool.comm, tool.pid)),
-        (None, Cause::Process(_)) => "by itself".to_owned(),
-        (None, _) => "-".to_owned(),
+    let (what, words) = match (&told.request, cause) {
+        (Some(request), _) => {
+            (quoted(&request.name), request.explanation.as_deref().map(|words| escape_str(short(words))))
+        }
+        (None, Cause::Ran { tool, .. }) => (format!("ran {}", comm_pid(&tool.comm, tool.pid)), None),
+        (None, Cause::Process(_)) => ("by itself".to_owned(), None),
+        (None, _) => (String::new(), None),
     };
-    let result = chain_told.result.as_ref();
+    let result = told.result.as_ref();
     let status = result.map_or(Status::Unknown, |result| result.status);
-    let blocked = asker.and(result).and_then(|result| result.duration_ns).map_or_else(|| "-".to_owned(), duration);
-    let time = time_of_day(chain_told.time, style.utc);
-    let mut phrase = Phrase::plain(format!("{} {what:<26} ", columns(&time, &who, &user(process))))
-        .and(meaning(status), format!("{:<14}", status.name()))
-        .and_plain(format!(" {blocked:>8}"));
-    if !chain_told.incomplete.is_empty() {
-        phrase = phrase.and_plain("  ").and(Meaning::Doubt, "[incomplete]");
+    let mut marks = Vec::new();
+    if told.request.as_ref().is_some_and(|request| {
+        request.behalf.as_ref().is_some_and(|behalf| behalf.attribution.attribution != Certainty::Exact)
+    }) {
+        marks.push("[inferred]".to_owned());
     }
-    let modules: Vec<String> = chain_told.modules.iter().map(module).collect();
-    phrase = phrase.and_plain(format!("  {}", if modules.is_empty() { "-".to_owned() } else { modules.join(" ") }));
-    put(out, &phrase, style);
-    for nested in &chain_told.nested {
-        chain(out, nested, depth + 1, style);
+    if !told.incomplete.is_empty() {
+        marks.push("[incomplete]".to_owned());
+    }
+    Row {
+        status: status.name().to_owned(),
+        meaning: meaning(status),
+        blocked: asker.and(result).and_then(|result| result.duration_ns).map_or_else(String::new, duration),
+        who,
+        user: user(process),
+        what,
+        words,
+        marks,
+        modules: told.modules.iter().map(module).collect(),
+        ..Row::at(told.time)
     }
 }
 
-fn columns(time: &str, who: &str, user: &str) -> String {
-    format!("{time} {who:<22} {user:<10}")
+/// The count of a storm.
+fn repeated(repeats: &Repeats) -> Row {
+    let mut row = row(&repeats.last, 0);
+    row.time = repeats.time;
+    row.blocked = format!("x{}", repeats.count);
+    if let (true, Some(request)) = (repeats.several_processes, &repeats.last.request) {
+        row.who = format!("{}(...)", name(&request.process.comm));
+    }
+    let per_second = repeats.count.saturating_mul(1_000_000_000).checked_div(repeats.span_ns).unwrap_or(repeats.count);
+    row.words = Some(format!("{} more in {}, {per_second}/s", repeats.count, duration(repeats.span_ns)));
+    row
 }
 
 fn user(process: Option<&Process>) -> String {
     match process {
         Some(Process { user: Some(user), .. }) => name(user),
         Some(process) => format!("uid {}", process.uid),
-        None => "-".to_owned(),
+        None => String::new(),
     }
 }
 
@@ -123,43 +217,5 @@ fn module(module: &Module) -> String {
     match &module.init {
         Some(init) if init.ret < 0 => format!("{name}!{}", errno(init.ret)),
         _ => name,
-    }
-}
-
-fn put(out: &mut String, phrase: &Phrase, style: Style) {
-    out.push_str(&phrase.line(style));
-    out.push('\n');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::lines;
-    use crate::{chain::samples, output::Style};
-
-    /// Check the columns: requests, nested ones, loads by hand, failures, unloads and losses.
-    #[test]
-    fn lines_are_aligned() {
-        let items = [
-            samples::outage(),
-            samples::nested(),
-            samples::not_found(),
-            samples::by_hand(),
-            samples::unload(),
-            samples::loss(),
-        ];
-        let style = Style { utc: true, ..Style::default() };
-        let text: String = items.iter().map(|item| lines(item, style)).collect();
-        assert_eq!(text, include_str!("line/lines.txt"));
-    }
-
-    /// Check that a hostile name adds no line, and that a line is cut at its width.
-    #[test]
-    fn lines_stay_lines() {
-        let style = Style { utc: true, ..Style::default() };
-        let hostile = lines(&samples::hostile(), style);
-        assert_eq!(hostile.lines().count(), 1, "{hostile}");
-        assert!(!hostile.trim_end().contains(char::is_control), "{hostile:?}");
-        let cut = lines(&samples::outage(), Style { width: Some(60), ..style });
-        assert_eq!(cut, "12:04:31.201 iptables(557)          root       \"iptable_n...\n");
     }
 }

@@ -2,6 +2,7 @@
 
 mod cause;
 mod escape;
+mod fold;
 mod json;
 mod line;
 mod page;

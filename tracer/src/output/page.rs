@@ -57,6 +57,21 @@ impl Phrase {
         painted(&line, style.colour)
     }
 
+    /// The text in lines that go on under column `indent`, as wide as the style has it.
+    pub(super) fn lines(&self, style: Style, indent: usize) -> String {
+        let mut out = String::new();
+        let margin = " ".repeat(indent);
+        let width = style.width.map(|width| width.saturating_sub(indent).max(TEXT_WIDTH_MIN));
+        for (number, line) in self.wrapped(width).iter().enumerate() {
+            if number > 0 {
+                out.push_str(&margin);
+            }
+            out.push_str(painted(line, style.colour).trim_end());
+            out.push('\n');
+        }
+        out
+    }
+
     /// The text in lines of at most `width` characters, broken at spaces where there are any.
     fn wrapped(&self, width: Option<usize>) -> Vec<Vec<(Meaning, char)>> {
         let mut rest: Vec<(Meaning, char)> =

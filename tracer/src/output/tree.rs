@@ -180,6 +180,9 @@ fn body(page: &mut Page, chain: &Chain, style: Style) {
         page.line("helper", &Phrase::plain(format!("{} (pid {}){doubt}", arguments.join(" "), helper.pid)));
     }
     modules(page, chain, style);
+    for effect in chain.modules.iter().filter_map(|module| module.init.as_ref()?.effect.as_deref()) {
+        page.line("effect", &Phrase::new(Meaning::Bad, escape_str(effect)));
+    }
     branches(page, "in turn", chain, None, style);
     for attempt_made in chain.attempts.iter().filter(|attempt| !told_by_init(chain, attempt)) {
         page.line("failed", &Phrase::new(Meaning::Bad, attempt(attempt_made)));

@@ -29,6 +29,21 @@ pub(super) fn time_of_day(time: Timestamp, utc: bool) -> String {
     time.to_zoned(zone).strftime("%H:%M:%S%.3f").to_string()
 }
 
+/// A time of day, to the second.
+pub(super) fn time_of_day_s(time: Timestamp, utc: bool) -> String {
+    let zone = if utc { TimeZone::UTC } else { TimeZone::system() };
+    time.to_zoned(zone).strftime("%H:%M:%S").to_string()
+}
+
+/// The action of an explanation, without what it means and without the family.
+pub(super) fn short(explanation: &str) -> &str {
+    let action = explanation.split(": ").next().unwrap_or(explanation);
+    match action.rsplit_once(" (") {
+        Some((action, family)) if family.ends_with(')') => action,
+        _ => action,
+    }
+}
+
 /// What was run: its arguments, or its name in brackets when they are not known.
 pub(super) fn command(process: &Process) -> String {
     if process.argv.is_empty() {

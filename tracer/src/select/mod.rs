@@ -87,6 +87,43 @@ pub struct Selector {
     fields: BTreeMap<Field, Vec<Pattern>>,
 }
 
+/// A selector in one argument that cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    /// A part without `=`.
+    #[error("{part:?} is not FIELD=GLOB: write e.g. module=nf_conntrack")]
+    NoField {
+        /// The part.
+        part: String,
+    },
+    /// A field there is not.
+    #[error("{field:?} is no field: it is one of {}", Field::ALL.map(Field::name).join(", "))]
+    UnknownField {
+        /// The name given.
+        field: String,
+    },
+    /// A pattern that cannot be meant.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+}
+
+impl std::str::FromStr for Selector {
+    type Err = SelectorError;
+
+    /// Reads `FIELD=GLOB[,FIELD=GLOB...]`.
+    fn from_str(text: &str) -> Result<Self, SelectorError> {
+        let mut selector = Self::default();
+        for part in text.split(',') {
+            let no_field = || SelectorError::NoField { part: part.to_owned() };
+            let (name, glob) = part.split_once('=').ok_or_else(no_field)?;
+            let field = Field::ALL.into_iter().find(|field| field.name() == name);
+            let field = field.ok_or_else(|| SelectorError::UnknownField { field: name.to_owned() })?;
+            selector.add(Pattern::new(field, glob)?);
+        }
+        Ok(selector)
+    }
+}
+
 impl Selector {
     /// Adds a pattern.
     pub fn add(&mut self, pattern: Pattern) {

@@ -72,6 +72,21 @@ fn patterns_combine() {
     assert!(!selects(&outage, &[conntrack, (Field::Module, "!iptable_*")]));
 }
 
+/// A selector in one argument is the same as its parts, and a bad one says what is wrong with it.
+#[test]
+fn selectors_are_read() {
+    let outage: Selector = "module=nf_conntrack,comm=iptables".parse().unwrap();
+    assert!(outage.selects_item(&samples::outage()) && !outage.selects_item(&samples::nested()));
+    for (text, error) in [
+        ("nf_conntrack", "\"nf_conntrack\" is not FIELD=GLOB: write e.g. module=nf_conntrack"),
+        ("mod=x", "\"mod\" is no field: it is one of module, alias, family,"),
+        ("module=", "an empty pattern matches nothing"),
+    ] {
+        let said = text.parse::<Selector>().unwrap_err().to_string();
+        assert!(said.starts_with(error), "{said}");
+    }
+}
+
 /// What tells of the stream itself is never filtered away.
 #[test]
 fn losses_are_always_shown() {

@@ -128,6 +128,10 @@ impl Knowledge for Host {
         explain::explain(name)
     }
 
+    fn effect(&mut self, module: &str) -> Option<String> {
+        explain::effect(module, &self.root)
+    }
+
     fn is_loaded(&mut self, module: &str) -> bool {
         // sysfs spells every name with underscores.
         let name = module.replace('-', "_");

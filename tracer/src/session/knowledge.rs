@@ -19,6 +19,8 @@ pub trait Knowledge {
     fn plan(&mut self, name: &Text) -> Option<Resolution>;
     /// What user action asks for this name.
     fn explain(&mut self, name: &Text) -> Option<String>;
+    /// What it means that a module has come to life, when it does more than to be there.
+    fn effect(&mut self, module: &str) -> Option<String>;
     /// Whether a module is loaded now.
     fn is_loaded(&mut self, module: &str) -> bool;
     /// Whether a process still runs.

@@ -142,12 +142,14 @@ impl<K: Knowledge> Tracker<K> {
             self.failed(request, process, record.header.boot_ns, failure);
             self.arrived_in_vain(request, process, &module.field());
         }
+        let effect = if record.ret < 0 { None } else { self.knowledge.effect(&module.field()) };
         let init = Init {
             module,
             pid: process.pid,
             start_ns: process.start_ns,
             ret: record.ret,
             duration_ns: record.duration_ns,
+            effect,
         };
         self.emit(record.header.boot_ns, request, Body::Init(init));
     }

@@ -36,6 +36,9 @@ impl Knowledge for World {
     fn explain(&mut self, _: &Text) -> Option<String> {
         None
     }
+    fn effect(&mut self, module: &str) -> Option<String> {
+        (module == "nf_conntrack").then(|| "packets are tracked".to_owned())
+    }
     fn is_loaded(&mut self, _: &str) -> bool {
         false
     }

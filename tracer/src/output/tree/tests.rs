@@ -34,6 +34,7 @@ fn the_outage() {
   loaded   nf_defrag_ipv4  init   100 us  dependency
            nf_conntrack    init   1.2 ms  soft dependency
            iptable_nat     init   300 us  asked for
+  effect   nf_conntrack: the table holds 65536 connections
   result   loaded; iptables was blocked for 38.0 ms
 "#
     );

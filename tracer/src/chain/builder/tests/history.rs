@@ -356,7 +356,14 @@ fn event(plots: &[Plot], told: &[Told], step: &Step) -> Told {
         Step::Init { tag, by, name: module, mark } => (
             tag,
             // What the model knows the init by is its duration.
-            Body::Init(Init { module: name(module), pid: by.pid, start_ns: by.start_ns, ret: 0, duration_ns: mark }),
+            Body::Init(Init {
+                module: name(module),
+                pid: by.pid,
+                start_ns: by.start_ns,
+                ret: 0,
+                duration_ns: mark,
+                effect: None,
+            }),
         ),
         Step::Attempt { tag, by } => (
             tag,

@@ -1,0 +1,135 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_kmodtrace_global_optspecs
+    string join \n v/verbose h/help V/version
+end
+
+function __fish_kmodtrace_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_kmodtrace_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_kmodtrace_using_subcommand
+    set -l cmd (__fish_kmodtrace_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "run" -d 'Run a command and show what it makes the kernel load'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "doctor" -d 'Say what works here, what does not, and how to mend it'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "completions" -d 'Write a completion script for a shell'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "man" -d 'Write the manual: a page to standard output, or all pages into a directory'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s o -l output -d 'Write to FILE instead of the standard stream' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l ring-kib -d 'Size of the ring buffer between kernel and tool, in KiB (a power of two, 64 to 1048576)' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l attach -d 'How to attach the probes' -r -f -a "auto\t'The best way that works here'
+kprobe\t'Kprobes alone, as on kernels without BPF trampolines'
+trampoline\t'BPF trampolines and tracepoints wherever there is a choice, as on kernels without kprobes'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l module -d 'Chains that a module is part of' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l alias -d 'Aliases as the kernel asks for them: net-pf-*, fs-xfs' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l family -d 'Families of aliases, as `kmodtrace explain` names them: \'crypto*\'' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l comm -d 'Name of the process that asked or loaded, or that is behind it' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l exe -d 'Its executable: a path, or the last component alone' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l pid -d 'Its process id, or that of one of its ancestors' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l uid -d 'Its real user: number or name' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l cgroup -d 'Path of its cgroup' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l container -d 'Its container: runtime:id, the id, or its first 12 digits' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l unit -d 'Its systemd unit' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l result -d 'How it ended: loaded, not-found, blocklisted, denied, failed, ...' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l origin -d 'What made the modules load: request, explicit, udev, unknown' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l duration -d 'Stop after this time: 90s, 10m, 1h30m' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l count -d 'Stop after N requests and loads by hand' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l exit-on -d 'Stop at the first request or load that fits FIELD=GLOB[,FIELD=GLOB...], e.g. module=nf_conntrack; the fields are those of the filters. Repeated: or. When --duration ends first, the exit code is 124' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l json -d 'Write events as JSON Lines, one object a line. With filters, those of a chain come when it has ended'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l tree -d 'Show each chain in full: who, from where, what was asked, each module, the result'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l lines -d 'Show a line for each chain; storms of the same are one line with a count'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l stacks -d 'Show the kernel stack of each request. Implies --tree'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l user-symbols -d 'Give the frames of user stacks names, from the symbol tables of the requester\'s files. Implies --stacks'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l utc -d 'Show times in UTC instead of local time'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s o -l output -d 'Write to FILE instead of the standard stream' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l ring-kib -d 'Size of the ring buffer between kernel and tool, in KiB (a power of two, 64 to 1048576)' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l attach -d 'How to attach the probes' -r -f -a "auto\t'The best way that works here'
+kprobe\t'Kprobes alone, as on kernels without BPF trampolines'
+trampoline\t'BPF trampolines and tracepoints wherever there is a choice, as on kernels without kprobes'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l module -d 'Chains that a module is part of' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l alias -d 'Aliases as the kernel asks for them: net-pf-*, fs-xfs' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l family -d 'Families of aliases, as `kmodtrace explain` names them: \'crypto*\'' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l comm -d 'Name of the process that asked or loaded, or that is behind it' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l exe -d 'Its executable: a path, or the last component alone' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l pid -d 'Its process id, or that of one of its ancestors' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l uid -d 'Its real user: number or name' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l cgroup -d 'Path of its cgroup' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l container -d 'Its container: runtime:id, the id, or its first 12 digits' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l unit -d 'Its systemd unit' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l result -d 'How it ended: loaded, not-found, blocklisted, denied, failed, ...' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l origin -d 'What made the modules load: request, explicit, udev, unknown' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l user -d 'Run the command as this user (name or id), without privileges; tracing itself keeps its own' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l json -d 'Write events as JSON Lines, one object a line. With filters, those of a chain come when it has ended'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l tree -d 'Show each chain in full: who, from where, what was asked, each module, the result'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l lines -d 'Show a line for each chain; storms of the same are one line with a count'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l stacks -d 'Show the kernel stack of each request. Implies --tree'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l user-symbols -d 'Give the frames of user stacks names, from the symbol tables of the requester\'s files. Implies --stacks'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l utc -d 'Show times in UTC instead of local time'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l host -d 'Show what the whole machine makes the kernel load meanwhile, not the command alone'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -l json -d 'Write one JSON object a line, one for each name'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l json -d 'Write one JSON object a line, one for each module'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l all -d 'Show what is loaded already and what is forbidden, too'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -l dir -d 'Where --write puts them' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -l write -d 'Put the lines in place, a file for each name; what was there is kept as FILE.bak1, .bak2, ...'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand doctor" -l json -d 'Write one JSON object instead of the table'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand doctor" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand doctor" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand completions" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand completions" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -l dir -d 'Write every page into this directory, as kmodtrace.1, kmodtrace-run.1, ...' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "run" -d 'Run a command and show what it makes the kernel load'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "doctor" -d 'Say what works here, what does not, and how to mend it'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "completions" -d 'Write a completion script for a shell'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "man" -d 'Write the manual: a page to standard output, or all pages into a directory'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run explain surface block doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,99 @@
+use std::{
+    cell::RefCell,
+    io::{self, Write},
+    rc::Rc,
+};
+
+use super::Lines;
+use crate::{
+    chain::{Item, samples},
+    output::{Output, Style},
+};
+
+#[derive(Clone, Default)]
+struct Page(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a reader sees after `write`.
+fn page(width: Option<usize>, write: impl FnOnce(&mut Lines)) -> String {
+    let page = Page::default();
+    let style = Style { utc: true, width, ..Style::default() };
+    write(&mut Lines::new(Box::new(page.clone()), style));
+    String::from_utf8(page.0.take()).unwrap()
+}
+
+fn items(lines: &mut Lines) {
+    let items = [
+        samples::outage(),
+        samples::nested(),
+        samples::not_found(),
+        samples::by_hand(),
+        samples::unload(),
+        samples::loss(),
+    ];
+    items.iter().for_each(|item| lines.item(item).unwrap());
+}
+
+/// Check the columns: requests, nested ones, loads by hand, failures, unloads and losses.
+#[test]
+fn lines_are_aligned() {
+    assert_eq!(page(None, items), include_str!("lines.txt"));
+}
+
+/// Check that narrow columns leave room for what was asked and what came, and that no line is longer than the terminal.
+#[test]
+fn lines_fit_the_terminal() {
+    let narrow = page(Some(80), items);
+    assert_eq!(narrow, include_str!("narrow.txt"));
+    for width in [20, 40, 80, 100, 120, 200] {
+        let text = page(Some(width), items);
+        assert!(text.lines().all(|line| line.chars().count() <= width.max(24 + 15)), "{width}:\n{text}");
+    }
+}
+
+/// Check that a hostile name adds no line and no control character.
+#[test]
+fn lines_stay_lines() {
+    let hostile = page(None, |lines| lines.item(&samples::hostile()).unwrap());
+    assert_eq!(hostile.lines().count(), 2, "{hostile}");
+    assert!(!hostile.trim_end().contains(|c: char| c.is_control() && c != '\n'), "{hostile:?}");
+}
+
+/// Check that a request that blocks for long is told once before it ends, and that its end is told too.
+#[test]
+fn long_requests_are_told_early() {
+    let Item::Chain(mut chain) = samples::not_found() else { unreachable!("it is a chain") };
+    chain.result = None;
+    let text = page(None, |lines| {
+        for now_ns in [500_000_000, 1_500_000_000, 2_500_000_000] {
+            lines.tick(&mut std::iter::once(&*chain), now_ns).unwrap();
+        }
+        lines.item(&samples::not_found()).unwrap();
+    });
+    let told: Vec<&str> = text.lines().skip(1).map(|line| line[13..27].trim()).collect();
+    assert_eq!(told, ["running", "not-found"], "{text}");
+    assert!(text.contains(">1.4 s"), "{text}");
+}
+
+/// Check that a storm is one line with its count and rate.
+#[test]
+fn storms_are_one_line() {
+    let text = page(None, |lines| {
+        for number in 0..50 {
+            let Item::Chain(mut chain) = samples::not_found() else { unreachable!("it is a chain") };
+            chain.boot_ns = number * 10_000_000;
+            lines.item(&Item::Chain(chain)).unwrap();
+        }
+        lines.finish().unwrap();
+    });
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.contains("x49") && text.contains("49 more in 490 ms, 100/s"), "{text}");
+}

@@ -1,0 +1,20 @@
+//! Keeping a module out: lines for modprobe.d that really do, tried with the installed modprobe before they are shown.
+//!
+//! What is commonly written, `install X /bin/false`, has two holes: modprobe loads what X needs before it runs the
+//! command, and it does not run the command at all where X has soft dependencies (libkmod 30, `kmod_module_new_from_lookup()`
+//! and `__kmod_module_fill_softdep()` in libkmod/libkmod-module.c). An `alias X off` closes the first, a `softdep` line of
+//! our own the second.
+
+mod initcall;
+mod plan;
+mod rules;
+mod surface;
+mod trial;
+mod write;
+
+pub use initcall::initcall_of;
+pub use plan::{Plan, Target, plan};
+pub use rules::{Rules, file_name};
+pub use surface::{Entry, State, surface};
+pub use trial::{Trial, TrialError, try_out};
+pub use write::{WriteError, Written, write};

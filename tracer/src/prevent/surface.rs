@@ -1,0 +1,177 @@
+//! The surface: every module that somebody without privileges can make the kernel load here, and by which request.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    event::Text,
+    explain::{
+        Machine,
+        families::{self, Access},
+        index::ModuleIndex,
+        modprobe::Config,
+        resolve::{Resolution, resolve},
+    },
+};
+
+/// Whether a request would load something now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It would.
+    Open,
+    /// All of it is loaded already.
+    Loaded,
+    /// The configuration forbids it.
+    Blocked,
+}
+
+/// A module that can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The module that the requests are for.
+    pub module: String,
+    /// Who can ask.
+    pub access: Access,
+    /// What would become of it.
+    pub state: State,
+    /// Everything that would be loaded, in order.
+    pub modules: Vec<String>,
+    /// Aliases that lead to it, as normal names.
+    pub aliases: Vec<String>,
+    /// What asks for the first of them.
+    pub action: String,
+    /// The family of the first of them.
+    pub family: &'static str,
+}
+
+/// Finds every module that can be asked for without being root, those that most can ask for first.
+#[must_use]
+pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<Entry> {
+    let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    let names = config.plain_aliases().map(str::to_owned).chain(index.names().map(str::to_owned));
+    for name in names {
+        let text = Text::from(name.as_str());
+        let Some(found) = families::find(&text).filter(|found| found.family.access >= Access::UserNamespace) else {
+            continue;
+        };
+        let Some((module, modules, blocked)) = target(resolve(config, index, name.as_bytes())) else { continue };
+        let is_loaded = |module: &String| machine.loaded.as_ref().is_some_and(|loaded| loaded.contains_key(module));
+        let state = match blocked {
+            true => State::Blocked,
+            false if modules.iter().all(is_loaded) => State::Loaded,
+            false => State::Open,
+        };
+        let access = found.family.access;
+        let new = || Entry {
+            module: module.clone(),
+            access,
+            state,
+            modules,
+            aliases: Vec::new(),
+            action: found.action.clone(),
+            family: found.family.name,
+        };
+        let entry = entries.entry(module.clone()).or_insert_with(new);
+        // Of several ways in, the one that most can go is told first.
+        if access > entry.access {
+            (entry.access, entry.action, entry.family) = (access, found.action, found.family.name);
+            entry.aliases.insert(0, name.clone());
+        } else {
+            entry.aliases.push(name.clone());
+        }
+        entry.state = entry.state.min(state);
+    }
+    let mut entries: Vec<Entry> = entries.into_values().collect();
+    for entry in &mut entries {
+        entry.aliases.dedup();
+    }
+    entries
+        .sort_by(|one, other| (other.access, one.family, &one.module).cmp(&(one.access, other.family, &other.module)));
+    entries
+}
+
+/// The module that a request is for, all that would be loaded, and whether the configuration forbids it.
+fn target(resolution: Resolution) -> Option<(String, Vec<String>, bool)> {
+    let blocked = resolution.is_blocked();
+    match resolution {
+        Resolution::Modules(planned) => {
+            let modules: Vec<String> = planned.into_iter().map(|planned| planned.module).collect();
+            Some((modules.last()?.clone(), modules, blocked))
+        }
+        Resolution::Install { module, before, .. } => {
+            Some((module, before.into_iter().map(|planned| planned.module).collect(), true))
+        }
+        Resolution::Blacklisted { module } => Some((module, Vec::new(), true)),
+        Resolution::NotFound | Resolution::Off { .. } | Resolution::BuiltIn { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::{Access, Config, Entry, Machine, ModuleIndex, State, surface};
+
+    const CONFIG: &str = "\
+blacklist can
+install sctp /bin/false
+alias net_pf_31 off
+
+# End of configuration files. Dumping indexes now:
+
+alias net_pf_30 tipc
+alias net_pf_29 can
+alias net_pf_31 bluetooth
+alias net_pf_2_proto_132_type_1 sctp
+alias rtnl_link_dummy dummy
+alias fs_vfat vfat
+alias pci:v00008086d00001000sv*sd*bc*sc*i* e1000
+alias net_pf_3 ax25
+";
+    const DEP: &str = "\
+kernel/net/tipc.ko: kernel/net/udp_tunnel.ko
+kernel/net/udp_tunnel.ko:
+kernel/net/can.ko:
+kernel/net/bluetooth.ko:
+kernel/net/sctp.ko: kernel/net/udp_tunnel.ko
+kernel/net/sch_sfq.ko:
+kernel/drivers/dummy.ko:
+kernel/fs/vfat.ko:
+kernel/drivers/e1000.ko:
+kernel/net/ax25.ko:
+";
+
+    fn entries() -> Vec<Entry> {
+        let config = Config::parse(CONFIG).unwrap();
+        let index = ModuleIndex::parse(DEP, "", "");
+        let loaded = HashMap::from([("ax25".to_owned(), crate::kernel::modules::State::Live)]);
+        surface(&config, &index, &Machine { loaded: Some(loaded), ..Machine::default() })
+    }
+
+    /// Check that what anyone can ask for is there with all that comes with it, and what only root or hardware can is not.
+    #[test]
+    fn the_surface_is_what_users_reach() {
+        let entries = entries();
+        let find = |module: &str| entries.iter().find(|entry| entry.module == module);
+        let tipc = find("tipc").unwrap();
+        assert_eq!((tipc.access, tipc.state), (Access::Anyone, State::Open));
+        assert_eq!(tipc.modules, ["udp_tunnel", "tipc"]);
+        assert_eq!(tipc.aliases, ["net_pf_30"]);
+        assert!(tipc.action.contains("AF_TIPC"), "{}", tipc.action);
+        assert_eq!(find("dummy").unwrap().access, Access::UserNamespace);
+        assert!(find("sch_sfq").is_some(), "asked for by its own name");
+        assert!(find("e1000").is_none() && find("bluetooth").is_none(), "hardware, and an alias that is off");
+        assert!(entries.is_sorted_by_key(|entry| std::cmp::Reverse(entry.access)));
+    }
+
+    /// Check that what is forbidden and what is there already are told from what is open.
+    #[test]
+    fn states_are_told_apart() {
+        let state = |module: &str| entries().into_iter().find(|entry| entry.module == module).map(|entry| entry.state);
+        assert_eq!(state("can"), Some(State::Blocked));
+        assert_eq!(state("sctp"), Some(State::Blocked));
+        assert_eq!(state("ax25"), Some(State::Loaded));
+    }
+}
