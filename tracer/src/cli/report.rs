@@ -4,6 +4,7 @@ mod args;
 mod input;
 
 use std::{
+    cell::RefCell,
     fs::File,
     io::{self, BufWriter, IsTerminal, Write},
     path::Path,
@@ -22,6 +23,9 @@ use crate::{
     output::{Lines, Output, Style, Tree, escape_str},
     report::{Engine, Human, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto, table},
 };
+
+/// What is written at a time.
+const BUFFER_BYTES: usize = 1 << 16;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let form = args.form();
@@ -62,35 +66,41 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
     })
 }
 
-/// Where the report goes. Several writers may share it.
+/// Where the report goes. Several writers share it, in order.
 #[derive(Clone)]
-struct Target(Option<Rc<File>>);
+struct Target {
+    writer: Rc<RefCell<BufWriter<Box<dyn Write>>>>,
+    /// Somebody watches: what is written is shown at once.
+    is_live: bool,
+}
 
 impl Target {
     fn open(args: &Args) -> anyhow::Result<(Self, Style)> {
-        let file = args.output.as_deref().map(create).transpose()?;
-        let is_terminal = file.is_none() && io::stdout().is_terminal();
-        Ok((Self(file.map(Rc::new)), args.style(is_terminal)))
+        let (writer, is_terminal): (Box<dyn Write>, bool) = match args.output.as_deref() {
+            Some(path) => (Box::new(create(path)?), false),
+            None => (Box::new(io::stdout()), io::stdout().is_terminal()),
+        };
+        let writer = Rc::new(RefCell::new(BufWriter::with_capacity(BUFFER_BYTES, writer)));
+        Ok((Self { writer, is_live: args.follow || is_terminal }, args.style(is_terminal)))
     }
 
     fn writer(&self) -> Box<dyn Write> {
         Box::new(self.clone())
     }
+
+    /// Writes out what is left.
+    fn end(&self) -> io::Result<()> {
+        self.writer.borrow_mut().flush()
+    }
 }
 
 impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &self.0 {
-            Some(file) => file.as_ref().write(bytes),
-            None => io::stdout().lock().write(bytes),
-        }
+        self.writer.borrow_mut().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &self.0 {
-            Some(file) => file.as_ref().flush(),
-            None => io::stdout().lock().flush(),
-        }
+        if self.is_live { self.end() } else { Ok(()) }
     }
 }
 
@@ -101,16 +111,12 @@ fn create(path: &Path) -> anyhow::Result<File> {
 /// What chains are written to as they end.
 fn sinks(args: &Args, form: Form, target: &Target, style: Style) -> anyhow::Result<Vec<Box<dyn Sink>>> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    let human = |output: Box<dyn Output>, mark| Box::new(Human::new(output, target.writer(), mark));
-    // What is followed is read as it is written.
-    let buffered = || -> Box<dyn Write> {
-        if args.follow { target.writer() } else { Box::new(BufWriter::with_capacity(1 << 16, target.clone())) }
-    };
+    let human = |output: Box<dyn Output>| Box::new(Human::new(output, target.writer(), args.utc));
     match form {
-        Form::Tree => sinks.push(human(Box::new(Tree::new(target.writer(), style)), "#")),
-        Form::Lines => sinks.push(human(Box::new(Lines::new(target.writer(), style)), "#")),
-        Form::JsonChains => sinks.push(Box::new(json::Chains::new(buffered()))),
-        Form::CsvRecords => sinks.push(Box::new(csv::Records::new(buffered()))),
+        Form::Tree => sinks.push(human(Box::new(Tree::new(target.writer(), style)))),
+        Form::Lines => sinks.push(human(Box::new(Lines::new(target.writer(), style)))),
+        Form::JsonChains => sinks.push(Box::new(json::Chains::new(target.writer()))),
+        Form::CsvRecords => sinks.push(Box::new(csv::Records::new(target.writer()))),
         Form::Table | Form::JsonRows | Form::CsvRows | Form::None => {}
     }
     let file = |path: &Path| -> anyhow::Result<Box<dyn Write>> { Ok(Box::new(BufWriter::new(create(path)?))) };
@@ -126,7 +132,7 @@ fn sinks(args: &Args, form: Form, target: &Target, style: Style) -> anyhow::Resu
 /// What is told when everything was read.
 fn told(args: &Args, form: Form, whole: &Whole<'_>, style: Style, target: &Target) -> io::Result<()> {
     let (by, sort) = (args.by.map(Into::into), args.sort.into());
-    let mut writer = BufWriter::new(target.clone());
+    let mut writer = target.clone();
     match form {
         Form::Table => {
             let text = table(whole, View { by, sort, top: args.top }, style);
@@ -136,7 +142,7 @@ fn told(args: &Args, form: Form, whole: &Whole<'_>, style: Style, target: &Targe
         Form::JsonRows => json::table(whole, by, sort, &mut writer)?,
         Form::Tree | Form::Lines | Form::JsonChains | Form::CsvRecords | Form::None => {}
     }
-    writer.flush()
+    target.end()
 }
 
 /// What the captures themselves do not hold.

@@ -42,6 +42,8 @@ impl Plan {
 pub struct Told<'a> {
     /// The chain.
     pub chain: &'a Chain,
+    /// The same, as the formats of the live view take it.
+    pub item: &'a Item,
     /// What it counts as.
     pub facts: &'a [Fact],
     /// Something of it was not seen before in this input.
@@ -219,14 +221,16 @@ impl Engine {
         let (Some(stream), Some(Joiner::Light(join))) = (streams.get_mut(number), joins.get_mut(number)) else {
             return Ok(());
         };
-        stream.number(seq);
         let host = stream.host_id(names);
         let joined = join.push(kind, &line, host, names, &mut |found| {
             if plan.is_in_range(found.root_time_ns) {
                 cells.add(&found.fact);
             }
         });
-        stream.malformed += u64::from(joined.is_err());
+        match joined {
+            Ok(()) => stream.number(seq),
+            Err(_) => stream.malformed += 1,
+        }
         Ok(())
     }
 
@@ -310,7 +314,7 @@ impl Engine {
                     time_ns >= new_since_ns && found.iter().any(|fact| self.cells.first_ns(fact) >= new_since_ns)
                 });
                 if is_new {
-                    let told = Told { chain, facts: &found, is_first, stream, stream_number: number };
+                    let told = Told { chain, item, facts: &found, is_first, stream, stream_number: number };
                     self.sinks.iter_mut().try_for_each(|sink| sink.chain(&told, &self.names))?;
                 }
                 Ok(())

@@ -2,63 +2,70 @@
 
 use std::io::{self, Write};
 
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
 use super::{
     engine::{Sink, Told, Whole},
     names::Names,
     stream::Stream,
 };
-use crate::{chain::Item, event::Event, output};
+use crate::{
+    chain::Item,
+    event::{Body, Event},
+    output,
+};
 
-/// Writes chains by way of a format of the live view.
+/// Writes chains by way of a format of the live view. Which machine and which day they are of stands above them.
 pub struct Human {
     output: Box<dyn output::Output>,
     /// Writes to where the format writes.
     heading: Box<dyn Write>,
-    heading_mark: &'static str,
-    /// The stream of the last line.
-    told_stream: Option<usize>,
+    zone: TimeZone,
+    /// The stream and the day of the last line.
+    told: Option<(usize, Date)>,
 }
 
 impl Human {
-    /// Writes chains to `output`, and to `heading` which stream they are of. Both end in the same place.
+    /// Writes chains to `output`, and to `heading` what they are of. Both end in the same place.
     #[must_use]
-    pub fn new(output: Box<dyn output::Output>, heading: Box<dyn Write>, heading_mark: &'static str) -> Self {
-        Self { output, heading, heading_mark, told_stream: None }
+    pub fn new(output: Box<dyn output::Output>, heading: Box<dyn Write>, utc: bool) -> Self {
+        let zone = if utc { TimeZone::UTC } else { TimeZone::system() };
+        Self { output, heading, zone, told: None }
     }
 
-    fn head(&mut self, stream: &Stream, number: usize) -> io::Result<()> {
-        if self.told_stream == Some(number) {
+    fn head(&mut self, time: Timestamp, stream: &Stream, number: usize) -> io::Result<()> {
+        let day = time.to_zoned(self.zone.clone()).date();
+        if self.told == Some((number, day)) {
             return Ok(());
         }
-        let lead = if self.told_stream.is_some() { "\n" } else { "" };
-        self.told_stream = Some(number);
-        let Some(header) = &stream.header else {
-            return writeln!(self.heading, "{lead}{} {}", self.heading_mark, output::escape_str(&stream.source));
+        // What the format holds back is of the machine and the day before.
+        self.output.finish()?;
+        let lead = if self.told.is_some() { "\n" } else { "" };
+        self.told = Some((number, day));
+        let of = match &stream.header {
+            Some(header) => format!(
+                "{}, kernel {}, boot {}",
+                output::escape_str(&header.hostname),
+                output::escape_str(&header.kernel),
+                output::escape_str(&header.boot_id)
+            ),
+            None => output::escape_str(&stream.source),
         };
-        let since = header.kernel.as_str();
-        let day = stream.span_ns.map_or_else(String::new, |(first_ns, _)| {
-            let first = super::words::timestamp(first_ns);
-            format!(", since {}", first.strftime("%Y-%m-%d %H:%M:%S UTC"))
-        });
-        writeln!(
-            self.heading,
-            "{lead}{} {}, kernel {}, boot {}{day}",
-            self.heading_mark,
-            output::escape_str(&header.hostname),
-            output::escape_str(since),
-            output::escape_str(&header.boot_id),
-        )
+        writeln!(self.heading, "{lead}# {day}: {of}")
     }
 }
 
 impl Sink for Human {
     fn chain(&mut self, told: &Told<'_>, _: &Names) -> io::Result<()> {
-        self.head(told.stream, told.stream_number)?;
-        self.output.item(&Item::Chain(Box::new(told.chain.clone())))
+        self.head(told.chain.time, told.stream, told.stream_number)?;
+        self.output.item(told.item)
     }
 
     fn event(&mut self, event: &Event, stream: &Stream, number: usize) -> io::Result<()> {
-        self.head(stream, number)?;
+        if !matches!(event.body, Body::Unload(_) | Body::Loss(_)) {
+            return Ok(());
+        }
+        self.head(event.time, stream, number)?;
         self.output.item(&Item::Event(Box::new(event.clone())))
     }
 

@@ -22,7 +22,7 @@ mod words;
 pub use cells::{CellKey, Cells, Fact, Kind, Tally, What, WhoIds};
 pub use engine::{Engine, Plan, Sink, Told, Whole};
 pub use human::Human;
-pub use lines::Blocks;
+pub use lines::{Block, Blocks};
 pub use names::{NameId, Names};
 pub use rows::{By, Sort};
 pub use stream::Stream;

@@ -5,8 +5,6 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
 /// A line that is no JSON object, or whose value is not of its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a line of this format")]
@@ -132,45 +130,88 @@ fn end_of_value(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
 }
 
 /// Where the string ends whose opening quote is at `at`.
+#[inline]
 fn end_of_string(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
     let mut next = at + 1;
     loop {
-        let rest = bytes.get(next..).ok_or(Malformed)?;
-        let found = next + memchr2(b'"', b'\\', rest).ok_or(Malformed)?;
-        if bytes.get(found) == Some(&b'"') {
-            return Ok(found + 1);
+        let marks = |word| equal(word, b'"') | equal(word, b'\\');
+        next = find(bytes, next, marks).ok_or(Malformed)?;
+        if bytes.get(next) == Some(&b'"') {
+            return Ok(next + 1);
         }
-        next = found + 2;
+        next += 2;
     }
 }
 
 /// Where the object or array ends whose opening bracket is at `at`.
 fn end_of_nest(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
+    // Square brackets and braces differ in one bit.
+    const FOLD: u64 = splat(b'{' ^ b'[');
     let mut depth = 0_usize;
     let mut next = at;
     loop {
-        match bytes.get(next).ok_or(Malformed)? {
-            b'"' => {
+        let marks = |word| equal(word, b'"') | equal(word | FOLD, b'{') | equal(word | FOLD, b'}');
+        next = find(bytes, next, marks).ok_or(Malformed)?;
+        match bytes.get(next) {
+            Some(b'"') => {
                 next = end_of_string(bytes, next)?;
                 continue;
             }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
+            Some(b'{' | b'[') => depth += 1,
+            _ => {
                 depth -= 1;
                 if depth == 0 {
                     return Ok(next + 1);
                 }
             }
-            _ => {}
         }
         next += 1;
     }
 }
 
+/// Bytes that are looked at together: most strings and numbers of an event are shorter than a call to a search is long.
+const WORD_BYTES: usize = 8;
+
+/// Every byte of a word.
+const fn splat(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; WORD_BYTES])
+}
+
+/// The high bit of each byte of a word that is `byte`. Above the first, others may be marked too.
+#[inline]
+const fn equal(word: u64, byte: u8) -> u64 {
+    let zeroes = word ^ splat(byte);
+    zeroes.wrapping_sub(splat(1)) & !zeroes & splat(0x80)
+}
+
+/// The first place from `at` on that is marked.
+#[inline]
+fn find(bytes: &[u8], at: usize, marks: impl Fn(u64) -> u64) -> Option<usize> {
+    let mut rest = bytes.get(at..)?;
+    while let Some((word, after)) = rest.split_first_chunk::<WORD_BYTES>() {
+        let marked = marks(u64::from_le_bytes(*word));
+        if marked != 0 {
+            return Some(bytes.len() - rest.len() + first(marked));
+        }
+        rest = after;
+    }
+    // What is not there is marked by nobody.
+    let mut last = [0; WORD_BYTES];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let marked = marks(u64::from_le_bytes(last));
+    (marked != 0).then(|| bytes.len() - rest.len() + first(marked))
+}
+
+/// The place of the first marked byte.
+#[inline]
+const fn first(marked: u64) -> usize {
+    marked.trailing_zeros() as usize / 8
+}
+
 /// The text of a raw string.
 pub(super) fn string(raw: &[u8]) -> Result<Cow<'_, [u8]>, Malformed> {
     let inner = raw.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).ok_or(Malformed)?;
-    if memchr::memchr(b'\\', inner).is_none() {
+    if find(inner, 0, |word| equal(word, b'\\')).is_none() {
         return Ok(Cow::Borrowed(inner));
     }
     serde_json::from_slice::<String>(raw).map(|text| Cow::Owned(text.into_bytes())).map_err(|_| Malformed)

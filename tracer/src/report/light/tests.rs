@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use crate::report::{
     cells::CellKey,
     engine::{Engine, Plan, Sink, Told, Whole},
@@ -51,4 +53,54 @@ fn both_ways_count_the_same() {
     let quick = counted(GENERATED, &plan, false);
     assert_eq!(quick, counted(GENERATED, &plan, true));
     assert!(quick.0.len() > 20, "{}", quick.0.len());
+}
+
+/// Names that look like what surrounds them.
+const HOSTILE: [&str; 5] = ["\"},{\"type\":\"request\"", "a\\\\\"b", "[[[{", "\u{202e}x", "caf\u{e9}, =1+1"];
+
+/// The generated capture with lines left out, and with other names.
+fn damaged(left_out: &[usize], names: &[usize]) -> String {
+    let mut out = String::new();
+    for (place, line) in GENERATED.lines().enumerate() {
+        if left_out.contains(&place) {
+            continue;
+        }
+        let mut line = line.to_owned();
+        for (number, old) in names.iter().zip(["/usr/bin/mount", "iptable_nat", "\"alice\"", "bash", "ssh.service"]) {
+            let Some(new) = HOSTILE.get(*number) else { continue };
+            let new = serde_json::to_string(new).unwrap();
+            let new = if old.starts_with('"') { new.as_str() } else { &new[1..new.len() - 1] };
+            line = line.replace(old, new);
+        }
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Check that both ways count the same whatever was lost and whatever the names, in any range of time.
+    #[test]
+    fn both_ways_count_the_same_of_what_is_left(
+        left_out in proptest::collection::vec(0_usize..400, 0..60),
+        names in proptest::collection::vec(0_usize..8, 5),
+        since_ns in proptest::option::of(0_i64..30_000_000_000),
+        until_ns in proptest::option::of(0_i64..30_000_000_000),
+    ) {
+        const BEGAN_NS: i64 = 1_772_323_200_000_000_000;
+        let plan = Plan {
+            since_ns: since_ns.map(|ns| BEGAN_NS + ns),
+            until_ns: until_ns.map(|ns| BEGAN_NS + ns),
+            ..Plan::default()
+        };
+        let text = damaged(&left_out, &names);
+        let (quick, by_chains) = (counted(&text, &plan, false), counted(&text, &plan, true));
+        let only = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| -> Vec<String> {
+            one.iter().filter(|(name, tally)| other.get(*name) != Some(tally)).map(|both| format!("{both:?}")).collect()
+        };
+        prop_assert_eq!(only(&quick.0, &by_chains.0), only(&by_chains.0, &quick.0));
+        prop_assert_eq!(quick.1, by_chains.1);
+    }
 }
