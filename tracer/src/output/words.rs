@@ -173,7 +173,7 @@ pub(super) fn doubt(attribution: &Attribution) -> String {
 }
 
 /// `1 event`, `2 events`.
-pub(super) fn count(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn count(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

@@ -18,12 +18,21 @@ use crate::{
     event::{Attempt, Event, Helper, Init, Load, Outcome, ProcessId, Request},
 };
 
+/// An event that belongs to no chain.
+#[derive(Serialize)]
+struct EventJson<'a> {
+    #[serde(flatten)]
+    stream: StreamJson<'a>,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
 /// A chain, by the names of the event contract.
 #[derive(Serialize)]
 struct ChainJson<'a> {
     /// Told once, at the root.
     #[serde(flatten)]
-    stream: Option<StreamJson<'a>>,
+    root: Option<RootJson<'a>>,
     time: Timestamp,
     boot_ns: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,10 +54,25 @@ struct ChainJson<'a> {
     incomplete: &'a [String],
 }
 
+/// Where a line is from.
 #[derive(Serialize)]
 struct StreamJson<'a> {
     host: &'a str,
     boot_id: &'a str,
+}
+
+impl<'a> StreamJson<'a> {
+    fn new(stream: &'a Stream) -> Self {
+        Self { host: stream.host(), boot_id: stream.boot_id() }
+    }
+}
+
+#[derive(Serialize)]
+struct RootJson<'a> {
+    /// `chain`: what else is written are events, which have types of their own.
+    r#type: &'static str,
+    #[serde(flatten)]
+    stream: StreamJson<'a>,
     first_seen: bool,
     /// Who is behind it: never modprobe.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +89,7 @@ struct ModuleJson<'a> {
 }
 
 impl<'a> ChainJson<'a> {
-    fn new(chain: &'a Chain, stream: Option<StreamJson<'a>>) -> Self {
+    fn new(chain: &'a Chain, root: Option<RootJson<'a>>) -> Self {
         let (id, loader) = match chain.key {
             ChainKey::Request(id) => (Some(id.to_string()), None),
             ChainKey::Loader(process) => (None, Some(process)),
@@ -73,7 +97,7 @@ impl<'a> ChainJson<'a> {
         let module =
             |module: &'a Module| ModuleJson { load: &module.load, boot_ns: module.boot_ns, init: module.init.as_ref() };
         Self {
-            stream,
+            root,
             time: chain.time,
             boot_ns: chain.boot_ns,
             id,
@@ -104,17 +128,17 @@ impl Chains {
 
 impl Sink for Chains {
     fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
-        let stream = StreamJson {
-            host: told.stream.host(),
-            boot_id: told.stream.boot_id(),
+        let root = RootJson {
+            r#type: "chain",
+            stream: StreamJson::new(told.stream),
             first_seen: told.is_first,
             program: told.facts.first().map(|fact| program_field(&fact.key, names)),
         };
-        line(&mut self.writer, &ChainJson::new(told.chain, Some(stream)))
+        line(&mut self.writer, &ChainJson::new(told.chain, Some(root)))
     }
 
-    fn event(&mut self, event: &Event, _: &Stream, _: usize) -> io::Result<()> {
-        line(&mut self.writer, event)
+    fn event(&mut self, event: &Event, stream: &Stream, _: usize) -> io::Result<()> {
+        line(&mut self.writer, &EventJson { stream: StreamJson::new(stream), event })
     }
 
     fn finish(&mut self, _: &Whole<'_>) -> io::Result<()> {

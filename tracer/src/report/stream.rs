@@ -6,7 +6,10 @@ use super::{
     facts::nanoseconds,
     names::{NameId, Names},
 };
-use crate::event::{Body, End, Header, Loss, LossStage};
+use crate::{
+    event::{Body, End, Header, Loss, LossStage},
+    output::count as count_of,
+};
 
 /// Causes of loss that are told apart.
 const CAUSES_LIMIT: usize = 64;
@@ -127,17 +130,19 @@ impl Stream {
     pub fn missing(&self, is_followed: bool) -> Vec<String> {
         let mut missing: Vec<String> = Vec::new();
         for ((stage, cause), count) in &self.lost {
-            missing.push(format!("{count} events were lost when it was recorded: {cause} ({stage})"));
+            let lost = count_of(*count, "event was", "events were");
+            missing.push(format!("{lost} lost when it was recorded: {cause} ({stage})"));
         }
         if self.gaps > 0 {
-            let places = if self.gaps == 1 { "1 place".to_owned() } else { format!("{} places", self.gaps) };
-            missing.push(format!("{} events are missing in {places}", self.gap_events));
+            let events = count_of(self.gap_events, "event is", "events are");
+            missing.push(format!("{events} missing in {}", count_of(self.gaps, "place", "places")));
         }
         if self.malformed > 0 {
-            missing.push(format!("{} lines are not understood", self.malformed));
+            missing.push(format!("{} not understood", count_of(self.malformed, "line is", "lines are")));
         }
         if self.unknown > 0 {
-            missing.push(format!("{} events are of types that this version does not know", self.unknown));
+            let events = count_of(self.unknown, "event is of a type", "events are of types");
+            missing.push(format!("{events} that this version does not know"));
         }
         if self.header.is_none() && self.events > 0 {
             missing.push("there is no header: host and boot are not known".to_owned());
