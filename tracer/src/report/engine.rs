@@ -221,7 +221,7 @@ impl Engine {
         let (Some(stream), Some(Joiner::Light(join))) = (streams.get_mut(number), joins.get_mut(number)) else {
             return Ok(());
         };
-        let host = stream.host_id(names);
+        let host = stream.host_id();
         let joined = join.push(kind, &line, host, names, &mut |found| {
             if plan.is_in_range(found.root_time_ns) {
                 cells.add(&found.fact);
@@ -250,9 +250,9 @@ impl Engine {
             }
             self.current = same
                 .or(self.current.filter(|number| self.streams.get(*number).is_some_and(|stream| stream.events == 0)));
-            let stream = self.stream().1;
-            if stream.header.is_none() {
-                stream.header = Some(header.as_ref().clone());
+            let number = self.stream().0;
+            if let Some(stream) = self.streams.get_mut(number) {
+                stream.begin(header, &mut self.names);
             }
         }
         let (number, stream) = self.stream();
@@ -290,8 +290,8 @@ impl Engine {
         }
     }
 
-    fn host(&mut self, number: usize) -> NameId {
-        self.streams.get(number).map_or(NameId::NONE, |stream| stream.host_id(&mut self.names))
+    fn host(&self, number: usize) -> NameId {
+        self.streams.get(number).map_or(NameId::NONE, Stream::host_id)
     }
 
     /// A chain or event that is finished.

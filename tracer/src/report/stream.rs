@@ -45,6 +45,7 @@ pub struct Stream {
     /// What else is wrong, in words.
     pub notes: Vec<String>,
     next_seq: Option<u64>,
+    host_id: Option<NameId>,
 }
 
 impl Stream {
@@ -65,8 +66,16 @@ impl Stream {
         self.header.as_ref().map_or("", |header| header.boot_id.as_str())
     }
 
-    pub(super) fn host_id(&self, names: &mut Names) -> NameId {
-        self.header.as_ref().map_or(NameId::NONE, |header| names.id(header.hostname.as_bytes()))
+    pub(super) fn host_id(&self) -> NameId {
+        self.host_id.unwrap_or(NameId::NONE)
+    }
+
+    /// Takes its header, if it has none.
+    pub(super) fn begin(&mut self, header: &Header, names: &mut Names) {
+        if self.header.is_none() {
+            self.host_id = Some(names.id(header.hostname.as_bytes()));
+            self.header = Some(header.clone());
+        }
     }
 
     /// Whether an event with this number goes on with the stream.

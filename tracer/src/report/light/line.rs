@@ -1,20 +1,31 @@
 //! The few fields of an event that the grouping needs, read where they stand in the line.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use jiff::Timestamp;
+use memchr::memmem::{Finder, FinderRev};
 
 use super::{
     super::{
         facts::nanoseconds,
         who::{Program, Who, user},
     },
-    scan::{Elements, Malformed, Members, hex, number, string},
+    process::{Behalf, Process, process_id, text},
+    scan::{Elements, Malformed, Members, number, string},
 };
 use crate::{
     chain::{ChainKey, is_kmod_tool},
     event::{ProcessId, Reason, RequestId, Status},
 };
+
+/// Keys of a request that may stand behind its process.
+static REQUEST_REST: LazyLock<[Finder<'static>; 4]> =
+    LazyLock::new(|| [r#""parent_request""#, r#""behalf""#, r#""in_init""#, r#""name_hex""#].map(Finder::new));
+
+/// The same of a load; its chain is told before it, or by its process.
+static LOAD_REST: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [r#""module_hex""#, r#""request":"#].map(Finder::new));
+static REASON: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(r#""reason""#));
 
 /// The type of an event, as far as reports tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +40,10 @@ pub(crate) enum Type {
     Other,
 }
 
-/// Raw values of an event, as far as they were found.
+/// Raw values of an event, as far as they were found. An object or array may have more behind it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line<'a> {
+    whole: &'a [u8],
     kind: Option<&'a [u8]>,
     seq: Option<&'a [u8]>,
     time: Option<&'a [u8]>,
@@ -62,9 +74,14 @@ pub(crate) struct Line<'a> {
 impl<'a> Line<'a> {
     /// Finds the values of a line.
     pub(crate) fn new(line: &'a [u8]) -> Result<Self, Malformed> {
-        let mut found = Self::default();
+        let mut found = Self { whole: line, ..Self::default() };
         let mut members = Members::new(line);
-        while let Some((key, value)) = members.next()? {
+        while let Some(key) = members.next_key()? {
+            // With the process begins what is most of a line, and of no interest to most.
+            if key == b"process" && found.takes_rest(members.rest()) {
+                break;
+            }
+            let value = members.value()?;
             let slot = match key {
                 b"type" => &mut found.kind,
                 b"seq" => &mut found.seq,
@@ -96,6 +113,46 @@ impl<'a> Line<'a> {
             *slot = Some(value).filter(|value| *value != b"null");
         }
         Ok(found)
+    }
+
+    /// Tells from the rest of a line, process first, whether there is nothing to be found in it but what this takes.
+    ///
+    /// A key in its quotes cannot stand in a string: there, a quote has a backslash before it. So what is not found is
+    /// not there; what is found may be something else, and then the rest is read member by member.
+    fn takes_rest(&mut self, rest: &'a [u8]) -> bool {
+        let takes = rest.ends_with(b"}")
+            && match self.kind {
+                Some(b"\"request\"") if self.request.is_some() && self.name.is_some() => {
+                    REQUEST_REST.iter().all(|key| key.find(rest).is_none())
+                }
+                Some(b"\"load\"") if self.module.is_some() && self.origin.is_some() => {
+                    LOAD_REST.iter().all(|key| key.find(rest).is_none()) && self.takes_reason(rest)
+                }
+                _ => false,
+            };
+        if takes {
+            self.process = Some(rest);
+        }
+        takes
+    }
+
+    /// Takes the reason from the end of a load.
+    fn takes_reason(&mut self, rest: &'a [u8]) -> bool {
+        let Some(at) = REASON.rfind(rest) else { return true };
+        let Some(tail) = at.checked_sub(1).and_then(|comma| rest.get(comma..)) else { return false };
+        // It is a member of the event, and of nothing in it, if the event ends where its last member does.
+        let mut members = Members::from_comma(tail);
+        let mut reason = None;
+        while let Ok(Some((key, value))) = members.next() {
+            if key == b"reason" {
+                reason = Some(value);
+            }
+        }
+        let is_member = members.has_ended() && members.rest().is_empty() && reason.is_some();
+        if is_member {
+            self.reason = reason;
+        }
+        is_member
     }
 
     /// What it is.
@@ -165,7 +222,14 @@ impl<'a> Line<'a> {
     }
 
     pub(super) fn reason(&self) -> Result<Option<Reason>, Malformed> {
-        self.reason.map(|raw| serde_json::from_slice(raw).map_err(|_| Malformed)).transpose()
+        Ok(match self.reason {
+            None => None,
+            Some(b"\"asked\"") => Some(Reason::Asked),
+            Some(b"\"alias\"") => Some(Reason::Alias),
+            Some(b"\"dependency\"") => Some(Reason::Dependency),
+            Some(b"\"softdep\"") => Some(Reason::Softdep),
+            Some(_) => return Err(Malformed),
+        })
     }
 
     /// A helper's own process says nothing of who asked.
@@ -211,7 +275,7 @@ impl<'a> Line<'a> {
         if !is_kmod_tool(&comm, exe.as_deref()) {
             return process.who(Program::of_process(comm, exe, process.exe_truncated, process.kthread));
         }
-        let mut ancestors = Elements::new(self.ancestors.ok_or(Malformed)?)?;
+        let mut ancestors = Elements::new(self.ancestors()?)?;
         while let Some(raw) = ancestors.next()? {
             let by = Process::new(raw)?;
             let (by_comm, by_exe) = (by.comm()?, by.exe()?);
@@ -228,143 +292,27 @@ impl<'a> Line<'a> {
         process.who(Program::of_process(comm, exe, process.exe_truncated, process.kthread))
     }
 
+    /// Its parents: few ask for them, so they are looked for when somebody does.
+    fn ancestors(&self) -> Result<&'a [u8], Malformed> {
+        if let Some(ancestors) = self.ancestors {
+            return Ok(ancestors);
+        }
+        let mut members = Members::new(self.whole);
+        while let Some((key, value)) = members.next()? {
+            if key == b"ancestors" {
+                return Ok(value);
+            }
+        }
+        Err(Malformed)
+    }
+
     /// Who is behind a load by a helper whose request is not part of the chain.
     pub(super) fn who_kernel(&self) -> Result<Who<'a>, Malformed> {
         Process::new(self.process.ok_or(Malformed)?)?.who(Program::Kernel)
     }
 }
 
-/// Raw values of a process or an ancestor.
-#[derive(Default)]
-struct Process<'a> {
-    comm: Option<&'a [u8]>,
-    comm_hex: Option<&'a [u8]>,
-    exe: Option<&'a [u8]>,
-    exe_hex: Option<&'a [u8]>,
-    user: Option<&'a [u8]>,
-    user_hex: Option<&'a [u8]>,
-    uid: Option<&'a [u8]>,
-    unit: Option<&'a [u8]>,
-    container: Option<&'a [u8]>,
-    exe_truncated: bool,
-    kthread: bool,
-}
-
-impl<'a> Process<'a> {
-    fn new(raw: &'a [u8]) -> Result<Self, Malformed> {
-        let mut found = Self::default();
-        let mut members = Members::new(raw);
-        while let Some((key, value)) = members.next()? {
-            let slot = match key {
-                b"comm" => &mut found.comm,
-                b"comm_hex" => &mut found.comm_hex,
-                b"exe" => &mut found.exe,
-                b"exe_hex" => &mut found.exe_hex,
-                b"user" => &mut found.user,
-                b"user_hex" => &mut found.user_hex,
-                b"uid" => &mut found.uid,
-                b"unit" => &mut found.unit,
-                b"container" => &mut found.container,
-                b"exe_truncated" => {
-                    found.exe_truncated = value == b"true";
-                    continue;
-                }
-                b"kthread" => {
-                    found.kthread = value == b"true";
-                    continue;
-                }
-                _ => continue,
-            };
-            *slot = Some(value).filter(|value| *value != b"null");
-        }
-        Ok(found)
-    }
-
-    fn comm(&self) -> Result<Cow<'a, [u8]>, Malformed> {
-        text(self.comm, self.comm_hex)?.ok_or(Malformed)
-    }
-
-    fn exe(&self) -> Result<Option<Cow<'a, [u8]>>, Malformed> {
-        text(self.exe, self.exe_hex)
-    }
-
-    fn uid(&self) -> Result<u32, Malformed> {
-        number(self.uid.ok_or(Malformed)?)
-    }
-
-    fn who(&self, program: Program<'a>) -> Result<Who<'a>, Malformed> {
-        Ok(Who {
-            program,
-            user: Some(user(text(self.user, self.user_hex)?, self.uid()?)),
-            unit: self.unit.map(string).transpose()?,
-            container: self.container.map(string).transpose()?,
-        })
-    }
-}
-
-/// Raw values of the task a kernel thread works for.
-#[derive(Default)]
-struct Behalf<'a> {
-    pid: Option<&'a [u8]>,
-    start_ns: Option<&'a [u8]>,
-    comm: Option<&'a [u8]>,
-    comm_hex: Option<&'a [u8]>,
-    request: Option<&'a [u8]>,
-}
-
-impl<'a> Behalf<'a> {
-    fn new(raw: &'a [u8]) -> Result<Self, Malformed> {
-        let mut found = Self::default();
-        let mut members = Members::new(raw);
-        while let Some((key, value)) = members.next()? {
-            let slot = match key {
-                b"pid" => &mut found.pid,
-                b"start_ns" => &mut found.start_ns,
-                b"comm" => &mut found.comm,
-                b"comm_hex" => &mut found.comm_hex,
-                b"request" => &mut found.request,
-                _ => continue,
-            };
-            *slot = Some(value).filter(|value| *value != b"null");
-        }
-        Ok(found)
-    }
-
-    fn comm(&self) -> Result<Cow<'a, [u8]>, Malformed> {
-        text(self.comm, self.comm_hex)?.ok_or(Malformed)
-    }
-
-    fn id(&self) -> Result<ProcessId, Malformed> {
-        Ok(ProcessId { pid: number(self.pid.ok_or(Malformed)?)?, start_ns: number(self.start_ns.ok_or(Malformed)?)? })
-    }
-}
-
-/// A name: its exact bytes where it is no text.
-fn text<'a>(field: Option<&'a [u8]>, exact: Option<&'a [u8]>) -> Result<Option<Cow<'a, [u8]>>, Malformed> {
-    match (field, exact) {
-        (None, _) => Ok(None),
-        (Some(_), Some(exact)) => hex(exact).map(|bytes| Some(Cow::Owned(bytes))),
-        (Some(field), None) => string(field).map(Some),
-    }
-}
-
 fn request_id(raw: &[u8]) -> Result<RequestId, Malformed> {
     let text = string(raw)?;
     std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).ok_or(Malformed)
-}
-
-fn process_id(raw: &[u8]) -> Result<ProcessId, Malformed> {
-    let mut id = (None, None);
-    let mut members = Members::new(raw);
-    while let Some((key, value)) = members.next()? {
-        match key {
-            b"pid" => id.0 = Some(value),
-            b"start_ns" => id.1 = Some(value),
-            _ => continue,
-        }
-        if let (Some(pid), Some(start_ns)) = id {
-            return Ok(ProcessId { pid: number(pid)?, start_ns: number(start_ns)? });
-        }
-    }
-    Err(Malformed)
 }

@@ -4,6 +4,7 @@
 
 mod join;
 mod line;
+mod process;
 mod scan;
 
 #[cfg(test)]

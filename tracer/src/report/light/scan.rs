@@ -36,6 +36,14 @@ impl<'a> Members<'a> {
 
     /// The next member; `None` after the last.
     pub(super) fn next(&mut self) -> Result<Option<Member<'a>>, Malformed> {
+        match self.next_key()? {
+            Some(key) => Ok(Some((key, self.value()?))),
+            None => Ok(None),
+        }
+    }
+
+    /// The next key; its value comes next.
+    pub(super) fn next_key(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         let opening = match self.state {
             State::First => b'{',
             State::Next => b',',
@@ -43,6 +51,7 @@ impl<'a> Members<'a> {
         };
         self.skip_space();
         if self.state == State::Next && self.peek()? == b'}' {
+            self.at += 1;
             self.state = State::Ended;
             return Ok(None);
         }
@@ -53,12 +62,31 @@ impl<'a> Members<'a> {
             return Ok(None);
         }
         self.state = State::Next;
-        let key = self.value()?;
-        let key = key.strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")).ok_or(Malformed)?;
+        if self.peek()? != b'"' {
+            return Err(Malformed);
+        }
+        let end = end_of_string(self.bytes, self.at)?;
+        let key = self.bytes.get(self.at + 1..end - 1).ok_or(Malformed)?;
+        self.at = end;
         self.skip_space();
         self.expect(b':')?;
         self.skip_space();
-        Ok(Some((key, self.value()?)))
+        Ok(Some(key))
+    }
+
+    /// What was not looked at yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Whether the closing brace was found.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// The members from here on, for one who knows that a comma stands in front of the next.
+    pub(super) fn from_comma(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, state: State::Next }
     }
 
     fn peek(&self) -> Result<u8, Malformed> {
@@ -79,7 +107,8 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn value(&mut self) -> Result<&'a [u8], Malformed> {
+    /// The value of the key that was last.
+    pub(super) fn value(&mut self) -> Result<&'a [u8], Malformed> {
         let end = end_of_value(self.bytes, self.at)?;
         let value = self.bytes.get(self.at..end).ok_or(Malformed)?;
         self.at = end;
@@ -95,9 +124,10 @@ pub(super) struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    /// The elements of the array that `bytes` is.
+    /// The elements of the array that `bytes` begins with.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let inner = bytes.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).ok_or(Malformed)?;
+        let array = bytes.get(..end_of_value(bytes, 0)?).ok_or(Malformed)?;
+        let inner = array.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).ok_or(Malformed)?;
         Ok(Self { bytes: inner, at: 0 })
     }
 
@@ -122,7 +152,8 @@ fn end_of_value(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
         b'"' => end_of_string(bytes, at),
         b'{' | b'[' => end_of_nest(bytes, at),
         _ => {
-            let length = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| b",}] \t\r\n".contains(byte)));
+            let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']') || *byte <= b' ';
+            let length = bytes.get(at..).and_then(|rest| rest.iter().position(ends));
             let end = length.map_or(bytes.len(), |length| at + length);
             if end == at { Err(Malformed) } else { Ok(end) }
         }
