@@ -125,6 +125,12 @@ fn compressed_captures_are_read() {
     let output = report_of(&frames[..frames.len() - 9], &[]);
     assert!(stdout(&output).contains("nf_conntrack"));
     assert!(stderr(&output).contains("its last frame has no end"), "{}", stderr(&output));
+    let mut broken = frames.clone();
+    let middle = broken.len() - 300;
+    broken[middle] ^= 0xff;
+    let output = report_of(&broken, &[]);
+    assert!(stdout(&output).contains("nf_conntrack"));
+    assert!(stderr(&output).contains("it is damaged, and was read up to there"), "{}", stderr(&output));
 }
 
 /// Check that what does not work is an error that names it.
@@ -183,10 +189,17 @@ fn segments_are_one_stream() {
 /// Check that a file that grows is told as it grows, and that Ctrl-C ends it in order.
 #[test]
 fn a_growing_file_is_followed() {
-    let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("live.jsonl");
     let whole = outage();
-    let (front, back) = whole.split_at(whole.find("{\"seq\":24,").unwrap());
+    let middle = whole.find("{\"seq\":24,").unwrap();
+    let (front, back) = whole.as_bytes().split_at(middle);
+    follows(front, back);
+    let [front, back] = [front, back].map(|text| zstd::bulk::compress(text, 3).unwrap());
+    follows(&front, &back);
+}
+
+fn follows(front: &[u8], back: &[u8]) {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("live");
     fs::write(&path, &front[..front.len() - 7]).unwrap();
     let out = scratch.path().join("out");
     let mut child = Command::new(env!("CARGO_BIN_EXE_kmodtrace"))
@@ -196,8 +209,8 @@ fn a_growing_file_is_followed() {
         .spawn()
         .unwrap();
     let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-    file.write_all(&front.as_bytes()[front.len() - 7..]).unwrap();
-    file.write_all(back.as_bytes()).unwrap();
+    file.write_all(&front[front.len() - 7..]).unwrap();
+    file.write_all(back).unwrap();
     while !fs::read_to_string(&out).is_ok_and(|told| told.contains("xfs")) {
         assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
         std::thread::sleep(std::time::Duration::from_millis(20));

@@ -102,6 +102,11 @@ impl<R: Read> Blocks<R> {
         result
     }
 
+    /// What is read from.
+    pub fn reader(&self) -> &R {
+        &self.reader
+    }
+
     /// The beginning of a line that has no end: what a writer left that was killed.
     #[must_use]
     pub fn rest(&self) -> &[u8] {

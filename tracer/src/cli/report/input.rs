@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Cursor, ErrorKind, Read},
+    io::{self, BufRead, BufReader, ErrorKind, Read},
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
@@ -17,7 +17,7 @@ use super::super::trace::runtime;
 use super::args::{Args, is_stdin};
 use crate::{
     event::{Body, Event},
-    report::{Block, Blocks, Engine},
+    report::{Block, Blocks, Engine, Source},
 };
 
 /// How often a file that is followed is looked at.
@@ -25,9 +25,6 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Blocks that are read ahead.
 const AHEAD: usize = 2;
-
-/// What a zstd frame begins with.
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Reads everything that was named, oldest first.
 pub(super) fn read(args: &Args, engine: &mut Engine) -> anyhow::Result<()> {
@@ -65,105 +62,82 @@ fn expand(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 fn began(path: &Path) -> (Option<Timestamp>, PathBuf) {
     let first_line = || {
         let mut line = Vec::new();
-        let lines = opened(File::open(path).ok()?).ok()?;
-        BufReader::new(lines).take(1 << 20).read_until(b'\n', &mut line).ok()?;
+        BufReader::new(Source::new(File::open(path).ok()?)).take(1 << 20).read_until(b'\n', &mut line).ok()?;
         let event: Event = serde_json::from_slice(&line).ok()?;
         matches!(event.body, Body::Header(_)).then_some(event.time)
     };
     (if is_stdin(path) { None } else { first_line() }, path.to_owned())
 }
 
-/// Bytes as lines: what is compressed is decompressed.
-fn opened(mut reader: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
-    let mut magic = Vec::new();
-    let size = u64::try_from(ZSTD_MAGIC.len()).unwrap_or(u64::MAX);
-    reader.by_ref().take(size).read_to_end(&mut magic)?;
-    let is_zstd = magic == ZSTD_MAGIC;
-    let whole = Cursor::new(magic).chain(reader);
-    if is_zstd { Ok(Box::new(zstd::Decoder::new(whole)?)) } else { Ok(Box::new(whole)) }
-}
+/// Where bytes come from; another thread reads them.
+type Bytes = Source<Box<dyn Read + Send>>;
 
 /// Reads one source.
 fn one(path: &Path, engine: &mut Engine, follow: Option<&Follow>) -> anyhow::Result<()> {
-    let (reader, source): (io::Result<Box<dyn Read + Send>>, _) = if is_stdin(path) {
-        (opened(io::stdin()), "standard input".to_owned())
+    let (reader, source): (Box<dyn Read + Send>, _) = if is_stdin(path) {
+        (Box::new(io::stdin()), "standard input".to_owned())
     } else {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        (opened(file), path.to_string_lossy().into_owned())
+        (Box::new(file), path.to_string_lossy().into_owned())
     };
-    let context = || format!("cannot read {source}");
-    let blocks = Blocks::new(reader.with_context(context)?);
+    let mut blocks = Blocks::new(Source::new(reader));
     engine.begin(&source);
-    match follow {
-        Some(follow) => followed(blocks, engine, follow).with_context(context),
-        None => ended(blocks, engine).with_context(context),
-    }
-}
-
-/// Reads and decompresses on another thread while this one counts.
-fn ended(blocks: Blocks<Box<dyn Read + Send>>, engine: &mut Engine) -> anyhow::Result<()> {
-    let (full, take_full) = sync_channel::<Block>(AHEAD);
-    let (empty, take_empty) = sync_channel::<Block>(AHEAD + 2);
-    let (told, end) = thread::scope(|scope| {
-        let reader = scope.spawn(move || ahead(blocks, &full, &take_empty));
-        let mut told = Ok(());
-        for block in take_full {
-            told = engine.block(block.lines());
-            if told.is_err() {
-                break;
-            }
-            // The reader is gone when it has read all: then nobody wants it back.
-            let _ = empty.send(block);
+    let end = match follow {
+        Some(follow) => followed(&mut blocks, engine, follow)?,
+        None => ended(&mut blocks, engine)?,
+    };
+    match end {
+        // What is damaged ends there; what was read before is told, and so are the other captures.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::Other | ErrorKind::UnexpectedEof) => {
+            engine.note(format!("it is damaged, and was read up to there: {error}"));
         }
-        (told, reader.join())
-    });
-    told?;
-    let end = end.map_err(|_| anyhow::anyhow!("the thread that reads has died"))?;
-    if let Some(note) = end? {
-        engine.note(note);
+        Err(error) => return Err(error).with_context(|| format!("cannot read {source}")),
+        Ok(()) if blocks.reader().is_in_frame() => {
+            engine.note("it is cut off: its last frame has no end".to_owned());
+        }
+        Ok(()) if !blocks.rest().is_empty() => {
+            engine.note(format!("it is cut off: {} bytes are left of its last line", blocks.rest().len()));
+        }
+        Ok(()) => {}
     }
     Ok(())
 }
 
-/// Reads blocks until the end, and says what is left over.
-fn ahead(
-    mut blocks: Blocks<Box<dyn Read + Send>>,
-    full: &SyncSender<Block>,
-    empty: &Receiver<Block>,
-) -> io::Result<Option<String>> {
+/// Reads and decompresses on another thread while this one counts. The inner result is of reading.
+fn ended(blocks: &mut Blocks<Bytes>, engine: &mut Engine) -> anyhow::Result<io::Result<()>> {
+    let (full, take_full) = sync_channel::<Block>(AHEAD);
+    let (empty, take_empty) = sync_channel::<Block>(AHEAD + 2);
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || ahead(blocks, &full, &take_empty));
+        for block in take_full {
+            engine.block(block.lines())?;
+            // The reader is gone when it has read all: then nobody wants it back.
+            let _ = empty.send(block);
+        }
+        reader.join().map_err(|_| anyhow::anyhow!("the thread that reads has died"))
+    })
+}
+
+/// Reads blocks until the end, or until nobody wants more.
+fn ahead(blocks: &mut Blocks<Bytes>, full: &SyncSender<Block>, empty: &Receiver<Block>) -> io::Result<()> {
     loop {
         let mut block = empty.try_recv().unwrap_or_default();
         let read = blocks.next(&mut block);
-        let is_cut_off = match read {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => true,
-            read => {
-                read?;
-                false
-            }
-        };
-        if is_cut_off {
-            // Nobody is left to read for when it cannot be sent.
-            let _ = full.send(block);
-            return Ok(Some("it is cut off: its last frame has no end".to_owned()));
-        }
-        if block.lines().is_empty() || full.send(block).is_err() {
-            return Ok(cut_off(blocks.rest()));
+        let is_last = read.is_err() || block.lines().is_empty();
+        if (!block.lines().is_empty() && full.send(block).is_err()) || is_last {
+            return read;
         }
     }
 }
 
-fn cut_off(rest: &[u8]) -> Option<String> {
-    (!rest.is_empty()).then(|| format!("it is cut off: {} bytes are left of its last line", rest.len()))
-}
-
-fn followed(mut blocks: Blocks<Box<dyn Read + Send>>, engine: &mut Engine, follow: &Follow) -> anyhow::Result<()> {
+/// Reads what is there and what comes. The inner result is of reading.
+fn followed(blocks: &mut Blocks<Bytes>, engine: &mut Engine, follow: &Follow) -> anyhow::Result<io::Result<()>> {
     let mut block = Block::default();
     loop {
-        blocks.next(&mut block)?;
-        if !block.lines().is_empty() {
-            engine.block(block.lines())?;
-        } else if !follow.goes_on() {
-            return Ok(());
+        let read = blocks.next(&mut block);
+        engine.block(block.lines())?;
+        if read.is_err() || (block.lines().is_empty() && !follow.goes_on()) {
+            return Ok(read);
         }
     }
 }
