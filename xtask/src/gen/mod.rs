@@ -1,18 +1,18 @@
 //! `cargo xtask gen`: captures of any size, the same for the same seed.
 
+mod output;
 mod random;
 mod story;
 mod stream;
 mod world;
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use self::output::Output;
 use self::stream::Stream;
 
 /// What to generate.
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// The host's name.
     #[arg(long, value_name = "NAME", default_value = "lb1")]
     host: String,
-    /// The file: JSON Lines.
+    /// The file: JSON Lines; in zstd frames when its name ends in .zst.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
@@ -35,10 +35,10 @@ pub(crate) struct Options {
 /// Generates a capture.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     let path = &options.output;
-    let file = File::create(path).with_context(|| format!("cannot write to {}", path.display()))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    let events = write(options, &mut |line| writer.write_all(line.as_bytes()))?;
-    writer.flush().with_context(|| format!("cannot write to {}", path.display()))?;
+    let context = || format!("cannot write to {}", path.display());
+    let mut output = Output::create(path).with_context(context)?;
+    let events = write(options, &mut |line| output.line(line)).with_context(context)?;
+    output.finish().with_context(context)?;
     println!("{events} events in {}", path.display());
     Ok(ExitCode::SUCCESS)
 }
