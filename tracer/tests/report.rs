@@ -186,6 +186,15 @@ fn segments_are_one_stream() {
     assert_eq!(stderr(&output), "");
 }
 
+/// Check that a capture made of nothing but beginnings finds a limit, and says so.
+#[test]
+fn streams_have_a_limit() {
+    let header = outage().lines().next().unwrap().to_owned() + "\n";
+    let output = report_of(header.repeat(5000).as_bytes(), &["--by", "host"]);
+    stdout(&output);
+    assert!(stderr(&output).contains("more streams than are told apart"));
+}
+
 /// Check that a file that grows is told as it grows, and that Ctrl-C ends it in order.
 #[test]
 fn a_growing_file_is_followed() {

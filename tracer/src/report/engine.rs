@@ -7,13 +7,19 @@ use super::{
     facts::{self, nanoseconds},
     light::{Join, Line, Type},
     names::{NameId, Names},
-    stream::Stream,
+    stream::{About, Stream},
 };
 use crate::{
     chain::{self, Chain, Item},
     event::{Body, Event},
     select::Selector,
 };
+
+/// Streams that are told apart; a capture may be made of nothing but headers.
+const STREAMS_LIMIT: usize = 4096;
+
+/// Chains of a stream that may be open at a time. The kernel runs 50 requests at a time.
+const OPEN_LIMIT: usize = 8192;
 
 /// What is wanted. Times are nanoseconds since 1970.
 #[derive(Clone, Debug, Default)]
@@ -161,25 +167,31 @@ impl Engine {
     /// When a sink cannot be written.
     pub fn finish(&mut self) -> io::Result<()> {
         for number in 0..self.joins.len() {
-            match self.joins.get_mut(number) {
-                Some(Joiner::Chains(chains)) => {
-                    for item in chains.finish() {
-                        self.item(&item, number)?;
-                    }
-                }
-                Some(Joiner::Light(join)) => {
-                    let (plan, cells) = (&self.plan, &mut self.cells);
-                    join.finish(&mut |found| {
-                        if plan.is_in_range(found.root_time_ns) {
-                            cells.add(&found.fact);
-                        }
-                    });
-                }
-                None => {}
-            }
+            self.end(number)?;
         }
         let whole = Whole { cells: &self.cells, names: &self.names, streams: &self.streams, plan: &self.plan };
         self.sinks.iter_mut().try_for_each(|sink| sink.finish(&whole))
+    }
+
+    /// Ends a stream: tells what is open as it is.
+    fn end(&mut self, number: usize) -> io::Result<()> {
+        match self.joins.get_mut(number) {
+            Some(Joiner::Chains(chains)) => {
+                for item in chains.finish() {
+                    self.item(&item, number)?;
+                }
+            }
+            Some(Joiner::Light(join)) => {
+                let (plan, cells) = (&self.plan, &mut self.cells);
+                join.finish(&mut |found| {
+                    if plan.is_in_range(found.root_time_ns) {
+                        cells.add(&found.fact);
+                    }
+                });
+            }
+            None => {}
+        }
+        Ok(())
     }
 
     /// What was read.
@@ -194,14 +206,21 @@ impl Engine {
 
     /// The present stream; one without a header where none has begun.
     fn stream(&mut self) -> (usize, &mut Stream) {
-        let number = self.current.unwrap_or(self.streams.len());
+        let number = self.current.unwrap_or(self.streams.len()).min(STREAMS_LIMIT - 1);
         self.current = Some(number);
         if number == self.streams.len() {
             self.streams.push(Stream::new(&self.source));
-            let joiner = if self.is_light() { Joiner::Light(Box::default()) } else { Joiner::Chains(Box::default()) };
+            let joiner = if self.is_light() {
+                Joiner::Light(Box::default())
+            } else {
+                Joiner::Chains(Box::new(chain::Builder::with_limit(OPEN_LIMIT)))
+            };
             self.joins.push(joiner);
         }
         let streams = &mut self.streams;
+        if number == STREAMS_LIMIT - 1 {
+            streams[number].note("there are more streams than are told apart: this holds the rest".to_owned());
+        }
         (number, &mut streams[number])
     }
 }
@@ -244,7 +263,8 @@ impl Engine {
             }
         };
         if let Body::Header(header) = &event.body {
-            let same = self.streams.iter().position(|stream| stream.continues(header, event.seq));
+            let about = About::new(header);
+            let same = self.streams.iter().position(|stream| stream.continues(&about, event.seq));
             if let Some(stream) = same.and_then(|number| self.streams.get_mut(number)) {
                 stream.sources += u64::from(stream.source != self.source);
             }
@@ -252,7 +272,7 @@ impl Engine {
                 .or(self.current.filter(|number| self.streams.get(*number).is_some_and(|stream| stream.events == 0)));
             let number = self.stream().0;
             if let Some(stream) = self.streams.get_mut(number) {
-                stream.begin(header, &mut self.names);
+                stream.begin(about, &mut self.names);
             }
         }
         let (number, stream) = self.stream();
@@ -266,13 +286,15 @@ impl Engine {
                 self.cells.add_baseline(host, module);
             }
         }
-        let Some(Joiner::Chains(chains)) = self.joins.get_mut(number) else { return Ok(()) };
-        chains.push(event);
+        let is_end = matches!(event.body, Body::End(_));
+        if let Some(Joiner::Chains(chains)) = self.joins.get_mut(number) {
+            chains.push(event);
+        }
         while let Some(Joiner::Chains(chains)) = self.joins.get_mut(number) {
             let Some(item) = chains.next_item() else { break };
             self.item(&item, number)?;
         }
-        Ok(())
+        if is_end { self.end(number) } else { Ok(()) }
     }
 
     /// A later version may have types of its own; anything else that is no event is damage.

@@ -225,13 +225,13 @@ fn row_entry(row: &super::rows::Row, whole: &Whole<'_>) -> RowEntry {
 fn stream_entry(stream: &Stream, is_followed: bool) -> StreamEntry {
     let name = output::escape_str(&stream.source);
     let more = if stream.sources > 1 { format!(" and {} more", stream.sources - 1) } else { String::new() };
-    let told = match &stream.header {
-        Some(header) => format!(
+    let told = match &stream.about {
+        Some(about) => format!(
             "{}, kernel {} ({}), boot {}, {} events, {name}{more}",
-            output::escape_str(&header.hostname),
-            output::escape_str(&header.kernel),
-            output::escape_str(&header.arch),
-            output::escape_str(&header.boot_id),
+            output::escape_str(&about.host),
+            output::escape_str(&about.kernel),
+            output::escape_str(&about.arch),
+            output::escape_str(&about.boot_id),
             stream.events
         ),
         None => format!("{} events, {name}{more}", stream.events),

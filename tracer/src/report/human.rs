@@ -42,12 +42,12 @@ impl Human {
         self.output.finish()?;
         let lead = if self.told.is_some() { "\n" } else { "" };
         self.told = Some((number, day));
-        let of = match &stream.header {
-            Some(header) => format!(
+        let of = match &stream.about {
+            Some(about) => format!(
                 "{}, kernel {}, boot {}",
-                output::escape_str(&header.hostname),
-                output::escape_str(&header.kernel),
-                output::escape_str(&header.boot_id)
+                output::escape_str(&about.host),
+                output::escape_str(&about.kernel),
+                output::escape_str(&about.boot_id)
             ),
             None => output::escape_str(&stream.source),
         };

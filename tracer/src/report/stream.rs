@@ -14,8 +14,40 @@ use crate::{
 /// Causes of loss that are told apart.
 const CAUSES_LIMIT: usize = 64;
 
+/// Characters of a name that are kept.
+const NAME_CHARS_LIMIT: usize = 256;
+
 /// Things noticed about a stream that are told in words.
 const NOTES_LIMIT: usize = 16;
+
+/// What a header says of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Host name.
+    pub host: String,
+    /// The boot.
+    pub boot_id: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Architecture.
+    pub arch: String,
+}
+
+impl About {
+    pub(super) fn new(header: &Header) -> Self {
+        Self {
+            host: clipped(&header.hostname),
+            boot_id: clipped(&header.boot_id),
+            kernel: clipped(&header.kernel),
+            arch: clipped(&header.arch),
+        }
+    }
+}
+
+/// A name that is kept for each stream: a capture that was made to fill memory has long ones.
+fn clipped(name: &str) -> String {
+    name.chars().take(NAME_CHARS_LIMIT).collect()
+}
 
 /// A stream: what one tracer on one machine wrote from its start to its end, in one file or in several.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +56,8 @@ pub struct Stream {
     pub source: String,
     /// How many files.
     pub sources: u64,
-    /// Its header; absent when the stream begins without.
-    pub header: Option<Header>,
+    /// What its header says; absent when the stream begins without.
+    pub about: Option<About>,
     /// Events read.
     pub events: u64,
     /// Losses that the tracer itself counted, by stage and cause.
@@ -57,13 +89,13 @@ impl Stream {
     /// The machine's name.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.header.as_ref().map_or("", |header| header.hostname.as_str())
+        self.about.as_ref().map_or("", |about| about.host.as_str())
     }
 
     /// The boot.
     #[must_use]
     pub fn boot_id(&self) -> &str {
-        self.header.as_ref().map_or("", |header| header.boot_id.as_str())
+        self.about.as_ref().map_or("", |about| about.boot_id.as_str())
     }
 
     pub(super) fn host_id(&self) -> NameId {
@@ -71,17 +103,17 @@ impl Stream {
     }
 
     /// Takes its header, if it has none.
-    pub(super) fn begin(&mut self, header: &Header, names: &mut Names) {
-        if self.header.is_none() {
-            self.host_id = Some(names.id(header.hostname.as_bytes()));
-            self.header = Some(header.clone());
+    pub(super) fn begin(&mut self, about: About, names: &mut Names) {
+        if self.about.is_none() {
+            self.host_id = Some(names.id(about.host.as_bytes()));
+            self.about = Some(about);
         }
     }
 
     /// Whether an event with this number goes on with the stream.
-    pub(super) fn continues(&self, header: &Header, seq: u64) -> bool {
-        let same_boot = self.header.as_ref().is_some_and(|own| own.boot_id == header.boot_id);
-        same_boot && self.end.is_none() && self.next_seq == Some(seq)
+    pub(super) fn continues(&self, about: &About, seq: u64) -> bool {
+        let is_due = self.next_seq == Some(seq) && self.end.is_none();
+        is_due && self.about.as_ref().is_some_and(|own| own.boot_id == about.boot_id)
     }
 
     /// Takes an event's number. A gap is a loss that nobody counted.
@@ -93,7 +125,7 @@ impl Stream {
                 self.gap_events = self.gap_events.saturating_add(seq - next);
             }
             Some(next) if seq < next => self.note(format!("event {seq} comes after event {}", next - 1)),
-            None if seq > 0 && self.header.is_none() => {
+            None if seq > 0 && self.about.is_none() => {
                 self.note(format!("it begins with event {seq}, without a header"));
             }
             _ => {}
@@ -117,7 +149,7 @@ impl Stream {
     }
 
     fn loss(&mut self, loss: &Loss) {
-        let key = (stage_name(loss.stage), loss.cause.clone());
+        let key = (stage_name(loss.stage), clipped(&loss.cause));
         let key = if self.lost.contains_key(&key) || self.lost.len() < CAUSES_LIMIT {
             key
         } else {
@@ -153,7 +185,7 @@ impl Stream {
             let events = count_of(self.unknown, "event is of a type", "events are of types");
             missing.push(format!("{events} that this version does not know"));
         }
-        if self.header.is_none() && self.events > 0 {
+        if self.about.is_none() && self.events > 0 {
             missing.push("there is no header: host and boot are not known".to_owned());
         }
         if self.end.is_none() && self.events > 0 && !is_followed {
