@@ -15,7 +15,7 @@ use tracer_ebpf::wire::COUNTER_COUNT;
 
 use super::{
     ProbeError,
-    attach::{can_pin_kprobes, is_pinnable, pin_names},
+    attach::{can_pin_kprobes, pin_names},
     held::HeldRing,
     hooks::{HOOKS, Hook, How, Need, Program},
     losses::Losses,
@@ -138,18 +138,15 @@ fn check(path: &Path) -> Result<HeldRing, PinError> {
             return Err(differs(format!("map {name} has another layout")));
         }
     }
-    for hook in HOOKS.iter().filter(|hook| hook.need == Need::Required && way_pinnable(hook)) {
-        if pinned_way(path, hook).is_none() {
+    // Elsewhere a required hook may be one that cannot be pinned.
+    if can_pin_kprobes() {
+        let mut required = HOOKS.iter().filter(|hook| hook.need == Need::Required);
+        if let Some(hook) = required.find(|hook| pinned_way(path, hook).is_none()) {
             return Err(differs(format!("hook {} is not attached", hook.name)));
         }
     }
     let map = MapData::from_pin(path.join("EVENTS")).map_err(|error| differs(error.to_string()))?;
     HeldRing::new(map).map_err(|error| differs(error.to_string()))
-}
-
-/// Whether any way of a hook can be pinned here.
-fn way_pinnable(hook: &Hook) -> bool {
-    hook.ways.iter().any(|way| way.iter().all(|program| is_pinnable(program.how)))
 }
 
 /// The way of a hook that is pinned whole.
@@ -187,7 +184,7 @@ fn resume(
         let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
         let pinned: Vec<_> = MAPS.iter().map(|name| (*name, path.join(name))).collect();
         let mut loaded = load_with(object, btf, &loader_btf, kallsyms, options, &pinned)?;
-        for hook in hooks.iter_mut().filter(|hook| hook.programs.is_empty() && !way_pinnable(hook.hook)) {
+        for hook in hooks.iter_mut().filter(|hook| hook.programs.is_empty()) {
             *hook = attach_hook(&mut loaded, hook.hook, &loader_btf, options.preference, None);
             for program in hook.programs {
                 programs.push((program.name, descriptor(&loaded, program.name)?));
