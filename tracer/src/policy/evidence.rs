@@ -78,6 +78,7 @@ impl Evidence {
                     LossStage::Probe => "lost in the kernel",
                     LossStage::Missed => "missed: the kernel did not run the probe",
                     LossStage::Decode => "not understood",
+                    LossStage::Write => "not written",
                 };
                 let lost = self.losses.entry((stage, loss.cause.clone())).or_default();
                 *lost = lost.saturating_add(loss.count);
