@@ -16,12 +16,14 @@ mod outage;
 mod policy;
 mod policy_baseline;
 mod policy_recipes;
+mod prevention;
 mod privileges;
 mod readme;
 mod refusals;
 mod report;
 mod storm;
 mod udev;
+mod watching;
 mod workloads;
 
 use anyhow::Result;
@@ -84,6 +86,8 @@ const FILES: &[&[Scenario]] = &[
     policy::SCENARIOS,
     policy_baseline::SCENARIOS,
     policy_recipes::SCENARIOS,
+    watching::SCENARIOS,
+    prevention::SCENARIOS,
 ];
 
 /// Every scenario.
