@@ -241,7 +241,10 @@ impl Walk<'_> {
         if let Some(key) = self.key {
             match &seal.signature {
                 Some(signature) if key.has_signed(&real, signature) => self.report.signed += 1,
-                Some(_) => problem = Some(format!("was altered: the seal of events {first} to {last} is not signed by this key")),
+                Some(_) => {
+                    problem =
+                        Some(format!("was altered: the seal of events {first} to {last} is not signed by this key"));
+                }
                 None => problem = Some(format!("the seal of events {first} to {last} is not signed")),
             }
         }

@@ -6,13 +6,17 @@ mod explain;
 mod live;
 mod manual;
 mod print;
+mod record;
+mod recover;
 mod run;
 mod scratch;
 mod select;
+mod sink;
 mod sudo;
 mod surface;
 mod trace;
 mod until;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -47,6 +51,12 @@ pub enum Verb {
     Watch(watch::Args),
     /// Run a command and show what it makes the kernel load.
     Run(run::Args),
+    /// Record what makes the kernel load modules into files that last.
+    Record(record::Args),
+    /// Say whether anything of a capture is missing or altered.
+    Verify(verify::Args),
+    /// Copy what is good of a capture that was torn or damaged.
+    Recover(recover::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
     /// List what users without privileges can make the kernel load here, and by what.
@@ -71,6 +81,9 @@ impl Cli {
         match self.verb {
             Verb::Watch(args) => watch::run(&args, probe_log),
             Verb::Run(args) => run::run(&args, probe_log),
+            Verb::Record(args) => record::run(&args, probe_log),
+            Verb::Verify(args) => verify::run(&args),
+            Verb::Recover(args) => recover::run(&args),
             Verb::Explain(args) => explain::run(&args),
             Verb::Surface(args) => surface::run(&args),
             Verb::Block(args) => block::run(&args),

@@ -38,7 +38,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .mode(0o600)
         .open(to)
         .with_context(|| format!("cannot make {}", to.display()))?;
-    let copied = io::copy(&mut open()?.take(report.good_bytes), &mut new).and_then(|bytes| new.sync_all().map(|()| bytes));
+    let copied =
+        io::copy(&mut open()?.take(report.good_bytes), &mut new).and_then(|bytes| new.sync_all().map(|()| bytes));
     let copied = copied.with_context(|| format!("cannot write {}", to.display()))?;
     let left = from.metadata().map_or(0, |metadata| metadata.len().saturating_sub(copied));
     say(&format!("{}: {copied} bytes copied, {left} left behind", to.display()));

@@ -23,8 +23,8 @@ use crate::{
     },
     logging::say,
     output::{Output, Summary},
-    probe::Tracer,
-    select::{Sieve, Sifted},
+    probe::{Options, Tracer},
+    select::{Selector, Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
 
@@ -65,13 +65,27 @@ impl Trace {
     /// Attaches; afterwards every request is caught. Says so on stderr.
     pub(super) fn start(live: &LiveArgs, probe_log: bool, scope: Scope, stream: Stream) -> anyhow::Result<Self> {
         let output = live.open_output(stream)?;
-        let options = live.probe_options(probe_log);
+        let filters = (Filter::new(scope), Sieve::new(live.selector()));
+        Self::begin(output, live.probe_options(probe_log), filters, live.names_user_stacks())
+    }
+
+    /// As [`Self::start`], with every event of the whole machine to an output that is there already.
+    pub(super) fn record(output: Box<dyn Output>, options: Options) -> anyhow::Result<Self> {
+        Self::begin(output, options, (Filter::new(Scope::Host), Sieve::new(Selector::default())), false)
+    }
+
+    fn begin(
+        output: Box<dyn Output>,
+        options: Options,
+        (filter, sieve): (Filter, Sieve),
+        names_user_stacks: bool,
+    ) -> anyhow::Result<Self> {
         let Started { tracer, mut host, clocks, header, baseline, warnings } =
             session::start(options).map_err(sudo::explain)?;
         for warning in warnings {
             say(&format!("warning: {warning}"));
         }
-        if live.names_user_stacks() {
+        if names_user_stacks {
             host.name_user_stacks();
         }
         let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
@@ -84,15 +98,15 @@ impl Trace {
         let mut trace = Self {
             tracer,
             tracker,
-            filter: Filter::new(scope),
-            sieve: Sieve::new(live.selector()),
+            filter,
+            sieve,
             next_seq: 0,
             totals: Totals::default(),
             until: Until::default(),
             output,
             summary: Summary::default(),
             tick,
-            looks_into_processes: live.names_user_stacks(),
+            looks_into_processes: names_user_stacks,
         };
         trace.tell_resumed();
         trace.pass_on()?;

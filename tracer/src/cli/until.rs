@@ -1,11 +1,12 @@
 //! When a tracing verb ends by itself: after a time, after a number of chains, at the first that is waited for.
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
+use super::EXIT_TIMEOUT;
 use crate::{
     chain::Item,
     event::Body,
@@ -27,7 +28,7 @@ pub(super) struct UntilArgs {
     exit_on: Vec<Selector>,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration = text.parse().map_err(|_| format!("{text:?} is no time: write 90s, 10m or 1h30m"))?;
     Duration::try_from(duration)
         .ok()
@@ -50,6 +51,14 @@ pub(super) enum Ended {
     Count,
     /// What was waited for came.
     Hit,
+}
+
+/// What the end of a trace is to a script.
+pub(super) fn exit_code(ended: Option<Ended>) -> ExitCode {
+    match ended {
+        Some(Ended::TimeInVain) => ExitCode::from(EXIT_TIMEOUT),
+        Some(Ended::Time | Ended::Count | Ended::Hit) | None => ExitCode::SUCCESS,
+    }
 }
 
 /// Watches for the end.

@@ -17,10 +17,12 @@ use crate::{
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 whole, 1 something is missing or altered or nothing vouches for it, 125 error.\n\n\
+#[command(
+    after_help = "Exit code: 0 whole, 1 something is missing or altered or nothing vouches for it, 125 error.\n\n\
     What this is worth: the seals show accidents and partial edits. Who can write the files can also compute every seal \
     anew, and can leave out the end of a recording. Against that help a key that is not on the machine (record --sign, \
-    verify --key), and hashes that are kept elsewhere (record --anchor journald, with a journal that is sent away).")]
+    verify --key), and hashes that are kept elsewhere (record --anchor journald, with a journal that is sent away)."
+)]
 pub struct Args {
     /// Captures: files, and directories with all captures in them. Files of one recording in order.
     #[arg(required = true, value_name = "FILE")]
@@ -43,7 +45,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut is_whole = true;
     let mut is_ended = true;
     for path in files::list(&args.paths)? {
-        let name = escape(&Text::from(path.display().to_string().as_str())).into_owned();
+        let name = escape(&Text::from(path.display().to_string().as_str()));
         let file = File::open(&path).with_context(|| format!("cannot read {name}"))?;
         let report = verifier.file(file).with_context(|| name.clone())?;
         is_whole &= report.problems.is_empty() && !report.unsealed;
@@ -58,7 +60,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let lost: u64 = verifier.losses().values().sum();
     if !args.json {
         for ((stage, cause), count) in verifier.losses() {
-            let cause = escape(&Text::from(cause.as_str())).into_owned();
+            let cause = escape(&Text::from(cause.as_str()));
             writeln!(out, "lost: {count} ({stage}, {cause})").context("cannot write the report")?;
         }
         if !is_ended {

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    EXIT_TIMEOUT,
     live::{LiveArgs, Stream},
     trace::{Trace, runtime},
-    until::{Ended, Until, UntilArgs},
+    until::{self, Until, UntilArgs},
 };
 use crate::session::Scope;
 
@@ -38,9 +37,6 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
             ended = trace.reached();
         }
         trace.finish().await?;
-        Ok(match ended {
-            Some(Ended::TimeInVain) => ExitCode::from(EXIT_TIMEOUT),
-            Some(Ended::Time | Ended::Count | Ended::Hit) | None => ExitCode::SUCCESS,
-        })
+        Ok(until::exit_code(ended))
     })
 }

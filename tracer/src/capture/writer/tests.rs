@@ -53,7 +53,7 @@ fn frames_are_closed_in_time() {
     for number in 1..=63 {
         writer.push(&unload(number)).unwrap();
     }
-    assert_eq!(modules(&events(&disk)), numbered(1..=0));
+    assert!(modules(&events(&disk)).is_empty());
     writer.push(&unload(64)).unwrap();
     assert_eq!(modules(&events(&disk)), numbered(1..=64));
     writer.push(&unload(65)).unwrap();
@@ -74,7 +74,7 @@ fn events_wait_for_the_disk() {
             writer.push(&unload(number)).unwrap();
             writer.tick(at(number), clock()).unwrap();
         }
-        assert_eq!(modules(&events(&disk)), numbered(1..=0));
+        assert!(modules(&events(&disk)).is_empty());
         disk.0.borrow_mut().write_error = None;
         writer.tick(at(201), clock()).unwrap();
         writer.finish(&end(202)).unwrap();
