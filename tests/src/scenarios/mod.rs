@@ -12,6 +12,7 @@ mod oracle_sees_modprobe;
 mod outage;
 mod privileges;
 mod readme;
+mod record;
 mod storm;
 
 use anyhow::Result;
@@ -55,6 +56,7 @@ const FILES: &[&[Scenario]] = &[
     storm::SCENARIOS,
     cli::SCENARIOS,
     readme::SCENARIOS,
+    record::SCENARIOS,
     explain::SCENARIOS,
     doctor::SCENARIOS,
     privileges::SCENARIOS,
