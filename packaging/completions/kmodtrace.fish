@@ -32,6 +32,11 @@ complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "run" -d 'Run a 
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "record" -d 'Record what makes the kernel load modules into files that last'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "verify" -d 'Say whether anything of a capture is missing or altered'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "recover" -d 'Copy what is good of a capture that was torn or damaged'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "check" -d 'Judge captures by a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "policy" -d 'Lint, learn and test policies'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "snapshot" -d 'Put what captures hold into a form that two kernels can be compared by'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "diff" -d 'Say what another kernel does otherwise with the same workload'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "report" -d 'Tell who loaded what, when and why, from captures'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
@@ -62,12 +67,17 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l origin -d 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l duration -d 'Stop after this time: 90s, 10m, 1h30m' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l count -d 'Stop after N requests and loads by hand' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l exit-on -d 'Stop at the first request or load that fits FIELD=GLOB[,FIELD=GLOB...], e.g. module=nf_conntrack; the fields are those of the filters. Repeated: or. When --duration ends first, the exit code is 124' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l policy -d 'Judge by this policy, and say at once what is against it. Exit code: 0 it holds, 1 it is violated, 125 it cannot be said' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l junit -d 'Write the verdict as JUnit XML' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l verdict -d 'Write the verdict as JSON' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l json -d 'Write events as JSON Lines, one object a line. With filters, those of a chain come when it has ended'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l tree -d 'Show each chain in full: who, from where, what was asked, each module, the result'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l lines -d 'Show a line for each chain; storms of the same are one line with a count'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l stacks -d 'Show the kernel stack of each request. Implies --tree'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l user-symbols -d 'Give the frames of user stacks names, from the symbol tables of the requester\'s files. Implies --stacks'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l utc -d 'Show times in UTC instead of local time'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l github -d 'Print annotations for GitHub Actions on standard output'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s V -l version -d 'Print version'
@@ -92,6 +102,11 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l unit -d 'Its
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l result -d 'How it ended: loaded, not-found, blocklisted, denied, failed, ...' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l origin -d 'What made the modules load: request, explicit, udev, unknown' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l user -d 'Run the command as this user (name or id), without privileges; tracing itself keeps its own' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l policy -d 'Judge by this policy. Exit code: 0 it holds, 1 it is violated, 125 it cannot be said' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l timeout -d 'End the command after this time (90s, 10m, 1h30m) with SIGTERM, and 5 s later with SIGKILL; the exit code is 124' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l junit -d 'Write the verdict as JUnit XML' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l verdict -d 'Write the verdict as JSON' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l json -d 'Write events as JSON Lines, one object a line. With filters, those of a chain come when it has ended'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l tree -d 'Show each chain in full: who, from where, what was asked, each module, the result'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l lines -d 'Show a line for each chain; storms of the same are one line with a count'
@@ -99,6 +114,9 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l stacks -d 'S
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l user-symbols -d 'Give the frames of user stacks names, from the symbol tables of the requester\'s files. Implies --stacks'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l utc -d 'Show times in UTC instead of local time'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l host -d 'Show what the whole machine makes the kernel load meanwhile, not the command alone'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l propagate -d 'Where the policy holds, end with the command\'s own exit code'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l skip-if-unsupported -d 'Where tracing is not possible, do not run the command and end with 4 (kselftest\'s skip) instead of 125'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l github -d 'Print annotations for GitHub Actions on standard output'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s V -l version -d 'Print version'
@@ -139,6 +157,93 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s V -l vers
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s p -l policy -d 'The policy' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l junit -d 'Write the verdict as JUnit XML' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l verdict -d 'Write the verdict as JSON' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l json -d 'Write the verdict as one JSON object on standard output'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l github -d 'Print annotations for GitHub Actions on standard output'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -f -a "check" -d 'Say what is wrong or doubtful in a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -f -a "test" -d 'Run the cases that a policy brings along'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -f -a "learn" -d 'Write the smallest policy that holds for what was captured'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -f -a "schema" -d 'Print the JSON Schema of policies'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from check" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from test" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from test" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -l expect -d 'Also expect each module: a policy that is violated when one is not loaded any more'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from schema" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from schema" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say what is wrong or doubtful in a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "test" -d 'Run the cases that a policy brings along'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "learn" -d 'Write the smallest policy that holds for what was captured'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "schema" -d 'Print the JSON Schema of policies'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s o -l output -d 'Write to FILE instead of standard output' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l slower -d 'Requests that block FACTOR times as long count as a difference, too. Without it they are only told, from 2 on' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l json -d 'Write the differences as JSON, one object a line'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l by -d 'Roll the table up by one of its columns' -r -f -a "module\t'Module, or alias where none came'
+exe\t'Executable of the requester'
+user\t'User'
+unit\t'Systemd unit'
+container\t'Container'
+host\t'Machine'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l sort -d 'The order of the table' -r -f -a "first\t'Earliest first time first'
+last\t'Latest last time first'
+count\t'Most often first'
+blocked\t'Longest blocked first'
+name\t'By name'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l top -d 'Show at most N rows of the table' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l html -d 'Write one page that holds everything and opens offline' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l perfetto -d 'Write trace events for ui.perfetto.dev: a track for each requester, a slice for each request and init' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s o -l output -d 'Write to FILE instead of standard output' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l since -d 'Only what was asked for at TIME or later' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l until -d 'Only what was asked for before TIME' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l new-since -d 'Only what came for the first time at TIME or later: modules, and requesters of modules. What was before is taken from the same captures' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l module -d 'Chains that a module is part of' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l alias -d 'Aliases as the kernel asks for them: net-pf-*, fs-xfs' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l family -d 'Families of aliases, as `kmodtrace explain` names them: \'crypto*\'' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l comm -d 'Name of the process that asked or loaded, or that is behind it' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l exe -d 'Its executable: a path, or the last component alone' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l pid -d 'Its process id, or that of one of its ancestors' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l uid -d 'Its real user: number or name' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l cgroup -d 'Path of its cgroup' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l container -d 'Its container: runtime:id, the id, or its first 12 digits' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l unit -d 'Its systemd unit' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l result -d 'How it ended: loaded, not-found, blocklisted, denied, failed, ...' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l origin -d 'What made the modules load: request, explicit, udev, unknown' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l tree -d 'Show chains as trees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l lines -d 'Show chains, a line each'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l json -d 'Write JSON Lines: chains, or with --by rows of the table'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l csv -d 'Write CSV: the table, or with --lines a record for each module and request'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l follow -d 'Go on reading what is being recorded, until Ctrl-C'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l stacks -d 'Show the kernel stack of each request in the trees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l utc -d 'Take and show times in UTC instead of local time'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -l json -d 'Write one JSON object a line, one for each name'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s h -l help -d 'Print help'
@@ -164,15 +269,24 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -l dir -d 'Writ
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s V -l version -d 'Print version'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "run" -d 'Run a command and show what it makes the kernel load'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "record" -d 'Record what makes the kernel load modules into files that last'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "verify" -d 'Say whether anything of a capture is missing or altered'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "recover" -d 'Copy what is good of a capture that was torn or damaged'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "doctor" -d 'Say what works here, what does not, and how to mend it'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "completions" -d 'Write a completion script for a shell'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "man" -d 'Write the manual: a page to standard output, or all pages into a directory'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover explain surface block doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "run" -d 'Run a command and show what it makes the kernel load'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "record" -d 'Record what makes the kernel load modules into files that last'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "verify" -d 'Say whether anything of a capture is missing or altered'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "recover" -d 'Copy what is good of a capture that was torn or damaged'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "check" -d 'Judge captures by a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "policy" -d 'Lint, learn and test policies'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "snapshot" -d 'Put what captures hold into a form that two kernels can be compared by'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "diff" -d 'Say what another kernel does otherwise with the same workload'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "report" -d 'Tell who loaded what, when and why, from captures'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "doctor" -d 'Say what works here, what does not, and how to mend it'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "completions" -d 'Write a completion script for a shell'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "man" -d 'Write the manual: a page to standard output, or all pages into a directory'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "check" -d 'Say what is wrong or doubtful in a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "test" -d 'Run the cases that a policy brings along'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "learn" -d 'Write the smallest policy that holds for what was captured'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "schema" -d 'Print the JSON Schema of policies'

@@ -4,6 +4,7 @@ mod apt;
 mod build;
 mod demo;
 mod doctor;
+mod r#gen;
 mod kernels;
 mod requirements;
 mod setup;
@@ -38,6 +39,10 @@ enum Verb {
     Test(test::Options),
     /// Compare how programs are attached on each kernel, and what they cost the verifier, with the table in the docs.
     Kernels(kernels::Options),
+    /// Let parsers that are not ours read verdicts: kunit.py of the kernel's source, tap.py, junitparser.
+    Parsers,
+    /// Generate a capture of any size, the same for the same seed.
+    Gen(r#gen::Options),
     /// Boot real kernels: fetch, list, run a command, get a shell.
     Vm(vm::Options),
 }
@@ -51,6 +56,8 @@ fn main() -> ExitCode {
         Verb::Demo(options) => demo::verb(&options),
         Verb::Test(options) => test::verb(&options),
         Verb::Kernels(options) => kernels::verb(&options),
+        Verb::Parsers => vm::parsers::verb(),
+        Verb::Gen(options) => r#gen::verb(&options),
         Verb::Vm(options) => vm::run(options),
     };
     match result {

@@ -157,6 +157,7 @@ pub(super) fn header() -> Header {
         recording: None,
         segment: None,
         previous: None,
+        filters: Vec::new(),
         hooks: Vec::new(),
     }
 }

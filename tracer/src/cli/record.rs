@@ -192,7 +192,7 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
         }
         tell_service_manager("STOPPING=1");
         trace.finish().await?;
-        Ok(until::exit_code(ended))
+        Ok(until::exit_code(ended, ExitCode::SUCCESS))
     })
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     chain::Item,
-    event::{Body, End, LossStage},
+    event::{Body, End, Event, LossStage},
     kernel::{
         clock::ClockTriple,
         privileges::{Capability, keep_only},
@@ -23,7 +23,8 @@ use crate::{
     },
     logging::say,
     output::{Output, Summary},
-    probe::{Options, Tracer},
+    policy::{Finding, Judge},
+    probe::{Options, Tracer, Uevents},
     select::{Selector, Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
@@ -49,6 +50,7 @@ const HELD_MAX: f64 = 0.25;
 /// A running trace.
 pub(super) struct Trace {
     tracer: Tracer,
+    uevents: Option<Uevents>,
     tracker: Tracker<Host>,
     filter: Filter,
     sieve: Sieve,
@@ -57,30 +59,41 @@ pub(super) struct Trace {
     until: Until,
     output: Box<dyn Output>,
     summary: Summary,
+    judge: Option<Judge>,
+    /// Number of the next event that belongs to the scope.
+    belonging: u64,
     tick: Interval,
     looks_into_processes: bool,
 }
 
 impl Trace {
-    /// Attaches; afterwards every request is caught. Says so on stderr.
-    pub(super) fn start(live: &LiveArgs, probe_log: bool, scope: Scope, stream: Stream) -> anyhow::Result<Self> {
+    /// Attaches; afterwards every request is caught. Says so on stderr. A judge sees all of the scope, selected or not.
+    pub(super) fn start(
+        live: &LiveArgs,
+        probe_log: bool,
+        scope: Scope,
+        stream: Stream,
+        judge: Option<Judge>,
+    ) -> anyhow::Result<Self> {
         let output = live.open_output(stream)?;
-        let filters = (Filter::new(scope), Sieve::new(live.selector()));
-        Self::begin(output, live.probe_options(probe_log), filters, live.names_user_stacks())
+        let options = live.probe_options(probe_log);
+        Self::begin(output, options, scope, live.selector(), judge, live.names_user_stacks())
     }
 
     /// As [`Self::start`], with every event of the whole machine to an output that is there already.
     pub(super) fn record(output: Box<dyn Output>, options: Options) -> anyhow::Result<Self> {
-        Self::begin(output, options, (Filter::new(Scope::Host), Sieve::new(Selector::default())), false)
+        Self::begin(output, options, Scope::Host, Selector::default(), None, false)
     }
 
     fn begin(
         output: Box<dyn Output>,
         options: Options,
-        (filter, sieve): (Filter, Sieve),
+        scope: Scope,
+        selector: Selector,
+        judge: Option<Judge>,
         names_user_stacks: bool,
     ) -> anyhow::Result<Self> {
-        let Started { tracer, mut host, clocks, header, baseline, warnings } =
+        let Started { tracer, uevents, mut host, clocks, header, baseline, warnings } =
             session::start(options).map_err(sudo::explain)?;
         for warning in warnings {
             say(&format!("warning: {warning}"));
@@ -89,6 +102,11 @@ impl Trace {
             host.name_user_stacks();
         }
         let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
+        // Whoever judges the stream later must know that it is not all.
+        let mut header = header;
+        if let Body::Header(header) = &mut header {
+            header.filters = selector.describe();
+        }
         let mut tracker = Tracker::new(host, clock);
         tracker.push(clocks.boot_ns, header);
         tracker.push(clocks.boot_ns, baseline);
@@ -97,14 +115,17 @@ impl Trace {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut trace = Self {
             tracer,
+            uevents,
             tracker,
-            filter,
-            sieve,
+            filter: Filter::new(scope),
+            sieve: Sieve::new(selector),
             next_seq: 0,
             totals: Totals::default(),
             until: Until::default(),
             output,
             summary: Summary::default(),
+            judge,
+            belonging: 0,
             tick,
             looks_into_processes: names_user_stacks,
         };
@@ -124,6 +145,11 @@ impl Trace {
             kept.push(Capability::SysPtrace);
         }
         keep_only(&kept).context("cannot give up privileges that are not needed any more")
+    }
+
+    /// What is against the policy since this was asked last.
+    pub(super) fn take_news(&mut self) -> Vec<Finding> {
+        self.judge.as_mut().map(Judge::take_news).unwrap_or_default()
     }
 
     /// Narrows what is shown to a command.
@@ -146,6 +172,7 @@ impl Trace {
         let mut is_tick = false;
         tokio::select! {
             ready = self.tracer.ring.ready() => ready?,
+            ready = heard(&mut self.uevents) => ready.context("cannot listen for devices")?,
             _ = self.tick.tick() => {
                 self.drain();
                 self.losses()?;
@@ -164,6 +191,8 @@ impl Trace {
 
     /// Reads a batch; true when there may be more.
     fn drain(&mut self) -> bool {
+        // First: what was announced comes before what was loaded because of it.
+        self.hear();
         let tracker = &mut self.tracker;
         self.tracer.ring.drain(BATCH, |record| match record {
             Ok(record) => tracker.record(record),
@@ -172,6 +201,16 @@ impl Trace {
                 tracker.loss(now_ns(), LossStage::Decode, "record", 1);
             }
         })
+    }
+
+    /// Takes what was said of devices.
+    fn hear(&mut self) {
+        let Some(uevents) = &mut self.uevents else { return };
+        let tracker = &mut self.tracker;
+        if let Err(error) = uevents.drain(|word| tracker.device(now_ns(), word)) {
+            say(&format!("warning: cannot listen for devices any more: {error}"));
+            self.uevents = None;
+        }
     }
 
     fn losses(&mut self) -> anyhow::Result<()> {
@@ -213,9 +252,17 @@ impl Trace {
             self.losses()?;
         }
         let losses = self.tracker.take_events();
-        for event in losses.into_iter().chain(events) {
+        for mut event in losses.into_iter().chain(events) {
             if self.filter.belongs(&event) {
+                // What is out of scope is not missing.
+                event.seq = self.belonging;
+                self.belonging += 1;
+                if let Some(judge) = &mut self.judge {
+                    judge.event(unfiltered(event.clone()));
+                }
                 self.sieve.push(event);
+            } else if let Some(judge) = &mut self.judge {
+                judge.stray(&event);
             }
         }
         self.show()
@@ -246,8 +293,8 @@ impl Trace {
         Ok(true)
     }
 
-    /// Waits a little for what is still on its way, then ends the stream and prints the summary.
-    pub(super) async fn finish(mut self) -> anyhow::Result<()> {
+    /// Waits a little for what is still on its way, then ends the stream, prints the summary and gives the judge back.
+    pub(super) async fn finish(mut self) -> anyhow::Result<Option<Judge>> {
         let until = Instant::now() + GRACE;
         self.drain();
         self.tracker.tick(now_ns());
@@ -269,7 +316,7 @@ impl Trace {
         for line in self.summary.lines() {
             say(&line);
         }
-        Ok(())
+        Ok(self.judge)
     }
 }
 
@@ -290,6 +337,22 @@ impl Totals {
             _ => {}
         }
     }
+}
+
+/// Waits until something is said of devices; for ever where nobody listens.
+async fn heard(uevents: &mut Option<Uevents>) -> io::Result<()> {
+    match uevents {
+        Some(uevents) => uevents.ready().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The event for a judge, who sees everything before it is filtered.
+fn unfiltered(mut event: Event) -> Event {
+    if let Body::Header(header) = &mut event.body {
+        header.filters.clear();
+    }
+    event
 }
 
 /// Nanoseconds since boot.

@@ -28,6 +28,7 @@ pub(super) struct UntilArgs {
     exit_on: Vec<Selector>,
 }
 
+/// A time as people write it.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration = text.parse().map_err(|_| format!("{text:?} is no time: write 90s, 10m or 1h30m"))?;
     Duration::try_from(duration)
@@ -53,11 +54,11 @@ pub(super) enum Ended {
     Hit,
 }
 
-/// What the end of a trace is to a script.
-pub(super) fn exit_code(ended: Option<Ended>) -> ExitCode {
+/// What the end of a trace is to a script; `verdict` is the code of one that was not waited for in vain.
+pub(super) fn exit_code(ended: Option<Ended>, verdict: ExitCode) -> ExitCode {
     match ended {
         Some(Ended::TimeInVain) => ExitCode::from(EXIT_TIMEOUT),
-        Some(Ended::Time | Ended::Count | Ended::Hit) | None => ExitCode::SUCCESS,
+        Some(Ended::Time | Ended::Count | Ended::Hit) | None => verdict,
     }
 }
 

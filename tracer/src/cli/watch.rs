@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
+    assert::WatchedArgs,
     live::{LiveArgs, Stream},
     trace::{Trace, runtime},
     until::{self, Until, UntilArgs},
 };
-use crate::session::Scope;
+use crate::{logging::say, output::verdict::news, session::Scope};
 
 /// Arguments of `watch`.
 #[derive(Debug, clap::Args)]
@@ -18,13 +19,16 @@ pub struct Args {
     live: LiveArgs,
     #[command(flatten)]
     until: UntilArgs,
+    #[command(flatten)]
+    watched: WatchedArgs,
 }
 
 pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
+    let mut watched = args.watched.prepare()?;
     runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut trace = Trace::start(&args.live, probe_log, Scope::Host, Stream::Stdout)?;
+        let mut trace = Trace::start(&args.live, probe_log, Scope::Host, Stream::Stdout, watched.judge())?;
         trace.drop_privileges(&[])?;
         trace.end_at(Until::new(&args.until)?);
         let mut ended = None;
@@ -34,9 +38,13 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
                 _ = terminate.recv() => break,
                 go_on = trace.step() => if !go_on? { break },
             }
+            for line in news(&trace.take_news()) {
+                say(&line);
+            }
             ended = trace.reached();
         }
-        trace.finish().await?;
-        Ok(until::exit_code(ended))
+        let judge = trace.finish().await?;
+        let verdict = watched.ended(judge)?;
+        Ok(until::exit_code(ended, verdict.map_or(ExitCode::SUCCESS, ExitCode::from)))
     })
 }

@@ -1,6 +1,7 @@
 //! Output: one trait, one file a format. Human formats write every foreign byte through [`escape()`].
 
 mod cause;
+mod differences;
 mod escape;
 mod fold;
 mod json;
@@ -8,15 +9,18 @@ mod line;
 mod page;
 mod summary;
 mod tree;
+pub mod verdict;
 mod words;
 
 use std::io;
 
+pub use differences::{difference, label};
 pub use escape::{argument, escape, escape_str, name, quoted};
 pub use json::JsonLines;
 pub use line::Lines;
 pub use summary::Summary;
 pub use tree::Tree;
+pub(crate) use words::{count, duration};
 
 use crate::{
     chain::{Chain, Item},

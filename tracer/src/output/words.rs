@@ -6,10 +6,10 @@ use super::{
     escape::{argument, escape_str, name},
     page::Meaning,
 };
-use crate::event::{Ancestor, Attempt, Attribution, Certainty, LossStage, Process, Reason, Status, Text};
+use crate::event::{Ancestor, Attempt, Attribution, Certainty, Device, LossStage, Process, Reason, Status, Text};
 
 /// A duration with a unit that leaves one to four digits.
-pub(super) fn duration(ns: u64) -> String {
+pub(crate) fn duration(ns: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
     for (unit_ns, unit) in UNITS {
         if ns >= unit_ns {
@@ -59,6 +59,15 @@ pub(super) fn user(user: Option<&Text>, uid: u32) -> String {
     match user {
         Some(user) => format!("{} ({uid})", name(user)),
         None => format!("uid {uid}"),
+    }
+}
+
+/// The device that a module was loaded for, or how many it may be.
+pub(super) fn device(device: &Device) -> String {
+    let details = [&device.action, &device.modalias].into_iter().flatten().map(name).collect::<Vec<_>>().join(", ");
+    match &device.devpath {
+        Some(devpath) => format!("{} ({details}){}", name(devpath), doubt(&device.attribution)),
+        None => format!("one of {} ({details}): which is not known", device.candidates),
     }
 }
 
@@ -174,7 +183,7 @@ pub(super) fn doubt(attribution: &Attribution) -> String {
 }
 
 /// `1 event`, `2 events`.
-pub(super) fn count(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn count(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
