@@ -19,6 +19,7 @@ mod policy_recipes;
 mod prevention;
 mod privileges;
 mod readme;
+mod record;
 mod refusals;
 mod report;
 mod storm;
@@ -79,6 +80,7 @@ const FILES: &[&[Scenario]] = &[
     storm::SCENARIOS,
     cli::SCENARIOS,
     readme::SCENARIOS,
+    record::SCENARIOS,
     report::SCENARIOS,
     explain::SCENARIOS,
     doctor::SCENARIOS,

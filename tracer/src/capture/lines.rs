@@ -141,6 +141,12 @@ impl<R: Read> Lines<R> {
         self.offset
     }
 
+    /// Whether the file is text as it is, without frames.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.form == Form::Plain
+    }
+
     /// Whether all lines of the frame are read.
     #[must_use]
     pub const fn at_frame_end(&self) -> bool {
