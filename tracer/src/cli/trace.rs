@@ -24,7 +24,7 @@ use crate::{
     logging::say,
     output::{Output, Summary},
     policy::{Finding, Judge},
-    probe::Tracer,
+    probe::{Tracer, Uevents},
     select::{Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
@@ -46,6 +46,7 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
 /// A running trace.
 pub(super) struct Trace {
     tracer: Tracer,
+    uevents: Option<Uevents>,
     tracker: Tracker<Host>,
     filter: Filter,
     sieve: Sieve,
@@ -72,7 +73,7 @@ impl Trace {
     ) -> anyhow::Result<Self> {
         let output = live.open_output(stream)?;
         let options = live.probe_options(probe_log);
-        let Started { tracer, mut host, clocks, header, baseline, warnings } =
+        let Started { tracer, uevents, mut host, clocks, header, baseline, warnings } =
             session::start(options).map_err(sudo::explain)?;
         for warning in warnings {
             say(&format!("warning: {warning}"));
@@ -94,6 +95,7 @@ impl Trace {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut trace = Self {
             tracer,
+            uevents,
             tracker,
             filter: Filter::new(scope),
             sieve: Sieve::new(live.selector()),
@@ -151,6 +153,7 @@ impl Trace {
         let mut is_tick = false;
         tokio::select! {
             ready = self.tracer.ring.ready() => ready?,
+            ready = heard(&mut self.uevents) => ready.context("cannot listen for devices")?,
             _ = self.tick.tick() => {
                 self.drain();
                 self.losses()?;
@@ -165,6 +168,8 @@ impl Trace {
 
     /// Reads a batch; true when there may be more.
     fn drain(&mut self) -> bool {
+        // First: what was announced comes before what was loaded because of it.
+        self.hear();
         let tracker = &mut self.tracker;
         self.tracer.ring.drain(BATCH, |record| match record {
             Ok(record) => tracker.record(record),
@@ -173,6 +178,16 @@ impl Trace {
                 tracker.loss(now_ns(), LossStage::Decode, "record", 1);
             }
         })
+    }
+
+    /// Takes what was said of devices.
+    fn hear(&mut self) {
+        let Some(uevents) = &mut self.uevents else { return };
+        let tracker = &mut self.tracker;
+        if let Err(error) = uevents.drain(|word| tracker.device(now_ns(), word)) {
+            say(&format!("warning: cannot listen for devices any more: {error}"));
+            self.uevents = None;
+        }
     }
 
     fn losses(&mut self) -> anyhow::Result<()> {
@@ -282,6 +297,14 @@ fn unfiltered(mut event: Event) -> Event {
         header.filters.clear();
     }
     event
+}
+
+/// Waits until something is said of devices; for ever where nobody listens.
+async fn heard(uevents: &mut Option<Uevents>) -> io::Result<()> {
+    match uevents {
+        Some(uevents) => uevents.ready().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Nanoseconds since boot.

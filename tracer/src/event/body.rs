@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::text::{optional_text_field, text_field, text_list_field};
-use super::{Ancestor, Attribution, Behalf, Frame, Process, ProcessId, RequestId, Text};
+use super::{Ancestor, Attribution, Behalf, Device, Frame, Process, ProcessId, RequestId, Text};
 
 text_field!(name_field, name, name_hex);
 text_field!(module_field, module, module_hex);
@@ -230,6 +230,9 @@ pub struct Load {
     /// Why it is part of the chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// For origin `udev`: the device it was loaded for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
     /// How it is tied to its request or loader.
     #[serde(flatten)]
     pub attribution: Attribution,

@@ -9,6 +9,7 @@ mod object;
 mod offsets;
 mod ring;
 mod tracer;
+mod uevents;
 
 pub use decode::{DecodeError, Record};
 pub use error::ProbeError;
@@ -16,3 +17,4 @@ pub use hooks::{HOOKS, Hook, How, Need};
 pub use losses::Losses;
 pub use object::is_built_in;
 pub use tracer::{AttachedHook, LogLevel, Options, Preference, Tracer};
+pub use uevents::{Uevents, Word};

@@ -13,13 +13,15 @@ use crate::{
         modules,
         privileges::{Capabilities, Capability},
     },
-    probe::{self, AttachedHook, Options, ProbeError},
+    probe::{self, AttachedHook, Options, ProbeError, Uevents},
 };
 
 /// A trace that has begun.
 pub struct Started {
     /// The attached programs.
     pub tracer: probe::Tracer,
+    /// What is told of devices; `None` where the kernel does not let us listen.
+    pub uevents: Option<Uevents>,
     /// What is known of the machine.
     pub host: Host,
     /// The clocks when it began.
@@ -72,9 +74,12 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
             hook.refused.join("; ")
         ));
     }
-    let header = header(&facts, clocks, &tracer.hooks, &mut warnings);
+    let (uevents, listening) = uevents(&mut warnings);
+    let mut hooks: Vec<HeaderHook> = tracer.hooks.iter().map(header_hook).collect();
+    hooks.push(listening);
+    let header = header(&facts, clocks, hooks, &mut warnings);
     let baseline = baseline(root, &mut warnings);
-    Ok(Started { tracer, host, clocks, header, baseline, warnings })
+    Ok(Started { tracer, uevents, host, clocks, header, baseline, warnings })
 }
 
 fn privileges(root: &Path) -> Result<(), ProbeError> {
@@ -88,7 +93,7 @@ fn privileges(root: &Path) -> Result<(), ProbeError> {
     Err(ProbeError::Privileges { missing: missing.join(", ") })
 }
 
-fn header(facts: &Facts, clocks: ClockTriple, hooks: &[AttachedHook], warnings: &mut Vec<String>) -> Body {
+fn header(facts: &Facts, clocks: ClockTriple, hooks: Vec<HeaderHook>, warnings: &mut Vec<String>) -> Body {
     let mut known = |what: &str, value: Result<String, crate::kernel::FactError>| {
         value.unwrap_or_else(|error| {
             warnings.push(format!("{what} is not known: {error}"));
@@ -107,10 +112,27 @@ fn header(facts: &Facts, clocks: ClockTriple, hooks: &[AttachedHook], warnings: 
         modprobe: known("kernel.modprobe", facts.modprobe()),
         realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
         clock_uncertainty_ns: clocks.uncertainty_ns,
-        hooks: hooks.iter().map(header_hook).collect(),
+        hooks,
         filters: Vec::new(),
     };
     Body::Header(Box::new(header))
+}
+
+/// Begins to listen for devices.
+fn uevents(warnings: &mut Vec<String>) -> (Option<Uevents>, HeaderHook) {
+    const WITHOUT: &str = "for which device udev loads a module is not known";
+    let (uevents, missing) = match Uevents::open() {
+        Ok(uevents) => (Some(uevents), None),
+        Err(error) => (None, Some(format!("{WITHOUT}: {error}"))),
+    };
+    warnings.extend(missing.iter().map(|missing| format!("uevents cannot be heard, so {missing}")));
+    let hook = HeaderHook {
+        hook: "uevents".to_owned(),
+        attached: uevents.is_some().then(|| "netlink".to_owned()),
+        target: "NETLINK_KOBJECT_UEVENT".to_owned(),
+        missing,
+    };
+    (uevents, hook)
 }
 
 fn header_hook(hook: &AttachedHook) -> HeaderHook {

@@ -4,6 +4,7 @@ mod accel;
 mod apt;
 mod boot;
 mod cpio;
+mod extras;
 mod guest;
 mod image;
 mod judged;
@@ -88,6 +89,9 @@ struct Machine {
     /// Add a file of the host to the guest; may be given several times.
     #[arg(long, value_name = "HOSTPATH:GUESTPATH")]
     add: Vec<Added>,
+    /// With more of the distribution's programs: udev, stress-ng, every mkfs.
+    #[arg(long)]
+    extras: bool,
     /// More kernel arguments.
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     append: Vec<String>,
@@ -131,6 +135,9 @@ struct Test {
 impl Machine {
     fn guest(self) -> Result<Guest> {
         let mut guest = Guest::prepare(&self.kernel, self.accel)?;
+        if self.extras {
+            guest = guest.with_extras()?;
+        }
         for Added { host, guest: place } in self.add {
             guest = guest.with_file(host, place);
         }
