@@ -7,8 +7,8 @@ use crate::{
     event::{Body, Certainty, Event, HeaderHook, LossStage, Origin, RequestId, SCHEMA_VERSION},
 };
 
-/// Hooks without which a load or request is not missed: they tell of files, failed calls and unloads.
-const DISPENSABLE: [&str; 5] = ["file", "unload", "init_module", "finit_module", "delete_module"];
+/// Hooks without which a load or request is not missed: they tell of files, failed calls, unloads and devices.
+const DISPENSABLE: [&str; 6] = ["file", "unload", "init_module", "finit_module", "delete_module", "uevents"];
 
 /// Requests of kernel threads that are kept in mind at a time.
 const NOBODYS_LIMIT: usize = 4096;
