@@ -33,6 +33,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "check" -d 'Judg
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "policy" -d 'Lint, learn and test policies'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "snapshot" -d 'Put what captures hold into a form that two kernels can be compared by'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "diff" -d 'Say what another kernel does otherwise with the same workload'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "report" -d 'Tell who loaded what, when and why, from captures'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
@@ -161,6 +162,49 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l requests -d
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l by -d 'Roll the table up by one of its columns' -r -f -a "module\t'Module, or alias where none came'
+exe\t'Executable of the requester'
+user\t'User'
+unit\t'Systemd unit'
+container\t'Container'
+host\t'Machine'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l sort -d 'The order of the table' -r -f -a "first\t'Earliest first time first'
+last\t'Latest last time first'
+count\t'Most often first'
+blocked\t'Longest blocked first'
+name\t'By name'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l top -d 'Show at most N rows of the table' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l html -d 'Write one page that holds everything and opens offline' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l perfetto -d 'Write trace events for ui.perfetto.dev: a track for each requester, a slice for each request and init' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s o -l output -d 'Write to FILE instead of standard output' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l since -d 'Only what was asked for at TIME or later' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l until -d 'Only what was asked for before TIME' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l new-since -d 'Only what came for the first time at TIME or later: modules, and requesters of modules. What was before is taken from the same captures' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l module -d 'Chains that a module is part of' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l alias -d 'Aliases as the kernel asks for them: net-pf-*, fs-xfs' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l family -d 'Families of aliases, as `kmodtrace explain` names them: \'crypto*\'' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l comm -d 'Name of the process that asked or loaded, or that is behind it' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l exe -d 'Its executable: a path, or the last component alone' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l pid -d 'Its process id, or that of one of its ancestors' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l uid -d 'Its real user: number or name' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l cgroup -d 'Path of its cgroup' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l container -d 'Its container: runtime:id, the id, or its first 12 digits' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l unit -d 'Its systemd unit' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l result -d 'How it ended: loaded, not-found, blocklisted, denied, failed, ...' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l origin -d 'What made the modules load: request, explicit, udev, unknown' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l tree -d 'Show chains as trees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l lines -d 'Show chains, a line each'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l json -d 'Write JSON Lines: chains, or with --by rows of the table'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l csv -d 'Write CSV: the table, or with --lines a record for each module and request'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l follow -d 'Go on reading what is being recorded, until Ctrl-C'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l stacks -d 'Show the kernel stack of each request in the trees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l utc -d 'Take and show times in UTC instead of local time'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -l json -d 'Write one JSON object a line, one for each name'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s h -l help -d 'Print help'
@@ -186,19 +230,20 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -l dir -d 'Writ
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s V -l version -d 'Print version'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "run" -d 'Run a command and show what it makes the kernel load'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "check" -d 'Judge captures by a policy'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "policy" -d 'Lint, learn and test policies'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "snapshot" -d 'Put what captures hold into a form that two kernels can be compared by'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "diff" -d 'Say what another kernel does otherwise with the same workload'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "doctor" -d 'Say what works here, what does not, and how to mend it'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "completions" -d 'Write a completion script for a shell'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "man" -d 'Write the manual: a page to standard output, or all pages into a directory'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff explain surface block doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "run" -d 'Run a command and show what it makes the kernel load'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "check" -d 'Judge captures by a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "policy" -d 'Lint, learn and test policies'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "snapshot" -d 'Put what captures hold into a form that two kernels can be compared by'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "diff" -d 'Say what another kernel does otherwise with the same workload'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "report" -d 'Tell who loaded what, when and why, from captures'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "doctor" -d 'Say what works here, what does not, and how to mend it'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "completions" -d 'Write a completion script for a shell'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "man" -d 'Write the manual: a page to standard output, or all pages into a directory'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "check" -d 'Say what is wrong or doubtful in a policy'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "test" -d 'Run the cases that a policy brings along'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "learn" -d 'Write the smallest policy that holds for what was captured'

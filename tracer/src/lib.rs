@@ -15,5 +15,6 @@ pub mod output;
 pub mod policy;
 pub mod prevent;
 pub mod probe;
+pub mod report;
 pub mod select;
 pub mod session;

@@ -4,6 +4,7 @@ mod apt;
 mod build;
 mod demo;
 mod doctor;
+mod r#gen;
 mod kernels;
 mod requirements;
 mod setup;
@@ -40,6 +41,8 @@ enum Verb {
     Kernels(kernels::Options),
     /// Let parsers that are not ours read verdicts: kunit.py of the kernel's source, tap.py, junitparser.
     Parsers,
+    /// Generate a capture of any size, the same for the same seed.
+    Gen(r#gen::Options),
     /// Boot real kernels: fetch, list, run a command, get a shell.
     Vm(vm::Options),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Test(options) => test::verb(&options),
         Verb::Kernels(options) => kernels::verb(&options),
         Verb::Parsers => vm::parsers::verb(),
+        Verb::Gen(options) => r#gen::verb(&options),
         Verb::Vm(options) => vm::run(options),
     };
     match result {

@@ -20,6 +20,8 @@ pub(crate) enum Part {
 enum Sign {
     /// A program.
     Program(&'static str),
+    /// A program that has another name on each system.
+    AnyProgram(&'static [&'static str]),
     /// A library that the C compiler finds.
     Library(&'static str),
     /// A file.
@@ -75,6 +77,14 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         part: Part::Rig,
+        reason: "opens the page of a report in the tests",
+        sign: Sign::AnyProgram(&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
+        debian: "chromium",
+        fedora: "chromium",
+        arch: "chromium",
+    },
+    Requirement {
+        part: Part::Rig,
         reason: "fetches the guests' kernels and programs",
         sign: Sign::Program("apt-get"),
         debian: "apt",
@@ -104,6 +114,7 @@ impl Requirement {
     pub(crate) fn name(&self) -> &'static str {
         match self.sign {
             Sign::Program(name) | Sign::Library(name) => name,
+            Sign::AnyProgram(names) => names.first().copied().unwrap_or_default(),
             Sign::File(path) => path.rsplit('/').next().unwrap_or(path),
         }
     }
@@ -112,6 +123,7 @@ impl Requirement {
     pub(crate) fn find(&self) -> Option<PathBuf> {
         match self.sign {
             Sign::Program(name) => probe::find_program(name),
+            Sign::AnyProgram(names) => names.iter().find_map(|name| probe::find_program(name)),
             Sign::Library(name) => {
                 let answer = probe::query(Command::new("cc").arg(format!("-print-file-name={name}"))).ok()?;
                 // A library that is not found is answered with its bare name.

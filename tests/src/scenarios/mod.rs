@@ -19,6 +19,7 @@ mod policy_recipes;
 mod privileges;
 mod readme;
 mod refusals;
+mod report;
 mod storm;
 mod udev;
 mod workloads;
@@ -76,6 +77,7 @@ const FILES: &[&[Scenario]] = &[
     storm::SCENARIOS,
     cli::SCENARIOS,
     readme::SCENARIOS,
+    report::SCENARIOS,
     explain::SCENARIOS,
     doctor::SCENARIOS,
     privileges::SCENARIOS,

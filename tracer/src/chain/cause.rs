@@ -52,10 +52,10 @@ impl<'a> Cause<'a> {
     /// Who is behind what a process does.
     #[must_use]
     pub fn of_process(process: &'a Process, ancestors: &'a [Ancestor]) -> Self {
-        if !is_kmod_tool(&process.comm, process.exe.as_ref()) {
+        if !is_tool(&process.comm, process.exe.as_ref()) {
             return Self::Process(process);
         }
-        match ancestors.iter().find(|ancestor| !is_kmod_tool(&ancestor.comm, ancestor.exe.as_ref())) {
+        match ancestors.iter().find(|ancestor| !is_tool(&ancestor.comm, ancestor.exe.as_ref())) {
             Some(by) if by.kthread => Self::Kernel(process),
             Some(by) => Self::Ran { by, tool: process },
             None => Self::Process(process),
@@ -76,16 +76,20 @@ impl<'a> Cause<'a> {
     }
 }
 
+fn is_tool(comm: &Text, exe: Option<&Text>) -> bool {
+    is_kmod_tool(comm.as_bytes(), exe.map(Text::as_bytes))
+}
+
 /// Programs of kmod: they load what someone else wants. A name alone is claimed by its process, and counts
 /// only where no executable tells better, or one that is many programs.
-fn is_kmod_tool(comm: &Text, exe: Option<&Text>) -> bool {
+pub(crate) fn is_kmod_tool(comm: &[u8], exe: Option<&[u8]>) -> bool {
     const TOOLS: [&[u8]; 5] = [b"modprobe", b"insmod", b"rmmod", b"kmod", b"depmod"];
     const MANY: [&[u8]; 2] = [b"busybox", b"toybox"];
-    let base = exe.and_then(|exe| exe.as_bytes().rsplit(|byte| *byte == b'/').next());
+    let base = exe.and_then(|exe| exe.rsplit(|byte| *byte == b'/').next());
     match base {
         Some(base) if TOOLS.contains(&base) => true,
         Some(base) if !MANY.contains(&base) => false,
-        _ => TOOLS.contains(&comm.as_bytes()),
+        _ => TOOLS.contains(&comm),
     }
 }
 
@@ -107,7 +111,7 @@ mod tests {
             ("bash", None, false),
             ("modprobe", Some("/tmp/evil"), false),
         ] {
-            assert_eq!(is_kmod_tool(&Text::from(comm), exe.map(Text::from).as_ref()), tool, "{comm} {exe:?}");
+            assert_eq!(is_kmod_tool(comm.as_bytes(), exe.map(str::as_bytes)), tool, "{comm} {exe:?}");
         }
     }
 

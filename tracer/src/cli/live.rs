@@ -155,14 +155,14 @@ impl LiveArgs {
 }
 
 /// Whether the locale's characters include those of box drawing: the first variable that is set decides.
-fn has_utf8_locale(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+pub(super) fn has_utf8_locale(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
     let locale = set.unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     locale.ends_with("utf-8") || locale.ends_with("utf8")
 }
 
 /// Columns of the terminal; `None` where it does not tell.
-fn terminal_columns(stream: Stream) -> Option<usize> {
+pub(super) fn terminal_columns(stream: Stream) -> Option<usize> {
     let size = match stream {
         Stream::Stdout => tcgetwinsize(io::stdout()),
         Stream::Stderr => tcgetwinsize(io::stderr()),

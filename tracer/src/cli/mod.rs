@@ -11,6 +11,7 @@ mod live;
 mod manual;
 mod policy;
 mod print;
+mod report;
 mod run;
 mod scratch;
 mod select;
@@ -65,6 +66,8 @@ pub enum Verb {
     Snapshot(snapshot::Args),
     /// Say what another kernel does otherwise with the same workload.
     Diff(diff::Args),
+    /// Tell who loaded what, when and why, from captures.
+    Report(report::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
     /// List what users without privileges can make the kernel load here, and by what.
@@ -93,6 +96,7 @@ impl Cli {
             Verb::Policy(args) => policy::run(&args),
             Verb::Snapshot(args) => snapshot::run(&args),
             Verb::Diff(args) => diff::run(&args),
+            Verb::Report(args) => report::run(&args),
             Verb::Explain(args) => explain::run(&args),
             Verb::Surface(args) => surface::run(&args),
             Verb::Block(args) => block::run(&args),

@@ -291,20 +291,20 @@ impl Totals {
     }
 }
 
-/// The event for a judge, who sees everything before it is filtered.
-fn unfiltered(mut event: Event) -> Event {
-    if let Body::Header(header) = &mut event.body {
-        header.filters.clear();
-    }
-    event
-}
-
 /// Waits until something is said of devices; for ever where nobody listens.
 async fn heard(uevents: &mut Option<Uevents>) -> io::Result<()> {
     match uevents {
         Some(uevents) => uevents.ready().await,
         None => std::future::pending().await,
     }
+}
+
+/// The event for a judge, who sees everything before it is filtered.
+fn unfiltered(mut event: Event) -> Event {
+    if let Body::Header(header) = &mut event.body {
+        header.filters.clear();
+    }
+    event
 }
 
 /// Nanoseconds since boot.

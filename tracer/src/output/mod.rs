@@ -20,6 +20,7 @@ pub use json::JsonLines;
 pub use line::Lines;
 pub use summary::Summary;
 pub use tree::Tree;
+pub(crate) use words::{count, duration};
 
 use crate::{
     chain::{Chain, Item},

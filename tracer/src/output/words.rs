@@ -9,7 +9,7 @@ use super::{
 use crate::event::{Ancestor, Attempt, Attribution, Certainty, Device, LossStage, Process, Reason, Status, Text};
 
 /// A duration with a unit that leaves one to four digits.
-pub(super) fn duration(ns: u64) -> String {
+pub(crate) fn duration(ns: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
     for (unit_ns, unit) in UNITS {
         if ns >= unit_ns {
@@ -182,7 +182,7 @@ pub(super) fn doubt(attribution: &Attribution) -> String {
 }
 
 /// `1 event`, `2 events`.
-pub(super) fn count(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn count(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

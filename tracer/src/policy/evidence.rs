@@ -39,6 +39,11 @@ impl Evidence {
         Self { source: source.to_owned(), ..Self::default() }
     }
 
+    /// Whether an event goes on where this stream stopped without an end.
+    pub(super) const fn continues(&self, event: &Event) -> bool {
+        event.seq > 0 && event.seq == self.next_seq && !self.has_ended
+    }
+
     /// Adds what leaves a verdict open.
     pub(super) fn doubt(&mut self, doubt: String) {
         if self.doubts.len() < DOUBTS_LIMIT {

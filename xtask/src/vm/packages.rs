@@ -67,19 +67,6 @@ impl Packages {
         })
     }
 
-    /// Parsers that are not ours: what `source` depends on, and these.
-    pub(crate) fn parsers(root: &Path, suite: &str, source: &str, packages: &[&str]) -> Result<Self> {
-        let asked: Vec<&str> = [source].into_iter().chain(packages.iter().copied()).collect();
-        Self::cached_or(root.join("parser-packages"), &asked, false, |into| {
-            let apt = Apt::open(&root.join("apt"), suite)?;
-            let sources = apt.depends(source)?.into_iter().filter(|package| package.starts_with("linux-source-"));
-            let all: Vec<String> = sources.chain(packages.iter().copied().map(str::to_owned)).collect();
-            eprintln!("vm: fetching parsers of {suite}: {}", all.join(" "));
-            apt.download(&all, into)?;
-            Ok(None)
-        })
-    }
-
     /// More programs from one suite: those of them that it has.
     pub(crate) fn more(root: &Path, suite: &str, wanted: &[&str]) -> Result<Self> {
         Self::cached_or(root.join("extras").join(suite), wanted, false, |into| {
@@ -94,6 +81,19 @@ impl Packages {
             }
             eprintln!("vm: fetching programs of {suite}: {} and what they need", offered.join(" "));
             apt.download_closure(&offered, into)?;
+            Ok(None)
+        })
+    }
+
+    /// Parsers that are not ours: what `source` depends on, and these.
+    pub(crate) fn parsers(root: &Path, suite: &str, source: &str, packages: &[&str]) -> Result<Self> {
+        let asked: Vec<&str> = [source].into_iter().chain(packages.iter().copied()).collect();
+        Self::cached_or(root.join("parser-packages"), &asked, false, |into| {
+            let apt = Apt::open(&root.join("apt"), suite)?;
+            let sources = apt.depends(source)?.into_iter().filter(|package| package.starts_with("linux-source-"));
+            let all: Vec<String> = sources.chain(packages.iter().copied().map(str::to_owned)).collect();
+            eprintln!("vm: fetching parsers of {suite}: {}", all.join(" "));
+            apt.download(&all, into)?;
             Ok(None)
         })
     }

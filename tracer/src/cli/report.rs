@@ -1,0 +1,156 @@
+//! `kmodtrace report`: who loaded what, when and why, from captures. Needs no privileges and no BPF.
+
+mod args;
+mod input;
+
+use std::{
+    cell::RefCell,
+    fs::File,
+    io::{self, BufWriter, IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+    rc::Rc,
+};
+
+use anyhow::Context;
+use jiff::{Zoned, tz::TimeZone};
+
+pub(super) use args::Args;
+use args::Form;
+
+use crate::{
+    logging::say,
+    output::{Lines, Output, Style, Tree, escape_str},
+    report::{Engine, Human, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto, table},
+};
+
+/// What is written at a time.
+const BUFFER_BYTES: usize = 1 << 16;
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let form = args.form();
+    let (target, style) = Target::open(args)?;
+    let plan = plan(args)?;
+    let mut engine = Engine::new(plan, sinks(args, form, &target, style)?);
+    match input::read(args, &mut engine).and_then(|()| Ok(engine.finish()?)) {
+        Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
+        result => result?,
+    }
+    let whole = engine.whole();
+    match told(args, form, &whole, style, &target) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        result => result.context("cannot write the report")?,
+    }
+    missing(&whole);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// What is wanted, with times that are not relative any more.
+fn plan(args: &Args) -> anyhow::Result<Plan> {
+    let now = if args.utc { Zoned::now().with_time_zone(TimeZone::UTC) } else { Zoned::now() };
+    let time = |name: &str, text: &Option<String>| -> anyhow::Result<Option<i64>> {
+        let Some(text) = text else { return Ok(None) };
+        let time = parse_time(text, &now).with_context(|| format!("--{name} names no time"))?;
+        Ok(Some(i64::try_from(time.as_nanosecond())?))
+    };
+    Ok(Plan {
+        selector: args.select.selector(),
+        since_ns: time("since", &args.since)?,
+        until_ns: time("until", &args.until)?,
+        new_since_ns: time("new-since", &args.new_since)?,
+        is_followed: args.follow,
+    })
+}
+
+/// Where the report goes. Several writers share it, in order.
+#[derive(Clone)]
+struct Target {
+    writer: Rc<RefCell<BufWriter<Box<dyn Write>>>>,
+    /// Somebody watches: what is written is shown at once.
+    is_live: bool,
+}
+
+impl Target {
+    fn open(args: &Args) -> anyhow::Result<(Self, Style)> {
+        let (writer, is_terminal): (Box<dyn Write>, bool) = match args.output.as_deref() {
+            Some(path) => (Box::new(create(path)?), false),
+            None => (Box::new(io::stdout()), io::stdout().is_terminal()),
+        };
+        let writer = Rc::new(RefCell::new(BufWriter::with_capacity(BUFFER_BYTES, writer)));
+        Ok((Self { writer, is_live: args.follow || is_terminal }, args.style(is_terminal)))
+    }
+
+    fn writer(&self) -> Box<dyn Write> {
+        Box::new(self.clone())
+    }
+
+    /// Writes out what is left.
+    fn end(&self) -> io::Result<()> {
+        self.writer.borrow_mut().flush()
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.is_live { self.end() } else { Ok(()) }
+    }
+}
+
+fn create(path: &Path) -> anyhow::Result<File> {
+    File::create(path).with_context(|| format!("cannot write to {}", path.display()))
+}
+
+/// What chains are written to as they end.
+fn sinks(args: &Args, form: Form, target: &Target, style: Style) -> anyhow::Result<Vec<Box<dyn Sink>>> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    let human = |output: Box<dyn Output>| Box::new(Human::new(output, target.writer(), args.utc));
+    match form {
+        Form::Tree => sinks.push(human(Box::new(Tree::new(target.writer(), style)))),
+        Form::Lines => sinks.push(human(Box::new(Lines::new(target.writer(), style)))),
+        Form::JsonChains => sinks.push(Box::new(json::Chains::new(target.writer()))),
+        Form::CsvRecords => sinks.push(Box::new(csv::Records::new(target.writer()))),
+        Form::Table | Form::JsonRows | Form::CsvRows | Form::None => {}
+    }
+    let file = |path: &Path| -> anyhow::Result<Box<dyn Write>> { Ok(Box::new(BufWriter::new(create(path)?))) };
+    if let Some(path) = &args.html {
+        sinks.push(Box::new(Html::new(file(path)?)));
+    }
+    if let Some(path) = &args.perfetto {
+        sinks.push(Box::new(Perfetto::new(file(path)?)));
+    }
+    Ok(sinks)
+}
+
+/// What is told when everything was read.
+fn told(args: &Args, form: Form, whole: &Whole<'_>, style: Style, target: &Target) -> io::Result<()> {
+    let (by, sort) = (args.by.map(Into::into), args.sort.into());
+    let mut writer = target.clone();
+    match form {
+        Form::Table => {
+            let text = table(whole, View { by, sort, top: args.top }, style);
+            writer.write_all(text.as_bytes())?;
+        }
+        Form::CsvRows => csv::table(whole, by, sort, &mut writer)?,
+        Form::JsonRows => json::table(whole, by, sort, &mut writer)?,
+        Form::Tree | Form::Lines | Form::JsonChains | Form::CsvRecords | Form::None => {}
+    }
+    target.end()
+}
+
+/// What the captures themselves do not hold.
+fn missing(whole: &Whole<'_>) {
+    for stream in whole.streams {
+        for sentence in stream.missing(whole.plan.is_followed) {
+            let host = if stream.host().is_empty() { String::new() } else { format!(" ({})", stream.host()) };
+            say(&escape_str(&format!("{}{host}: {sentence}", stream.source)));
+        }
+    }
+}

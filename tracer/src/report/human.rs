@@ -1,0 +1,75 @@
+//! Chains for people: the tree and the lines of the live view, on captures of several machines.
+
+use std::io::{self, Write};
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+use super::{
+    engine::{Sink, Told, Whole},
+    names::Names,
+    stream::Stream,
+};
+use crate::{
+    chain::Item,
+    event::{Body, Event},
+    output,
+};
+
+/// Writes chains by way of a format of the live view. Which machine and which day they are of stands above them.
+pub struct Human {
+    output: Box<dyn output::Output>,
+    /// Writes to where the format writes.
+    heading: Box<dyn Write>,
+    zone: TimeZone,
+    /// The stream and the day of the last line.
+    told: Option<(usize, Date)>,
+}
+
+impl Human {
+    /// Writes chains to `output`, and to `heading` what they are of. Both end in the same place.
+    #[must_use]
+    pub fn new(output: Box<dyn output::Output>, heading: Box<dyn Write>, utc: bool) -> Self {
+        let zone = if utc { TimeZone::UTC } else { TimeZone::system() };
+        Self { output, heading, zone, told: None }
+    }
+
+    fn head(&mut self, time: Timestamp, stream: &Stream, number: usize) -> io::Result<()> {
+        let day = time.to_zoned(self.zone.clone()).date();
+        if self.told == Some((number, day)) {
+            return Ok(());
+        }
+        // What the format holds back is of the machine and the day before.
+        self.output.finish()?;
+        let lead = if self.told.is_some() { "\n" } else { "" };
+        self.told = Some((number, day));
+        let of = match &stream.about {
+            Some(about) => format!(
+                "{}, kernel {}, boot {}",
+                output::escape_str(&about.host),
+                output::escape_str(&about.kernel),
+                output::escape_str(&about.boot_id)
+            ),
+            None => output::escape_str(&stream.source),
+        };
+        writeln!(self.heading, "{lead}# {day}: {of}")
+    }
+}
+
+impl Sink for Human {
+    fn chain(&mut self, told: &Told<'_>, _: &Names) -> io::Result<()> {
+        self.head(told.chain.time, told.stream, told.stream_number)?;
+        self.output.item(told.item)
+    }
+
+    fn event(&mut self, event: &Event, stream: &Stream, number: usize) -> io::Result<()> {
+        if !matches!(event.body, Body::Unload(_) | Body::Loss(_)) {
+            return Ok(());
+        }
+        self.head(event.time, stream, number)?;
+        self.output.item(&Item::Event(Box::new(event.clone())))
+    }
+
+    fn finish(&mut self, _: &Whole<'_>) -> io::Result<()> {
+        self.output.finish()
+    }
+}

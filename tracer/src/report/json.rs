@@ -1,0 +1,255 @@
+//! JSON Lines: a chain with all that came of it, or a row of the table.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    cells::{CellKey, Tally},
+    engine::{Sink, Told, Whole},
+    names::Names,
+    rows::{By, Sort, groups, rows},
+    stream::Stream,
+    words::{field, program_field, shared_fields, timestamp, what_fields},
+};
+use crate::{
+    chain::{Chain, ChainKey, Module},
+    event::{Attempt, Event, Helper, Init, Load, Outcome, ProcessId, Request},
+};
+
+/// An event that belongs to no chain.
+#[derive(Serialize)]
+struct EventJson<'a> {
+    #[serde(flatten)]
+    stream: StreamJson<'a>,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+/// A chain, by the names of the event contract.
+#[derive(Serialize)]
+struct ChainJson<'a> {
+    /// Told once, at the root.
+    #[serde(flatten)]
+    root: Option<RootJson<'a>>,
+    time: Timestamp,
+    boot_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loader: Option<ProcessId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<&'a Request>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    helper: Option<&'a Helper>,
+    modules: Vec<ModuleJson<'a>>,
+    #[serde(skip_serializing_if = "<[Attempt]>::is_empty")]
+    attempts: &'a [Attempt],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a Outcome>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nested: Vec<ChainJson<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    incomplete: &'a [String],
+}
+
+/// Where a line is from.
+#[derive(Serialize)]
+struct StreamJson<'a> {
+    host: &'a str,
+    boot_id: &'a str,
+}
+
+impl<'a> StreamJson<'a> {
+    fn new(stream: &'a Stream) -> Self {
+        Self { host: stream.host(), boot_id: stream.boot_id() }
+    }
+}
+
+#[derive(Serialize)]
+struct RootJson<'a> {
+    /// `chain`: what else is written are events, which have types of their own.
+    r#type: &'static str,
+    #[serde(flatten)]
+    stream: StreamJson<'a>,
+    first_seen: bool,
+    /// Who is behind it: never modprobe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ModuleJson<'a> {
+    #[serde(flatten)]
+    load: &'a Load,
+    boot_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init: Option<&'a Init>,
+}
+
+impl<'a> ChainJson<'a> {
+    fn new(chain: &'a Chain, root: Option<RootJson<'a>>) -> Self {
+        let (id, loader) = match chain.key {
+            ChainKey::Request(id) => (Some(id.to_string()), None),
+            ChainKey::Loader(process) => (None, Some(process)),
+        };
+        let module =
+            |module: &'a Module| ModuleJson { load: &module.load, boot_ns: module.boot_ns, init: module.init.as_ref() };
+        Self {
+            root,
+            time: chain.time,
+            boot_ns: chain.boot_ns,
+            id,
+            loader,
+            request: chain.request.as_ref(),
+            helper: chain.helper.as_ref(),
+            modules: chain.modules.iter().map(module).collect(),
+            attempts: &chain.attempts,
+            result: chain.result.as_ref(),
+            nested: chain.nested.iter().map(|nested| Self::new(nested, None)).collect(),
+            incomplete: &chain.incomplete,
+        }
+    }
+}
+
+/// Writes chains.
+pub struct Chains {
+    writer: Box<dyn Write>,
+}
+
+impl Chains {
+    /// Writes to `writer`.
+    #[must_use]
+    pub fn new(writer: Box<dyn Write>) -> Self {
+        Self { writer }
+    }
+}
+
+impl Sink for Chains {
+    fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
+        let root = RootJson {
+            r#type: "chain",
+            stream: StreamJson::new(told.stream),
+            first_seen: told.is_first,
+            program: told.facts.first().map(|fact| program_field(&fact.key, names)),
+        };
+        line(&mut self.writer, &ChainJson::new(told.chain, Some(root)))
+    }
+
+    fn event(&mut self, event: &Event, stream: &Stream, _: usize) -> io::Result<()> {
+        line(&mut self.writer, &EventJson { stream: StreamJson::new(stream), event })
+    }
+
+    fn finish(&mut self, _: &Whole<'_>) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// One value, one line, whole when it is written.
+fn line(writer: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    writer.write_all(&line)
+}
+
+/// A row of the table.
+#[derive(Serialize)]
+struct RowJson {
+    kind: &'static str,
+    name: String,
+    #[serde(flatten)]
+    who: Option<WhoJson>,
+    times: u64,
+    results: std::collections::BTreeMap<&'static str, u64>,
+    blocked_ns: u64,
+    blocked_max_ns: u64,
+    first: Timestamp,
+    last: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new: Option<&'static str>,
+    /// What it brought, or by whom it came; most frequent first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    others: Vec<OtherJson>,
+}
+
+#[derive(Serialize)]
+struct WhoJson {
+    program: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+}
+
+#[derive(Serialize)]
+struct OtherJson {
+    kind: &'static str,
+    name: String,
+    times: u64,
+}
+
+impl RowJson {
+    fn new((kind, name): (&'static str, String), tally: &Tally) -> Self {
+        Self {
+            kind,
+            name,
+            who: None,
+            times: tally.count,
+            results: tally.statuses().map(|(status, count)| (status.name(), count)).collect(),
+            blocked_ns: tally.blocked_ns,
+            blocked_max_ns: tally.blocked_max_ns,
+            first: timestamp(tally.first_ns),
+            last: timestamp(tally.last_ns),
+            new: None,
+            others: Vec::new(),
+        }
+    }
+}
+
+fn who(key: &CellKey, names: &Names) -> WhoJson {
+    WhoJson {
+        program: program_field(key, names),
+        user: field(key.who.user, names),
+        unit: field(key.who.unit, names),
+        container: field(key.who.container, names),
+        host: field(key.host, names),
+    }
+}
+
+/// The table, a row a line.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn table(whole: &Whole<'_>, by: Option<By>, sort: Sort, writer: &mut dyn Write) -> io::Result<()> {
+    let names = whole.names;
+    let Some(by) = by else {
+        for row in rows(whole, sort) {
+            let told = RowJson {
+                who: Some(who(&row.key, names)),
+                new: row.new.map(super::rows::New::name),
+                ..RowJson::new(what_fields(&row.key, names), &row.tally)
+            };
+            line(writer, &told)?;
+        }
+        return Ok(());
+    };
+    for group in groups(whole, by, sort) {
+        let other = if by == By::Module { By::Exe } else { By::Module };
+        let others = group.others.iter().map(|(key, times)| {
+            let (kind, name) = shared_fields(key, other, names);
+            OtherJson { kind, name, times: *times }
+        });
+        let told = RowJson {
+            others: others.collect(),
+            new: group.is_new.then_some(shared_fields(&group.key, by, names).0),
+            ..RowJson::new(shared_fields(&group.key, by, names), &group.tally)
+        };
+        line(writer, &told)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Names as small numbers: each is kept once, and a capture made to exhaust memory finds a limit.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Names that are kept.
+const NAMES_LIMIT: usize = 1 << 17;
+
+/// Their bytes, in all.
+const BYTES_LIMIT: usize = 8 << 20;
+
+/// A name's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NameId(u32);
+
+impl NameId {
+    /// All names beyond the limit.
+    pub const OTHERS: Self = Self(0);
+    /// No name.
+    pub const NONE: Self = Self(1);
+
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The names.
+#[derive(Debug)]
+pub struct Names {
+    ids: HashMap<Rc<[u8]>, NameId>,
+    names: Vec<Rc<[u8]>>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::with_limit(NAMES_LIMIT)
+    }
+}
+
+impl Names {
+    /// At most this many names.
+    pub(super) fn with_limit(limit: usize) -> Self {
+        let nothing: Rc<[u8]> = Rc::from(&b""[..]);
+        Self { ids: HashMap::new(), names: vec![nothing.clone(), nothing], bytes: 0, limit }
+    }
+
+    /// The number of a name.
+    pub fn id(&mut self, name: &[u8]) -> NameId {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let Ok(next) = u32::try_from(self.names.len()) else { return NameId::OTHERS };
+        if self.ids.len() >= self.limit || self.bytes + name.len() > BYTES_LIMIT {
+            return NameId::OTHERS;
+        }
+        self.bytes += name.len();
+        let (name, id): (Rc<[u8]>, NameId) = (Rc::from(name), NameId(next));
+        self.names.push(name.clone());
+        self.ids.insert(name, id);
+        id
+    }
+
+    /// The number of a name that may be absent.
+    pub fn optional(&mut self, name: Option<&[u8]>) -> NameId {
+        name.map_or(NameId::NONE, |name| self.id(name))
+    }
+
+    /// The name of a number; empty for [`NameId::OTHERS`] and [`NameId::NONE`].
+    #[must_use]
+    pub fn name(&self, id: NameId) -> &[u8] {
+        self.names.get(id.index()).map_or(&[], |name| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NameId, Names};
+
+    /// Check that a name has one number, that none and the empty name differ, and that the limit holds.
+    #[test]
+    fn names_have_one_number_each() {
+        let mut names = Names::with_limit(3);
+        let [one, empty] = [names.id(b"one"), names.id(b"")];
+        assert_eq!((names.id(b"one"), names.id(b""), names.optional(None)), (one, empty, NameId::NONE));
+        assert_ne!(empty, NameId::NONE);
+        assert_eq!(names.id(b"three"), names.id(b"three"));
+        assert_eq!((names.id(b"four"), names.id(b"one")), (NameId::OTHERS, one));
+        assert_eq!((names.name(one), names.name(NameId::OTHERS)), (&b"one"[..], &b""[..]));
+    }
+}

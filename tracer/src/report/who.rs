@@ -1,0 +1,180 @@
+//! Who is behind a chain, reduced to what reports group by.
+
+use std::borrow::Cow;
+
+use crate::{
+    chain::{Cause, Chain, ChainKey},
+    event::{Ancestor, Process, Text},
+    output,
+};
+
+/// The program behind a chain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Program<'a> {
+    /// Path of the executable.
+    Path(Cow<'a, [u8]>),
+    /// The end of the path; its beginning is not known.
+    PathEnd(Cow<'a, [u8]>),
+    /// The name alone, as claimed: kernel threads, and where the executable is not known.
+    Name(Cow<'a, [u8]>),
+    /// The kernel, for a request that is not part of the chain.
+    Kernel,
+    /// Nobody was seen.
+    Unseen,
+}
+
+impl<'a> Program<'a> {
+    /// The program of a process.
+    pub(super) fn of_process(comm: Cow<'a, [u8]>, exe: Option<Cow<'a, [u8]>>, truncated: bool, kthread: bool) -> Self {
+        match exe {
+            Some(exe) if truncated => Self::PathEnd(exe),
+            Some(exe) if !exe.is_empty() => Self::Path(exe),
+            _ if kthread => Self::Name(worker_kind(comm)),
+            _ => Self::Name(comm),
+        }
+    }
+
+    /// The program of an ancestor: of its path only the last component is known.
+    pub(super) fn of_ancestor(comm: Cow<'a, [u8]>, exe: Option<Cow<'a, [u8]>>, kthread: bool) -> Self {
+        match exe {
+            Some(exe) if !exe.is_empty() => Self::PathEnd(exe),
+            _ if kthread => Self::Name(worker_kind(comm)),
+            _ => Self::Name(comm),
+        }
+    }
+
+    /// The kind and the name: different programs differ.
+    pub(super) fn parts(&self) -> (u8, &[u8]) {
+        match self {
+            Self::Path(path) => (b'p', path),
+            Self::PathEnd(end) => (b'e', end),
+            Self::Name(name) => (b'n', name),
+            Self::Kernel => (b'k', b""),
+            Self::Unseen => (b'u', b""),
+        }
+    }
+
+    /// What [`Program::parts`] gave.
+    pub(super) fn from_parts(kind: u8, name: &'a [u8]) -> Self {
+        match kind {
+            b'p' => Self::Path(Cow::Borrowed(name)),
+            b'e' => Self::PathEnd(Cow::Borrowed(name)),
+            b'n' => Self::Name(Cow::Borrowed(name)),
+            b'k' => Self::Kernel,
+            _ => Self::Unseen,
+        }
+    }
+
+    /// For people: a path begins with `/`, the end of one with `.../`, a name stands in brackets, and what is no
+    /// program in parentheses.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Path(path) => output::name(&Text::from(path.as_ref())),
+            Self::PathEnd(end) => format!(".../{}", output::name(&Text::from(end.as_ref()))),
+            Self::Name(name) => format!("[{}]", output::name(&Text::from(name.as_ref()))),
+            Self::Kernel => "(kernel)".to_owned(),
+            Self::Unseen => "(unseen)".to_owned(),
+        }
+    }
+
+    /// For programs: the same without escapes.
+    #[must_use]
+    pub fn field(&self) -> String {
+        match self {
+            Self::Path(path) => String::from_utf8_lossy(path).into_owned(),
+            Self::PathEnd(end) => format!(".../{}", String::from_utf8_lossy(end)),
+            Self::Name(name) => format!("[{}]", String::from_utf8_lossy(name)),
+            Self::Kernel => "(kernel)".to_owned(),
+            Self::Unseen => "(unseen)".to_owned(),
+        }
+    }
+}
+
+/// `kworker/u4:1-events` and its many kin do the same work under names that change.
+fn worker_kind(comm: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    if comm.starts_with(b"kworker/") { Cow::Borrowed(b"kworker") } else { comm }
+}
+
+/// Who is behind a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who<'a> {
+    /// The program.
+    pub program: Program<'a>,
+    /// Real user: the name, or `uid <number>`; absent when nobody was seen.
+    pub user: Option<Cow<'a, [u8]>>,
+    /// Systemd unit.
+    pub unit: Option<Cow<'a, [u8]>>,
+    /// Container.
+    pub container: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> Who<'a> {
+    /// Nobody was seen.
+    pub(super) const UNSEEN: Who<'static> = Who { program: Program::Unseen, user: None, unit: None, container: None };
+
+    /// Who is behind a root chain, and with it behind all that is nested in it.
+    #[must_use]
+    pub fn of(root: &'a Chain) -> Self {
+        if matches!((root.key, &root.request), (ChainKey::Request(_), None)) {
+            return Self::UNSEEN;
+        }
+        match Cause::of(root) {
+            Cause::Process(process) => Self::process(process, own_program(process)),
+            Cause::Ran { by, tool } => Self::ran(by, tool),
+            Cause::Through { behalf, thread } => {
+                Self::process(thread, Program::Name(Cow::Borrowed(behalf.comm.as_bytes())))
+            }
+            Cause::Kernel(process) => Self::process(process, Program::Kernel),
+            Cause::Unseen => Self::UNSEEN,
+        }
+    }
+
+    fn process(process: &'a Process, program: Program<'a>) -> Self {
+        Self {
+            program,
+            user: Some(user(process.user.as_ref().map(|user| Cow::Borrowed(user.as_bytes())), process.uid)),
+            unit: process.unit.as_ref().map(|unit| Cow::Borrowed(unit.as_bytes())),
+            container: process.container.as_ref().map(|container| Cow::Borrowed(container.as_bytes())),
+        }
+    }
+
+    fn ran(by: &'a Ancestor, tool: &'a Process) -> Self {
+        let exe = by.exe.as_ref().map(|exe| Cow::Borrowed(exe.as_bytes()));
+        let program = Program::of_ancestor(Cow::Borrowed(by.comm.as_bytes()), exe, by.kthread);
+        let own = Self::process(tool, program);
+        if by.uid == tool.uid { own } else { Self { user: Some(user(None, by.uid)), ..own } }
+    }
+}
+
+/// The program of a process.
+fn own_program(process: &Process) -> Program<'_> {
+    let exe = process.exe.as_ref().map(|exe| Cow::Borrowed(exe.as_bytes()));
+    Program::of_process(Cow::Borrowed(process.comm.as_bytes()), exe, process.exe_truncated, process.kthread)
+}
+
+/// A user's name, or its number.
+pub(super) fn user(name: Option<Cow<'_, [u8]>>, uid: u32) -> Cow<'_, [u8]> {
+    name.unwrap_or_else(|| Cow::Owned(format!("uid {uid}").into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Who;
+    use crate::chain::{Item, samples};
+
+    fn words(item: &Item) -> String {
+        let Item::Chain(chain) = item else { unreachable!("it is a chain") };
+        let who = Who::of(chain);
+        format!("{} {}", who.program.words(), String::from_utf8_lossy(&who.user.unwrap_or_default()))
+    }
+
+    /// Check that modprobe is never the answer, and that paths, ends of paths and claims look different.
+    #[test]
+    fn programs_are_told_by_what_is_known() {
+        assert_eq!(words(&samples::outage()), "/usr/sbin/xtables-legacy-multi root");
+        assert_eq!(words(&samples::by_hand()), ".../iptables root");
+        assert_eq!(words(&samples::not_found()), "/usr/bin/mount uid 1000");
+        assert_eq!(words(&samples::hostile()), "/tmp/\\u{202e}txt.exe root");
+    }
+}

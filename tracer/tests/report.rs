@@ -1,0 +1,275 @@
+//! `kmodtrace report` as a user meets it: an ordinary one, on a machine that traces nothing.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// With this variable set the expected outputs are written instead of compared.
+const WRITE: &str = "KMODTRACE_WRITE_GOLDEN";
+
+fn captures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/captures")
+}
+
+fn report(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kmodtrace"))
+        .current_dir(captures())
+        .arg("report")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// With `text` as standard input.
+fn report_of(text: &[u8], arguments: &[&str]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kmodtrace"))
+        .args(["report", "-", "--utc"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A report that refuses its options reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(text);
+    child.wait_with_output().unwrap()
+}
+
+fn outage() -> String {
+    fs::read_to_string(captures().join("outage-6.1.jsonl")).unwrap()
+}
+
+/// Check every form against what is stored beside the captures.
+#[test]
+fn forms_are_as_stored() {
+    for (name, arguments) in [
+        ("outage-6.1.table", &["outage-6.1.jsonl"][..]),
+        ("outage-6.1.by-exe", &["outage-6.1.jsonl", "--by", "exe"]),
+        ("outage-6.1.tree", &["outage-6.1.jsonl", "--tree"]),
+        ("outage-6.1.lines", &["outage-6.1.jsonl", "--lines"]),
+        ("outage-6.1.table.csv", &["outage-6.1.jsonl", "--csv"]),
+        ("outage-6.1.lines.csv", &["outage-6.1.jsonl", "--csv", "--lines"]),
+        ("outage-6.1.json", &["outage-6.1.jsonl", "--json"]),
+        ("hosts.by-host", &["outage-6.1.jsonl", "generated.jsonl", "--by", "host"]),
+        (
+            "hosts.by-module",
+            &["outage-6.1.jsonl", "generated.jsonl", "--by", "module", "--sort", "count", "--top", "5"],
+        ),
+        ("generated.by-user.json", &["generated.jsonl", "--json", "--by", "user"]),
+        ("generated.by-container.csv", &["generated.jsonl", "--csv", "--by", "container"]),
+        ("generated.unit", &["generated.jsonl", "--unit", "ssh.service", "--result", "!loaded", "--sort", "name"]),
+        ("generated.since", &["generated.jsonl", "--since", "2026-03-01 00:00:20", "--until", "2026-03-01 00:00:22"]),
+        ("generated.new", &["generated.jsonl", "--new-since", "2026-03-01 00:00:24"]),
+    ] {
+        let mut all = vec!["--utc"];
+        all.extend(arguments);
+        let told = stdout(&report(&all));
+        let path = captures().join("expected").join(name);
+        if std::env::var_os(WRITE).is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &told).unwrap();
+        }
+        let remedy = format!("run: {WRITE}=1 cargo test -p kmodtrace --test report");
+        let stored = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}; {remedy}", path.display()));
+        assert!(told == stored, "{arguments:?} is not as in {}; {remedy}\n{told}", path.display());
+    }
+}
+
+/// Check that a whole capture has nothing missing, and that each kind of damage is told with its measure.
+#[test]
+fn what_is_missing_is_told() {
+    let whole = outage();
+    let lines: Vec<&str> = whole.lines().collect();
+    assert_eq!(stderr(&report_of(whole.as_bytes(), &[])), "");
+    let without = |left_out: std::ops::Range<usize>| {
+        let kept = lines.iter().enumerate().filter(|(place, _)| !left_out.contains(place));
+        kept.map(|(_, line)| format!("{line}\n")).collect::<String>()
+    };
+    for (text, told) in [
+        (without(10..13), "3 events are missing in 1 place"),
+        (without(36..37), "there is no end"),
+        (without(0..1), "there is no header"),
+        (whole[..whole.len() - 40].to_owned(), "bytes are left of its last line"),
+        (whole.replace("\"type\":\"unload\"", "\"type\":\"reload\""), "1 event is of a type"),
+        (whole.replace("\"type\":\"unload\",", ""), "1 line is not understood"),
+        (format!("{whole}garbage\n"), "1 line is not understood"),
+    ] {
+        for form in [&[][..], &["--json"]] {
+            let output = report_of(text.as_bytes(), form);
+            stdout(&output);
+            assert!(stderr(&output).contains(told), "{told} {form:?}: {}", stderr(&output));
+        }
+    }
+}
+
+/// Check that a compressed capture says the same as a plain one, and one that is cut off all that comes before.
+#[test]
+fn compressed_captures_are_read() {
+    let whole = outage();
+    let (front, back) = whole.split_at(whole.find("{\"seq\":20,").unwrap());
+    let frames = [front, back].map(|text| zstd::bulk::compress(text.as_bytes(), 3).unwrap()).concat();
+    assert_eq!(stdout(&report_of(&frames, &[])), stdout(&report_of(whole.as_bytes(), &[])));
+    let output = report_of(&frames[..frames.len() - 9], &[]);
+    assert!(stdout(&output).contains("nf_conntrack"));
+    assert!(stderr(&output).contains("its last frame has no end"), "{}", stderr(&output));
+    let mut broken = frames.clone();
+    let middle = broken.len() - 300;
+    broken[middle] ^= 0xff;
+    let output = report_of(&broken, &[]);
+    assert!(stdout(&output).contains("nf_conntrack"));
+    assert!(stderr(&output).contains("it is damaged, and was read up to there"), "{}", stderr(&output));
+}
+
+/// Check that what does not work is an error that names it.
+#[test]
+fn errors_name_their_cause() {
+    for (arguments, named) in [
+        (&["no-such-file.jsonl"][..], "no-such-file.jsonl"),
+        (&["outage-6.1.jsonl", "--since", "soon"], "2 hours ago"),
+        (&["outage-6.1.jsonl", "--csv", "--json"], "--json"),
+        (&["outage-6.1.jsonl", "-o", "/no/such/file"], "/no/such/file"),
+        (&[], "FILE"),
+    ] {
+        let output = report(arguments);
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}");
+        assert!(stderr(&output).contains(named) && output.stdout.is_empty(), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+/// Check that a directory stands for its captures, oldest first, and that a new boot is a stream of its own.
+#[test]
+fn directories_hold_captures() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().to_str().unwrap();
+    fs::copy(captures().join("outage-6.1.jsonl"), scratch.path().join("a.jsonl")).unwrap();
+    fs::copy(captures().join("generated.jsonl"), scratch.path().join("b.jsonl")).unwrap();
+    fs::write(scratch.path().join("notes.txt"), "no capture").unwrap();
+    let told = stdout(&report(&["--utc", "--lines", directory]));
+    let heads: Vec<&str> = told.lines().filter(|line| line.starts_with("# ")).collect();
+    assert_eq!(heads.len(), 2, "{heads:?}");
+    assert!(heads[0].contains("2026-03-01: lb1") && heads[1].contains("2026-11-23: kmodtrace-guest"), "{heads:?}");
+}
+
+/// Check that a capture in several files is one stream, whatever the order of the files.
+#[test]
+fn segments_are_one_stream() {
+    let scratch = tempfile::tempdir().unwrap();
+    let whole = outage();
+    let (front, back) = whole.split_at(whole.find("{\"seq\":20,").unwrap());
+    let header = whole.lines().next().unwrap();
+    // Each segment tells where it is from; the numbers go on.
+    let header = header.replace("\"seq\":0,", "\"seq\":20,").replace(".855299975Z", ".955299975Z");
+    let back: String = back
+        .lines()
+        .map(|line| {
+            let (seq, rest) = line.strip_prefix("{\"seq\":").unwrap().split_once(',').unwrap();
+            format!("{{\"seq\":{},{rest}\n", seq.parse::<u64>().unwrap() + 1)
+        })
+        .collect();
+    fs::write(scratch.path().join("2.jsonl"), front).unwrap();
+    fs::write(scratch.path().join("1.jsonl"), format!("{header}\n{back}")).unwrap();
+    let output = report(&["--utc", scratch.path().to_str().unwrap()]);
+    assert_eq!(stdout(&output), stdout(&report(&["--utc", "outage-6.1.jsonl"])));
+    assert_eq!(stderr(&output), "");
+}
+
+/// Check that a capture made of nothing but beginnings finds a limit, and says so.
+#[test]
+fn streams_have_a_limit() {
+    let header = outage().lines().next().unwrap().to_owned() + "\n";
+    let output = report_of(header.repeat(5000).as_bytes(), &["--by", "host"]);
+    stdout(&output);
+    assert!(stderr(&output).contains("more streams than are told apart"));
+}
+
+/// Check that a file that grows is told as it grows, and that Ctrl-C ends it in order.
+#[test]
+fn a_growing_file_is_followed() {
+    let whole = outage();
+    let middle = whole.find("{\"seq\":24,").unwrap();
+    let (front, back) = whole.as_bytes().split_at(middle);
+    follows(front, back);
+    let [front, back] = [front, back].map(|text| zstd::bulk::compress(text, 3).unwrap());
+    follows(&front, &back);
+}
+
+fn follows(front: &[u8], back: &[u8]) {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("live");
+    fs::write(&path, &front[..front.len() - 7]).unwrap();
+    let out = scratch.path().join("out");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kmodtrace"))
+        .args(["report", "--utc", "--follow", "-o"])
+        .args([&out, &path])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(&front[front.len() - 7..]).unwrap();
+    file.write_all(back).unwrap();
+    while !fs::read_to_string(&out).is_ok_and(|told| told.contains("xfs")) {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert!(fs::read_to_string(&out).unwrap().contains("iptable_nat"));
+}
+
+/// Check that trace events are whole, that each track has a name, and that slices of a track hold each other or are
+/// apart.
+#[test]
+fn trace_events_are_well_formed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("trace.json");
+    stdout(&report(&["generated.jsonl", "outage-6.1.jsonl", "--perfetto", path.to_str().unwrap()]));
+    let trace: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let track = |event: &serde_json::Value| (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
+    let named: std::collections::HashSet<_> =
+        events.iter().filter(|event| event["name"] == "thread_name").map(track).collect();
+    let mut slices = std::collections::BTreeMap::<_, Vec<(u64, u64)>>::new();
+    for event in events.iter().filter(|event| event["ph"] == "X") {
+        assert!(named.contains(&track(event)), "{event}");
+        // Microseconds with three digits are whole nanoseconds.
+        let ns = |name: &str| format!("{:.0}", event[name].as_f64().unwrap() * 1000.0).parse::<u64>().unwrap();
+        slices.entry(track(event)).or_default().push((ns("ts"), ns("ts") + ns("dur")));
+    }
+    assert!(slices.len() > 5, "{}", slices.len());
+    for (track, mut slices) in slices {
+        slices.sort_by_key(|(begin, end)| (*begin, std::cmp::Reverse(*end)));
+        let mut open: Vec<u64> = Vec::new();
+        for (begin, end) in slices {
+            open.retain(|open_end| *open_end > begin);
+            assert!(open.iter().all(|open_end| *open_end >= end), "{track:?} at {begin}");
+            open.push(end);
+        }
+    }
+    assert_eq!(trace["otherData"]["missing"], serde_json::json!([]));
+}
+
+/// Check that a reader that goes away is a normal end.
+#[test]
+fn a_closed_pipe_is_an_end() {
+    let line = format!(
+        "'{}' report --json generated.jsonl | head -n 1 >/dev/null; echo ${{PIPESTATUS[0]}}",
+        env!("CARGO_BIN_EXE_kmodtrace")
+    );
+    let output = Command::new("bash").current_dir(captures()).args(["-c", &line]).output().unwrap();
+    assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), ("0\n", ""));
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask gen`: captures of any size, the same for the same seed.
+
+mod output;
+mod random;
+mod story;
+mod stream;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use self::output::Output;
+use self::stream::Stream;
+
+/// What to generate.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Events, about: the last story is told to its end.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    events: u64,
+    /// Decides everything else.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// The host's name.
+    #[arg(long, value_name = "NAME", default_value = "lb1")]
+    host: String,
+    /// The file: JSON Lines; in zstd frames when its name ends in .zst.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// Generates a capture.
+pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
+    let path = &options.output;
+    let context = || format!("cannot write to {}", path.display());
+    let mut output = Output::create(path).with_context(context)?;
+    let events = write(options, &mut |line| output.line(line)).with_context(context)?;
+    output.finish().with_context(context)?;
+    println!("{events} events in {}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Hands out the lines of a capture, and returns how many there were.
+fn write(options: &Options, out: &mut dyn FnMut(&str) -> std::io::Result<()>) -> Result<u64> {
+    let boot_id = format!("00000000-0000-4000-8000-{:012x}", options.seed);
+    let mut stream = Stream::new(options.seed, out);
+    story::begin(&mut stream, &options.host, &boot_id)?;
+    while stream.seq + 1 < options.events {
+        story::next(&mut stream)?;
+    }
+    story::end(&mut stream)?;
+    Ok(stream.seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{Options, write};
+
+    fn lines(events: u64, seed: u64) -> String {
+        let output = PathBuf::new();
+        let options = Options { events, seed, host: "lb1".to_owned(), output };
+        let mut text = String::new();
+        write(&options, &mut |line| {
+            text.push_str(line);
+            Ok(())
+        })
+        .unwrap();
+        text
+    }
+
+    /// Check that a seed decides everything, and that the numbers are without gaps.
+    #[test]
+    fn the_seed_decides() {
+        let text = lines(2000, 7);
+        assert_eq!(text, lines(2000, 7));
+        assert_ne!(text, lines(2000, 8));
+        for (place, line) in text.lines().enumerate() {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(event["seq"], place, "{line}");
+        }
+    }
+
+    /// Check that the stored capture, by which the tracer's model is held against this one, is what is generated.
+    #[test]
+    fn the_stored_capture_is_up_to_date() {
+        let stored = include_str!("../../../tests/fixtures/captures/generated.jsonl");
+        assert!(
+            stored == lines(400, 1),
+            "write it anew: cargo xtask gen --events 400 --seed 1 -o tests/fixtures/captures/generated.jsonl"
+        );
+    }
+}
