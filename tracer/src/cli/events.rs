@@ -2,18 +2,22 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
-use serde::Deserialize;
 
-use crate::{chain::Item, event::Event, policy::Stream, report::Source};
-
-/// Types of events that this version knows. A line of another is passed over, and told.
-const KINDS: [&str; 11] =
-    ["header", "baseline", "request", "helper", "load", "init", "unload", "attempt", "result", "loss", "end"];
+use crate::{
+    capture::{
+        files::list,
+        lines::LineError,
+        reader::{ReadError, Reader},
+    },
+    chain::Item,
+    event::Event,
+    policy::Stream,
+};
 
 /// Who takes the events of captures.
 pub(super) trait Taker {
@@ -35,55 +39,46 @@ pub(super) fn read(captures: &[PathBuf], taker: &mut dyn Taker) -> anyhow::Resul
     for path in captures {
         if path == Path::new("-") {
             each(io::stdin(), "standard input", taker)?;
-        } else {
-            let name = path.display().to_string();
-            let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+            continue;
+        }
+        // A directory stands for its captures.
+        for file in list(std::slice::from_ref(path))? {
+            let name = file.display().to_string();
+            let file = File::open(&file).with_context(|| format!("cannot read {name}"))?;
             each(file, &name, taker)?;
         }
     }
     Ok(())
 }
 
-/// The type of a line.
-#[derive(Deserialize)]
-struct Outline {
-    #[serde(rename = "type")]
-    kind: String,
-}
-
 fn each(reader: impl Read, name: &str, taker: &mut dyn Taker) -> anyhow::Result<()> {
-    let mut reader = BufReader::new(Source::new(reader));
-    let mut line = Vec::new();
-    let (mut has_begun, mut is_torn, mut unknown) = (false, false, 0_u64);
-    for number in 1_u64.. {
-        line.clear();
-        if reader.read_until(b'\n', &mut line).with_context(|| format!("cannot read {name}"))? == 0 {
-            break;
-        }
-        match serde_json::from_slice(&line) {
-            Ok(event) => {
+    let mut reader = Reader::new(reader).with_context(|| format!("cannot read {name}"))?;
+    let (mut has_begun, mut is_torn) = (false, false);
+    loop {
+        match reader.next_event() {
+            Ok(Some(event)) => {
                 if !has_begun && !taker.continues(&event) {
                     taker.begin(name);
                 }
                 has_begun = true;
                 taker.event(event);
             }
-            // Only the last line has no end.
-            Err(_) if !line.ends_with(b"\n") => is_torn = true,
-            Err(error) => match serde_json::from_slice::<Outline>(&line) {
-                Ok(outline) if !KINDS.contains(&outline.kind.as_str()) => unknown += 1,
-                _ => return Err(error).with_context(|| format!("{name}:{number}: this is no event of kmodtrace")),
-            },
+            Ok(None) => break,
+            Err(ReadError::Line(LineError::Torn { .. })) => {
+                is_torn = true;
+                break;
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot use {name}")),
         }
     }
     if !has_begun {
         taker.begin(name);
     }
-    if is_torn || reader.get_ref().is_in_frame() {
+    if is_torn {
         taker.doubt("it is cut off: what came last is missing".to_owned());
     }
-    if unknown > 0 {
-        taker.doubt(format!("{unknown} of its lines are of types that this kmodtrace does not know"));
+    if reader.unknown() > 0 {
+        taker.doubt(format!("{} of its lines are of types that this kmodtrace does not know", reader.unknown()));
     }
     Ok(())
 }
@@ -182,12 +177,12 @@ mod tests {
         for (bytes, wanted) in [
             (&b""[..], Ok((1, 0, 0))),
             (two.as_bytes(), Ok((1, 2, 0))),
-            (two.trim_end().as_bytes(), Ok((1, 2, 0))),
+            (two.trim_end().as_bytes(), Ok((1, 1, 1))),
             (&two.as_bytes()[..two.len() - 30], Ok((1, 1, 1))),
             (&packed, Ok((1, 2, 0))),
             (&packed[..packed.len() - 2], Ok((1, 0, 1))),
-            (two.replace("loss", "seal").as_bytes(), Ok((1, 0, 1))),
-            (format!("{LOSS}\nhello\n").as_bytes(), Err("f:2: this is no event of kmodtrace".to_owned())),
+            (two.replace("loss", "news").as_bytes(), Ok((1, 0, 1))),
+            (format!("{LOSS}\nhello\n").as_bytes(), Err("cannot use f".to_owned())),
         ] {
             assert_eq!(read(bytes), wanted, "{}", bytes.escape_ascii());
         }

@@ -60,7 +60,8 @@ impl Evidence {
             None => self.turns += 1,
         }
         self.next_seq = event.seq.saturating_add(1);
-        self.has_ended = false;
+        // The seal of the last frame stands after the end.
+        self.has_ended &= matches!(event.body, Body::Seal(_));
         match &event.body {
             Body::Header(header) => {
                 self.has_header = true;
@@ -83,6 +84,7 @@ impl Evidence {
                     LossStage::Probe => "lost in the kernel",
                     LossStage::Missed => "missed: the kernel did not run the probe",
                     LossStage::Decode => "not understood",
+                    LossStage::Write => "not written",
                 };
                 let lost = self.losses.entry((stage, loss.cause.clone())).or_default();
                 *lost = lost.saturating_add(loss.count);

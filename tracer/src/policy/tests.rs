@@ -21,16 +21,9 @@ fn header(hooks: Vec<HeaderHook>) -> Body {
         schema: 1,
         tool: "kmodtrace".to_owned(),
         kernel: "6.1.0".to_owned(),
-        kernel_version: String::new(),
-        arch: String::new(),
-        hostname: String::new(),
-        boot_id: String::new(),
-        machine_id: None,
         modprobe: "/sbin/modprobe".to_owned(),
-        realtime_minus_boot_ns: 0,
-        clock_uncertainty_ns: 0,
         hooks,
-        filters: Vec::new(),
+        ..Header::default()
     }))
 }
 
