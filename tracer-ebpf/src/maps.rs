@@ -6,7 +6,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{LruHashMap, PerCpuArray, RingBuf},
+    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracer_ebpf::wire::{Behalf, COUNTER_COUNT, MODULE_NAME_BYTES, RequestKey};
 
@@ -84,3 +84,7 @@ pub(crate) struct KthreadOf {
 /// By thread id of the kernel thread.
 #[map]
 pub(crate) static KTHREADS: LruHashMap<u32, KthreadOf> = LruHashMap::with_max_entries(4096, 0);
+
+/// Which losses were told, by name. User space's own: it is here to be pinned with the counters.
+#[map]
+pub(crate) static TOLD: HashMap<[u8; 32], u64> = HashMap::with_max_entries(256, 0);

@@ -2,6 +2,7 @@
 //!
 //! The modules are layers, and an arrow only ever points down: see `docs/architecture.md`.
 
+pub mod capture;
 pub mod chain;
 pub mod cli;
 pub mod doctor;

@@ -102,7 +102,7 @@ fn what_is_missing_is_told() {
         (without(10..13), "3 events are missing in 1 place"),
         (without(36..37), "there is no end"),
         (without(0..1), "there is no header"),
-        (whole[..whole.len() - 40].to_owned(), "bytes are left of its last line"),
+        (whole[..whole.len() - 40].to_owned(), "it ends inside the frame"),
         (whole.replace("\"type\":\"unload\"", "\"type\":\"reload\""), "1 event is of a type"),
         (whole.replace("\"type\":\"unload\",", ""), "1 line is not understood"),
         (format!("{whole}garbage\n"), "1 line is not understood"),
@@ -124,20 +124,33 @@ fn compressed_captures_are_read() {
     assert_eq!(stdout(&report_of(&frames, &[])), stdout(&report_of(whole.as_bytes(), &[])));
     let output = report_of(&frames[..frames.len() - 9], &[]);
     assert!(stdout(&output).contains("nf_conntrack"));
-    assert!(stderr(&output).contains("its last frame has no end"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("it ends inside the frame that begins at byte"), "{}", stderr(&output));
     let mut broken = frames.clone();
     let middle = broken.len() - 300;
     broken[middle] ^= 0xff;
     let output = report_of(&broken, &[]);
     assert!(stdout(&output).contains("nf_conntrack"));
-    assert!(stderr(&output).contains("it is damaged, and was read up to there"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("it is damaged in the frame that begins at byte"), "{}", stderr(&output));
 }
 
 /// Check that what does not work is an error that names it.
 #[test]
 fn errors_name_their_cause() {
+    let newer =
+        outage().replace("\"schema\":1,\"tool\":\"kmodtrace 0.1.0\"", "\"schema\":99,\"tool\":\"kmodtrace 9.9\"");
+    for form in [&[][..], &["--json"]] {
+        let output = report_of(newer.as_bytes(), form);
+        assert_eq!(output.status.code(), Some(125));
+        assert!(
+            stderr(&output).contains("version 99") && stderr(&output).contains("kmodtrace 9.9"),
+            "{}",
+            stderr(&output)
+        );
+    }
     for (arguments, named) in [
         (&["no-such-file.jsonl"][..], "no-such-file.jsonl"),
+        (&["../../kernels.json"], "kernels.json is not a capture"),
+        (&["../../../README.md"], "not a capture"),
         (&["outage-6.1.jsonl", "--since", "soon"], "2 hours ago"),
         (&["outage-6.1.jsonl", "--csv", "--json"], "--json"),
         (&["outage-6.1.jsonl", "-o", "/no/such/file"], "/no/such/file"),

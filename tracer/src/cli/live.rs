@@ -75,6 +75,9 @@ pub(super) struct LiveArgs {
     /// How to attach the probes.
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     attach: AttachChoice,
+    /// Whether the programs outlast this process.
+    #[arg(long)]
+    pin: bool,
     #[command(flatten)]
     select: SelectArgs,
 }
@@ -108,6 +111,7 @@ impl LiveArgs {
                 AttachChoice::Trampoline => Preference::Trampoline,
             },
             log: if probe_log { LogLevel::Debug } else { LogLevel::Off },
+            pin: self.pin,
         }
     }
 

@@ -42,6 +42,10 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
 }
 
+/// The share of the ring that may wait for requests under way to end. Until then a crash has the next recorder see them
+/// from their beginning.
+const HELD_MAX: f64 = 0.25;
+
 /// A running trace.
 pub(super) struct Trace {
     tracer: Tracer,
@@ -90,8 +94,7 @@ impl Trace {
             tick,
             looks_into_processes: live.names_user_stacks(),
         };
-        // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
-        trace.tracer.losses.take_new()?;
+        trace.tell_resumed();
         trace.pass_on()?;
         say("armed: every module request is caught from now on");
         Ok(trace)
@@ -138,7 +141,11 @@ impl Trace {
         }
         while self.drain() {}
         self.tracer.flush_log();
-        Ok(self.pass_on()? && (!is_tick || written(self.output.tick(&mut self.sieve.running(), now_ns()))?))
+        let reads_on = self.pass_on()?;
+        if is_tick {
+            self.release(HELD_MAX)?;
+        }
+        Ok(reads_on && (!is_tick || written(self.output.tick(&mut self.sieve.running(), now_ns()))?))
     }
 
     /// Reads a batch; true when there may be more.
@@ -156,6 +163,30 @@ impl Trace {
     fn losses(&mut self) -> anyhow::Result<()> {
         for (stage, cause, count) in self.tracer.losses.take_new()? {
             self.tracker.loss(now_ns(), stage, cause, count);
+        }
+        Ok(())
+    }
+
+    /// What the flight recorder found when it began.
+    fn tell_resumed(&mut self) {
+        let Some(resumed) = self.tracer.resumed.take() else { return };
+        for note in &resumed.notes {
+            say(&format!("warning: {note}"));
+        }
+        if let Some(waiting) = resumed.waiting {
+            say(&format!("resumed: the programs went on recording, {waiting} records waited"));
+        }
+        if resumed.unreadable > 0 {
+            self.tracker.loss(now_ns(), LossStage::Decode, "other-version", resumed.unreadable);
+        }
+    }
+
+    /// Lets the kernel forget what was recorded and is safe, once nothing more depends on it or it takes more than `share`
+    /// of the ring.
+    fn release(&mut self, share: f64) -> anyhow::Result<()> {
+        let Some(held) = self.tracer.held() else { return Ok(()) };
+        if (self.tracker.is_idle() || held > share) && self.output.settle().context("cannot write the output")? {
+            self.tracer.release()?;
         }
         Ok(())
     }
@@ -220,6 +251,7 @@ impl Trace {
         if reads_on && self.show()? {
             written(self.output.finish())?;
         }
+        self.release(HELD_MAX)?;
         for line in self.summary.lines() {
             say(&line);
         }

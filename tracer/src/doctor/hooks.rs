@@ -118,9 +118,9 @@ mod tests {
         let hook = &HOOKS[0];
         let programs = hook.ways[0];
         let costs = [(programs[0].name.to_owned(), 123)];
-        let good = state(&AttachedHook { hook, programs, refused: Vec::new() }, &costs);
+        let good = state(&AttachedHook { hook, programs, refused: Vec::new(), pinned: false }, &costs);
         assert_eq!((good.programs[0].verified_instructions, good.costs), (Some(123), None));
-        let bad = state(&AttachedHook { hook, programs: &[], refused: vec!["no".to_owned()] }, &costs);
+        let bad = state(&AttachedHook { hook, programs: &[], refused: vec!["no".to_owned()], pinned: false }, &costs);
         assert_eq!((bad.attached, bad.costs), (None, Some(hook.without)));
     }
 

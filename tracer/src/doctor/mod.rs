@@ -7,6 +7,7 @@ mod config;
 pub mod hooks;
 mod kernel;
 mod modprobe;
+mod recorder;
 mod rights;
 
 use serde::Serialize;
@@ -148,6 +149,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     findings.extend(rights::check(facts));
     findings.extend(modprobe::check(facts));
     findings.push(audit::check(facts.root()));
+    findings.push(recorder::check(facts));
     findings
 }
 

@@ -37,6 +37,10 @@ pub enum Body {
     Result(Outcome),
     /// Something was lost.
     Loss(Loss),
+    /// The clocks, read again.
+    Clock(Clock),
+    /// Last line of a frame of a capture: vouches for all before it.
+    Seal(Seal),
     /// Last event of a stream.
     End(End),
 }
@@ -67,6 +71,24 @@ pub struct Header {
     pub realtime_minus_boot_ns: i64,
     /// How far apart the two readings of that difference were, nanoseconds.
     pub clock_uncertainty_ns: u64,
+    /// Boot clock minus monotonic clock when the stream began, nanoseconds: the time spent suspended.
+    #[serde(default)]
+    pub boot_minus_monotonic_ns: u64,
+    /// SHA-256 of the kernel's `modules.dep`, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules_dep_sha256: Option<String>,
+    /// SHA-256 of the kernel's `modules.alias`, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules_alias_sha256: Option<String>,
+    /// In a capture: the recording this file is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<String>,
+    /// In a capture: the number of this file in the recording, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<u32>,
+    /// In a capture: the last seal's hash of the file before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
     /// Hooks, how each is attached, and what is missing without it.
     pub hooks: Vec<HeaderHook>,
 }
@@ -394,6 +416,8 @@ pub enum LossStage {
     Missed,
     /// In user space: a record could not be decoded.
     Decode,
+    /// In user space: an event could not be written.
+    Write,
 }
 
 impl Outcome {
@@ -413,6 +437,34 @@ pub struct Loss {
     pub cause: String,
     /// How many.
     pub count: u64,
+}
+
+/// The clocks, read again: wall clocks are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Wall clock minus boot clock, nanoseconds.
+    pub realtime_minus_boot_ns: i64,
+    /// Boot clock minus monotonic clock, nanoseconds: the time spent suspended.
+    pub boot_minus_monotonic_ns: u64,
+    /// The three clocks were read within this time, nanoseconds.
+    pub clock_uncertainty_ns: u64,
+}
+
+/// Last line of a frame of a capture. The order of the fields is part of the format: `sha256` is over the frame's
+/// text up to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// First event of the frame.
+    pub first_seq: u64,
+    /// Last event of the frame before the seal.
+    pub last_seq: u64,
+    /// `sha256` of the seal before; 64 zeros in the first.
+    pub previous: String,
+    /// Hash in hexadecimal.
+    pub sha256: String,
+    /// Ed25519 signature of the hash's bytes, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 /// Totals of the stream.

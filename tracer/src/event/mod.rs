@@ -7,8 +7,8 @@ mod process;
 mod text;
 
 pub use body::{
-    Attempt, Baseline, Body, End, Header, HeaderHook, Helper, Init, Load, Loss, LossStage, Origin, Outcome, Reason,
-    Request, Status, Unload,
+    Attempt, Baseline, Body, Clock, End, Header, HeaderHook, Helper, Init, Load, Loss, LossStage, Origin, Outcome,
+    Reason, Request, Seal, Status, Unload,
 };
 pub use process::{Ancestor, Behalf, Frame, Namespaces, Process, ProcessId};
 pub use text::{Text, TextError};

@@ -72,6 +72,15 @@ pub trait Output {
         Ok(())
     }
 
+    /// Makes what it was given so far outlast a crash of ours; true when it does. Asked for by the flight recorder alone,
+    /// which then lets the kernel forget it.
+    ///
+    /// # Errors
+    /// As [`Output::event`].
+    fn settle(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
     /// The end of the stream.
     ///
     /// # Errors

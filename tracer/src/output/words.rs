@@ -159,6 +159,7 @@ pub(super) const fn stage(stage: LossStage) -> &'static str {
         LossStage::Probe => "in the kernel",
         LossStage::Missed => "not run by the kernel",
         LossStage::Decode => "not understood",
+        LossStage::Write => "not written",
     }
 }
 

@@ -1,8 +1,10 @@
 //! Loads and attaches one program.
 
+use std::path::Path;
+
 use aya::{
     Btf, Ebpf,
-    programs::{FEntry, FExit, KProbe, ProgramError, RawTracePoint},
+    programs::{FEntry, FExit, KProbe, ProgramError, RawTracePoint, links::FdLink},
 };
 
 use super::hooks::{How, Program};
@@ -14,6 +16,8 @@ pub(super) enum AttachError {
     Missing { program: &'static str },
     #[error("{how} {target}: {why}")]
     Refused { how: &'static str, target: &'static str, why: String },
+    #[error("{how} {target}: cannot be pinned: {why}")]
+    Pin { how: &'static str, target: &'static str, why: String },
 }
 
 /// Loads and attaches `program`. The link lives as long as `ebpf`.
@@ -46,6 +50,81 @@ pub(super) fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(),
         Ok(())
     })();
     result.map_err(|error| AttachError::Refused { how: how.name(), target, why: explain(&error) })
+}
+
+/// Whether this kernel can keep a program attached without a process: kprobes are links since 5.15.
+pub(super) fn is_pinnable(how: How) -> bool {
+    !matches!(how, How::KProbe | How::KRetProbe) || aya::features().bpf_perf_link()
+}
+
+/// Whether kprobes can be pinned on the running kernel; all other programs always can.
+#[must_use]
+pub fn can_pin_kprobes() -> bool {
+    is_pinnable(How::KProbe)
+}
+
+/// What keeps a program attached, and the program: their names in the directory of pins.
+pub(super) fn pin_names(name: &str) -> [String; 2] {
+    [format!("{name}_link"), name.to_owned()]
+}
+
+/// As [`attach`], and keeps the program attached after this process.
+pub(super) fn attach_pinned(ebpf: &mut Ebpf, program: Program, btf: &Btf, pins: &Path) -> Result<(), AttachError> {
+    let Program { name, how, target } = program;
+    if !is_pinnable(how) {
+        let why = "this kernel has no links for kprobes (5.15 and later have)".to_owned();
+        return Err(AttachError::Pin { how: how.name(), target, why });
+    }
+    let refused = |error: ProgramError| AttachError::Refused { how: how.name(), target, why: explain(&error) };
+    let fail = |why: String| AttachError::Pin { how: how.name(), target, why };
+    let loaded = ebpf.program_mut(name).ok_or(AttachError::Missing { program: name })?;
+    let link: FdLink = match how {
+        How::FEntry => take_link(loaded, |program: &mut FEntry| {
+            program.load(target, btf)?;
+            let id = program.attach()?;
+            Ok(program.take_link(id)?.into())
+        }),
+        How::FExit => take_link(loaded, |program: &mut FExit| {
+            program.load(target, btf)?;
+            let id = program.attach()?;
+            Ok(program.take_link(id)?.into())
+        }),
+        How::KProbe | How::KRetProbe => take_link(loaded, |program: &mut KProbe| {
+            program.load()?;
+            let id = program.attach(target, 0)?;
+            let link = program.take_link(id)?;
+            FdLink::try_from(link).map_err(|error| ProgramError::IOError(std::io::Error::other(error)))
+        }),
+        How::RawTracePoint => take_link(loaded, |program: &mut RawTracePoint| {
+            program.load()?;
+            let id = program.attach(target)?;
+            Ok(program.take_link(id)?.into())
+        }),
+    }
+    .map_err(refused)?;
+    let [link_name, program_name] = pin_names(name);
+    link.pin(pins.join(link_name)).map_err(|error| fail(error.to_string()))?;
+    loaded.pin(pins.join(program_name)).map_err(|error| fail(error.to_string()))
+}
+
+/// Loads and attaches a program of one type, and takes what holds it.
+fn take_link<'a, P: 'a>(
+    program: &'a mut aya::programs::Program,
+    attach: impl FnOnce(&mut P) -> Result<FdLink, ProgramError>,
+) -> Result<FdLink, ProgramError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    attach(program.try_into()?)
+}
+
+/// Removes the pins of a way that failed half-way.
+pub(super) fn detach_pinned(program: Program, pins: &Path) {
+    for name in pin_names(program.name) {
+        if let Err(error) = std::fs::remove_file(pins.join(&name)) {
+            log::debug!("{name} was not pinned: {error}");
+        }
+    }
 }
 
 /// Unloads what a way that failed half-way has attached.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::PinError;
 use crate::kernel::btf::BtfError;
 
 /// An error of the kernel boundary.
@@ -82,6 +83,9 @@ pub enum ProbeError {
     /// The ring buffer cannot be waited for.
     #[error("cannot wait for the ring buffer")]
     Wait(#[source] std::io::Error),
+    /// The flight recorder cannot be used.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// Probe diagnostics cannot be read.
     #[error("cannot read the probes' diagnostics")]
     Log(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -8,7 +8,7 @@ use std::{
 use aya::maps::{MapData, PerCpuArray};
 use tracer_ebpf::wire::Counter;
 
-use super::ProbeError;
+use super::{ProbeError, told::Told};
 use crate::event::LossStage;
 
 /// Reads the loss counters; gives what is new since the last reading.
@@ -17,12 +17,45 @@ pub struct Losses {
     seen: Vec<u64>,
     /// Attached programs: name, descriptor, runs that the kernel has skipped so far.
     programs: Vec<(&'static str, OwnedFd, u64)>,
+    /// Where what was told is kept, when it has to outlast this process.
+    told: Option<Told>,
+    /// What was handed out last is not kept there yet.
+    untold: bool,
 }
 
 impl Losses {
-    pub(super) fn new(counters: PerCpuArray<MapData, u64>, programs: Vec<(&'static str, OwnedFd)>) -> Self {
-        let programs = programs.into_iter().map(|(name, fd)| (name, fd, 0)).collect();
-        Self { counters, seen: vec![0; Counter::ALL.len()], programs }
+    /// Begins where `told` says that the reading ended before; without it, at 0.
+    pub(super) fn new(
+        counters: PerCpuArray<MapData, u64>,
+        programs: Vec<(&'static str, OwnedFd)>,
+        told: Option<Told>,
+    ) -> Result<Self, ProbeError> {
+        let before = |name| told.as_ref().map_or(Ok(0), |told| told.get(name));
+        let seen = Counter::ALL.into_iter().map(|counter| before(counter.name())).collect::<Result<_, _>>()?;
+        let programs =
+            programs.into_iter().map(|(name, fd)| Ok((name, fd, before(name)?))).collect::<Result<_, ProbeError>>()?;
+        Ok(Self { counters, seen, programs, told, untold: false })
+    }
+
+    /// Whether something was handed out that is not kept as told, and has to be.
+    pub(super) fn is_untold(&self) -> bool {
+        self.untold && self.told.is_some()
+    }
+
+    /// Keeps what was handed out as told. Until then it is told again after a crash, rather than never.
+    ///
+    /// # Errors
+    /// When the kernel refuses to store it.
+    pub fn keep_told(&mut self) -> Result<(), ProbeError> {
+        let Some(told) = self.told.as_mut().filter(|_| self.untold) else { return Ok(()) };
+        for (counter, seen) in Counter::ALL.into_iter().zip(&self.seen) {
+            told.set(counter.name(), *seen)?;
+        }
+        for (name, _, seen) in &self.programs {
+            told.set(name, *seen)?;
+        }
+        self.untold = false;
+        Ok(())
     }
 
     /// New losses since the last call.
@@ -49,6 +82,7 @@ impl Losses {
                 *seen = total;
             }
         }
+        self.untold |= !new.is_empty();
         Ok(new)
     }
 }

@@ -3,16 +3,23 @@
 mod attach;
 mod decode;
 mod error;
+mod held;
 mod hooks;
 mod losses;
 mod object;
 mod offsets;
+mod pin;
+mod recorder;
 mod ring;
+mod told;
 mod tracer;
 
+pub use attach::can_pin_kprobes;
 pub use decode::{DecodeError, Record};
 pub use error::ProbeError;
 pub use hooks::{HOOKS, Hook, How, Need};
 pub use losses::Losses;
 pub use object::is_built_in;
+pub use pin::{PIN_DIRECTORY, PinError, unpin};
+pub use recorder::Resumed;
 pub use tracer::{AttachedHook, LogLevel, Options, Preference, Tracer};

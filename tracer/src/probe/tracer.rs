@@ -1,6 +1,9 @@
 //! Loads the object into the running kernel and attaches every hook in the best way that works.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Btf as LoaderBtf, Ebpf, EbpfLoader,
@@ -14,6 +17,8 @@ use super::{
     losses::Losses,
     object::object,
     offsets,
+    pin::Pins,
+    recorder::{self, Resumed},
     ring::Ring,
 };
 use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
@@ -59,12 +64,14 @@ pub struct Options {
     pub preference: Preference,
     /// Probe diagnostics.
     pub log: LogLevel,
+    /// Whether the programs outlast this process: the flight recorder.
+    pub pin: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // About 1,000 whole requests: twenty times what the kernel lets run at once.
-        Self { ring_bytes: 4 << 20, preference: Preference::Best, log: LogLevel::Off }
+        Self { ring_bytes: 4 << 20, preference: Preference::Best, log: LogLevel::Off, pin: false }
     }
 }
 
@@ -77,6 +84,8 @@ pub struct AttachedHook {
     pub programs: &'static [Program],
     /// Ways that were tried in vain, and why.
     pub refused: Vec<String>,
+    /// Whether it stays attached when this process is gone.
+    pub pinned: bool,
 }
 
 impl AttachedHook {
@@ -88,7 +97,7 @@ impl AttachedHook {
     }
 }
 
-/// The attached programs. Dropping it detaches them.
+/// The attached programs. Dropping it detaches them, unless they are pinned.
 pub struct Tracer {
     /// Records.
     pub ring: Ring,
@@ -96,8 +105,12 @@ pub struct Tracer {
     pub losses: Losses,
     /// Every hook and what became of it.
     pub hooks: Vec<AttachedHook>,
-    logger: Option<EbpfLogger<&'static dyn log::Log>>,
-    ebpf: Ebpf,
+    /// What the flight recorder found when it began.
+    pub resumed: Option<Resumed>,
+    pub(super) logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    /// What was loaded by this process: all, or what could not be pinned.
+    pub(super) ebpf: Option<Ebpf>,
+    pub(super) pins: Option<Pins>,
 }
 
 impl Tracer {
@@ -106,12 +119,17 @@ impl Tracer {
     /// # Errors
     /// When a required hook cannot be attached; the error says what to do.
     pub fn start(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Self, ProbeError> {
-        let tracer = Self::attempt(btf, kallsyms, options)?;
+        let mut tracer = Self::attempt(btf, kallsyms, options)?;
         match tracer.hooks.iter().find(|hook| hook.programs.is_empty() && hook.hook.need == Need::Required) {
             Some(AttachedHook { hook, refused, .. }) => {
                 Err(ProbeError::Hook { hook: hook.name, without: hook.without, tried: refused.join("; ") })
             }
-            None => Ok(tracer),
+            None => {
+                if let Some(pins) = &mut tracer.pins {
+                    pins.publish()?;
+                }
+                Ok(tracer)
+            }
         }
     }
 
@@ -120,6 +138,9 @@ impl Tracer {
     /// # Errors
     /// When the object as a whole cannot be loaded.
     pub fn attempt(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Self, ProbeError> {
+        if options.pin {
+            return recorder::attempt(btf, kallsyms, options);
+        }
         let object = object().ok_or(ProbeError::NoObject)?;
         let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
         let mut ebpf = load(object, btf, &loader_btf, kallsyms, options)?;
@@ -129,18 +150,33 @@ impl Tracer {
             LogLevel::Debug => Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?),
         };
         let hooks: Vec<AttachedHook> =
-            HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference)).collect();
+            HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference, None)).collect();
 
         let ring: RingBuf<MapData> = take_map(&mut ebpf, "EVENTS")?;
         let counters: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "COUNTERS")?;
-        let programs = hooks
-            .iter()
-            .flat_map(|attached| attached.programs)
-            // What this one tells is told again by the hand-over.
-            .filter(|program| program.name != "module_request")
-            .map(|program| Ok((program.name, descriptor(&ebpf, program.name)?)))
-            .collect::<Result<Vec<_>, ProbeError>>()?;
-        Ok(Self { ring: Ring::new(ring)?, losses: Losses::new(counters, programs), hooks, logger, ebpf })
+        let programs = recorder::watched(&hooks)
+            .map(|name| Ok((name, descriptor(&ebpf, name)?)))
+            .collect::<Result<_, ProbeError>>()?;
+        let mut losses = Losses::new(counters, programs, None)?;
+        // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
+        losses.take_new()?;
+        Ok(Self { ring: Ring::new(ring)?, losses, hooks, resumed: None, logger, ebpf: Some(ebpf), pins: None })
+    }
+
+    /// Whether something was handed out that a crash would have the next recorder tell again, and how much of the ring it
+    /// takes, from 0 to 1.
+    #[must_use]
+    pub fn held(&self) -> Option<f64> {
+        self.ring.held_share().or_else(|| self.losses.is_untold().then_some(0.0))
+    }
+
+    /// Says that everything handed out so far is safe.
+    ///
+    /// # Errors
+    /// When the kernel refuses to store what was told.
+    pub fn release(&mut self) -> Result<(), ProbeError> {
+        self.ring.release();
+        self.losses.keep_told()
     }
 
     /// Passes on what the probes said since the last call.
@@ -154,14 +190,15 @@ impl Tracer {
     #[must_use]
     pub fn verified_instructions(&self) -> Vec<(String, u32)> {
         self.ebpf
-            .programs()
+            .iter()
+            .flat_map(Ebpf::programs)
             .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?)))
             .collect()
     }
 }
 
 /// A descriptor of our own of a loaded program.
-fn descriptor(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, ProbeError> {
+pub(super) fn descriptor(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, ProbeError> {
     let fail = |why: String| ProbeError::Program { name, why };
     let program = ebpf.program(name).ok_or_else(|| fail("it is not in the object".to_owned()))?;
     let fd = program.fd().map_err(|error| fail(error.to_string()))?;
@@ -177,12 +214,24 @@ where
     T::try_from(map).map_err(|error| ProbeError::Map { name, source: Box::new(error) })
 }
 
-fn load(
+pub(super) fn load(
     object: &[u8],
     btf: &Btf,
     loader_btf: &LoaderBtf,
     kallsyms: Option<&Kallsyms>,
     options: Options,
+) -> Result<Ebpf, ProbeError> {
+    load_with(object, btf, loader_btf, kallsyms, options, &[])
+}
+
+/// Loads the object on top of maps that are there already.
+pub(super) fn load_with(
+    object: &[u8],
+    btf: &Btf,
+    loader_btf: &LoaderBtf,
+    kallsyms: Option<&Kallsyms>,
+    options: Options,
+    pinned: &[(&str, PathBuf)],
 ) -> Result<Ebpf, ProbeError> {
     let members = offsets::resolve(btf)?;
     let address = |name: &str| kallsyms.and_then(|symbols| symbols.address_of(name)).unwrap_or(0);
@@ -196,7 +245,8 @@ fn load(
     let reading_compressed = reading("READING_MODULE_COMPRESSED");
     let have_task_pt_regs = u32::from(btf.has_func("bpf_task_pt_regs"));
     let regs_above_stack = regs_above_stack(btf);
-    let own_pid = std::process::id();
+    // Programs that outlast this process would leave out whoever has its id next.
+    let own_pid = if options.pin { 0 } else { std::process::id() };
     // aya-log's own switch: every level above it is pruned by the verifier.
     let log_level: u8 = match options.log {
         LogLevel::Off => 0,
@@ -205,6 +255,9 @@ fn load(
 
     let mut loader = EbpfLoader::new();
     loader.btf(Some(loader_btf)).map_max_entries("EVENTS", options.ring_bytes);
+    for (name, path) in pinned {
+        loader.map_pin_path(name, path);
+    }
     for (symbol, offset) in &members {
         loader.override_global(symbol, offset, false);
     }
@@ -229,21 +282,38 @@ fn regs_above_stack(btf: &Btf) -> u32 {
     size.and_then(|size| THREAD_SIZE.checked_sub(size)).unwrap_or(tracer_ebpf::offsets::ABSENT)
 }
 
-fn attach_hook(ebpf: &mut Ebpf, hook: &'static Hook, btf: &LoaderBtf, preference: Preference) -> AttachedHook {
+/// Attaches a hook in the best way that works; with `pins`, in one that outlasts this process if there is any.
+pub(super) fn attach_hook(
+    ebpf: &mut Ebpf,
+    hook: &'static Hook,
+    btf: &LoaderBtf,
+    preference: Preference,
+    pins: Option<&Path>,
+) -> AttachedHook {
     let mut refused = Vec::new();
-    for way in hook.ways {
-        if !preference.allows(way) && hook.ways.iter().any(|way| preference.allows(way)) {
-            continue;
-        }
-        match way.iter().try_for_each(|program| attach::attach(ebpf, *program, btf)) {
-            Ok(()) => return AttachedHook { hook, programs: way, refused },
-            Err(error) => {
-                refused.push(error.to_string());
-                for program in *way {
-                    attach::detach(ebpf, *program);
+    let places: &[Option<&Path>] = if pins.is_some() { &[pins, None] } else { &[None] };
+    for place in places {
+        for way in hook.ways {
+            if !preference.allows(way) && hook.ways.iter().any(|way| preference.allows(way)) {
+                continue;
+            }
+            let attached = way.iter().try_for_each(|program| match place {
+                Some(pins) => attach::attach_pinned(ebpf, *program, btf, pins),
+                None => attach::attach(ebpf, *program, btf),
+            });
+            match attached {
+                Ok(()) => return AttachedHook { hook, programs: way, refused, pinned: place.is_some() },
+                Err(error) => {
+                    refused.push(error.to_string());
+                    for program in *way {
+                        attach::detach(ebpf, *program);
+                        if let Some(pins) = place {
+                            attach::detach_pinned(*program, pins);
+                        }
+                    }
                 }
             }
         }
     }
-    AttachedHook { hook, programs: &[], refused }
+    AttachedHook { hook, programs: &[], refused, pinned: false }
 }

@@ -202,6 +202,7 @@ const fn stage_name(stage: LossStage) -> &'static str {
         LossStage::Probe => "in the kernel",
         LossStage::Missed => "not run by the kernel",
         LossStage::Decode => "not understood",
+        LossStage::Write => "not written",
     }
 }
 

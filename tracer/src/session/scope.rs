@@ -71,7 +71,7 @@ impl Filter {
             return true;
         }
         match &event.body {
-            Body::Header(_) | Body::Baseline(_) | Body::Loss(_) | Body::End(_) => true,
+            Body::Header(_) | Body::Baseline(_) | Body::Loss(_) | Body::Clock(_) | Body::Seal(_) | Body::End(_) => true,
             Body::Request(request) => {
                 let by_behalf = request.behalf.as_ref().is_some_and(|behalf| {
                     let id = ProcessId { pid: behalf.pid, start_ns: behalf.start_ns };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::host::Host;
 use crate::{
+    capture::hash::{hash, to_hex},
     event::{Baseline, Body, Header, HeaderHook, SCHEMA_VERSION},
     kernel::{
         btf::Btf,
@@ -107,9 +108,22 @@ fn header(facts: &Facts, clocks: ClockTriple, hooks: &[AttachedHook], warnings: 
         modprobe: known("kernel.modprobe", facts.modprobe()),
         realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
         clock_uncertainty_ns: clocks.uncertainty_ns,
+        boot_minus_monotonic_ns: clocks.boot_ns.saturating_sub(clocks.monotonic_ns),
+        modules_dep_sha256: digest(facts, "modules.dep"),
+        modules_alias_sha256: digest(facts, "modules.alias"),
+        recording: None,
+        segment: None,
+        previous: None,
         hooks: hooks.iter().map(header_hook).collect(),
     };
     Body::Header(Box::new(header))
+}
+
+/// The digest of an index of the kernel's modules; without the file there is none.
+fn digest(facts: &Facts, file: &str) -> Option<String> {
+    let path = facts.root().join("lib/modules").join(facts.release().ok()?).join(file);
+    let bytes = std::fs::read(&path).inspect_err(|error| log::info!("{}: {error}", path.display())).ok()?;
+    Some(to_hex(&hash(&bytes)))
 }
 
 fn header_hook(hook: &AttachedHook) -> HeaderHook {

@@ -93,6 +93,12 @@ impl<K: Knowledge> Tracker<K> {
         self.requests.len() + self.loaders.len()
     }
 
+    /// Whether every record was made into events, and none that is still to come depends on one that came.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.open() == 0 && self.entered.is_empty()
+    }
+
     pub(super) fn emit(&mut self, boot_ns: u64, request: Option<RequestId>, body: Body) {
         match &body {
             Body::Request(_) => self.totals.requests += 1,

@@ -1,0 +1,158 @@
+//! Events to sealed frames.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use zstd::{bulk::Compressor, zstd_safe::CParameter};
+
+use super::{
+    hash::{Hash, NO_HASH, hash, to_hex},
+    sign::Key,
+};
+use crate::event::{Body, Event, Seal};
+
+/// Events of a frame, at most.
+pub const EVENTS_MAX: u64 = 64;
+
+/// Text of a frame after which it is closed, bytes.
+pub const TEXT_BYTES: usize = 256 << 10;
+
+/// What stands between a seal's text and its hash.
+pub const HASH_FIELD: &[u8] = b",\"sha256\":";
+
+/// zstd's own default: a module load is rare, and a small capture is kept for years.
+const LEVEL: i32 = 3;
+
+/// Why a frame cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// An event has no JSON form.
+    #[error("an event cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// zstd fails.
+    #[error("zstd cannot compress a frame")]
+    Compress(#[source] std::io::Error),
+}
+
+/// A frame that is ready to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its compressed bytes.
+    pub bytes: Vec<u8>,
+    /// Events in it, the seal left out.
+    pub events: u64,
+    /// The hash of its seal.
+    pub hash: Hash,
+}
+
+/// Makes frames, one after the other.
+pub struct FrameMaker {
+    compressor: Compressor<'static>,
+    key: Option<Arc<Key>>,
+    text: Vec<u8>,
+    first_seq: u64,
+    next_seq: u64,
+    previous: Hash,
+    last: Option<(Timestamp, u64)>,
+}
+
+impl std::fmt::Debug for FrameMaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrameMaker").field("next_seq", &self.next_seq).finish_non_exhaustive()
+    }
+}
+
+impl FrameMaker {
+    /// Begins a recording.
+    ///
+    /// # Errors
+    /// When zstd cannot be set up.
+    pub fn new(key: Option<Arc<Key>>) -> Result<Self, FrameError> {
+        let mut compressor = Compressor::new(LEVEL).map_err(FrameError::Compress)?;
+        for parameter in [CParameter::ChecksumFlag(true), CParameter::ContentSizeFlag(true)] {
+            compressor.set_parameter(parameter).map_err(FrameError::Compress)?;
+        }
+        Ok(Self { compressor, key, text: Vec::new(), first_seq: 0, next_seq: 0, previous: NO_HASH, last: None })
+    }
+
+    /// Adds an event, numbered as the next; true when the frame should be closed.
+    ///
+    /// # Errors
+    /// When it has no JSON form; it is not added then.
+    pub fn push(&mut self, event: &Event) -> Result<bool, FrameError> {
+        let kept = self.text.len();
+        let numbered = Event { seq: self.next_seq, ..event.clone() };
+        if let Err(error) = serde_json::to_writer(&mut self.text, &numbered) {
+            self.text.truncate(kept);
+            return Err(error.into());
+        }
+        self.text.push(b'\n');
+        self.next_seq += 1;
+        self.last = Some((event.time, event.boot_ns));
+        let is_urgent = matches!(event.body, Body::Loss(_) | Body::End(_));
+        Ok(is_urgent || self.events() >= EVENTS_MAX || self.text.len() >= TEXT_BYTES)
+    }
+
+    /// Events that wait for the frame to be closed.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.next_seq - self.first_seq
+    }
+
+    /// The number of the next event.
+    #[must_use]
+    pub const fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The hash of the last seal.
+    #[must_use]
+    pub const fn previous(&self) -> &Hash {
+        &self.previous
+    }
+
+    /// Closes the frame; `None` when there is nothing in it.
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub fn close(&mut self) -> Result<Option<Frame>, FrameError> {
+        let events = self.events();
+        let Some((time, boot_ns)) = self.last.filter(|_| events > 0) else { return Ok(None) };
+        let mut seal = Seal {
+            first_seq: self.first_seq,
+            last_seq: self.next_seq - 1,
+            previous: to_hex(&self.previous),
+            sha256: String::new(),
+            signature: None,
+        };
+        let line = |seal: &Seal| {
+            let body = Body::Seal(seal.clone());
+            serde_json::to_vec(&Event { seq: self.next_seq, time, boot_ns, request: None, body })
+        };
+        let draft = line(&seal)?;
+        let end = find_last(&draft, HASH_FIELD).unwrap_or(draft.len());
+        let mut text = std::mem::take(&mut self.text);
+        let kept = text.len();
+        text.extend_from_slice(&draft[..end]);
+        let sealed = hash(&text);
+        seal.sha256 = to_hex(&sealed);
+        seal.signature = self.key.as_ref().map(|key| key.sign(&sealed));
+        text.truncate(kept);
+        text.extend(line(&seal)?);
+        text.push(b'\n');
+
+        let bytes = self.compressor.compress(&text).map_err(FrameError::Compress)?;
+        self.next_seq += 1;
+        self.first_seq = self.next_seq;
+        self.previous = sealed;
+        text.clear();
+        self.text = text;
+        Ok(Some(Frame { bytes, events, hash: sealed }))
+    }
+}
+
+/// Where a needle begins for the last time.
+#[must_use]
+pub fn find_last(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len()).rposition(|window| window == needle)
+}

@@ -1,0 +1,58 @@
+//! Hashes of seals, and their hexadecimal form.
+
+use sha2::{Digest, Sha256};
+
+/// A SHA-256.
+pub type Hash = [u8; 32];
+
+/// What stands for the seal before the first.
+pub const NO_HASH: Hash = [0; 32];
+
+/// The hash of a text.
+#[must_use]
+pub fn hash(text: &[u8]) -> Hash {
+    Sha256::digest(text).into()
+}
+
+/// Lower-case hexadecimal digits.
+#[must_use]
+pub fn to_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Bytes of hexadecimal digits; `None` when there are not exactly `N`.
+#[must_use]
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != N * 2 {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        let text = std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+        *byte = u8::from_str_radix(text, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{from_hex, hash, to_hex};
+
+    /// Check against the published vector, and that digits come back.
+    #[test]
+    fn digits_and_vector() {
+        let empty = to_hex(&hash(b""));
+        assert_eq!(empty, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(from_hex::<32>(&empty), Some(hash(b"")));
+        for bad in ["", "e3", "zz", "+1", "e3b"] {
+            assert_eq!(from_hex::<1>(bad).is_some(), bad == "e3", "{bad}");
+        }
+    }
+}

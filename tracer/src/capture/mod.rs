@@ -1,0 +1,18 @@
+//! The capture format: see `docs/capture-format.md`.
+//!
+//! Writing is split in three: [`frame`] makes sealed frames of events, [`segment`] puts them into files,
+//! [`writer`] keeps both going whatever the disk does. Reading is lines of files ([`lines`]), events of lines
+//! ([`reader`]), and what can be said of the whole ([`verify`], [`recover`]).
+
+pub mod files;
+pub mod frame;
+pub mod hash;
+pub mod lines;
+pub mod reader;
+pub mod segment;
+pub mod sign;
+pub mod verify;
+pub mod writer;
+
+/// The longest line that is read, bytes.
+pub const LINE_BYTES_MAX: usize = 4 << 20;

@@ -1,0 +1,484 @@
+//! A recording that goes on whatever the disk does, and loses nothing without saying so.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    frame::{Frame, FrameError, FrameMaker},
+    hash::to_hex,
+    segment::{Disk, Label, SegmentFile, Target, closed_segments},
+    sign::Key,
+};
+use crate::event::{Baseline, Body, Clock, Event, Header, Loss, LossStage};
+
+#[cfg(test)]
+mod tests;
+
+/// A frame is closed when its oldest event is this old, nanoseconds.
+const IDLE_NS: u64 = 1_000_000_000;
+
+/// The clocks are told again after this time, nanoseconds, when anything was recorded in it.
+const CLOCK_NS: u64 = 60_000_000_000;
+
+/// A step of the wall clock that is told at once, nanoseconds.
+const STEP_NS: u64 = 10_000_000;
+
+/// Events that wait for a disk that does not write; what comes then is counted.
+const BACKLOG_MAX: usize = 4096;
+
+/// How safe a frame is when it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flush {
+    /// The kernel writes it when it likes: it survives a crash of ours, not one of the machine.
+    None,
+    /// It is made to last once a second.
+    Incremental,
+    /// It is made to last at once (`fdatasync`).
+    #[default]
+    Data,
+    /// The same with all its metadata (`fsync`).
+    Sync,
+}
+
+/// What to do when the disk is full or fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// Go on, count what cannot be written, and write again when the disk does.
+    #[default]
+    Drop,
+    /// Remove the oldest captures in the directory until there is room.
+    Rotate,
+    /// Write nothing more, and go on counting.
+    Stop,
+    /// End the recording with an error.
+    Exit,
+}
+
+/// How a recording is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// How safe.
+    pub flush: Flush,
+    /// When the disk is full.
+    pub on_full: OnFull,
+    /// A segment of this size is followed by the next, bytes.
+    pub max_bytes: Option<u64>,
+    /// A segment of this age is followed by the next, nanoseconds.
+    pub max_age_ns: Option<u64>,
+    /// Captures that are kept in the directory, the one being written included.
+    pub keep: Option<usize>,
+    /// Free space that is left alone, bytes.
+    pub min_free_bytes: Option<u64>,
+}
+
+/// Why a recording ends.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// A frame cannot be made.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The first file cannot be made, or the policy is to end.
+    #[error("cannot write to {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+struct Segment {
+    file: Box<dyn SegmentFile>,
+    path: PathBuf,
+    bytes: u64,
+    began_ns: u64,
+}
+
+/// Writes a recording.
+pub struct Writer<D> {
+    disk: D,
+    target: Target,
+    label: Label,
+    policy: Policy,
+    maker: FrameMaker,
+    header: Header,
+    modules: BTreeSet<String>,
+    segment: Option<Segment>,
+    segments: u32,
+    /// A frame that is sealed and not written.
+    pending: Option<Frame>,
+    /// Events that wait for that.
+    backlog: VecDeque<Event>,
+    /// Events that found no place there.
+    dropped: u64,
+    dropped_in_all: u64,
+    why: String,
+    stopped: bool,
+    /// The oldest event of the open frame, nanoseconds since boot.
+    oldest_ns: Option<u64>,
+    clock_told_ns: u64,
+    told_difference_ns: i64,
+    active: bool,
+    unsynced: bool,
+    /// The file was begun in need, without a header.
+    undescribed: bool,
+    synced_ns: u64,
+    /// Problems that were not told yet.
+    news: Vec<String>,
+}
+
+impl<D: Disk> Writer<D> {
+    /// Begins a recording: its first file exists when this returns. `header` and `baseline` are its first two events.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn begin(
+        disk: D,
+        (target, label): (Target, Label),
+        policy: Policy,
+        key: Option<Arc<Key>>,
+        (header, baseline): (Header, Baseline),
+        at: (Timestamp, u64),
+    ) -> Result<Self, WriteError> {
+        let mut writer = Self {
+            maker: FrameMaker::new(key)?,
+            modules: baseline.modules.into_iter().collect(),
+            told_difference_ns: header.realtime_minus_boot_ns,
+            clock_told_ns: at.1,
+            header,
+            disk,
+            target,
+            label,
+            policy,
+            segment: None,
+            segments: 0,
+            pending: None,
+            backlog: VecDeque::new(),
+            dropped: 0,
+            dropped_in_all: 0,
+            why: String::new(),
+            stopped: false,
+            oldest_ns: None,
+            active: false,
+            unsynced: false,
+            undescribed: false,
+            synced_ns: at.1,
+            news: Vec::new(),
+        };
+        writer.open(at.1)?;
+        writer.describe(at)?;
+        writer.close_frame(at.1)?;
+        Ok(writer)
+    }
+
+    /// Adds an event. Its number is given here.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn push(&mut self, event: &Event) -> Result<(), WriteError> {
+        self.follow(&event.body);
+        if let Body::Header(_) | Body::Baseline(_) = event.body {
+            return Ok(());
+        }
+        self.active = true;
+        if self.stopped || self.pending.is_some() {
+            self.keep_waiting(event);
+            return Ok(());
+        }
+        self.take(event)
+    }
+
+    /// Time passes: closes what waited long enough, tells the clocks, rotates, and tries again what failed.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn tick(&mut self, at: (Timestamp, u64), clock: Clock) -> Result<(), WriteError> {
+        let now_ns = at.1;
+        self.retry(at)?;
+        let step_ns = clock.realtime_minus_boot_ns.abs_diff(self.told_difference_ns);
+        let is_due = self.active && now_ns.saturating_sub(self.clock_told_ns) >= CLOCK_NS;
+        if is_due || step_ns >= STEP_NS {
+            self.told_difference_ns = clock.realtime_minus_boot_ns;
+            self.clock_told_ns = now_ns;
+            self.push(&Event { seq: 0, time: at.0, boot_ns: now_ns, request: None, body: Body::Clock(clock) })?;
+            self.active = false;
+        }
+        if self.oldest_ns.is_some_and(|oldest_ns| now_ns.saturating_sub(oldest_ns) >= IDLE_NS) {
+            self.close_frame(now_ns)?;
+        }
+        if self.unsynced && now_ns.saturating_sub(self.synced_ns) >= IDLE_NS {
+            self.sync(now_ns, false);
+        }
+        let too_old = |segment: &Segment, age_ns| now_ns.saturating_sub(segment.began_ns) >= age_ns;
+        if self
+            .policy
+            .max_age_ns
+            .is_some_and(|age_ns| self.segment.as_ref().is_some_and(|segment| too_old(segment, age_ns)))
+        {
+            self.next_segment(at)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the recording with its last event. What could not be written by then is lost, and counted in the news.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn finish(&mut self, end: &Event) -> Result<(), WriteError> {
+        self.retry((end.time, end.boot_ns))?;
+        self.push(end)?;
+        self.close_frame(end.boot_ns)?;
+        self.sync(end.boot_ns, true);
+        let unwritten =
+            self.pending.as_ref().map_or(0, |frame| frame.events) + self.dropped + self.backlog.len() as u64;
+        if unwritten > 0 {
+            self.news.push(format!("{unwritten} events could not be written: {}", self.why));
+        }
+        Ok(())
+    }
+
+    /// Problems since the last call, in words.
+    pub fn take_news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Events that were lost in writing so far.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.dropped_in_all
+    }
+
+    /// The file that is being written.
+    #[must_use]
+    pub fn path(&self) -> Option<&std::path::Path> {
+        self.segment.as_ref().map(|segment| segment.path.as_path())
+    }
+
+    /// What is loaded, for the baseline of the next segment.
+    fn follow(&mut self, body: &Body) {
+        match body {
+            Body::Load(load) => {
+                self.modules.insert(load.module.field());
+            }
+            Body::Unload(unload) => {
+                self.modules.remove(&unload.module.field());
+            }
+            _ => {}
+        }
+    }
+
+    fn keep_waiting(&mut self, event: &Event) {
+        if self.backlog.len() < BACKLOG_MAX && !self.stopped {
+            self.backlog.push_back(event.clone());
+        } else {
+            self.dropped += 1;
+            self.dropped_in_all += 1;
+        }
+    }
+
+    fn take(&mut self, event: &Event) -> Result<(), WriteError> {
+        let is_full = self.maker.push(event)?;
+        self.oldest_ns.get_or_insert(event.boot_ns);
+        if is_full {
+            self.close_frame(event.boot_ns)?;
+        }
+        let size = self.segment.as_ref().map_or(0, |segment| segment.bytes);
+        if self.policy.max_bytes.is_some_and(|max| size >= max) {
+            self.next_segment((event.time, event.boot_ns))?;
+        }
+        Ok(())
+    }
+
+    fn close_frame(&mut self, now_ns: u64) -> Result<(), WriteError> {
+        if self.pending.is_some() {
+            return Ok(());
+        }
+        self.oldest_ns = None;
+        let Some(frame) = self.maker.close()? else { return Ok(()) };
+        self.write(frame, now_ns)
+    }
+
+    fn write(&mut self, frame: Frame, now_ns: u64) -> Result<(), WriteError> {
+        loop {
+            let Err(error) = self.try_write(&frame, now_ns) else { return Ok(()) };
+            self.why = error.to_string();
+            if self.policy.on_full == OnFull::Rotate && self.make_room() {
+                continue;
+            }
+            let path = self.path().unwrap_or(self.target.directory()).to_owned();
+            match self.policy.on_full {
+                OnFull::Exit => return Err(WriteError::Write { path, source: error }),
+                OnFull::Stop => {
+                    self.stopped = true;
+                    self.dropped += frame.events;
+                    self.dropped_in_all += frame.events;
+                    self.news.push(format!("cannot write to {}: {error}: nothing more is recorded", path.display()));
+                }
+                OnFull::Drop | OnFull::Rotate => {
+                    self.news.push(format!("cannot write to {}: {error}: events wait", path.display()));
+                    self.pending = Some(frame);
+                }
+            }
+            return Ok(());
+        }
+    }
+
+    fn try_write(&mut self, frame: &Frame, now_ns: u64) -> io::Result<()> {
+        if let Some(min) = self.policy.min_free_bytes {
+            let free = self.disk.free_bytes(self.target.directory())?;
+            if free < min {
+                return Err(io::Error::other(format!("only {free} bytes are free, and {min} are to be left alone")));
+            }
+        }
+        if self.segment.is_none() {
+            self.open_next(now_ns)?;
+        }
+        let Some(segment) = &mut self.segment else { return Err(io::Error::other("no file is open")) };
+        if let Err(error) = segment.file.write_all(&frame.bytes) {
+            // Half a frame must not stand before whole ones.
+            if let Err(other) = segment.file.truncate(segment.bytes) {
+                self.news.push(format!("{} ends with a torn frame: {other}", segment.path.display()));
+                self.segment = None;
+                self.undescribed = true;
+            }
+            return Err(error);
+        }
+        segment.bytes += frame.bytes.len() as u64;
+        // What cannot be made to last is written all the same: writing it again would tell it twice.
+        match self.policy.flush {
+            Flush::None => {}
+            Flush::Incremental => self.unsynced = true,
+            Flush::Data => self.sync(now_ns, false),
+            Flush::Sync => self.sync(now_ns, true),
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, now_ns: u64, metadata: bool) {
+        self.unsynced = false;
+        self.synced_ns = now_ns;
+        if self.policy.flush == Flush::None {
+            return;
+        }
+        if let Some(Err(error)) = self.segment.as_mut().map(|segment| segment.file.sync(metadata)) {
+            self.news.push(format!("the capture may not outlast a crash of the machine: {error}"));
+        }
+    }
+
+    /// Tries to write what waits.
+    fn retry(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
+        let Some(frame) = self.pending.take_if(|_| !self.stopped) else { return Ok(()) };
+        if let Err(error) = self.try_write(&frame, at.1) {
+            self.why = error.to_string();
+            self.pending = Some(frame);
+            return Ok(());
+        }
+        self.news.push("writing again".to_owned());
+        if std::mem::take(&mut self.undescribed) {
+            self.describe(at)?;
+        }
+        let dropped = std::mem::take(&mut self.dropped);
+        let waiting = std::mem::take(&mut self.backlog);
+        for event in &waiting {
+            self.push(event)?;
+        }
+        if dropped > 0 {
+            let loss = Loss { stage: LossStage::Write, cause: self.why.clone(), count: dropped };
+            self.push(&Event { seq: 0, time: at.0, boot_ns: at.1, request: None, body: Body::Loss(loss) })?;
+        }
+        Ok(())
+    }
+
+    /// The first file.
+    fn open(&mut self, now_ns: u64) -> Result<(), WriteError> {
+        let path = self.label.path(&self.target, self.segments);
+        self.open_next(now_ns).map_err(|source| WriteError::Write { path, source })
+    }
+
+    fn open_next(&mut self, now_ns: u64) -> io::Result<()> {
+        if matches!(self.target, Target::File(_)) && self.segments > 0 {
+            return Err(io::Error::other("the file was torn, and a recording into one file has no other"));
+        }
+        let path = self.label.path(&self.target, self.segments);
+        let file = self.disk.create(&path)?;
+        self.disk.sync_directory(self.target.directory())?;
+        self.segment = Some(Segment { file, path, bytes: 0, began_ns: now_ns });
+        self.segments += 1;
+        self.prune();
+        Ok(())
+    }
+
+    /// Goes on in a new file.
+    fn next_segment(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
+        if matches!(self.target, Target::File(_)) {
+            return Ok(());
+        }
+        self.close_frame(at.1)?;
+        if self.pending.is_some() || self.stopped {
+            return Ok(());
+        }
+        self.sync(at.1, true);
+        let old = self.segment.take();
+        if let Err(error) = self.open_next(at.1) {
+            self.news.push(format!("cannot begin a new file: {error}: going on in the old one"));
+            // Tried again when this one is as large, or as old, again.
+            self.segment = old.map(|segment| Segment { began_ns: at.1, ..segment });
+            return Ok(());
+        }
+        self.describe(at)
+    }
+
+    /// Header and baseline of the file that was just begun.
+    fn describe(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
+        let number = self.segments.saturating_sub(1);
+        let header = Header {
+            recording: Some(self.label.recording.clone()),
+            segment: Some(number),
+            previous: (number > 0).then(|| to_hex(self.maker.previous())),
+            ..self.header.clone()
+        };
+        let baseline = Baseline { modules: self.modules.iter().cloned().collect() };
+        for body in [Body::Header(Box::new(header)), Body::Baseline(baseline)] {
+            self.take(&Event { seq: 0, time: at.0, boot_ns: at.1, request: None, body })?;
+        }
+        Ok(())
+    }
+
+    /// Removes captures beyond the number that is kept.
+    fn prune(&mut self) {
+        let (Some(keep), Target::Directory(directory)) = (self.policy.keep, &self.target) else { return };
+        let current = self.segment.as_ref().map(|segment| segment.path.clone());
+        match closed_segments(&self.disk, directory, current.as_deref()) {
+            Ok(closed) => {
+                let spare = closed.len().saturating_sub(keep.saturating_sub(1));
+                for path in closed.iter().take(spare) {
+                    match self.disk.remove(path) {
+                        Ok(()) => log::info!("removed {}: {keep} captures are kept", path.display()),
+                        Err(error) => self.news.push(format!("cannot remove {}: {error}", path.display())),
+                    }
+                }
+            }
+            Err(error) => self.news.push(format!("old captures cannot be found: {error}")),
+        }
+    }
+
+    /// Removes the oldest capture; false when there is none.
+    fn make_room(&mut self) -> bool {
+        let Target::Directory(directory) = &self.target else { return false };
+        let current = self.segment.as_ref().map(|segment| segment.path.clone());
+        let closed = closed_segments(&self.disk, directory, current.as_deref()).unwrap_or_default();
+        let Some(oldest) = closed.first() else { return false };
+        let removed = self.disk.remove(oldest);
+        if removed.is_ok() {
+            self.news.push(format!("removed {} to make room: {}", oldest.display(), self.why));
+        }
+        removed.is_ok()
+    }
+}

@@ -1,0 +1,66 @@
+//! What the flight recorder (`record --pin`) can keep alive.
+
+use super::Finding;
+use crate::kernel::{btf::Btf, facts::Facts, file::read};
+
+const CHECK: &str = "flight-recorder";
+
+pub(super) fn check(facts: &Facts) -> Finding {
+    let has_bpffs = read(facts.root(), "proc/mounts", "mount /proc").is_ok_and(|mounts| has_bpffs(&mounts));
+    if !has_bpffs {
+        return Finding::note(
+            CHECK,
+            "no BPF file system is mounted",
+            "`record --pin` cannot keep anything attached while no recorder runs",
+            "`mount -t bpf bpf /sys/fs/bpf`, as systemd does",
+        );
+    }
+    let Ok(btf) = Btf::load_from(facts.root()) else {
+        return Finding::note(CHECK, "not known: the kernel does not describe its types", "see btf", "see btf");
+    };
+    // What a kernel of 5.15 and later attaches kprobes by.
+    if btf.struct_size("bpf_perf_link").is_none() {
+        return Finding::note(
+            CHECK,
+            "this kernel cannot pin kprobes",
+            "with `record --pin`, requests that end at an empty kernel.modprobe or a name that is too long are not seen \
+             while no recorder runs; everything else is",
+            "boot a kernel of 5.15 or later",
+        );
+    }
+    Finding::ok(CHECK, "all programs can be pinned: with `record --pin` nothing is missed while no recorder runs")
+}
+
+fn has_bpffs(mounts: &str) -> bool {
+    mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(1);
+        fields.next() == Some("/sys/fs/bpf") && fields.next() == Some("bpf")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{check, has_bpffs};
+    use crate::{doctor::Level, kernel::facts::Facts};
+
+    /// Check that only a BPF file system at its own place counts.
+    #[test]
+    fn finds_the_file_system() {
+        assert!(has_bpffs("sysfs /sys sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw,nosuid,mode=700 0 0\n"));
+        assert!(!has_bpffs("bpf /mnt bpf rw 0 0\ntmpfs /sys/fs/bpf tmpfs rw 0 0\n"));
+    }
+
+    /// Check that a machine without one is told how to get it.
+    #[test]
+    fn says_what_is_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let finding = check(&Facts::new(root.path()));
+        assert_eq!(finding.level, Level::Note);
+        assert!(finding.fix.is_some_and(|fix| fix.contains("mount -t bpf")));
+        fs::create_dir_all(root.path().join("proc")).unwrap();
+        fs::write(root.path().join("proc/mounts"), "bpf /sys/fs/bpf bpf rw 0 0\n").unwrap();
+        assert_eq!(check(&Facts::new(root.path())).found, "not known: the kernel does not describe its types");
+    }
+}

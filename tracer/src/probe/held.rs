@@ -1,0 +1,207 @@
+//! A ring buffer whose records stay in the kernel until they are said to be safe.
+//!
+//! aya's ring gives a record's room back as soon as it was looked at. A flight recorder must not: what was read and not
+//! yet written would be gone with the process. This one reads ahead of the position that the kernel knows.
+//! The layout is the kernel's own: kernel/bpf/ringbuf.c, stable since 5.8.
+
+use std::{
+    ffi::c_void,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
+};
+
+use aya::maps::MapData;
+use rustix::{
+    mm::{MapFlags, ProtFlags, mmap, munmap},
+    param::page_size,
+};
+
+/// Set in a record's length while its program still writes it (`BPF_RINGBUF_BUSY_BIT`).
+const BUSY: u32 = 1 << 31;
+
+/// Set in the length of a record that its program took back (`BPF_RINGBUF_DISCARD_BIT`).
+const DISCARD: u32 = 1 << 30;
+
+/// Bytes before a record: its length, and where its page is (`BPF_RINGBUF_HDR_SZ`).
+const HEADER_BYTES: usize = 8;
+
+/// A mapping of a part of the ring.
+struct Mapping {
+    at: NonNull<c_void>,
+    bytes: usize,
+}
+
+impl Mapping {
+    fn new(fd: BorrowedFd<'_>, bytes: usize, offset: u64, protection: ProtFlags) -> std::io::Result<Self> {
+        // SAFETY: the kernel chooses the address, so no mapping of ours is replaced.
+        let at = unsafe { mmap(ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? };
+        let at = NonNull::new(at).ok_or_else(|| std::io::Error::other("the ring was mapped at no address"))?;
+        Ok(Self { at, bytes })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, of this length, and nothing borrows from it any more.
+        if let Err(error) = unsafe { munmap(self.at.as_ptr(), self.bytes) } {
+            log::debug!("munmap: {error}");
+        }
+    }
+}
+
+/// What stands at a position of the ring.
+#[derive(Debug, PartialEq, Eq)]
+enum Slot {
+    /// Nothing yet.
+    End,
+    /// A record that is still being written.
+    Busy,
+    /// A record: where its bytes begin, how many, and where the next one is.
+    Record { at: usize, bytes: usize, next: usize },
+    /// A record that was taken back; where the next one is.
+    Discarded { next: usize },
+    /// What no kernel writes: the position was not that of a record.
+    Broken,
+}
+
+/// The consumer's end of a ring.
+pub(super) struct HeldRing {
+    map: MapData,
+    consumer: Mapping,
+    producer: Mapping,
+    page: usize,
+    bytes: usize,
+    /// Up to where it was read; the kernel's own consumer position is where it was released.
+    read: usize,
+}
+
+impl HeldRing {
+    /// Maps the ring, and checks that the position it was left at is one of its records.
+    pub(super) fn new(map: MapData) -> std::io::Result<Self> {
+        let bytes = map.info().map_err(std::io::Error::other)?.max_entries() as usize;
+        let page = page_size();
+        if !bytes.is_power_of_two() || bytes < page {
+            return Err(std::io::Error::other(format!("no ring buffer has {bytes} bytes")));
+        }
+        let fd = map.fd().as_fd();
+        let consumer = Mapping::new(fd, page, 0, ProtFlags::READ | ProtFlags::WRITE)?;
+        // The position, then the data twice, so that a record that wraps around reads on.
+        let producer = Mapping::new(fd, page + 2 * bytes, page as u64, ProtFlags::READ)?;
+        let mut ring = Self { map, consumer, producer, page, bytes, read: 0 };
+        ring.read = ring.consumer_position().load(Ordering::Acquire);
+        match ring.waiting() {
+            Some(_) => Ok(ring),
+            None => Err(std::io::Error::other("the ring's position is not that of a record")),
+        }
+    }
+
+    fn consumer_position(&self) -> &AtomicUsize {
+        // SAFETY: the page is mapped for reading and writing for as long as `self` lives, begins with the kernel's
+        // `unsigned long consumer_pos`, and both sides touch it atomically only.
+        unsafe { self.consumer.at.cast::<AtomicUsize>().as_ref() }
+    }
+
+    fn produced(&self) -> usize {
+        // SAFETY: the mapping lives as long as `self` and begins with the kernel's `unsigned long producer_pos`; an atomic
+        // load does not write, so a mapping for reading alone is enough.
+        unsafe { self.producer.at.cast::<AtomicUsize>().as_ref() }.load(Ordering::Acquire)
+    }
+
+    /// The address of a byte of the producer's mapping, by its offset: below page + bytes, of page + 2 * bytes.
+    fn byte(&self, at: usize) -> NonNull<u8> {
+        // SAFETY: the caller's offset lies in the mapping.
+        unsafe { self.producer.at.cast::<u8>().add(at) }
+    }
+
+    fn slot(&self, position: usize, produced: usize) -> Slot {
+        let left = produced.wrapping_sub(position);
+        if left == 0 {
+            return Slot::End;
+        }
+        if left > self.bytes || left < HEADER_BYTES || !position.is_multiple_of(8) {
+            return Slot::Broken;
+        }
+        let at = self.page + (position & (self.bytes - 1));
+        // SAFETY: the mapping lives as long as `self`; positions are multiples of 8, so the length is aligned; the kernel
+        // writes it atomically.
+        let length = unsafe { self.byte(at).cast::<AtomicU32>().as_ref() };
+        let length = length.load(Ordering::Acquire);
+        if length & BUSY != 0 {
+            return Slot::Busy;
+        }
+        let bytes = (length & !DISCARD) as usize;
+        let whole = (HEADER_BYTES + bytes).next_multiple_of(8);
+        if whole > left {
+            return Slot::Broken;
+        }
+        let next = position.wrapping_add(whole);
+        if length & DISCARD != 0 {
+            Slot::Discarded { next }
+        } else {
+            Slot::Record { at: at + HEADER_BYTES, bytes, next }
+        }
+    }
+
+    /// Hands out the next record.
+    pub(super) fn next(&mut self) -> Option<&[u8]> {
+        loop {
+            let produced = self.produced();
+            match self.slot(self.read, produced) {
+                Slot::End | Slot::Busy => return None,
+                Slot::Discarded { next } => self.read = next,
+                Slot::Record { at, bytes, next } => {
+                    self.read = next;
+                    // SAFETY: the record lies whole in the mapping (`slot` checked it against what was produced, which is
+                    // at most `self.bytes`, and the data is mapped twice); the kernel does not write to it before it is
+                    // released, which takes `&mut self`.
+                    return Some(unsafe { std::slice::from_raw_parts(self.byte(at).as_ptr(), bytes) });
+                }
+                Slot::Broken => {
+                    // Told as a record that cannot be decoded.
+                    self.read = produced;
+                    return Some(&[]);
+                }
+            }
+        }
+    }
+
+    /// Gives back the room of everything that was read.
+    pub(super) fn release(&mut self) {
+        self.consumer_position().store(self.read, Ordering::Release);
+    }
+
+    /// Bytes that were read and not released.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.read.wrapping_sub(self.consumer_position().load(Ordering::Acquire))
+    }
+
+    /// Size of the ring.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Records that wait to be read; `None` when the position is not that of a record.
+    pub(super) fn waiting(&self) -> Option<u64> {
+        let produced = self.produced();
+        let mut position = self.read;
+        let mut count = 0;
+        loop {
+            match self.slot(position, produced) {
+                Slot::End | Slot::Busy => return Some(count),
+                Slot::Discarded { next } => position = next,
+                Slot::Record { next, .. } => {
+                    position = next;
+                    count += 1;
+                }
+                Slot::Broken => return None,
+            }
+        }
+    }
+}
+
+impl AsRawFd for HeldRing {
+    fn as_raw_fd(&self) -> RawFd {
+        self.map.fd().as_fd().as_raw_fd()
+    }
+}

@@ -1,0 +1,251 @@
+//! The flight recorder: programs, maps and links that outlast the process, and a process that goes on where the last
+//! one ended.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use aya::{
+    Btf as LoaderBtf,
+    maps::{HashMap, Map, MapData, MapError, MapInfo, MapType, PerCpuArray},
+    programs::{FEntry, FExit, KProbe, ProbeKind, ProgramError, RawTracePoint},
+};
+use tracer_ebpf::wire::COUNTER_COUNT;
+
+use super::{
+    ProbeError,
+    attach::{can_pin_kprobes, pin_names},
+    held::HeldRing,
+    hooks::{HOOKS, Hook, How, Need, Program},
+    losses::Losses,
+    object::object,
+    pin::{self, PIN_DIRECTORY, PinError, Pins},
+    ring::Ring,
+    told::{TOLD, Told},
+    tracer::{AttachedHook, Options, Tracer, attach_hook, descriptor, load, load_with},
+};
+use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
+
+/// Every map of the object that programs share.
+const MAPS: [&str; 8] = ["EVENTS", "COUNTERS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "KTHREADS", TOLD];
+
+/// Under this name the digest of the object that was pinned is kept among the losses.
+const OBJECT_DIGEST: &str = "object-digest";
+
+/// What a recorder found when it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// The programs were attached already and have gone on recording; records that waited.
+    pub waiting: Option<u64>,
+    /// Records that waited and cannot be read: another version pinned them.
+    pub unreadable: u64,
+    /// What else is to be told.
+    pub notes: Vec<String>,
+}
+
+/// Goes on where the last recorder ended, or begins.
+pub(super) fn attempt(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Tracer, ProbeError> {
+    let pins = Pins::open(Path::new(PIN_DIRECTORY))?;
+    let mut found = Resumed::default();
+    discard_foreign(&pins, &mut found)?;
+    let Some(path) = pins.published() else { return begin(pins, btf, kallsyms, options, found) };
+    match check(&path) {
+        Ok(ring) => resume(pins, &path, ring, (btf, kallsyms, options), found),
+        Err(error) => {
+            found.notes.push(format!("{error}; begun anew"));
+            discard(&path, &mut found)?;
+            begin(pins, btf, kallsyms, options, found)
+        }
+    }
+}
+
+fn discard_foreign(pins: &Pins, found: &mut Resumed) -> Result<(), PinError> {
+    for path in pins.foreign()? {
+        found.notes.push(format!("{} was pinned by another version of kmodtrace, and is removed", path.display()));
+        discard(&path, found)?;
+    }
+    Ok(())
+}
+
+/// Removes pins, and counts what waited in their ring: its framing is the kernel's, whatever the records are.
+fn discard(path: &Path, found: &mut Resumed) -> Result<(), PinError> {
+    let events = path.join("EVENTS");
+    let is_ring =
+        MapInfo::from_pin(&events).and_then(|info| info.map_type()).is_ok_and(|kind| kind == MapType::RingBuf);
+    let ring = is_ring.then(|| MapData::from_pin(&events).ok().and_then(|map| HeldRing::new(map).ok())).flatten();
+    // Detached first: what comes later is not lost, it is recorded by the new programs.
+    pin::remove(path)?;
+    match ring.and_then(|ring| ring.waiting()) {
+        Some(waiting) => found.unreadable += waiting,
+        None => found.notes.push("how many records waited there is not known".to_owned()),
+    }
+    Ok(())
+}
+
+fn begin(
+    mut pins: Pins,
+    btf: &Btf,
+    kallsyms: Option<&Kallsyms>,
+    options: Options,
+    found: Resumed,
+) -> Result<Tracer, ProbeError> {
+    let object = object().ok_or(ProbeError::NoObject)?;
+    let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
+    let mut ebpf = load(object, btf, &loader_btf, kallsyms, options)?;
+    let path = pins.begin()?;
+    for name in MAPS {
+        let fail = |why: String| PinError::Refused { what: format!("map {name}"), why };
+        let map = ebpf.map(name).ok_or_else(|| fail("it is not in the object".to_owned()))?;
+        map.pin(path.join(name)).map_err(|error| fail(error.to_string()))?;
+    }
+    let hooks: Vec<AttachedHook> =
+        HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference, Some(&path))).collect();
+    let programs =
+        watched(&hooks).map(|name| Ok((name, descriptor(&ebpf, name)?))).collect::<Result<_, ProbeError>>()?;
+    let mut told = Told::new(open_map(&path, TOLD, HashMap::try_from)?);
+    told.set(OBJECT_DIGEST, digest(object))?;
+    let counters = open_map(&path, "COUNTERS", PerCpuArray::try_from)?;
+    let mut losses = Losses::new(counters, programs, Some(told))?;
+    // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
+    losses.take_new()?;
+    losses.keep_told()?;
+    let ring = HeldRing::new(open_data(&path, "EVENTS")?).map_err(ProbeError::Wait)?;
+    let found = (found != Resumed::default()).then_some(found);
+    Ok(Tracer {
+        ring: Ring::held(ring)?,
+        losses,
+        hooks,
+        resumed: found,
+        logger: None,
+        ebpf: Some(ebpf),
+        pins: Some(pins),
+    })
+}
+
+/// Looks whether what is pinned is what this build would have pinned. aya does not look.
+fn check(path: &Path) -> Result<HeldRing, PinError> {
+    let differs = |why: String| PinError::Layout { path: path.to_owned(), why };
+    for (name, kind, sizes) in [
+        ("EVENTS", MapType::RingBuf, None),
+        ("COUNTERS", MapType::PerCpuArray, Some((4, 8, COUNTER_COUNT))),
+        (TOLD, MapType::Hash, Some((32, 8, 256))),
+    ] {
+        let info = MapInfo::from_pin(path.join(name)).map_err(|error| differs(format!("map {name}: {error}")))?;
+        let is_kind = info.map_type().is_ok_and(|found| found == kind);
+        let found = (info.key_size(), info.value_size(), info.max_entries());
+        if !is_kind || sizes.is_some_and(|sizes| sizes != found) {
+            return Err(differs(format!("map {name} has another layout")));
+        }
+    }
+    // Elsewhere a required hook may be one that cannot be pinned.
+    if can_pin_kprobes() {
+        let mut required = HOOKS.iter().filter(|hook| hook.need == Need::Required);
+        if let Some(hook) = required.find(|hook| pinned_way(path, hook).is_none()) {
+            return Err(differs(format!("hook {} is not attached", hook.name)));
+        }
+    }
+    let map = MapData::from_pin(path.join("EVENTS")).map_err(|error| differs(error.to_string()))?;
+    HeldRing::new(map).map_err(|error| differs(error.to_string()))
+}
+
+/// The way of a hook that is pinned whole.
+fn pinned_way(path: &Path, hook: &Hook) -> Option<&'static [Program]> {
+    let is_pinned = |program: &Program| pin_names(program.name).iter().all(|name| path.join(name).exists());
+    hook.ways.iter().find(|way| way.iter().all(is_pinned)).copied()
+}
+
+fn resume(
+    pins: Pins,
+    path: &Path,
+    ring: HeldRing,
+    (btf, kallsyms, options): (&Btf, Option<&Kallsyms>, Options),
+    mut found: Resumed,
+) -> Result<Tracer, ProbeError> {
+    found.waiting = ring.waiting();
+    let told = Told::new(open_map(path, TOLD, HashMap::try_from)?);
+    let object = object().ok_or(ProbeError::NoObject)?;
+    let is_same = told.get(OBJECT_DIGEST)? == digest(object);
+    if !is_same {
+        let note =
+            "the pinned programs are another build's and go on recording: kmodtrace record --unpin replaces them";
+        found.notes.push(note.to_owned());
+    }
+    let mut hooks: Vec<AttachedHook> = HOOKS.iter().map(|hook| pinned_hook(path, hook)).collect();
+    let mut programs = Vec::new();
+    for program in hooks.iter().flat_map(|hook| hook.programs) {
+        if program.name != "module_request" {
+            programs.push((program.name, pinned_program(path, *program)?));
+        }
+    }
+    // What this kernel cannot pin died with the last recorder.
+    let mut ebpf = None;
+    if is_same && !can_pin_kprobes() {
+        let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
+        let pinned: Vec<_> = MAPS.iter().map(|name| (*name, path.join(name))).collect();
+        let mut loaded = load_with(object, btf, &loader_btf, kallsyms, options, &pinned)?;
+        for hook in hooks.iter_mut().filter(|hook| hook.programs.is_empty()) {
+            *hook = attach_hook(&mut loaded, hook.hook, &loader_btf, options.preference, None);
+            for program in hook.programs {
+                programs.push((program.name, descriptor(&loaded, program.name)?));
+            }
+        }
+        ebpf = Some(loaded);
+    }
+    let losses = Losses::new(open_map(path, "COUNTERS", PerCpuArray::try_from)?, programs, Some(told))?;
+    let resumed = Some(found);
+    Ok(Tracer { ring: Ring::held(ring)?, losses, hooks, resumed, logger: None, ebpf, pins: Some(pins) })
+}
+
+fn pinned_hook(path: &Path, hook: &'static Hook) -> AttachedHook {
+    match pinned_way(path, hook) {
+        Some(programs) => AttachedHook { hook, programs, refused: Vec::new(), pinned: true },
+        None => {
+            let refused = vec!["it was not attached when the programs were pinned".to_owned()];
+            AttachedHook { hook, programs: &[], refused, pinned: false }
+        }
+    }
+}
+
+/// Programs that are asked for what the kernel skipped.
+pub(super) fn watched(hooks: &[AttachedHook]) -> impl Iterator<Item = &'static str> {
+    let names = hooks.iter().flat_map(|attached| attached.programs).map(|program| program.name);
+    // What this one tells is told again by the hand-over.
+    names.filter(|name| *name != "module_request")
+}
+
+fn pinned_program(path: &Path, program: Program) -> Result<OwnedFd, ProbeError> {
+    let name = program.name;
+    let fail = |why: String| ProbeError::Program { name, why };
+    let [_, file] = pin_names(name);
+    let path = path.join(file);
+    let open = || -> Result<OwnedFd, ProgramError> {
+        let fd = match program.how {
+            How::FEntry => FEntry::from_pin(&path)?.fd()?.as_fd().try_clone_to_owned(),
+            How::FExit => FExit::from_pin(&path)?.fd()?.as_fd().try_clone_to_owned(),
+            How::KProbe => KProbe::from_pin(&path, ProbeKind::Entry)?.fd()?.as_fd().try_clone_to_owned(),
+            How::KRetProbe => KProbe::from_pin(&path, ProbeKind::Return)?.fd()?.as_fd().try_clone_to_owned(),
+            How::RawTracePoint => RawTracePoint::from_pin(&path)?.fd()?.as_fd().try_clone_to_owned(),
+        };
+        fd.map_err(ProgramError::IOError)
+    };
+    open().map_err(|error| fail(error.to_string()))
+}
+
+fn open_data(path: &Path, name: &'static str) -> Result<MapData, ProbeError> {
+    MapData::from_pin(path.join(name)).map_err(|error| ProbeError::Map { name, source: Box::new(error) })
+}
+
+fn open_map<T>(
+    path: &Path,
+    name: &'static str,
+    make: impl FnOnce(Map) -> Result<T, MapError>,
+) -> Result<T, ProbeError> {
+    let map = Map::from_map_data(open_data(path, name)?).and_then(make);
+    map.map_err(|error| ProbeError::Map { name, source: Box::new(error) })
+}
+
+/// Tells builds of the object apart (FNV-1a); no protection against anyone.
+fn digest(object: &[u8]) -> u64 {
+    object.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
