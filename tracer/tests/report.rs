@@ -1,5 +1,5 @@
 //! `kmodtrace report` as a user meets it: an ordinary one, on a machine that traces nothing.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     fs,
@@ -120,6 +120,8 @@ fn what_is_missing_is_told() {
 fn compressed_captures_are_read() {
     let whole = outage();
     let (front, back) = whole.split_at(whole.find("{\"seq\":20,").unwrap());
+    let stored = |name: &str| stdout(&report(&["--utc", "--json", "--by", "module", name]));
+    assert_eq!(stored("generated.jsonl.zst"), stored("generated.jsonl"));
     let frames = [front, back].map(|text| zstd::bulk::compress(text.as_bytes(), 3).unwrap()).concat();
     assert_eq!(stdout(&report_of(&frames, &[])), stdout(&report_of(whole.as_bytes(), &[])));
     let output = report_of(&frames[..frames.len() - 9], &[]);
@@ -285,4 +287,20 @@ fn a_closed_pipe_is_an_end() {
     );
     let output = Command::new("bash").current_dir(captures()).args(["-c", &line]).output().unwrap();
     assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), ("0\n", ""));
+}
+
+/// Check that the captures that are made to measure with are as the tracer itself would write them: every line reads as
+/// an event and writes as the same line, and every seal holds.
+#[test]
+fn generated_captures_are_by_the_model() {
+    let text = fs::read_to_string(captures().join("generated.jsonl")).unwrap();
+    for line in text.lines() {
+        let event: kmodtrace::event::Event =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(serde_json::to_string(&event).unwrap(), line);
+    }
+    let sealed = fs::File::open(captures().join("generated.jsonl.zst")).unwrap();
+    let verified = kmodtrace::capture::verify::Verifier::new(None).file(sealed).unwrap();
+    assert_eq!(verified.problems, Vec::<String>::new());
+    assert!(verified.ended && verified.events == 401 && verified.seals == 7, "{verified:?}");
 }
