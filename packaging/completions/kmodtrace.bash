@@ -19,8 +19,14 @@ _kmodtrace() {
             kmodtrace,block)
                 cmd="kmodtrace__subcmd__block"
                 ;;
+            kmodtrace,check)
+                cmd="kmodtrace__subcmd__check"
+                ;;
             kmodtrace,completions)
                 cmd="kmodtrace__subcmd__completions"
+                ;;
+            kmodtrace,diff)
+                cmd="kmodtrace__subcmd__diff"
                 ;;
             kmodtrace,doctor)
                 cmd="kmodtrace__subcmd__doctor"
@@ -34,11 +40,17 @@ _kmodtrace() {
             kmodtrace,man)
                 cmd="kmodtrace__subcmd__man"
                 ;;
+            kmodtrace,policy)
+                cmd="kmodtrace__subcmd__policy"
+                ;;
             kmodtrace,report)
                 cmd="kmodtrace__subcmd__report"
                 ;;
             kmodtrace,run)
                 cmd="kmodtrace__subcmd__run"
+                ;;
+            kmodtrace,snapshot)
+                cmd="kmodtrace__subcmd__snapshot"
                 ;;
             kmodtrace,surface)
                 cmd="kmodtrace__subcmd__surface"
@@ -49,8 +61,14 @@ _kmodtrace() {
             kmodtrace__subcmd__help,block)
                 cmd="kmodtrace__subcmd__help__subcmd__block"
                 ;;
+            kmodtrace__subcmd__help,check)
+                cmd="kmodtrace__subcmd__help__subcmd__check"
+                ;;
             kmodtrace__subcmd__help,completions)
                 cmd="kmodtrace__subcmd__help__subcmd__completions"
+                ;;
+            kmodtrace__subcmd__help,diff)
+                cmd="kmodtrace__subcmd__help__subcmd__diff"
                 ;;
             kmodtrace__subcmd__help,doctor)
                 cmd="kmodtrace__subcmd__help__subcmd__doctor"
@@ -64,17 +82,65 @@ _kmodtrace() {
             kmodtrace__subcmd__help,man)
                 cmd="kmodtrace__subcmd__help__subcmd__man"
                 ;;
+            kmodtrace__subcmd__help,policy)
+                cmd="kmodtrace__subcmd__help__subcmd__policy"
+                ;;
             kmodtrace__subcmd__help,report)
                 cmd="kmodtrace__subcmd__help__subcmd__report"
                 ;;
             kmodtrace__subcmd__help,run)
                 cmd="kmodtrace__subcmd__help__subcmd__run"
                 ;;
+            kmodtrace__subcmd__help,snapshot)
+                cmd="kmodtrace__subcmd__help__subcmd__snapshot"
+                ;;
             kmodtrace__subcmd__help,surface)
                 cmd="kmodtrace__subcmd__help__subcmd__surface"
                 ;;
             kmodtrace__subcmd__help,watch)
                 cmd="kmodtrace__subcmd__help__subcmd__watch"
+                ;;
+            kmodtrace__subcmd__help__subcmd__policy,check)
+                cmd="kmodtrace__subcmd__help__subcmd__policy__subcmd__check"
+                ;;
+            kmodtrace__subcmd__help__subcmd__policy,learn)
+                cmd="kmodtrace__subcmd__help__subcmd__policy__subcmd__learn"
+                ;;
+            kmodtrace__subcmd__help__subcmd__policy,schema)
+                cmd="kmodtrace__subcmd__help__subcmd__policy__subcmd__schema"
+                ;;
+            kmodtrace__subcmd__help__subcmd__policy,test)
+                cmd="kmodtrace__subcmd__help__subcmd__policy__subcmd__test"
+                ;;
+            kmodtrace__subcmd__policy,check)
+                cmd="kmodtrace__subcmd__policy__subcmd__check"
+                ;;
+            kmodtrace__subcmd__policy,help)
+                cmd="kmodtrace__subcmd__policy__subcmd__help"
+                ;;
+            kmodtrace__subcmd__policy,learn)
+                cmd="kmodtrace__subcmd__policy__subcmd__learn"
+                ;;
+            kmodtrace__subcmd__policy,schema)
+                cmd="kmodtrace__subcmd__policy__subcmd__schema"
+                ;;
+            kmodtrace__subcmd__policy,test)
+                cmd="kmodtrace__subcmd__policy__subcmd__test"
+                ;;
+            kmodtrace__subcmd__policy__subcmd__help,check)
+                cmd="kmodtrace__subcmd__policy__subcmd__help__subcmd__check"
+                ;;
+            kmodtrace__subcmd__policy__subcmd__help,help)
+                cmd="kmodtrace__subcmd__policy__subcmd__help__subcmd__help"
+                ;;
+            kmodtrace__subcmd__policy__subcmd__help,learn)
+                cmd="kmodtrace__subcmd__policy__subcmd__help__subcmd__learn"
+                ;;
+            kmodtrace__subcmd__policy__subcmd__help,schema)
+                cmd="kmodtrace__subcmd__policy__subcmd__help__subcmd__schema"
+                ;;
+            kmodtrace__subcmd__policy__subcmd__help,test)
+                cmd="kmodtrace__subcmd__policy__subcmd__help__subcmd__test"
                 ;;
             *)
                 ;;
@@ -83,7 +149,7 @@ _kmodtrace() {
 
     case "${cmd}" in
         kmodtrace)
-            opts="-v -h -V --verbose --help --version watch run report explain surface block doctor completions man help"
+            opts="-v -h -V --verbose --help --version watch run check policy snapshot diff report explain surface block doctor completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -114,6 +180,40 @@ _kmodtrace() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kmodtrace__subcmd__check)
+            opts="-p -v -h -V --policy --json --junit --ktap --verdict --github --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --junit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ktap)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verdict)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kmodtrace__subcmd__completions)
             opts="-v -h -V --verbose --help --version bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -121,6 +221,24 @@ _kmodtrace() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__diff)
+            opts="-v -h -V --json --slower --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --slower)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -157,7 +275,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help)
-            opts="watch run report explain surface block doctor completions man help"
+            opts="watch run check policy snapshot diff report explain surface block doctor completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -184,7 +302,35 @@ _kmodtrace() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kmodtrace__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kmodtrace__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__diff)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -254,6 +400,76 @@ _kmodtrace() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kmodtrace__subcmd__help__subcmd__policy)
+            opts="check test learn schema"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__policy__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__policy__subcmd__learn)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__policy__subcmd__schema)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__policy__subcmd__test)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kmodtrace__subcmd__help__subcmd__report)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -269,6 +485,20 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__snapshot)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -321,6 +551,160 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy)
+            opts="-v -h -V --verbose --help --version check test learn schema help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy__subcmd__check)
+            opts="-v -h -V --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy__subcmd__help)
+            opts="check test learn schema help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy__subcmd__help__subcmd__learn)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy__subcmd__help__subcmd__schema)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy__subcmd__help__subcmd__test)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy__subcmd__learn)
+            opts="-v -h -V --expect --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy__subcmd__schema)
+            opts="-v -h -V --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__policy__subcmd__test)
+            opts="-v -h -V --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -435,7 +819,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__run)
-            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --host --user --verbose --help --version"
+            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --pin --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --host --user --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -513,6 +897,48 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --junit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ktap)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verdict)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__snapshot)
+            opts="-o -v -h -V --output --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -535,7 +961,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__watch)
-            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --duration --count --exit-on --verbose --help --version"
+            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --pin --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --duration --count --exit-on --policy --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -618,6 +1044,22 @@ _kmodtrace() {
                     return 0
                     ;;
                 --exit-on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --junit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ktap)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verdict)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -13,6 +13,7 @@ mod glob;
 pub mod kernel;
 pub mod logging;
 pub mod output;
+pub mod policy;
 pub mod prevent;
 pub mod probe;
 pub mod report;

@@ -1,5 +1,5 @@
 //! `kmodtrace report` as a user meets it: an ordinary one, on a machine that traces nothing.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fs,

@@ -39,6 +39,8 @@ enum Verb {
     Test(test::Options),
     /// Compare how programs are attached on each kernel, and what they cost the verifier, with the table in the docs.
     Kernels(kernels::Options),
+    /// Let parsers that are not ours read verdicts: kunit.py of the kernel's source, tap.py, junitparser.
+    Parsers,
     /// Generate a capture of any size, the same for the same seed.
     Gen(r#gen::Options),
     /// Boot real kernels: fetch, list, run a command, get a shell.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Demo(options) => demo::verb(&options),
         Verb::Test(options) => test::verb(&options),
         Verb::Kernels(options) => kernels::verb(&options),
+        Verb::Parsers => vm::parsers::verb(),
         Verb::Gen(options) => r#gen::verb(&options),
         Verb::Vm(options) => vm::run(options),
     };

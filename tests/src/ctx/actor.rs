@@ -43,7 +43,15 @@ impl Act {
         Self::new(Deed::Mount { fs: fs.to_owned() })
     }
 
-    fn new(deed: Deed) -> Self {
+    /// A process of root named `requester` that binds a socket to an algorithm.
+    #[must_use]
+    pub fn alg(kind: &str, name: &[u8]) -> Self {
+        Self::new(Deed::Alg { kind: kind.to_owned(), name: name.to_vec() })
+    }
+
+    /// A process of root named `requester` that does something.
+    #[must_use]
+    pub fn new(deed: Deed) -> Self {
         Self { comm: "requester".to_owned(), uid: 0, loginuid: None, deed }
     }
 

@@ -10,6 +10,8 @@ pub struct Capture {
     pub events: Vec<Value>,
     /// Lines on standard output that are no events: the traced command's own.
     pub other: Vec<String>,
+    /// The events as they were written.
+    pub text: String,
     /// Standard error.
     pub stderr: String,
     /// Exit code, 128 + n when signal n ended it.
@@ -19,7 +21,7 @@ pub struct Capture {
 impl Capture {
     /// Sorts standard output into events and the rest.
     pub(super) fn new(stdout: &str, stderr: String, code: u8) -> Result<Self> {
-        let (mut events, mut other) = (Vec::new(), Vec::new());
+        let (mut events, mut other, mut text) = (Vec::new(), Vec::new(), String::new());
         for line in stdout.lines() {
             if line.starts_with("{\"") {
                 let event: Value = serde_json::from_str(line).with_context(|| format!("not JSON: {line:?}"))?;
@@ -27,17 +29,19 @@ impl Capture {
                     bail!("an event without a type: {line}");
                 }
                 events.push(event);
+                text.push_str(line);
+                text.push('\n');
             } else {
                 other.push(line.to_owned());
             }
         }
-        Ok(Self { events, other, stderr, code })
+        Ok(Self { events, other, text, stderr, code })
     }
 
     /// Adds the events of a file.
     pub(super) fn with_events(self, text: &str) -> Result<Self> {
-        let Self { events, .. } = Self::new(text, String::new(), 0)?;
-        Ok(Self { events, ..self })
+        let Self { events, text, .. } = Self::new(text, String::new(), 0)?;
+        Ok(Self { events, text, ..self })
     }
 
     /// The events of a type.

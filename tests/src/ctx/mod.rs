@@ -6,6 +6,7 @@ mod command;
 mod expect;
 mod kernel_log;
 mod modules;
+mod refuse;
 mod tracer;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use expect::{contains, equal, same_set, that};
 pub use kernel_log::LogMark;
 pub(crate) use modules::remove as remove_module;
 pub use modules::{Module, read_modules};
+pub use refuse::{Refusal, Refuser};
 pub use tracer::Tracer;
 
 use crate::oracle::{Event, Oracle};
@@ -167,6 +169,14 @@ impl Ctx {
     /// When the log refuses.
     pub fn mark_log(&mut self) -> Result<LogMark> {
         LogMark::set()
+    }
+
+    /// Refuses every module request, as a security module does, until the value is dropped.
+    ///
+    /// # Errors
+    /// When the kernel does not take the program that refuses.
+    pub fn refuse_requests(&mut self, refuser: Refuser) -> Result<Refusal> {
+        Refusal::start(refuser)
     }
 
     /// Starts processes, one or many, that will act at the same moment.

@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use rustix::mount::{MountFlags, mount};
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 
+use super::address;
+
 /// Set once for a session, as sshd does it; kept through changes of the user.
 const LOGINUID: &str = "/proc/self/loginuid";
 
@@ -32,6 +34,27 @@ pub enum Deed {
         /// The file system's type.
         fs: String,
     },
+    /// `mount` of so many types, one after another: `fs`0, `fs`1 and so on.
+    Mounts {
+        /// What their names begin with.
+        fs: String,
+        /// How many.
+        count: u32,
+    },
+    /// `bind` of a socket of `AF_ALG`: the kernel asks for `algif-KIND` and for `crypto-NAME`.
+    Alg {
+        /// The kind of algorithm: `skcipher`, `hash`.
+        kind: String,
+        /// Its name: any bytes, at most 64 of them.
+        name: Vec<u8>,
+    },
+    /// `bind` of a netlink socket to multicast groups.
+    Netlink {
+        /// The netlink protocol, as a number.
+        protocol: u32,
+        /// The groups, one bit each.
+        groups: u32,
+    },
 }
 
 impl Deed {
@@ -42,6 +65,14 @@ impl Deed {
                 vec!["socket".to_owned(), family.to_string(), kind.to_string(), protocol.to_string()]
             }
             Self::Mount { fs } => vec!["mount".to_owned(), fs.clone()],
+            Self::Mounts { fs, count } => vec!["mounts".to_owned(), fs.clone(), count.to_string()],
+            // In figures: not every name can be an argument.
+            Self::Alg { kind, name } => {
+                vec!["alg".to_owned(), kind.clone(), name.iter().map(|byte| format!("{byte:02x}")).collect()]
+            }
+            Self::Netlink { protocol, groups } => {
+                vec!["netlink".to_owned(), protocol.to_string(), groups.to_string()]
+            }
         }
     }
 
@@ -53,6 +84,14 @@ impl Deed {
                 protocol: protocol.parse().context("odd protocol")?,
             }),
             ["mount", fs] => Ok(Self::Mount { fs: (*fs).to_owned() }),
+            ["mounts", fs, count] => {
+                Ok(Self::Mounts { fs: (*fs).to_owned(), count: count.parse().context("odd number of mounts")? })
+            }
+            ["alg", kind, name] => Ok(Self::Alg { kind: (*kind).to_owned(), name: bytes_of(name)? }),
+            ["netlink", protocol, groups] => Ok(Self::Netlink {
+                protocol: protocol.parse().context("odd protocol")?,
+                groups: groups.parse().context("odd groups")?,
+            }),
             other => bail!("no deed: {other:?}"),
         }
     }
@@ -65,9 +104,29 @@ impl Deed {
                 socket(AddressFamily::from_raw(*family), SocketType::from_raw(*kind), protocol).map(drop)
             }
             Self::Mount { fs } => mount("none", "/mnt", fs, MountFlags::empty(), None),
+            Self::Mounts { fs, count } => mount_each(fs, *count),
+            Self::Alg { kind, name } => address::bind_alg(kind, name),
+            Self::Netlink { protocol, groups } => address::bind_netlink(*protocol, *groups),
         };
         result.map_or_else(rustix::io::Errno::raw_os_error, |()| 0)
     }
+}
+
+/// One mount after another; how the last one went counts for all.
+fn mount_each(fs: &str, count: u32) -> rustix::io::Result<()> {
+    let mut result = Ok(());
+    for n in 0..count {
+        result = mount("none", "/mnt", format!("{fs}{n}"), MountFlags::empty(), None);
+    }
+    result
+}
+
+/// Bytes from two hexadecimal digits each.
+fn bytes_of(hex: &str) -> Result<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        hex.chars().map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok())).collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0).with_context(|| format!("no bytes: {hex:?}"))?;
+    Ok(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 /// Runs an actor.
@@ -101,12 +160,21 @@ mod tests {
     /// A deed survives its way through a command line.
     #[test]
     fn deeds_are_arguments() {
-        for deed in [Deed::Socket { family: 30, kind: 1, protocol: 0 }, Deed::Mount { fs: "udf".into() }] {
+        for deed in [
+            Deed::Socket { family: 30, kind: 1, protocol: 0 },
+            Deed::Mount { fs: "udf".into() },
+            Deed::Mounts { fs: "none".into(), count: 3 },
+            Deed::Alg { kind: "hash".into(), name: b"x\n\xff".to_vec() },
+            Deed::Netlink { protocol: 12, groups: 1 },
+        ] {
             let arguments = deed.arguments();
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             assert_eq!(Deed::from_arguments(&arguments).unwrap(), deed);
         }
         assert!(Deed::from_arguments(&["socket", "x", "1", "0"]).is_err());
+        for hex in ["0", "0g", "+1"] {
+            assert!(Deed::from_arguments(&["alg", "hash", hex]).is_err(), "{hex}");
+        }
     }
 
     /// The kernel's refusal is reported as its errno.

@@ -1,6 +1,7 @@
 //! The guest's side of the rig: pid 1, and the programs it starts.
 
 mod act;
+mod address;
 mod agent;
 mod cleanup;
 mod command;

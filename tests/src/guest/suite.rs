@@ -112,7 +112,12 @@ fn missing_need(scenario: &Scenario) -> Option<String> {
             let found = dirs.iter().any(|dir| Path::new(dir).join(name).exists());
             (!found).then(|| format!("{name} is not in the guest"))
         }
-        Need::Kernel(..) | Need::Release(_) => None,
+        Need::KernelArgument(argument) => {
+            let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+            let found = line.split_whitespace().any(|word| word == *argument);
+            (!found).then(|| format!("the kernel was booted without {argument}"))
+        }
+        Need::Extras | Need::Kernel(..) | Need::KernelBefore(..) | Need::Release(_) => None,
     })
 }
 

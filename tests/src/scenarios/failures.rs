@@ -25,7 +25,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Lets `modprobe` be another program while `during` runs.
-fn with_modprobe<T>(program: &str, during: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn with_modprobe<T>(program: &str, during: impl FnOnce() -> Result<T>) -> Result<T> {
     let setting = Path::new("/proc/sys/kernel/modprobe");
     let before = fs::read_to_string(setting).context("cannot read kernel.modprobe")?;
     fs::write(setting, format!("{program}\n")).context("cannot set kernel.modprobe")?;
@@ -35,7 +35,7 @@ fn with_modprobe<T>(program: &str, during: impl FnOnce() -> Result<T>) -> Result
 }
 
 /// A script of our own in modprobe's place.
-fn helper_script(ctx: &mut Ctx, text: &str) -> Result<&'static str> {
+pub(super) fn helper_script(ctx: &mut Ctx, text: &str) -> Result<&'static str> {
     const PATH: &str = "/run/helper";
     ctx.write_file(Path::new(PATH), &format!("#!/bin/sh\n{text}\n"))?;
     fs::set_permissions(PATH, fs::Permissions::from_mode(0o755)).context("cannot make the helper executable")?;

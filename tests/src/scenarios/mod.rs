@@ -3,17 +3,26 @@
 mod agreement;
 mod causes;
 mod cli;
+mod crypto;
 mod doctor;
 mod endings;
 mod explain;
 mod explicit;
 mod failures;
+mod hostile;
+mod loss;
 mod oracle_sees_modprobe;
 mod outage;
+mod policy;
+mod policy_baseline;
+mod policy_recipes;
 mod privileges;
 mod readme;
+mod refusals;
 mod report;
 mod storm;
+mod udev;
+mod workloads;
 
 use anyhow::Result;
 
@@ -41,8 +50,14 @@ pub enum Need {
     Program(&'static str),
     /// A kernel at least this new. On an older one the scenario does not apply: the only reason to skip.
     Kernel(u32, u32),
+    /// A kernel older than this. On another the scenario does not apply.
+    KernelBefore(u32, u32),
     /// A kernel whose release begins like this. On another the scenario does not apply.
     Release(&'static str),
+    /// More of the distribution's programs: the scenario gets a guest of its own that has them.
+    Extras,
+    /// Something on the kernel's command line: the scenario gets a guest of its own that is booted with it.
+    KernelArgument(&'static str),
 }
 
 /// Every scenario, file by file.
@@ -51,7 +66,13 @@ const FILES: &[&[Scenario]] = &[
     outage::SCENARIOS,
     endings::SCENARIOS,
     failures::SCENARIOS,
+    refusals::SCENARIOS,
+    hostile::SCENARIOS,
+    loss::SCENARIOS,
     causes::SCENARIOS,
+    udev::SCENARIOS,
+    workloads::SCENARIOS,
+    crypto::SCENARIOS,
     explicit::SCENARIOS,
     storm::SCENARIOS,
     cli::SCENARIOS,
@@ -60,6 +81,9 @@ const FILES: &[&[Scenario]] = &[
     explain::SCENARIOS,
     doctor::SCENARIOS,
     privileges::SCENARIOS,
+    policy::SCENARIOS,
+    policy_baseline::SCENARIOS,
+    policy_recipes::SCENARIOS,
 ];
 
 /// Every scenario.
@@ -80,8 +104,23 @@ impl Scenario {
         let version = version_of(release);
         self.needs.iter().all(|need| match need {
             Need::Kernel(major, minor) => version.is_some_and(|version| version >= (*major, *minor)),
+            Need::KernelBefore(major, minor) => version.is_some_and(|version| version < (*major, *minor)),
             Need::Release(prefix) => release.starts_with(prefix),
-            Need::Kmodtrace | Need::Program(_) => true,
+            Need::Kmodtrace | Need::Program(_) | Need::Extras | Need::KernelArgument(_) => true,
+        })
+    }
+
+    /// Whether it needs a guest with more of the distribution's programs.
+    #[must_use]
+    pub fn needs_extras(&self) -> bool {
+        self.needs.contains(&Need::Extras)
+    }
+
+    /// What the kernel's command line must hold.
+    pub fn kernel_arguments(&self) -> impl Iterator<Item = &'static str> {
+        self.needs.iter().filter_map(|need| match need {
+            Need::KernelArgument(argument) => Some(*argument),
+            _ => None,
         })
     }
 }
@@ -115,5 +154,8 @@ mod tests {
         assert!(!at_least_6_12.applies_to("6.1.0-56-amd64") && !at_least_6_12.applies_to("5.10.0-46-amd64"));
         assert!(!at_least_6_12.applies_to("odd"));
         assert!(scenario(&[Need::Kmodtrace]).applies_to("5.10.0-46-amd64"));
+        let before_6_2 = scenario(&[Need::KernelBefore(6, 2)]);
+        assert!(before_6_2.applies_to("5.10.0-46-amd64") && !before_6_2.applies_to("6.12.117+deb13-amd64"));
+        assert!(!before_6_2.applies_to("odd"));
     }
 }

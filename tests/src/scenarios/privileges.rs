@@ -135,11 +135,11 @@ fn gives_up(ctx: &mut Ctx) -> Result<()> {
         that(&format!("it keeps {wanted:?} alone, found {lines:?}"), Instant::now() < limit)?;
         thread::sleep(Duration::from_millis(50));
     }
-    ctx.act(Act::socket(29, 3, 1).as_user(ALICE))?;
+    ctx.act(Act::socket(38, 5, 0).as_user(ALICE))?;
     let capture = tracer.stop()?;
     capture.expect_whole()?;
-    let request = capture.request_for("net-pf-29")?;
-    equal("modules", capture.modules_of(request), vec!["can".to_owned()])
+    let request = capture.request_for("net-pf-38")?;
+    equal("modules", capture.modules_of(request), vec!["af_alg".to_owned()])
 }
 
 /// The traced command has every capability that it would have had.

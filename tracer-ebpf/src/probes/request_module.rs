@@ -40,6 +40,7 @@ fn entered(ctx: &ProbeContext) {
         let to = entry.as_mut_ptr();
         let task = current();
         let cred = pointer(task, globals::TASK_CRED.load());
+        let lowest = lowest_kernel_address(task);
         // SAFETY: `to` is the reserved record.
         unsafe {
             write_header(addr_of_mut!((*to).header), Kind::Entered, now);
@@ -53,7 +54,7 @@ fn entered(ctx: &ProbeContext) {
             for index in 0..ENTERED_VALUES {
                 let value = ctx.arg::<u64>(index + 2).unwrap_or(0);
                 values.add(index).write(value);
-                kernel_text(texts.add(index), value as Address);
+                kernel_text(texts.add(index), if value < lowest { core::ptr::null() } else { value as Address });
             }
         }
         entry.submit(0);
@@ -61,6 +62,22 @@ fn entered(ctx: &ProbeContext) {
     if no_modprobe == 1 {
         asked(ctx, core::ptr::null(), 0, true, now);
     }
+}
+
+/// What is below is no address in the kernel.
+///
+/// A format may have fewer arguments than are captured, and then a register holds anything. The kernel checks what it is
+/// told to read, but 5.10 does so by the width that the processor could have: with four levels of page tables on a
+/// processor that knows five it reads what is no address at all, and warns of that.
+#[inline(always)]
+fn lowest_kernel_address(task: Address) -> u64 {
+    const FOUR_LEVELS: u64 = 0xffff_8000_0000_0000;
+    const FIVE_LEVELS: u64 = 0xff00_0000_0000_0000;
+    if cfg!(not(bpf_target_arch = "x86_64")) {
+        return 0;
+    }
+    // All memory is mapped at the lower end: a task's address shows where that is.
+    if task as u64 >= FOUR_LEVELS { FOUR_LEVELS } else { FIVE_LEVELS }
 }
 
 /// 1: empty, 0: set, 2: not known.

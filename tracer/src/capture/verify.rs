@@ -222,7 +222,7 @@ impl Walk<'_> {
                 Some(signature) if key.has_signed(&real, signature) => self.report.signed += 1,
                 Some(_) => {
                     problem =
-                        Some(format!("was altered: the seal of events {first} to {last} is not signed by this key"))
+                        Some(format!("was altered: the seal of events {first} to {last} is not signed by this key"));
                 }
                 None => problem = Some(format!("the seal of events {first} to {last} is not signed")),
             }

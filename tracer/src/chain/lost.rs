@@ -1,11 +1,17 @@
 //! What the stream itself says is missing: gaps in its numbers, and `loss` events.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::event::{Body, Event};
 
 /// Causes that are told apart; a stream with more is damaged, and the rest is one cause.
 const CAUSES_LIMIT: usize = 64;
+
+/// Losses that are remembered by their time. More are told at once only when each probe loses.
+const RECENT_LIMIT: usize = 64;
 
 /// A loader's events that are further apart belong to different pieces of its work: whoever makes the
 /// events ends a piece after a much shorter pause.
@@ -30,6 +36,8 @@ pub(super) struct Totals {
 #[derive(Debug, Default)]
 pub(super) struct Lost {
     totals: Arc<Totals>,
+    /// The latest losses: when each was told, and the totals without it.
+    recent: VecDeque<(u64, Arc<Totals>)>,
     next_seq: u64,
     /// What was lost last was sent before this, nanoseconds since boot.
     horizon_ns: Option<u64>,
@@ -57,6 +65,10 @@ impl Lost {
         self.next_seq = event.seq.saturating_add(1);
         self.ended = matches!(event.body, Body::End(_));
         if let Body::Loss(loss) = &event.body {
+            if self.recent.len() >= RECENT_LIMIT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back((event.boot_ns, Arc::clone(&self.totals)));
             let by_cause = &mut Arc::make_mut(&mut self.totals).by_cause;
             let known = by_cause.len() < CAUSES_LIMIT || by_cause.contains_key(&loss.cause);
             let cause = if known { loss.cause.as_str() } else { "other causes" };
@@ -77,9 +89,13 @@ impl Lost {
         }
     }
 
-    /// What was lost up to now.
-    pub(super) fn so_far(&self) -> Arc<Totals> {
-        Arc::clone(&self.totals)
+    /// What was lost before something began.
+    ///
+    /// A loss is told when it is found, which may be in front of events that are older and were read later: it may
+    /// have taken what belonged to them.
+    pub(super) fn before(&self, began_ns: u64) -> Arc<Totals> {
+        let told_since = self.recent.iter().find(|(told_ns, _)| *told_ns > began_ns);
+        Arc::clone(told_since.map_or(&self.totals, |(_, without)| without))
     }
 
     /// What was lost since then, in words.

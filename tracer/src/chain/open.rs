@@ -68,7 +68,7 @@ impl Open {
             handed_out_early: false,
             continued,
             beginning_hidden,
-            lost_before: lost.so_far(),
+            lost_before: lost.before(began.boot_ns),
         }
     }
 

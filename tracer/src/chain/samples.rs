@@ -84,6 +84,7 @@ fn helper(pid: u32, name: &str) -> Helper {
 /// A module that `process` loaded; `end` is its init's value and duration.
 fn module(name: &str, process: &Process, reason: Option<Reason>, boot_ns: u64, end: Option<(i32, u64)>) -> Module {
     let load = Load {
+        device: None,
         module: Text::from(name),
         origin: if reason.is_some() { Origin::Request } else { Origin::Explicit },
         process: process.clone(),

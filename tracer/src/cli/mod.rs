@@ -1,19 +1,26 @@
 //! The command line: clap types, one file a verb, arguments turned into a checked plan.
 
+mod assert;
 mod block;
+mod check;
+mod diff;
 mod doctor;
+mod events;
 mod explain;
 mod live;
 mod manual;
+mod policy;
 mod print;
 mod report;
 mod run;
 mod scratch;
 mod select;
+mod snapshot;
 mod sudo;
 mod surface;
 mod trace;
 mod until;
+mod verdict;
 mod watch;
 
 use std::process::ExitCode;
@@ -22,6 +29,9 @@ use clap::{Parser, Subcommand};
 
 /// Own errors and usage errors; 1 is a verdict, 2 and 3 mean something to kselftest.
 pub const EXIT_ERROR: u8 = 125;
+
+/// Tracing is not possible here, and the caller said to skip then: kselftest's code for a skipped test.
+const EXIT_SKIPPED: u8 = 4;
 
 /// The time given was not enough.
 const EXIT_TIMEOUT: u8 = 124;
@@ -48,6 +58,14 @@ pub enum Verb {
     Watch(watch::Args),
     /// Run a command and show what it makes the kernel load.
     Run(run::Args),
+    /// Judge captures by a policy.
+    Check(check::Args),
+    /// Lint, learn and test policies.
+    Policy(policy::Args),
+    /// Put what captures hold into a form that two kernels can be compared by.
+    Snapshot(snapshot::Args),
+    /// Say what another kernel does otherwise with the same workload.
+    Diff(diff::Args),
     /// Tell who loaded what, when and why, from captures.
     Report(report::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
@@ -74,6 +92,10 @@ impl Cli {
         match self.verb {
             Verb::Watch(args) => watch::run(&args, probe_log),
             Verb::Run(args) => run::run(&args, probe_log),
+            Verb::Check(args) => check::run(&args),
+            Verb::Policy(args) => policy::run(&args),
+            Verb::Snapshot(args) => snapshot::run(&args),
+            Verb::Diff(args) => diff::run(&args),
             Verb::Report(args) => report::run(&args),
             Verb::Explain(args) => explain::run(&args),
             Verb::Surface(args) => surface::run(&args),

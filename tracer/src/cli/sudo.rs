@@ -4,13 +4,22 @@ use std::{ffi::OsString, os::unix::ffi::OsStrExt};
 
 use crate::{event::Text, output::argument, probe::ProbeError};
 
+/// Missing privileges, with the command that has them.
+#[derive(Debug, thiserror::Error)]
+#[error("tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON (missing: {missing}): run `{line}`")]
+pub(super) struct Unprivileged {
+    missing: String,
+    line: String,
+}
+
 /// An error of missing privileges says what to type instead; any other stays as it is.
 pub(super) fn explain(error: ProbeError) -> anyhow::Error {
-    let ProbeError::Privileges { missing } = &error else { return error.into() };
-    let line = sudo_line(std::env::args_os(), std::env::var_os("USER"));
-    anyhow::anyhow!(
-        "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON (missing: {missing}): run `{line}`"
-    )
+    match error {
+        ProbeError::Privileges { missing } => {
+            Unprivileged { missing, line: sudo_line(std::env::args_os(), std::env::var_os("USER")) }.into()
+        }
+        other => other.into(),
+    }
 }
 
 /// The same command by sudo; what `run` runs stays with its user.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     chain::Item,
-    event::{Body, End, LossStage},
+    event::{Body, End, Event, LossStage},
     kernel::{
         clock::ClockTriple,
         privileges::{Capability, keep_only},
@@ -23,7 +23,8 @@ use crate::{
     },
     logging::say,
     output::{Output, Summary},
-    probe::Tracer,
+    policy::{Finding, Judge},
+    probe::{Tracer, Uevents},
     select::{Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
@@ -49,6 +50,7 @@ const HELD_MAX: f64 = 0.25;
 /// A running trace.
 pub(super) struct Trace {
     tracer: Tracer,
+    uevents: Option<Uevents>,
     tracker: Tracker<Host>,
     filter: Filter,
     sieve: Sieve,
@@ -57,16 +59,25 @@ pub(super) struct Trace {
     until: Until,
     output: Box<dyn Output>,
     summary: Summary,
+    judge: Option<Judge>,
+    /// Number of the next event that belongs to the scope.
+    belonging: u64,
     tick: Interval,
     looks_into_processes: bool,
 }
 
 impl Trace {
-    /// Attaches; afterwards every request is caught. Says so on stderr.
-    pub(super) fn start(live: &LiveArgs, probe_log: bool, scope: Scope, stream: Stream) -> anyhow::Result<Self> {
+    /// Attaches; afterwards every request is caught. Says so on stderr. A judge sees all of the scope, selected or not.
+    pub(super) fn start(
+        live: &LiveArgs,
+        probe_log: bool,
+        scope: Scope,
+        stream: Stream,
+        judge: Option<Judge>,
+    ) -> anyhow::Result<Self> {
         let output = live.open_output(stream)?;
         let options = live.probe_options(probe_log);
-        let Started { tracer, mut host, clocks, header, baseline, warnings } =
+        let Started { tracer, uevents, mut host, clocks, header, baseline, warnings } =
             session::start(options).map_err(sudo::explain)?;
         for warning in warnings {
             say(&format!("warning: {warning}"));
@@ -75,6 +86,11 @@ impl Trace {
             host.name_user_stacks();
         }
         let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
+        // Whoever judges the stream later must know that it is not all.
+        let mut header = header;
+        if let Body::Header(header) = &mut header {
+            header.filters = live.selector().describe();
+        }
         let mut tracker = Tracker::new(host, clock);
         tracker.push(clocks.boot_ns, header);
         tracker.push(clocks.boot_ns, baseline);
@@ -83,6 +99,7 @@ impl Trace {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut trace = Self {
             tracer,
+            uevents,
             tracker,
             filter: Filter::new(scope),
             sieve: Sieve::new(live.selector()),
@@ -91,6 +108,8 @@ impl Trace {
             until: Until::default(),
             output,
             summary: Summary::default(),
+            judge,
+            belonging: 0,
             tick,
             looks_into_processes: live.names_user_stacks(),
         };
@@ -110,6 +129,11 @@ impl Trace {
             kept.push(Capability::SysPtrace);
         }
         keep_only(&kept).context("cannot give up privileges that are not needed any more")
+    }
+
+    /// What is against the policy since this was asked last.
+    pub(super) fn take_news(&mut self) -> Vec<Finding> {
+        self.judge.as_mut().map(Judge::take_news).unwrap_or_default()
     }
 
     /// Narrows what is shown to a command.
@@ -132,6 +156,7 @@ impl Trace {
         let mut is_tick = false;
         tokio::select! {
             ready = self.tracer.ring.ready() => ready?,
+            ready = heard(&mut self.uevents) => ready.context("cannot listen for devices")?,
             _ = self.tick.tick() => {
                 self.drain();
                 self.losses()?;
@@ -150,6 +175,8 @@ impl Trace {
 
     /// Reads a batch; true when there may be more.
     fn drain(&mut self) -> bool {
+        // First: what was announced comes before what was loaded because of it.
+        self.hear();
         let tracker = &mut self.tracker;
         self.tracer.ring.drain(BATCH, |record| match record {
             Ok(record) => tracker.record(record),
@@ -158,6 +185,16 @@ impl Trace {
                 tracker.loss(now_ns(), LossStage::Decode, "record", 1);
             }
         })
+    }
+
+    /// Takes what was said of devices.
+    fn hear(&mut self) {
+        let Some(uevents) = &mut self.uevents else { return };
+        let tracker = &mut self.tracker;
+        if let Err(error) = uevents.drain(|word| tracker.device(now_ns(), word)) {
+            say(&format!("warning: cannot listen for devices any more: {error}"));
+            self.uevents = None;
+        }
     }
 
     fn losses(&mut self) -> anyhow::Result<()> {
@@ -199,9 +236,17 @@ impl Trace {
             self.losses()?;
         }
         let losses = self.tracker.take_events();
-        for event in losses.into_iter().chain(events) {
+        for mut event in losses.into_iter().chain(events) {
             if self.filter.belongs(&event) {
+                // What is out of scope is not missing.
+                event.seq = self.belonging;
+                self.belonging += 1;
+                if let Some(judge) = &mut self.judge {
+                    judge.event(unfiltered(event.clone()));
+                }
                 self.sieve.push(event);
+            } else if let Some(judge) = &mut self.judge {
+                judge.stray(&event);
             }
         }
         self.show()
@@ -232,8 +277,8 @@ impl Trace {
         Ok(true)
     }
 
-    /// Waits a little for what is still on its way, then ends the stream and prints the summary.
-    pub(super) async fn finish(mut self) -> anyhow::Result<()> {
+    /// Waits a little for what is still on its way, then ends the stream, prints the summary and gives the judge back.
+    pub(super) async fn finish(mut self) -> anyhow::Result<Option<Judge>> {
         let until = Instant::now() + GRACE;
         self.drain();
         self.tracker.tick(now_ns());
@@ -255,7 +300,7 @@ impl Trace {
         for line in self.summary.lines() {
             say(&line);
         }
-        Ok(())
+        Ok(self.judge)
     }
 }
 
@@ -276,6 +321,22 @@ impl Totals {
             _ => {}
         }
     }
+}
+
+/// Waits until something is said of devices; for ever where nobody listens.
+async fn heard(uevents: &mut Option<Uevents>) -> io::Result<()> {
+    match uevents {
+        Some(uevents) => uevents.ready().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The event for a judge, who sees everything before it is filtered.
+fn unfiltered(mut event: Event) -> Event {
+    if let Body::Header(header) = &mut event.body {
+        header.filters.clear();
+    }
+    event
 }
 
 /// Nanoseconds since boot.

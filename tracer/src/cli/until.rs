@@ -27,7 +27,8 @@ pub(super) struct UntilArgs {
     exit_on: Vec<Selector>,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time as people write it.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration = text.parse().map_err(|_| format!("{text:?} is no time: write 90s, 10m or 1h30m"))?;
     Duration::try_from(duration)
         .ok()

@@ -6,11 +6,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     EXIT_TIMEOUT,
+    assert::WatchedArgs,
     live::{LiveArgs, Stream},
     trace::{Trace, runtime},
     until::{Ended, Until, UntilArgs},
 };
-use crate::session::Scope;
+use crate::{logging::say, output::verdict::news, session::Scope};
 
 /// Arguments of `watch`.
 #[derive(Debug, clap::Args)]
@@ -19,13 +20,16 @@ pub struct Args {
     live: LiveArgs,
     #[command(flatten)]
     until: UntilArgs,
+    #[command(flatten)]
+    watched: WatchedArgs,
 }
 
 pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
+    let mut watched = args.watched.prepare()?;
     runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut trace = Trace::start(&args.live, probe_log, Scope::Host, Stream::Stdout)?;
+        let mut trace = Trace::start(&args.live, probe_log, Scope::Host, Stream::Stdout, watched.judge())?;
         trace.drop_privileges(&[])?;
         trace.end_at(Until::new(&args.until)?);
         let mut ended = None;
@@ -35,12 +39,16 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
                 _ = terminate.recv() => break,
                 go_on = trace.step() => if !go_on? { break },
             }
+            for line in news(&trace.take_news()) {
+                say(&line);
+            }
             ended = trace.reached();
         }
-        trace.finish().await?;
+        let judge = trace.finish().await?;
+        let verdict = watched.ended(judge)?;
         Ok(match ended {
             Some(Ended::TimeInVain) => ExitCode::from(EXIT_TIMEOUT),
-            Some(Ended::Time | Ended::Count | Ended::Hit) | None => ExitCode::SUCCESS,
+            Some(Ended::Time | Ended::Count | Ended::Hit) | None => verdict.map_or(ExitCode::SUCCESS, ExitCode::from),
         })
     })
 }

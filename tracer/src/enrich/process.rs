@@ -62,6 +62,8 @@ fn ancestor(ancestor: &wire::Ancestor) -> Ancestor {
         start_ns: ancestor.process.start_ns,
         comm: nul_text(&ancestor.comm),
         exe: (!exe.is_empty()).then_some(exe),
+        script: None,
+        script_line: None,
         uid: ancestor.uid,
         kthread: ancestor.kthread != 0,
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::text::{optional_text_field, text_field, text_list_field};
-use super::{Ancestor, Attribution, Behalf, Frame, Process, ProcessId, RequestId, Text};
+use super::{Ancestor, Attribution, Behalf, Device, Frame, Process, ProcessId, RequestId, Text};
 
 text_field!(name_field, name, name_hex);
 text_field!(module_field, module, module_hex);
@@ -46,7 +46,7 @@ pub enum Body {
 }
 
 /// Where the stream comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// [`super::SCHEMA_VERSION`] of the writer.
     pub schema: u32,
@@ -72,8 +72,8 @@ pub struct Header {
     /// How far apart the two readings of that difference were, nanoseconds.
     pub clock_uncertainty_ns: u64,
     /// Boot clock minus monotonic clock when the stream began, nanoseconds: the time spent suspended.
-    #[serde(default)]
-    pub boot_minus_monotonic_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_minus_monotonic_ns: Option<u64>,
     /// SHA-256 of the kernel's `modules.dep`, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules_dep_sha256: Option<String>,
@@ -91,6 +91,9 @@ pub struct Header {
     pub previous: Option<String>,
     /// Hooks, how each is attached, and what is missing without it.
     pub hooks: Vec<HeaderHook>,
+    /// Filters by which chains were left out, as `field=pattern`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
 }
 
 /// A hook of the header.
@@ -249,6 +252,9 @@ pub struct Load {
     /// Why it is part of the chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// For origin `udev`: the device it was loaded for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
     /// How it is tied to its request or loader.
     #[serde(flatten)]
     pub attribution: Attribution,

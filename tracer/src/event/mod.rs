@@ -3,6 +3,7 @@
 //! Names are public. Additions are free; a rename or a change of meaning is a new schema version.
 
 mod body;
+mod device;
 mod process;
 mod text;
 
@@ -10,6 +11,7 @@ pub use body::{
     Attempt, Baseline, Body, Clock, End, Header, HeaderHook, Helper, Init, Load, Loss, LossStage, Origin, Outcome,
     Reason, Request, Seal, Status, Unload,
 };
+pub use device::Device;
 pub use process::{Ancestor, Behalf, Frame, Namespaces, Process, ProcessId};
 pub use text::{Text, TextError};
 

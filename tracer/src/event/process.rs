@@ -9,6 +9,7 @@ text_field!(comm_field, comm, comm_hex);
 optional_text_field!(exe_field, exe, exe_hex);
 optional_text_field!(cgroup_field, cgroup, cgroup_hex);
 optional_text_field!(user_field, user, user_hex);
+optional_text_field!(script_field, script, script_hex);
 optional_text_field!(login_user_field, login_user, login_user_hex);
 text_list_field!(argv_field, argv, argv_hex);
 
@@ -123,6 +124,13 @@ pub struct Ancestor {
     /// Last component of its executable.
     #[serde(flatten, with = "exe_field")]
     pub exe: Option<Text>,
+    /// For an interpreter: the script, as its command line names it. Claimed by the process, and read a moment later.
+    #[serde(flatten, with = "script_field")]
+    pub script: Option<Text>,
+    /// For a script of bash: the line up to which it had been read, the end of the command that ran or was to follow.
+    /// Only where looking into processes is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script_line: Option<u32>,
     /// Real user id.
     pub uid: u32,
     /// A kernel thread.

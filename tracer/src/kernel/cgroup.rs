@@ -67,6 +67,15 @@ impl OwnCgroup {
         fs::metadata(&self.directory).ok().map(|metadata| metadata.ino())
     }
 
+    /// The processes in it.
+    ///
+    /// # Errors
+    /// When the kernel does not list them.
+    pub fn processes(&self) -> io::Result<Vec<u32>> {
+        let list = fs::read_to_string(self.directory.join("cgroup.procs"))?;
+        Ok(list.lines().filter_map(|pid| pid.parse().ok()).collect())
+    }
+
     /// Puts the command's process in it, between fork and exec.
     ///
     /// # Errors

@@ -15,5 +15,6 @@ pub mod privileges;
 pub mod process;
 pub mod syscalls;
 pub mod taints;
+pub mod uevent;
 
 pub use file::FactError;

@@ -93,7 +93,7 @@ fn hex(out: &mut String, bytes: &[u8]) {
 /// Characters that hide, move or reorder what stands beside them, or that no font shows
 /// (Unicode general categories Cc, Cf, Zl, Zp, Zs but for the space, Co, variation selectors, and the blanks
 /// of Hangul and Braille).
-fn is_unsafe(character: char) -> bool {
+pub(super) fn is_unsafe(character: char) -> bool {
     matches!(u32::from(character),
         0x7f..=0xa0 | 0xad | 0x34f | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2
         | 0x115f..=0x1160 | 0x1680 | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x2000..=0x200f | 0x2028..=0x202f

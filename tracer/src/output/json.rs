@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::Output;
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
+
+use super::{Output, escape::is_unsafe};
 use crate::{chain::Item, event::Event};
 
 /// Writes each event as soon as it is known; every line is whole when it is written.
@@ -20,7 +23,8 @@ impl JsonLines {
 
 impl Output for JsonLines {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        let mut line = serde_json::to_vec(event)?;
+        let mut line = Vec::with_capacity(1024);
+        event.serialize(&mut Serializer::with_formatter(&mut line, Plain))?;
         line.push(b'\n');
         self.writer.write_all(&line)?;
         self.writer.flush()
@@ -35,6 +39,26 @@ impl Output for JsonLines {
     }
 }
 
+/// Compact JSON in which every character that is not shown as it is stands as `\uXXXX`: the same value to a program,
+/// and nothing that a terminal obeys.
+struct Plain;
+
+impl Formatter for Plain {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_unsafe) {
+            let (plain, from) = rest.split_at(at);
+            writer.write_all(plain.as_bytes())?;
+            let mut characters = from.chars();
+            for unit in characters.next().iter().flat_map(|character| character.encode_utf16(&mut [0; 2]).to_vec()) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = characters.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -43,7 +67,10 @@ mod tests {
         rc::Rc,
     };
 
-    use super::JsonLines;
+    use serde::Serialize;
+    use serde_json::ser::Serializer;
+
+    use super::{JsonLines, Plain};
     use crate::{chain::samples, event::Event, output::Output};
 
     /// Takes what is written, in pieces as the kernel may, until it is told to be a closed pipe.
@@ -90,5 +117,17 @@ mod tests {
         let mut json = JsonLines::new(Box::new(pipe));
         let error = json.event(&samples::events()[0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    /// Check that no text of any kind puts a control or format character into a line, and that all of it reads back.
+    #[test]
+    fn hostile_text_stays_plain_and_whole() {
+        let hostile = "a\u{9b}2J\u{7f}\u{202e}b\u{e0001}\u{1b}\n\u{e4}\u{1f600}\u{2028}";
+        let mut line = Vec::new();
+        hostile.serialize(&mut Serializer::with_formatter(&mut line, Plain)).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), hostile);
+        let wanted = "\"a\\u009b2J\\u007f\\u202eb\\udb40\\udc01\\u001b\\n\u{e4}\u{1f600}\\u2028\"";
+        assert_eq!(line, wanted);
     }
 }

@@ -1,6 +1,7 @@
 //! Output: one trait, one file a format. Human formats write every foreign byte through [`escape()`].
 
 mod cause;
+mod differences;
 mod escape;
 mod fold;
 mod json;
@@ -8,10 +9,12 @@ mod line;
 mod page;
 mod summary;
 mod tree;
+pub mod verdict;
 mod words;
 
 use std::io;
 
+pub use differences::{difference, label};
 pub use escape::{argument, escape, escape_str, name, quoted};
 pub use json::JsonLines;
 pub use line::Lines;

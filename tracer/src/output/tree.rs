@@ -6,7 +6,9 @@ use super::{
     Output, Style,
     escape::{argument, escape_str, name, quoted},
     page::{Meaning, Page, Phrase},
-    words::{ancestors, attempt, comm_pid, count, doubt, duration, errno, meaning, reason, stage, time_of_day, who},
+    words::{
+        ancestors, attempt, comm_pid, count, device, doubt, duration, errno, meaning, reason, stage, time_of_day, who,
+    },
 };
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
@@ -198,7 +200,15 @@ fn modules(page: &mut Page, chain: &Chain, style: Style) {
     let names: Vec<String> = chain.modules.iter().map(|module| name(&module.load.module)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let mut last_label = "";
+    let mut last_device = None;
     for (index, (module, shown)) in chain.modules.iter().zip(&names).enumerate() {
+        if module.load.device != last_device
+            && let Some(told) = &module.load.device
+        {
+            page.line("device", &Phrase::plain(device(told)));
+            last_label = "";
+        }
+        last_device.clone_from(&module.load.device);
         let failed = module.init.as_ref().is_some_and(|init| init.ret < 0);
         let label = if failed { "failed" } else { "loaded" };
         page.line(if label == last_label { "" } else { label }, &module_words(module, &format!("{shown:<width$}  ")));

@@ -6,7 +6,7 @@ use super::{
     escape::{argument, escape_str, name},
     page::Meaning,
 };
-use crate::event::{Ancestor, Attempt, Attribution, Certainty, LossStage, Process, Reason, Status, Text};
+use crate::event::{Ancestor, Attempt, Attribution, Certainty, Device, LossStage, Process, Reason, Status, Text};
 
 /// A duration with a unit that leaves one to four digits.
 pub(crate) fn duration(ns: u64) -> String {
@@ -59,6 +59,15 @@ pub(super) fn user(user: Option<&Text>, uid: u32) -> String {
     match user {
         Some(user) => format!("{} ({uid})", name(user)),
         None => format!("uid {uid}"),
+    }
+}
+
+/// The device that a module was loaded for, or how many it may be.
+pub(super) fn device(device: &Device) -> String {
+    let details = [&device.action, &device.modalias].into_iter().flatten().map(name).collect::<Vec<_>>().join(", ");
+    match &device.devpath {
+        Some(devpath) => format!("{} ({details}){}", name(devpath), doubt(&device.attribution)),
+        None => format!("one of {} ({details}): which is not known", device.candidates),
     }
 }
 

@@ -13,6 +13,7 @@ mod recorder;
 mod ring;
 mod told;
 mod tracer;
+mod uevents;
 
 pub use attach::can_pin_kprobes;
 pub use decode::{DecodeError, Record};
@@ -23,3 +24,4 @@ pub use object::is_built_in;
 pub use pin::{PIN_DIRECTORY, PinError, unpin};
 pub use recorder::Resumed;
 pub use tracer::{AttachedHook, LogLevel, Options, Preference, Tracer};
+pub use uevents::{Uevents, Word};

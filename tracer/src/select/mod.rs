@@ -136,6 +136,13 @@ impl Selector {
         self.fields.is_empty()
     }
 
+    /// All patterns, as `field=pattern`.
+    #[must_use]
+    pub fn describe(&self) -> Vec<String> {
+        let patterns = self.fields.values().flatten();
+        patterns.map(|pattern| format!("{}={pattern}", pattern.field().name())).collect()
+    }
+
     /// Whether a subject is selected.
     #[must_use]
     pub fn selects(&self, subject: &Subject<'_>) -> bool {

@@ -9,7 +9,7 @@ use tracer_ebpf::wire;
 
 use super::knowledge::Knowledge;
 use crate::{
-    enrich::{process as from_wire, stack, user_stack::UserSymbols, users::Users},
+    enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
     explain::{self, Resolution, Resolver},
     kernel::{facts::Facts, kallsyms::Kallsyms, process, taints},
@@ -26,10 +26,15 @@ pub struct Host {
     /// Made when first needed: it runs modprobe.
     resolver: Option<Resolver>,
     resolutions: HashMap<Text, Resolution>,
+    /// Why there is none: said once, not for every request.
+    complaint: Option<String>,
 }
 
 /// Names an attacker can make up without end: beyond this many, answers are forgotten.
 const RESOLUTIONS_LIMIT: usize = 4096;
+
+/// Parents among which a script is looked for.
+const SCRIPT_GENERATIONS: usize = 4;
 
 impl Host {
     pub(super) fn new(root: &Path, kallsyms: Option<Kallsyms>) -> Self {
@@ -41,6 +46,21 @@ impl Host {
             user_symbols: None,
             resolver: None,
             resolutions: HashMap::new(),
+            complaint: None,
+        }
+    }
+
+    /// Says which script the nearest interpreter runs.
+    fn find_script(&self, process: &Process, ancestors: &mut [Ancestor]) {
+        // The nearest is what a person looks for; a storm must not wait for all.
+        for ancestor in ancestors.iter_mut().take(SCRIPT_GENERATIONS) {
+            ancestor.script = script::script(&self.root, ancestor);
+            if ancestor.script.is_some() {
+                let line = script::line(&self.root, ancestor);
+                // A shell goes on when its command has ended.
+                ancestor.script_line = line.filter(|_| process::is_alive(process.id()));
+                return;
+            }
         }
     }
 
@@ -66,7 +86,11 @@ impl Host {
                 true
             }
             Err(error) => {
-                log::warn!("{:#}", anyhow::Error::from(error));
+                let complaint = format!("{:#}", anyhow::Error::from(error));
+                if self.complaint.as_ref() != Some(&complaint) {
+                    log::warn!("{complaint}");
+                    self.complaint = Some(complaint);
+                }
                 self.resolver.is_some()
             }
         }
@@ -84,8 +108,10 @@ impl Knowledge for Host {
         if let Err(error) = self.users.refresh() {
             log::debug!("user names cannot be read: {error}");
         }
-        let (ancestors, truncated) = from_wire::ancestors(context);
-        (from_wire::process(context, &self.users), ancestors, truncated)
+        let (mut ancestors, truncated) = from_wire::ancestors(context);
+        let process = from_wire::process(context, &self.users);
+        self.find_script(&process, &mut ancestors);
+        (process, ancestors, truncated)
     }
 
     fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame> {

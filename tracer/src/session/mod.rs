@@ -1,6 +1,7 @@
 //! A running trace: records in, events of the contract out, with every join made once.
 
 mod clock;
+mod devices;
 mod format;
 mod host;
 mod knowledge;
@@ -10,6 +11,7 @@ mod requests;
 mod scope;
 mod start;
 mod tracker;
+mod udev;
 mod verdict;
 
 pub use clock::Clock;

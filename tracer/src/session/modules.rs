@@ -92,7 +92,11 @@ impl<K: Knowledge> Tracker<K> {
             Some(id) => self.requests.get(&id).map(|in_flight| in_flight.name.clone()),
             None => None,
         };
-        let reason = asked.and_then(|asked| self.reason(&asked, &module.field()));
+        let (device, reason) = match (asked, origin) {
+            (Some(asked), _) => (None, self.reason(&asked, &module.field())),
+            (None, Origin::Udev) => self.device_of(&module.field(), boot_ns),
+            (None, _) => (None, None),
+        };
         match request {
             Some(id) => {
                 if let Some(in_flight) = self.requests.get_mut(&id) {
@@ -116,6 +120,7 @@ impl<K: Knowledge> Tracker<K> {
             file: self.file_of(&record.header),
             taints: self.knowledge.taints(record.taints),
             reason,
+            device,
             attribution,
         };
         self.emit(boot_ns, request, Body::Load(Box::new(load)));

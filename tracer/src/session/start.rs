@@ -14,13 +14,15 @@ use crate::{
         modules,
         privileges::{Capabilities, Capability},
     },
-    probe::{self, AttachedHook, Options, ProbeError},
+    probe::{self, AttachedHook, Options, ProbeError, Uevents},
 };
 
 /// A trace that has begun.
 pub struct Started {
     /// The attached programs.
     pub tracer: probe::Tracer,
+    /// What is told of devices; `None` where the kernel does not let us listen.
+    pub uevents: Option<Uevents>,
     /// What is known of the machine.
     pub host: Host,
     /// The clocks when it began.
@@ -73,9 +75,12 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
             hook.refused.join("; ")
         ));
     }
-    let header = header(&facts, clocks, &tracer.hooks, &mut warnings);
+    let (uevents, listening) = uevents(&mut warnings);
+    let mut hooks: Vec<HeaderHook> = tracer.hooks.iter().map(header_hook).collect();
+    hooks.push(listening);
+    let header = header(&facts, clocks, hooks, &mut warnings);
     let baseline = baseline(root, &mut warnings);
-    Ok(Started { tracer, host, clocks, header, baseline, warnings })
+    Ok(Started { tracer, uevents, host, clocks, header, baseline, warnings })
 }
 
 fn privileges(root: &Path) -> Result<(), ProbeError> {
@@ -89,7 +94,7 @@ fn privileges(root: &Path) -> Result<(), ProbeError> {
     Err(ProbeError::Privileges { missing: missing.join(", ") })
 }
 
-fn header(facts: &Facts, clocks: ClockTriple, hooks: &[AttachedHook], warnings: &mut Vec<String>) -> Body {
+fn header(facts: &Facts, clocks: ClockTriple, hooks: Vec<HeaderHook>, warnings: &mut Vec<String>) -> Body {
     let mut known = |what: &str, value: Result<String, crate::kernel::FactError>| {
         value.unwrap_or_else(|error| {
             warnings.push(format!("{what} is not known: {error}"));
@@ -108,15 +113,33 @@ fn header(facts: &Facts, clocks: ClockTriple, hooks: &[AttachedHook], warnings: 
         modprobe: known("kernel.modprobe", facts.modprobe()),
         realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
         clock_uncertainty_ns: clocks.uncertainty_ns,
-        boot_minus_monotonic_ns: clocks.boot_ns.saturating_sub(clocks.monotonic_ns),
+        filters: Vec::new(),
+        boot_minus_monotonic_ns: Some(clocks.boot_ns.saturating_sub(clocks.monotonic_ns)),
         modules_dep_sha256: digest(facts, "modules.dep"),
         modules_alias_sha256: digest(facts, "modules.alias"),
         recording: None,
         segment: None,
         previous: None,
-        hooks: hooks.iter().map(header_hook).collect(),
+        hooks,
     };
     Body::Header(Box::new(header))
+}
+
+/// Begins to listen for devices.
+fn uevents(warnings: &mut Vec<String>) -> (Option<Uevents>, HeaderHook) {
+    const WITHOUT: &str = "for which device udev loads a module is not known";
+    let (uevents, missing) = match Uevents::open() {
+        Ok(uevents) => (Some(uevents), None),
+        Err(error) => (None, Some(format!("{WITHOUT}: {error}"))),
+    };
+    warnings.extend(missing.iter().map(|missing| format!("uevents cannot be heard, so {missing}")));
+    let hook = HeaderHook {
+        hook: "uevents".to_owned(),
+        attached: uevents.is_some().then(|| "netlink".to_owned()),
+        target: "NETLINK_KOBJECT_UEVENT".to_owned(),
+        missing,
+    };
+    (uevents, hook)
 }
 
 /// The digest of an index of the kernel's modules; without the file there is none.

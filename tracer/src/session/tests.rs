@@ -8,21 +8,31 @@ use zerocopy::FromZeros;
 
 use super::{Clock, Knowledge, Tracker};
 use crate::{
-    event::{Ancestor, Body, Event, Frame, Process, ProcessId, RequestId, Status, Text},
-    explain::Resolution,
-    probe::Record,
+    event::{
+        Ancestor, Attribution, Body, Event, Frame, LossStage, Process, ProcessId, Reason, RequestId, Status, Text,
+    },
+    explain::{Planned, Resolution},
+    kernel::uevent::{Announcement, Uevent},
+    probe::{Record, Word},
 };
 
 /// A world in which nothing is provided, and everything lives but what is said to be dead.
 #[derive(Default)]
 struct World {
     dead: HashSet<u32>,
+    udev: HashSet<u32>,
+    provided: Option<(&'static str, &'static str)>,
 }
 
 impl Knowledge for World {
     fn process(&mut self, context: &Context) -> (Process, Vec<Ancestor>, bool) {
         let ProcessKey { pid, start_ns, .. } = context.process;
-        (Process { pid, tid: context.tid, start_ns, ..Process::default() }, Vec::new(), false)
+        let process = Process { pid, tid: context.tid, start_ns, ..Process::default() };
+        if self.udev.contains(&pid) {
+            let manager = Ancestor { pid: 1, ..Ancestor::default() };
+            return (Process { exe: Some(Text::from("/usr/bin/udevadm")), ..process }, vec![manager], false);
+        }
+        (process, Vec::new(), false)
     }
     fn kernel_stack(&mut self, _: &wire::Stack) -> Vec<Frame> {
         Vec::new()
@@ -30,8 +40,11 @@ impl Knowledge for World {
     fn user_stack(&mut self, _: ProcessId, _: &wire::Stack) -> Vec<Frame> {
         Vec::new()
     }
-    fn plan(&mut self, _: &Text) -> Option<Resolution> {
-        Some(Resolution::NotFound)
+    fn plan(&mut self, name: &Text) -> Option<Resolution> {
+        let Some((_, module)) = self.provided.filter(|(alias, _)| *name == Text::from(*alias)) else {
+            return Some(Resolution::NotFound);
+        };
+        Some(Resolution::Modules(vec![Planned { module: module.to_owned(), reason: Reason::Alias, command: None }]))
     }
     fn explain(&mut self, _: &Text) -> Option<String> {
         None
@@ -93,6 +106,91 @@ fn ends(events: &[Event]) -> BTreeMap<RequestId, Status> {
         _ => None,
     };
     events.iter().filter_map(end).collect()
+}
+
+fn enters(pid: u32, boot_ns: u64, format: &str) -> Record {
+    let mut entered = Box::new(wire::Entered::new_zeroed());
+    entered.header = header(pid, boot_ns);
+    entered.format[..format.len()].copy_from_slice(format.as_bytes());
+    Record::Entered(entered)
+}
+
+fn arrives(pid: u32, boot_ns: u64, module: &str) -> Record {
+    let mut load = Box::new(wire::Load::new_zeroed());
+    load.header = header(pid, boot_ns);
+    load.module[..module.len()].copy_from_slice(module.as_bytes());
+    load.context.process = process(pid);
+    load.context.tid = pid;
+    Record::Load(load)
+}
+
+fn announced(seqnum: u64, path: &str) -> Word {
+    Word::Uevent(Uevent::Announced(Announcement {
+        seqnum,
+        action: Text::from("add"),
+        devpath: Text::from(path),
+        subsystem: Some(Text::from("acpi")),
+        modalias: Some(Text::from("acpi:BTN:")),
+    }))
+}
+
+/// Check that what udev loads is for the one device whose alias leads there, for none of several, and that nobody
+/// else loads for a device.
+#[test]
+fn udev_loads_for_a_device() {
+    let mut tracker = tracker();
+    tracker.knowledge.udev.insert(7);
+    tracker.knowledge.provided = Some(("acpi:BTN:", "button"));
+    let mut device = |words: Vec<Word>, record: Record| {
+        words.into_iter().for_each(|word| tracker.device(900, word));
+        tracker.record(record);
+        let found = tracker.take_events().into_iter().find_map(|event| match event.body {
+            Body::Load(load) => Some((load.device, load.reason)),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    assert_eq!(device(vec![], arrives(7, 1_000, "button")), (None, None));
+    assert_eq!(device(vec![announced(1, "/a")], arrives(7, 1_000, "other")), (None, None));
+    assert_eq!(device(vec![], arrives(8, 1_000, "button")), (None, None));
+    let (one, reason) = device(vec![], arrives(7, 1_000, "button"));
+    let one = one.unwrap();
+    assert_eq!((one.devpath, one.candidates), (Some(Text::from("/a")), 1));
+    assert_eq!((one.attribution, reason), (Attribution::inferred("uevent-modalias"), Some(Reason::Alias)));
+    let several = device(vec![announced(2, "/b")], arrives(7, 1_000, "button")).0.unwrap();
+    assert_eq!((several.devpath, several.candidates), (None, 2));
+    assert_eq!((several.modalias, several.attribution), (Some(Text::from("acpi:BTN:")), Attribution::unknown()));
+    let done = Word::Uevent(Uevent::Done { seqnum: 1 });
+    assert_eq!(device(vec![done], arrives(7, 1_000, "button")).0.unwrap().devpath, Some(Text::from("/b")));
+    assert_eq!(device(vec![Word::Missed], arrives(7, 1_000, "button")).0, None);
+}
+
+/// Check that a name that does not fit is told at once, and one that did not reach the hook at the end at the latest.
+#[test]
+fn stopped_requests_are_told() {
+    let mut tracker = tracker();
+    tracker.record(enters(7, 1_000, &"n".repeat(wire::MODULE_NAME_BYTES)));
+    let id = RequestId { boot_ns: 1_000, tid: 7 };
+    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Failed)]));
+    tracker.record(enters(8, 2_000, &"n".repeat(wire::MODULE_NAME_BYTES - 1)));
+    assert!(tracker.take_events().is_empty(), "the hook comes next");
+    tracker.finish(2_001);
+    let id = RequestId { boot_ns: 2_000, tid: 8 };
+    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
+}
+
+/// Check that an entry whose request may be among those lost is not told as one that was stopped.
+#[test]
+fn a_lost_request_is_not_told_as_stopped() {
+    let mut tracker = tracker();
+    tracker.record(enters(7, 1_000, "fs-x"));
+    tracker.record(enters(7, 2_000, "fs-y"));
+    tracker.record(enters(8, 3_000, "fs-z"));
+    tracker.loss(4_000, LossStage::Probe, "ring-request", 2);
+    tracker.record(enters(9, 5_000, "fs-w"));
+    tracker.tick(60_000_000_000);
+    let id = RequestId { boot_ns: 5_000, tid: 9 };
+    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
 }
 
 /// Check that a request whose result was lost ends as unknown once its requester is gone, and not before.

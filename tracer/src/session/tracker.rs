@@ -8,6 +8,7 @@ use tracer_ebpf::wire;
 
 use super::{
     clock::Clock,
+    devices::Devices,
     format::name as format_name,
     knowledge::Knowledge,
     requests::{Ending, InFlight, Loader},
@@ -51,12 +52,17 @@ pub struct Tracker<K> {
     pub(super) out: Vec<Event>,
     /// By thread: entered `__request_module`, not yet at the security hook.
     entered: HashMap<u32, Box<wire::Entered>>,
+    /// Entered, and the same thread entered again: settled when it is known what was lost meanwhile.
+    overtaken: Vec<wire::Entered>,
+    /// When a loss in the kernel was last told.
+    lost_ns: Option<u64>,
     pub(super) requests: BTreeMap<RequestId, InFlight>,
     pub(super) loaders: BTreeMap<ProcessId, Loader>,
     /// By thread: the file it is loading.
     pub(super) files: HashMap<u32, (ProcessId, Text)>,
     /// Who loaded what lately, to tell a request that lost a race from one that had nothing to do.
     pub(super) recent_loads: HashMap<String, (u64, RequestId)>,
+    pub(super) devices: Devices,
     totals: End,
 }
 
@@ -69,10 +75,13 @@ impl<K: Knowledge> Tracker<K> {
             seq: 0,
             out: Vec::new(),
             entered: HashMap::new(),
+            overtaken: Vec::new(),
+            lost_ns: None,
             requests: BTreeMap::new(),
             loaders: BTreeMap::new(),
             files: HashMap::new(),
             recent_loads: HashMap::new(),
+            devices: Devices::default(),
             totals: End::default(),
         }
     }
@@ -132,12 +141,29 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Takes a loss.
     pub fn loss(&mut self, boot_ns: u64, stage: LossStage, cause: &str, count: u64) {
+        self.lost_ns = self.lost_ns.max(Some(boot_ns));
         self.emit(boot_ns, None, Body::Loss(Loss { stage, cause: cause.to_owned(), count }));
     }
 
     fn entered(&mut self, record: Box<wire::Entered>) {
-        if let Some(stopped) = self.entered.insert(record.header.tid, record) {
+        let tid = record.header.tid;
+        // An empty kernel.modprobe is looked at before the name's length is.
+        let ends_here = record.no_modprobe == 0 && is_too_long(format_name(&record).as_ref());
+        self.overtaken.extend(self.entered.insert(tid, record).map(|overtaken| *overtaken));
+        if ends_here && let Some(stopped) = self.entered.remove(&tid) {
             self.stopped_early(&stopped);
+        }
+    }
+
+    /// Tells what entered and never asked. Where something was lost since, that may be its request: it is counted there.
+    fn settle_entered(&mut self, is_late: impl Fn(&wire::Entered) -> bool) {
+        let late = self.entered.extract_if(|_, entered| is_late(entered)).map(|(_, entered)| *entered);
+        let late: Vec<wire::Entered> = late.chain(self.overtaken.drain(..)).collect();
+        for entered in late {
+            let is_counted = self.lost_ns.is_some_and(|lost_ns| lost_ns >= entered.header.boot_ns);
+            if !is_counted || is_too_long(format_name(&entered).as_ref()) {
+                self.stopped_early(&entered);
+            }
         }
     }
 
@@ -301,9 +327,7 @@ impl<K: Knowledge> Tracker<K> {
             explanation: None,
             attribution: Attribution::exact(),
         };
-        // char module_name[MODULE_NAME_LEN] must hold the name and its NUL.
-        let too_long = name.is_some_and(|name| name.as_bytes().len() >= wire::MODULE_NAME_BYTES);
-        let outcome = if too_long {
+        let outcome = if is_too_long(name.as_ref()) {
             Outcome {
                 code: Some(-36),
                 errno: Some("ENAMETOOLONG".to_owned()),
@@ -324,17 +348,7 @@ impl<K: Knowledge> Tracker<K> {
     pub fn tick(&mut self, now_ns: u64) {
         let late = |since: u64, limit: u64| now_ns.saturating_sub(since) > limit;
 
-        let stopped: Vec<u32> = self
-            .entered
-            .iter()
-            .filter(|(_, entered)| late(entered.header.boot_ns, ENTERED_NS))
-            .map(|(tid, _)| *tid)
-            .collect();
-        for tid in stopped {
-            if let Some(entered) = self.entered.remove(&tid) {
-                self.stopped_early(&entered);
-            }
-        }
+        self.settle_entered(|entered| late(entered.header.boot_ns, ENTERED_NS));
 
         let ids: Vec<RequestId> = self.requests.keys().copied().collect();
         for id in ids {
@@ -425,6 +439,7 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Ends the stream: lets out what is held, and the totals. What still runs stays without a result.
     pub fn finish(&mut self, now_ns: u64) {
+        self.settle_entered(|_| true);
         let ids: Vec<RequestId> = self.requests.keys().copied().collect();
         for id in ids {
             self.release(id, None);
@@ -441,4 +456,9 @@ impl<K: Knowledge> Tracker<K> {
         let totals = self.totals.clone();
         self.emit(now_ns, None, Body::End(totals));
     }
+}
+
+/// `char module_name[MODULE_NAME_LEN]` of `__request_module` must hold the name and its NUL.
+fn is_too_long(name: Option<&Text>) -> bool {
+    name.is_some_and(|name| name.as_bytes().len() >= wire::MODULE_NAME_BYTES)
 }

@@ -51,6 +51,11 @@ impl Apt {
         Ok(depends_of(&text))
     }
 
+    /// Whether the suite has a package.
+    pub(crate) fn offers(&self, package: &str) -> Result<bool> {
+        Ok(has_candidate(&self.run("apt-cache", &["policy", package], None)?))
+    }
+
     /// Downloads exactly these packages into `into`. apt checks each against the signed lists.
     pub(crate) fn download(&self, packages: &[String], into: &Path) -> Result<()> {
         let mut arguments = vec!["download"];
@@ -115,6 +120,12 @@ fn configuration(dir: &Path, mirror: &Mirror) -> String {
     )
 }
 
+/// Whether an `apt-cache policy` answer names a version that could be installed.
+fn has_candidate(policy: &str) -> bool {
+    let candidate = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate:"));
+    candidate.is_some_and(|version| version.trim() != "(none)")
+}
+
 /// Package names of the `Depends` field of an `apt-cache show` answer.
 fn depends_of(show: &str) -> Vec<String> {
     let fields = show.lines().filter_map(|line| line.strip_prefix("Depends:"));
@@ -133,6 +144,14 @@ mod tests {
             "Package: linux-image-amd64\nDepends: linux-image-6.1.0-56-amd64 (= 6.1.192-2), kmod:any, a | b (>> 1)\n";
         assert_eq!(depends_of(show), ["linux-image-6.1.0-56-amd64", "kmod", "a", "b"]);
         assert!(depends_of("Package: x\n").is_empty());
+    }
+
+    /// A package that the suite lacks, and one that it knows only by name, are not offered.
+    #[test]
+    fn reads_candidates() {
+        assert!(has_candidate("udev:\n  Installed: (none)\n  Candidate: 252.39-1\n"));
+        assert!(!has_candidate("hfsprogs:\n  Installed: (none)\n  Candidate: (none)\n"));
+        assert!(!has_candidate(""));
     }
 
     /// Only a frozen archive may be past its date.

@@ -10,6 +10,7 @@ use crate::build::{self, Binary};
 
 use super::accel::{self, Choice};
 use super::boot::{self, Ending};
+use super::extras;
 use super::image::Image;
 use super::kernels::{self, Line};
 use super::lock::Lock;
@@ -37,6 +38,7 @@ pub(crate) struct Guest {
     pub(super) paths: Paths,
     pub(super) line: &'static Line,
     pub(super) image: Image,
+    extras: Option<PathBuf>,
     accelerator: Accelerator,
     programs: Programs,
     added: Vec<Added>,
@@ -60,6 +62,7 @@ impl Guest {
             paths,
             line,
             image,
+            extras: None,
             accelerator,
             programs: Programs { agent, kmodtrace },
             added: Vec::new(),
@@ -68,10 +71,23 @@ impl Guest {
         })
     }
 
+    /// Whether the program under test is in it.
+    pub(super) const fn has_kmodtrace(&self) -> bool {
+        self.programs.kmodtrace.is_some()
+    }
+
     /// Adds a file of the host.
     pub(crate) fn with_file(mut self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         self.added.push(Added { host: host.into(), guest: guest.into() });
         self
+    }
+
+    /// Adds more of the distribution's programs; fetches and packs them where they are not there yet.
+    pub(crate) fn with_extras(mut self) -> Result<Self> {
+        let lock = Lock::take(&self.paths.vm)?;
+        self.extras = Some(extras::prepare(&self.paths.vm, self.line.suite)?);
+        lock.release()?;
+        Ok(self)
     }
 
     /// Adds kernel arguments.
@@ -122,7 +138,7 @@ impl Guest {
         let orders = Orders { job: Job::Shell { rows, columns, term } };
         let dir = boot::run_dir(&self.paths.vm, self.line.name)?;
         let initrd = dir.join("initrd");
-        let bytes = overlay::write(&self.image, &self.programs, &self.added, &orders, &initrd)?;
+        let bytes = overlay::write(&self.archives(), &self.programs, &self.added, &orders, &initrd)?;
         let mut running = self.machine(&dir, Some((&initrd, bytes)), Console::Terminal).start()?;
         // A person has all the time they want.
         let status = running.wait(Duration::MAX)?;
@@ -137,7 +153,7 @@ impl Guest {
     pub(super) fn boot(&self, orders: &Orders, on_frame: &mut dyn FnMut(&Frame)) -> Result<(Ending, Option<String>)> {
         let dir = boot::run_dir(&self.paths.vm, self.line.name)?;
         let initrd = dir.join("initrd");
-        let bytes = overlay::write(&self.image, &self.programs, &self.added, orders, &initrd)?;
+        let bytes = overlay::write(&self.archives(), &self.programs, &self.added, orders, &initrd)?;
         let machine = self.machine(&dir, Some((&initrd, bytes)), Console::Log);
         let mut ending = boot::watch(&machine, self.timeout, on_frame)?;
         let wanted = self.image.release();
@@ -146,6 +162,10 @@ impl Guest {
         }
         let evidence = boot::settle(&dir, &ending.problems)?;
         Ok((ending, evidence))
+    }
+
+    fn archives(&self) -> Vec<&Path> {
+        std::iter::once(self.image.base()).chain(self.extras.as_deref()).collect()
     }
 
     fn machine<'a>(&'a self, dir: &'a Path, initrd: Option<(&'a Path, u64)>, console: Console) -> Machine<'a> {

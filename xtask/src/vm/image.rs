@@ -54,7 +54,7 @@ impl Image {
         let facts = build(&kernel, &userland, &staging)?;
         let text = serde_json::to_string_pretty(&facts).context("cannot describe the image")?;
         fs::write(staging.join("image.json"), text).context("cannot describe the image")?;
-        remove_outdated(&images, line)?;
+        remove_outdated(&images, line.name)?;
         fs::rename(&staging, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Self::open(&dir)?.with_context(|| format!("{} vanished", dir.display()))
     }
@@ -104,11 +104,12 @@ fn digest(kernel: &Packages, userland: &Packages) -> Result<String> {
     Ok(digest)
 }
 
-fn remove_outdated(images: &Path, line: &Line) -> Result<()> {
+/// Removes the images of a name.
+pub(crate) fn remove_outdated(images: &Path, wanted: &str) -> Result<()> {
     for entry in fs::read_dir(images).with_context(|| format!("cannot list {}", images.display()))? {
         let path = entry.with_context(|| format!("cannot list {}", images.display()))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if is_image_of(name, line.name) {
+        if is_image_of(name, wanted) {
             remove_dir(&path)?;
         }
     }

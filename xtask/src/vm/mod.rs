@@ -4,13 +4,16 @@ mod accel;
 mod apt;
 mod boot;
 mod cpio;
+mod extras;
 mod guest;
 mod image;
+mod judged;
 mod kernels;
 mod lock;
 mod modules;
 mod overlay;
 mod packages;
+pub(crate) mod parsers;
 mod paths;
 mod qemu;
 mod report;
@@ -20,6 +23,7 @@ mod suite;
 mod tree;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -85,6 +89,9 @@ struct Machine {
     /// Add a file of the host to the guest; may be given several times.
     #[arg(long, value_name = "HOSTPATH:GUESTPATH")]
     add: Vec<Added>,
+    /// With more of the distribution's programs: udev, stress-ng, every mkfs.
+    #[arg(long)]
+    extras: bool,
     /// More kernel arguments.
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     append: Vec<String>,
@@ -97,6 +104,10 @@ struct Run {
     /// End the guest after this long, for example 90s or 5m.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
+    /// Run the command under kmodtrace and judge by this policy; its exit code becomes ours. What the policy includes
+    /// comes along when it lies beside it.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// The command.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<String>,
@@ -124,6 +135,9 @@ struct Test {
 impl Machine {
     fn guest(self) -> Result<Guest> {
         let mut guest = Guest::prepare(&self.kernel, self.accel)?;
+        if self.extras {
+            guest = guest.with_extras()?;
+        }
         for Added { host, guest: place } in self.add {
             guest = guest.with_file(host, place);
         }
@@ -143,7 +157,11 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         Verb::List => list(),
         Verb::Run(run) => {
             let guest = run.machine.guest()?.with_timeout(run.timeout.unwrap_or(DEFAULT_TIMEOUT));
-            guest.run_command(&run.command, &mut Terminal).map(ExitCode::from)
+            let (guest, command) = match &run.policy {
+                Some(policy) => judged::under_policy(guest, policy, &run.command)?,
+                None => (guest, run.command),
+            };
+            guest.run_command(&command, &mut Terminal).map(ExitCode::from)
         }
         Verb::Shell(machine) => machine.guest()?.shell().map(|()| ExitCode::SUCCESS),
         Verb::Test(test) => run_tests(&test),

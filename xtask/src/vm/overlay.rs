@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use kmodtrace_tests::protocol::{GUEST_PATH, KMODTRACE_PATH, ORDERS_PATH, Orders};
 
-use super::image::Image;
 use super::tree::Tree;
 
 /// A host file and where it goes in the guest.
@@ -42,12 +41,20 @@ pub(crate) struct Programs {
     pub(crate) kmodtrace: Option<PathBuf>,
 }
 
-/// Writes the initial root of one run: the base image, then the overlay.
-pub(crate) fn write(image: &Image, programs: &Programs, added: &[Added], orders: &Orders, out: &Path) -> Result<u64> {
-    let mut base = File::open(image.base()).with_context(|| format!("cannot open {}", image.base().display()))?;
+/// Writes the initial root of one run: the archives, base image first, then the overlay.
+pub(crate) fn write(
+    archives: &[&Path],
+    programs: &Programs,
+    added: &[Added],
+    orders: &Orders,
+    out: &Path,
+) -> Result<u64> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(out);
     let file = file.as_mut().map_err(|error| anyhow::anyhow!("cannot create {}: {error}", out.display()))?;
-    io::copy(&mut base, file).with_context(|| format!("cannot write {}", out.display()))?;
+    for archive in archives {
+        let mut from = File::open(archive).with_context(|| format!("cannot open {}", archive.display()))?;
+        io::copy(&mut from, file).with_context(|| format!("cannot write {}", out.display()))?;
+    }
     let tree = plan(programs, added, orders)?;
     tree.pack(BufWriter::new(&mut *file))?;
     Ok(file.metadata().context("cannot size the initial root")?.len())

@@ -67,6 +67,37 @@ impl Packages {
         })
     }
 
+    /// More programs from one suite: those of them that it has.
+    pub(crate) fn more(root: &Path, suite: &str, wanted: &[&str]) -> Result<Self> {
+        Self::cached_or(root.join("extras").join(suite), wanted, false, |into| {
+            let apt = Apt::open(&root.join("apt"), suite)?;
+            let mut offered = Vec::new();
+            for package in wanted {
+                if apt.offers(package)? {
+                    offered.push(*package);
+                } else {
+                    eprintln!("vm: {suite} has no {package}");
+                }
+            }
+            eprintln!("vm: fetching programs of {suite}: {} and what they need", offered.join(" "));
+            apt.download_closure(&offered, into)?;
+            Ok(None)
+        })
+    }
+
+    /// Parsers that are not ours: what `source` depends on, and these.
+    pub(crate) fn parsers(root: &Path, suite: &str, source: &str, packages: &[&str]) -> Result<Self> {
+        let asked: Vec<&str> = [source].into_iter().chain(packages.iter().copied()).collect();
+        Self::cached_or(root.join("parser-packages"), &asked, false, |into| {
+            let apt = Apt::open(&root.join("apt"), suite)?;
+            let sources = apt.depends(source)?.into_iter().filter(|package| package.starts_with("linux-source-"));
+            let all: Vec<String> = sources.chain(packages.iter().copied().map(str::to_owned)).collect();
+            eprintln!("vm: fetching parsers of {suite}: {}", all.join(" "));
+            apt.download(&all, into)?;
+            Ok(None)
+        })
+    }
+
     /// What the cache holds for a directory, if anything.
     pub(crate) fn cached(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(MANIFEST);
@@ -96,8 +127,17 @@ impl Packages {
 
     /// Unpacks every package into `into`, without installing anything.
     pub(crate) fn unpack(&self, into: &Path) -> Result<()> {
+        self.unpack_files(self.manifest.files.keys(), into)
+    }
+
+    /// Unpacks every package that others do not hold as well.
+    pub(crate) fn unpack_all_but(&self, others: &Self, into: &Path) -> Result<()> {
+        self.unpack_files(self.manifest.files.keys().filter(|name| !others.manifest.files.contains_key(*name)), into)
+    }
+
+    fn unpack_files<'a>(&self, names: impl Iterator<Item = &'a String>, into: &Path) -> Result<()> {
         self.verify()?;
-        for name in self.manifest.files.keys() {
+        for name in names {
             let status = Command::new("dpkg-deb").arg("-x").arg(self.dir.join(name)).arg(into).status();
             let status = status.context("cannot run dpkg-deb; this rig needs Debian's dpkg")?;
             if !status.success() {

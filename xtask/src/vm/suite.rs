@@ -35,12 +35,19 @@ impl Guest {
         if chosen.is_empty() {
             bail!("no scenario is named like {}", filters.join(" or "));
         }
+        // Now, not in the middle of the run, and by one.
+        let extras = if chosen.iter().any(|scenario| scenario.needs_extras()) {
+            Some(self.clone().with_extras()?)
+        } else {
+            None
+        };
         let started = Instant::now();
         let boots = Mutex::new(plan(&chosen, parallel));
         let report = Mutex::new(Report::new(self.line.name));
         let failures: Vec<anyhow::Error> = thread::scope(|scope| {
-            let workers: Vec<_> =
-                (0..parallel.max(1)).map(|_| scope.spawn(|| self.work(&boots, &report, on_outcome))).collect();
+            let workers: Vec<_> = (0..parallel.max(1))
+                .map(|_| scope.spawn(|| self.work(extras.as_ref(), &boots, &report, on_outcome)))
+                .collect();
             let ends = workers.into_iter().map(|worker| {
                 worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread that runs guests panicked")))
             });
@@ -57,6 +64,7 @@ impl Guest {
     /// Boots until nothing is left to do.
     fn work(
         &self,
+        extras: Option<&Self>,
         boots: &Mutex<VecDeque<Vec<&'static Scenario>>>,
         report: &Mutex<Report>,
         on_outcome: &(dyn Fn(&Outcome) + Sync),
@@ -68,7 +76,11 @@ impl Guest {
             let names: Vec<String> = boot.iter().map(|scenario| scenario.name.to_owned()).collect();
             let orders = Orders { job: Job::Scenarios { names, timeout_s: SCENARIO_LIMIT.as_secs() } };
             let mut outcomes = Vec::new();
-            let (ending, evidence) = self.clone().with_timeout(limit).boot(&orders, &mut |frame| {
+            let arguments = boot.iter().flat_map(|scenario| scenario.kernel_arguments());
+            let needs_extras = boot.iter().any(|scenario| scenario.needs_extras());
+            let guest = extras.filter(|_| needs_extras).unwrap_or(self).clone();
+            let guest = arguments.fold(guest, Self::with_kernel_arguments);
+            let (ending, evidence) = guest.with_timeout(limit).boot(&orders, &mut |frame| {
                 if let Frame::TestEnd(outcome) = frame {
                     on_outcome(outcome);
                     outcomes.push(outcome.clone());
@@ -94,7 +106,7 @@ fn choose(filters: &[String]) -> Vec<&'static Scenario> {
 /// Divides scenarios into boots. The shared ones are spread evenly; the fresh ones come last, one each.
 fn plan<'a>(chosen: &[&'a Scenario], parallel: usize) -> VecDeque<Vec<&'a Scenario>> {
     let (fresh, shared): (Vec<&Scenario>, Vec<&Scenario>) =
-        chosen.iter().copied().partition(|scenario| scenario.fresh_boot);
+        chosen.iter().copied().partition(|scenario| is_alone(scenario));
     let mut boots = VecDeque::new();
     if !shared.is_empty() {
         let guests = shared.len().div_ceil(SHARED_BOOT_SIZE).max(parallel.clamp(1, shared.len().div_ceil(2)));
@@ -102,6 +114,11 @@ fn plan<'a>(chosen: &[&'a Scenario], parallel: usize) -> VecDeque<Vec<&'a Scenar
     }
     boots.extend(fresh.into_iter().map(|scenario| vec![scenario]));
     boots
+}
+
+/// Whether a scenario has a guest of its own.
+fn is_alone(scenario: &Scenario) -> bool {
+    scenario.fresh_boot || scenario.needs_extras() || scenario.kernel_arguments().next().is_some()
 }
 
 /// What is wrong with a boot's results besides its failures: missing ones, unknown ones, skips nobody expected.
@@ -137,6 +154,7 @@ mod tests {
 
     static A: Scenario = scenario("a", false, &[]);
     static B: Scenario = scenario("b", true, &[]);
+    static ARGUMENT: Scenario = scenario("argument", false, &[Need::KernelArgument("x=1")]);
     static NEW: Scenario = scenario("new", false, &[Need::Kernel(6, 12)]);
 
     fn outcome(name: &str, status: Status) -> Outcome {
@@ -146,11 +164,11 @@ mod tests {
     /// A scenario that wants a fresh boot never shares one, and every scenario is booted exactly once.
     #[test]
     fn fresh_boots_are_alone() {
-        let many: Vec<&Scenario> = [&A; 19].into_iter().chain([&B; 3]).collect();
+        let many: Vec<&Scenario> = [&A; 19].into_iter().chain([&B; 3]).chain([&ARGUMENT; 2]).collect();
         for parallel in [0, 1, 2, 5] {
             let boots = plan(&many, parallel);
             assert_eq!(boots.iter().map(Vec::len).sum::<usize>(), many.len());
-            assert!(boots.iter().all(|boot| boot.len() == 1 || boot.iter().all(|scenario| !scenario.fresh_boot)));
+            assert!(boots.iter().all(|boot| boot.len() == 1 || boot.iter().all(|scenario| !is_alone(scenario))));
             assert!(boots.iter().all(|boot| !boot.is_empty() && boot.len() <= SHARED_BOOT_SIZE));
         }
         assert!(plan(&[], 2).is_empty());

@@ -4,6 +4,7 @@ use super::block;
 use crate::{
     chain::samples,
     chain::{Chain, Item},
+    event::{Attribution, Device, Text},
     output::{Colour, Style},
 };
 
@@ -37,6 +38,33 @@ fn the_outage() {
   effect   nf_conntrack: the table holds 65536 connections
   result   loaded; iptables was blocked for 38.0 ms
 "#
+    );
+}
+
+/// Check that a device stands above the modules that were loaded for it, and that of several none is claimed.
+#[test]
+fn devices() {
+    let mut chain = chain_of(samples::by_hand());
+    let device = |devpath: Option<&str>, candidates| Device {
+        devpath: devpath.map(Text::from),
+        modalias: Some(Text::from("pci:v00008086d\n")),
+        subsystem: None,
+        action: Some(Text::from("add")),
+        candidates,
+        attribution: devpath.map_or(Attribution::unknown(), |_| Attribution::inferred("uevent-modalias")),
+    };
+    chain.modules[0].load.device = Some(device(Some("/devices/pci0000:00"), 1));
+    chain.modules[1].load.device = Some(device(None, 3));
+    let text = told(&Item::Chain(Box::new(chain)), PLAIN);
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("device ") || line.contains("loaded ")).collect();
+    assert_eq!(
+        lines,
+        [
+            "  device   /devices/pci0000:00 (add, 'pci:v00008086d\\n') (inferred: uevent-modalias)",
+            "  loaded   x_tables   init  50.0 us",
+            "  device   one of 3 (add, 'pci:v00008086d\\n'): which is not known",
+            "  loaded   ip_tables  init  40.0 us",
+        ]
     );
 }
 

@@ -71,6 +71,19 @@ fn losses_mark_what_is_open() {
     assert_eq!(only(&out).incomplete, ["4 events were lost while it ran (ring_full)"]);
 }
 
+/// Check that a loss which was found while older events still waited to be read marks the chains that these make.
+#[test]
+fn losses_told_in_front_mark_what_is_older() {
+    let mut events = events();
+    let mut found = loss(&events[0], "ring_full", 3);
+    found.boot_ns += 1;
+    events.insert(0, found);
+    assert_eq!(
+        only(&build(Builder::new(), numbered(events))).incomplete,
+        ["3 events were lost while it ran (ring_full)"]
+    );
+}
+
 /// Check that a chain without its request still knows when it was asked, from its id.
 #[test]
 fn a_lost_request_keeps_its_time() {

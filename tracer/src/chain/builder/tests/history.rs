@@ -340,6 +340,7 @@ fn event(plots: &[Plot], told: &[Told], step: &Step) -> Told {
         Step::Load { tag, by, name: module, mark } => (
             tag,
             Body::Load(Box::new(Load {
+                device: None,
                 module: name(module),
                 origin: Origin::Request,
                 process: who(by),

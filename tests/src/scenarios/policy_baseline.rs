@@ -1,0 +1,107 @@
+//! `snapshot` and `diff`: a regression planted in modules.alias is named with its requester.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use anyhow::{Context as _, Result};
+
+use super::policy::script;
+use super::{Need, Scenario};
+use crate::ctx::{Ctx, contains, equal, that};
+
+const NEEDS: &[Need] = &[Need::Kmodtrace, Need::Program("busybox")];
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "policy-diff-names-a-planted-regression", fresh_boot: true, needs: NEEDS, run: planted },
+    Scenario { name: "policy-snapshot-is-stable", fresh_boot: true, needs: NEEDS, run: stable },
+];
+
+/// Three requests: two by a program that opens sockets, one by mount.
+const SUITE: &str = "#!/bin/sh
+/usr/bin/kmodtrace-guest act socket 29 3 0
+/usr/bin/kmodtrace-guest act socket 41 2 0
+mount -t udf none /mnt
+exit 0
+";
+
+const MODPROBE: &str = "/proc/sys/kernel/modprobe";
+
+/// Runs the suite, keeps its snapshot, and takes away what it loaded.
+fn snapshot(ctx: &mut Ctx, name: &str) -> Result<String> {
+    let (capture, out) = (format!("/tmp/{name}.jsonl"), format!("/tmp/{name}.json"));
+    ctx.run(&["kmodtrace", "run", "--json", "--output", &capture, "--", "/root/suite.sh"])?.ok()?;
+    let text = ctx.run(&["kmodtrace", "snapshot", &capture])?.ok()?.stdout;
+    fs::write(&out, &text).with_context(|| format!("cannot write {out}"))?;
+    // Newest first: nothing that is needed goes before what needs it.
+    for module in ctx.run(&["cut", "-d", " ", "-f", "1", "/proc/modules"])?.ok()?.stdout.lines() {
+        ctx.run(&["rmmod", module])?;
+    }
+    equal("modules left", fs::read_to_string("/proc/modules").context("no list of modules")?.as_str(), "")?;
+    Ok(text)
+}
+
+/// busybox's modprobe reads modules.alias itself: one alias is removed from it, another leads elsewhere.
+fn planted(ctx: &mut Ctx) -> Result<()> {
+    script(ctx, "/root/suite.sh", SUITE)?;
+    symlink("/usr/bin/busybox", "/run/modprobe").context("cannot link busybox")?;
+    fs::write(MODPROBE, "/run/modprobe").context("cannot set kernel.modprobe")?;
+    let before = snapshot(ctx, "before")?;
+    for module in ["\"can\"", "\"kcm\"", "\"udf\""] {
+        contains("the snapshot", &before, module)?;
+    }
+
+    let release = ctx.run(&["uname", "-r"])?.ok()?.stdout.trim().to_owned();
+    let path = format!("/lib/modules/{release}/modules.alias");
+    let aliases = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let planted: String = aliases
+        .lines()
+        .filter(|line| *line != "alias net-pf-29 can")
+        .map(|line| if line == "alias fs-udf udf" { "alias fs-udf dummy" } else { line })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    that("both aliases were there", planted.len() < aliases.len() && planted.contains("alias fs-udf dummy\n"))?;
+    fs::write(&path, planted).with_context(|| format!("cannot write {path}"))?;
+    snapshot(ctx, "after")?;
+
+    let same = ctx.run(&["kmodtrace", "diff", "/tmp/before.json", "/tmp/before.json"])?;
+    equal("no difference", (same.code, same.stdout.as_str()), (0, ""))?;
+    let diff = ctx.run(&["kmodtrace", "diff", "/tmp/before.json", "/tmp/after.json"])?;
+    equal("exit code", diff.code, 1)?;
+    let line = |part: &str| {
+        let line = diff.stdout.lines().find(|line| line.contains(part));
+        line.map(str::to_owned).with_context(|| format!("no line with {part:?}"))
+    };
+    let removed = line("\"net-pf-29\"")?;
+    for part in ["no longer auto-loads can", "socket(AF_CAN)", "was loaded, now ", "by /usr/bin/kmodtrace-guest"] {
+        contains("the removed alias", &removed, part)?;
+    }
+    // A script that ended at once is known by its name alone.
+    for part in ["(`/usr/bin/kmodtrace-guest act socket 29 3 0` run by ", "suite.sh)"] {
+        contains("the removed alias", &removed, part)?;
+    }
+    let redirected = line("\"fs-udf\"")?;
+    for part in ["auto-loads others", "by /usr/bin/busybox (`mount -t udf none /mnt`", "udf", "now dummy"] {
+        contains("the redirected alias", &redirected, part)?;
+    }
+    that("what is as before is not told", !diff.stdout.contains("kcm"))?;
+    // git bisect run takes 125 for a commit that cannot be tested.
+    let cut = ctx.run(&[
+        "sh",
+        "-c",
+        "head -n 4 /tmp/after.jsonl > /tmp/cut.jsonl; kmodtrace diff /tmp/before.json /tmp/cut.jsonl",
+    ])?;
+    equal("exit code for half a capture", cut.code, 125)
+}
+
+/// Two runs of a suite give the same text but for what is not compared.
+fn stable(ctx: &mut Ctx) -> Result<()> {
+    script(ctx, "/root/suite.sh", SUITE)?;
+    let compared = |text: &str| -> Result<serde_json::Value> {
+        let value: serde_json::Value = serde_json::from_str(text).context("the snapshot is not JSON")?;
+        Ok(value["compared"].clone())
+    };
+    let (first, second) = (snapshot(ctx, "first")?, snapshot(ctx, "second")?);
+    equal("what is compared", compared(&second)?, compared(&first)?)?;
+    let diff = ctx.run(&["kmodtrace", "diff", "/tmp/first.jsonl", "/tmp/second.json"])?;
+    equal("no difference between a capture and a snapshot", diff.code, 0)
+}

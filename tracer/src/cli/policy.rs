@@ -1,0 +1,126 @@
+//! `kmodtrace policy`: lints, learns and tests policies.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{
+    EXIT_VERDICT,
+    events::{self, Ended},
+    print,
+    verdict::InstalledKernel,
+};
+use crate::{
+    chain::Item,
+    logging::say,
+    output::escape_str,
+    policy::{self, Learner, Stream},
+};
+
+/// Arguments of `policy`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Say what is wrong or doubtful in a policy.
+    ///
+    /// Rules that never decide, that have expired, and that name modules or aliases that this kernel does not have.
+    /// Exit code: 0 nothing, 1 something is doubtful, 125 it is no policy.
+    Check {
+        /// The policy.
+        #[arg(value_name = "POLICY")]
+        policy: PathBuf,
+    },
+    /// Run the cases that a policy brings along.
+    ///
+    /// Exit code: 0 all are as wanted, 1 one is not, 125 it is no policy or has no case.
+    Test {
+        /// The policy.
+        #[arg(value_name = "POLICY")]
+        policy: PathBuf,
+    },
+    /// Write the smallest policy that holds for what was captured.
+    ///
+    /// It allows each module to those who made it load, and denies everything else.
+    Learn {
+        /// Also expect each module: a policy that is violated when one is not loaded any more.
+        #[arg(long)]
+        expect: bool,
+        /// Captures; `-` is standard input.
+        #[arg(required = true, value_name = "CAPTURE")]
+        captures: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of policies.
+    Schema,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.verb {
+        Verb::Check { policy } => check(policy),
+        Verb::Test { policy } => test(policy),
+        Verb::Learn { expect, captures } => learn(*expect, captures),
+        Verb::Schema => {
+            let schema = serde_json::to_string_pretty(&policy::schema()).context("cannot write the schema")?;
+            print::stdout(&format!("{schema}\n")).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn today() -> jiff::civil::Date {
+    Timestamp::now().to_zoned(TimeZone::UTC).date()
+}
+
+fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let policy = policy::load(path)?;
+    let lints = policy::lint(&policy, today(), &InstalledKernel::running());
+    let lines = lints.iter().map(|lint| format!("{}: {}: {}\n", lint.place, lint.kind, escape_str(&lint.message)));
+    print::stdout(&lines.collect::<String>())?;
+    say(&format!("{} rules, {} doubtful", policy.rules.len(), lints.len()));
+    Ok(if lints.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
+}
+
+fn test(path: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let policy = policy::load(path)?;
+    let results = policy.run_cases(today());
+    anyhow::ensure!(!results.is_empty(), "{} has no [[case]]: there is nothing to test", path.display());
+    let mut text = String::new();
+    for result in &results {
+        let name = escape_str(&result.name);
+        text += &match &result.failure {
+            None => format!("ok      {name}\n"),
+            Some(why) => format!("not ok  {name} ({}): {}\n", result.place, escape_str(why)),
+        };
+    }
+    print::stdout(&text)?;
+    let failed = results.iter().filter(|result| result.failure.is_some()).count();
+    say(&format!("{} cases, {failed} not as wanted", results.len()));
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
+}
+
+fn learn(expect: bool, captures: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    let mut learner = Learner::default();
+    for path in captures {
+        let mut stream = Stream::new(&events::name(path));
+        let mut learn = |items: Vec<Item>| {
+            for item in items {
+                if let Item::Chain(chain) = item {
+                    learner.chain(&chain);
+                }
+            }
+        };
+        let ended = events::each(path, &mut |event| learn(stream.event(event)))?;
+        if ended == Ended::Torn {
+            stream.doubt("it ends within a line: what came last is missing".to_owned());
+        }
+        learn(stream.end());
+        for doubt in stream.doubts() {
+            say(&format!("warning: the policy may be too narrow: {}", escape_str(&doubt)));
+        }
+    }
+    print::stdout(&learner.policy(expect)).map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,85 @@
+//! `kmodtrace snapshot CAPTURE...`: what a workload makes a kernel load, in a form that two kernels can be compared by.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+
+use super::{
+    events::{self, Ended},
+    print,
+};
+use crate::{
+    chain::Item,
+    event::Body,
+    output::escape_str,
+    policy::{Recorder, Snapshot, Stream},
+};
+
+/// Arguments of `snapshot`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code: 0, or 125 when something was not seen: half of a baseline is none.")]
+pub struct Args {
+    /// Write to FILE instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Captures of one workload; `-` is standard input.
+    #[arg(required = true, value_name = "CAPTURE")]
+    captures: Vec<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let snapshot = of_captures(&args.captures)?;
+    let text = serde_json::to_string_pretty(&snapshot).context("cannot write the snapshot")? + "\n";
+    match &args.output {
+        Some(path) => fs::write(path, text).with_context(|| format!("cannot write to {}", path.display()))?,
+        None => print::stdout(&text)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The snapshot of whole captures.
+pub(super) fn of_captures(captures: &[PathBuf]) -> anyhow::Result<Snapshot> {
+    let mut recorder = Recorder::default();
+    let mut doubts = Vec::new();
+    for path in captures {
+        let mut stream = Stream::new(&events::name(path));
+        let record = |recorder: &mut Recorder, items: Vec<Item>| {
+            for item in items {
+                match item {
+                    Item::Chain(chain) => recorder.chain(&chain),
+                    Item::Event(event) => {
+                        if let Body::Header(header) = &event.body {
+                            recorder.header(header);
+                        }
+                    }
+                }
+            }
+        };
+        let ended = events::each(path, &mut |event| record(&mut recorder, stream.event(event)))?;
+        if ended == Ended::Torn {
+            stream.doubt("it ends within a line: what came last is missing".to_owned());
+        }
+        record(&mut recorder, stream.end());
+        doubts.extend(stream.doubts());
+    }
+    let doubts: Vec<String> = doubts.iter().map(|doubt| escape_str(doubt)).collect();
+    anyhow::ensure!(doubts.is_empty(), "not everything was seen: {}", doubts.join("; "));
+    Ok(recorder.finish())
+}
+
+/// A snapshot from its file, or of a capture.
+pub(super) fn open(path: &Path) -> anyhow::Result<Snapshot> {
+    let is_file = path.is_file();
+    if is_file {
+        // A snapshot is one object over many lines, and the first of a capture is whole.
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        if text.starts_with("{\n") {
+            return text.parse().with_context(|| format!("cannot use {}", path.display()));
+        }
+    }
+    of_captures(&[path.to_owned()])
+}

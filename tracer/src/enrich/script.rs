@@ -1,0 +1,169 @@
+//! Which script an interpreter runs: its own name says little to whoever looks for a culprit.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
+
+use crate::{
+    event::{Ancestor, Text},
+    kernel::process,
+};
+
+/// Shells: `-c` takes a command in place of a script.
+const SHELLS: [&[u8]; 7] = [b"sh", b"bash", b"dash", b"ash", b"ksh", b"zsh", b"busybox"];
+
+/// Other interpreters, by the beginning of their name: `-c`, `-e` and `-m` take something else than a script.
+const OTHERS: [&[u8]; 3] = [b"python", b"perl", b"ruby"];
+
+/// A command line of which more is read is none that a person reads.
+const COMMAND_LINE_BYTES: usize = 4096;
+
+/// The script that a process runs, as its command line names it; `None` where it is no interpreter, runs no script, or
+/// is gone.
+#[must_use]
+pub fn script(root: &Path, ancestor: &Ancestor) -> Option<Text> {
+    let exe = ancestor.exe.as_ref()?.as_bytes();
+    let shell = SHELLS.contains(&exe);
+    if ancestor.kthread || !(shell || OTHERS.iter().any(|name| exe.starts_with(name))) {
+        return None;
+    }
+    let directory = root.join("proc").join(ancestor.pid.to_string());
+    let line = fs::read(directory.join("cmdline")).ok()?;
+    let comm = fs::read(directory.join("comm")).ok()?;
+    // Its id may be another's by now, and it may have executed something else.
+    if comm.strip_suffix(b"\n") != Some(ancestor.comm.as_bytes()) || !process::is_alive(ancestor.id()) {
+        return None;
+    }
+    of_command_line(line.get(..COMMAND_LINE_BYTES).unwrap_or(&line), shell).map(Text::from)
+}
+
+/// Where bash keeps the script that it reads.
+const BASH_FD: &str = "255";
+
+/// A script of which more was read is none that a person counts lines of.
+const SCRIPT_BYTES: u64 = 1 << 20;
+
+/// The line up to which bash has read its script. It reads ahead, but before it runs a command it goes back to where that
+/// ends, so that the command may read what follows. `None` for other interpreters, and where that cannot be looked at.
+#[must_use]
+pub fn line(root: &Path, ancestor: &Ancestor) -> Option<u32> {
+    if ancestor.exe.as_ref()?.as_bytes() != b"bash" {
+        return None;
+    }
+    let directory = root.join("proc").join(ancestor.pid.to_string());
+    let info = fs::read_to_string(directory.join("fdinfo").join(BASH_FD)).ok()?;
+    let position = info.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()?;
+    let script = File::open(directory.join("fd").join(BASH_FD)).ok()?;
+    // A pipe or a device would give its bytes to us instead.
+    if position > SCRIPT_BYTES || !script.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut read = Vec::new();
+    script.take(position).read_to_end(&mut read).ok()?;
+    let is_whole = u64::try_from(read.len()).is_ok_and(|length| length == position);
+    (is_whole && process::is_alive(ancestor.id())).then(|| line_of(&read))
+}
+
+/// The number of the line in which a text ends.
+fn line_of(read: &[u8]) -> u32 {
+    let ends = read.iter().filter(|byte| **byte == b'\n').count();
+    let open = usize::from(!read.is_empty() && !read.ends_with(b"\n"));
+    u32::try_from(ends + open).unwrap_or(u32::MAX)
+}
+
+/// The first word that is neither an option nor the value of one.
+fn of_command_line(line: &[u8], shell: bool) -> Option<&[u8]> {
+    let mut words = line.split(|byte| *byte == 0).skip(1);
+    while let Some(word) = words.next() {
+        match word {
+            b"" | b"-" => return None,
+            b"--" => return words.next().filter(|word| !word.is_empty()),
+            b"-o" | b"+o" | b"-O" | b"+O" | b"--rcfile" | b"--init-file" if shell => {
+                words.next()?;
+            }
+            b"-W" | b"-X" if !shell => {
+                words.next()?;
+            }
+            [b'-', b'-', ..] | [b'+', ..] => {}
+            [b'-', letters @ ..] => {
+                // What is read from there is no file.
+                let instead: &[u8] = if shell { b"cs" } else { b"cemE" };
+                if letters.iter().any(|letter| instead.contains(letter)) {
+                    return None;
+                }
+            }
+            script => return Some(script),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{line_of, of_command_line, script};
+    use crate::event::{Ancestor, Text};
+
+    fn of(words: &[&str], shell: bool) -> Option<String> {
+        let line = words.join("\0") + "\0";
+        of_command_line(line.as_bytes(), shell).map(|script| String::from_utf8(script.to_vec()).unwrap())
+    }
+
+    /// Check scripts by shebang and by hand, options before them, and command lines without one.
+    #[test]
+    fn scripts_are_told_from_options() {
+        for (words, shell, wanted) in [
+            (&["/bin/bash", "./tests/net.sh", "-v"][..], true, Some("./tests/net.sh")),
+            (&["sh", "-ex", "net.sh"], true, Some("net.sh")),
+            (&["bash", "-o", "pipefail", "--norc", "net.sh"], true, Some("net.sh")),
+            (&["bash", "--", "-odd.sh"], true, Some("-odd.sh")),
+            (&["sh", "-c", "ss -tln", "net.sh"], true, None),
+            (&["sh", "-ec", "ss"], true, None),
+            (&["-bash"], true, None),
+            (&["sh", "-s", "x"], true, None),
+            (&["python3", "-u", "-W", "error", "t.py"], false, Some("t.py")),
+            (&["python3", "-m", "pytest", "t.py"], false, None),
+            (&["perl", "-e", "1"], false, None),
+        ] {
+            assert_eq!(of(words, shell).as_deref(), wanted, "{words:?}");
+        }
+    }
+
+    /// Check that a process that is gone, or that is another by now, has no script.
+    #[test]
+    fn the_gone_have_none() {
+        let root = tempfile::tempdir().unwrap();
+        let process = root.path().join("proc/4000000");
+        std::fs::create_dir_all(&process).unwrap();
+        std::fs::write(process.join("cmdline"), "bash\0x.sh\0").unwrap();
+        std::fs::write(process.join("comm"), "x.sh\n").unwrap();
+        let ancestor = |comm: &str| Ancestor {
+            pid: 4_000_000,
+            start_ns: 1,
+            comm: Text::from(comm),
+            exe: Some(Text::from("bash")),
+            ..Ancestor::default()
+        };
+        assert_eq!(script(root.path(), &ancestor("x.sh")), None, "no such process lives here");
+        assert_eq!(script(root.path(), &ancestor("other")), None);
+    }
+
+    /// Check that the line is the one in which the text ends, with and without its end.
+    #[test]
+    fn lines_are_counted() {
+        for (read, line) in [("", 0), ("a", 1), ("a\n", 1), ("a\nb", 2), ("a\nb\n", 2), ("\n\n\n", 3)] {
+            assert_eq!(line_of(read.as_bytes()), line, "{read:?}");
+        }
+    }
+
+    proptest! {
+        /// Check that no command line makes it panic.
+        #[test]
+        fn any_line_is_safe(line in proptest::collection::vec(any::<u8>(), 0..64), shell: bool) {
+            let _ = of_command_line(&line, shell);
+        }
+    }
+}

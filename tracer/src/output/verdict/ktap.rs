@@ -1,0 +1,173 @@
+//! KTAP, version 1: a test for the evidence and one for each rule; what a rule decided is nested in it.
+//!
+//! Documentation/dev-tools/ktap.rst of the kernel's source.
+
+use std::{
+    fmt::{self, Write},
+    io,
+};
+
+use super::{
+    super::escape::escape_str,
+    words::{EVIDENCE, deeds, headline, rule_lines, skip_words, subject},
+};
+use crate::policy::{Action, Finding, Outcome, RuleVerdict, State, Verdict};
+
+/// Writes a verdict as KTAP.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn ktap(verdict: &Verdict, out: &mut dyn io::Write) -> io::Result<()> {
+    out.write_all(text(verdict).as_bytes())
+}
+
+fn text(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = report(verdict, &mut text);
+    text
+}
+
+fn report(verdict: &Verdict, out: &mut String) -> fmt::Result {
+    writeln!(out, "KTAP version 1\n1..{}", verdict.rules.len() + 1)?;
+    comment(out, "", &headline(verdict))?;
+    for doubt in &verdict.doubts {
+        comment(out, "", &format!("not seen: {}", escape_str(doubt)))?;
+    }
+    let skip = (verdict.outcome == Outcome::Skipped).then_some("nothing was done");
+    result(out, "", verdict.doubts.is_empty(), 1, EVIDENCE, skip)?;
+    for (number, rule) in (2..).zip(&verdict.rules) {
+        test(out, number, rule)?;
+    }
+    Ok(())
+}
+
+fn test(out: &mut String, number: usize, verdict: &RuleVerdict) -> fmt::Result {
+    let title = escape_str(&verdict.rule.name);
+    if !verdict.findings.is_empty() {
+        nested(out, &title, &verdict.findings)?;
+    }
+    let skip = match &verdict.state {
+        State::Unused => Some("nothing matched".to_owned()),
+        State::Expired => Some("expired".to_owned()),
+        State::Skipped { excuse, why } => Some(skip_words(*excuse, why)),
+        State::NotRun { why } => Some(escape_str(why)),
+        State::Held | State::Violated | State::Unmet { .. } => None,
+    };
+    if verdict.is_violated() {
+        for line in rule_lines(verdict) {
+            comment(out, "", &line)?;
+        }
+    }
+    result(out, "", !verdict.is_violated(), number, &title, skip.as_deref())
+}
+
+fn nested(out: &mut String, title: &str, findings: &[Finding]) -> fmt::Result {
+    const INDENT: &str = "    ";
+    writeln!(out, "{INDENT}KTAP version 1")?;
+    writeln!(out, "{INDENT}# Subtest: {}", plain(title))?;
+    writeln!(out, "{INDENT}1..{}", findings.len())?;
+    for (number, finding) in (1..).zip(findings) {
+        let is_fine = finding.action != Action::Deny;
+        if !is_fine {
+            for line in deeds([finding]) {
+                comment(out, INDENT, &line)?;
+            }
+        }
+        let ignored = (finding.action == Action::Ignore).then_some("ignored by the policy");
+        result(out, INDENT, is_fine, number, &subject(finding), ignored)?;
+    }
+    Ok(())
+}
+
+fn result(
+    out: &mut String,
+    indent: &str,
+    is_fine: bool,
+    number: usize,
+    title: &str,
+    skip: Option<&str>,
+) -> fmt::Result {
+    let ok = if is_fine { "ok" } else { "not ok" };
+    write!(out, "{indent}{ok} {number} {}", plain(title))?;
+    if let Some(why) = skip {
+        write!(out, " # SKIP {}", plain(why))?;
+    }
+    out.write_char('\n')
+}
+
+/// A line of diagnosis. The word in front keeps it from being taken for one that means something.
+fn comment(out: &mut String, indent: &str, line: &str) -> fmt::Result {
+    writeln!(out, "{indent}# kmodtrace: {}", plain(line))
+}
+
+/// A `#` begins a directive: in a name it is written as its byte, and a dash in front would be dropped.
+fn plain(text: &str) -> String {
+    let text = text.replace('#', "\\x23");
+    match text.strip_prefix('-') {
+        Some(rest) => format!("\\x2d{rest}"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::text;
+    use crate::output::verdict::samples;
+
+    /// Check the whole form on a verdict with every state.
+    #[test]
+    fn the_form() {
+        assert_eq!(text(&samples::mixed()), include_str!("mixed.ktap"));
+    }
+
+    /// A result line as the kernel's own parser takes it: ok or not, number, name without a `#`, directive.
+    fn result(line: &str) -> Option<(bool, usize, &str, Option<&str>)> {
+        let (is_ok, rest) = match line.strip_prefix("not ok ") {
+            Some(rest) => (false, rest),
+            None => (true, line.strip_prefix("ok ")?),
+        };
+        let (number, rest) = rest.split_once(' ')?;
+        let (name, directive) = match rest.split_once(" # ") {
+            Some((name, directive)) => (name, Some(directive)),
+            None => (rest, None),
+        };
+        assert!(!name.contains('#'), "{line}");
+        Some((is_ok, number.parse().ok()?, name, directive))
+    }
+
+    proptest! {
+        /// Check that no name adds, hides or turns a result, whatever is in it: results are numbered as planned, and
+        /// fail exactly where the verdict does.
+        #[test]
+        fn names_forge_nothing(verdict in samples::hostile()) {
+            let text = text(&verdict);
+            let mut top = Vec::new();
+            let mut planned = 0;
+            let mut inner = Vec::new();
+            for line in text.lines().skip(2) {
+                if let Some(line) = line.strip_prefix("    ") {
+                    if let Some(plan) = line.strip_prefix("1..") {
+                        planned += plan.parse::<usize>().unwrap();
+                    } else if !line.starts_with('#') && line != "KTAP version 1" {
+                        inner.push(result(line).unwrap().0);
+                    }
+                } else if !line.starts_with("# kmodtrace: ") {
+                    let (is_ok, number, _, _) = result(line).unwrap();
+                    top.push(is_ok);
+                    prop_assert_eq!(number, top.len());
+                }
+            }
+            prop_assert_eq!(inner.len(), planned);
+            let wanted: Vec<bool> = std::iter::once(verdict.doubts.is_empty())
+                .chain(verdict.rules.iter().map(|rule| !rule.is_violated()))
+                .collect();
+            prop_assert_eq!(top, wanted);
+            let denied = verdict.rules.iter().flat_map(|rule| &rule.findings);
+            let denied: Vec<bool> = denied.map(|finding| finding.action != crate::policy::Action::Deny).collect();
+            prop_assert_eq!(inner, denied);
+        }
+    }
+}

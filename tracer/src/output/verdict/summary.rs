@@ -1,0 +1,41 @@
+//! A verdict for people.
+
+use super::{
+    super::escape::escape_str,
+    words::{deeds, headline, rule_lines},
+};
+use crate::policy::{DEFAULT_RULE, Finding, Outcome, State, Verdict};
+
+/// The verdict in a few lines: the whole first, then each rule that has something to say.
+#[must_use]
+pub fn summary(verdict: &Verdict) -> Vec<String> {
+    let mut lines = vec![headline(verdict)];
+    for doubt in &verdict.doubts {
+        lines.push(format!("  not seen: {}", escape_str(doubt)));
+    }
+    if let (Outcome::Skipped, Some(rule)) = (verdict.outcome, verdict.rules.first()) {
+        lines.extend(rule_lines(rule).into_iter().map(|line| format!("  {line}")));
+    }
+    for rule in &verdict.rules {
+        let what = match &rule.state {
+            State::Violated | State::Unmet { .. } => "violated",
+            State::Skipped { .. } => "skipped",
+            State::Expired => "expired",
+            State::Held | State::Unused | State::NotRun { .. } => continue,
+        };
+        let name = escape_str(&rule.rule.name);
+        lines.push(if rule.rule.name == DEFAULT_RULE {
+            format!("  {what}: no rule allows this, and the policy's default is to deny")
+        } else {
+            format!("  {what}: rule \"{name}\" ({}:{})", escape_str(&rule.rule.place.file), rule.rule.place.line)
+        });
+        lines.extend(rule_lines(rule).into_iter().map(|line| format!("    {line}")));
+    }
+    lines
+}
+
+/// What is against the policy, as it happens.
+#[must_use]
+pub fn news(findings: &[Finding]) -> Vec<String> {
+    deeds(findings).into_iter().map(|line| format!("policy violated: {line}")).collect()
+}

@@ -1,0 +1,178 @@
+//! Who did what, in the words that all formats share.
+
+use std::collections::BTreeMap;
+
+use super::super::{
+    escape::{argument, escape_str, name, quoted},
+    words::{comm_pid, command, count},
+};
+use crate::{
+    chain::ChainKey,
+    event::{Origin, ProcessId},
+    policy::{Action, Excuse, Finding, RuleVerdict, RunBy, State, Verdict, Who},
+};
+
+/// The test that stands for the evidence, in formats that know tests.
+pub(super) const EVIDENCE: &str = "evidence";
+
+/// What stands for a finding in a list of tests: the same in every run, so that a CI can follow it.
+pub(super) fn subject(finding: &Finding) -> String {
+    let by = finding.who.as_ref().map_or_else(|| "somebody unseen".to_owned(), identity);
+    match (&finding.module, &finding.alias) {
+        (Some(module), Some(alias)) => format!("{} for {} by {by}", name(module), quoted(alias)),
+        (Some(module), None) => format!("{} by {by}", name(module)),
+        (None, Some(alias)) => format!("request for {} by {by}", quoted(alias)),
+        (None, None) => format!("request by {by}"),
+    }
+}
+
+/// Without numbers that change from run to run.
+fn identity(who: &Who) -> String {
+    match (&who.behalf, &who.process.exe) {
+        (Some((comm, _)), _) => name(comm),
+        (None, Some(exe)) => argument(exe),
+        (None, None) => name(&who.process.comm),
+    }
+}
+
+/// The culprit: what was run, and by what.
+fn culprit(finding: &Finding) -> String {
+    let Some(who) = &finding.who else { return "somebody unseen".to_owned() };
+    if let Some((comm, pid)) = &who.behalf {
+        return format!("{} through the kernel thread {}", comm_pid(comm, *pid), name(&who.process.comm));
+    }
+    let by = who.run_by().map(|by| match by {
+        RunBy::Script(script, Some(line)) => format!("{}:{line}", argument(script)),
+        RunBy::Script(script, None) => argument(script),
+        RunBy::Parent(parent) => comm_pid(&parent.comm, parent.pid),
+    });
+    let by = by.map(|by| format!(" run by {by}")).unwrap_or_default();
+    if who.process.kthread {
+        return format!("kernel thread {}", comm_pid(&who.process.comm, who.process.pid));
+    }
+    format!("`{}`{by}", command(&who.process))
+}
+
+/// What one culprit did, in one line.
+#[derive(Debug)]
+struct Deed<'a> {
+    first: &'a Finding,
+    modules: Vec<&'a Finding>,
+}
+
+/// Whom a deed belongs to: a process, or a chain where none was seen.
+type Doer = Result<ProcessId, ChainKey>;
+
+/// What was done, a line for each culprit: "`ss -tlnp` run by net.sh loaded tcp_diag, inet_diag (asked for ...)".
+pub(super) fn deeds<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<String> {
+    let mut deeds: Vec<Deed<'a>> = Vec::new();
+    let mut by_key: BTreeMap<(Doer, Option<&str>), usize> = BTreeMap::new();
+    for finding in findings {
+        let doer = finding.who.as_ref().map(|who| who.process.id()).ok_or(finding.key);
+        let key = (doer, finding.expired.as_deref());
+        // Requests that loaded nothing have a line each.
+        let known = by_key.get(&key).copied().filter(|_| finding.module.is_some());
+        match known.and_then(|index| deeds.get_mut(index)) {
+            Some(deed) => deed.modules.push(finding),
+            None => {
+                if finding.module.is_some() {
+                    by_key.insert(key, deeds.len());
+                }
+                let modules = if finding.module.is_some() { vec![finding] } else { Vec::new() };
+                deeds.push(Deed { first: finding, modules });
+            }
+        }
+    }
+    deeds.iter().map(Deed::line).collect()
+}
+
+impl Deed<'_> {
+    fn line(&self) -> String {
+        // The line of a script is not always known: one that tells it speaks for the others.
+        let tells_line = |finding: &&&Finding| {
+            let by = finding.who.as_ref().and_then(Who::run_by);
+            matches!(by, Some(RunBy::Script(_, Some(_))))
+        };
+        let culprit = culprit(self.modules.iter().find(tells_line).copied().unwrap_or(self.first));
+        let mut line = if self.modules.is_empty() {
+            let alias = self.first.alias.as_ref().map_or_else(|| "a module".to_owned(), quoted);
+            let detail = self.first.detail.as_ref().map(|detail| format!(", {}", escape_str(detail)));
+            format!("{culprit} asked for {alias}: {}{}", self.first.status.name(), detail.unwrap_or_default())
+        } else {
+            let modules: Vec<String> =
+                self.modules.iter().filter_map(|finding| finding.module.as_ref()).map(name).collect();
+            format!("{culprit} loaded {}", modules.join(", "))
+        };
+        if !self.modules.is_empty() {
+            line.push_str(&self.why());
+        }
+        if let Some(expired) = &self.first.expired {
+            line.push_str(&format!("; rule \"{}\", which allowed it, has expired", escape_str(expired)));
+        }
+        line
+    }
+
+    /// What the kernel was asked for, and what that means.
+    fn why(&self) -> String {
+        let mut aliases: Vec<String> =
+            self.modules.iter().filter_map(|finding| finding.alias.as_ref()).map(quoted).collect();
+        aliases.dedup();
+        if aliases.is_empty() {
+            return match self.first.origin {
+                Origin::Udev => " for a device".to_owned(),
+                Origin::Explicit => " by itself".to_owned(),
+                Origin::Request | Origin::Unknown => String::new(),
+            };
+        }
+        let explanation = self.first.explanation.as_ref().map(|words| format!("; {}", escape_str(words)));
+        format!(" (asked for {}{})", aliases.join(", "), explanation.unwrap_or_default())
+    }
+}
+
+/// A rule's verdict in words: what is against it, and why it is there.
+pub(super) fn rule_lines(verdict: &RuleVerdict) -> Vec<String> {
+    let mut lines = match &verdict.state {
+        State::Violated => {
+            let denied = verdict.findings.iter().filter(|finding| finding.action == Action::Deny);
+            deeds(denied)
+        }
+        State::Unmet { why } => vec![format!("expected, and did not happen: {}", escape_str(why))],
+        State::Skipped { excuse, why } => vec![skip_words(*excuse, why)],
+        State::NotRun { why } => vec![escape_str(why)],
+        State::Held | State::Unused | State::Expired => Vec::new(),
+    };
+    if verdict.more > 0 && verdict.is_violated() {
+        lines.push(format!("and {} not shown", count(verdict.more, "load or request", "loads or requests")));
+    }
+    if let (false, Some(reason)) = (lines.is_empty(), &verdict.rule.reason) {
+        lines.push(format!("reason of the rule: {}", escape_str(reason)));
+    }
+    lines
+}
+
+/// `built-in: ext4 is built into the kernel`.
+pub(super) fn skip_words(excuse: Excuse, why: &str) -> String {
+    format!("{}: {}", excuse.name(), escape_str(why))
+}
+
+/// The first sentence: `policy autoload.toml is violated: 5 modules loaded, 2 denied`.
+pub(super) fn headline(verdict: &Verdict) -> String {
+    let counts = verdict.counts;
+    let mut parts = vec![format!("{} loaded", count(counts.loads, "module", "modules"))];
+    let mut add = |number: u64, words: &str| {
+        if number > 0 {
+            parts.push(format!("{number} {words}"));
+        }
+    };
+    add(counts.denied, "denied");
+    add(counts.ignored, "ignored");
+    add(counts.unmet, if counts.unmet == 1 { "expectation not met" } else { "expectations not met" });
+    add(counts.skipped, "skipped");
+    let outcome = match verdict.outcome {
+        crate::policy::Outcome::Holds => "holds",
+        crate::policy::Outcome::Violated => "is violated",
+        crate::policy::Outcome::Error => "cannot be judged",
+        crate::policy::Outcome::Skipped => "is not judged",
+    };
+    format!("policy {} {outcome}: {}", escape_str(&verdict.policy), parts.join(", "))
+}

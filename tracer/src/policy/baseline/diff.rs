@@ -1,0 +1,155 @@
+//! What another kernel does otherwise with the same workload.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::snapshot::{Entry, Seen, Snapshot};
+
+/// Differences of time below this are noise, nanoseconds.
+const NOISE_NS: u64 = 20_000_000;
+
+/// What kind of difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Modules are loaded that were not.
+    NowLoads,
+    /// Modules are not loaded that were.
+    NoLongerLoads,
+    /// The same request loads other modules.
+    LoadsOthers,
+    /// The same request ends otherwise.
+    ResultChanged,
+    /// Something is asked for that was not, in vain.
+    NowAsks,
+    /// Something is not asked for that was, in vain.
+    NoLongerAsks,
+    /// The requester is blocked longer.
+    Slower,
+}
+
+/// A difference.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// What kind.
+    pub kind: Kind,
+    /// Who is behind it.
+    pub requester: String,
+    /// What made it load.
+    pub origin: String,
+    /// What the kernel was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// What asks for that, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<String>,
+    /// A command that did it, and what ran that.
+    pub command: Vec<String>,
+    /// The parent of that command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_by: Option<String>,
+    /// Modules that are loaded now alone.
+    pub gained: BTreeSet<String>,
+    /// Modules that were loaded before alone.
+    pub lost: BTreeSet<String>,
+    /// How it ended before; empty when it was not asked for.
+    pub results_before: BTreeSet<String>,
+    /// How it ends now; empty when it is not asked for.
+    pub results_now: BTreeSet<String>,
+    /// How long the requester was blocked before, nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_before_ns: Option<u64>,
+    /// How long it is blocked now, nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_now_ns: Option<u64>,
+}
+
+/// How much longer is slower.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slower {
+    /// So many times the time before.
+    pub factor: f64,
+}
+
+/// All differences, by requester.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Diff {
+    /// What the kernels do otherwise.
+    pub changes: Vec<Change>,
+    /// What takes longer.
+    pub slower: Vec<Change>,
+}
+
+/// Compares what two snapshots are compared by.
+#[must_use]
+pub fn diff(before: &Snapshot, now: &Snapshot, slower: Slower) -> Diff {
+    let (before, now) = (by_key(before), by_key(now));
+    let keys: BTreeSet<_> = before.keys().chain(now.keys()).collect();
+    let mut diff = Diff::default();
+    for key in keys {
+        let (was, is) = (before.get(key).copied(), now.get(key).copied());
+        diff.changes.extend(change(was, is));
+        diff.slower.extend(slowdown(was, is, slower));
+    }
+    diff
+}
+
+type One<'a> = (&'a Entry, &'a Seen);
+type Key<'a> = (&'a str, &'a str, Option<&'a str>);
+
+fn by_key(snapshot: &Snapshot) -> BTreeMap<Key<'_>, One<'_>> {
+    snapshot.compared.iter().zip(&snapshot.seen).map(|(entry, seen)| (entry.key(), (entry, seen))).collect()
+}
+
+fn change(was: Option<One<'_>>, is: Option<One<'_>>) -> Option<Change> {
+    let none = BTreeSet::new();
+    let modules = |one: Option<One<'_>>| one.map(|(entry, _)| entry.modules.clone()).unwrap_or_default();
+    let results = |one: Option<One<'_>>| one.map_or_else(|| none.clone(), |(entry, _)| entry.results.clone());
+    let (modules_before, modules_now) = (modules(was), modules(is));
+    let gained: BTreeSet<String> = modules_now.difference(&modules_before).cloned().collect();
+    let lost: BTreeSet<String> = modules_before.difference(&modules_now).cloned().collect();
+    let (results_before, results_now) = (results(was), results(is));
+    let kind = match (gained.is_empty(), lost.is_empty(), was.is_some(), is.is_some()) {
+        (false, true, ..) => Kind::NowLoads,
+        (true, false, ..) => Kind::NoLongerLoads,
+        (false, false, ..) => Kind::LoadsOthers,
+        (true, true, false, true) => Kind::NowAsks,
+        (true, true, true, false) => Kind::NoLongerAsks,
+        (true, true, ..) if results_before != results_now => Kind::ResultChanged,
+        (true, true, ..) => return None,
+    };
+    let (entry, seen) = is.or(was)?;
+    Some(Change { kind, gained, lost, results_before, results_now, ..told(kind, entry, seen) })
+}
+
+fn slowdown(was: Option<One<'_>>, is: Option<One<'_>>, slower: Slower) -> Option<Change> {
+    let (entry, seen) = is?;
+    let (before_ns, now_ns) = (was?.1.blocked_ns?, seen.blocked_ns?);
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of times needs no more digits than a double has")]
+    let ratio = now_ns as f64 / before_ns.max(1) as f64;
+    let is_slower = ratio >= slower.factor && now_ns.saturating_sub(before_ns) >= NOISE_NS;
+    is_slower.then(|| Change {
+        blocked_before_ns: Some(before_ns),
+        blocked_now_ns: Some(now_ns),
+        ..told(Kind::Slower, entry, seen)
+    })
+}
+
+fn told(kind: Kind, entry: &Entry, seen: &Seen) -> Change {
+    Change {
+        kind,
+        requester: entry.requester.clone(),
+        origin: entry.origin.clone(),
+        alias: entry.alias.clone(),
+        explanation: seen.explanation.clone(),
+        command: seen.command.clone(),
+        run_by: seen.run_by.clone(),
+        gained: BTreeSet::new(),
+        lost: BTreeSet::new(),
+        results_before: BTreeSet::new(),
+        results_now: BTreeSet::new(),
+        blocked_before_ns: None,
+        blocked_now_ns: None,
+    }
+}

@@ -1,0 +1,117 @@
+//! Snapshots are stable, and differences name the requester.
+
+use proptest::prelude::*;
+
+use super::{Diff, Kind, Recorder, Slower, Snapshot, diff};
+use crate::{
+    chain::{Chain, Item, samples},
+    event::{Status, Text},
+};
+
+const TWICE: Slower = Slower { factor: 2.0 };
+
+fn chain(item: Item) -> Chain {
+    match item {
+        Item::Chain(chain) => *chain,
+        Item::Event(_) => unreachable!("it is a chain"),
+    }
+}
+
+fn snapshot(chains: &[Chain]) -> Snapshot {
+    let mut recorder = Recorder::default();
+    chains.iter().for_each(|chain| recorder.chain(chain));
+    recorder.finish()
+}
+
+fn usual() -> Vec<Chain> {
+    vec![chain(samples::by_hand()), chain(samples::outage()), chain(samples::not_found()), chain(samples::nested())]
+}
+
+fn compare(now: &[Chain]) -> Diff {
+    diff(&snapshot(&usual()), &snapshot(now), TWICE)
+}
+
+/// Check that a snapshot survives its text, and that the order and the process ids of a run are not in it.
+#[test]
+fn the_same_workload_gives_the_same_text() {
+    let text = serde_json::to_string_pretty(&snapshot(&usual())).unwrap();
+    assert_eq!(text.parse::<Snapshot>().unwrap(), snapshot(&usual()));
+    let mut other = usual();
+    other.reverse();
+    let request = other[2].request.as_mut().unwrap();
+    (request.process.pid, request.process.start_ns) = (1, 2);
+    other[2].modules.reverse();
+    assert_eq!(snapshot(&other).compared, snapshot(&usual()).compared);
+    assert_eq!(compare(&other), Diff::default());
+    assert!("{}".parse::<Snapshot>().is_err());
+    assert!(text.replacen("\"snapshot\": 1", "\"snapshot\": 9", 1).parse::<Snapshot>().is_err());
+}
+
+/// Check each kind of difference: what, by whom, from what to what.
+#[test]
+fn differences_are_told() {
+    let kinds = |now: &[Chain]| -> Vec<(Kind, String)> {
+        compare(now).changes.into_iter().map(|change| (change.kind, change.requester)).collect()
+    };
+    let iptables = "/usr/sbin/xtables-legacy-multi".to_owned();
+
+    // The alias leads nowhere any more.
+    let mut now = usual();
+    now[1].modules.clear();
+    now[1].result.as_mut().unwrap().status = Status::NotFound;
+    let change = compare(&now).changes.remove(0);
+    assert_eq!((change.kind, &change.requester), (Kind::NoLongerLoads, &iptables));
+    assert_eq!(change.lost.into_iter().collect::<Vec<_>>(), ["iptable_nat", "nf_conntrack", "nf_defrag_ipv4"]);
+    assert_eq!(change.results_now.into_iter().collect::<Vec<_>>(), ["not-found"]);
+    assert_eq!(change.command, ["iptables", "-t", "nat", "-L"]);
+
+    // It leads elsewhere.
+    let mut now = usual();
+    now[1].modules.truncate(1);
+    now[1].modules[0].load.module = Text::from("dummy");
+    now[1].modules[0].init.as_mut().unwrap().module = Text::from("dummy");
+    assert_eq!(kinds(&now), [(Kind::LoadsOthers, iptables.clone())]);
+
+    let mut now = usual();
+    now[1].modules.remove(0);
+    assert_eq!(kinds(&now), [(Kind::NoLongerLoads, iptables.clone())]);
+    assert_eq!(kinds(&usual()[..3]).len(), 3, "cryptsetup asked for three things");
+    let mut now = usual();
+    now[2].result.as_mut().unwrap().status = Status::Denied;
+    assert_eq!(kinds(&now), [(Kind::ResultChanged, "/usr/bin/mount".to_owned())]);
+    assert_eq!(kinds(&[&usual()[..2], &usual()[3..]].concat()), [(Kind::NoLongerAsks, "/usr/bin/mount".to_owned())]);
+    let backwards = diff(&snapshot(&usual()[..2]), &snapshot(&usual()[..3]), TWICE).changes;
+    assert_eq!(backwards[0].kind, Kind::NowAsks);
+    let backwards = diff(&snapshot(&usual()[..1]), &snapshot(&usual()[..2]), TWICE).changes;
+    assert_eq!((backwards[0].kind, backwards[0].gained.len()), (Kind::NowLoads, 3));
+}
+
+/// Check that what takes longer is told, and noise is not.
+#[test]
+fn slower_is_no_noise() {
+    let with = |ns: u64| {
+        let mut now = usual();
+        now[1].result.as_mut().unwrap().duration_ns = Some(ns);
+        compare(&now)
+    };
+    assert!(with(57_000_000).slower.is_empty(), "38 ms before");
+    let slower = with(90_000_000).slower;
+    assert_eq!((slower[0].blocked_before_ns, slower[0].blocked_now_ns), (Some(38_000_000), Some(90_000_000)));
+    assert!(with(90_000_000).changes.is_empty());
+}
+
+proptest! {
+    /// Check that names that are not text stay apart and survive.
+    #[test]
+    fn any_name_survives(names in proptest::collection::hash_set(proptest::collection::vec(any::<u8>(), 1..6), 2..6)) {
+        let chains: Vec<Chain> = names.iter().map(|name| {
+            let mut outage = chain(samples::outage());
+            outage.request.as_mut().unwrap().name = Text::from(name.as_slice());
+            outage
+        }).collect();
+        let snapshot = snapshot(&chains);
+        prop_assert_eq!(snapshot.compared.len(), names.len());
+        let text = serde_json::to_string(&snapshot).unwrap();
+        prop_assert_eq!(text.parse::<Snapshot>().unwrap(), snapshot);
+    }
+}

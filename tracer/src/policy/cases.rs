@@ -1,0 +1,53 @@
+//! `policy test`: the cases that a policy brings along.
+
+use jiff::civil::Date;
+
+use super::{
+    decide::Decision,
+    file::Action,
+    load::DEFAULT_RULE,
+    rule::{Case, Place, Policy},
+};
+
+/// What became of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseResult {
+    /// What the case shows.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+    /// What is wrong; absent when the rules say what is wanted.
+    pub failure: Option<String>,
+}
+
+impl Policy {
+    /// Runs every case, as if it happened on that day unless it says another.
+    #[must_use]
+    pub fn run_cases(&self, today: Date) -> Vec<CaseResult> {
+        let result = |case: &Case| CaseResult {
+            name: case.name.clone(),
+            place: case.place.clone(),
+            failure: self.case_failure(case, case.date.unwrap_or(today)),
+        };
+        self.cases.iter().map(result).collect()
+    }
+
+    fn case_failure(&self, case: &Case, day: Date) -> Option<String> {
+        let decision = self.decide(&case.facts, case.is_load, day);
+        let rule = match &decision {
+            Decision::Rule(number) => self.rules.get(*number)?.name.as_str(),
+            Decision::Default => DEFAULT_RULE,
+            Decision::Open(_) => {
+                return Some("no rule decides: the case leaves out what one of them asks for".to_owned());
+            }
+        };
+        let action = self.action(&decision, case.is_load);
+        // What is expected is allowed.
+        let is_wanted = action == case.want || (case.want == Action::Allow && action == Action::Expect);
+        if !is_wanted {
+            return Some(format!("wanted {}, but rule {rule:?} says {}", case.want.name(), action.name()));
+        }
+        let other = case.rule.as_deref().filter(|wanted| *wanted != rule);
+        other.map(|wanted| format!("rule {wanted:?} should decide, but rule {rule:?} does"))
+    }
+}

@@ -1,0 +1,57 @@
+//! What a rule can ask about.
+
+use super::pattern::Value;
+use crate::select;
+
+macro_rules! fields {
+    ($($variant:ident $name:literal $selects:ident,)*) => {
+        /// A key of a rule that must match.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub(super) enum Field { $($variant,)* }
+
+        impl Field {
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
+
+            pub(super) const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// The field whose patterns it takes.
+            pub(super) const fn selects(self) -> select::Field {
+                match self { $(Self::$variant => select::Field::$selects),* }
+            }
+        }
+    };
+}
+
+fields! {
+    Module "module" Module,
+    Alias "alias" Alias,
+    Family "family" Family,
+    Result "result" Result,
+    Origin "origin" Origin,
+    Uid "uid" Uid,
+    User "user" Uid,
+    Exe "exe" Exe,
+    Comm "comm" Comm,
+    Cgroup "cgroup" Cgroup,
+    Unit "unit" Unit,
+    Container "container" Container,
+    UserNamespace "user_namespace" Comm,
+}
+
+/// The values of all fields of one load or request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts([Value; Field::ALL.len()]);
+
+impl Facts {
+    /// The same with another value.
+    pub(super) fn with(mut self, field: Field, value: Value) -> Self {
+        self.0[field as usize] = value;
+        self
+    }
+
+    pub(super) fn get(&self, field: Field) -> &Value {
+        &self.0[field as usize]
+    }
+}

@@ -1,0 +1,124 @@
+//! `policy learn`: the smallest policy that holds for what was seen, and for nothing else by those who were seen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
+
+use super::{
+    baseline::{By, by},
+    file::POLICY_VERSION,
+    glob::quote,
+    subject::Subject,
+};
+use crate::{
+    chain::Chain,
+    event::{Status, Text},
+};
+
+/// Explanations that a rule quotes.
+const REASONS_LIMIT: usize = 3;
+
+/// What was seen of one requester.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    modules: BTreeSet<Text>,
+    /// Of these, those that came to life.
+    live: BTreeSet<Text>,
+    reasons: BTreeSet<String>,
+}
+
+/// A rule that is being made: the modules, their origin, and by what its requesters are known.
+type Key<'a> = (&'a BTreeSet<Text>, &'static str, u8);
+
+/// Learns from chains.
+#[derive(Clone, Debug, Default)]
+pub struct Learner {
+    seen: BTreeMap<(By, &'static str), Seen>,
+}
+
+impl Learner {
+    /// Takes note of a chain.
+    pub fn chain(&mut self, chain: &Chain) {
+        Subject::each(chain, &mut |subject| self.subject(&subject));
+    }
+
+    fn subject(&mut self, subject: &Subject<'_>) {
+        // What loaded nothing is fine by default.
+        let Some(module) = subject.module else { return };
+        let key = (by(subject), subject.origin().name());
+        let seen = self.seen.entry(key).or_default();
+        seen.modules.insert(module.load.module.clone());
+        if subject.status() == Status::Loaded {
+            seen.live.insert(module.load.module.clone());
+        }
+        let request = subject.link.request.as_ref();
+        seen.reasons.extend(request.and_then(|request| request.explanation.clone()));
+    }
+
+    /// The policy. With `expect` it also wants every module that was seen to come to life.
+    #[must_use]
+    pub fn policy(&self, expect: bool) -> String {
+        // Requesters that load the same are one rule.
+        let mut rules: BTreeMap<Key<'_>, (BTreeSet<&By>, BTreeSet<&String>)> = BTreeMap::new();
+        for ((by, origin), seen) in &self.seen {
+            let kind = match by {
+                By::Exe(_) => 0,
+                By::Comm(_) => 1,
+                By::Nobody => 2,
+            };
+            let (requesters, reasons) = rules.entry((&seen.modules, origin, kind)).or_default();
+            requesters.insert(by);
+            reasons.extend(&seen.reasons);
+        }
+        let mut text = format!("version = {POLICY_VERSION}\ndefault = \"deny\"\n");
+        for ((modules, origin, _), (requesters, reasons)) in rules {
+            text.push_str("\n[[rule]]\naction = \"allow\"\n");
+            key(&mut text, "module", modules.iter());
+            let names = |exe: bool| {
+                requesters.iter().filter_map(move |by| match by {
+                    By::Exe(name) if exe => Some(name),
+                    By::Comm(name) if !exe => Some(name),
+                    _ => None,
+                })
+            };
+            key(&mut text, "exe", names(true));
+            key(&mut text, "comm", names(false));
+            push(&mut text, format_args!("origin = {}\n", string(origin)));
+            let more = reasons.len().saturating_sub(REASONS_LIMIT);
+            let mut reasons: Vec<String> = reasons.into_iter().take(REASONS_LIMIT).cloned().collect();
+            if more > 0 {
+                reasons.push(format!("and {more} more"));
+            }
+            if !reasons.is_empty() {
+                push(&mut text, format_args!("reason = {}\n", string(&reasons.join("; "))));
+            }
+        }
+        let live: BTreeSet<&Text> = self.seen.values().flat_map(|seen| &seen.live).collect();
+        for module in live.into_iter().filter(|_| expect) {
+            text.push_str("\n[[rule]]\naction = \"expect\"\n");
+            key(&mut text, "module", [module].into_iter());
+            text.push_str("reason = \"it was loaded when the policy was learned\"\n");
+        }
+        text
+    }
+}
+
+fn key<'a>(text: &mut String, name: &str, values: impl Iterator<Item = &'a Text>) {
+    let values: Vec<String> = values.map(|value| string(&quote(value))).collect();
+    match values.as_slice() {
+        [] => {}
+        [one] => push(text, format_args!("{name} = {one}\n")),
+        many => push(text, format_args!("{name} = [{}]\n", many.join(", "))),
+    }
+}
+
+fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = text.write_fmt(line);
+}
+
+/// A string of TOML.
+fn string(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}

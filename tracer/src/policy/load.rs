@@ -1,0 +1,319 @@
+//! Reads policy files: includes, and every mistake with its file, line and column.
+
+use std::{
+    collections::HashSet,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use toml::Spanned;
+
+use super::{
+    field::{Facts, Field},
+    file::{Action, CaseEntry, Default, Excuse, POLICY_VERSION, Patterns, PolicyFile, RuleEntry},
+    pattern::{PatternSet, Value},
+    rule::{Case, Place, Policy, Rule},
+};
+use crate::{
+    event::{Origin, Status, Text},
+    explain::families,
+};
+
+/// Files that one policy may be made of: more is a mistake.
+const FILES_LIMIT: usize = 256;
+
+/// The name by which the outputs call what no rule decided.
+pub const DEFAULT_RULE: &str = "default";
+
+/// Why a policy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// A file cannot be read.
+    #[error("cannot read the policy {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not a policy.
+    #[error("{place}: {message}")]
+    Invalid {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        message: String,
+    },
+    /// Too many files.
+    #[error("the policy {} is made of more than {FILES_LIMIT} files", path.display())]
+    TooManyFiles {
+        /// The first of them.
+        path: PathBuf,
+    },
+}
+
+/// Reads a policy and all it includes.
+///
+/// # Errors
+/// When a file cannot be read, or anything in it is not understood.
+pub fn load(path: &Path) -> Result<Policy, PolicyError> {
+    let mut loader = Loader { read: &|path| std::fs::read_to_string(path), ..Loader::new() };
+    loader.file(path)?;
+    loader.finish(path)
+}
+
+/// Reads a policy from its text; it may include nothing.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
+    let only = |path: &Path| {
+        if path == Path::new(name) { Ok(text.to_owned()) } else { Err(std::io::ErrorKind::NotFound.into()) }
+    };
+    let mut loader = Loader { read: &only, ..Loader::new() };
+    loader.file(Path::new(name))?;
+    loader.finish(Path::new(name))
+}
+
+struct Loader<'a> {
+    read: &'a dyn Fn(&Path) -> std::io::Result<String>,
+    /// Files that were taken already: a second time they add nothing.
+    seen: HashSet<PathBuf>,
+    names: HashSet<String>,
+    rules: Vec<Rule>,
+    cases: Vec<Case>,
+    default: Option<Default>,
+    default_unloaded: Option<Default>,
+}
+
+impl Loader<'_> {
+    fn new() -> Self {
+        Self {
+            read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+            seen: HashSet::new(),
+            names: HashSet::from([DEFAULT_RULE.to_owned()]),
+            rules: Vec::new(),
+            cases: Vec::new(),
+            default: None,
+            default_unloaded: None,
+        }
+    }
+
+    fn finish(self, path: &Path) -> Result<Policy, PolicyError> {
+        let action = |default: Option<Default>, otherwise| match default {
+            Some(Default::Allow) => Action::Allow,
+            Some(Default::Deny) => Action::Deny,
+            None => otherwise,
+        };
+        for case in &self.cases {
+            if let Some(rule) = case.rule.as_ref().filter(|rule| !self.names.contains(*rule)) {
+                let message = format!("the case {:?} names the rule {rule:?}, which is not there", case.name);
+                return Err(PolicyError::Invalid { place: case.place.clone(), message });
+            }
+        }
+        Ok(Policy {
+            file: path.display().to_string(),
+            rules: self.rules,
+            default: action(self.default, Action::Deny),
+            default_unloaded: action(self.default_unloaded, Action::Allow),
+            cases: self.cases,
+        })
+    }
+
+    fn file(&mut self, path: &Path) -> Result<(), PolicyError> {
+        let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if !self.seen.insert(identity) {
+            return Ok(());
+        }
+        if self.seen.len() > FILES_LIMIT {
+            return Err(PolicyError::TooManyFiles { path: path.to_owned() });
+        }
+        let text = (self.read)(path).map_err(|source| PolicyError::Read { path: path.to_owned(), source })?;
+        let source = Source { name: path.display().to_string(), text: &text };
+        let file: PolicyFile =
+            toml::from_str(&text).map_err(|error| source.wrong(error.span().unwrap_or(0..0), error.message()))?;
+
+        if *file.version.get_ref() != POLICY_VERSION {
+            let message = format!(
+                "version {} is not known: this kmodtrace reads version {POLICY_VERSION}",
+                file.version.get_ref()
+            );
+            return Err(source.wrong(file.version.span(), message));
+        }
+        self.default = self.default.or(file.default);
+        self.default_unloaded = self.default_unloaded.or(file.default_unloaded);
+        for entry in file.rule {
+            let rule = self.rule(entry, &source)?;
+            self.rules.push(rule);
+        }
+        for entry in file.case {
+            self.cases.push(case(entry, &source)?);
+        }
+        for include in file.include {
+            let directory = path.parent().unwrap_or(Path::new(""));
+            self.file(&directory.join(include.get_ref())).map_err(|error| match error {
+                PolicyError::Read { path, source: cause } => {
+                    source.wrong(include.span(), format!("cannot include {}: {cause}", path.display()))
+                }
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn rule(&mut self, entry: Spanned<RuleEntry>, source: &Source<'_>) -> Result<Rule, PolicyError> {
+        let span = entry.span();
+        let entry = entry.into_inner();
+        let tests = tests(&entry, source)?;
+        let name = match &entry.name {
+            Some(name) => {
+                let text = name.get_ref();
+                if text.trim().is_empty() {
+                    return Err(source.wrong(name.span(), "an empty name names nothing"));
+                }
+                if !self.names.insert(text.clone()) {
+                    return Err(source.wrong(name.span(), format!("a second rule named {text:?}")));
+                }
+                text.clone()
+            }
+            None => self.unused_name(&Rule::describe(entry.action, &tests)),
+        };
+        if let (Some(skip), false) = (&entry.skip, entry.action == Action::Expect) {
+            return Err(source.wrong(skip.span(), "only an `expect` can be skipped"));
+        }
+        Ok(Rule {
+            name,
+            action: entry.action,
+            place: source.place(span.start),
+            reason: entry.reason,
+            expires: entry.expires,
+            skip: entry.skip.map_or_else(|| vec![Excuse::BuiltIn, Excuse::AlreadyLoaded], Spanned::into_inner),
+            tests,
+        })
+    }
+
+    /// Makes a name that nothing else has.
+    fn unused_name(&mut self, name: &str) -> String {
+        let mut candidate = name.to_owned();
+        let mut number = 2;
+        while !self.names.insert(candidate.clone()) {
+            candidate = format!("{name} ({number})");
+            number += 1;
+        }
+        candidate
+    }
+}
+
+/// A file's name and text.
+struct Source<'a> {
+    name: String,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn place(&self, byte: usize) -> Place {
+        let before = self.text.get(..byte).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Place {
+            file: self.name.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+
+    fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> PolicyError {
+        // The parser's messages may have several lines; ours are one.
+        let message = message.into().replace('\n', ", ");
+        PolicyError::Invalid { place: self.place(span.start), message }
+    }
+}
+
+fn tests(entry: &RuleEntry, source: &Source<'_>) -> Result<Vec<(Field, PatternSet)>, PolicyError> {
+    let keys = [
+        (Field::Module, &entry.module),
+        (Field::Alias, &entry.alias),
+        (Field::Family, &entry.family),
+        (Field::Result, &entry.result),
+        (Field::Origin, &entry.origin),
+        (Field::Uid, &entry.uid),
+        (Field::User, &entry.user),
+        (Field::Exe, &entry.exe),
+        (Field::Comm, &entry.comm),
+        (Field::Cgroup, &entry.cgroup),
+        (Field::Unit, &entry.unit),
+        (Field::Container, &entry.container),
+        (Field::UserNamespace, &entry.user_namespace),
+    ];
+    let mut tests = Vec::new();
+    for (field, patterns) in keys {
+        let Some(Patterns(written)) = patterns else { continue };
+        let wrong = |message: String| source.wrong(written.span(), message);
+        let set = PatternSet::parse(field, written.get_ref()).map_err(|error| wrong(error.to_string()))?;
+        for glob in set.globs() {
+            let names = [INITIAL, OTHER];
+            if field == Field::UserNamespace && !names.iter().any(|name| glob.matches(&Text::from(*name))) {
+                return Err(wrong(format!("{glob} is no user namespace: it is one of {}", names.join(", "))));
+            }
+            if field == Field::Uid && glob.literal().is_some_and(|text| text.parse::<u32>().is_err()) {
+                return Err(wrong(format!("{glob} is no user id: `user` takes names")));
+            }
+        }
+        tests.push((field, set));
+    }
+    Ok(tests)
+}
+
+/// All values that a field of a case can have; empty where they are many.
+fn known_values(field: Field) -> Vec<&'static str> {
+    match field {
+        Field::Result => Status::ALL.iter().map(|status| status.name()).collect(),
+        Field::Origin => Origin::ALL.iter().map(|origin| origin.name()).collect(),
+        Field::UserNamespace => vec![INITIAL, OTHER],
+        _ => Vec::new(),
+    }
+}
+
+/// The user namespace that the machine began with.
+pub(super) const INITIAL: &str = "initial";
+
+/// Every other.
+pub(super) const OTHER: &str = "other";
+
+fn case(entry: Spanned<CaseEntry>, source: &Source<'_>) -> Result<Case, PolicyError> {
+    let span = entry.span();
+    let entry = entry.into_inner();
+    let place = source.place(span.start);
+    let is_load = entry.module.is_some();
+    let value = |text: Option<String>| text.map_or_else(Value::default, Value::is);
+    let one_of = |field: Field, text: Option<String>, otherwise: &str| {
+        let text = text.unwrap_or_else(|| otherwise.to_owned());
+        if known_values(field).contains(&text.as_str()) {
+            return Ok(Value::is(text));
+        }
+        let message = format!("{text:?} is no {}: there are {}", field.name(), known_values(field).join(", "));
+        Err(PolicyError::Invalid { place: place.clone(), message })
+    };
+    if !is_load && entry.alias.is_none() {
+        return Err(source.wrong(span, "a case is about a `module`, an `alias`, or both"));
+    }
+    let family = entry.alias.as_ref().and_then(|alias| families::find(&Text::from(alias.as_str())));
+    let family = family.map(|found| found.family.name.to_owned());
+    let facts = Facts::default()
+        .with(Field::Result, one_of(Field::Result, entry.result, if is_load { "loaded" } else { "not-found" })?)
+        .with(
+            Field::Origin,
+            one_of(Field::Origin, entry.origin, if entry.alias.is_some() { "request" } else { "explicit" })?,
+        )
+        .with(Field::UserNamespace, one_of(Field::UserNamespace, entry.user_namespace, INITIAL)?)
+        .with(Field::Module, value(entry.module))
+        .with(Field::Alias, value(entry.alias))
+        .with(Field::Family, value(family))
+        .with(Field::Uid, Value::is(entry.uid.to_string()))
+        .with(Field::User, value(entry.user))
+        .with(Field::Exe, value(entry.exe))
+        .with(Field::Comm, value(entry.comm))
+        .with(Field::Cgroup, value(entry.cgroup))
+        .with(Field::Unit, value(entry.unit))
+        .with(Field::Container, value(entry.container));
+    Ok(Case { name: entry.name, place, want: entry.want, rule: entry.rule, facts, is_load, date: entry.date })
+}

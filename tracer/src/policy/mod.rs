@@ -1,0 +1,46 @@
+//! Policies: what the kernel may be made to load, and whether that held.
+//!
+//! Pure but for [`load()`], which reads files: rules and events in, a verdict out. A verdict is never given on
+//! half of the evidence: a loss, an incomplete chain, or a load that is nobody's makes it an error.
+
+mod baseline;
+mod cases;
+mod decide;
+mod evidence;
+mod expect;
+mod field;
+mod file;
+mod glob;
+mod judge;
+mod learn;
+mod lint;
+mod load;
+mod pattern;
+mod rule;
+mod stream;
+mod subject;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use baseline::{
+    Change, Diff, Entry, Kind, Recorder, SNAPSHOT_VERSION, Seen, Slower, Snapshot, SnapshotError, Source, diff,
+};
+pub use cases::CaseResult;
+pub use expect::{Kernel, Lookup, UnknownKernel};
+pub use file::{Action, Excuse, POLICY_VERSION};
+pub use judge::{Judge, skipped};
+pub use learn::Learner;
+pub use lint::{Lint, lint};
+pub use load::{DEFAULT_RULE, PolicyError, load, parse};
+pub use rule::{Case, Place, Policy, Rule};
+pub use stream::Stream;
+pub use subject::Subject;
+pub use verdict::{Counts, Finding, Outcome, RuleVerdict, RunBy, State, Verdict, Who};
+
+/// The JSON Schema of policy files.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(file::PolicyFile)
+}

@@ -1,0 +1,154 @@
+//! What a rule asks of one field, and what can be said of it when not everything is known.
+
+use super::{field::Field, glob::Glob};
+use crate::{event::Text, select::PatternError};
+
+/// An answer that may have to stay open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Truth {
+    No,
+    Unknown,
+    Yes,
+}
+
+/// What a field holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Value {
+    /// All of these: a kernel thread goes by its own name and by that of who made it. None is certain to be none.
+    texts: Vec<Text>,
+    /// There is another that was not seen.
+    is_open: bool,
+}
+
+impl Value {
+    /// A single value.
+    pub(super) fn is(text: impl Into<Text>) -> Self {
+        Self::all(vec![text.into()])
+    }
+
+    /// These and no other.
+    pub(super) const fn all(texts: Vec<Text>) -> Self {
+        Self { texts, is_open: false }
+    }
+
+    /// These, and what was not seen.
+    pub(super) const fn at_least(texts: Vec<Text>) -> Self {
+        Self { texts, is_open: true }
+    }
+
+    /// What was seen, or not known.
+    pub(super) fn known(text: Option<impl Into<Text>>) -> Self {
+        text.map_or(Self::at_least(Vec::new()), Self::is)
+    }
+}
+
+/// Patterns of one key of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PatternSet {
+    wanted: Vec<Glob>,
+    refused: Vec<Glob>,
+}
+
+impl PatternSet {
+    /// Reads the patterns of a key.
+    pub(super) fn parse(field: Field, patterns: &[String]) -> Result<Self, PatternError> {
+        if patterns.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        let globs = patterns.iter().map(|pattern| Glob::new(field.selects(), pattern));
+        let globs = globs.collect::<Result<Vec<_>, _>>()?;
+        let (refused, wanted) = globs.into_iter().partition(Glob::is_negated);
+        Ok(Self { wanted, refused })
+    }
+
+    /// Whether a field's value is wanted.
+    pub(super) fn test(&self, value: &Value) -> Truth {
+        let any = |globs: &[Glob]| globs.iter().any(|glob| value.texts.iter().any(|text| glob.matches(text)));
+        let is_wanted = self.wanted.is_empty() || any(&self.wanted);
+        if any(&self.refused) {
+            return Truth::No;
+        }
+        // What was not seen may be what is wanted, or what is refused.
+        match (is_wanted, value.is_open) {
+            (true, true) if !self.refused.is_empty() => Truth::Unknown,
+            (true, _) => Truth::Yes,
+            (false, true) => Truth::Unknown,
+            (false, false) => Truth::No,
+        }
+    }
+
+    /// True when whatever the other set matches is certain to be matched by this one.
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        let covered = |theirs: &Glob| self.wanted.iter().any(|ours| ours.holds(theirs));
+        let no_less = self.wanted.is_empty() || (!other.wanted.is_empty() && other.wanted.iter().all(covered));
+        // What we take out, they must take out as well.
+        no_less && self.refused.iter().all(|ours| other.refused.iter().any(|theirs| theirs.holds(ours)))
+    }
+
+    /// Names without wildcards that are wanted.
+    pub(super) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.wanted.iter().filter_map(Glob::literal)
+    }
+
+    /// All of its patterns.
+    pub(super) fn globs(&self) -> impl Iterator<Item = &Glob> {
+        self.wanted.iter().chain(&self.refused)
+    }
+}
+
+impl std::fmt::Display for PatternSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, glob) in self.globs().enumerate() {
+            write!(f, "{}{glob}", if index > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Field, PatternSet, Truth, Value};
+
+    fn set(patterns: &[&str]) -> PatternSet {
+        let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        PatternSet::parse(Field::Comm, &patterns).unwrap()
+    }
+
+    /// Check what lists, exceptions and values that are not there or not known come to.
+    #[test]
+    fn lists_exceptions_and_gaps() {
+        let both = || vec!["kworker".into(), "ss".into()];
+        for (patterns, value, truth) in [
+            (&["nf_*", "!nf_tables"][..], Value::is("nf_nat"), Truth::Yes),
+            (&["nf_*", "!nf_tables"], Value::is("nf_tables"), Truth::No),
+            (&["!nf_tables"], Value::is("tipc"), Truth::Yes),
+            (&["!nf_tables"], Value::default(), Truth::Yes),
+            (&["nf_*"], Value::default(), Truth::No),
+            (&["*"], Value::known(None::<&str>), Truth::Unknown),
+            (&["!a"], Value::known(None::<&str>), Truth::Unknown),
+            (&["ss"], Value::all(both()), Truth::Yes),
+            (&["!ss"], Value::all(both()), Truth::No),
+            (&["ss"], Value::at_least(both()), Truth::Yes),
+            (&["!ss"], Value::at_least(both()), Truth::No),
+            (&["ss", "!x"], Value::at_least(both()), Truth::Unknown),
+        ] {
+            assert_eq!(set(patterns).test(&value), truth, "{patterns:?} {value:?}");
+        }
+        assert!(PatternSet::parse(Field::Comm, &[]).is_err());
+    }
+
+    /// Check when one set makes another superfluous.
+    #[test]
+    fn sets_hold_sets() {
+        for (ours, theirs, holds) in [
+            (&["nf_*"][..], &["nf_nat", "nf_tables"][..], true),
+            (&["nf_*"], &["nf_nat", "tipc"], false),
+            (&["nf_*", "!nf_tables"], &["nf_*"], false),
+            (&["nf_*", "!nf_tables"], &["nf_*", "!nf_t*"], true),
+            (&["!x"], &["*", "!x"], true),
+            (&["a"], &["!b"], false),
+        ] {
+            assert_eq!(set(ours).holds(&set(theirs)), holds, "{ours:?} {theirs:?}");
+        }
+    }
+}

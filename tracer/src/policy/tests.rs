@@ -1,0 +1,354 @@
+//! The engine as a whole: policies in TOML, events in, verdicts out.
+
+use proptest::prelude::*;
+
+use super::{Excuse, Judge, Kernel, Learner, Lookup, Outcome, Policy, State, UnknownKernel, Verdict, parse};
+use crate::{
+    chain::{Chain, ChainKey, Item, samples},
+    event::{Attribution, Baseline, Body, End, Event, Header, HeaderHook, Outcome as Ending, Process, Status, Text},
+};
+
+mod files;
+
+const NAME: &str = "policy.toml";
+
+fn policy(rules: &str) -> Policy {
+    parse(&format!("version = 1\n{rules}"), NAME).unwrap()
+}
+
+fn header(hooks: Vec<HeaderHook>) -> Body {
+    Body::Header(Box::new(Header {
+        schema: 1,
+        tool: "kmodtrace".to_owned(),
+        kernel: "6.1.0".to_owned(),
+        modprobe: "/sbin/modprobe".to_owned(),
+        hooks,
+        ..Header::default()
+    }))
+}
+
+/// The events of chains, with all that belongs around them.
+fn stream(chains: &[Chain]) -> Vec<Event> {
+    let mut bodies = vec![
+        (None, header(Vec::new())),
+        (None, Body::Baseline(Baseline { modules: vec!["loop".to_owned(), "x_tables".to_owned()] })),
+    ];
+    chains.iter().for_each(|chain| events(chain, &mut bodies));
+    bodies.push((None, Body::End(End::default())));
+    let time = "2026-03-01T12:04:31.201Z".parse().unwrap();
+    let event = |(seq, (request, body))| Event { seq, time, boot_ns: 1_000 + seq, request, body };
+    (0..).zip(bodies).map(event).collect()
+}
+
+fn events(chain: &Chain, bodies: &mut Vec<(Option<crate::event::RequestId>, Body)>) {
+    let (id, loader) = match chain.key {
+        ChainKey::Request(id) => (Some(id), None),
+        ChainKey::Loader(loader) => (None, Some(loader)),
+    };
+    bodies.extend(chain.request.clone().map(|request| (id, Body::Request(Box::new(request)))));
+    bodies.extend(chain.helper.clone().map(|helper| (id, Body::Helper(helper))));
+    for module in &chain.modules {
+        bodies.push((id, Body::Load(Box::new(module.load.clone()))));
+        bodies.extend(module.init.clone().map(|init| (id, Body::Init(init))));
+    }
+    chain.nested.iter().for_each(|nested| events(nested, bodies));
+    let result = chain.result.clone().unwrap_or_else(|| Ending::new(Status::Loaded, Attribution::exact()));
+    bodies.push((id, Body::Result(Ending { loader, ..result })));
+}
+
+fn chain(item: Item) -> Chain {
+    match item {
+        Item::Chain(chain) => Chain { incomplete: Vec::new(), ..*chain },
+        Item::Event(_) => unreachable!("it is a chain"),
+    }
+}
+
+/// iptables asks for iptable_nat and gets three modules; mount asks for what nobody has; modprobe by hand.
+fn usual() -> Vec<Chain> {
+    vec![chain(samples::by_hand()), chain(samples::outage()), chain(samples::not_found())]
+}
+
+fn judge_events(policy: Policy, events: Vec<Event>, kernel: &dyn Kernel) -> Verdict {
+    let mut judge = Judge::new(policy, "");
+    events.into_iter().for_each(|event| judge.event(event));
+    judge.finish(kernel)
+}
+
+fn judge(rules: &str, chains: &[Chain]) -> Verdict {
+    judge_events(policy(rules), stream(chains), &UnknownKernel("nobody asked".to_owned()))
+}
+
+fn state<'a>(verdict: &'a Verdict, rule: &str) -> &'a State {
+    &verdict.rules.iter().find(|verdict| verdict.rule.name == rule).unwrap().state
+}
+
+/// Check that a rule about an alias covers the dependencies that came through it, and that the first match decides.
+#[test]
+fn first_match_decides_on_every_module() {
+    let rules = "[[rule]]\nname='ct'\naction='deny'\nmodule='nf-conntrack'\nreason='costs memory'\n\
+        [[rule]]\nname='nat'\naction='allow'\nalias='iptable_nat'\n[[rule]]\naction='allow'\norigin='explicit'\n";
+    let verdict = judge(rules, &usual());
+    assert_eq!(verdict.outcome, Outcome::Violated);
+    assert_eq!((verdict.counts.loads, verdict.counts.unloaded_requests), (5, 1));
+    assert_eq!((verdict.counts.allowed, verdict.counts.denied), (5, 1));
+    assert_eq!((state(&verdict, "ct"), state(&verdict, "nat")), (&State::Violated, &State::Held));
+    let finding = &verdict.rules[0].findings[0];
+    assert_eq!(finding.module, Some(Text::from("nf_conntrack")));
+    assert_eq!(finding.who.as_ref().unwrap().process.argv[0], Text::from("iptables"));
+}
+
+/// Check the defaults: a load that no rule matches is denied, a request that loaded nothing is not.
+#[test]
+fn defaults() {
+    let verdict = judge("", &usual());
+    assert_eq!((verdict.outcome, verdict.counts.denied, verdict.counts.allowed), (Outcome::Violated, 5, 1));
+    assert_eq!(judge("default='allow'", &usual()).outcome, Outcome::Holds);
+    let verdict = judge("default='allow'\ndefault_unloaded='deny'", &usual());
+    assert_eq!((verdict.outcome, verdict.counts.denied), (Outcome::Violated, 1));
+    assert_eq!(judge("", &[chain(samples::not_found())]).outcome, Outcome::Holds);
+}
+
+/// Check that nothing passes on half of the evidence.
+#[test]
+fn gaps_are_errors() {
+    let whole = || stream(&usual());
+    let unknown = UnknownKernel(String::new());
+    let verdict = |events: Vec<Event>| judge_events(policy("default='allow'"), events, &unknown);
+    assert_eq!(verdict(whole()).outcome, Outcome::Holds);
+    for at in 0..whole().len() {
+        let mut events = whole();
+        events.remove(at);
+        assert_eq!(verdict(events).outcome, Outcome::Error, "without event {at}");
+    }
+    assert_eq!(verdict(Vec::new()).outcome, Outcome::Error);
+
+    let with = |change: &dyn Fn(&mut Event)| {
+        let mut events = whole();
+        events.iter_mut().for_each(change);
+        let verdict = verdict(events);
+        (verdict.outcome, verdict.doubts.join("; "))
+    };
+    let (outcome, doubts) = with(&|event| {
+        if matches!(event.body, Body::Baseline(_)) {
+            let Item::Event(loss) = samples::loss() else { unreachable!("it is an event") };
+            event.body = loss.body;
+        }
+    });
+    assert!(outcome == Outcome::Error && doubts.contains("3 events were lost in the kernel"), "{doubts}");
+    let (outcome, doubts) = with(&|event| {
+        if let Body::Load(load) = &mut event.body {
+            load.attribution = Attribution::unknown();
+        }
+    });
+    assert!(outcome == Outcome::Error && doubts.contains("nobody knows what made \"x_tables\" load"), "{doubts}");
+    let hook = |hook: &str, attached: Option<&str>| HeaderHook {
+        hook: hook.to_owned(),
+        attached: attached.map(str::to_owned),
+        target: String::new(),
+        missing: attached.is_none().then(|| "the kernel refused".to_owned()),
+    };
+    for (hook, outcome) in [
+        (hook("load", None), Outcome::Error),
+        (hook("load", Some("kprobe")), Outcome::Holds),
+        (hook("kthread", None), Outcome::Error),
+        (hook("file", None), Outcome::Holds),
+    ] {
+        let hooks = || vec![hook.clone()];
+        let found = with(&|event| {
+            if matches!(event.body, Body::Header(_)) {
+                event.body = header(hooks());
+            }
+        });
+        assert_eq!(found.0, outcome, "{hook:?}: {}", found.1);
+    }
+}
+
+/// Check that a filtered capture is no evidence, and that what kernel threads do beside the scope is told.
+#[test]
+fn what_was_left_out_is_doubted() {
+    let judge = |change: &dyn Fn(&mut Event), strays: &[Event]| {
+        let mut judge = Judge::new(policy("default='allow'"), "");
+        for mut event in stream(&usual()) {
+            change(&mut event);
+            judge.event(event);
+        }
+        strays.iter().for_each(|event| judge.stray(event));
+        judge.finish(&UnknownKernel(String::new())).outcome
+    };
+    let filtered = |event: &mut Event| {
+        if let Body::Header(header) = &mut event.body {
+            header.filters = vec!["module=tipc".to_owned()];
+        }
+    };
+    assert_eq!(judge(&filtered, &[]), Outcome::Error);
+    // The same chain beside the scope, by another process, by a kernel thread, and by one for somebody.
+    let beside = |change: &dyn Fn(&mut Process), behalf: bool| {
+        let mut outage = chain(samples::outage());
+        let request = outage.request.as_mut().unwrap();
+        change(&mut request.process);
+        if behalf {
+            let nested = chain(samples::nested());
+            request.behalf = nested.nested[1].request.as_ref().unwrap().behalf.clone();
+        }
+        let events = stream(&[outage]);
+        events[2..events.len() - 1].to_vec()
+    };
+    let kthread = |process: &mut Process| process.kthread = true;
+    assert_eq!(judge(&|_| {}, &beside(&|_| {}, false)), Outcome::Holds);
+    assert_eq!(judge(&|_| {}, &beside(&kthread, false)), Outcome::Error);
+    assert_eq!(judge(&|_| {}, &beside(&kthread, true)), Outcome::Holds);
+}
+
+/// Check that a field that was not seen leaves a rule open only where that matters.
+#[test]
+fn unseen_fields_matter_where_they_decide() {
+    // The executable of who loaded was not seen.
+    let mut by_hand = chain(samples::by_hand());
+    by_hand.modules.iter_mut().for_each(|module| module.load.process.exe = None);
+    for (rules, outcome) in [
+        ("[[rule]]\naction='deny'\nexe='/bin/evil'\n[[rule]]\naction='allow'\n", Outcome::Error),
+        ("[[rule]]\naction='allow'\nexe='/bin/good'\n[[rule]]\naction='allow'\n", Outcome::Holds),
+        ("[[rule]]\naction='allow'\n[[rule]]\naction='deny'\nexe='/bin/evil'\n", Outcome::Holds),
+        ("[[rule]]\naction='deny'\nexe='/bin/evil'\nmodule='tipc'\n[[rule]]\naction='allow'\n", Outcome::Holds),
+        ("[[rule]]\naction='allow'\nexe='/bin/good'\n", Outcome::Error),
+        ("[[rule]]\naction='deny'\nexe='/bin/evil'\n", Outcome::Violated),
+    ] {
+        let verdict = judge(rules, std::slice::from_ref(&by_hand));
+        assert_eq!(verdict.outcome, outcome, "{rules}: {:?}", verdict.doubts);
+    }
+}
+
+/// A kernel with a built-in, a module and a ban.
+struct Small;
+
+impl Kernel for Small {
+    fn look_up(&self, name: &str) -> Lookup {
+        match name {
+            "ext4" | "fs-ext4" => Lookup::BuiltIn,
+            "tipc" | "net-pf-30" => Lookup::Modules(vec!["tipc".to_owned()]),
+            "fs-loop" => Lookup::Modules(vec!["loop".to_owned()]),
+            "sctp" => Lookup::Blocked("install sctp /bin/false in modprobe.d".to_owned()),
+            _ => Lookup::Missing,
+        }
+    }
+}
+
+/// Check that an expectation that was not met tells built-in, loaded before, missing and not asked for apart.
+#[test]
+fn expectations_know_why() {
+    let skipped = |excuse, why: &str| State::Skipped { excuse, why: why.to_owned() };
+    let unmet = |why: &str| State::Unmet { why: why.to_owned() };
+    for (rule, wanted) in [
+        ("module='nf_conntrack'", State::Held),
+        ("alias='iptable_nat'", State::Held),
+        ("module='ext4'", skipped(Excuse::BuiltIn, "ext4 is built into the kernel")),
+        ("alias='fs-ext4'", skipped(Excuse::BuiltIn, "fs-ext4 is built into the kernel")),
+        ("module='loop'", skipped(Excuse::AlreadyLoaded, "loop was loaded before tracing began")),
+        ("module='lo*'", skipped(Excuse::AlreadyLoaded, "loop was loaded before tracing began")),
+        ("alias='fs-loop'", skipped(Excuse::AlreadyLoaded, "fs-loop: loop was loaded before tracing began")),
+        ("module='tipc'", unmet("nothing asked for it")),
+        ("alias='net-pf-30'\nskip=['missing']", unmet("nothing asked for it")),
+        ("module='ext4'\nskip=[]", unmet("ext4 is built into the kernel")),
+        ("module='gone'", unmet("this kernel has no module for gone")),
+        ("module='gone'\nskip=['missing']", skipped(Excuse::Missing, "this kernel has no module for gone")),
+        ("alias='fs-nosuchfs'", unmet("the request for fs-nosuchfs ended not-found (no module provides it)")),
+        ("alias='fs-nosuchfs'\nresult='not-found'", State::Held),
+        (
+            "module='sctp'",
+            unmet("nothing asked for it, and sctp is forbidden here: install sctp /bin/false in modprobe.d"),
+        ),
+    ] {
+        let rules = format!("default='allow'\n[[rule]]\nname='it'\naction='expect'\n{rule}\n");
+        let verdict = judge_events(policy(&rules), stream(&usual()), &Small);
+        assert_eq!(state(&verdict, "it"), &wanted, "{rule}");
+        let outcome = if matches!(wanted, State::Unmet { .. }) { Outcome::Violated } else { Outcome::Holds };
+        assert_eq!(verdict.outcome, outcome, "{rule}");
+    }
+}
+
+/// Check that exceptions end on their day, that prohibitions do not, and that the message names what ended.
+#[test]
+fn exceptions_end() {
+    // The chains are of 2026-03-01.
+    for (rule, outcome) in [
+        ("action='allow'\nexpires=2026-03-01", Outcome::Holds),
+        ("action='allow'\nexpires='2026-02-28'", Outcome::Violated),
+        ("action='ignore'\nexpires=2026-02-28", Outcome::Violated),
+    ] {
+        let verdict = judge(&format!("[[rule]]\nname='old'\n{rule}\n"), &usual());
+        assert_eq!(verdict.outcome, outcome, "{rule}");
+        if outcome == Outcome::Violated {
+            let default = verdict.rules.last().unwrap();
+            assert_eq!(default.findings.iter().filter(|finding| finding.expired.as_deref() == Some("old")).count(), 5);
+        }
+    }
+    let verdict = judge("default='allow'\n[[rule]]\naction='deny'\nmodule='nf_*'\nexpires=2026-02-28\n", &usual());
+    assert_eq!(verdict.outcome, Outcome::Violated);
+}
+
+/// Check that a learned policy holds where it was learned, that no rule of it can be spared, and that it names requesters.
+#[test]
+fn learned_policies_hold_and_are_minimal() {
+    let mut learner = Learner::default();
+    let chains = [usual(), vec![chain(samples::nested())]].concat();
+    chains.iter().for_each(|chain| learner.chain(chain));
+    let text = learner.policy(false);
+    let learned = || parse(&text, NAME).unwrap();
+    let unknown = UnknownKernel(String::new());
+    let whole = judge_events(learned(), stream(&chains), &unknown);
+    assert_eq!(whole.outcome, Outcome::Holds, "{text}\n{:?}", whole.doubts);
+    assert!(text.contains("exe = \"/usr/sbin/xtables-legacy-multi\""), "{text}");
+    for spared in 0..learned().rules.len() {
+        let mut policy = learned();
+        policy.rules.remove(spared);
+        assert_eq!(judge_events(policy, stream(&chains), &unknown).outcome, Outcome::Violated, "without rule {spared}");
+    }
+    let strict = parse(&learner.policy(true), NAME).unwrap();
+    assert_eq!(judge_events(strict.clone(), stream(&chains), &unknown).outcome, Outcome::Holds);
+    assert_eq!(judge_events(strict, stream(&usual()), &unknown).outcome, Outcome::Violated);
+}
+
+fn hostile_text() -> impl Strategy<Value = Text> {
+    let tricky: Vec<u8> = b"*?[]\\!\"'\n\xff\x00a#-_/".to_vec();
+    proptest::collection::vec(prop_oneof![3 => proptest::sample::select(tricky), 1 => any::<u8>()], 1..8)
+        .prop_map(|bytes| Text::from(bytes.as_slice()))
+}
+
+proptest! {
+    /// Check that a learned policy can be read and holds, whatever the names of modules and requesters are.
+    #[test]
+    fn any_name_can_be_learned(module in hostile_text(), exe in hostile_text(), comm in hostile_text(), has_exe: bool) {
+        let mut outage = chain(samples::outage());
+        outage.modules[0].load.module = module.clone();
+        outage.modules[0].init.as_mut().unwrap().module = module;
+        let process = &mut outage.request.as_mut().unwrap().process;
+        *process = Process { exe: has_exe.then_some(exe), comm, kthread: !has_exe, ..process.clone() };
+        let mut learner = Learner::default();
+        learner.chain(&outage);
+        let text = learner.policy(true);
+        let policy = parse(&text, NAME).unwrap();
+        let verdict = judge_events(policy, stream(&[outage]), &UnknownKernel(String::new()));
+        prop_assert_eq!(verdict.outcome, Outcome::Holds, "{}\n{:?}", text, verdict.doubts);
+    }
+
+    /// Check that any rule in front decides, that the order of what it does not match is nothing to it, and that
+    /// every load is counted once.
+    #[test]
+    fn order_and_counts(actions in proptest::collection::vec(0..3_usize, 0..6), modules in proptest::collection::vec(0..4_usize, 6)) {
+        let names = ["nf_*", "x_tables", "*", "tipc"];
+        let mut rules = String::new();
+        for (action, module) in actions.iter().zip(&modules) {
+            let action = ["allow", "deny", "ignore"][*action];
+            rules.push_str(&format!("[[rule]]\naction='{action}'\nmodule='{}'\n", names[*module]));
+        }
+        let verdict = judge(&rules, &usual());
+        let counts = verdict.counts;
+        prop_assert_eq!(counts.allowed + counts.denied + counts.ignored, counts.loads + counts.unloaded_requests);
+        let found: usize = verdict.rules.iter().map(|rule| rule.findings.len()).sum();
+        prop_assert_eq!(u64::try_from(found).unwrap(), counts.loads + counts.unloaded_requests);
+        let front = format!("[[rule]]\nname='front'\naction='deny'\nmodule='nf_conntrack'\n{rules}");
+        prop_assert_eq!(judge(&front, &usual()).outcome, Outcome::Violated);
+        let unrelated = format!("[[rule]]\nname='front'\naction='deny'\nmodule='no_such'\n{rules}");
+        prop_assert_eq!(judge(&unrelated, &usual()).counts, counts);
+    }
+}

@@ -1,0 +1,54 @@
+//! The tracker's part about devices: for which one udev loaded a module.
+
+use std::collections::HashMap;
+
+use super::{Tracker, knowledge::Knowledge};
+use crate::{
+    event::{Attribution, Device, Reason, Text},
+    kernel::uevent::{Announcement, Uevent},
+    probe::Word,
+};
+
+/// The rule by which a module that udev loaded belongs to a device.
+const RULE: &str = "uevent-modalias";
+
+impl<K: Knowledge> Tracker<K> {
+    /// Takes a word about a device. Those heard before a record is read must come first.
+    pub fn device(&mut self, now_ns: u64, word: Word) {
+        match word {
+            Word::Uevent(Uevent::Announced(announcement)) => self.devices.announced(now_ns, announcement),
+            Word::Uevent(Uevent::Done { seqnum }) => self.devices.done(now_ns, seqnum),
+            Word::Missed => {
+                log::warn!("announcements of devices were missed: which one udev loads a module for is not known");
+                self.devices.missed(now_ns);
+            }
+        }
+    }
+
+    /// The device for which udev loaded a module, and why the module is part of what its alias leads to.
+    pub(super) fn device_of(&mut self, module: &str, boot_ns: u64) -> (Option<Device>, Option<Reason>) {
+        let Self { devices, knowledge, .. } = self;
+        let mut reasons: HashMap<Text, Option<Reason>> = HashMap::new();
+        let causes = devices.causes(boot_ns, |modalias| {
+            let reason = reasons
+                .entry(modalias.clone())
+                .or_insert_with(|| knowledge.plan(modalias).and_then(|plan| plan.reason(module)));
+            reason.is_some()
+        });
+        let Some((first, others)) = causes.as_deref().and_then(<[_]>::split_first) else { return (None, None) };
+        let common = |field: fn(&Announcement) -> Option<&Text>| {
+            field(first).filter(|value| others.iter().all(|other| field(other) == Some(value))).cloned()
+        };
+        let modalias = common(|device| device.modalias.as_ref());
+        let reason = modalias.as_ref().and_then(|modalias| reasons.get(modalias).copied().flatten());
+        let device = Device {
+            devpath: others.is_empty().then(|| first.devpath.clone()),
+            modalias,
+            subsystem: common(|device| device.subsystem.as_ref()),
+            action: common(|device| Some(&device.action)),
+            candidates: u32::try_from(others.len()).unwrap_or(u32::MAX).saturating_add(1),
+            attribution: if others.is_empty() { Attribution::inferred(RULE) } else { Attribution::unknown() },
+        };
+        (Some(device), reason)
+    }
+}

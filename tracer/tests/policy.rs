@@ -1,0 +1,224 @@
+//! Policies and baselines on captures, without privileges: what a CI job does after the run.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use kmodtrace::event::{
+    Ancestor, Attribution, Body, End, Event, Init, Load, Origin, Outcome, Process, Reason, Request, RequestId, Status,
+    Text,
+};
+
+/// With this variable set the schema is written instead of compared.
+const WRITE: &str = "KMODTRACE_WRITE_MANUAL";
+
+const DOC: &str = include_str!("../../docs/ci.md");
+
+fn kmodtrace(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kmodtrace")).current_dir(directory).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The code block after a recipe's mark in docs/ci.md.
+fn recipe(name: &str) -> String {
+    let (_, rest) = DOC.split_once(&format!("<!-- recipe: {name} -->\n```sh\n")).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+fn process(comm: &str, argv: &[&str]) -> Process {
+    Process {
+        pid: 100,
+        tid: 100,
+        start_ns: 5,
+        comm: Text::from(comm),
+        exe: Some(Text::from(format!("/usr/bin/{comm}"))),
+        argv: argv.iter().copied().map(Text::from).collect(),
+        ..Process::default()
+    }
+}
+
+/// One request by `nc`, run by net.sh, for `net-pf-30`: loads that module, or nothing.
+fn capture(module: Option<&str>) -> String {
+    let id = RequestId { boot_ns: 10, tid: 100 };
+    let helper = process("modprobe", &["/sbin/modprobe"]);
+    let header = r#"{"type":"header","schema":1,"tool":"t","kernel":"6.1.0","kernel_version":"","arch":"","hostname":"",
+        "boot_id":"","modprobe":"","realtime_minus_boot_ns":0,"clock_uncertainty_ns":0,"hooks":[]}"#;
+    let request = Request {
+        name: Text::from("net-pf-30"),
+        wait: Some(true),
+        process: process("nc", &["nc", "-T"]),
+        ancestors: vec![Ancestor {
+            comm: Text::from("net.sh"),
+            exe: Some(Text::from("bash")),
+            script: Some(Text::from("tests/net.sh")),
+            ..Ancestor::default()
+        }],
+        ancestors_truncated: false,
+        syscall: Some("socket".to_owned()),
+        stack: Vec::new(),
+        user_stack: Vec::new(),
+        parent_request: None,
+        parent_attribution: None,
+        in_init: None,
+        behalf: None,
+        explanation: Some("socket(AF_TIPC): no socket of this address family was ever opened".to_owned()),
+        attribution: Attribution::exact(),
+    };
+    let mut bodies = vec![
+        (None, serde_json::from_str(header).unwrap()),
+        (None, serde_json::from_str(r#"{"type":"baseline","modules":[]}"#).unwrap()),
+        (Some(id), Body::Request(Box::new(request))),
+    ];
+    if let Some(module) = module {
+        let load: Load = serde_json::from_value(serde_json::json!({
+            "module": module, "origin": Origin::Request, "process": helper, "ancestors": [], "taints": "",
+            "reason": Reason::Alias, "attribution": "exact",
+        }))
+        .unwrap();
+        bodies.push((Some(id), Body::Load(Box::new(load))));
+        let init = Init { module: Text::from(module), pid: 100, start_ns: 5, ret: 0, duration_ns: 1, effect: None };
+        bodies.push((Some(id), Body::Init(init)));
+    }
+    let status = if module.is_some() { Status::Loaded } else { Status::NotFound };
+    bodies.push((Some(id), Body::Result(Outcome::new(status, Attribution::exact()))));
+    bodies.push((None, Body::End(End::default())));
+    let time = "2026-03-01T00:00:00Z".parse().unwrap();
+    let event = |(seq, (request, body))| Event { seq, time, boot_ns: seq, request, body };
+    (0..).zip(bodies).map(event).map(|event| serde_json::to_string(&event).unwrap() + "\n").collect()
+}
+
+/// Check that the policy in the documentation can be read, passes its own case, and has no doubtful rule that does not
+/// hang on the machine.
+#[test]
+fn the_documented_policy_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, rest) = DOC.split_once("```toml\n").unwrap();
+    fs::write(directory.path().join("p.toml"), rest.split_once("```").unwrap().0).unwrap();
+    fs::write(directory.path().join("base.toml"), "version = 1\n").unwrap();
+    let output = kmodtrace(directory.path(), &["policy", "test", "p.toml"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "ok      ss may list sockets\n".to_owned()));
+    let output = kmodtrace(directory.path(), &["policy", "check", "p.toml"]);
+    assert!(!text(&output.stdout).contains("unreachable"), "{}", text(&output.stdout));
+}
+
+/// Check that docs/policy.schema.json is what `kmodtrace policy schema` prints, and names the keys of a rule.
+#[test]
+fn the_schema_is_up_to_date() {
+    let output = kmodtrace(Path::new("."), &["policy", "schema"]);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/policy.schema.json");
+    if std::env::var_os(WRITE).is_some() {
+        fs::write(&path, &output.stdout).unwrap();
+    }
+    let kept = fs::read(&path).unwrap();
+    assert!(kept == output.stdout, "run: {WRITE}=1 cargo test -p kmodtrace --test policy");
+    let schema: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    let rule = &schema["$defs"]["RuleEntry"];
+    for key in ["name", "action", "module", "user_namespace", "expires", "skip"] {
+        assert!(rule["properties"].get(key).is_some(), "{key}");
+    }
+    assert_eq!((&rule["additionalProperties"], &schema["additionalProperties"]), (&false.into(), &false.into()));
+}
+
+/// Check that a capture is judged with the culprit in the message, from a file and from standard input.
+#[test]
+fn check_names_the_culprit() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    write("cap.jsonl", &capture(Some("tipc")));
+    write("p.toml", "version = 1\n[[rule]]\naction = 'deny'\nmodule = 'tipc'\n");
+    let output = kmodtrace(directory.path(), &["check", "-p", "p.toml", "--ktap", "-", "cap.jsonl"]);
+    assert_eq!(output.status.code(), Some(1));
+    let blame = "`nc -T` run by tests/net.sh loaded tipc (asked for \"net-pf-30\"; socket(AF_TIPC): no socket";
+    assert!(text(&output.stderr).contains(blame), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains(blame));
+    write("allow.toml", "version = 1\n[[rule]]\naction = 'allow'\nexe = 'nc'\n");
+    assert_eq!(kmodtrace(directory.path(), &["check", "-p", "allow.toml", "cap.jsonl"]).status.code(), Some(0));
+    for arguments in
+        [&["check", "cap.jsonl"][..], &["check", "-p", "no.toml", "cap.jsonl"], &["check", "-p", "p.toml", "p.toml"]]
+    {
+        assert_eq!(kmodtrace(directory.path(), arguments).status.code(), Some(125), "{arguments:?}");
+    }
+}
+
+fn git(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .current_dir(directory)
+        .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"])
+        .args(arguments)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Check the worked example of the documentation: git bisect finds the commit from which on the module is not loaded any
+/// more, over one that cannot be tested.
+#[test]
+fn git_bisect_finds_the_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let run = |line: &str| {
+        let path = std::env::var("PATH").unwrap();
+        let bin = Path::new(env!("CARGO_BIN_EXE_kmodtrace")).parent().unwrap().display().to_string();
+        let output = Command::new("sh")
+            .current_dir(at)
+            .args(["-ec", line])
+            .env("PATH", format!("{bin}:{path}"))
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    git(at, &["init", "-q"]);
+    // What the kernel of each commit does; one of them does not boot.
+    let good = capture(Some("tipc"));
+    let cut: String = good.lines().take(3).map(|line| format!("{line}\n")).collect();
+    for (number, behaviour) in [&good, &good, &good, &cut, &capture(None), &capture(None)].into_iter().enumerate() {
+        fs::write(at.join("behaviour.jsonl"), behaviour).unwrap();
+        fs::write(at.join("source.c"), format!("{number}\n")).unwrap();
+        git(at, &["add", "-A"]);
+        git(at, &["commit", "-q", "-m", &format!("commit {number}")]);
+        if number == 0 {
+            git(at, &["tag", "good"]);
+        }
+    }
+    for (name, script) in
+        [("bisect.sh", recipe("bisect")), ("capture.sh", "#!/bin/sh\ncp behaviour.jsonl $1\n".to_owned())]
+    {
+        fs::write(at.join(name), script).unwrap();
+    }
+    fs::write(at.join("good.jsonl"), &good).unwrap();
+    run("chmod +x bisect.sh capture.sh; kmodtrace snapshot -o good.json good.jsonl");
+    let found = Command::new("sh")
+        .current_dir(at)
+        .args(["-c", &recipe("bisect-run")])
+        .env(
+            "PATH",
+            format!(
+                "{}:{}",
+                Path::new(env!("CARGO_BIN_EXE_kmodtrace")).parent().unwrap().display(),
+                std::env::var("PATH").unwrap()
+            ),
+        )
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&found.stdout).into_owned() + &String::from_utf8_lossy(&found.stderr);
+    // The one that cannot be tested stands before the bad one: git names both.
+    assert!(said.contains("commit 4") || said.contains(&git(at, &["rev-parse", "main~1"]).trim().to_owned()), "{said}");
+    assert!(
+        said.contains(
+            "now.jsonl no longer auto-loads tipc on socket(AF_TIPC) (\"net-pf-30\") by /usr/bin/nc (`nc -T` run by \
+             tests/net.sh): was loaded, now not-found"
+        ),
+        "{said}"
+    );
+}
