@@ -7,6 +7,7 @@ mod diff;
 mod doctor;
 mod events;
 mod explain;
+mod impact;
 mod live;
 mod manual;
 mod policy;
@@ -80,6 +81,8 @@ pub enum Verb {
     Report(report::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(explain::Args),
+    /// Say who has needed a module, by captures: so who would miss it.
+    Impact(impact::Args),
     /// List what users without privileges can make the kernel load here, and by what.
     Surface(surface::Args),
     /// Print lines for modprobe.d that keep modules out, tried with the installed modprobe.
@@ -111,6 +114,7 @@ impl Cli {
             Verb::Diff(args) => diff::run(&args),
             Verb::Report(args) => report::run(&args),
             Verb::Explain(args) => explain::run(&args),
+            Verb::Impact(args) => impact::run(&args),
             Verb::Surface(args) => surface::run(&args),
             Verb::Block(args) => block::run(&args),
             Verb::Doctor(args) => doctor::run(&args),

@@ -6,6 +6,7 @@
 //! our own the second.
 
 mod initcall;
+mod needs;
 mod plan;
 mod rules;
 mod surface;
@@ -13,6 +14,7 @@ mod trial;
 mod write;
 
 pub use initcall::initcall_of;
+pub use needs::{Need, Needs};
 pub use plan::{Plan, Target, plan};
 pub use rules::{Rules, file_name};
 pub use surface::{Entry, State, surface};

@@ -1,0 +1,230 @@
+//! Who has needed a module, by what captures hold: so who would miss it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    chain::{Cause, Chain, Item},
+    event::{Status, Text},
+    glob,
+};
+
+/// Askers that are kept; a capture may hold as many as an attacker makes up. What comes beyond is counted.
+const ASKERS_MAX: usize = 65_536;
+
+/// Who asked, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Asker {
+    program: Text,
+    user: Text,
+    unit: Text,
+    /// The alias; empty for a load by hand.
+    alias: Text,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Asked {
+    count: u64,
+    last: Option<Timestamp>,
+    /// Modules that came, or of which it was found that they are there.
+    modules: BTreeSet<String>,
+    loaded: u64,
+}
+
+/// What captures tell of needs.
+#[derive(Debug, Default)]
+pub struct Needs {
+    askers: BTreeMap<Asker, Asked>,
+    /// Modules that an alias led to.
+    leads: BTreeMap<Text, BTreeSet<String>>,
+    forgotten: u64,
+}
+
+/// Somebody who would miss a module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// The program: its path, or its name where that is all that is known.
+    pub program: String,
+    /// Its user.
+    pub user: String,
+    /// Its systemd unit or container.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// What it asked for; absent for a load by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// The module was not asked for, but needed by what was.
+    pub as_dependency: bool,
+    /// How often.
+    pub count: u64,
+    /// How often a module was loaded for it; else it was there already, or did not come.
+    pub loaded: u64,
+    /// When last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+}
+
+impl Needs {
+    /// Takes what a capture tells.
+    pub fn take(&mut self, item: &Item) {
+        if let Item::Chain(chain) = item {
+            self.chain(chain, chain);
+        }
+    }
+
+    /// Askers that found no place.
+    #[must_use]
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Every module that ever came for somebody, what it needs included.
+    #[must_use]
+    pub fn modules(&self) -> BTreeSet<&str> {
+        self.askers.values().flat_map(|asked| asked.modules.iter().map(String::as_str)).collect()
+    }
+
+    /// Aliases that were ever asked for and found something.
+    pub fn aliases(&self) -> impl Iterator<Item = &Text> {
+        self.leads.keys()
+    }
+
+    /// Who is behind what is nested is who is behind its root.
+    fn chain(&mut self, root: &Chain, link: &Chain) {
+        let status = link.result.as_ref().map_or(Status::Unknown, |result| result.status);
+        let modules: BTreeSet<String> = link
+            .modules
+            .iter()
+            .filter(|module| module.init.as_ref().is_none_or(|init| init.ret >= 0))
+            .map(|module| module.load.module.field())
+            .collect();
+        let alias = link.request.as_ref().map_or_else(|| Text::from(""), |request| request.name.clone());
+        if !modules.is_empty() && !alias.is_empty() {
+            self.leads.entry(alias.clone()).or_default().extend(modules.iter().cloned());
+        }
+        // What nobody provides, and what was forbidden, is missed by nobody.
+        if !modules.is_empty() || status == Status::AlreadyLoaded {
+            let asker = asker(root, alias);
+            if !self.askers.contains_key(&asker) && self.askers.len() >= ASKERS_MAX {
+                self.forgotten += 1;
+            } else {
+                let asked = self.askers.entry(asker).or_default();
+                asked.count += 1;
+                asked.loaded += u64::from(!modules.is_empty());
+                asked.last = asked.last.max(Some(link.time));
+                asked.modules.extend(modules);
+            }
+        }
+        for nested in &link.nested {
+            self.chain(root, nested);
+        }
+    }
+
+    /// Who would miss a module or alias, who asked most often first.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Vec<Need> {
+        let normal = |text: &[u8]| glob::normalize(text).unwrap_or_else(|| text.to_vec());
+        let wanted = normal(name.as_bytes());
+        let mut needs = Vec::new();
+        for (asker, asked) in &self.askers {
+            let by_name = !asker.alias.is_empty() && normal(asker.alias.as_bytes()) == wanted;
+            let came = asked.modules.iter().any(|module| module.as_bytes() == wanted);
+            // Found there, asked for by an alias that led to it elsewhere in the captures.
+            let led = self
+                .leads
+                .get(&asker.alias)
+                .is_some_and(|modules| modules.iter().any(|module| module.as_bytes() == wanted));
+            if !(by_name || came || led) {
+                continue;
+            }
+            needs.push(Need {
+                program: asker.program.field(),
+                user: asker.user.field(),
+                unit: asker.unit.field(),
+                alias: (!asker.alias.is_empty()).then(|| asker.alias.field()),
+                as_dependency: !by_name && asked.modules.len() > 1,
+                count: asked.count,
+                loaded: asked.loaded,
+                last: asked.last,
+            });
+        }
+        needs.sort_by_key(|need| std::cmp::Reverse(need.count));
+        needs
+    }
+}
+
+fn asker(root: &Chain, alias: Text) -> Asker {
+    let process = root
+        .request
+        .as_ref()
+        .map(|request| &request.process)
+        .or_else(|| root.modules.first().map(|module| &module.load.process));
+    let program = match Cause::of(root) {
+        Cause::Process(process) => process.exe.clone().unwrap_or_else(|| process.comm.clone()),
+        Cause::Ran { by, .. } => by.exe.clone().unwrap_or_else(|| by.comm.clone()),
+        Cause::Through { behalf, .. } => behalf.comm.clone(),
+        Cause::Kernel(process) => process.comm.clone(),
+        Cause::Unseen => Text::from("unknown"),
+    };
+    let user =
+        process.map(|process| process.user.clone().unwrap_or_else(|| Text::from(format!("uid {}", process.uid))));
+    let unit = process.and_then(|process| process.container.clone().or_else(|| process.unit.clone()));
+    Asker {
+        program,
+        user: user.unwrap_or_else(|| Text::from("unknown")),
+        unit: Text::from(unit.unwrap_or_default()),
+        alias,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Needs;
+    use crate::{
+        chain::{Item, samples},
+        event::Status,
+    };
+
+    fn needs(items: &[Item]) -> Needs {
+        let mut needs = Needs::default();
+        items.iter().for_each(|item| needs.take(item));
+        needs
+    }
+
+    /// Check that a dependency is laid at the door of who asked, and that what found nothing is missed by nobody.
+    #[test]
+    fn who_would_miss_a_module() {
+        let needs = needs(&[samples::outage(), samples::by_hand(), samples::not_found(), samples::outage()]);
+        let conntrack = needs.of("nf-conntrack");
+        assert_eq!(conntrack.len(), 1);
+        let need = &conntrack[0];
+        assert_eq!(
+            (need.program.as_str(), need.user.as_str(), need.count),
+            ("/usr/sbin/xtables-legacy-multi", "root", 2)
+        );
+        assert_eq!((need.alias.as_deref(), need.as_dependency), (Some("iptable_nat"), true));
+        assert!(!needs.of("iptable_nat")[0].as_dependency);
+        assert_eq!(needs.of("x_tables")[0].alias, None);
+        assert!(needs.of("fs-nosuchfs").is_empty() && needs.of("vfat").is_empty());
+        assert!(needs.modules().contains("nf_defrag_ipv4"));
+    }
+
+    /// Check that who found it there already is told too, by what its alias led to elsewhere; and what is nested, and
+    /// what failed.
+    #[test]
+    fn who_found_it_there_needs_it_too() {
+        let Item::Chain(mut chain) = samples::outage() else { unreachable!("it is a chain") };
+        chain.modules.clear();
+        chain.result.as_mut().unwrap().status = Status::AlreadyLoaded;
+        chain.request.as_mut().unwrap().process.uid = 1000;
+        chain.request.as_mut().unwrap().process.user = None;
+        let needs = needs(&[samples::outage(), Item::Chain(chain), samples::nested()]);
+        let users: Vec<String> = needs.of("nf_conntrack").into_iter().map(|need| need.user).collect();
+        assert_eq!(users.len(), 2);
+        assert!(users.contains(&"uid 1000".to_owned()));
+        assert_eq!(needs.of("aesni_intel")[0].program, "/usr/sbin/cryptsetup");
+        assert!(needs.of("dm_broken").is_empty(), "its init failed");
+    }
+}
