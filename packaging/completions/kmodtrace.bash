@@ -43,6 +43,12 @@ _kmodtrace() {
             kmodtrace,policy)
                 cmd="kmodtrace__subcmd__policy"
                 ;;
+            kmodtrace,record)
+                cmd="kmodtrace__subcmd__record"
+                ;;
+            kmodtrace,recover)
+                cmd="kmodtrace__subcmd__recover"
+                ;;
             kmodtrace,report)
                 cmd="kmodtrace__subcmd__report"
                 ;;
@@ -54,6 +60,9 @@ _kmodtrace() {
                 ;;
             kmodtrace,surface)
                 cmd="kmodtrace__subcmd__surface"
+                ;;
+            kmodtrace,verify)
+                cmd="kmodtrace__subcmd__verify"
                 ;;
             kmodtrace,watch)
                 cmd="kmodtrace__subcmd__watch"
@@ -85,6 +94,12 @@ _kmodtrace() {
             kmodtrace__subcmd__help,policy)
                 cmd="kmodtrace__subcmd__help__subcmd__policy"
                 ;;
+            kmodtrace__subcmd__help,record)
+                cmd="kmodtrace__subcmd__help__subcmd__record"
+                ;;
+            kmodtrace__subcmd__help,recover)
+                cmd="kmodtrace__subcmd__help__subcmd__recover"
+                ;;
             kmodtrace__subcmd__help,report)
                 cmd="kmodtrace__subcmd__help__subcmd__report"
                 ;;
@@ -96,6 +111,9 @@ _kmodtrace() {
                 ;;
             kmodtrace__subcmd__help,surface)
                 cmd="kmodtrace__subcmd__help__subcmd__surface"
+                ;;
+            kmodtrace__subcmd__help,verify)
+                cmd="kmodtrace__subcmd__help__subcmd__verify"
                 ;;
             kmodtrace__subcmd__help,watch)
                 cmd="kmodtrace__subcmd__help__subcmd__watch"
@@ -149,7 +167,7 @@ _kmodtrace() {
 
     case "${cmd}" in
         kmodtrace)
-            opts="-v -h -V --verbose --help --version watch run check policy snapshot diff report explain surface block doctor completions man help"
+            opts="-v -h -V --verbose --help --version watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -275,7 +293,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help)
-            opts="watch run check policy snapshot diff report explain surface block doctor completions man help"
+            opts="watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -470,6 +488,34 @@ _kmodtrace() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kmodtrace__subcmd__help__subcmd__record)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__recover)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kmodtrace__subcmd__help__subcmd__report)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -513,6 +559,20 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help__subcmd__surface)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__verify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -712,6 +772,94 @@ _kmodtrace() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kmodtrace__subcmd__record)
+            opts="-o -v -h -V --output --pin --arm --unpin --max-size --max-age --keep --min-free --on-full --flush --sign --anchor --duration --count --exit-on --ring-kib --attach --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-free)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-full)
+                    COMPREPLY=($(compgen -W "drop rotate stop exit" -- "${cur}"))
+                    return 0
+                    ;;
+                --flush)
+                    COMPREPLY=($(compgen -W "none incremental data sync" -- "${cur}"))
+                    return 0
+                    ;;
+                --sign)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --anchor)
+                    COMPREPLY=($(compgen -W "journald" -- "${cur}"))
+                    return 0
+                    ;;
+                --duration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exit-on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ring-kib)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --attach)
+                    COMPREPLY=($(compgen -W "auto kprobe trampoline" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__recover)
+            opts="-v -h -V --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kmodtrace__subcmd__report)
             opts="-o -v -h -V --by --sort --top --tree --lines --json --csv --html --perfetto --output --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -819,7 +967,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__run)
-            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --pin --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --host --user --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
+            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --host --user --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -960,8 +1108,26 @@ _kmodtrace() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kmodtrace__subcmd__verify)
+            opts="-v -h -V --key --ended --json --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kmodtrace__subcmd__watch)
-            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --pin --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --duration --count --exit-on --policy --junit --ktap --verdict --github --verbose --help --version"
+            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --duration --count --exit-on --policy --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

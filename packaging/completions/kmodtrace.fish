@@ -29,6 +29,9 @@ complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -s h -l help -d 'Print
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "run" -d 'Run a command and show what it makes the kernel load'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "record" -d 'Record what makes the kernel load modules into files that last'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "verify" -d 'Say whether anything of a capture is missing or altered'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "recover" -d 'Copy what is good of a capture that was torn or damaged'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "check" -d 'Judge captures by a policy'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "policy" -d 'Lint, learn and test policies'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "snapshot" -d 'Put what captures hold into a form that two kernels can be compared by'
@@ -74,7 +77,6 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l lines -d '
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l stacks -d 'Show the kernel stack of each request. Implies --tree'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l user-symbols -d 'Give the frames of user stacks names, from the symbol tables of the requester\'s files. Implies --stacks'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l utc -d 'Show times in UTC instead of local time'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l pin -d 'Whether the programs outlast this process'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l github -d 'Print annotations for GitHub Actions on standard output'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -111,7 +113,6 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l lines -d 'Sh
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l stacks -d 'Show the kernel stack of each request. Implies --tree'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l user-symbols -d 'Give the frames of user stacks names, from the symbol tables of the requester\'s files. Implies --stacks'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l utc -d 'Show times in UTC instead of local time'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l pin -d 'Whether the programs outlast this process'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l host -d 'Show what the whole machine makes the kernel load meanwhile, not the command alone'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l propagate -d 'Where the policy holds, end with the command\'s own exit code'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l skip-if-unsupported -d 'Where tracing is not possible, do not run the command and end with 4 (kselftest\'s skip) instead of 125'
@@ -119,6 +120,43 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l github -d 'P
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s o -l output -d 'Where captures go: a directory, in which a new file is begun each time, or a file whose name ends with .zst' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l max-size -d 'Begin a new file when one has this size: 64M, 1G' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l max-age -d 'Begin a new file when one is this old: 12h, 24h' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l keep -d 'Keep so many files, and remove older ones' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l min-free -d 'Leave so much space of the disk alone' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l on-full -d 'What to do when the disk is full or fails' -r -f -a "drop\t'Go on, count what cannot be written, and write again when the disk does'
+rotate\t'Remove the oldest captures in the directory until there is room'
+stop\t'Write nothing more, and go on counting'
+exit\t'End with an error'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l flush -d 'When what is written is made to outlast a crash of the machine' -r -f -a "none\t'When the kernel likes'
+incremental\t'Once a second'
+data\t'At once'
+sync\t'At once, with all metadata'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l sign -d 'Sign each seal with this key: a file of 64 hexadecimal digits that only its owner reads. Its public half, for `verify --key`, is written to KEY.pub' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l anchor -d 'What vouches for seals outside the capture' -r -f -a "journald\t'Tell the journal the hash of a seal each minute'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l duration -d 'Stop after this time: 90s, 10m, 1h30m' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l count -d 'Stop after N requests and loads by hand' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l exit-on -d 'Stop at the first request or load that fits FIELD=GLOB[,FIELD=GLOB...], e.g. module=nf_conntrack; the fields are those of the filters. Repeated: or. When --duration ends first, the exit code is 124' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l ring-kib -d 'Size of the ring buffer between kernel and tool, in KiB (a power of two, 64 to 1048576)' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l attach -d 'How to attach the probes' -r -f -a "auto\t'The best way that works here'
+kprobe\t'Kprobes alone, as on kernels without BPF trampolines'
+trampoline\t'BPF trampolines and tracepoints wherever there is a choice, as on kernels without kprobes'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l pin -d 'Keep the programs attached while no recorder runs: nothing is missed when this one is killed, restarted or upgraded. What happens meanwhile waits in the kernel'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l arm -d 'Attach the programs as with --pin and end: what happens from now on waits for a `record --pin`. For early boot'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l unpin -d 'Detach what --pin or --arm has left, and end'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l key -d 'Each seal must be signed by the key with this public half (KEY.pub of record --sign KEY)' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l ended -d 'A recording that has not ended is not whole: its recorder was killed, still runs, or its end was cut off'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l json -d 'Write one JSON object for each file'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s p -l policy -d 'The policy' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l junit -d 'Write the verdict as JUnit XML' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
@@ -232,20 +270,23 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -l dir -d 'Writ
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s V -l version -d 'Print version'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "run" -d 'Run a command and show what it makes the kernel load'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "check" -d 'Judge captures by a policy'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "policy" -d 'Lint, learn and test policies'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "snapshot" -d 'Put what captures hold into a form that two kernels can be compared by'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "diff" -d 'Say what another kernel does otherwise with the same workload'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "report" -d 'Tell who loaded what, when and why, from captures'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "doctor" -d 'Say what works here, what does not, and how to mend it'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "completions" -d 'Write a completion script for a shell'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "man" -d 'Write the manual: a page to standard output, or all pages into a directory'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run check policy snapshot diff report explain surface block doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "watch" -d 'Show what makes the kernel load modules, as it happens, until Ctrl-C'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "run" -d 'Run a command and show what it makes the kernel load'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "record" -d 'Record what makes the kernel load modules into files that last'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "verify" -d 'Say whether anything of a capture is missing or altered'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "recover" -d 'Copy what is good of a capture that was torn or damaged'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "check" -d 'Judge captures by a policy'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "policy" -d 'Lint, learn and test policies'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "snapshot" -d 'Put what captures hold into a form that two kernels can be compared by'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "diff" -d 'Say what another kernel does otherwise with the same workload'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "report" -d 'Tell who loaded what, when and why, from captures'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "explain" -d 'Say what asks for a module or alias, what would load here, and what is in the way'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "surface" -d 'List what users without privileges can make the kernel load here, and by what'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "block" -d 'Print lines for modprobe.d that keep modules out, tried with the installed modprobe'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "doctor" -d 'Say what works here, what does not, and how to mend it'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "completions" -d 'Write a completion script for a shell'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "man" -d 'Write the manual: a page to standard output, or all pages into a directory'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "check" -d 'Say what is wrong or doubtful in a policy'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "test" -d 'Run the cases that a policy brings along'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "learn" -d 'Write the smallest policy that holds for what was captured'

@@ -93,6 +93,22 @@ impl Tracer {
         self.wait_at_most(DRAIN_LIMIT)
     }
 
+    /// Ends it as nothing can be survived: SIGKILL. Gives what it said.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill(mut self) -> Result<String> {
+        self.child.kill().with_context(|| format!("cannot kill {}", self.command))?;
+        self.child.wait().with_context(|| format!("cannot wait for {}", self.command))?;
+        if let Some(reader) = self.reader.take() {
+            reader.join().map_err(|_| anyhow::anyhow!("the reader of kmodtrace's standard error panicked"))?;
+        }
+        while let Ok(line) = self.lines.try_recv() {
+            self.take(&line);
+        }
+        Ok(std::mem::take(&mut self.stderr))
+    }
+
     /// Waits until it ends by itself, and takes what it captured.
     ///
     /// # Errors

@@ -16,12 +16,15 @@ mod outage;
 mod policy;
 mod policy_baseline;
 mod policy_recipes;
+mod prevention;
 mod privileges;
 mod readme;
+mod record;
 mod refusals;
 mod report;
 mod storm;
 mod udev;
+mod watching;
 mod workloads;
 
 use anyhow::Result;
@@ -77,6 +80,7 @@ const FILES: &[&[Scenario]] = &[
     storm::SCENARIOS,
     cli::SCENARIOS,
     readme::SCENARIOS,
+    record::SCENARIOS,
     report::SCENARIOS,
     explain::SCENARIOS,
     doctor::SCENARIOS,
@@ -84,6 +88,8 @@ const FILES: &[&[Scenario]] = &[
     policy::SCENARIOS,
     policy_baseline::SCENARIOS,
     policy_recipes::SCENARIOS,
+    watching::SCENARIOS,
+    prevention::SCENARIOS,
 ];
 
 /// Every scenario.

@@ -105,6 +105,12 @@ impl FrameMaker {
         self.next_seq
     }
 
+    /// The number of the last seal; 0 before the first.
+    #[must_use]
+    pub const fn sealed_seq(&self) -> u64 {
+        self.first_seq.saturating_sub(1)
+    }
+
     /// The hash of the last seal.
     #[must_use]
     pub const fn previous(&self) -> &Hash {

@@ -14,6 +14,22 @@ pub fn hash(text: &[u8]) -> Hash {
     Sha256::digest(text).into()
 }
 
+/// The hash of a text that comes in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Takes a piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The hash of all pieces; what comes next is another text.
+    pub fn take(&mut self) -> Hash {
+        self.0.finalize_reset().into()
+    }
+}
+
 /// Lower-case hexadecimal digits.
 #[must_use]
 pub fn to_hex(bytes: &[u8]) -> String {

@@ -2,7 +2,7 @@
 //!
 //! Writing is split in three: [`frame`] makes sealed frames of events, [`segment`] puts them into files,
 //! [`writer`] keeps both going whatever the disk does. Reading is lines of files ([`lines`]), events of lines
-//! ([`reader`]), and what can be said of the whole ([`verify`], [`recover`]).
+//! ([`reader`]), and what can be said of the whole ([`verify`]).
 
 pub mod files;
 pub mod frame;
@@ -11,6 +11,8 @@ pub mod lines;
 pub mod reader;
 pub mod segment;
 pub mod sign;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 pub mod writer;
 

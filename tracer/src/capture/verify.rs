@@ -5,9 +5,11 @@ use std::{
     io::Read,
 };
 
+use serde::Serialize;
+
 use super::{
     frame::{HASH_FIELD, find_last},
-    hash::{NO_HASH, from_hex, hash, to_hex},
+    hash::{Hasher, NO_HASH, to_hex},
     lines::{LineError, Lines},
     reader::parse,
     sign::PublicKey,
@@ -15,7 +17,7 @@ use super::{
 use crate::event::{Body, Event, Header, LossStage, Seal};
 
 /// What is known of one file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FileReport {
     /// Events, seals left out.
     pub events: u64,
@@ -60,7 +62,7 @@ struct Walk<'a> {
     report: FileReport,
     key: Option<&'a PublicKey>,
     /// Text of the frame so far.
-    text: Vec<u8>,
+    text: Hasher,
     /// First and last event of the frame so far.
     frame: Option<(u64, u64)>,
     next_seq: Option<u64>,
@@ -91,7 +93,7 @@ impl Verifier {
         let mut walk = Walk {
             report: FileReport::default(),
             key: key.as_ref(),
-            text: Vec::new(),
+            text: Hasher::default(),
             frame: None,
             next_seq: None,
             previous: None,
@@ -99,6 +101,8 @@ impl Verifier {
         };
         let mut recording: Option<(String, u32)> = None;
         let mut number = 0;
+        // Text that no seal has vouched for yet, bytes.
+        let mut pending = 0;
         loop {
             let line = match lines.next_line() {
                 Ok(Some(line)) => line,
@@ -110,6 +114,7 @@ impl Verifier {
                 }
             };
             number += 1;
+            let length = line.len() as u64 + 1;
             let event = match parse(line, number) {
                 Ok(event) => event,
                 Err(error) => {
@@ -126,14 +131,26 @@ impl Verifier {
             if !walk.line(line, event.as_ref()) {
                 break;
             }
-            if lines.at_frame_end() {
-                if !walk.frame_ends() {
-                    break;
-                }
-                walk.report.good_bytes = lines.offset();
+            // Text that was taken out of its frames has the seals alone.
+            let is_end = if lines.is_plain() { walk.sealed } else { lines.at_frame_end() };
+            if is_end && !walk.frame_ends() {
+                break;
+            }
+            pending += length;
+            if is_end {
+                walk.report.good_bytes =
+                    if lines.is_plain() { walk.report.good_bytes + pending } else { lines.offset() };
+                pending = 0;
             }
         }
         walk.report.unsealed = walk.report.seals == 0;
+        if lines.is_plain() && pending > 0 {
+            if walk.report.unsealed {
+                walk.report.good_bytes += pending;
+            } else if walk.report.problems.is_empty() {
+                walk.report.problems.push("ends with lines that no seal vouches for".to_owned());
+            }
+        }
         if let (Some((id, segment)), Some(next_seq), Some(previous)) = (recording, walk.next_seq, &walk.previous) {
             self.recordings.insert(id, Progress { next_seq, previous: previous.clone(), next_segment: segment + 1 });
         }
@@ -191,6 +208,10 @@ impl Walk<'_> {
             self.sealed = true;
             return self.seal(line, seal);
         }
+        if self.report.events == 0 && !matches!(event.body, Body::Header(_)) {
+            self.report.problems.push("does not begin with a header: what came before is missing".to_owned());
+            return false;
+        }
         self.report.events += 1;
         self.report.range = Some((self.report.range.map_or(event.seq, |(first, _)| first), event.seq));
         self.frame = Some((self.frame.map_or(event.seq, |(first, _)| first), event.seq));
@@ -200,17 +221,17 @@ impl Walk<'_> {
     }
 
     fn keep(&mut self, line: &[u8]) {
-        self.text.extend_from_slice(line);
-        self.text.push(b'\n');
+        self.text.update(line);
+        self.text.update(b"\n");
     }
 
     fn seal(&mut self, line: &[u8], seal: &Seal) -> bool {
         let end = find_last(line, HASH_FIELD).unwrap_or(line.len());
-        self.text.extend_from_slice(line.get(..end).unwrap_or_default());
-        let real = hash(&self.text);
+        self.text.update(line.get(..end).unwrap_or_default());
+        let real = self.text.take();
         let (first, last) = (seal.first_seq, seal.last_seq);
         let mut problem = None;
-        if from_hex(&seal.sha256) != Some(real) {
+        if seal.sha256 != to_hex(&real) {
             problem = Some(format!("was altered: the seal of events {first} to {last} is not that of their text"));
         } else if self.previous.as_ref().is_some_and(|previous| *previous != seal.previous) {
             problem = Some(format!("was altered before event {first}: its seal does not follow the one before"));
@@ -244,7 +265,7 @@ impl Walk<'_> {
     /// A frame is over; false when it was sealed before and is not now.
     fn frame_ends(&mut self) -> bool {
         let was_sealed = std::mem::take(&mut self.sealed);
-        self.text.clear();
+        self.text.take();
         self.frame = None;
         if !was_sealed && self.report.seals > 0 {
             self.report.problems.push("has a frame without a seal".to_owned());

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     frame::{Frame, FrameError, FrameMaker},
-    hash::to_hex,
+    hash::{Hash, to_hex},
     segment::{Disk, Label, SegmentFile, Target, closed_segments},
     sign::Key,
 };
@@ -225,6 +225,21 @@ impl<D: Disk> Writer<D> {
             self.next_segment(at)?;
         }
         Ok(())
+    }
+
+    /// Closes the frame that is open; true when everything so far is written, or counted as lost.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn settle(&mut self, now_ns: u64) -> Result<bool, WriteError> {
+        self.close_frame(now_ns)?;
+        Ok(self.pending.is_none() && self.backlog.is_empty())
+    }
+
+    /// The last seal that was made: the number of the last event it vouches for, and its hash.
+    #[must_use]
+    pub fn last_seal(&self) -> (u64, Hash) {
+        (self.maker.sealed_seq(), *self.maker.previous())
     }
 
     /// Ends the recording with its last event. What could not be written by then is lost, and counted in the news.

@@ -69,17 +69,37 @@ pub(super) struct LiveArgs {
     /// When to use colour.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     color: ColourChoice,
+    #[command(flatten)]
+    probe: ProbeArgs,
+    #[command(flatten)]
+    select: SelectArgs,
+}
+
+/// Options of the probes.
+#[derive(Debug, Args)]
+pub(super) struct ProbeArgs {
     /// Size of the ring buffer between kernel and tool, in KiB (a power of two, 64 to 1048576).
     #[arg(long, value_name = "KIB", default_value_t = 4096, value_parser = ring_kib)]
     ring_kib: u32,
     /// How to attach the probes.
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     attach: AttachChoice,
-    /// Whether the programs outlast this process.
-    #[arg(long)]
-    pin: bool,
-    #[command(flatten)]
-    select: SelectArgs,
+}
+
+impl ProbeArgs {
+    /// How to load the probes; with `pin`, to outlast this process.
+    pub(super) fn options(&self, probe_log: bool, pin: bool) -> Options {
+        Options {
+            ring_bytes: self.ring_kib << 10,
+            preference: match self.attach {
+                AttachChoice::Auto => Preference::Best,
+                AttachChoice::Kprobe => Preference::KProbe,
+                AttachChoice::Trampoline => Preference::Trampoline,
+            },
+            log: if probe_log { LogLevel::Debug } else { LogLevel::Off },
+            pin,
+        }
+    }
 }
 
 fn ring_kib(text: &str) -> Result<u32, String> {
@@ -103,16 +123,7 @@ pub(super) enum Stream {
 impl LiveArgs {
     /// How to load the probes.
     pub(super) fn probe_options(&self, probe_log: bool) -> Options {
-        Options {
-            ring_bytes: self.ring_kib << 10,
-            preference: match self.attach {
-                AttachChoice::Auto => Preference::Best,
-                AttachChoice::Kprobe => Preference::KProbe,
-                AttachChoice::Trampoline => Preference::Trampoline,
-            },
-            log: if probe_log { LogLevel::Debug } else { LogLevel::Off },
-            pin: self.pin,
-        }
+        self.probe.options(probe_log, false)
     }
 
     /// Which chains are meant.

@@ -11,16 +11,20 @@ mod live;
 mod manual;
 mod policy;
 mod print;
+mod record;
+mod recover;
 mod report;
 mod run;
 mod scratch;
 mod select;
+mod sink;
 mod snapshot;
 mod sudo;
 mod surface;
 mod trace;
 mod until;
 mod verdict;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -58,6 +62,12 @@ pub enum Verb {
     Watch(watch::Args),
     /// Run a command and show what it makes the kernel load.
     Run(run::Args),
+    /// Record what makes the kernel load modules into files that last.
+    Record(record::Args),
+    /// Say whether anything of a capture is missing or altered.
+    Verify(verify::Args),
+    /// Copy what is good of a capture that was torn or damaged.
+    Recover(recover::Args),
     /// Judge captures by a policy.
     Check(check::Args),
     /// Lint, learn and test policies.
@@ -92,6 +102,9 @@ impl Cli {
         match self.verb {
             Verb::Watch(args) => watch::run(&args, probe_log),
             Verb::Run(args) => run::run(&args, probe_log),
+            Verb::Record(args) => record::run(&args, probe_log),
+            Verb::Verify(args) => verify::run(&args),
+            Verb::Recover(args) => recover::run(&args),
             Verb::Check(args) => check::run(&args),
             Verb::Policy(args) => policy::run(&args),
             Verb::Snapshot(args) => snapshot::run(&args),

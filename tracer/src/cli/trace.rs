@@ -24,8 +24,8 @@ use crate::{
     logging::say,
     output::{Output, Summary},
     policy::{Finding, Judge},
-    probe::{Tracer, Uevents},
-    select::{Sieve, Sifted},
+    probe::{Options, Tracer, Uevents},
+    select::{Selector, Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
 
@@ -77,19 +77,35 @@ impl Trace {
     ) -> anyhow::Result<Self> {
         let output = live.open_output(stream)?;
         let options = live.probe_options(probe_log);
+        Self::begin(output, options, scope, live.selector(), judge, live.names_user_stacks())
+    }
+
+    /// As [`Self::start`], with every event of the whole machine to an output that is there already.
+    pub(super) fn record(output: Box<dyn Output>, options: Options) -> anyhow::Result<Self> {
+        Self::begin(output, options, Scope::Host, Selector::default(), None, false)
+    }
+
+    fn begin(
+        output: Box<dyn Output>,
+        options: Options,
+        scope: Scope,
+        selector: Selector,
+        judge: Option<Judge>,
+        names_user_stacks: bool,
+    ) -> anyhow::Result<Self> {
         let Started { tracer, uevents, mut host, clocks, header, baseline, warnings } =
             session::start(options).map_err(sudo::explain)?;
         for warning in warnings {
             say(&format!("warning: {warning}"));
         }
-        if live.names_user_stacks() {
+        if names_user_stacks {
             host.name_user_stacks();
         }
         let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
         // Whoever judges the stream later must know that it is not all.
         let mut header = header;
         if let Body::Header(header) = &mut header {
-            header.filters = live.selector().describe();
+            header.filters = selector.describe();
         }
         let mut tracker = Tracker::new(host, clock);
         tracker.push(clocks.boot_ns, header);
@@ -102,7 +118,7 @@ impl Trace {
             uevents,
             tracker,
             filter: Filter::new(scope),
-            sieve: Sieve::new(live.selector()),
+            sieve: Sieve::new(selector),
             next_seq: 0,
             totals: Totals::default(),
             until: Until::default(),
@@ -111,7 +127,7 @@ impl Trace {
             judge,
             belonging: 0,
             tick,
-            looks_into_processes: live.names_user_stacks(),
+            looks_into_processes: names_user_stacks,
         };
         trace.tell_resumed();
         trace.pass_on()?;

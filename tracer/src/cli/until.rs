@@ -1,11 +1,12 @@
 //! When a tracing verb ends by itself: after a time, after a number of chains, at the first that is waited for.
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
+use super::EXIT_TIMEOUT;
 use crate::{
     chain::Item,
     event::Body,
@@ -51,6 +52,14 @@ pub(super) enum Ended {
     Count,
     /// What was waited for came.
     Hit,
+}
+
+/// What the end of a trace is to a script; `verdict` is the code of one that was not waited for in vain.
+pub(super) fn exit_code(ended: Option<Ended>, verdict: ExitCode) -> ExitCode {
+    match ended {
+        Some(Ended::TimeInVain) => ExitCode::from(EXIT_TIMEOUT),
+        Some(Ended::Time | Ended::Count | Ended::Hit) | None => verdict,
+    }
 }
 
 /// Watches for the end.

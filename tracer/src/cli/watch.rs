@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    EXIT_TIMEOUT,
     assert::WatchedArgs,
     live::{LiveArgs, Stream},
     trace::{Trace, runtime},
-    until::{Ended, Until, UntilArgs},
+    until::{self, Until, UntilArgs},
 };
 use crate::{logging::say, output::verdict::news, session::Scope};
 
@@ -46,9 +45,6 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
         }
         let judge = trace.finish().await?;
         let verdict = watched.ended(judge)?;
-        Ok(match ended {
-            Some(Ended::TimeInVain) => ExitCode::from(EXIT_TIMEOUT),
-            Some(Ended::Time | Ended::Count | Ended::Hit) | None => verdict.map_or(ExitCode::SUCCESS, ExitCode::from),
-        })
+        Ok(until::exit_code(ended, verdict.map_or(ExitCode::SUCCESS, ExitCode::from)))
     })
 }

@@ -1,1 +1,263 @@
+use super::{Flush, OnFull, Policy, WriteError};
+use crate::{
+    capture::{
+        reader::Reader,
+        testing::{MemoryDisk, at, begin, clock, end, recording, unload},
+        verify::Verifier,
+    },
+    event::{Body, Clock, Event, LossStage},
+};
 
+const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
+const EROFS: i32 = 30;
+
+/// All events of all files, which must be without a fault.
+fn events(disk: &MemoryDisk) -> Vec<Event> {
+    let mut verifier = Verifier::new(None);
+    let mut events = Vec::new();
+    for file in disk.files() {
+        let report = verifier.file(file.as_slice()).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        events.extend(Reader::new(file.as_slice()).unwrap().map(Result::unwrap));
+    }
+    events
+}
+
+fn modules(events: &[Event]) -> Vec<String> {
+    let unloads = events.iter().filter_map(|event| match &event.body {
+        Body::Unload(unload) => Some(unload.module.field()),
+        _ => None,
+    });
+    unloads.collect()
+}
+
+fn numbered(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
+    range.map(|number| format!("module{number}")).collect()
+}
+
+/// Events lost in writing, as the capture tells it.
+fn lost(events: &[Event]) -> u64 {
+    let losses = events.iter().filter_map(|event| match &event.body {
+        Body::Loss(loss) if loss.stage == LossStage::Write => Some(loss.count),
+        _ => None,
+    });
+    losses.sum()
+}
+
+/// Check that frames are closed at 64 events and after a second, and that what came before is on the disk by then.
+#[test]
+fn frames_are_closed_in_time() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy::default(), None);
+    for number in 1..=63 {
+        writer.push(&unload(number)).unwrap();
+    }
+    assert!(modules(&events(&disk)).is_empty());
+    writer.push(&unload(64)).unwrap();
+    assert_eq!(modules(&events(&disk)), numbered(1..=64));
+    writer.push(&unload(65)).unwrap();
+    writer.tick(at(65), clock()).unwrap();
+    assert_eq!(modules(&events(&disk)), numbered(1..=64));
+    writer.tick(at(66), clock()).unwrap();
+    assert_eq!(modules(&events(&disk)), numbered(1..=65));
+}
+
+/// Check that a disk that is full, fails or was made read-only costs nothing once it works again.
+#[test]
+fn events_wait_for_the_disk() {
+    for code in [ENOSPC, EIO, EROFS] {
+        let disk = MemoryDisk::new();
+        let mut writer = begin(&disk, Policy::default(), None);
+        disk.0.borrow_mut().write_error = Some(code);
+        for number in 1..=200 {
+            writer.push(&unload(number)).unwrap();
+            writer.tick(at(number), clock()).unwrap();
+        }
+        assert!(modules(&events(&disk)).is_empty());
+        disk.0.borrow_mut().write_error = None;
+        writer.tick(at(201), clock()).unwrap();
+        writer.finish(&end(202)).unwrap();
+        let events = events(&disk);
+        assert_eq!((modules(&events), lost(&events)), (numbered(1..=200), 0), "errno {code}");
+        assert!(matches!(events.iter().rev().nth(1).map(|event| &event.body), Some(Body::End(_))));
+        let news = writer.take_news();
+        assert!(news[0].contains("events wait") && news.contains(&"writing again".to_owned()), "{news:?}");
+    }
+}
+
+/// Check that what finds no place while the disk does not write is counted exactly, in the capture.
+#[test]
+fn what_is_dropped_is_counted() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy::default(), None);
+    disk.0.borrow_mut().write_error = Some(EIO);
+    for number in 1..=5000 {
+        writer.push(&unload(number)).unwrap();
+    }
+    assert!(writer.lost() > 0);
+    disk.0.borrow_mut().write_error = None;
+    writer.tick(at(5001), clock()).unwrap();
+    writer.finish(&end(5002)).unwrap();
+    let events = events(&disk);
+    assert_eq!(modules(&events).len() as u64 + lost(&events), 5000);
+    assert_eq!(lost(&events), writer.lost());
+}
+
+/// Check that a disk that is full in the middle of a frame leaves whole frames alone, at any byte.
+#[test]
+fn a_frame_is_whole_or_not_there() {
+    for room in 0..400 {
+        let disk = MemoryDisk::new();
+        let mut writer = begin(&disk, Policy::default(), None);
+        disk.0.borrow_mut().room = Some(room);
+        for number in 1..=3 {
+            writer.push(&unload(number)).unwrap();
+            writer.tick(at(number + 1), clock()).unwrap();
+        }
+        // Every file is good as it is.
+        let before = modules(&events(&disk)).len();
+        disk.0.borrow_mut().room = None;
+        writer.tick(at(6), clock()).unwrap();
+        writer.finish(&end(7)).unwrap();
+        assert_eq!(modules(&events(&disk)), numbered(1..=3), "{room} bytes, {before} before");
+    }
+}
+
+/// Check that a torn frame that cannot be cut off is left behind, and that a new file goes on after it.
+#[test]
+fn a_torn_file_is_not_written_to_again() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy::default(), None);
+    disk.0.borrow_mut().room = Some(10);
+    disk.0.borrow_mut().cannot_truncate = true;
+    writer.push(&unload(1)).unwrap();
+    writer.tick(at(2), clock()).unwrap();
+    disk.0.borrow_mut().room = None;
+    writer.tick(at(3), clock()).unwrap();
+    writer.finish(&end(4)).unwrap();
+    let files = disk.files();
+    assert_eq!(files.len(), 2);
+    let mut verifier = Verifier::new(None);
+    assert_eq!(verifier.file(files[0].as_slice()).unwrap().problems.len(), 1);
+    let second = verifier.file(files[1].as_slice()).unwrap();
+    assert_eq!(second.problems, Vec::<String>::new());
+    assert!(second.ended);
+}
+
+/// Check what each answer to a full disk does.
+#[test]
+fn policies_for_a_full_disk() {
+    let policy = |on_full| Policy { on_full, ..Policy::default() };
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, policy(OnFull::Exit), None);
+    disk.0.borrow_mut().write_error = Some(ENOSPC);
+    writer.push(&unload(1)).unwrap();
+    assert!(matches!(writer.tick(at(2), clock()), Err(WriteError::Write { .. })));
+
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, policy(OnFull::Stop), None);
+    disk.0.borrow_mut().write_error = Some(ENOSPC);
+    writer.push(&unload(1)).unwrap();
+    writer.tick(at(2), clock()).unwrap();
+    disk.0.borrow_mut().write_error = None;
+    writer.push(&unload(3)).unwrap();
+    writer.tick(at(5), clock()).unwrap();
+    assert_eq!((modules(&events(&disk)).len(), writer.lost()), (0, 2));
+
+    // The oldest files make room.
+    let disk = MemoryDisk::new();
+    let policy = Policy { max_bytes: Some(600), ..policy(OnFull::Rotate) };
+    let mut writer = begin(&disk, policy, None);
+    disk.0.borrow_mut().room = Some(2000);
+    for number in 1..=30 {
+        writer.push(&unload(number)).unwrap();
+        writer.tick(at(number + 1), clock()).unwrap();
+    }
+    writer.finish(&end(32)).unwrap();
+    assert_eq!(writer.lost(), 0);
+    let news = writer.take_news();
+    assert!(!news.is_empty() && news.iter().all(|line| line.contains("to make room")), "{news:?}");
+    let left = modules(&events(&disk));
+    assert_eq!(left.last().map(String::as_str), Some("module30"));
+}
+
+/// Check that a directory that vanished, in which no file can be made, is waited for.
+#[test]
+fn a_vanished_directory_is_waited_for() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy { max_age_ns: Some(10_000_000_000), ..Policy::default() }, None);
+    disk.0.borrow_mut().create_error = Some(2);
+    for number in 1..=25 {
+        writer.push(&unload(number)).unwrap();
+        writer.tick(at(number), clock()).unwrap();
+    }
+    disk.0.borrow_mut().create_error = None;
+    writer.tick(at(40), clock()).unwrap();
+    writer.finish(&end(41)).unwrap();
+    assert_eq!(modules(&events(&disk)), numbered(1..=25));
+    assert!(writer.take_news().iter().any(|line| line.contains("going on in the old one")));
+}
+
+/// Check that space that is to be left alone is left alone.
+#[test]
+fn free_space_is_left_alone() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy { min_free_bytes: Some(1000), ..Policy::default() }, None);
+    disk.0.borrow_mut().free = 999;
+    writer.push(&unload(1)).unwrap();
+    writer.tick(at(2), clock()).unwrap();
+    assert!(writer.take_news()[0].contains("999 bytes are free"));
+    disk.0.borrow_mut().free = 1000;
+    writer.tick(at(3), clock()).unwrap();
+    writer.finish(&end(4)).unwrap();
+    assert_eq!(modules(&events(&disk)), numbered(1..=1));
+}
+
+/// Check that files are rotated by size and that only so many are kept, each with its header and what was loaded.
+#[test]
+fn segments_rotate_and_are_kept() {
+    let disk = MemoryDisk::new();
+    recording(&disk, Policy { max_bytes: Some(600), keep: Some(3), ..Policy::default() }, 40);
+    let files = disk.files();
+    assert_eq!(files.len(), 3);
+    for file in &files {
+        let mut reader = Reader::new(file.as_slice()).unwrap();
+        let Some(Ok(Event { body: Body::Header(header), .. })) = reader.next() else { panic!("no header") };
+        assert!(header.segment > Some(0) && header.previous.is_some());
+        assert!(matches!(reader.next(), Some(Ok(Event { body: Body::Baseline(_), .. }))));
+    }
+    assert_eq!(modules(&events(&disk)).last().map(String::as_str), Some("module40"));
+}
+
+/// Check that the clocks are told each minute in which something happened, and at once when somebody sets them.
+#[test]
+fn clocks_are_told() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy::default(), None);
+    writer.tick(at(61), clock()).unwrap();
+    writer.push(&unload(62)).unwrap();
+    writer.tick(at(63), clock()).unwrap();
+    let set = Clock { realtime_minus_boot_ns: clock().realtime_minus_boot_ns - 3_600_000_000_000, ..clock() };
+    writer.tick(at(64), set).unwrap();
+    writer.tick(at(65), set).unwrap();
+    writer.finish(&end(66)).unwrap();
+    let told: Vec<Clock> = events(&disk)
+        .iter()
+        .filter_map(|event| if let Body::Clock(clock) = event.body { Some(clock) } else { None })
+        .collect();
+    assert_eq!(told, [clock(), set]);
+}
+
+/// Check that frames are made to last as often as was asked for.
+#[test]
+fn flushing_is_as_asked() {
+    for (flush, least, most) in
+        [(Flush::None, 0, 0), (Flush::Incremental, 1, 12), (Flush::Data, 11, 20), (Flush::Sync, 11, 20)]
+    {
+        let disk = MemoryDisk::new();
+        recording(&disk, Policy { flush, ..Policy::default() }, 10);
+        let syncs = disk.0.borrow().syncs;
+        assert!((least..=most).contains(&syncs), "{flush:?}: {syncs}");
+    }
+}

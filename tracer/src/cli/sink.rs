@@ -1,0 +1,264 @@
+//! Where a recording goes: the output that writes captures.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read},
+    os::unix::{
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+        net::UnixDatagram,
+    },
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::geteuid,
+};
+
+use crate::{
+    capture::{
+        files::EXTENSION,
+        hash::to_hex,
+        segment::{Label, SystemDisk, Target},
+        sign::Key,
+        writer::{Policy, WriteError, Writer},
+    },
+    chain::{Chain, Item},
+    event::{Baseline, Body, Clock, Event, Header},
+    kernel::clock::ClockTriple,
+    logging::say,
+    output::Output,
+};
+
+/// Where the journal listens for entries in its own form.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// The journal is told a hash at most this often, nanoseconds.
+const ANCHOR_NS: u64 = 60_000_000_000;
+
+/// What keeps two recorders apart.
+const LOCK: &str = ".kmodtrace.lock";
+
+/// Decides whether a path is a directory or a file, and makes the directory.
+pub(super) fn target(path: &Path) -> anyhow::Result<Target> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if !path.is_dir() && (name.ends_with(EXTENSION) || name.ends_with(".zst")) {
+        return Ok(Target::File(path.to_owned()));
+    }
+    let told = || format!("cannot record into the directory {}", path.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(told)?;
+    let found = fs::metadata(path).with_context(told)?;
+    if found.uid() != geteuid().as_raw() {
+        bail!(
+            "{} belongs to another user: the recorder gives up what it does not need once it has begun, and could not \
+             begin a new file there: chown it",
+            path.display()
+        );
+    }
+    Ok(Target::Directory(path.to_owned()))
+}
+
+/// Keeps a second recorder out of a directory for as long as it lives.
+fn lock(directory: &Path) -> anyhow::Result<File> {
+    let path = directory.join(LOCK);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.with_context(|| format!("cannot make {}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => bail!("another kmodtrace records into {}", directory.display()),
+        Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// What a sink is made with.
+pub(super) struct Plan {
+    pub target: Target,
+    pub policy: Policy,
+    pub key: Option<Key>,
+    pub anchor: bool,
+}
+
+/// Writes a capture.
+pub(super) struct Sink {
+    plan: Option<Plan>,
+    header: Option<Header>,
+    recording: String,
+    writer: Option<Writer<SystemDisk>>,
+    journal: Option<Journal>,
+    _lock: Option<File>,
+}
+
+impl Sink {
+    /// Takes hold of the directory. The first file is made with the first events.
+    pub(super) fn new(plan: Plan) -> anyhow::Result<Self> {
+        let lock = match &plan.target {
+            Target::Directory(path) => Some(lock(path)?),
+            Target::File(path) if path.exists() => bail!("{} exists already, and is never overwritten", path.display()),
+            Target::File(_) => None,
+        };
+        let mut random = [0; 6];
+        let source = "/dev/urandom";
+        File::open(source)
+            .and_then(|mut file| file.read_exact(&mut random))
+            .with_context(|| format!("cannot read {source}"))?;
+        let journal = plan.anchor.then(Journal::open).transpose()?;
+        Ok(Self { plan: Some(plan), header: None, recording: to_hex(&random), writer: None, journal, _lock: lock })
+    }
+
+    fn begin(&mut self, header: Header, baseline: Baseline, at: (Timestamp, u64)) -> io::Result<()> {
+        let Some(Plan { target, policy, key, .. }) = self.plan.take() else { return Ok(()) };
+        let label = Label {
+            time: Zoned::new(at.0, TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string(),
+            boot: header.boot_id.chars().filter(char::is_ascii_hexdigit).take(8).collect(),
+            recording: self.recording.clone(),
+        };
+        let begun = Writer::begin(SystemDisk, (target, label), policy, key.map(Arc::new), (header, baseline), at);
+        let writer = begun.map_err(other)?;
+        if let Some(path) = writer.path() {
+            say(&format!("recording into {}", path.display()));
+        }
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    /// Says what became of the disk.
+    fn tell(&mut self) {
+        for line in self.writer.iter_mut().flat_map(Writer::take_news) {
+            say(&format!("warning: {line}"));
+        }
+    }
+
+    fn anchor(&mut self, now_ns: u64, is_last: bool) {
+        let (Some(journal), Some(writer)) = (&mut self.journal, &self.writer) else { return };
+        let (seq, hash) = writer.last_seal();
+        if let Err(error) = journal.anchor(&self.recording, seq, &to_hex(&hash), now_ns, is_last) {
+            say(&format!("warning: the journal does not take the seal of event {seq}: {error}"));
+        }
+    }
+}
+
+fn other(error: WriteError) -> io::Error {
+    io::Error::other(error)
+}
+
+impl Output for Sink {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        match (&event.body, &mut self.writer) {
+            (Body::Header(header), None) => {
+                self.header = Some(header.as_ref().clone());
+                return Ok(());
+            }
+            (Body::Baseline(baseline), None) => {
+                let Some(header) = self.header.take() else { return Ok(()) };
+                self.begin(header, baseline.clone(), (event.time, event.boot_ns))?;
+            }
+            (Body::End(_), Some(writer)) => writer.finish(event).map_err(other)?,
+            (_, Some(writer)) => writer.push(event).map_err(other)?,
+            (_, None) => return Err(io::Error::other("an event came before the header")),
+        }
+        self.tell();
+        Ok(())
+    }
+
+    fn item(&mut self, _: &Item) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn tick(&mut self, _: &mut dyn Iterator<Item = &Chain>, boot_ns: u64) -> io::Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let clocks = ClockTriple::now();
+        let clock = Clock {
+            realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
+            boot_minus_monotonic_ns: clocks.boot_ns.saturating_sub(clocks.monotonic_ns),
+            clock_uncertainty_ns: clocks.uncertainty_ns,
+        };
+        writer.tick((Timestamp::now(), boot_ns), clock).map_err(other)?;
+        self.tell();
+        self.anchor(boot_ns, false);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> io::Result<bool> {
+        let Some(writer) = &mut self.writer else { return Ok(false) };
+        let settled = writer.settle(ClockTriple::now().boot_ns).map_err(other)?;
+        self.tell();
+        Ok(settled)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.anchor(ClockTriple::now().boot_ns, true);
+        Ok(())
+    }
+}
+
+/// The journal, which is told of seals: who alters a capture afterwards has to alter the journal as well.
+struct Journal {
+    socket: UnixDatagram,
+    told_seq: u64,
+    told_ns: u64,
+}
+
+impl Journal {
+    fn open() -> anyhow::Result<Self> {
+        let socket = UnixDatagram::unbound().context("cannot make a socket")?;
+        socket.connect(JOURNAL).with_context(|| format!("cannot reach the journal at {JOURNAL}"))?;
+        socket.set_nonblocking(true).context("cannot set up the socket to the journal")?;
+        Ok(Self { socket, told_seq: 0, told_ns: 0 })
+    }
+
+    fn anchor(&mut self, recording: &str, seq: u64, hash: &str, now_ns: u64, is_last: bool) -> io::Result<()> {
+        let is_due = is_last || self.told_ns == 0 || now_ns.saturating_sub(self.told_ns) >= ANCHOR_NS;
+        if seq == self.told_seq || !is_due {
+            return Ok(());
+        }
+        self.socket.send(entry(recording, seq, hash).as_bytes())?;
+        (self.told_seq, self.told_ns) = (seq, now_ns);
+        Ok(())
+    }
+}
+
+/// An entry in the journal's own form (systemd's JOURNAL_NATIVE_PROTOCOL): none of the values has a line's end.
+fn entry(recording: &str, seq: u64, hash: &str) -> String {
+    format!(
+        "MESSAGE=capture {recording} is sealed up to {seq}: {hash}\nPRIORITY=6\nSYSLOG_IDENTIFIER=kmodtrace\n\
+         KMODTRACE_RECORDING={recording}\nKMODTRACE_SEQ={seq}\nKMODTRACE_SHA256={hash}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Target, entry, lock, target};
+
+    /// Check that a name decides what is made, and that what is there decides before.
+    #[test]
+    fn directories_and_files() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        assert_eq!(target(&path("a.jsonl.zst")).unwrap(), Target::File(path("a.jsonl.zst")));
+        assert_eq!(target(&path("deep/er")).unwrap(), Target::Directory(path("deep/er")));
+        assert!(path("deep/er").is_dir());
+        std::fs::write(path("file"), "").unwrap();
+        assert!(target(&path("file")).is_err());
+    }
+
+    /// Check that two recorders never share a directory.
+    #[test]
+    fn a_directory_is_one_recorders() {
+        let root = tempfile::tempdir().unwrap();
+        let first = lock(root.path()).unwrap();
+        assert!(lock(root.path()).unwrap_err().to_string().contains("another kmodtrace records"));
+        drop(first);
+        lock(root.path()).unwrap();
+    }
+
+    /// Check that each field of an entry has a line.
+    #[test]
+    fn entries_are_lines() {
+        let entry = entry("ab12", 7, "00ff");
+        assert!(entry.lines().all(|line| line.contains('=')) && entry.ends_with('\n'));
+        assert!(entry.contains("\nKMODTRACE_SHA256=00ff\n"));
+    }
+}
