@@ -247,7 +247,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__diff)
-            opts="-v -h -V --json --slower --verbose --help --version"
+            opts="-v -h -V --json --requests --slower --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -198,6 +198,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s h -l he
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l slower -d 'Requests that block FACTOR times as long count as a difference, too. Without it they are only told, from 2 on' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l json -d 'Write the differences as JSON, one object a line'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l requests -d 'Requests that load nothing, and are asked on one side alone, count as a difference, too. Without it they are counted, but not told'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s V -l version -d 'Print version'

@@ -102,7 +102,7 @@ fn what_is_missing_is_told() {
         (without(10..13), "3 events are missing in 1 place"),
         (without(36..37), "there is no end"),
         (without(0..1), "there is no header"),
-        (whole[..whole.len() - 40].to_owned(), "bytes are left of its last line"),
+        (whole[..whole.len() - 40].to_owned(), "it ends inside the frame"),
         (whole.replace("\"type\":\"unload\"", "\"type\":\"reload\""), "1 event is of a type"),
         (whole.replace("\"type\":\"unload\",", ""), "1 line is not understood"),
         (format!("{whole}garbage\n"), "1 line is not understood"),
@@ -120,24 +120,39 @@ fn what_is_missing_is_told() {
 fn compressed_captures_are_read() {
     let whole = outage();
     let (front, back) = whole.split_at(whole.find("{\"seq\":20,").unwrap());
+    let stored = |name: &str| stdout(&report(&["--utc", "--json", "--by", "module", name]));
+    assert_eq!(stored("generated.jsonl.zst"), stored("generated.jsonl"));
     let frames = [front, back].map(|text| zstd::bulk::compress(text.as_bytes(), 3).unwrap()).concat();
     assert_eq!(stdout(&report_of(&frames, &[])), stdout(&report_of(whole.as_bytes(), &[])));
     let output = report_of(&frames[..frames.len() - 9], &[]);
     assert!(stdout(&output).contains("nf_conntrack"));
-    assert!(stderr(&output).contains("its last frame has no end"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("it ends inside the frame that begins at byte"), "{}", stderr(&output));
     let mut broken = frames.clone();
     let middle = broken.len() - 300;
     broken[middle] ^= 0xff;
     let output = report_of(&broken, &[]);
     assert!(stdout(&output).contains("nf_conntrack"));
-    assert!(stderr(&output).contains("it is damaged, and was read up to there"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("it is damaged in the frame that begins at byte"), "{}", stderr(&output));
 }
 
 /// Check that what does not work is an error that names it.
 #[test]
 fn errors_name_their_cause() {
+    let newer =
+        outage().replace("\"schema\":1,\"tool\":\"kmodtrace 0.1.0\"", "\"schema\":99,\"tool\":\"kmodtrace 9.9\"");
+    for form in [&[][..], &["--json"]] {
+        let output = report_of(newer.as_bytes(), form);
+        assert_eq!(output.status.code(), Some(125));
+        assert!(
+            stderr(&output).contains("version 99") && stderr(&output).contains("kmodtrace 9.9"),
+            "{}",
+            stderr(&output)
+        );
+    }
     for (arguments, named) in [
         (&["no-such-file.jsonl"][..], "no-such-file.jsonl"),
+        (&["../../kernels.json"], "kernels.json is not a capture"),
+        (&["../../../README.md"], "not a capture"),
         (&["outage-6.1.jsonl", "--since", "soon"], "2 hours ago"),
         (&["outage-6.1.jsonl", "--csv", "--json"], "--json"),
         (&["outage-6.1.jsonl", "-o", "/no/such/file"], "/no/such/file"),
@@ -272,4 +287,20 @@ fn a_closed_pipe_is_an_end() {
     );
     let output = Command::new("bash").current_dir(captures()).args(["-c", &line]).output().unwrap();
     assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), ("0\n", ""));
+}
+
+/// Check that the captures that are made to measure with are as the tracer itself would write them: every line reads as
+/// an event and writes as the same line, and every seal holds.
+#[test]
+fn generated_captures_are_by_the_model() {
+    let text = fs::read_to_string(captures().join("generated.jsonl")).unwrap();
+    for line in text.lines() {
+        let event: kmodtrace::event::Event =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(serde_json::to_string(&event).unwrap(), line);
+    }
+    let sealed = fs::File::open(captures().join("generated.jsonl.zst")).unwrap();
+    let verified = kmodtrace::capture::verify::Verifier::new(None).file(sealed).unwrap();
+    assert_eq!(verified.problems, Vec::<String>::new());
+    assert!(verified.ended && verified.events == 401 && verified.seals == 7, "{verified:?}");
 }

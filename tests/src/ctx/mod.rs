@@ -104,6 +104,17 @@ impl Ctx {
         Tracer::start(&argv, self.captures)
     }
 
+    /// Starts `kmodtrace watch` for lines, and returns once it traces.
+    ///
+    /// # Errors
+    /// When it ends, or stays silent, before it traces.
+    pub fn watch_lines(&mut self, arguments: &[&str]) -> Result<Tracer> {
+        let mut argv = vec!["watch", "--utc"];
+        argv.extend(arguments);
+        self.captures += 1;
+        Tracer::start(&argv, self.captures)
+    }
+
     /// Starts `kmodtrace record` into a directory, and returns once it traces.
     ///
     /// # Errors

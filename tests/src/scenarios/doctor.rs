@@ -50,7 +50,11 @@ fn tries_hooks(ctx: &mut Ctx) -> Result<()> {
     let attached = header["hooks"].as_array().context("no hooks in the header")?;
     let attached: Vec<(String, Value)> =
         attached.iter().map(|hook| (text(hook, "/hook"), hook["attached"].clone())).collect();
-    equal("hooks of a trace", attached, tried)
+    // What is heard of devices comes from no program of ours, and has a finding of its own.
+    let (heard, attached): (Vec<_>, Vec<_>) = attached.into_iter().partition(|(hook, _)| hook == "uevents");
+    equal("hooks of a trace", attached, tried)?;
+    equal("devices are heard of", heard, vec![("uevents".to_owned(), Value::from("netlink"))])?;
+    equal("so doctor says", text(finding(&report, "uevents")?, "/level"), "ok")
 }
 
 /// An ordinary user learns what can be learnt, and why the rest cannot.

@@ -16,6 +16,7 @@ mod outage;
 mod policy;
 mod policy_baseline;
 mod policy_recipes;
+mod prevention;
 mod privileges;
 mod readme;
 mod record;
@@ -23,6 +24,7 @@ mod refusals;
 mod report;
 mod storm;
 mod udev;
+mod watching;
 mod workloads;
 
 use anyhow::Result;
@@ -86,6 +88,8 @@ const FILES: &[&[Scenario]] = &[
     policy::SCENARIOS,
     policy_baseline::SCENARIOS,
     policy_recipes::SCENARIOS,
+    watching::SCENARIOS,
+    prevention::SCENARIOS,
 ];
 
 /// Every scenario.

@@ -36,7 +36,8 @@ fn sees_modprobe(ctx: &mut Ctx) -> Result<()> {
 
 /// Processes released at one moment are each seen by the oracle, under the pid they were started with.
 fn sees_every_actor(ctx: &mut Ctx) -> Result<()> {
-    const ACTORS: u32 = 62;
+    // As many as the kernel lets run at once: it never sends one away, however slow the machine.
+    const ACTORS: u32 = 50;
     let oracle = ctx.oracle()?;
     let acts = (0..ACTORS).map(|number| Act::mount(&format!("absent{number}")).named(&format!("actor{number}")));
     let reports = ctx.crowd(acts.collect())?.release()?;

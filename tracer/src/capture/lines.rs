@@ -118,14 +118,42 @@ impl<R: Read> Lines<R> {
                 return Ok(self.text.get(begin..begin + length));
             }
             if self.finished {
-                // A last line without its end was not written whole.
-                return match self.form {
-                    _ if ready.is_empty() => Ok(None),
-                    Form::Plain => Err(LineError::Torn { frame_offset: self.frame_offset }),
-                    _ => Err(self.damaged(&"a line goes on beyond its frame")),
-                };
+                return self.end_of_file(ready.is_empty()).map(|()| None);
             }
             self.fill()?;
+        }
+    }
+
+    /// All whole lines that are ready, with their ends; `None` at the end of the file.
+    ///
+    /// # Errors
+    /// As [`Lines::next_line`].
+    pub fn next_block(&mut self) -> Result<Option<&[u8]>, LineError> {
+        loop {
+            let ready = self.text.get(self.start..self.good).unwrap_or_default();
+            if let Some(last) = memchr::memrchr(b'\n', ready) {
+                let begin = self.start;
+                self.start += last + 1;
+                return Ok(self.text.get(begin..self.start));
+            }
+            if self.finished {
+                return self.end_of_file(ready.is_empty()).map(|()| None);
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Goes on after the end of a file that has grown since. What was torn may be whole by now.
+    pub const fn go_on(&mut self) {
+        self.finished = false;
+    }
+
+    /// A last line without its end was not written whole.
+    fn end_of_file(&self, is_whole: bool) -> Result<(), LineError> {
+        match self.form {
+            _ if is_whole => Ok(()),
+            Form::Plain => Err(LineError::Torn { frame_offset: self.frame_offset }),
+            _ => Err(self.damaged(&"a line goes on beyond its frame")),
         }
     }
 

@@ -151,7 +151,7 @@ pub(super) fn header() -> Header {
         modprobe: "/sbin/modprobe".to_owned(),
         realtime_minus_boot_ns: clock().realtime_minus_boot_ns,
         clock_uncertainty_ns: 100,
-        boot_minus_monotonic_ns: 0,
+        boot_minus_monotonic_ns: Some(0),
         modules_dep_sha256: None,
         modules_alias_sha256: None,
         recording: None,

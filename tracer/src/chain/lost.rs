@@ -63,7 +63,8 @@ impl Lost {
             }
         }
         self.next_seq = event.seq.saturating_add(1);
-        self.ended = matches!(event.body, Body::End(_));
+        // The seal of the last frame stands after the end.
+        self.ended = matches!(event.body, Body::End(_)) || (self.ended && matches!(event.body, Body::Seal(_)));
         if let Body::Loss(loss) = &event.body {
             if self.recent.len() >= RECENT_LIMIT {
                 self.recent.pop_front();

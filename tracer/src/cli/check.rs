@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, io, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 
 use super::{
-    events::{self, Ended},
+    events::{self, Taker},
     verdict::{InstalledKernel, VerdictArgs, exit_code},
 };
 use crate::{
-    event::Body,
+    event::{Body, Event},
     output::verdict,
-    policy::{self, Judge},
+    policy::{self, Judge, Policy},
 };
 
 /// Arguments of `check`.
@@ -36,27 +36,9 @@ pub struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let policy = policy::load(&args.policy)?;
     let mut sinks = args.verdict.open()?;
-    let mut judge = None;
-    let mut releases = BTreeSet::new();
-    for path in &args.captures {
-        let name = events::name(path);
-        let judge = match &mut judge {
-            None => judge.insert(Judge::new(policy.clone(), &name)),
-            Some(judge) => {
-                judge.next_stream(&name);
-                judge
-            }
-        };
-        let ended = events::each(path, &mut |event| {
-            if let Body::Header(header) = &event.body {
-                releases.insert(header.kernel.clone());
-            }
-            judge.event(event);
-        })?;
-        if ended == Ended::Torn {
-            judge.doubt("it ends within a line: what came last is missing".to_owned());
-        }
-    }
+    let mut captures = Captures { policy, judge: None, releases: BTreeSet::new() };
+    events::read(&args.captures, &mut captures)?;
+    let Captures { judge, releases, .. } = captures;
     let judge = judge.context("no capture was given")?;
     let verdict = judge.finish(&kernel(releases));
     sinks.put(&verdict)?;
@@ -64,6 +46,42 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         verdict::json(&verdict, &mut io::stdout()).context("cannot write the verdict")?;
     }
     Ok(ExitCode::from(exit_code(verdict.outcome, 0)))
+}
+
+/// Judges captures, one after another.
+struct Captures {
+    policy: Policy,
+    judge: Option<Judge>,
+    /// Of the kernels.
+    releases: BTreeSet<String>,
+}
+
+impl Taker for Captures {
+    fn continues(&self, event: &Event) -> bool {
+        self.judge.as_ref().is_some_and(|judge| judge.continues(event))
+    }
+
+    fn begin(&mut self, name: &str) {
+        match &mut self.judge {
+            Some(judge) => judge.next_stream(name),
+            None => self.judge = Some(Judge::new(self.policy.clone(), name)),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        if let Body::Header(header) = &event.body {
+            self.releases.insert(header.kernel.clone());
+        }
+        if let Some(judge) = &mut self.judge {
+            judge.event(event);
+        }
+    }
+
+    fn doubt(&mut self, doubt: String) {
+        if let Some(judge) = &mut self.judge {
+            judge.doubt(doubt);
+        }
+    }
 }
 
 /// The kernel that the captures are of.

@@ -22,6 +22,10 @@ pub struct Args {
     /// Write the differences as JSON, one object a line.
     #[arg(long)]
     json: bool,
+    /// Requests that load nothing, and are asked on one side alone, count as a difference, too. Without it they are
+    /// counted, but not told.
+    #[arg(long)]
+    requests: bool,
     /// Requests that block FACTOR times as long count as a difference, too. Without it they are only told, from 2 on.
     #[arg(long, value_name = "FACTOR", value_parser = factor)]
     slower: Option<f64>,
@@ -44,7 +48,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let diff = policy::diff(&before, &now, Slower { factor: args.slower.unwrap_or(SLOWER) });
     let name = label(&now, &args.now.display().to_string(), &before);
     let mut text = String::new();
-    for change in diff.changes.iter().chain(&diff.slower) {
+    let in_vain = if args.requests { diff.in_vain.as_slice() } else { &[] };
+    for change in diff.changes.iter().chain(in_vain).chain(&diff.slower) {
         text += &if args.json {
             serde_json::to_string(change).context("cannot write a difference")?
         } else {
@@ -53,7 +58,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         text.push('\n');
     }
     print::stdout(&text)?;
-    let counts = diff.changes.len() + if args.slower.is_some() { diff.slower.len() } else { 0 };
+    let counts = diff.changes.len() + in_vain.len() + if args.slower.is_some() { diff.slower.len() } else { 0 };
     say(&format!("{counts} differences in {} and {} entries", before.compared.len(), now.compared.len()));
+    if !args.requests && !diff.in_vain.is_empty() {
+        say(&format!("{} requests that load nothing differ: --requests tells them", diff.in_vain.len()));
+    }
     Ok(if counts == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }

@@ -7,7 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     EXIT_VERDICT,
-    events::{self, Ended},
+    events::{self, Items},
     print,
     verdict::InstalledKernel,
 };
@@ -15,7 +15,7 @@ use crate::{
     chain::Item,
     logging::say,
     output::escape_str,
-    policy::{self, Learner, Stream},
+    policy::{self, Learner},
 };
 
 /// Arguments of `policy`.
@@ -104,23 +104,15 @@ fn test(path: &std::path::Path) -> anyhow::Result<ExitCode> {
 
 fn learn(expect: bool, captures: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let mut learner = Learner::default();
-    for path in captures {
-        let mut stream = Stream::new(&events::name(path));
-        let mut learn = |items: Vec<Item>| {
-            for item in items {
-                if let Item::Chain(chain) = item {
-                    learner.chain(&chain);
-                }
-            }
-        };
-        let ended = events::each(path, &mut |event| learn(stream.event(event)))?;
-        if ended == Ended::Torn {
-            stream.doubt("it ends within a line: what came last is missing".to_owned());
+    let mut learn = |item: Item| {
+        if let Item::Chain(chain) = item {
+            learner.chain(&chain);
         }
-        learn(stream.end());
-        for doubt in stream.doubts() {
-            say(&format!("warning: the policy may be too narrow: {}", escape_str(&doubt)));
-        }
+    };
+    let mut items = Items::new(&mut learn);
+    events::read(captures, &mut items)?;
+    for doubt in items.finish() {
+        say(&format!("warning: the policy may be too narrow: {}", escape_str(&doubt)));
     }
     print::stdout(&learner.policy(expect)).map(|()| ExitCode::SUCCESS)
 }

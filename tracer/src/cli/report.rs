@@ -12,7 +12,7 @@ use std::{
     rc::Rc,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jiff::{Zoned, tz::TimeZone};
 
 pub(super) use args::Args;
@@ -37,6 +37,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         result => result?,
     }
     let whole = engine.whole();
+    for stream in whole.streams {
+        if stream.events == 0 && stream.malformed > 0 {
+            bail!("{} is not a capture: none of its {} lines is an event", stream.source, stream.malformed);
+        }
+    }
     match told(args, form, &whole, style, &target) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         result => result.context("cannot write the report")?,
@@ -46,7 +51,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// What is wanted, with times that are not relative any more.

@@ -9,14 +9,14 @@ use std::{
 use anyhow::Context;
 
 use super::{
-    events::{self, Ended},
+    events::{self, Items},
     print,
 };
 use crate::{
     chain::Item,
     event::Body,
     output::escape_str,
-    policy::{Recorder, Snapshot, Stream},
+    policy::{Recorder, Snapshot},
 };
 
 /// Arguments of `snapshot`.
@@ -44,28 +44,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// The snapshot of whole captures.
 pub(super) fn of_captures(captures: &[PathBuf]) -> anyhow::Result<Snapshot> {
     let mut recorder = Recorder::default();
-    let mut doubts = Vec::new();
-    for path in captures {
-        let mut stream = Stream::new(&events::name(path));
-        let record = |recorder: &mut Recorder, items: Vec<Item>| {
-            for item in items {
-                match item {
-                    Item::Chain(chain) => recorder.chain(&chain),
-                    Item::Event(event) => {
-                        if let Body::Header(header) = &event.body {
-                            recorder.header(header);
-                        }
-                    }
-                }
+    let mut record = |item: Item| match item {
+        Item::Chain(chain) => recorder.chain(&chain),
+        Item::Event(event) => {
+            if let Body::Header(header) = &event.body {
+                recorder.header(header);
             }
-        };
-        let ended = events::each(path, &mut |event| record(&mut recorder, stream.event(event)))?;
-        if ended == Ended::Torn {
-            stream.doubt("it ends within a line: what came last is missing".to_owned());
         }
-        record(&mut recorder, stream.end());
-        doubts.extend(stream.doubts());
-    }
+    };
+    let mut items = Items::new(&mut record);
+    events::read(captures, &mut items)?;
+    let doubts = items.finish();
     let doubts: Vec<String> = doubts.iter().map(|doubt| escape_str(doubt)).collect();
     anyhow::ensure!(doubts.is_empty(), "not everything was seen: {}", doubts.join("; "));
     Ok(recorder.finish())
@@ -73,11 +62,11 @@ pub(super) fn of_captures(captures: &[PathBuf]) -> anyhow::Result<Snapshot> {
 
 /// A snapshot from its file, or of a capture.
 pub(super) fn open(path: &Path) -> anyhow::Result<Snapshot> {
-    let is_file = path.is_file();
-    if is_file {
+    if path.is_file() {
         // A snapshot is one object over many lines, and the first of a capture is whole.
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        if text.starts_with("{\n") {
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        if bytes.starts_with(b"{\n") {
+            let text = String::from_utf8_lossy(&bytes);
             return text.parse().with_context(|| format!("cannot use {}", path.display()));
         }
     }

@@ -4,6 +4,7 @@
 
 mod audit;
 mod config;
+mod devices;
 pub mod hooks;
 mod kernel;
 mod modprobe;
@@ -149,6 +150,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     findings.extend(rights::check(facts));
     findings.extend(modprobe::check(facts));
     findings.push(audit::check(facts.root()));
+    findings.push(devices::check());
     findings.push(recorder::check(facts));
     findings
 }

@@ -72,8 +72,8 @@ pub struct Header {
     /// How far apart the two readings of that difference were, nanoseconds.
     pub clock_uncertainty_ns: u64,
     /// Boot clock minus monotonic clock when the stream began, nanoseconds: the time spent suspended.
-    #[serde(default)]
-    pub boot_minus_monotonic_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_minus_monotonic_ns: Option<u64>,
     /// SHA-256 of the kernel's `modules.dep`, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules_dep_sha256: Option<String>,

@@ -42,6 +42,11 @@ pub fn difference(change: &Change, now: &str) -> String {
         Kind::LoadsOthers => {
             format!("{now} {verb} others{on} by {by}: was {}, now {}", list(&change.lost), list(&change.gained))
         }
+        Kind::OtherAlias => {
+            let before = change.alias_before.as_ref().map(|alias| quoted(&Text::from(alias.as_str())));
+            let before = before.unwrap_or_else(|| "no alias".to_owned());
+            format!("{now} {verb} {} by another alias{on} by {by}: was {before}", list(&change.gained))
+        }
         Kind::ResultChanged => format!("{now} ends otherwise{on} by {by}: was {before}, now {after}"),
         Kind::NowAsks => format!("{now} now asks in vain{on} by {by}: {after}"),
         Kind::NoLongerAsks => format!("{now} no longer asks in vain{on} by {by}: was {before}"),
@@ -91,6 +96,7 @@ mod tests {
             requester: "/usr/bin/nc".to_owned(),
             origin: "request".to_owned(),
             alias: Some("net-pf-30".to_owned()),
+            alias_before: Some("tipc".to_owned()),
             explanation: Some("socket(AF_TIPC): no socket of this address family was ever opened".to_owned()),
             command: vec!["nc".to_owned(), "a b".to_owned()],
             run_by: Some("net.sh".to_owned()),
@@ -111,6 +117,7 @@ mod tests {
             (Kind::NowLoads, "6.12 now auto-loads tipc, udp_tunnel", ": was loaded, now not-found"),
             (Kind::NoLongerLoads, "6.12 no longer auto-loads dummy", ": was loaded, now not-found"),
             (Kind::LoadsOthers, "6.12 auto-loads others", ": was dummy, now tipc, udp_tunnel"),
+            (Kind::OtherAlias, "6.12 auto-loads tipc, udp_tunnel by another alias", ": was \"tipc\""),
             (Kind::ResultChanged, "6.12 ends otherwise", ": was loaded, now not-found"),
             (Kind::NowAsks, "6.12 now asks in vain", ": not-found"),
             (Kind::NoLongerAsks, "6.12 no longer asks in vain", ": was loaded"),

@@ -7,8 +7,8 @@ use crate::{
     event::{Body, Certainty, Event, HeaderHook, LossStage, Origin, RequestId, SCHEMA_VERSION},
 };
 
-/// Hooks without which a load or request is not missed: they tell of files, failed calls and unloads.
-const DISPENSABLE: [&str; 5] = ["file", "unload", "init_module", "finit_module", "delete_module"];
+/// Hooks without which a load or request is not missed: they tell of files, failed calls, unloads and devices.
+const DISPENSABLE: [&str; 6] = ["file", "unload", "init_module", "finit_module", "delete_module", "uevents"];
 
 /// Requests of kernel threads that are kept in mind at a time.
 const NOBODYS_LIMIT: usize = 4096;
@@ -39,6 +39,11 @@ impl Evidence {
         Self { source: source.to_owned(), ..Self::default() }
     }
 
+    /// Whether an event goes on where this stream stopped without an end.
+    pub(super) const fn continues(&self, event: &Event) -> bool {
+        event.seq > 0 && event.seq == self.next_seq && !self.has_ended
+    }
+
     /// Adds what leaves a verdict open.
     pub(super) fn doubt(&mut self, doubt: String) {
         if self.doubts.len() < DOUBTS_LIMIT {
@@ -55,7 +60,8 @@ impl Evidence {
             None => self.turns += 1,
         }
         self.next_seq = event.seq.saturating_add(1);
-        self.has_ended = false;
+        // The seal of the last frame stands after the end.
+        self.has_ended &= matches!(event.body, Body::Seal(_));
         match &event.body {
             Body::Header(header) => {
                 self.has_header = true;

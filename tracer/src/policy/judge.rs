@@ -67,6 +67,12 @@ impl Judge {
         }
     }
 
+    /// Whether an event goes on where the stream stopped without an end: it was cut into several files.
+    #[must_use]
+    pub const fn continues(&self, event: &Event) -> bool {
+        self.stream.continues(event)
+    }
+
     /// Takes the next event of the stream, numbered without gaps.
     pub fn event(&mut self, event: Event) {
         if let Body::Baseline(baseline) = &event.body {

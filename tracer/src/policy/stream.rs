@@ -20,6 +20,12 @@ impl Stream {
         Self { chains: chain::Builder::new(), evidence: Evidence::of(source) }
     }
 
+    /// Whether an event goes on where this stream stopped without an end: it was cut into several files.
+    #[must_use]
+    pub const fn continues(&self, event: &Event) -> bool {
+        self.evidence.continues(event)
+    }
+
     /// Takes the next event, numbered without gaps, and gives what it ends.
     pub fn event(&mut self, event: Event) -> Vec<Item> {
         self.evidence.event(&event);

@@ -41,17 +41,17 @@ impl Uevents {
     /// # Errors
     /// When the kernel has no such socket, or there is no runtime.
     pub fn open() -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(KOBJECT_UEVENT))?;
-        // The second needs CAP_NET_ADMIN and goes beyond the administrator's limit; neither is a condition.
-        let larger = sockopt::set_socket_recv_buffer_size_force(&fd, BUFFER_BYTES);
-        if larger.or_else(|_| sockopt::set_socket_recv_buffer_size(&fd, BUFFER_BYTES)).is_err() {
-            log::debug!("the buffer for uevents stays as small as it is");
-        }
-        bind(&fd, &SocketAddrNetlink::new(0, Sender::Kernel.group() | Sender::Udev.group()))?;
         // SAFETY: the AsyncFd owns the descriptor, which stays open and the same for as long as it lives.
-        let fd = unsafe { AsyncFd::register(fd) };
+        let fd = unsafe { AsyncFd::register(listen()?) };
         Ok(Self { fd: fd.map_err(io::Error::from)?, buffer: vec![0; MESSAGE_BYTES] })
+    }
+
+    /// Finds out whether listening is possible.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn try_to_listen() -> io::Result<()> {
+        listen().map(drop)
     }
 
     /// Waits until there is something to read.
@@ -84,4 +84,17 @@ impl Uevents {
             }
         }
     }
+}
+
+/// A socket that hears both the kernel and udev.
+fn listen() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(KOBJECT_UEVENT))?;
+    // The first needs CAP_NET_ADMIN and goes beyond the administrator's limit; neither is a condition.
+    let larger = sockopt::set_socket_recv_buffer_size_force(&fd, BUFFER_BYTES);
+    if larger.or_else(|_| sockopt::set_socket_recv_buffer_size(&fd, BUFFER_BYTES)).is_err() {
+        log::debug!("the buffer for uevents stays as small as it is");
+    }
+    bind(&fd, &SocketAddrNetlink::new(0, Sender::Kernel.group() | Sender::Udev.group()))?;
+    Ok(fd)
 }

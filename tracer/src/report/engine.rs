@@ -10,6 +10,7 @@ use super::{
     stream::{About, Stream},
 };
 use crate::{
+    capture::reader::{ReadError, parse},
     chain::{self, Chain, Item},
     event::{Body, Event},
     select::Selector,
@@ -20,6 +21,17 @@ const STREAMS_LIMIT: usize = 4096;
 
 /// Chains of a stream that may be open at a time. The kernel runs 50 requests at a time.
 const OPEN_LIMIT: usize = 8192;
+
+/// Why a report ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A capture is of a version that this one would misunderstand.
+    #[error(transparent)]
+    Version(ReadError),
+    /// The report cannot be written.
+    #[error("cannot write the report")]
+    Write(#[from] io::Error),
+}
 
 /// What is wanted. Times are nanoseconds since 1970.
 #[derive(Clone, Debug, Default)]
@@ -145,8 +157,8 @@ impl Engine {
     /// Takes a block of whole lines.
     ///
     /// # Errors
-    /// When a sink cannot be written.
-    pub fn block(&mut self, block: &[u8]) -> io::Result<()> {
+    /// When a sink cannot be written, and for a header of a version that is not known.
+    pub fn block(&mut self, block: &[u8]) -> Result<(), ReportError> {
         let is_light = self.is_light();
         for line in Lines(block) {
             if line.iter().all(u8::is_ascii_whitespace) {
@@ -227,13 +239,18 @@ impl Engine {
 
 impl Engine {
     /// A line, by way of what the grouping needs.
-    fn light(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn light(&mut self, bytes: &[u8]) -> Result<(), ReportError> {
         let Ok((kind, seq, line)) = Line::new(bytes).and_then(|line| Ok((line.kind()?, line.seq()?, line))) else {
             self.stream().1.malformed += 1;
             return Ok(());
         };
-        if kind == Type::Other {
-            return self.event(bytes);
+        match kind {
+            Type::Other => return self.event(bytes),
+            Type::Quiet => {
+                self.stream().1.number(seq);
+                return Ok(());
+            }
+            _ => {}
         }
         let number = self.stream().0;
         let Self { streams, joins, names, cells, plan, .. } = self;
@@ -254,10 +271,11 @@ impl Engine {
     }
 
     /// A line as an event.
-    fn event(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let event: Event = match serde_json::from_slice(bytes) {
-            Ok(event) => event,
-            Err(_) => {
+    fn event(&mut self, bytes: &[u8]) -> Result<(), ReportError> {
+        let event = match parse(bytes, 0) {
+            Ok(Some(event)) => event,
+            Err(error @ ReadError::Version { .. }) => return Err(ReportError::Version(error)),
+            Ok(None) | Err(_) => {
                 self.not_understood(bytes);
                 return Ok(());
             }
@@ -294,7 +312,10 @@ impl Engine {
             let Some(item) = chains.next_item() else { break };
             self.item(&item, number)?;
         }
-        if is_end { self.end(number) } else { Ok(()) }
+        if is_end {
+            self.end(number)?;
+        }
+        Ok(())
     }
 
     /// A later version may have types of its own; anything else that is no event is damage.
@@ -342,6 +363,9 @@ impl Engine {
                 Ok(())
             }
             Item::Event(event) => {
+                if !matches!(event.body, Body::Unload(_) | Body::Loss(_)) {
+                    return Ok(());
+                }
                 let is_wanted = self.plan.is_in_range(nanoseconds(event.time))
                     && self.plan.selector.selects_item(item)
                     && (self.plan.new_since_ns.is_none() || !matches!(event.body, Body::Unload(_)));

@@ -9,11 +9,7 @@ use super::{
     names::Names,
     stream::Stream,
 };
-use crate::{
-    chain::Item,
-    event::{Body, Event},
-    output,
-};
+use crate::{chain::Item, event::Event, output};
 
 /// Writes chains by way of a format of the live view. Which machine and which day they are of stands above them.
 pub struct Human {
@@ -62,9 +58,6 @@ impl Sink for Human {
     }
 
     fn event(&mut self, event: &Event, stream: &Stream, number: usize) -> io::Result<()> {
-        if !matches!(event.body, Body::Unload(_) | Body::Loss(_)) {
-            return Ok(());
-        }
         self.head(event.time, stream, number)?;
         self.output.item(&Item::Event(Box::new(event.clone())))
     }

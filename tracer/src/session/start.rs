@@ -114,7 +114,7 @@ fn header(facts: &Facts, clocks: ClockTriple, hooks: Vec<HeaderHook>, warnings: 
         realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
         clock_uncertainty_ns: clocks.uncertainty_ns,
         filters: Vec::new(),
-        boot_minus_monotonic_ns: clocks.boot_ns.saturating_sub(clocks.monotonic_ns),
+        boot_minus_monotonic_ns: Some(clocks.boot_ns.saturating_sub(clocks.monotonic_ns)),
         modules_dep_sha256: digest(facts, "modules.dep"),
         modules_alias_sha256: digest(facts, "modules.alias"),
         recording: None,

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use self::output::Output;
-use self::stream::Stream;
+use self::stream::{Out, Stream};
 
 /// What to generate.
 #[derive(Args, Clone, Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// The host's name.
     #[arg(long, value_name = "NAME", default_value = "lb1")]
     host: String,
-    /// The file: JSON Lines; in zstd frames when its name ends in .zst.
+    /// The file: JSON Lines; in sealed zstd frames, as the tracer records, when its name ends in .zst.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
@@ -44,7 +44,7 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
 }
 
 /// Hands out the lines of a capture, and returns how many there were.
-fn write(options: &Options, out: &mut dyn FnMut(&str) -> std::io::Result<()>) -> Result<u64> {
+fn write(options: &Options, out: Out<'_>) -> Result<u64> {
     let boot_id = format!("00000000-0000-4000-8000-{:012x}", options.seed);
     let mut stream = Stream::new(options.seed, out);
     story::begin(&mut stream, &options.host, &boot_id)?;
@@ -66,8 +66,8 @@ mod tests {
         let options = Options { events, seed, host: "lb1".to_owned(), output };
         let mut text = String::new();
         write(&options, &mut |line| {
-            text.push_str(line);
-            Ok(())
+            text.push_str(line.text);
+            Ok(false)
         })
         .unwrap();
         text

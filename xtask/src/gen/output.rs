@@ -1,17 +1,30 @@
-//! Lines to a file: plain, or in independent zstd frames of whole lines, as the tracer writes them.
+//! Lines to a file: plain, or in sealed zstd frames, as `docs/capture-format.md` has it.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
-/// Lines of a frame, at most.
-const FRAME_LINES: usize = 64;
+/// Events of a frame, at most.
+const FRAME_EVENTS: u64 = 64;
 
 /// Bytes of a frame before compression, about.
 const FRAME_BYTES: usize = 256 << 10;
+
+/// A line of a capture.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) seq: u64,
+    pub(super) boot_ns: u64,
+    pub(super) time: &'a str,
+    /// A frame ends with it.
+    pub(super) is_urgent: bool,
+    /// The event with its line end.
+    pub(super) text: &'a str,
+}
 
 /// A capture that is written.
 pub(super) struct Output {
@@ -22,8 +35,9 @@ pub(super) struct Output {
 
 struct Frame {
     compressor: Compressor<'static>,
-    bytes: Vec<u8>,
-    lines: usize,
+    text: Vec<u8>,
+    events: u64,
+    previous: String,
 }
 
 impl Output {
@@ -33,54 +47,71 @@ impl Output {
         let frame = if is_compressed {
             let mut compressor = Compressor::new(3)?;
             compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-            Some(Frame { compressor, bytes: Vec::new(), lines: 0 })
+            Some(Frame { compressor, text: Vec::new(), events: 0, previous: "0".repeat(64) })
         } else {
             None
         };
         Ok(Self { writer: BufWriter::with_capacity(1 << 20, File::create(path)?), frame })
     }
 
-    /// Writes a line with its end.
-    pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
-        let Some(frame) = &mut self.frame else { return self.writer.write_all(line.as_bytes()) };
-        frame.bytes.extend_from_slice(line.as_bytes());
-        frame.lines += 1;
-        if frame.lines >= FRAME_LINES || frame.bytes.len() >= FRAME_BYTES {
-            frame.write(&mut self.writer)?;
+    /// Writes a line. True when a seal followed it, which has the next number.
+    pub(super) fn line(&mut self, line: Line<'_>) -> io::Result<bool> {
+        let Some(frame) = &mut self.frame else {
+            self.writer.write_all(line.text.as_bytes())?;
+            return Ok(false);
+        };
+        frame.text.extend_from_slice(line.text.as_bytes());
+        frame.events += 1;
+        let is_full = line.is_urgent || frame.events >= FRAME_EVENTS || frame.text.len() >= FRAME_BYTES;
+        if is_full {
+            frame.close(line, &mut self.writer)?;
         }
-        Ok(())
+        Ok(is_full)
     }
 
-    /// Writes what is left.
+    /// Writes out what is left. The last line of a stream is urgent, so that no frame is open.
     pub(super) fn finish(mut self) -> io::Result<()> {
-        if let Some(frame) = self.frame.as_mut().filter(|frame| frame.lines > 0) {
-            frame.write(&mut self.writer)?;
-        }
         self.writer.flush()
     }
 }
 
 impl Frame {
-    fn write(&mut self, writer: &mut impl Write) -> io::Result<()> {
-        writer.write_all(&self.compressor.compress(&self.bytes)?)?;
-        self.bytes.clear();
-        self.lines = 0;
+    /// Seals the frame and writes it.
+    fn close(&mut self, last: Line<'_>, writer: &mut impl Write) -> io::Result<()> {
+        let Line { seq, boot_ns, time, .. } = last;
+        let (first, number, previous) = (seq + 1 - self.events, seq + 1, &self.previous);
+        write!(
+            self.text,
+            r#"{{"seq":{number},"time":"{time}","boot_ns":{boot_ns},"type":"seal","first_seq":{first},"last_seq":{seq},"previous":"{previous}""#
+        )?;
+        let hash: String = Sha256::digest(&self.text).iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(self.text, r#","sha256":"{hash}"}}"#)?;
+        self.previous = hash;
+        writer.write_all(&self.compressor.compress(&self.text)?)?;
+        self.text.clear();
+        self.events = 0;
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Output;
+    use super::{Line, Output};
 
-    /// Check that a compressed capture is frames of whole lines that hold what was written.
+    /// Check that a compressed capture is frames of whole lines, each with its seal at the end.
     #[test]
     fn frames_hold_whole_lines() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("capture.jsonl.zst");
         let mut output = Output::create(&path).unwrap();
-        let lines: Vec<String> = (0..200).map(|number| format!("{{\"seq\":{number}}}\n")).collect();
-        lines.iter().for_each(|line| output.line(line).unwrap());
+        let (mut seq, mut seals) = (0, 0);
+        for number in 0..200 {
+            let text = format!("{{\"seq\":{seq},\"n\":{number}}}\n");
+            let line = Line { seq, boot_ns: 7, time: "1970-01-01T00:00:00Z", is_urgent: number == 199, text: &text };
+            let is_sealed = output.line(line).unwrap();
+            seals += u64::from(is_sealed);
+            seq += 1 + u64::from(is_sealed);
+        }
         output.finish().unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let mut rest = bytes.as_slice();
@@ -91,8 +122,13 @@ mod tests {
             frames.push(String::from_utf8(zstd::bulk::decompress(frame, 1 << 20).unwrap()).unwrap());
             rest = after;
         }
-        assert_eq!(frames.len(), 4);
-        assert!(frames.iter().all(|frame| frame.ends_with('\n')));
-        assert_eq!(frames.concat(), lines.concat());
+        assert_eq!((frames.len(), seals), (4, 4));
+        for frame in &frames {
+            assert!(frame.lines().last().unwrap().contains("\"type\":\"seal\"") && frame.ends_with("\"}\n"));
+        }
+        let all = frames.concat();
+        for (place, line) in all.lines().enumerate() {
+            assert!(line.starts_with(&format!("{{\"seq\":{place},")), "{line}");
+        }
     }
 }

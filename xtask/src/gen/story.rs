@@ -34,8 +34,9 @@ pub(super) fn begin(stream: &mut Stream<'_>, host: &str, boot_id: &str) -> Resul
         .map(|(hook, attached, target)| format!(r#"{{"hook":"{hook}","attached":"{attached}","target":"{target}"}}"#))
         .collect();
     let header = format!(
-        r##""schema":1,"tool":"kmodtrace generator","kernel":"6.1.0-56-amd64","kernel_version":"#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16)","arch":"x86_64","hostname":"{host}","boot_id":"{boot_id}","machine_id":"{}","modprobe":"/sbin/modprobe","realtime_minus_boot_ns":1772323200000000000,"clock_uncertainty_ns":160,"hooks":[{}]"##,
+        r##""schema":1,"tool":"kmodtrace generator","kernel":"6.1.0-56-amd64","kernel_version":"#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16)","arch":"x86_64","hostname":"{host}","boot_id":"{boot_id}","machine_id":"{}","modprobe":"/sbin/modprobe","realtime_minus_boot_ns":1772323200000000000,"clock_uncertainty_ns":160,"boot_minus_monotonic_ns":0,"recording":"{}","segment":0,"hooks":[{}]"##,
         boot_id.replace('-', ""),
+        &boot_id[24..],
         hooks.join(",")
     );
     stream.event(None, "header", &header)?;
@@ -92,7 +93,7 @@ fn asked(stream: &mut Stream<'_>) -> Result<()> {
         }
         End::Blocklisted => {
             helper(stream, &request, alias.name)?;
-            r#""status":"blocklisted","code":0,"detail":"install /bin/false in modprobe.d""#
+            r#""status":"blocklisted","code":256"#
         }
         End::AlreadyLoaded => {
             helper(stream, &request, alias.name)?;
@@ -121,7 +122,15 @@ fn asked(stream: &mut Stream<'_>) -> Result<()> {
         }
     };
     let duration_ns = stream.boot_ns - began_ns;
-    stream.event(Some(&request), "result", &format!(r#"{status},"duration_ns":{duration_ns},{EXACT}"#))
+    // Only modprobe's configuration tells these two apart.
+    let known = match alias.end {
+        End::NotFound => r#""attribution":"inferred","rule":"modprobe-config""#,
+        End::Blocklisted => {
+            r#""detail":"install /bin/false in modprobe.d","attribution":"inferred","rule":"modprobe-config""#
+        }
+        _ => EXACT,
+    };
+    stream.event(Some(&request), "result", &format!(r#"{status},"duration_ns":{duration_ns},{known}"#))
 }
 
 fn helper(stream: &mut Stream<'_>, request: &str, alias: &str) -> Result<Pid> {

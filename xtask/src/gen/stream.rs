@@ -5,6 +5,7 @@ use std::io;
 
 use anyhow::{Context as _, Result};
 
+use super::output::Line;
 use super::random::Random;
 use super::world::{Place, Program};
 
@@ -21,9 +22,12 @@ pub(super) struct Pid {
     pub(super) start_ns: u64,
 }
 
+/// Takes a line; true when another, not of ours, has the next number.
+pub(super) type Out<'a> = &'a mut dyn FnMut(Line<'_>) -> io::Result<bool>;
+
 /// A stream of events.
 pub(super) struct Stream<'a> {
-    out: &'a mut dyn FnMut(&str) -> io::Result<()>,
+    out: Out<'a>,
     line: String,
     pub(super) random: Random,
     pub(super) seq: u64,
@@ -36,7 +40,7 @@ pub(super) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    pub(super) fn new(seed: u64, out: &'a mut dyn FnMut(&str) -> io::Result<()>) -> Self {
+    pub(super) fn new(seed: u64, out: Out<'a>) -> Self {
         Self {
             out,
             line: String::new(),
@@ -74,8 +78,11 @@ impl<'a> Stream<'a> {
             write!(self.line, r#""request":"{request}","#)?;
         }
         writeln!(self.line, r#""type":"{kind}",{members}}}"#)?;
-        self.seq += 1;
-        (self.out)(&self.line).context("cannot write the capture")
+        let is_urgent = matches!(kind, "loss" | "end");
+        let line = Line { seq, boot_ns, time: &time, is_urgent, text: &self.line };
+        let is_followed = (self.out)(line).context("cannot write the capture")?;
+        self.seq += 1 + u64::from(is_followed);
+        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Captures to lines: files, directories, standard input; ended ones and those that still grow.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufRead, BufReader, ErrorKind, Read},
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
@@ -16,8 +16,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::super::trace::runtime;
 use super::args::{Args, is_stdin};
 use crate::{
+    capture::{
+        files,
+        lines::{LineError, Lines},
+    },
     event::{Body, Event},
-    report::{Block, Blocks, Engine, Source},
+    report::Engine,
 };
 
 /// How often a file that is followed is looked at.
@@ -28,11 +32,10 @@ const AHEAD: usize = 2;
 
 /// Reads everything that was named, oldest first.
 pub(super) fn read(args: &Args, engine: &mut Engine) -> anyhow::Result<()> {
-    let mut files = Vec::new();
-    for path in &args.files {
-        expand(path, &mut files)?;
-    }
+    let (stdin, named): (Vec<PathBuf>, Vec<PathBuf>) = args.files.iter().cloned().partition(|path| is_stdin(path));
+    let mut files = files::list(&named)?;
     files.sort_by_cached_key(|path| began(path));
+    files.splice(0..0, stdin);
     let Some((last, before)) = files.split_last() else { return Ok(()) };
     for path in before {
         one(path, engine, None)?;
@@ -41,36 +44,15 @@ pub(super) fn read(args: &Args, engine: &mut Engine) -> anyhow::Result<()> {
     one(last, engine, follow.as_ref())
 }
 
-/// A directory stands for the captures in it.
-fn expand(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    if is_stdin(path) || !path.is_dir() {
-        files.push(path.to_owned());
-        return Ok(());
-    }
-    let context = || format!("cannot read the directory {}", path.display());
-    for entry in fs::read_dir(path).with_context(context)? {
-        let path = entry.with_context(context)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_file() && (name.ends_with(".jsonl") || name.ends_with(".zst")) {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
 /// When a capture was begun; those that do not tell come first.
-fn began(path: &Path) -> (Option<Timestamp>, PathBuf) {
-    let first_line = || {
-        let mut line = Vec::new();
-        BufReader::new(Source::new(File::open(path).ok()?)).take(1 << 20).read_until(b'\n', &mut line).ok()?;
-        let event: Event = serde_json::from_slice(&line).ok()?;
-        matches!(event.body, Body::Header(_)).then_some(event.time)
-    };
-    (if is_stdin(path) { None } else { first_line() }, path.to_owned())
+fn began(path: &Path) -> Option<Timestamp> {
+    let mut lines = Lines::new(File::open(path).ok()?).ok()?;
+    let event: Event = serde_json::from_slice(lines.next_line().ok()??).ok()?;
+    matches!(event.body, Body::Header(_)).then_some(event.time)
 }
 
-/// Where bytes come from; another thread reads them.
-type Bytes = Source<Box<dyn Read + Send>>;
+/// Lines of a source; another thread reads them.
+type Text = Lines<Box<dyn Read + Send>>;
 
 /// Reads one source.
 fn one(path: &Path, engine: &mut Engine, follow: Option<&Follow>) -> anyhow::Result<()> {
@@ -80,37 +62,30 @@ fn one(path: &Path, engine: &mut Engine, follow: Option<&Follow>) -> anyhow::Res
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         (Box::new(file), path.to_string_lossy().into_owned())
     };
-    let mut blocks = Blocks::new(Source::new(reader));
+    let mut lines = Lines::new(reader).with_context(|| source.clone())?;
     engine.begin(&source);
     let end = match follow {
-        Some(follow) => followed(&mut blocks, engine, follow)?,
-        None => ended(&mut blocks, engine)?,
+        Some(follow) => followed(&mut lines, engine, follow),
+        None => ended(&mut lines, engine),
     };
-    match end {
+    match end.with_context(|| source.clone())? {
         // What is damaged ends there; what was read before is told, and so are the other captures.
-        Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::Other | ErrorKind::UnexpectedEof) => {
-            engine.note(format!("it is damaged, and was read up to there: {error}"));
+        Err(error @ (LineError::Torn { .. } | LineError::Damaged { .. } | LineError::LongLine { .. })) => {
+            engine.note(format!("it {error}"));
+            Ok(())
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {source}")),
-        Ok(()) if blocks.reader().is_in_frame() => {
-            engine.note("it is cut off: its last frame has no end".to_owned());
-        }
-        Ok(()) if !blocks.rest().is_empty() => {
-            engine.note(format!("it is cut off: {} bytes are left of its last line", blocks.rest().len()));
-        }
-        Ok(()) => {}
+        end => end.with_context(|| source),
     }
-    Ok(())
 }
 
 /// Reads and decompresses on another thread while this one counts. The inner result is of reading.
-fn ended(blocks: &mut Blocks<Bytes>, engine: &mut Engine) -> anyhow::Result<io::Result<()>> {
-    let (full, take_full) = sync_channel::<Block>(AHEAD);
-    let (empty, take_empty) = sync_channel::<Block>(AHEAD + 2);
+fn ended(lines: &mut Text, engine: &mut Engine) -> anyhow::Result<Result<(), LineError>> {
+    let (full, take_full) = sync_channel::<Vec<u8>>(AHEAD);
+    let (empty, take_empty) = sync_channel::<Vec<u8>>(AHEAD + 2);
     thread::scope(|scope| {
-        let reader = scope.spawn(move || ahead(blocks, &full, &take_empty));
+        let reader = scope.spawn(move || ahead(lines, &full, &take_empty));
         for block in take_full {
-            engine.block(block.lines())?;
+            engine.block(&block)?;
             // The reader is gone when it has read all: then nobody wants it back.
             let _ = empty.send(block);
         }
@@ -119,25 +94,31 @@ fn ended(blocks: &mut Blocks<Bytes>, engine: &mut Engine) -> anyhow::Result<io::
 }
 
 /// Reads blocks until the end, or until nobody wants more.
-fn ahead(blocks: &mut Blocks<Bytes>, full: &SyncSender<Block>, empty: &Receiver<Block>) -> io::Result<()> {
-    loop {
+fn ahead(lines: &mut Text, full: &SyncSender<Vec<u8>>, empty: &Receiver<Vec<u8>>) -> Result<(), LineError> {
+    while let Some(ready) = lines.next_block()? {
         let mut block = empty.try_recv().unwrap_or_default();
-        let read = blocks.next(&mut block);
-        let is_last = read.is_err() || block.lines().is_empty();
-        if (!block.lines().is_empty() && full.send(block).is_err()) || is_last {
-            return read;
+        block.clear();
+        block.extend_from_slice(ready);
+        if full.send(block).is_err() {
+            break;
         }
     }
+    Ok(())
 }
 
 /// Reads what is there and what comes. The inner result is of reading.
-fn followed(blocks: &mut Blocks<Bytes>, engine: &mut Engine, follow: &Follow) -> anyhow::Result<io::Result<()>> {
-    let mut block = Block::default();
+fn followed(lines: &mut Text, engine: &mut Engine, follow: &Follow) -> anyhow::Result<Result<(), LineError>> {
     loop {
-        let read = blocks.next(&mut block);
-        engine.block(block.lines())?;
-        if read.is_err() || (block.lines().is_empty() && !follow.goes_on()) {
-            return Ok(read);
+        match lines.next_block() {
+            Ok(Some(block)) => engine.block(block)?,
+            // What is torn is being written.
+            Ok(None) | Err(LineError::Torn { .. }) => {
+                if !follow.goes_on() {
+                    return Ok(Ok(()));
+                }
+                lines.go_on();
+            }
+            Err(error) => return Ok(Err(error)),
         }
     }
 }

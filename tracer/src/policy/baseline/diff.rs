@@ -21,6 +21,8 @@ pub enum Kind {
     LoadsOthers,
     /// The same request ends otherwise.
     ResultChanged,
+    /// The same modules are loaded for the same requester, by another alias.
+    OtherAlias,
     /// Something is asked for that was not, in vain.
     NowAsks,
     /// Something is not asked for that was, in vain.
@@ -41,6 +43,9 @@ pub struct Change {
     /// What the kernel was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// What it was asked for before, when that is all that changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias_before: Option<String>,
     /// What asks for that, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
@@ -75,8 +80,10 @@ pub struct Slower {
 /// All differences, by requester.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Diff {
-    /// What the kernels do otherwise.
+    /// What the kernels load otherwise.
     pub changes: Vec<Change>,
+    /// Requests that load nothing, asked on one side alone.
+    pub in_vain: Vec<Change>,
     /// What takes longer.
     pub slower: Vec<Change>,
 }
@@ -89,10 +96,49 @@ pub fn diff(before: &Snapshot, now: &Snapshot, slower: Slower) -> Diff {
     let mut diff = Diff::default();
     for key in keys {
         let (was, is) = (before.get(key).copied(), now.get(key).copied());
-        diff.changes.extend(change(was, is));
+        match change(was, is) {
+            Some(change) if matches!(change.kind, Kind::NowAsks | Kind::NoLongerAsks) => diff.in_vain.push(change),
+            Some(change) => diff.changes.push(change),
+            None => {}
+        }
         diff.slower.extend(slowdown(was, is, slower));
     }
+    diff.changes = with_renamed(diff.changes);
     diff
+}
+
+/// Puts what a requester does not load by one alias any more together with what it loads by another now.
+fn with_renamed(changes: Vec<Change>) -> Vec<Change> {
+    let mut merged: Vec<Change> = Vec::new();
+    for change in changes {
+        let is_other_half = |known: &Change| {
+            let (gone, new) = match (known.kind, change.kind) {
+                (Kind::NoLongerLoads, Kind::NowLoads) => (known, &change),
+                (Kind::NowLoads, Kind::NoLongerLoads) => (&change, known),
+                _ => return false,
+            };
+            // Neither alias was asked for on both sides.
+            gone.results_now.is_empty()
+                && new.results_before.is_empty()
+                && gone.lost == new.gained
+                && (&gone.requester, &gone.origin) == (&new.requester, &new.origin)
+        };
+        match merged.iter().position(is_other_half) {
+            Some(at) => {
+                let other = merged.remove(at);
+                let (gone, new) = if change.kind == Kind::NowLoads { (other, change) } else { (change, other) };
+                merged.push(Change {
+                    kind: Kind::OtherAlias,
+                    alias_before: gone.alias,
+                    lost: gone.lost,
+                    results_before: gone.results_before,
+                    ..new
+                });
+            }
+            None => merged.push(change),
+        }
+    }
+    merged
 }
 
 type One<'a> = (&'a Entry, &'a Seen);
@@ -142,6 +188,7 @@ fn told(kind: Kind, entry: &Entry, seen: &Seen) -> Change {
         requester: entry.requester.clone(),
         origin: entry.origin.clone(),
         alias: entry.alias.clone(),
+        alias_before: None,
         explanation: seen.explanation.clone(),
         command: seen.command.clone(),
         run_by: seen.run_by.clone(),

@@ -75,15 +75,33 @@ fn differences_are_told() {
     let mut now = usual();
     now[1].modules.remove(0);
     assert_eq!(kinds(&now), [(Kind::NoLongerLoads, iptables.clone())]);
-    assert_eq!(kinds(&usual()[..3]).len(), 3, "cryptsetup asked for three things");
+    assert_eq!(kinds(&usual()[..3]).len(), 2, "cryptsetup asked for two things, and one in vain");
     let mut now = usual();
     now[2].result.as_mut().unwrap().status = Status::Denied;
     assert_eq!(kinds(&now), [(Kind::ResultChanged, "/usr/bin/mount".to_owned())]);
-    assert_eq!(kinds(&[&usual()[..2], &usual()[3..]].concat()), [(Kind::NoLongerAsks, "/usr/bin/mount".to_owned())]);
-    let backwards = diff(&snapshot(&usual()[..2]), &snapshot(&usual()[..3]), TWICE).changes;
-    assert_eq!(backwards[0].kind, Kind::NowAsks);
+    let fewer = compare(&[&usual()[..2], &usual()[3..]].concat());
+    assert_eq!((fewer.changes.len(), fewer.in_vain[0].kind), (0, Kind::NoLongerAsks));
+    let backwards = diff(&snapshot(&usual()[..2]), &snapshot(&usual()[..3]), TWICE);
+    assert_eq!((backwards.changes.len(), backwards.in_vain[0].kind), (0, Kind::NowAsks));
     let backwards = diff(&snapshot(&usual()[..1]), &snapshot(&usual()[..2]), TWICE).changes;
     assert_eq!((backwards[0].kind, backwards[0].gained.len()), (Kind::NowLoads, 3));
+}
+
+/// Check that the same modules by another alias are one difference, whichever alias sorts first.
+#[test]
+fn another_alias_is_one_difference() {
+    for alias in ["aaa", "zzz"] {
+        let mut now = usual();
+        now[1].request.as_mut().unwrap().name = Text::from(alias);
+        let changes = compare(&now).changes;
+        assert_eq!((changes.len(), changes[0].kind), (1, Kind::OtherAlias));
+        assert_eq!(
+            (changes[0].alias.as_deref(), changes[0].alias_before.as_deref()),
+            (Some(alias), Some("iptable_nat"))
+        );
+        now[1].modules.pop();
+        assert_eq!(compare(&now).changes.len(), 2, "not the same modules");
+    }
 }
 
 /// Check that what takes longer is told, and noise is not.

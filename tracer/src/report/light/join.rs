@@ -80,7 +80,7 @@ impl Join {
                     self.own(ChainKey::Request(id), line, host, names)?;
                 }
             }
-            Type::Other => {}
+            Type::Quiet | Type::Other => {}
         }
         if self.open.len() > self.limit {
             self.make_room(take);

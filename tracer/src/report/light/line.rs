@@ -36,6 +36,8 @@ pub(crate) enum Type {
     Init,
     Attempt,
     Result,
+    /// Those that say nothing of modules: clocks and seals.
+    Quiet,
     /// Rare ones that are read in full: header, baseline, unload, loss, end, and what a later version may add.
     Other,
 }
@@ -164,6 +166,7 @@ impl<'a> Line<'a> {
             b"\"init\"" => Type::Init,
             b"\"attempt\"" => Type::Attempt,
             b"\"result\"" => Type::Result,
+            b"\"clock\"" | b"\"seal\"" => Type::Quiet,
             _ => Type::Other,
         })
     }

@@ -1,0 +1,140 @@
+//! `kmodtrace watch` as a person in an outage sees it: lines, storms, what still runs, filters, an end by itself.
+
+use anyhow::Result;
+
+use super::{Need, Scenario};
+use crate::ctx::{Act, Capture, Ctx, contains, equal, that};
+
+const NEEDS: &[Need] = &[Need::Kmodtrace];
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "watch-outage-in-lines", fresh_boot: true, needs: IPTABLES, run: outage },
+    Scenario { name: "watch-storm-is-folded", fresh_boot: false, needs: NEEDS, run: storm },
+    Scenario { name: "watch-tells-what-still-runs", fresh_boot: false, needs: NEEDS, run: still_running },
+    Scenario { name: "watch-filters", fresh_boot: false, needs: NEEDS, run: filters },
+    Scenario { name: "watch-ends-by-itself", fresh_boot: false, needs: NEEDS, run: ends },
+    Scenario { name: "run-as-another-user", fresh_boot: false, needs: NEEDS, run: another_user },
+];
+
+const IPTABLES: &[Need] = &[Need::Kmodtrace, Need::Program("iptables-legacy")];
+
+/// The lines that tell of something, without the heads of the columns.
+fn lines(capture: &Capture) -> Vec<&str> {
+    capture.other.iter().map(String::as_str).filter(|line| !line.starts_with("TIME ")).collect()
+}
+
+fn one_with<'a>(capture: &'a Capture, part: &str) -> Result<&'a str> {
+    let found: Vec<&str> = lines(capture).into_iter().filter(|line| line.contains(part)).collect();
+    equal(&format!("lines with {part:?}"), found.len(), 1)?;
+    Ok(found.first().copied().unwrap_or_default())
+}
+
+/// Looking at the firewall: one line names who, for what and all that came, and one says what it means, with the
+/// system's own number.
+fn outage(ctx: &mut Ctx) -> Result<()> {
+    let tracer = ctx.watch_lines(&[])?;
+    ctx.run(&["iptables-legacy", "-t", "nat", "-L"])?.ok()?;
+    let capture = tracer.stop()?;
+    let line = one_with(&capture, "\"iptable_nat\"")?;
+    for part in ["loaded", "iptables-legacy(", "root", " ms ", "nf_conntrack", "nf_nat", "iptable_nat"] {
+        contains("the line", line, part)?;
+    }
+    let limit = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max")?;
+    let effect = one_with(&capture, "! nf_conntrack: connection tracking")?;
+    contains("what it means", effect, &format!(" of {} entries are in use", limit.trim()))?;
+    // iptables runs modprobe itself before: that is its doing too.
+    contains("by itself", one_with(&capture, "-> x_tables ip_tables")?, "iptables-legacy(")?;
+    contains("summary", &capture.stderr, "modules loaded by iptables-legacy(")
+}
+
+/// A program that asks in vain again and again is a few lines, and their counts add up.
+fn storm(ctx: &mut Ctx) -> Result<()> {
+    const ASKS: u64 = 40;
+    let tracer = ctx.watch_lines(&[])?;
+    let script = format!("n=0; while [ $n -lt {ASKS} ]; do mount -t nosuchfs none /mnt; n=$((n+1)); done");
+    ctx.run(&["sh", "-c", &script])?;
+    let capture = tracer.stop()?;
+    let told = lines(&capture);
+    that("the storm is folded", told.len() < usize::try_from(ASKS)? / 2)?;
+    let count = |line: &&str| match line.split_whitespace().nth(2).and_then(|word| word.strip_prefix('x')) {
+        Some(count) => count.parse::<u64>().unwrap_or(0),
+        None => 1,
+    };
+    equal("requests told", told.iter().map(count).sum::<u64>(), ASKS)?;
+    contains("summary", &capture.stderr, &format!("{ASKS} requests ({ASKS} not-found)"))
+}
+
+/// A request that blocks its requester for long is told while it does, and its end is told as well.
+fn still_running(ctx: &mut Ctx) -> Result<()> {
+    ctx.modprobe_conf("slow", "install slowmod sleep 3\nalias fs-slowfs slowmod\n")?;
+    let tracer = ctx.watch_lines(&[])?;
+    ctx.act(Act::mount("slowfs").named("waiter"))?;
+    let capture = tracer.stop()?;
+    let states: Vec<&str> = lines(&capture)
+        .into_iter()
+        .filter(|line| line.contains("waiter("))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    equal("states in order", states, ["running", "blocklisted"].to_vec())
+}
+
+/// What is asked for is shown and nothing else, in lines and as events without gaps; a bad pattern is refused at once.
+fn filters(ctx: &mut Ctx) -> Result<()> {
+    let both = |ctx: &mut Ctx| -> Result<()> {
+        ctx.act(Act::mount("wantedfs").named("wanted"))?;
+        ctx.act(Act::mount("otherfs").named("other"))?;
+        Ok(())
+    };
+    for filter in [&["--comm", "wanted"][..], &["--alias", "fs-want*"], &["--comm", "!other", "--result", "not-found"]]
+    {
+        let tracer = ctx.watch_lines(filter)?;
+        both(ctx)?;
+        let capture = tracer.stop()?;
+        equal(&format!("lines with {filter:?}"), lines(&capture).len(), 1)?;
+        contains("the line", lines(&capture)[0], "\"fs-wantedfs\"")?;
+    }
+    let tracer = ctx.watch(&["--comm", "wanted"])?;
+    both(ctx)?;
+    let capture = tracer.stop()?;
+    capture.expect_whole()?;
+    capture.request_for("fs-wantedfs")?;
+    equal("others", capture.requests_for("fs-otherfs").len(), 0)?;
+    let bad = ctx.run(&["kmodtrace", "watch", "--result", "sucess"])?;
+    equal("exit code of a bad filter", bad.code, 125)?;
+    contains("what is said", &bad.stderr, "already-loaded")
+}
+
+/// It ends at the first request that is waited for, after a number, and after a time; only waiting in vain is no success.
+fn ends(ctx: &mut Ctx) -> Result<()> {
+    let tracer = ctx.watch_lines(&["--exit-on", "alias=fs-awaited,comm=waiter"])?;
+    ctx.act(Act::mount("awaited").named("other"))?;
+    ctx.act(Act::mount("awaited").named("waiter"))?;
+    let capture = tracer.wait()?;
+    equal("exit code when it came", capture.code, 0)?;
+    equal("requests told", lines(&capture).len(), 2)?;
+
+    let tracer = ctx.watch_lines(&["--count", "2"])?;
+    for fs in ["one", "two", "three"] {
+        ctx.act(Act::mount(fs))?;
+    }
+    let capture = tracer.wait()?;
+    equal("exit code after a number", capture.code, 0)?;
+    equal("requests told", lines(&capture).len(), 2)?;
+
+    equal("exit code after a time", ctx.watch_lines(&["--duration", "2s"])?.wait()?.code, 0)?;
+    let in_vain = ctx.watch_lines(&["--duration", "2s", "--exit-on", "module=never"])?.wait()?;
+    equal("exit code when it did not come", in_vain.code, 124)
+}
+
+/// The command runs as the user, with its groups and without privileges, and what it asks for is caught.
+fn another_user(ctx: &mut Ctx) -> Result<()> {
+    let script = "id -u; echo $HOME; grep CapEff /proc/self/status; mount -t x /a /b 2>/dev/null; echo end";
+    let output = ctx.run(&["kmodtrace", "run", "--user", "alice", "--", "sh", "-c", script])?.ok()?;
+    let wanted = "1000\n/home/alice\nCapEff:\t0000000000000000\nend\n";
+    equal("what the command says", output.stdout.as_str(), wanted)?;
+    let traced = ctx.trace_run(&["--user", "alice"], &["python3", "-c", "import socket; socket.socket(38, 5)"])?;
+    that("a request by alice was seen", traced.of_type("request").all(|request| request["process"]["uid"] == 1000))?;
+    let unknown = ctx.run(&["kmodtrace", "run", "--user", "mallory", "--", "true"])?;
+    equal("exit code for an unknown user", unknown.code, 125)?;
+    contains("what is said", &unknown.stderr, "mallory")
+}
