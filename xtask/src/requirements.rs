@@ -77,6 +77,22 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         part: Part::Rig,
+        reason: "reads captures in the tests",
+        sign: Sign::Program("zstdcat"),
+        debian: "zstd",
+        fedora: "zstd",
+        arch: "zstd",
+    },
+    Requirement {
+        part: Part::Rig,
+        reason: "reads captures in the tests",
+        sign: Sign::Program("jq"),
+        debian: "jq",
+        fedora: "jq",
+        arch: "jq",
+    },
+    Requirement {
+        part: Part::Rig,
         reason: "opens the page of a report in the tests",
         sign: Sign::AnyProgram(&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
         debian: "chromium",

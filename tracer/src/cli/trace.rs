@@ -129,6 +129,13 @@ impl Trace {
             tick,
             looks_into_processes: names_user_stacks,
         };
+        if trace.tracer.resumed.is_some() {
+            // Header and baseline come before what was lost while no recorder ran.
+            for event in trace.tracker.take_events() {
+                trace.sieve.push(event);
+            }
+            trace.show()?;
+        }
         trace.tell_resumed();
         trace.pass_on()?;
         say("armed: every module request is caught from now on");

@@ -1,0 +1,52 @@
+//! Captures of every version of the format stay readable, with this program and with those that everybody has.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use kmodtrace::{
+    capture::{files, reader::Reader, verify::Verifier},
+    event::Body,
+};
+
+fn fixtures() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/captures/versions");
+    files::list(&[directory]).unwrap()
+}
+
+/// Check that each fixture is whole, and says what it says.
+#[test]
+fn old_captures_are_read() {
+    for path in fixtures() {
+        let report = Verifier::new(None).file(File::open(&path).unwrap()).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new(), "{}", path.display());
+        assert!(report.ended && report.seals > 0, "{}", path.display());
+        let events = Reader::new(File::open(&path).unwrap()).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+        assert!(matches!(events[0].body, Body::Header(_)), "{}", path.display());
+        assert!(events.iter().any(|event| matches!(event.body, Body::Request(_))), "{}", path.display());
+    }
+}
+
+/// Check that `zstdcat FILE | jq` reads what this program reads.
+#[test]
+fn everybodys_programs_read_captures() {
+    for path in fixtures() {
+        let mut text = Command::new("zstdcat").arg(&path).stdout(Stdio::piped()).spawn().expect("zstd is installed");
+        let filter = "select(.type == \"request\") | .name";
+        let jq = Command::new("jq").args(["-r", filter]).stdin(text.stdout.take().unwrap()).output();
+        let jq = jq.expect("jq is installed");
+        assert!(text.wait().unwrap().success() && jq.status.success(), "{}", path.display());
+        let names: Vec<String> = String::from_utf8(jq.stdout).unwrap().lines().map(str::to_owned).collect();
+        let read = Reader::new(File::open(&path).unwrap()).unwrap().map(Result::unwrap);
+        let ours: Vec<String> = read
+            .filter_map(|event| match event.body {
+                Body::Request(request) => Some(request.name.field()),
+                _ => None,
+            })
+            .collect();
+        assert!(!ours.is_empty());
+        assert_eq!(names, ours, "{}", path.display());
+    }
+}
