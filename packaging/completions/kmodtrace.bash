@@ -37,6 +37,9 @@ _kmodtrace() {
             kmodtrace,help)
                 cmd="kmodtrace__subcmd__help"
                 ;;
+            kmodtrace,impact)
+                cmd="kmodtrace__subcmd__impact"
+                ;;
             kmodtrace,man)
                 cmd="kmodtrace__subcmd__man"
                 ;;
@@ -87,6 +90,9 @@ _kmodtrace() {
                 ;;
             kmodtrace__subcmd__help,help)
                 cmd="kmodtrace__subcmd__help__subcmd__help"
+                ;;
+            kmodtrace__subcmd__help,impact)
+                cmd="kmodtrace__subcmd__help__subcmd__impact"
                 ;;
             kmodtrace__subcmd__help,man)
                 cmd="kmodtrace__subcmd__help__subcmd__man"
@@ -167,7 +173,7 @@ _kmodtrace() {
 
     case "${cmd}" in
         kmodtrace)
-            opts="-v -h -V --verbose --help --version watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help"
+            opts="-v -h -V --verbose --help --version watch run record verify recover check policy snapshot diff report explain impact surface block doctor completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -293,7 +299,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help)
-            opts="watch run record verify recover check policy snapshot diff report explain surface block doctor completions man help"
+            opts="watch run record verify recover check policy snapshot diff report explain impact surface block doctor completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -391,6 +397,20 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__impact)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -589,6 +609,20 @@ _kmodtrace() {
         kmodtrace__subcmd__help__subcmd__watch)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__impact)
+            opts="-v -h -V --json --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
