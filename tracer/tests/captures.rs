@@ -1,5 +1,7 @@
 //! Captures of every version of the format stay readable, with this program and with those that everybody has.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fs::File,
     path::{Path, PathBuf},
