@@ -35,7 +35,7 @@ pub enum FrameError {
 }
 
 /// A frame that is ready to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Frame {
     /// Its compressed bytes.
     pub bytes: Vec<u8>,
@@ -43,6 +43,12 @@ pub struct Frame {
     pub events: u64,
     /// The hash of its seal.
     pub hash: Hash,
+    /// What is in it, to make it again for another file.
+    pub source: Vec<Event>,
+    /// The number of its first event.
+    first_seq: u64,
+    /// The hash of the seal before it.
+    previous: Hash,
 }
 
 /// Makes frames, one after the other.
@@ -50,6 +56,7 @@ pub struct FrameMaker {
     compressor: Compressor<'static>,
     key: Option<Arc<Key>>,
     text: Vec<u8>,
+    source: Vec<Event>,
     first_seq: u64,
     next_seq: u64,
     previous: Hash,
@@ -72,7 +79,16 @@ impl FrameMaker {
         for parameter in [CParameter::ChecksumFlag(true), CParameter::ContentSizeFlag(true)] {
             compressor.set_parameter(parameter).map_err(FrameError::Compress)?;
         }
-        Ok(Self { compressor, key, text: Vec::new(), first_seq: 0, next_seq: 0, previous: NO_HASH, last: None })
+        Ok(Self {
+            compressor,
+            key,
+            text: Vec::new(),
+            source: Vec::new(),
+            first_seq: 0,
+            next_seq: 0,
+            previous: NO_HASH,
+            last: None,
+        })
     }
 
     /// Adds an event, numbered as the next; true when the frame should be closed.
@@ -90,6 +106,7 @@ impl FrameMaker {
         self.next_seq += 1;
         self.last = Some((event.time, event.boot_ns));
         let is_urgent = matches!(event.body, Body::Loss(_) | Body::End(_));
+        self.source.push(numbered);
         Ok(is_urgent || self.events() >= EVENTS_MAX || self.text.len() >= TEXT_BYTES)
     }
 
@@ -148,12 +165,24 @@ impl FrameMaker {
         text.push(b'\n');
 
         let bytes = self.compressor.compress(&text).map_err(FrameError::Compress)?;
+        let (first_seq, previous, source) = (self.first_seq, self.previous, std::mem::take(&mut self.source));
         self.next_seq += 1;
         self.first_seq = self.next_seq;
         self.previous = sealed;
         text.clear();
         self.text = text;
-        Ok(Some(Frame { bytes, events, hash: sealed }))
+        Ok(Some(Frame { bytes, events, hash: sealed, source, first_seq, previous }))
+    }
+
+    /// Goes back to before the last frame, which was never written whole, and gives what is in it and what came since.
+    pub fn take_back(&mut self, frame: Frame) -> Vec<Event> {
+        self.first_seq = frame.first_seq;
+        self.next_seq = frame.first_seq;
+        self.previous = frame.previous;
+        self.text.clear();
+        let mut events = frame.source;
+        events.append(&mut self.source);
+        events
     }
 }
 

@@ -127,8 +127,6 @@ pub struct Writer<D> {
     told_difference_ns: i64,
     active: bool,
     unsynced: bool,
-    /// The file was begun in need, without a header.
-    undescribed: bool,
     synced_ns: u64,
     /// Problems that were not told yet.
     news: Vec<String>,
@@ -168,7 +166,6 @@ impl<D: Disk> Writer<D> {
             oldest_ns: None,
             active: false,
             unsynced: false,
-            undescribed: false,
             synced_ns: at.1,
             news: Vec::new(),
         };
@@ -324,7 +321,7 @@ impl<D: Disk> Writer<D> {
         loop {
             let Err(error) = self.try_write(&frame, now_ns) else { return Ok(()) };
             self.why = error.to_string();
-            if self.policy.on_full == OnFull::Rotate && self.make_room() {
+            if self.segment.is_some() && self.policy.on_full == OnFull::Rotate && self.make_room() {
                 continue;
             }
             let path = self.path().unwrap_or(self.target.directory()).to_owned();
@@ -352,16 +349,18 @@ impl<D: Disk> Writer<D> {
                 return Err(io::Error::other(format!("only {free} bytes are free, and {min} are to be left alone")));
             }
         }
-        if self.segment.is_none() {
-            self.open_next(now_ns)?;
-        }
         let Some(segment) = &mut self.segment else { return Err(io::Error::other("no file is open")) };
         if let Err(error) = segment.file.write_all(&frame.bytes) {
             // Half a frame must not stand before whole ones.
             if let Err(other) = segment.file.truncate(segment.bytes) {
-                self.news.push(format!("{} ends with a torn frame: {other}", segment.path.display()));
+                let Segment { path, bytes, .. } = segment;
+                // A file that holds nothing whole would only look like one that lost something.
+                if *bytes == 0 && self.disk.remove(path).is_ok() {
+                    self.segments -= 1;
+                } else {
+                    self.news.push(format!("{} ends with a torn frame: {other}", path.display()));
+                }
                 self.segment = None;
-                self.undescribed = true;
             }
             return Err(error);
         }
@@ -390,17 +389,24 @@ impl<D: Disk> Writer<D> {
     /// Tries to write what waits.
     fn retry(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
         let Some(frame) = self.pending.take_if(|_| !self.stopped) else { return Ok(()) };
-        if let Err(error) = self.try_write(&frame, at.1) {
+        let is_torn = self.segment.is_none();
+        let tried = if is_torn { self.open_next(at.1) } else { self.try_write(&frame, at.1) };
+        if let Err(error) = tried {
             self.why = error.to_string();
             self.pending = Some(frame);
             return Ok(());
         }
         self.news.push("writing again".to_owned());
-        if std::mem::take(&mut self.undescribed) {
-            self.describe(at)?;
-        }
         let dropped = std::mem::take(&mut self.dropped);
         let waiting = std::mem::take(&mut self.backlog);
+        if is_torn {
+            // A file begins with its header: the frame is made again behind it.
+            let again = self.maker.take_back(frame);
+            self.describe(at)?;
+            for event in &again {
+                self.push(event)?;
+            }
+        }
         for event in &waiting {
             self.push(event)?;
         }

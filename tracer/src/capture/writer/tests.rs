@@ -143,6 +143,42 @@ fn a_torn_file_is_not_written_to_again() {
     let second = verifier.file(files[1].as_slice()).unwrap();
     assert_eq!(second.problems, Vec::<String>::new());
     assert!(second.ended);
+    let events: Vec<Event> = Reader::new(files[1].as_slice()).unwrap().map(Result::unwrap).collect();
+    assert!(matches!(events[0].body, Body::Header(_)), "a file tells first what it is");
+    assert_eq!((modules(&events), lost(&events)), (numbered(1..=1), 0));
+}
+
+/// Check that files torn one after the other, at any byte, lose nothing, change no order and leave a chain that holds.
+#[test]
+fn torn_again_and_again() {
+    for room in (0..600).step_by(5) {
+        let disk = MemoryDisk::new();
+        let mut writer = begin(&disk, Policy::default(), None);
+        disk.0.borrow_mut().cannot_truncate = true;
+        for number in 1..=6 {
+            disk.0.borrow_mut().room = Some(room);
+            writer.push(&unload(2 * number)).unwrap();
+            writer.push(&unload(2 * number + 1)).unwrap();
+            writer.tick(at(2 * number + 2), clock()).unwrap();
+        }
+        disk.0.borrow_mut().room = None;
+        writer.tick(at(20), clock()).unwrap();
+        writer.finish(&end(21)).unwrap();
+        let mut verifier = Verifier::new(None);
+        let mut told = Vec::new();
+        let files = disk.files();
+        for (number, file) in files.iter().enumerate() {
+            let problems = verifier.file(file.as_slice()).unwrap().problems;
+            assert!(
+                problems.len() <= usize::from(number + 1 < files.len()),
+                "{room} bytes, file {number}: {problems:?}"
+            );
+            let whole = Reader::new(file.as_slice()).into_iter().flatten().map_while(Result::ok);
+            told.extend(whole);
+        }
+        assert_eq!(modules(&told), numbered(2..=13), "{room} bytes");
+        assert_eq!(lost(&told), 0, "{room} bytes");
+    }
 }
 
 /// Check what each answer to a full disk does.
