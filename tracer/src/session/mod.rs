@@ -9,6 +9,7 @@ mod modules;
 mod origin;
 mod requests;
 mod scope;
+mod settle;
 mod start;
 mod tracker;
 mod udev;

@@ -1,0 +1,208 @@
+//! What only time can settle: requests whose next record never comes, and the end of the stream.
+
+use tracer_ebpf::wire;
+
+use super::{
+    format::name as format_name,
+    knowledge::Knowledge,
+    requests::{Ending, Loader},
+    tracker::{Tracker, is_too_long},
+};
+use crate::{
+    enrich::process::{nul_text, process_id},
+    event::{Attribution, Body, Outcome, Process, ProcessId, Request, RequestId, Status},
+};
+
+/// How long a request event waits for the tracepoint that says whether the requester waits.
+const HOLD_NS: u64 = 100_000_000;
+
+/// The kernel gives up after 5 s without a free slot (`MAX_KMOD_ALL_BUSY_TIMEOUT`, kernel/kmod.c); and a margin.
+const THROTTLE_NS: u64 = 5_500_000_000;
+
+/// A requester that is gone after about 5 s was most likely told so and left; one that is gone earlier was killed.
+const THROTTLE_NEAR_NS: u64 = 4_800_000_000;
+
+/// How long a requester is gone before its result counts as lost.
+const LOST_NS: u64 = 1_000_000_000;
+
+/// How long after `__request_module` the security hook may be late: it follows at once.
+const ENTERED_NS: u64 = 1_000_000_000;
+
+/// A loader that pauses this long has finished a piece of work.
+const LOADER_IDLE_NS: u64 = 1_000_000_000;
+
+/// Files that were named by tasks which then never loaded: more than this are forgotten.
+const FILES_LIMIT: usize = 4096;
+
+impl<K: Knowledge> Tracker<K> {
+    /// Settles what only time can settle. Call it a few times a second with the present boot time.
+    pub fn tick(&mut self, now_ns: u64) {
+        let late = |since: u64, limit: u64| now_ns.saturating_sub(since) > limit;
+
+        self.settle_entered(|entered| late(entered.header.boot_ns, ENTERED_NS));
+
+        let ids: Vec<RequestId> = self.requests.keys().copied().collect();
+        for id in ids {
+            if late(id.boot_ns, HOLD_NS) {
+                self.release(id, None);
+            }
+            self.settle(id, now_ns);
+        }
+
+        let loaders: Vec<ProcessId> = self.loaders.keys().copied().collect();
+        for loader in loaders {
+            let idle = |state: &Loader| state.in_init == 0 && late(state.last_ns, LOADER_IDLE_NS);
+            let idle = self.loaders.get(&loader).is_some_and(idle);
+            if idle || !self.knowledge.is_alive(loader) {
+                self.loader_ended(loader);
+            }
+        }
+        self.recent_loads.retain(|_, (boot_ns, _)| now_ns.saturating_sub(*boot_ns) < 60_000_000_000);
+        if self.files.len() > FILES_LIMIT {
+            let knowledge = &mut self.knowledge;
+            self.files.retain(|_, (process, _)| knowledge.is_alive(*process));
+        }
+    }
+
+    fn settle(&mut self, id: RequestId, now_ns: u64) {
+        let Some(in_flight) = self.requests.get_mut(&id) else { return };
+        if in_flight.ending.is_some() {
+            // A helper that was never born (the requester was killed first) gets a second to appear.
+            let over = match in_flight.helper {
+                Some(helper) => !self.knowledge.is_alive(helper),
+                None => now_ns.saturating_sub(id.boot_ns) > THROTTLE_NS,
+            };
+            if over && let Some(Ending { outcome, boot_ns }) = in_flight.ending.take() {
+                self.requests.remove(&id);
+                self.emit(boot_ns, Some(id), Body::Result(outcome));
+            }
+            return;
+        }
+        if in_flight.admitted || in_flight.handed_over {
+            self.settle_lost(id, now_ns);
+            return;
+        }
+        let waited_ns = now_ns.saturating_sub(id.boot_ns);
+        let process = in_flight.process;
+        let gone = waited_ns > HOLD_NS && !self.knowledge.is_alive(process);
+        let outcome = if waited_ns > THROTTLE_NS || (gone && waited_ns > THROTTLE_NEAR_NS) {
+            Outcome {
+                code: Some(-62),
+                errno: Some("ETIME".to_owned()),
+                detail: Some("50 requests were running and none ended within 5 s".to_owned()),
+                ..Outcome::new(Status::Throttled, Attribution::inferred("not-admitted-in-5s"))
+            }
+        } else if gone {
+            Outcome {
+                code: Some(-512),
+                errno: Some("ERESTARTSYS".to_owned()),
+                detail: Some("the requester was killed while it waited for its turn".to_owned()),
+                duration_ns: None,
+                ..Outcome::new(Status::Interrupted, Attribution::inferred("gone-before-admission"))
+            }
+        } else {
+            return;
+        };
+        self.requests.remove(&id);
+        self.emit(now_ns, Some(id), Body::Result(outcome));
+    }
+
+    /// A requester cannot end before its result: one that is gone without it has lost it on the way.
+    fn settle_lost(&mut self, id: RequestId, now_ns: u64) {
+        let Some(in_flight) = self.requests.get_mut(&id) else { return };
+        let lives = |process| self.knowledge.is_alive(process);
+        if std::iter::once(in_flight.process).chain(in_flight.helper).any(lives) {
+            in_flight.gone_ns = None;
+            return;
+        }
+        // The record may have come between the last reading and this look.
+        let gone_ns = *in_flight.gone_ns.get_or_insert(now_ns);
+        if now_ns.saturating_sub(gone_ns) < LOST_NS {
+            return;
+        }
+        self.requests.remove(&id);
+        let outcome = Outcome {
+            detail: Some("its end was not seen: the record of it was lost".to_owned()),
+            ..Outcome::new(Status::Unknown, Attribution::unknown())
+        };
+        self.emit(now_ns, Some(id), Body::Result(outcome));
+    }
+
+    /// Ends the stream: lets out what is held, and the totals. What still runs stays without a result.
+    pub fn finish(&mut self, now_ns: u64) {
+        self.settle_entered(|_| true);
+        let ids: Vec<RequestId> = self.requests.keys().copied().collect();
+        for id in ids {
+            self.release(id, None);
+            let ending = self.requests.get_mut(&id).and_then(|in_flight| in_flight.ending.take());
+            if let Some(Ending { outcome, boot_ns }) = ending {
+                self.requests.remove(&id);
+                self.emit(boot_ns, Some(id), Body::Result(outcome));
+            }
+        }
+        let loaders: Vec<ProcessId> = self.loaders.keys().copied().collect();
+        for loader in loaders {
+            self.loader_ended(loader);
+        }
+        let totals = self.totals.clone();
+        self.emit(now_ns, None, Body::End(totals));
+    }
+
+    /// Tells what entered and never asked. Where something was lost since, that may be its request: it is counted there.
+    fn settle_entered(&mut self, is_late: impl Fn(&wire::Entered) -> bool) {
+        let late = self.entered.extract_if(|_, entered| is_late(entered)).map(|(_, entered)| *entered);
+        let late: Vec<wire::Entered> = late.chain(self.overtaken.drain(..)).collect();
+        for entered in late {
+            let is_counted = self.lost_ns.is_some_and(|lost_ns| lost_ns >= entered.header.boot_ns);
+            if !is_counted || is_too_long(format_name(&entered).as_ref()) {
+                self.stopped_early(&entered);
+            }
+        }
+    }
+
+    /// A task entered `__request_module` and never reached the security hook.
+    pub(super) fn stopped_early(&mut self, entered: &wire::Entered) {
+        let id = RequestId { boot_ns: entered.header.boot_ns, tid: entered.header.tid };
+        let name = format_name(entered);
+        let process = process_id(&entered.header.process);
+        let request = Request {
+            name: name.clone().unwrap_or_default(),
+            wait: None,
+            process: Process {
+                pid: process.pid,
+                tid: entered.header.tid,
+                start_ns: process.start_ns,
+                comm: nul_text(&entered.comm),
+                uid: entered.uid,
+                euid: entered.uid,
+                ..Process::default()
+            },
+            ancestors: Vec::new(),
+            ancestors_truncated: true,
+            syscall: None,
+            stack: Vec::new(),
+            user_stack: Vec::new(),
+            parent_request: None,
+            parent_attribution: None,
+            in_init: None,
+            behalf: None,
+            explanation: None,
+            attribution: Attribution::exact(),
+        };
+        let outcome = if is_too_long(name.as_ref()) {
+            Outcome {
+                code: Some(-36),
+                errno: Some("ENAMETOOLONG".to_owned()),
+                detail: Some("the name is too long for a module name; nothing was loaded".to_owned()),
+                ..Outcome::new(Status::Failed, Attribution::inferred("name-length"))
+            }
+        } else {
+            Outcome {
+                detail: Some("the request did not reach the security hook".to_owned()),
+                ..Outcome::new(Status::Unknown, Attribution::unknown())
+            }
+        };
+        self.emit(entered.header.boot_ns, Some(id), Body::Request(Box::new(request)));
+        self.emit(entered.header.boot_ns, Some(id), Body::Result(outcome));
+    }
+}
