@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::{
     field::Field,
     file::Excuse,
-    pattern::{PatternSet, Truth, Value},
+    pattern::{PatternSet, Truth},
     rule::Rule,
     subject::Subject,
+    value::Value,
     verdict::{Finding, State},
 };
 use crate::{

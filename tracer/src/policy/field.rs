@@ -1,6 +1,6 @@
 //! What a rule can ask about.
 
-use super::pattern::Value;
+use super::value::Value;
 use crate::select;
 
 macro_rules! fields {

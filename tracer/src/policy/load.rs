@@ -11,8 +11,9 @@ use toml::Spanned;
 use super::{
     field::{Facts, Field},
     file::{Action, CaseEntry, Default, Excuse, POLICY_VERSION, Patterns, PolicyFile, RuleEntry},
-    pattern::{PatternSet, Value},
+    pattern::PatternSet,
     rule::{Case, Place, Policy, Rule},
+    value::Value,
 };
 use crate::{
     event::{Origin, Status, Text},

@@ -19,6 +19,7 @@ mod pattern;
 mod rule;
 mod stream;
 mod subject;
+mod value;
 mod verdict;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a rule asks of one field, and what can be said of it when not everything is known.
 
-use super::{field::Field, glob::Glob};
-use crate::{event::Text, select::PatternError};
+use super::{field::Field, glob::Glob, value::Value};
+use crate::select::PatternError;
 
 /// An answer that may have to stay open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,37 +9,6 @@ pub(super) enum Truth {
     No,
     Unknown,
     Yes,
-}
-
-/// What a field holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Value {
-    /// All of these: a kernel thread goes by its own name and by that of who made it. None is certain to be none.
-    texts: Vec<Text>,
-    /// There is another that was not seen.
-    is_open: bool,
-}
-
-impl Value {
-    /// A single value.
-    pub(super) fn is(text: impl Into<Text>) -> Self {
-        Self::all(vec![text.into()])
-    }
-
-    /// These and no other.
-    pub(super) const fn all(texts: Vec<Text>) -> Self {
-        Self { texts, is_open: false }
-    }
-
-    /// These, and what was not seen.
-    pub(super) const fn at_least(texts: Vec<Text>) -> Self {
-        Self { texts, is_open: true }
-    }
-
-    /// What was seen, or not known.
-    pub(super) fn known(text: Option<impl Into<Text>>) -> Self {
-        text.map_or(Self::at_least(Vec::new()), Self::is)
-    }
 }
 
 /// Patterns of one key of a rule.
@@ -63,13 +32,13 @@ impl PatternSet {
 
     /// Whether a field's value is wanted.
     pub(super) fn test(&self, value: &Value) -> Truth {
-        let any = |globs: &[Glob]| globs.iter().any(|glob| value.texts.iter().any(|text| glob.matches(text)));
+        let any = |globs: &[Glob]| globs.iter().any(|glob| value.texts().iter().any(|text| glob.matches(text)));
         let is_wanted = self.wanted.is_empty() || any(&self.wanted);
         if any(&self.refused) {
             return Truth::No;
         }
         // What was not seen may be what is wanted, or what is refused.
-        match (is_wanted, value.is_open) {
+        match (is_wanted, value.is_open()) {
             (true, true) if !self.refused.is_empty() => Truth::Unknown,
             (true, _) => Truth::Yes,
             (false, true) => Truth::Unknown,

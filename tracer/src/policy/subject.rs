@@ -3,7 +3,7 @@
 use super::{
     field::{Facts, Field},
     load::{INITIAL, OTHER},
-    pattern::Value,
+    value::Value,
 };
 use crate::{
     chain::{Cause, Chain, ChainKey, Module},
