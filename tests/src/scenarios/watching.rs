@@ -23,8 +23,14 @@ fn lines(capture: &Capture) -> Vec<&str> {
     capture.other.iter().map(String::as_str).filter(|line| !line.starts_with("TIME ")).collect()
 }
 
+/// The lines about what has ended. On a slow machine others may have told before that it still runs.
+fn ended(capture: &Capture) -> Vec<&str> {
+    let still_runs = |line: &&str| line.split_whitespace().nth(1) == Some("running");
+    lines(capture).into_iter().filter(|line| !still_runs(line)).collect()
+}
+
 fn one_with<'a>(capture: &'a Capture, part: &str) -> Result<&'a str> {
-    let found: Vec<&str> = lines(capture).into_iter().filter(|line| line.contains(part)).collect();
+    let found: Vec<&str> = ended(capture).into_iter().filter(|line| line.contains(part)).collect();
     equal(&format!("lines with {part:?}"), found.len(), 1)?;
     Ok(found.first().copied().unwrap_or_default())
 }
@@ -36,7 +42,7 @@ fn outage(ctx: &mut Ctx) -> Result<()> {
     ctx.run(&["iptables-legacy", "-t", "nat", "-L"])?.ok()?;
     let capture = tracer.stop()?;
     let line = one_with(&capture, "\"iptable_nat\"")?;
-    for part in ["loaded", "iptables-legacy(", "root", " ms ", "nf_conntrack", "nf_nat", "iptable_nat"] {
+    for part in ["loaded", "iptables-legacy(", "root", "s ", "nf_conntrack", "nf_nat", "iptable_nat"] {
         contains("the line", line, part)?;
     }
     let limit = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max")?;
@@ -54,7 +60,7 @@ fn storm(ctx: &mut Ctx) -> Result<()> {
     let script = format!("n=0; while [ $n -lt {ASKS} ]; do mount -t nosuchfs none /mnt; n=$((n+1)); done");
     ctx.run(&["sh", "-c", &script])?;
     let capture = tracer.stop()?;
-    let told = lines(&capture);
+    let told = ended(&capture);
     that("the storm is folded", told.len() < usize::try_from(ASKS)? / 2)?;
     let count = |line: &&str| match line.split_whitespace().nth(2).and_then(|word| word.strip_prefix('x')) {
         Some(count) => count.parse::<u64>().unwrap_or(0),
@@ -90,8 +96,8 @@ fn filters(ctx: &mut Ctx) -> Result<()> {
         let tracer = ctx.watch_lines(filter)?;
         both(ctx)?;
         let capture = tracer.stop()?;
-        equal(&format!("lines with {filter:?}"), lines(&capture).len(), 1)?;
-        contains("the line", lines(&capture)[0], "\"fs-wantedfs\"")?;
+        equal(&format!("lines with {filter:?}"), ended(&capture).len(), 1)?;
+        contains("the line", ended(&capture)[0], "\"fs-wantedfs\"")?;
     }
     let tracer = ctx.watch(&["--comm", "wanted"])?;
     both(ctx)?;
@@ -111,7 +117,7 @@ fn ends(ctx: &mut Ctx) -> Result<()> {
     ctx.act(Act::mount("awaited").named("waiter"))?;
     let capture = tracer.wait()?;
     equal("exit code when it came", capture.code, 0)?;
-    equal("requests told", lines(&capture).len(), 2)?;
+    equal("requests told", ended(&capture).len(), 2)?;
 
     let tracer = ctx.watch_lines(&["--count", "2"])?;
     for fs in ["one", "two", "three"] {
@@ -119,7 +125,7 @@ fn ends(ctx: &mut Ctx) -> Result<()> {
     }
     let capture = tracer.wait()?;
     equal("exit code after a number", capture.code, 0)?;
-    equal("requests told", lines(&capture).len(), 2)?;
+    equal("requests told", ended(&capture).len(), 2)?;
 
     equal("exit code after a time", ctx.watch_lines(&["--duration", "2s"])?.wait()?.code, 0)?;
     let in_vain = ctx.watch_lines(&["--duration", "2s", "--exit-on", "module=never"])?.wait()?;
