@@ -101,6 +101,22 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         part: Part::Rig,
+        reason: "runs the parsers that verdicts are tried with",
+        sign: Sign::Program("python3"),
+        debian: "python3",
+        fedora: "python3",
+        arch: "python",
+    },
+    Requirement {
+        part: Part::Rig,
+        reason: "unpacks the source of one of them",
+        sign: Sign::Program("xz"),
+        debian: "xz-utils",
+        fedora: "xz",
+        arch: "xz",
+    },
+    Requirement {
+        part: Part::Rig,
         reason: "fetches the guests' kernels and programs",
         sign: Sign::Program("apt-get"),
         debian: "apt",

@@ -119,7 +119,7 @@ fn host(counts: &mut Counts) -> Result<bool> {
     let mut command = Command::new(linker::cargo());
     command.current_dir(setup::workspace()).args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.env("KMODTRACE_EBPF", "skip").stdin(Stdio::null()).stdout(Stdio::piped());
-    eprintln!("+ KMODTRACE_EBPF=skip {}", crate::shell::show(&command));
+    eprintln!("+ {}", crate::shell::show(&command));
     let mut child = command.spawn().context("cannot run cargo test")?;
     let stdout = child.stdout.take().context("no pipe to cargo test")?;
     let before = *counts;

@@ -41,6 +41,7 @@ print(json.dumps({
 
 /// Fetches the parsers, judges the captures, and compares what each parser makes of the verdict.
 pub(crate) fn verb() -> Result<ExitCode> {
+    setup::run(&setup::Options::default())?;
     let parsers = Parsers::prepare()?;
     let kmodtrace = build()?;
     let fixtures = setup::workspace().join("tests/fixtures/verdict");
