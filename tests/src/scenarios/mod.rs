@@ -6,6 +6,7 @@ mod cli;
 mod crypto;
 mod doctor;
 mod endings;
+mod errors;
 mod explain;
 mod explicit;
 mod failures;
@@ -81,6 +82,7 @@ const FILES: &[&[Scenario]] = &[
     explicit::SCENARIOS,
     storm::SCENARIOS,
     cli::SCENARIOS,
+    errors::SCENARIOS,
     readme::SCENARIOS,
     record::SCENARIOS,
     report::SCENARIOS,

@@ -18,6 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "block-says-what-it-cannot", fresh_boot: false, needs: NEEDS, run: cannot },
     Scenario { name: "surface-foresees", fresh_boot: true, needs: NEEDS, run: surface },
     Scenario { name: "surface-keeps-out-what-nobody-needed", fresh_boot: true, needs: NEEDS, run: keeps_out },
+    Scenario { name: "prevention-page-is-true", fresh_boot: true, needs: IPTABLES, run: page },
 ];
 
 /// The user whom nobody gave anything.
@@ -160,4 +161,25 @@ fn keeps_out(ctx: &mut Ctx) -> Result<()> {
     let again = ctx.run(&["kmodtrace", "surface", "--block", CAPTURES])?.ok()?;
     equal("the second file", again.stdout.as_str(), "")?;
     contains("what is said", &again.stderr, "there is nothing to keep out")
+}
+
+/// Every command of the page works, on a machine that has recorded somebody's look at the firewall.
+fn page(ctx: &mut Ctx) -> Result<()> {
+    const PAGE: &str = include_str!("../../../docs/prevention.md");
+    let recorder = ctx.record("/var/lib/kmodtrace", &[])?;
+    ctx.run(&["iptables-legacy", "-t", "nat", "-L"])?.ok()?;
+    equal("exit code of the recorder", recorder.stop()?.code, 0)?;
+    let commands: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("# kmodtrace ")).collect();
+    that("the page has commands", commands.len() >= 7)?;
+    for command in commands {
+        let argv: Vec<&str> = ["kmodtrace"].into_iter().chain(command.split(' ')).collect();
+        let output = ctx.run(&argv)?;
+        // Somebody would miss connection tracking.
+        equal(command, output.code, u8::from(command.starts_with("impact")))?;
+        that(&format!("{command} says something"), !(output.stdout.is_empty() && output.stderr.is_empty()))?;
+    }
+    std::fs::remove_file(file("iptable_nat"))?;
+    let listed = ctx.run(&["kmodtrace", "surface", "--json", "--all", "/var/lib/kmodtrace"])?.ok()?;
+    let is_kept = |line: &str| line.contains("\"module\":\"iptable_nat\"") && !line.contains("\"needed\":\"never\"");
+    that("what was needed is no candidate", listed.stdout.lines().any(is_kept))
 }

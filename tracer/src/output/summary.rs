@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    escape::{escape_str, name},
+    escape::{argument, escape_str, name},
     words::{count, stage},
 };
 use crate::{
-    chain::{Cause, Chain, ChainKey, Item},
-    event::{Body, Status},
+    chain::{Cause, Chain, ChainKey, Item, Module},
+    event::{Body, Reason, Status},
 };
 
 /// Culprits whose modules are named; a session may last for months.
@@ -30,6 +30,8 @@ pub struct Summary {
     unloads: u64,
     losses: BTreeMap<String, u64>,
     incomplete: u64,
+    /// A module that was asked for and came, and whether something with a known effect came with it: the first such.
+    came: Option<(String, bool)>,
 }
 
 /// Who loaded modules, and which.
@@ -68,12 +70,26 @@ impl Summary {
             }
             ChainKey::Loader(_) => self.loaders += 1,
         }
+        self.came_for(chain);
         for module in chain.modules.iter().filter(|module| module.init.as_ref().is_none_or(|init| init.ret >= 0)) {
             self.loaded(culprit, name(&module.load.module));
         }
         self.incomplete += u64::from(!chain.incomplete.is_empty());
         for nested in &chain.nested {
             self.chain(nested, culprit);
+        }
+    }
+
+    /// Notes what a request was for, when it came.
+    fn came_for(&mut self, chain: &Chain) {
+        let is_meant = |module: &&Module| matches!(module.load.reason, Some(Reason::Asked | Reason::Alias));
+        let meant = chain.modules.iter().rev().find(is_meant).filter(|_| chain.request.is_some());
+        let Some(meant) = meant else { return };
+        let inits = chain.modules.iter().filter_map(|module| module.init.as_ref());
+        let has_effect = inits.clone().any(|init| init.effect.is_some());
+        let is_better = self.came.as_ref().is_none_or(|(_, had_effect)| has_effect && !had_effect);
+        if is_better && inits.clone().all(|init| init.ret >= 0) {
+            self.came = Some((argument(&meant.load.module), has_effect));
         }
     }
 
@@ -129,6 +145,9 @@ impl Summary {
             let verb = if self.incomplete == 1 { "is" } else { "are" };
             lines.push(format!("{} {verb} incomplete: see the notes", count(self.incomplete, "chain", "chains")));
         }
+        if let Some((module, _)) = &self.came {
+            lines.push(format!("to keep {module} out: kmodtrace block {module}"));
+        }
         lines
     }
 }
@@ -172,6 +191,7 @@ mod tests {
                 "1 module unloaded",
                 "LOST 6 events: 6 ring_full in the kernel",
                 "1 chain is incomplete: see the notes",
+                "to keep iptable_nat out: kmodtrace block iptable_nat",
             ]
         );
     }

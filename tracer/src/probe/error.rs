@@ -31,8 +31,9 @@ pub enum ProbeError {
     Lockdown,
     /// The kernel has no type information.
     #[error(
-        "this kernel has no type information ({path}): it must be built with CONFIG_DEBUG_INFO_BTF=y, \
-         as the kernels of Debian 11 and later, Ubuntu 20.10 and later, and Fedora are"
+        "this kernel has no type information ({}): it must be built with CONFIG_DEBUG_INFO_BTF=y, \
+         as the kernels of Debian 11 and later, Ubuntu 20.10 and later, and Fedora are",
+        path.display()
     )]
     NoBtf {
         /// Where it should be.
@@ -49,6 +50,17 @@ pub enum ProbeError {
     Member {
         /// Struct and member.
         member: String,
+    },
+    /// The object could not be loaded, and the kernel is from before what it needs.
+    #[error(
+        "kernel {release} is too old: tracing needs the BPF ring buffer, which kernels have from 5.8 (tested from 5.10)"
+    )]
+    TooOld {
+        /// `uname -r`.
+        release: String,
+        /// What failed.
+        #[source]
+        source: Box<aya::EbpfError>,
     },
     /// The object could not be loaded.
     #[error("the eBPF object cannot be loaded")]

@@ -9,7 +9,7 @@ use crate::{
     kernel::{
         btf::Btf,
         clock::ClockTriple,
-        facts::{Facts, Lockdown},
+        facts::{Facts, Lockdown, major_minor},
         kallsyms::Kallsyms,
         modules,
         privileges::{Capabilities, Capability},
@@ -47,12 +47,7 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     }
     privileges(root)?;
     let facts = Facts::new(root);
-    if facts.lockdown().is_ok_and(|lockdown| lockdown == Lockdown::Confidentiality) {
-        return Err(ProbeError::Lockdown);
-    }
-    if !root.join("proc/modules").exists() {
-        return Err(ProbeError::NoModules);
-    }
+    supported(&facts)?;
     let btf = Btf::load()?;
     let kallsyms = match Kallsyms::load() {
         Ok(kallsyms) => Some(kallsyms),
@@ -64,7 +59,9 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
         }
     };
 
-    let tracer = probe::Tracer::start(&btf, kallsyms.as_ref(), options)?;
+    let release = facts.release().ok();
+    let tracer = probe::Tracer::start(&btf, kallsyms.as_ref(), options);
+    let tracer = tracer.map_err(|error| too_old(error, release.as_deref()))?;
     let clocks = ClockTriple::now();
     let host = Host::new(root, kallsyms);
     for hook in tracer.hooks.iter().filter(|hook| hook.programs.is_empty()) {
@@ -170,4 +167,66 @@ fn baseline(root: &Path, warnings: &mut Vec<String>) -> Body {
     };
     names.sort_unstable();
     Body::Baseline(Baseline { modules: names })
+}
+
+/// What rules tracing out, seen without trying.
+fn supported(facts: &Facts) -> Result<(), ProbeError> {
+    if facts.lockdown().is_ok_and(|lockdown| lockdown == Lockdown::Confidentiality) {
+        return Err(ProbeError::Lockdown);
+    }
+    if !facts.root().join("proc/modules").exists() {
+        return Err(ProbeError::NoModules);
+    }
+    let path = facts.root().join("sys/kernel/btf/vmlinux");
+    if path.exists() { Ok(()) } else { Err(ProbeError::NoBtf { path }) }
+}
+
+/// A kernel that cannot load the object may be too old for it. Its number alone says little: distributions port BPF back.
+fn too_old(error: ProbeError, release: Option<&str>) -> ProbeError {
+    /// The BPF ring buffer came with this one.
+    const NEEDED: (u32, u32) = (5, 8);
+    match (error, release) {
+        (ProbeError::Load(source), Some(release)) if major_minor(release).is_some_and(|version| version < NEEDED) => {
+            ProbeError::TooOld { release: release.to_owned(), source }
+        }
+        (error, _) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Facts, ProbeError, supported, too_old};
+
+    /// Check that each thing a kernel can lack is told from the others, and that a whole one passes.
+    #[test]
+    fn what_rules_tracing_out_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let facts = Facts::new(root.path());
+        for directory in ["proc", "sys/kernel/btf", "sys/kernel/security"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        let write = |path: &str, text: &str| fs::write(root.path().join(path), text).unwrap();
+        assert!(matches!(supported(&facts), Err(ProbeError::NoModules)));
+        write("proc/modules", "");
+        let no_btf = supported(&facts).unwrap_err();
+        assert!(no_btf.to_string().contains("CONFIG_DEBUG_INFO_BTF=y"), "{no_btf}");
+        write("sys/kernel/btf/vmlinux", "");
+        supported(&facts).unwrap();
+        write("sys/kernel/security/lockdown", "none integrity [confidentiality]\n");
+        assert!(matches!(supported(&facts), Err(ProbeError::Lockdown)));
+        write("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
+        supported(&facts).unwrap();
+    }
+
+    /// Check that only an old kernel that cannot load the object is said to be too old.
+    #[test]
+    fn old_kernels_are_told() {
+        let load = || ProbeError::Load(Box::new(aya::EbpfError::NoBTF));
+        assert!(matches!(too_old(load(), Some("5.4.0-216-generic")), ProbeError::TooOld { .. }));
+        assert!(matches!(too_old(load(), Some("5.10.0-46-amd64")), ProbeError::Load(_)));
+        assert!(matches!(too_old(load(), None), ProbeError::Load(_)));
+        assert!(matches!(too_old(ProbeError::Lockdown, Some("4.19.0")), ProbeError::Lockdown));
+    }
 }
