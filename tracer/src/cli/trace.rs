@@ -228,8 +228,15 @@ impl Trace {
     }
 
     fn losses(&mut self) -> anyhow::Result<()> {
-        for (stage, cause, count) in self.tracer.losses.take_new()? {
+        self.losses_until(Some(now_ns()))
+    }
+
+    fn losses_until(&mut self, now: Option<u64>) -> anyhow::Result<()> {
+        for (stage, cause, count) in self.tracer.losses.take_new(now)? {
             self.tracker.loss(now_ns(), stage, cause, count);
+        }
+        if self.tracer.losses.take_open_ended() {
+            self.tracker.may_have_missed(now_ns());
         }
         Ok(())
     }
@@ -318,7 +325,7 @@ impl Trace {
         }
         while self.drain() {}
         self.pass_on()?;
-        self.losses()?;
+        self.losses_until(None)?;
         self.tracker.finish(now_ns());
         let reads_on = self.pass_on()?;
         self.sieve.finish();

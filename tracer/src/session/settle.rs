@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     enrich::process::{nul_text, process_id},
-    event::{Attribution, Body, Outcome, Process, ProcessId, Request, RequestId, Status},
+    event::{Attribution, Body, LossStage, Outcome, Process, ProcessId, Request, RequestId, Status},
 };
 
 /// How long a request event waits for the tracepoint that says whether the requester waits.
@@ -85,7 +85,17 @@ impl<K: Knowledge> Tracker<K> {
         let waited_ns = now_ns.saturating_sub(id.boot_ns);
         let process = in_flight.process;
         let gone = waited_ns > HOLD_NS && !self.knowledge.is_alive(process);
-        let outcome = if waited_ns > THROTTLE_NS || (gone && waited_ns > THROTTLE_NEAR_NS) {
+        let may_be_denied =
+            self.missed_ns.is_some_and(|at| at >= id.boot_ns) && self.crowded_ns.is_none_or(|at| at < id.boot_ns);
+        let outcome = if may_be_denied && (gone || waited_ns > THROTTLE_NS) {
+            self.loss(now_ns, LossStage::Missed, "verdict", 1);
+            Outcome {
+                detail: Some(
+                    "it went no further although there was room for it: what stopped it was missed".to_owned(),
+                ),
+                ..Outcome::new(Status::Unknown, Attribution::unknown())
+            }
+        } else if waited_ns > THROTTLE_NS || (gone && waited_ns > THROTTLE_NEAR_NS) {
             Outcome {
                 code: Some(-62),
                 errno: Some("ETIME".to_owned()),
