@@ -197,9 +197,11 @@ impl Trace {
     /// Lets what waits too long end. First everything is read that waits with it, and what was lost: a record of which
     /// the next one is in the ring yet, or was lost, is not one that had no successor.
     fn settle(&mut self) -> anyhow::Result<()> {
+        // The time before: what comes while this process does not run is not late.
+        let now_ns = now_ns();
         while self.drain() {}
         self.losses()?;
-        self.tracker.tick(now_ns());
+        self.tracker.tick(now_ns);
         Ok(())
     }
 

@@ -245,6 +245,21 @@ fn a_lost_request_claims_nothing() {
     assert!(!events.iter().any(|event| matches!(event.body, Body::Request(_))));
 }
 
+/// Check that a process that loads by itself ends once, though it is found gone before its last record was read.
+#[test]
+fn a_loader_ends_after_its_last_record() {
+    let mut tracker = tracker();
+    tracker.record(arrives(9, 1_000, "x_tables"));
+    tracker.knowledge.dead.insert(9);
+    tracker.tick(2_000);
+    tracker.record(arrives(9, 3_000, "ip_tables"));
+    tracker.tick(4_000);
+    tracker.tick(5_000);
+    let results = tracker.take_events().into_iter().filter(|event| matches!(event.body, Body::Result(_)));
+    assert_eq!(results.count(), 1);
+    assert_eq!(tracker.open(), 0);
+}
+
 /// Check that one who waits for a place is throttled after the kernel's 5 s, and killed when gone before.
 #[test]
 fn waiting_for_a_place_ends_one_way_or_the_other() {
