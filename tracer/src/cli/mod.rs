@@ -20,6 +20,7 @@ mod scratch;
 mod select;
 mod sink;
 mod snapshot;
+mod spare;
 mod sudo;
 mod surface;
 mod trace;
