@@ -8,6 +8,7 @@
 mod count;
 mod globals;
 mod maps;
+mod pair;
 mod path;
 mod probes;
 mod read;

@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::map,
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use tracer_ebpf::wire::{Behalf, COUNTER_COUNT, MODULE_NAME_BYTES, RequestKey};
+use tracer_ebpf::wire::{Behalf, COUNTER_COUNT, MODULE_NAME_BYTES, PAIR_COUNTERS, RequestKey};
 
 /// Records on their way to user space. User space sets its size.
 #[map]
@@ -72,6 +72,14 @@ pub(crate) struct InitOf {
 /// By thread: a thread runs one module's init at a time.
 #[map]
 pub(crate) static INITS: LruHashMap<u32, InitOf> = LruHashMap::with_max_entries(1024, 0);
+
+/// By thread and pair: which of the two programs took the return, for the other one.
+#[map]
+pub(crate) static RETURNS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(8192, 0);
+
+/// Runs and returns taken, by pair.
+#[map]
+pub(crate) static PAIRS: PerCpuArray<u64> = PerCpuArray::with_max_entries(PAIR_COUNTERS, 0);
 
 /// A kernel thread: who created it.
 #[derive(Clone, Copy)]

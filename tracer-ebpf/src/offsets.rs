@@ -74,6 +74,8 @@ macro_rules! for_each_member {
             SUBPROCESS_PATH: 8, ["subprocess_info", "path"];
             SUBPROCESS_ARGV: 8, ["subprocess_info", "argv"];
             SUBPROCESS_CLEANUP: 8, ["subprocess_info", "cleanup"];
+            SUBPROCESS_WAIT: 4, ["subprocess_info", "wait"];
+            SUBPROCESS_RETVAL: 4, ["subprocess_info", "retval"];
             MODULE_NAME: 56, ["module", "name"];
             MODULE_TAINTS: 8, ["module", "taints"];
             // x86-64 names it orig_ax, arm64 syscallno.

@@ -101,6 +101,14 @@ impl Capture {
     /// # Errors
     /// When it is not.
     pub fn expect_whole(&self) -> Result<()> {
+        self.expect_whole_but(&[])
+    }
+
+    /// States that the capture is whole, but for what it says that the kernel skipped of these programs.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn expect_whole_but(&self, skipped: &[&str]) -> Result<()> {
         let numbers: Vec<Option<u64>> = self.events.iter().map(|event| event["seq"].as_u64()).collect();
         for pair in numbers.windows(2) {
             let [Some(before), Some(after)] = pair else { bail!("an event without a number: {numbers:?}") };
@@ -108,7 +116,10 @@ impl Capture {
                 bail!("event {after} follows event {before}");
             }
         }
-        if let Some(loss) = self.of_type("loss").next() {
+        let is_skipped = |loss: &&Value| {
+            loss["stage"] == "missed" && loss["cause"].as_str().is_some_and(|cause| skipped.contains(&cause))
+        };
+        if let Some(loss) = self.of_type("loss").find(|loss| !is_skipped(loss)) {
             bail!("events were lost: {loss}");
         }
         match self.events.last() {
@@ -165,6 +176,10 @@ mod tests {
         assert!(
             capture(&RUN.replace("\"type\":\"load\",\"seq\":3", "\"type\":\"loss\",\"seq\":3")).expect_whole().is_err()
         );
+        let skipped = r#""type":"loss","stage":"missed","cause":"x","seq":3"#;
+        let skipped = capture(&RUN.replace("\"type\":\"load\",\"seq\":3", skipped));
+        skipped.expect_whole_but(&["x"]).unwrap();
+        assert!(skipped.expect_whole_but(&["y"]).is_err() && skipped.expect_whole().is_err());
         assert!(capture(RUN.trim_end().rsplit_once('\n').unwrap().0).expect_whole().is_err());
         assert!(Capture::new("{\"type\":", String::new(), 0).is_err());
     }

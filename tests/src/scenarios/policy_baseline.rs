@@ -18,7 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 /// Three requests: one by a program that opens a socket, two by mount.
 const SUITE: &str = "#!/bin/sh
-/usr/bin/kmodtrace-guest act socket 29 3 0
+/usr/bin/kmodtrace-guest act socket 38 5 0
 mount -t squashfs none /mnt
 mount -t udf none /mnt
 exit 0
@@ -46,7 +46,7 @@ fn planted(ctx: &mut Ctx) -> Result<()> {
     symlink("/usr/bin/busybox", "/run/modprobe").context("cannot link busybox")?;
     fs::write(MODPROBE, "/run/modprobe").context("cannot set kernel.modprobe")?;
     let before = snapshot(ctx, "before")?;
-    for module in ["\"can\"", "\"squashfs\"", "\"udf\""] {
+    for module in ["\"af_alg\"", "\"squashfs\"", "\"udf\""] {
         contains("the snapshot", &before, module)?;
     }
 
@@ -55,7 +55,7 @@ fn planted(ctx: &mut Ctx) -> Result<()> {
     let aliases = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let planted: String = aliases
         .lines()
-        .filter(|line| *line != "alias net-pf-29 can")
+        .filter(|line| *line != "alias net-pf-38 af_alg")
         .map(|line| if line == "alias fs-udf udf" { "alias fs-udf dummy" } else { line })
         .flat_map(|line| [line, "\n"])
         .collect();
@@ -71,12 +71,12 @@ fn planted(ctx: &mut Ctx) -> Result<()> {
         let line = diff.stdout.lines().find(|line| line.contains(part));
         line.map(str::to_owned).with_context(|| format!("no line with {part:?}"))
     };
-    let removed = line("\"net-pf-29\"")?;
-    for part in ["no longer auto-loads can", "socket(AF_CAN)", "was loaded, now ", "by /usr/bin/kmodtrace-guest"] {
+    let removed = line("\"net-pf-38\"")?;
+    for part in ["no longer auto-loads af_alg", "socket(AF_ALG)", "was loaded, now ", "by /usr/bin/kmodtrace-guest"] {
         contains("the removed alias", &removed, part)?;
     }
     // A script that ended at once is known by its name alone.
-    for part in ["(`/usr/bin/kmodtrace-guest act socket 29 3 0` run by ", "suite.sh)"] {
+    for part in ["(`/usr/bin/kmodtrace-guest act socket 38 5 0` run by ", "suite.sh)"] {
         contains("the removed alias", &removed, part)?;
     }
     let redirected = line("\"fs-udf\"")?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::agreement::{ended, number, text, with_oracle};
+use super::agreement::{ended, number, text, with_oracle, with_oracle_but};
 use super::{Need, Scenario};
 use crate::ctx::{Act, Capture, Ctx, equal, that};
 
@@ -57,6 +57,10 @@ fn distinct(ctx: &mut Ctx) -> Result<()> {
     that("some had a helper", !helpers.is_empty())
 }
 
+/// What tells of attempts that failed, and of nothing else, is the one long program at a return. Where tasks are preempted
+/// in the kernel (7 and later) and everything is slow, the kernel may skip both of its kind for a while; that is told.
+const ATTEMPTS: &[&str] = &["sys_finit_fexit", "sys_init_fexit"];
+
 /// All ask for the same: whose helper loads each module is the kernel's chance, and exactly one does.
 fn same(ctx: &mut Ctx) -> Result<()> {
     let oracle = ctx.oracle()?;
@@ -64,7 +68,7 @@ fn same(ctx: &mut Ctx) -> Result<()> {
     let acts = (0..STORM).map(|n| Act::mount("udf").named(&format!("same{n}")));
     let reports = ctx.crowd(acts.collect())?.release()?;
     let capture = tracer.stop()?;
-    with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
+    with_oracle_but(&capture, &ctx.oracle_events(&oracle)?, ATTEMPTS)?;
 
     let requests = capture.requests_for("fs-udf");
     that("somebody asked", !requests.is_empty())?;

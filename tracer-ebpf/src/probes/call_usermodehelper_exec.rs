@@ -2,6 +2,9 @@
 //!
 //! In the requester: on entry the request gets its `subprocess_info` pointer, on exit its result. The
 //! same function serves core dumps, request-key and others; those clear a reused pointer and end there.
+//!
+//! `static void free_modprobe_argv(struct subprocess_info *info)` (kernel/kmod.c) is the last thing it calls for a request
+//! that waited, with the result at hand. A kprobe there is never skipped and needs no slot; the return tells the rest.
 
 use core::ptr::addr_of_mut;
 
@@ -22,6 +25,9 @@ use crate::{
 
 /// `ERESTARTSYS`: the requester was killed; its helper may yet be born.
 const INTERRUPTED: i32 = -512;
+
+/// include/linux/umh.h: the caller waits until the helper was executed.
+const UMH_WAIT_EXEC: u32 = 1;
 
 /// include/linux/umh.h: the caller waits until the helper has ended.
 const UMH_WAIT_PROC: u32 = 2;
@@ -48,6 +54,27 @@ pub(crate) fn result_fexit(ctx: FExitContext) -> i32 {
 pub(crate) fn result_kretprobe(ctx: RetProbeContext) -> u32 {
     returned(ctx.ret::<i32>());
     0
+}
+
+#[kprobe]
+pub(crate) fn release_kprobe(ctx: ProbeContext) -> u32 {
+    released(ctx.arg::<u64>(0).unwrap_or(0));
+    0
+}
+
+#[inline(always)]
+fn released(sub_info: u64) {
+    // SAFETY: the entry is this thread's own; the value is copied at once.
+    let own = unsafe { IN_FLIGHT.get(&tid()) }.map(|in_flight| in_flight.sub_info);
+    let info = sub_info as Address;
+    // Set when the helper's work is queued: without it there is no helper, and the result is another one.
+    let wait = member::<u32>(info, globals::SUBPROCESS_WAIT.load()).unwrap_or(0);
+    if own != Some(sub_info) || wait & (UMH_WAIT_EXEC | UMH_WAIT_PROC) == 0 {
+        return;
+    }
+    if let Some(ret) = member::<i32>(info, globals::SUBPROCESS_RETVAL.load()) {
+        returned(ret);
+    }
 }
 
 #[inline(always)]

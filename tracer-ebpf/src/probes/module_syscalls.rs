@@ -8,10 +8,11 @@ use aya_ebpf::{
     macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext},
 };
-use tracer_ebpf::wire::{Counter, Kind, LoadExit, Syscall};
+use tracer_ebpf::wire::{Counter, Kind, LoadExit, Pair, Syscall};
 
 use crate::{
     globals,
+    pair::{Who, is_ours},
     read::{Address, member, user_text},
     send::reserve,
     task::{boot_ns, capture, current, is_own, owner_of, write_header},
@@ -19,13 +20,33 @@ use crate::{
 
 #[fexit(function = "__x64_sys_init_module")]
 pub(crate) fn sys_init_fexit(ctx: FExitContext) -> i32 {
-    returned(Syscall::InitModule, ctx.arg::<i64>(1), core::ptr::null());
+    if is_ours(Pair::InitModule, Who::First) {
+        returned(Syscall::InitModule, ctx.arg::<i64>(1), core::ptr::null());
+    }
+    0
+}
+
+#[fexit(function = "__x64_sys_init_module")]
+pub(crate) fn sys_init_fexit_second(ctx: FExitContext) -> i32 {
+    if is_ours(Pair::InitModule, Who::Second) {
+        returned(Syscall::InitModule, ctx.arg::<i64>(1), core::ptr::null());
+    }
     0
 }
 
 #[fexit(function = "__x64_sys_finit_module")]
 pub(crate) fn sys_finit_fexit(ctx: FExitContext) -> i32 {
-    returned(Syscall::FinitModule, ctx.arg::<i64>(1), core::ptr::null());
+    if is_ours(Pair::FinitModule, Who::First) {
+        returned(Syscall::FinitModule, ctx.arg::<i64>(1), core::ptr::null());
+    }
+    0
+}
+
+#[fexit(function = "__x64_sys_finit_module")]
+pub(crate) fn sys_finit_fexit_second(ctx: FExitContext) -> i32 {
+    if is_ours(Pair::FinitModule, Who::Second) {
+        returned(Syscall::FinitModule, ctx.arg::<i64>(1), core::ptr::null());
+    }
     0
 }
 

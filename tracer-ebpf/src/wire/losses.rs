@@ -64,6 +64,41 @@ impl Counter {
     }
 }
 
+/// Two programs at one return, of which the second does what the first was not run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Pair {
+    /// `init_module(2)`.
+    InitModule = 0,
+    /// `finit_module(2)`.
+    FinitModule = 1,
+}
+
+/// Number of counters of all pairs.
+pub const PAIR_COUNTERS: u32 = 6;
+
+impl Pair {
+    /// Where the runs of the first program are counted.
+    #[must_use]
+    pub const fn runs(self) -> u32 {
+        self as u32 * 3
+    }
+
+    /// Where the returns are counted that the first program took.
+    #[must_use]
+    pub const fn taken_by_first(self) -> u32 {
+        self as u32 * 3 + 1
+    }
+
+    /// Where the returns are counted that the second program took.
+    #[must_use]
+    pub const fn taken_by_second(self) -> u32 {
+        self as u32 * 3 + 2
+    }
+}
+
+const _: () = assert!(Pair::FinitModule.taken_by_second() + 1 == PAIR_COUNTERS, "every pair has its three counters");
+
 const _: () = {
     let mut index = 0;
     while index < Counter::ALL.len() {

@@ -5,7 +5,7 @@ mod losses;
 mod records;
 
 pub use context::{Ancestor, Argv, Behalf, Context, Have, Owner, PathSegments, ProcessKey, RequestKey, Stack};
-pub use losses::{COUNTER_COUNT, Counter};
+pub use losses::{COUNTER_COUNT, Counter, PAIR_COUNTERS, Pair};
 pub use records::{
     Admitted, Entered, Handover, Header, Helper, InitDone, Kind, Load, LoadExit, ModuleFile, Request, RequestResult,
     Syscall, Unload, Verdict,

@@ -181,9 +181,7 @@ impl Trace {
             ready = self.tracer.ring.ready() => ready?,
             ready = heard(&mut self.uevents) => ready.context("cannot listen for devices")?,
             _ = self.tick.tick() => {
-                self.drain();
-                self.losses()?;
-                self.tracker.tick(now_ns());
+                self.settle()?;
                 is_tick = true;
             }
         }
@@ -194,6 +192,17 @@ impl Trace {
             self.release(HELD_MAX)?;
         }
         Ok(reads_on && (!is_tick || written(self.output.tick(&mut self.sieve.running(), now_ns()))?))
+    }
+
+    /// Lets what waits too long end. First everything is read that waits with it, and what was lost: a record of which
+    /// the next one is in the ring yet, or was lost, is not one that had no successor.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        // The time before: what comes while this process does not run is not late.
+        let now_ns = now_ns();
+        while self.drain() {}
+        self.losses()?;
+        self.tracker.tick(now_ns);
+        Ok(())
     }
 
     /// Reads a batch; true when there may be more.
@@ -221,8 +230,15 @@ impl Trace {
     }
 
     fn losses(&mut self) -> anyhow::Result<()> {
-        for (stage, cause, count) in self.tracer.losses.take_new()? {
+        self.losses_until(Some(now_ns()))
+    }
+
+    fn losses_until(&mut self, now: Option<u64>) -> anyhow::Result<()> {
+        for (stage, cause, count) in self.tracer.losses.take_new(now)? {
             self.tracker.loss(now_ns(), stage, cause, count);
+        }
+        if self.tracer.losses.take_open_ended() {
+            self.tracker.may_have_missed(now_ns());
         }
         Ok(())
     }
@@ -303,8 +319,7 @@ impl Trace {
     /// Waits a little for what is still on its way, then ends the stream, prints the summary and gives the judge back.
     pub(super) async fn finish(mut self) -> anyhow::Result<Option<Judge>> {
         let until = Instant::now() + GRACE;
-        self.drain();
-        self.tracker.tick(now_ns());
+        self.settle()?;
         while self.tracker.open() > 0 && Instant::now() < until {
             if !self.step().await? {
                 break;
@@ -312,7 +327,7 @@ impl Trace {
         }
         while self.drain() {}
         self.pass_on()?;
-        self.losses()?;
+        self.losses_until(None)?;
         self.tracker.finish(now_ns());
         let reads_on = self.pass_on()?;
         self.sieve.finish();

@@ -22,7 +22,7 @@ pub(super) enum AttachError {
 
 /// Loads and attaches `program`. The link lives as long as `ebpf`.
 pub(super) fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(), AttachError> {
-    let Program { name, how, target } = program;
+    let Program { name, how, target, .. } = program;
     let loaded = ebpf.program_mut(name).ok_or(AttachError::Missing { program: name })?;
     let result = (|| -> Result<(), ProgramError> {
         match how {
@@ -70,7 +70,7 @@ pub(super) fn pin_names(name: &str) -> [String; 2] {
 
 /// As [`attach`], and keeps the program attached after this process.
 pub(super) fn attach_pinned(ebpf: &mut Ebpf, program: Program, btf: &Btf, pins: &Path) -> Result<(), AttachError> {
-    let Program { name, how, target } = program;
+    let Program { name, how, target, .. } = program;
     if !is_pinnable(how) {
         let why = "this kernel has no links for kprobes (5.15 and later have)".to_owned();
         return Err(AttachError::Pin { how: how.name(), target, why });

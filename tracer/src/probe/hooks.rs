@@ -1,10 +1,14 @@
 //! Which programs there are, what each is for, and what is lost without it. Data; the loader follows it.
 //!
-//! Kprobes come first where a program has much to do, trampolines (fexit) where a function's return is wanted:
+//! Kprobes come first where one can do the work, trampolines (fexit) where only a function's return can:
 //! - A kprobe's program runs with preemption off. A trampoline's or, on recent kernels, a tracepoint's may be preempted,
 //!   and meanwhile the kernel skips the same program for every other task on that CPU (`__bpf_prog_enter_recur`,
 //!   kernel/bpf/trampoline.c). On Debian's 7.2, 62 concurrent requests lost 37 of their records that way.
-//! - A kretprobe has few slots for functions that sleep and loses the rest; fexit has no such limit. Its programs are short.
+//! - A kretprobe has few slots (10, or twice the processors), each taken until the function returns, and loses the rest;
+//!   fexit has no such limit. Where its program is long there are two, of which the second does what the first was not run
+//!   for; what neither was run for is counted exactly.
+
+use tracer_ebpf::wire::Pair;
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,19 @@ pub struct Program {
     pub how: How,
     /// Function or tracepoint.
     pub target: &'static str,
+    /// What becomes of a run that the kernel skips.
+    pub skipped: Skipped,
+}
+
+/// What becomes of a run that the kernel skips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// It is a loss.
+    Lost,
+    /// Another program of the same place does the work.
+    Paired(Pair),
+    /// Mostly nothing: another program tells the same, or there was nothing to tell. Where it matters a request stays open.
+    Seen,
 }
 
 /// A thing to observe, and the ways to do so, best first. All programs of a way are attached, or none.
@@ -69,7 +86,17 @@ pub struct Hook {
 }
 
 const fn program(name: &'static str, how: How, target: &'static str) -> Program {
-    Program { name, how, target }
+    Program { name, how, target, skipped: Skipped::Lost }
+}
+
+/// One of two at the return of a function.
+const fn paired(name: &'static str, target: &'static str, pair: Pair) -> Program {
+    Program { name, how: FExit, target, skipped: Skipped::Paired(pair) }
+}
+
+/// One whose skipped runs show in the request.
+const fn seen(name: &'static str, how: How, target: &'static str) -> Program {
+    Program { name, how, target, skipped: Skipped::Seen }
 }
 
 /// The kernel's entry points of the three system calls carry the architecture in their names.
@@ -98,12 +125,22 @@ pub static HOOKS: &[Hook] = &[
         need: Need::Required,
         ways: &[
             &[
+                seen("result_fexit", FExit, "call_usermodehelper_exec"),
+                program("release_kprobe", KProbe, "free_modprobe_argv"),
+                program("handover_kprobe", KProbe, "call_usermodehelper_exec"),
+            ],
+            &[
                 program("result_fexit", FExit, "call_usermodehelper_exec"),
                 program("handover_kprobe", KProbe, "call_usermodehelper_exec"),
             ],
             &[
                 program("result_fexit", FExit, "call_usermodehelper_exec"),
                 program("handover_fentry", FEntry, "call_usermodehelper_exec"),
+            ],
+            &[
+                seen("result_kretprobe", KRetProbe, "call_usermodehelper_exec"),
+                program("release_kprobe", KProbe, "free_modprobe_argv"),
+                program("handover_kprobe", KProbe, "call_usermodehelper_exec"),
             ],
             &[
                 program("result_kretprobe", KRetProbe, "call_usermodehelper_exec"),
@@ -152,7 +189,10 @@ pub static HOOKS: &[Hook] = &[
         without: "failed init_module(2) calls are not seen",
         need: Need::Optional,
         ways: &[
-            &[program("sys_init_fexit", FExit, syscall_symbol!("init_module"))],
+            &[
+                paired("sys_init_fexit", syscall_symbol!("init_module"), Pair::InitModule),
+                paired("sys_init_fexit_second", syscall_symbol!("init_module"), Pair::InitModule),
+            ],
             &[program("sys_init_kretprobe", KRetProbe, syscall_symbol!("init_module"))],
         ],
     },
@@ -161,7 +201,10 @@ pub static HOOKS: &[Hook] = &[
         without: "failed finit_module(2) calls are not seen: why a module could not be loaded is unknown",
         need: Need::Optional,
         ways: &[
-            &[program("sys_finit_fexit", FExit, syscall_symbol!("finit_module"))],
+            &[
+                paired("sys_finit_fexit", syscall_symbol!("finit_module"), Pair::FinitModule),
+                paired("sys_finit_fexit_second", syscall_symbol!("finit_module"), Pair::FinitModule),
+            ],
             &[program("sys_finit_kretprobe", KRetProbe, syscall_symbol!("finit_module"))],
         ],
     },
@@ -195,11 +238,11 @@ pub static HOOKS: &[Hook] = &[
         need: Need::Required,
         ways: &[
             &[
-                program("verdict_fexit", FExit, "security_kernel_module_request"),
+                seen("verdict_fexit", FExit, "security_kernel_module_request"),
                 program("request_kprobe", KProbe, "security_kernel_module_request"),
             ],
             &[
-                program("verdict_kretprobe", KRetProbe, "security_kernel_module_request"),
+                seen("verdict_kretprobe", KRetProbe, "security_kernel_module_request"),
                 program("request_kprobe", KProbe, "security_kernel_module_request"),
             ],
             &[program("request_fexit", FExit, "security_kernel_module_request")],

@@ -1,40 +1,41 @@
 //! What the probes could not send or store, and what the kernel did not run.
 
-use std::{
-    fs,
-    os::fd::{AsRawFd, OwnedFd},
-};
-
 use aya::maps::{MapData, PerCpuArray};
 use tracer_ebpf::wire::Counter;
 
-use super::{ProbeError, told::Told};
+use super::{ProbeError, skipped::Watched, told::Told};
 use crate::event::LossStage;
 
 /// Reads the loss counters; gives what is new since the last reading.
 pub struct Losses {
     counters: PerCpuArray<MapData, u64>,
+    pairs: PerCpuArray<MapData, u64>,
     seen: Vec<u64>,
-    /// Attached programs: name, descriptor, runs that the kernel has skipped so far.
-    programs: Vec<(&'static str, OwnedFd, u64)>,
+    /// Attached programs, and how many runs were told as skipped so far.
+    programs: Vec<(Watched, u64)>,
     /// Where what was told is kept, when it has to outlast this process.
     told: Option<Told>,
     /// What was handed out last is not kept there yet.
     untold: bool,
+    /// A program was skipped whose absence shows in a request.
+    open_ended: bool,
 }
 
 impl Losses {
     /// Begins where `told` says that the reading ended before; without it, at 0.
     pub(super) fn new(
         counters: PerCpuArray<MapData, u64>,
-        programs: Vec<(&'static str, OwnedFd)>,
+        pairs: PerCpuArray<MapData, u64>,
+        programs: Vec<Watched>,
         told: Option<Told>,
     ) -> Result<Self, ProbeError> {
         let before = |name| told.as_ref().map_or(Ok(0), |told| told.get(name));
         let seen = Counter::ALL.into_iter().map(|counter| before(counter.name())).collect::<Result<_, _>>()?;
-        let programs =
-            programs.into_iter().map(|(name, fd)| Ok((name, fd, before(name)?))).collect::<Result<_, ProbeError>>()?;
-        Ok(Self { counters, seen, programs, told, untold: false })
+        let programs = programs
+            .into_iter()
+            .map(|watched| before(watched.name).map(|before| (watched, before)))
+            .collect::<Result<_, ProbeError>>()?;
+        Ok(Self { counters, pairs, seen, programs, told, untold: false, open_ended: false })
     }
 
     /// Whether something was handed out that is not kept as told, and has to be.
@@ -51,34 +52,41 @@ impl Losses {
         for (counter, seen) in Counter::ALL.into_iter().zip(&self.seen) {
             told.set(counter.name(), *seen)?;
         }
-        for (name, _, seen) in &self.programs {
-            told.set(name, *seen)?;
+        for (watched, seen) in &self.programs {
+            told.set(watched.name, *seen)?;
         }
         self.untold = false;
         Ok(())
     }
 
-    /// New losses since the last call.
+    /// Whether the verdict or the end of a request may have been missed since the last call. It is no loss by itself: most
+    /// requests have their end from another program.
+    pub fn take_open_ended(&mut self) -> bool {
+        std::mem::take(&mut self.open_ended)
+    }
+
+    /// New losses since the last call; at the end, without a time, also what may be made up for yet.
     ///
     /// # Errors
     /// When the kernel refuses to read the counters.
-    pub fn take_new(&mut self) -> Result<Vec<(LossStage, &'static str, u64)>, ProbeError> {
+    pub fn take_new(&mut self, now_ns: Option<u64>) -> Result<Vec<(LossStage, &'static str, u64)>, ProbeError> {
         let mut new = Vec::new();
         for (counter, seen) in Counter::ALL.into_iter().zip(&mut self.seen) {
-            let values = self
-                .counters
-                .get(&(counter as u32), 0)
-                .map_err(|error| ProbeError::Map { name: "COUNTERS", source: Box::new(error) })?;
-            let total: u64 = values.iter().sum();
+            let total = sum(&self.counters, "COUNTERS", counter as u32)?;
             if total > *seen {
                 new.push((LossStage::Probe, counter.name(), total - *seen));
                 *seen = total;
             }
         }
-        for (name, fd, seen) in &mut self.programs {
-            let total = skipped_runs(fd);
+        for (watched, seen) in &mut self.programs {
+            let total = watched.missed(now_ns, |index| sum(&self.pairs, "PAIRS", index))?;
             if total > *seen {
-                new.push((LossStage::Missed, *name, total - *seen));
+                if watched.is_seen() {
+                    self.open_ended = true;
+                    *seen = total;
+                    continue;
+                }
+                new.push((LossStage::Missed, watched.name, total - *seen));
                 *seen = total;
             }
         }
@@ -87,26 +95,8 @@ impl Losses {
     }
 }
 
-/// How often the kernel skipped a program because it was running already on that CPU (`recursion_misses`, since 5.12;
-/// earlier kernels do not skip).
-fn skipped_runs(program: &OwnedFd) -> u64 {
-    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
-    fs::read_to_string(path).ok().and_then(|text| parse_skipped_runs(&text)).unwrap_or(0)
-}
-
-fn parse_skipped_runs(fdinfo: &str) -> Option<u64> {
-    fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_skipped_runs;
-
-    /// Check that the count is found among the other lines, and that older kernels have none.
-    #[test]
-    fn reads_fdinfo() {
-        let text = "pos:\t0\nflags:\t02000002\nprog_type:\t26\nrecursion_misses:\t37\nverified_insns:\t694\n";
-        assert_eq!(parse_skipped_runs(text), Some(37));
-        assert_eq!(parse_skipped_runs("pos:\t0\nprog_type:\t26\n"), None);
-    }
+/// What all processors have counted.
+fn sum(counts: &PerCpuArray<MapData, u64>, name: &'static str, index: u32) -> Result<u64, ProbeError> {
+    let values = counts.get(&index, 0).map_err(|error| ProbeError::Map { name, source: Box::new(error) })?;
+    Ok(values.iter().sum())
 }

@@ -11,6 +11,7 @@ mod offsets;
 mod pin;
 mod recorder;
 mod ring;
+mod skipped;
 mod told;
 mod tracer;
 mod uevents;

@@ -19,6 +19,8 @@ const REQUIRED: &[&str] = &[
     "SUBPROCESS_PATH",
     "SUBPROCESS_ARGV",
     "SUBPROCESS_CLEANUP",
+    "SUBPROCESS_WAIT",
+    "SUBPROCESS_RETVAL",
 ];
 
 /// Looks up every member; in the order of [`MEMBERS`].

@@ -11,7 +11,7 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError, MapInfo, MapType, PerCpuArray},
     programs::{FEntry, FExit, KProbe, ProbeKind, ProgramError, RawTracePoint},
 };
-use tracer_ebpf::wire::COUNTER_COUNT;
+use tracer_ebpf::wire::{COUNTER_COUNT, PAIR_COUNTERS};
 
 use super::{
     ProbeError,
@@ -23,12 +23,13 @@ use super::{
     pin::{self, PIN_DIRECTORY, PinError, Pins},
     ring::Ring,
     told::{TOLD, Told},
-    tracer::{AttachedHook, Options, Tracer, attach_hook, descriptor, load, load_with},
+    tracer::{AttachedHook, Options, Tracer, attach_hook, descriptor, load, load_with, watched},
 };
 use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
 
 /// Every map of the object that programs share.
-const MAPS: [&str; 8] = ["EVENTS", "COUNTERS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "KTHREADS", TOLD];
+const MAPS: [&str; 10] =
+    ["EVENTS", "COUNTERS", "PAIRS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "RETURNS", "KTHREADS", TOLD];
 
 /// Under this name the digest of the object that was pinned is kept among the losses.
 const OBJECT_DIGEST: &str = "object-digest";
@@ -101,14 +102,14 @@ fn begin(
     }
     let hooks: Vec<AttachedHook> =
         HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference, Some(&path))).collect();
-    let programs =
-        watched(&hooks).map(|name| Ok((name, descriptor(&ebpf, name)?))).collect::<Result<_, ProbeError>>()?;
+    let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
     let mut told = Told::new(open_map(&path, TOLD, HashMap::try_from)?);
     told.set(OBJECT_DIGEST, digest(object))?;
     let counters = open_map(&path, "COUNTERS", PerCpuArray::try_from)?;
-    let mut losses = Losses::new(counters, programs, Some(told))?;
+    let pairs = open_map(&path, "PAIRS", PerCpuArray::try_from)?;
+    let mut losses = Losses::new(counters, pairs, programs, Some(told))?;
     // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
-    losses.take_new()?;
+    losses.take_new(None)?;
     losses.keep_told()?;
     let ring = HeldRing::new(open_data(&path, "EVENTS")?).map_err(ProbeError::Wait)?;
     let found = (found != Resumed::default()).then_some(found);
@@ -129,6 +130,7 @@ fn check(path: &Path) -> Result<HeldRing, PinError> {
     for (name, kind, sizes) in [
         ("EVENTS", MapType::RingBuf, None),
         ("COUNTERS", MapType::PerCpuArray, Some((4, 8, COUNTER_COUNT))),
+        ("PAIRS", MapType::PerCpuArray, Some((4, 8, PAIR_COUNTERS))),
         (TOLD, MapType::Hash, Some((32, 8, 256))),
     ] {
         let info = MapInfo::from_pin(path.join(name)).map_err(|error| differs(format!("map {name}: {error}")))?;
@@ -172,27 +174,25 @@ fn resume(
         found.notes.push(note.to_owned());
     }
     let mut hooks: Vec<AttachedHook> = HOOKS.iter().map(|hook| pinned_hook(path, hook)).collect();
-    let mut programs = Vec::new();
-    for program in hooks.iter().flat_map(|hook| hook.programs) {
-        if program.name != "module_request" {
-            programs.push((program.name, pinned_program(path, *program)?));
-        }
-    }
+    let mut programs = watched(&hooks, |program| pinned_program(path, program))?;
     // What this kernel cannot pin died with the last recorder.
     let mut ebpf = None;
     if is_same && !can_pin_kprobes() {
         let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
         let pinned: Vec<_> = MAPS.iter().map(|name| (*name, path.join(name))).collect();
         let mut loaded = load_with(object, btf, &loader_btf, kallsyms, options, &pinned)?;
-        for hook in hooks.iter_mut().filter(|hook| hook.programs.is_empty()) {
-            *hook = attach_hook(&mut loaded, hook.hook, &loader_btf, options.preference, None);
-            for program in hook.programs {
-                programs.push((program.name, descriptor(&loaded, program.name)?));
-            }
-        }
+        let (mut attached, missing): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| !hook.programs.is_empty());
+        let anew = missing.into_iter().map(|hook| hook.hook);
+        let anew: Vec<AttachedHook> =
+            anew.map(|hook| attach_hook(&mut loaded, hook, &loader_btf, options.preference, None)).collect();
+        programs.extend(watched(&anew, |program| descriptor(&loaded, program.name))?);
+        attached.extend(anew);
+        hooks = attached;
         ebpf = Some(loaded);
     }
-    let losses = Losses::new(open_map(path, "COUNTERS", PerCpuArray::try_from)?, programs, Some(told))?;
+    let counters = open_map(path, "COUNTERS", PerCpuArray::try_from)?;
+    let pairs = open_map(path, "PAIRS", PerCpuArray::try_from)?;
+    let losses = Losses::new(counters, pairs, programs, Some(told))?;
     let resumed = Some(found);
     Ok(Tracer { ring: Ring::held(ring)?, losses, hooks, resumed, logger: None, ebpf, pins: Some(pins) })
 }
@@ -205,13 +205,6 @@ fn pinned_hook(path: &Path, hook: &'static Hook) -> AttachedHook {
             AttachedHook { hook, programs: &[], refused, pinned: false }
         }
     }
-}
-
-/// Programs that are asked for what the kernel skipped.
-pub(super) fn watched(hooks: &[AttachedHook]) -> impl Iterator<Item = &'static str> {
-    let names = hooks.iter().flat_map(|attached| attached.programs).map(|program| program.name);
-    // What this one tells is told again by the hand-over.
-    names.filter(|name| *name != "module_request")
 }
 
 fn pinned_program(path: &Path, program: Program) -> Result<OwnedFd, ProbeError> {

@@ -20,6 +20,7 @@ use super::{
     pin::Pins,
     recorder::{self, Resumed},
     ring::Ring,
+    skipped::{Watched, asked},
 };
 use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
 
@@ -154,12 +155,11 @@ impl Tracer {
 
         let ring: RingBuf<MapData> = take_map(&mut ebpf, "EVENTS")?;
         let counters: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "COUNTERS")?;
-        let programs = recorder::watched(&hooks)
-            .map(|name| Ok((name, descriptor(&ebpf, name)?)))
-            .collect::<Result<_, ProbeError>>()?;
-        let mut losses = Losses::new(counters, programs, None)?;
+        let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
+        let pairs: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "PAIRS")?;
+        let mut losses = Losses::new(counters, pairs, programs, None)?;
         // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
-        losses.take_new()?;
+        losses.take_new(None)?;
         Ok(Self { ring: Ring::new(ring)?, losses, hooks, resumed: None, logger, ebpf: Some(ebpf), pins: None })
     }
 
@@ -195,6 +195,14 @@ impl Tracer {
             .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?)))
             .collect()
     }
+}
+
+/// What is asked for runs that the kernel skipped.
+pub(super) fn watched(
+    hooks: &[AttachedHook],
+    open: impl Fn(Program) -> Result<OwnedFd, ProbeError>,
+) -> Result<Vec<Watched>, ProbeError> {
+    asked(hooks).map(|program| Ok(Watched::new(program, open(program)?))).collect()
 }
 
 /// A descriptor of our own of a loaded program.

@@ -40,4 +40,6 @@ pub(super) struct Loader {
     /// Module inits that have begun and not ended: it is not idle while one runs.
     pub in_init: usize,
     pub last_failure: Option<Failure>,
+    /// Whether it was found gone at the last look.
+    pub gone: bool,
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     enrich::process::{nul_text, process_id},
-    event::{Attribution, Body, Outcome, Process, ProcessId, Request, RequestId, Status},
+    event::{Attribution, Body, LossStage, Outcome, Process, ProcessId, Request, RequestId, Status},
 };
 
 /// How long a request event waits for the tracepoint that says whether the requester waits.
@@ -53,7 +53,11 @@ impl<K: Knowledge> Tracker<K> {
         for loader in loaders {
             let idle = |state: &Loader| state.in_init == 0 && late(state.last_ns, LOADER_IDLE_NS);
             let idle = self.loaders.get(&loader).is_some_and(idle);
-            if idle || !self.knowledge.is_alive(loader) {
+            let is_gone = !self.knowledge.is_alive(loader);
+            // Its last records may have come between the last reading and this look.
+            let was_gone =
+                self.loaders.get_mut(&loader).is_some_and(|state| std::mem::replace(&mut state.gone, is_gone));
+            if idle || (is_gone && was_gone) {
                 self.loader_ended(loader);
             }
         }
@@ -82,10 +86,22 @@ impl<K: Knowledge> Tracker<K> {
             self.settle_lost(id, now_ns);
             return;
         }
-        let waited_ns = now_ns.saturating_sub(id.boot_ns);
-        let process = in_flight.process;
-        let gone = waited_ns > HOLD_NS && !self.knowledge.is_alive(process);
-        let outcome = if waited_ns > THROTTLE_NS || (gone && waited_ns > THROTTLE_NEAR_NS) {
+        let is_gone = now_ns.saturating_sub(id.boot_ns) > HOLD_NS && !self.knowledge.is_alive(in_flight.process);
+        // As with those that were handed over, its next record may have come meanwhile: it counts at the second look.
+        let gone_ns = if is_gone { *in_flight.gone_ns.get_or_insert(now_ns) } else { now_ns };
+        let gone = gone_ns < now_ns;
+        let waited_ns = gone_ns.saturating_sub(id.boot_ns);
+        let may_be_denied =
+            self.missed_ns.is_some_and(|at| at >= id.boot_ns) && self.crowded_ns.is_none_or(|at| at < id.boot_ns);
+        let outcome = if may_be_denied && (gone || waited_ns > THROTTLE_NS) {
+            self.loss(now_ns, LossStage::Missed, "verdict", 1);
+            Outcome {
+                detail: Some(
+                    "it went no further although there was room for it: what stopped it was missed".to_owned(),
+                ),
+                ..Outcome::new(Status::Unknown, Attribution::unknown())
+            }
+        } else if waited_ns > THROTTLE_NS || (gone && waited_ns > THROTTLE_NEAR_NS) {
             Outcome {
                 code: Some(-62),
                 errno: Some("ETIME".to_owned()),

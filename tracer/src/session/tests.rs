@@ -193,6 +193,31 @@ fn a_lost_request_is_not_told_as_stopped() {
     assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
 }
 
+/// Check that a request which went no further is not called throttled where its verdict may have been missed and there
+/// was room for it, and that it is where all places were taken.
+#[test]
+fn a_missed_verdict_is_not_a_throttled_request() {
+    const MISSED_NS: u64 = 1_500;
+    let mut tracker = tracker();
+    tracker.record(asks(7, 1_000, "fs-x"));
+    tracker.may_have_missed(MISSED_NS);
+    tracker.tick(6_000_000_000);
+    let events = tracker.take_events();
+    assert_eq!(ends(&events), BTreeMap::from([(RequestId { boot_ns: 1_000, tid: 7 }, Status::Unknown)]));
+    let lost = events.iter().filter(|event| matches!(&event.body, Body::Loss(loss) if loss.cause == "verdict"));
+    assert_eq!(lost.count(), 1);
+
+    for tid in 100..150 {
+        tracker.record(asks(tid, 7_000_000_000, "fs-y"));
+        tracker.record(handed_over(tid, 7_000_000_000));
+    }
+    tracker.record(asks(8, 7_000_000_000, "fs-z"));
+    tracker.may_have_missed(7_000_000_001);
+    tracker.tick(13_000_000_000);
+    let late = RequestId { boot_ns: 7_000_000_000, tid: 8 };
+    assert_eq!(ends(&tracker.take_events()).get(&late), Some(&Status::Throttled));
+}
+
 /// Check that a request whose result was lost ends as unknown once its requester is gone, and not before.
 #[test]
 fn a_lost_result_ends_as_unknown() {
@@ -218,6 +243,21 @@ fn a_lost_request_claims_nothing() {
     let events = tracker.take_events();
     assert_eq!(ends(&events).get(&RequestId { boot_ns: 1_000, tid: 7 }), Some(&Status::Unknown));
     assert!(!events.iter().any(|event| matches!(event.body, Body::Request(_))));
+}
+
+/// Check that a process that loads by itself ends once, though it is found gone before its last record was read.
+#[test]
+fn a_loader_ends_after_its_last_record() {
+    let mut tracker = tracker();
+    tracker.record(arrives(9, 1_000, "x_tables"));
+    tracker.knowledge.dead.insert(9);
+    tracker.tick(2_000);
+    tracker.record(arrives(9, 3_000, "ip_tables"));
+    tracker.tick(4_000);
+    tracker.tick(5_000);
+    let results = tracker.take_events().into_iter().filter(|event| matches!(event.body, Body::Result(_)));
+    assert_eq!(results.count(), 1);
+    assert_eq!(tracker.open(), 0);
 }
 
 /// Check that one who waits for a place is throttled after the kernel's 5 s, and killed when gone before.

@@ -19,6 +19,9 @@ use crate::{
     probe::Record,
 };
 
+/// How many requests the kernel lets run at a time (`MAX_KMOD_CONCURRENT`, kernel/kmod.c).
+const PLACES: usize = 50;
+
 /// Turns records into events.
 pub struct Tracker<K> {
     pub(super) knowledge: K,
@@ -31,6 +34,10 @@ pub struct Tracker<K> {
     pub(super) overtaken: Vec<wire::Entered>,
     /// When a loss in the kernel was last told.
     pub(super) lost_ns: Option<u64>,
+    /// When the kernel was last found to have skipped what tells verdicts.
+    pub(super) missed_ns: Option<u64>,
+    /// When as many requests were last under way as the kernel allows.
+    pub(super) crowded_ns: Option<u64>,
     pub(super) requests: BTreeMap<RequestId, InFlight>,
     pub(super) loaders: BTreeMap<ProcessId, Loader>,
     /// By thread: the file it is loading.
@@ -52,6 +59,8 @@ impl<K: Knowledge> Tracker<K> {
             entered: HashMap::new(),
             overtaken: Vec::new(),
             lost_ns: None,
+            missed_ns: None,
+            crowded_ns: None,
             requests: BTreeMap::new(),
             loaders: BTreeMap::new(),
             files: HashMap::new(),
@@ -118,6 +127,19 @@ impl<K: Knowledge> Tracker<K> {
     pub fn loss(&mut self, boot_ns: u64, stage: LossStage, cause: &str, count: u64) {
         self.lost_ns = self.lost_ns.max(Some(boot_ns));
         self.emit(boot_ns, None, Body::Loss(Loss { stage, cause: cause.to_owned(), count }));
+    }
+
+    /// Takes it that the kernel skipped what tells verdicts. Of a request that went on nothing was missed.
+    pub fn may_have_missed(&mut self, boot_ns: u64) {
+        self.missed_ns = self.missed_ns.max(Some(boot_ns));
+    }
+
+    /// Notes whether all the kernel's places are taken.
+    fn look_around(&mut self, boot_ns: u64) {
+        let is_running = |in_flight: &&InFlight| in_flight.admitted && in_flight.ending.is_none();
+        if self.requests.values().filter(is_running).count() >= PLACES {
+            self.crowded_ns = self.crowded_ns.max(Some(boot_ns));
+        }
     }
 
     fn entered(&mut self, record: Box<wire::Entered>) {
@@ -199,6 +221,7 @@ impl<K: Knowledge> Tracker<K> {
         if let Some(in_flight) = self.requests.get_mut(&id) {
             in_flight.admitted = true;
         }
+        self.look_around(record.header.boot_ns);
         self.release(id, Some(record.wait != 0));
     }
 
@@ -211,6 +234,7 @@ impl<K: Knowledge> Tracker<K> {
             in_flight.admitted = true;
             in_flight.handed_over = true;
         }
+        self.look_around(record.header.boot_ns);
     }
 
     fn helper(&mut self, record: &wire::Helper) {
@@ -234,6 +258,7 @@ impl<K: Knowledge> Tracker<K> {
         let Some(id) = request_id(&record.request) else { return };
         self.release(id, Some(record.wait != 0));
         let boot_ns = record.header.boot_ns;
+        self.look_around(boot_ns);
         let Some(in_flight) = self.requests.get(&id) else {
             // Its request record was lost: the value is true, the rest is not known.
             let mut outcome = Outcome::new(Status::Unknown, Attribution::unknown());
