@@ -21,6 +21,7 @@ mod sources;
 mod splat;
 mod suite;
 mod tree;
+mod validated;
 
 use std::io::Write as _;
 use std::path::PathBuf;

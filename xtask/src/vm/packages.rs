@@ -98,6 +98,17 @@ impl Packages {
         })
     }
 
+    /// A validator of JSON Schemas that is not ours.
+    pub(crate) fn validator(root: &Path, suite: &str, packages: &[&str]) -> Result<Self> {
+        Self::cached_or(root.join("validator-packages"), packages, false, |into| {
+            let apt = Apt::open(&root.join("apt"), suite)?;
+            let packages: Vec<String> = packages.iter().copied().map(str::to_owned).collect();
+            eprintln!("vm: fetching a validator of {suite}: {}", packages.join(" "));
+            apt.download(&packages, into)?;
+            Ok(None)
+        })
+    }
+
     /// What the cache holds for a directory, if anything.
     pub(crate) fn cached(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(MANIFEST);
