@@ -22,6 +22,7 @@ mod readme;
 mod record;
 mod refusals;
 mod report;
+mod service;
 mod storm;
 mod udev;
 mod watching;
@@ -30,6 +31,7 @@ mod workloads;
 use anyhow::Result;
 
 use crate::ctx::Ctx;
+pub use crate::guest::System;
 
 /// One scenario.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +61,8 @@ pub enum Need {
     Release(&'static str),
     /// More of the distribution's programs: the scenario gets a guest of its own that has them.
     Extras,
+    /// A system that boots as machines do: the scenario gets a guest of its own, whose pid 1 is not ours.
+    System(System),
     /// Something on the kernel's command line: the scenario gets a guest of its own that is booted with it.
     KernelArgument(&'static str),
 }
@@ -81,6 +85,7 @@ const FILES: &[&[Scenario]] = &[
     cli::SCENARIOS,
     readme::SCENARIOS,
     record::SCENARIOS,
+    service::SCENARIOS,
     report::SCENARIOS,
     explain::SCENARIOS,
     doctor::SCENARIOS,
@@ -112,7 +117,7 @@ impl Scenario {
             Need::Kernel(major, minor) => version.is_some_and(|version| version >= (*major, *minor)),
             Need::KernelBefore(major, minor) => version.is_some_and(|version| version < (*major, *minor)),
             Need::Release(prefix) => release.starts_with(prefix),
-            Need::Kmodtrace | Need::Program(_) | Need::Extras | Need::KernelArgument(_) => true,
+            Need::Kmodtrace | Need::Program(_) | Need::Extras | Need::System(_) | Need::KernelArgument(_) => true,
         })
     }
 
@@ -122,10 +127,17 @@ impl Scenario {
         self.needs.contains(&Need::Extras)
     }
 
+    /// The system it needs, if any.
+    #[must_use]
+    pub fn system(&self) -> Option<System> {
+        self.needs.iter().find_map(|need| if let Need::System(system) = need { Some(*system) } else { None })
+    }
+
     /// What the kernel's command line must hold.
     pub fn kernel_arguments(&self) -> impl Iterator<Item = &'static str> {
         self.needs.iter().filter_map(|need| match need {
             Need::KernelArgument(argument) => Some(*argument),
+            Need::System(system) => Some(system.argument()),
             _ => None,
         })
     }

@@ -126,7 +126,8 @@ impl Verifier {
                 recording = self.header(header, &mut walk);
             }
             if let Some(Event { body: Body::Loss(loss), .. }) = &event {
-                *self.losses.entry((stage(loss.stage).to_owned(), loss.cause.clone())).or_default() += loss.count;
+                let lost = self.losses.entry((stage(loss.stage).to_owned(), loss.cause.clone())).or_default();
+                *lost = lost.saturating_add(loss.count);
             }
             if !walk.line(line, event.as_ref()) {
                 break;
@@ -152,7 +153,8 @@ impl Verifier {
             }
         }
         if let (Some((id, segment)), Some(next_seq), Some(previous)) = (recording, walk.next_seq, &walk.previous) {
-            self.recordings.insert(id, Progress { next_seq, previous: previous.clone(), next_segment: segment + 1 });
+            self.recordings
+                .insert(id, Progress { next_seq, previous: previous.clone(), next_segment: segment.saturating_add(1) });
         }
         Ok(walk.report)
     }
@@ -171,6 +173,12 @@ impl Verifier {
             (_, 0) => {
                 walk.next_seq = Some(0);
                 walk.previous = Some(to_hex(&NO_HASH));
+            }
+            (Some(before), _) if segment < before.next_segment => {
+                let last = before.next_segment - 1;
+                walk.report
+                    .problems
+                    .push(format!("is segment {segment} of its recording, and stands behind segment {last}"));
             }
             (Some(before), _) => {
                 let gap = format!("{} to {}", before.next_segment, segment - 1);
@@ -203,7 +211,7 @@ impl Walk<'_> {
                 format!("event {} stands where {next} should", event.seq)
             });
         }
-        self.next_seq = Some(event.seq + 1);
+        self.next_seq = Some(event.seq.saturating_add(1));
         if let Body::Seal(seal) = &event.body {
             self.sealed = true;
             return self.seal(line, seal);

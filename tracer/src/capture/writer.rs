@@ -233,7 +233,7 @@ impl<D: Disk> Writer<D> {
         Ok(self.pending.is_none() && self.backlog.is_empty())
     }
 
-    /// The last seal that was made: the number of the last event it vouches for, and its hash.
+    /// The last seal that was made: its number, and its hash.
     #[must_use]
     pub fn last_seal(&self) -> (u64, Hash) {
         (self.maker.sealed_seq(), *self.maker.previous())

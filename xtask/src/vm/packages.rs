@@ -68,8 +68,8 @@ impl Packages {
     }
 
     /// More programs from one suite: those of them that it has.
-    pub(crate) fn more(root: &Path, suite: &str, wanted: &[&str]) -> Result<Self> {
-        Self::cached_or(root.join("extras").join(suite), wanted, false, |into| {
+    pub(crate) fn more(root: &Path, suite: &str, set: &str, wanted: &[&str]) -> Result<Self> {
+        Self::cached_or(root.join(set).join(suite), wanted, false, |into| {
             let apt = Apt::open(&root.join("apt"), suite)?;
             let mut offered = Vec::new();
             for package in wanted {
