@@ -20,6 +20,7 @@ mod prevention;
 mod privileges;
 mod readme;
 mod record;
+mod record_disk;
 mod refusals;
 mod report;
 mod service;
@@ -85,6 +86,7 @@ const FILES: &[&[Scenario]] = &[
     cli::SCENARIOS,
     readme::SCENARIOS,
     record::SCENARIOS,
+    record_disk::SCENARIOS,
     service::SCENARIOS,
     report::SCENARIOS,
     explain::SCENARIOS,

@@ -99,6 +99,10 @@ fn restarts(ctx: &mut Ctx) -> Result<()> {
     contains("loader", &text(&button, "/process/exe"), "udev")?;
     equal("unit of the loader", text(&button, "/process/unit"), "systemd-udevd.service")?;
 
+    // A unit that is confined too well would say so here, and record less.
+    let first = said(ctx)?;
+    that("nothing is missing in the unit", !first.contains("warning") && first.contains("armed: every"))?;
+
     let before = property(ctx, RECORDER, "MainPID")?;
     let mut asker = asker("again", REQUESTS)?;
     for _ in 0..2 {
@@ -125,6 +129,8 @@ fn restarts(ctx: &mut Ctx) -> Result<()> {
         let (requests, results) = again.get(&format!("fs-again{n}")).copied().unwrap_or_default();
         that(&format!("fs-again{n}: {requests} requests, {results} of them ended"), requests > 0 && results > 0)?;
     }
+    let request = all.iter().find(|event| event["name"] == "fs-again1").context("no request")?;
+    that("its stack has names", request["stack"][0]["symbol"].is_string())?;
     that("what was asked while nobody recorded", asked(&all, "fs-unattended").contains_key("fs-unattended"))?;
 
     // Stopped for good, as the page says.
