@@ -8,8 +8,11 @@ use crate::ctx::{Ctx, equal, that};
 
 const NEEDS: &[Need] = &[Need::Kmodtrace, Need::Program("ip")];
 
+/// Networks of low-power radio are not for clouds.
+const RADIO: &[Need] = &[Need::Kmodtrace, Need::OrdinaryFlavour];
+
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "cause-init-of-an-explicit-module", fresh_boot: true, needs: NEEDS, run: init },
+    Scenario { name: "cause-init-of-an-explicit-module", fresh_boot: true, needs: RADIO, run: init },
     Scenario { name: "cause-kernel-thread", fresh_boot: true, needs: NEEDS, run: kernel_thread },
 ];
 

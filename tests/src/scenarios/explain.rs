@@ -57,18 +57,20 @@ fn foresees(ctx: &mut Ctx) -> Result<()> {
 
 /// Each way of forbidding is told with its line, through the guest's own modprobe; an empty `kernel.modprobe` too.
 fn in_the_way(ctx: &mut Ctx) -> Result<()> {
-    equal("verdict before", text(&explain(ctx, "net-pf-29")?, "/verdict"), "loads")?;
-    ctx.modprobe_conf("explain", "install can /bin/false\nblacklist sctp\nalias net-pf-38 off\n")?;
-    for (name, line) in
-        [("net-pf-29", "install can /bin/false"), (SCTP, "blacklist sctp"), ("net-pf-38", "alias net_pf_38 off")]
-    {
+    equal("verdict before", text(&explain(ctx, "net-pf-28")?, "/verdict"), "loads")?;
+    ctx.modprobe_conf("explain", "install mpls_router /bin/false\nblacklist sctp\nalias net-pf-38 off\n")?;
+    for (name, line) in [
+        ("net-pf-28", "install mpls_router /bin/false"),
+        (SCTP, "blacklist sctp"),
+        ("net-pf-38", "alias net_pf_38 off"),
+    ] {
         let answer = explain(ctx, name)?;
         equal("verdict", text(&answer, "/verdict"), "blocked")?;
         contains("block", &text(&answer, "/blocks/0"), line)?;
     }
-    let human = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", "net-pf-29", "can"])?.ok()?.stdout;
-    contains("human form", &human, "blocked   install can /bin/false in modprobe.d")?;
-    contains("who asks for the module", &human, "[net_pf_29]")
+    let human = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", "net-pf-28", "mpls_router"])?.ok()?.stdout;
+    contains("human form", &human, "blocked   install mpls_router /bin/false in modprobe.d")?;
+    contains("who asks for the module", &human, "[net_pf_28]")
 }
 
 /// A name nobody knows, and one that is none, end with 1 and a sentence; a hostile one reaches no terminal.

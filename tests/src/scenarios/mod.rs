@@ -54,12 +54,14 @@ pub enum Need {
     Kmodtrace,
     /// A program of the distribution. Its absence is a failure.
     Program(&'static str),
-    /// A kernel at least this new. On an older one the scenario does not apply: the only reason to skip.
+    /// A kernel at least this new. On an older one the scenario does not apply: only the kernel is a reason to skip.
     Kernel(u32, u32),
     /// A kernel older than this. On another the scenario does not apply.
     KernelBefore(u32, u32),
     /// A kernel whose release begins like this. On another the scenario does not apply.
     Release(&'static str),
+    /// A kernel of the ordinary flavour: the cloud's leaves most hardware out. On that the scenario does not apply.
+    OrdinaryFlavour,
     /// More of the distribution's programs: the scenario gets a guest of its own that has them.
     Extras,
     /// A system that boots as machines do: the scenario gets a guest of its own, whose pid 1 is not ours.
@@ -119,6 +121,7 @@ impl Scenario {
             Need::Kernel(major, minor) => version.is_some_and(|version| version >= (*major, *minor)),
             Need::KernelBefore(major, minor) => version.is_some_and(|version| version < (*major, *minor)),
             Need::Release(prefix) => release.starts_with(prefix),
+            Need::OrdinaryFlavour => !release.contains("-cloud-"),
             Need::Kmodtrace | Need::Program(_) | Need::Extras | Need::System(_) | Need::KernelArgument(_) => true,
         })
     }
@@ -177,5 +180,7 @@ mod tests {
         let before_6_2 = scenario(&[Need::KernelBefore(6, 2)]);
         assert!(before_6_2.applies_to("5.10.0-46-amd64") && !before_6_2.applies_to("6.12.117+deb13-amd64"));
         assert!(!before_6_2.applies_to("odd"));
+        let ordinary = scenario(&[Need::OrdinaryFlavour]);
+        assert!(ordinary.applies_to("6.1.0-56-amd64") && !ordinary.applies_to("6.1.0-56-cloud-amd64"));
     }
 }

@@ -10,8 +10,8 @@ use crate::ctx::{Ctx, equal};
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "readme-session",
     fresh_boot: true,
-    // Kernels before and after differ in what they load.
-    needs: &[Need::Kmodtrace, Need::Release("6.1.")],
+    // Kernels before and after differ in what they load, and so do flavours.
+    needs: &[Need::Kmodtrace, Need::Release("6.1."), Need::OrdinaryFlavour],
     run: session,
 }];
 

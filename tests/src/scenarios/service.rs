@@ -13,9 +13,10 @@ use super::record::{asked, asker, events, lost};
 use super::{Need, Scenario, System};
 use crate::ctx::{Act, Ctx, contains, equal, that};
 
-const SYSTEMD: &[Need] = &[Need::Kmodtrace, Need::System(System::Systemd)];
+// What udev loads at boot is for hardware that the cloud's kernel has no module for.
+const SYSTEMD: &[Need] = &[Need::Kmodtrace, Need::System(System::Systemd), Need::OrdinaryFlavour];
 const MEASURED: &[Need] = &[Need::Kmodtrace, Need::System(System::Systemd), Need::Release("6.1.")];
-const INITRAMFS: &[Need] = &[Need::Kmodtrace, Need::System(System::Initramfs)];
+const INITRAMFS: &[Need] = &[Need::Kmodtrace, Need::System(System::Initramfs), Need::OrdinaryFlavour];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "service-records-and-restarts", fresh_boot: true, needs: SYSTEMD, run: restarts },

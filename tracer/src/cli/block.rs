@@ -1,6 +1,12 @@
 //! `kmodtrace block NAME...`: lines for modprobe.d that keep a module out, tried before they are shown.
 
-use std::{ffi::OsString, fs, os::unix::ffi::OsStrExt, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 
@@ -73,7 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         tell(&rules, &trial);
         let lines = rules.text(&resolver.modprobe().release);
         if args.write {
-            put(args, &rules, &lines)?;
+            put(&args.dir, &file_name(rules.name()), &lines)?;
         } else {
             if !text.is_empty() {
                 text.push('\n');
@@ -121,17 +127,19 @@ fn tell(rules: &Rules, trial: &Trial) {
     }
 }
 
-fn some(names: &[String]) -> String {
+/// The first of many names.
+pub(super) fn some(names: &[String]) -> String {
     let shown: Vec<String> = names.iter().take(NAMES_SHOWN).map(|name| escape_str(name)).collect();
     let more = names.len().saturating_sub(NAMES_SHOWN);
     format!("{}{}", shown.join(" "), if more > 0 { format!(" and {more} more") } else { String::new() })
 }
 
-fn put(args: &Args, rules: &Rules, lines: &str) -> anyhow::Result<()> {
-    if !fs::metadata(&args.dir).is_ok_and(|directory| directory.is_dir()) {
-        bail!("{} is not a directory: give one that modprobe reads, with --dir", args.dir.display());
+/// Puts a file where modprobe reads it.
+pub(super) fn put(directory: &Path, file: &str, lines: &str) -> anyhow::Result<()> {
+    if !fs::metadata(directory).is_ok_and(|directory| directory.is_dir()) {
+        bail!("{} is not a directory: give one that modprobe reads, with --dir", directory.display());
     }
-    let path = args.dir.join(file_name(rules.name()));
+    let path = directory.join(file);
     let shown = path.display();
     match write(&path, lines)? {
         Written::New => say(&format!("wrote {shown}")),

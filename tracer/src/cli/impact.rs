@@ -114,18 +114,27 @@ fn human(out: &mut String, name: &str, needs: &[Need]) {
         };
         let last = need.last.map_or_else(String::new, |last| format!(", last {last:.0}"));
         out.push_str(&format!(
-            "  {} ({}{unit}): {what}, {} times, {} of them loaded{last}\n",
+            "  {} ({}{unit}): {what}, {}{last}\n",
             escape_str(&need.program),
             escape_str(&need.user),
-            need.count,
-            need.loaded
+            times(need.count, need.loaded)
         ));
+    }
+}
+
+/// How often, and how often it was there already.
+fn times(count: u64, loaded: u64) -> String {
+    let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+    match (count, loaded) {
+        (_, 0) => format!("{times}, there already"),
+        (count, loaded) if loaded < count => format!("{times}, {} of them there already", count - loaded),
+        _ => times,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Need, human, is_file};
+    use super::{Need, human, is_file, times};
 
     /// Check what is told, and that hostile names make no lines.
     #[test]
@@ -146,8 +155,22 @@ mod tests {
         assert_eq!(
             text,
             "vfat: nobody in these captures needed it\nfat: would be missed by\n  /bin/a\\nb (root, x.service): as part of \
-             what fs-vfat loads, 3 times, 1 of them loaded, last 2026-03-01T12:04:31Z\n"
+             what fs-vfat loads, 3 times, 2 of them there already, last 2026-03-01T12:04:31Z\n"
         );
+    }
+
+    /// Check how numbers are said.
+    #[test]
+    fn numbers_are_words() {
+        for (count, loaded, words) in [
+            (1, 1, "once"),
+            (1, 0, "once, there already"),
+            (4, 4, "4 times"),
+            (4, 0, "4 times, there already"),
+            (4, 3, "4 times, 1 of them there already"),
+        ] {
+            assert_eq!(times(count, loaded), words);
+        }
     }
 
     /// Check that captures are told from names.

@@ -21,6 +21,7 @@ mod scratch;
 mod select;
 mod sink;
 mod snapshot;
+mod spare;
 mod sudo;
 mod surface;
 mod trace;

@@ -1,24 +1,24 @@
 //! `kmodtrace surface`: what users without privileges can make the kernel load here.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use serde::Serialize;
 
-use super::print;
+use super::{impact, print, spare};
 use crate::{
     explain::{Machine, Resolver, families::Access},
     kernel::facts::Facts,
     logging::say,
     output::escape_str,
-    prevent::{Entry, State, surface},
+    prevent::{Entry, Kept, Needs, State, surface},
 };
 
 /// Arguments of `surface`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Needs no privileges. What is loaded already, or forbidden, is left out unless --all is given. \
-    `kmodtrace block NAME` keeps one out. Exit code: 0, or 125 error."
+    `kmodtrace block NAME` keeps one out; captures and --block keep out all that nobody needed. Exit code: 0, or 125 error."
 )]
 pub struct Args {
     /// Write one JSON object a line, one for each module.
@@ -27,6 +27,41 @@ pub struct Args {
     /// Show what is loaded already and what is forbidden, too.
     #[arg(long)]
     all: bool,
+    /// Write one file for modprobe.d that keeps out what was never needed in the captures, tried with the installed
+    /// modprobe, instead of the list.
+    #[arg(long, requires = "captures", conflicts_with_all = ["json", "all"])]
+    block: bool,
+    /// With --block: put the file in place; what was there is kept as FILE.bak1, .bak2, ...
+    #[arg(long, requires = "block")]
+    write: bool,
+    /// Where --write puts it.
+    #[arg(long, value_name = "DIR", default_value = "/etc/modprobe.d")]
+    dir: PathBuf,
+    /// Captures, files or directories (- is standard input): what was needed in them is told.
+    #[arg(value_name = "FILE")]
+    captures: Vec<PathBuf>,
+}
+
+/// Whether anything needed a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Needed {
+    /// It was asked for, or came with what was.
+    Asked,
+    /// It was there when a capture began, is there now, or what was needed rests on it.
+    Present,
+    /// Nothing in the captures.
+    Never,
+}
+
+impl Needed {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Present => "present",
+            Self::Never => "never",
+        }
+    }
 }
 
 /// One line of the JSON form.
@@ -37,6 +72,15 @@ struct Line<'a> {
     /// Whether anyone may be root of a user namespace here.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_namespaces_for_anyone: Option<bool>,
+    /// Whether anything in the captures needed it; absent without captures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needed: Option<Needed>,
+}
+
+/// What is shown of the surface, with what captures say of it.
+struct Shown<'a> {
+    entry: &'a Entry,
+    needed: Option<Needed>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -44,26 +88,51 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let machine = Machine::read(&facts);
     let resolver = Resolver::installed(&facts).context("what can be loaded here is not known")?;
     let entries = surface(resolver.config(), resolver.index(), &machine);
-    let shown: Vec<&Entry> = entries.iter().filter(|entry| args.all || entry.state == State::Open).collect();
+    let needs = (!args.captures.is_empty()).then(|| impact::gather(&args.captures)).transpose()?;
+    let kept = needs.as_ref().map(|needs| Kept::new(needs, resolver.config(), resolver.index(), &machine));
+    if let (true, Some(needs), Some(kept)) = (args.block, &needs, &kept) {
+        let found = spare::Found { entries: &entries, needs, kept, machine: &machine, resolver: &resolver };
+        return spare::run(&found, args.write.then_some(args.dir.as_path()));
+    }
+    let needed = |entry: &Entry| Some(how_needed(entry, needs.as_ref()?, kept.as_ref()?));
+    let is_shown = |entry: &&Entry| args.all || entry.state == State::Open;
+    let shown: Vec<Shown<'_>> =
+        entries.iter().filter(is_shown).map(|entry| Shown { entry, needed: needed(entry) }).collect();
     let text = if args.json { json(&shown, &machine)? } else { table(&shown) };
     print::stdout(&text)?;
     for line in summary(&entries, &machine) {
         say(&line);
     }
+    if let Some(needs) = &needs {
+        spare::tell_coverage(needs);
+        let never = shown.iter().filter(|shown| shown.needed == Some(Needed::Never)).count();
+        say(&format!("nobody needed {never} of the {} listed; --block keeps them out", shown.len()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn json(entries: &[&Entry], machine: &Machine) -> anyhow::Result<String> {
+fn how_needed(entry: &Entry, needs: &Needs, kept: &Kept) -> Needed {
+    if !needs.of(&entry.module).is_empty() {
+        Needed::Asked
+    } else if kept.has(&entry.module) {
+        Needed::Present
+    } else {
+        Needed::Never
+    }
+}
+
+fn json(shown: &[Shown<'_>], machine: &Machine) -> anyhow::Result<String> {
     let mut text = String::new();
-    for entry in entries {
-        let line = Line { entry, user_namespaces_for_anyone: machine.user_namespaces };
+    for Shown { entry, needed } in shown {
+        let line = Line { entry, user_namespaces_for_anyone: machine.user_namespaces, needed: *needed };
         text += &serde_json::to_string(&line).context("cannot write the surface as JSON")?;
         text.push('\n');
     }
     Ok(text)
 }
 
-const fn whom(access: Access) -> &'static str {
+/// Who can ask, short.
+pub(super) const fn whom(access: Access) -> &'static str {
     match access {
         Access::Anyone => "anyone",
         Access::UserNamespace => "userns root",
@@ -72,28 +141,33 @@ const fn whom(access: Access) -> &'static str {
     }
 }
 
-fn table(entries: &[&Entry]) -> String {
-    let name = |entry: &Entry| escape_str(&entry.module);
-    let width = entries.iter().map(|entry| name(entry).len()).max().unwrap_or(0).max("MODULE".len());
-    let mut out = format!("{:<width$}  {:<11}  {:<7}  {:>5}  ASKED FOR BY\n", "MODULE", "WHO", "STATE", "LOADS");
-    for entry in entries {
+fn table(shown: &[Shown<'_>]) -> String {
+    let name = |shown: &Shown<'_>| escape_str(&shown.entry.module);
+    let width = shown.iter().map(|shown| name(shown).len()).max().unwrap_or(0).max("MODULE".len());
+    // The column is there with captures only.
+    let needed = |text: Option<&str>| text.map_or_else(String::new, |text| format!("{text:<7}  "));
+    let head = needed(shown.first().and_then(|shown| shown.needed).map(|_| "NEEDED"));
+    let mut out = format!("{:<width$}  {:<11}  {:<7}  {head}{:>5}  ASKED FOR BY\n", "MODULE", "WHO", "STATE", "LOADS");
+    for shown in shown {
+        let entry = shown.entry;
         let state = match entry.state {
             State::Open => "open",
             State::Loaded => "loaded",
             State::Blocked => "blocked",
         };
-        let alias = entry.aliases.first().map_or_else(String::new, |alias| escape_str(alias));
-        let more = entry.aliases.len().saturating_sub(1);
-        let others = if more > 0 { format!(", and {more} more") } else { String::new() };
-        let action = escape_str(&entry.action);
-        let whom = whom(entry.access);
-        let loads = entry.modules.len();
-        out.push_str(&format!(
-            "{:<width$}  {whom:<11}  {state:<7}  {loads:>5}  {action} [{alias}{others}]\n",
-            name(entry)
-        ));
+        let needed = needed(shown.needed.map(Needed::name));
+        let (whom, loads, asked_by) = (whom(entry.access), entry.modules.len(), asked_by(entry));
+        out.push_str(&format!("{:<width$}  {whom:<11}  {state:<7}  {needed}{loads:>5}  {asked_by}\n", name(shown)));
     }
     out
+}
+
+/// What asks for it, and by which alias.
+pub(super) fn asked_by(entry: &Entry) -> String {
+    let alias = entry.aliases.first().map_or_else(String::new, |alias| escape_str(alias));
+    let more = entry.aliases.len().saturating_sub(1);
+    let others = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("{} [{alias}{others}]", escape_str(&entry.action))
 }
 
 fn summary(entries: &[Entry], machine: &Machine) -> Vec<String> {
@@ -117,7 +191,7 @@ fn summary(entries: &[Entry], machine: &Machine) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Entry, Machine, State, summary, table};
+    use super::{Access, Entry, Machine, Needed, Shown, State, summary, table};
 
     fn entry(module: &str, state: State) -> Entry {
         Entry {
@@ -135,12 +209,17 @@ mod tests {
     #[test]
     fn the_table_is_aligned() {
         let entries = [entry("tipc", State::Open), entry("x\u{1b}[2J", State::Blocked)];
-        let table = table(&entries.iter().collect::<Vec<_>>());
+        let shown = |needed| entries.iter().map(|entry| Shown { entry, needed }).collect::<Vec<_>>();
         assert_eq!(
-            table,
+            table(&shown(None)),
             "MODULE    WHO          STATE    LOADS  ASKED FOR BY\n\
              tipc      anyone       open         2  socket(AF_TIPC) [net_pf_30, and 1 more]\n\
              x\\x1b[2J  anyone       blocked      2  socket(AF_TIPC) [net_pf_30, and 1 more]\n"
+        );
+        assert_eq!(
+            table(&shown(Some(Needed::Never))[..1]),
+            "MODULE  WHO          STATE    NEEDED   LOADS  ASKED FOR BY\n\
+             tipc    anyone       open     never        2  socket(AF_TIPC) [net_pf_30, and 1 more]\n"
         );
     }
 

@@ -112,12 +112,13 @@ impl Modprobe {
         Config::parse(&String::from_utf8_lossy(&output.stdout)).ok_or(ModprobeError::NotKmod { program })
     }
 
-    /// Asks it what it would do for a name, in order, as if nothing were loaded yet. Nothing is done.
+    /// Asks it what it would do for names, in order, as if nothing were loaded yet. Nothing is done.
     ///
     /// # Errors
     /// When it cannot be run, or fails for another reason than that it knows no such name.
-    pub fn show_depends(&self, name: &str) -> Result<Vec<Deed>, ModprobeError> {
-        let output = self.ask(&["--quiet", "--show-depends", "--", name])?;
+    pub fn show_depends(&self, names: &[&str]) -> Result<Vec<Deed>, ModprobeError> {
+        // Without --all, what follows the first name are options for it.
+        let output = self.ask(&[&["--all", "--quiet", "--show-depends", "--"], names].concat())?;
         // 1: not found, and with --quiet nothing is said of it.
         if !output.status.success() && output.status.code() != Some(1) {
             return Err(self.failed(&output, "--show-depends"));

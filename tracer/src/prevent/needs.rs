@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::covered::Covered;
 use crate::{
     chain::{Cause, Chain, Item},
     event::{Status, Text},
@@ -39,6 +40,7 @@ pub struct Needs {
     askers: BTreeMap<Asker, Asked>,
     /// Modules that an alias led to.
     leads: BTreeMap<Text, BTreeSet<String>>,
+    covered: Covered,
     forgotten: u64,
 }
 
@@ -69,6 +71,7 @@ pub struct Need {
 impl Needs {
     /// Takes what a capture tells.
     pub fn take(&mut self, item: &Item) {
+        self.covered.take(item);
         if let Item::Chain(chain) = item {
             self.chain(chain, chain);
         }
@@ -86,9 +89,15 @@ impl Needs {
         self.askers.values().flat_map(|asked| asked.modules.iter().map(String::as_str)).collect()
     }
 
-    /// Aliases that were ever asked for and found something.
-    pub fn aliases(&self) -> impl Iterator<Item = &Text> {
-        self.leads.keys()
+    /// What was ever asked for and was found or there already.
+    pub fn asked(&self) -> impl Iterator<Item = &Text> {
+        self.askers.keys().map(|asker| &asker.alias).filter(|alias| !alias.is_empty())
+    }
+
+    /// What the captures cover.
+    #[must_use]
+    pub const fn covered(&self) -> &Covered {
+        &self.covered
     }
 
     /// Who is behind what is nested is who is behind its root.

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    event::Text,
+    event::{Reason, Text},
     explain::{
         Machine,
         families::{self, Access},
         index::ModuleIndex,
         modprobe::Config,
-        resolve::{Resolution, resolve},
+        resolve::{Planned, Resolution, resolve},
     },
 };
 
@@ -56,7 +56,7 @@ pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<E
         let Some(found) = families::find(&text).filter(|found| found.family.access >= Access::UserNamespace) else {
             continue;
         };
-        let Some((module, modules, blocked)) = target(resolve(config, index, name.as_bytes())) else { continue };
+        let (targets, modules, blocked) = targets(resolve(config, index, name.as_bytes()));
         let is_loaded = |module: &String| machine.loaded.as_ref().is_some_and(|loaded| loaded.contains_key(module));
         let state = match blocked {
             true => State::Blocked,
@@ -64,24 +64,27 @@ pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<E
             false => State::Open,
         };
         let access = found.family.access;
-        let new = || Entry {
-            module: module.clone(),
-            access,
-            state,
-            modules,
-            aliases: Vec::new(),
-            action: found.action.clone(),
-            family: found.family.name,
-        };
-        let entry = entries.entry(module.clone()).or_insert_with(new);
-        // Of several ways in, the one that most can go is told first.
-        if access > entry.access {
-            (entry.access, entry.action, entry.family) = (access, found.action, found.family.name);
-            entry.aliases.insert(0, name.clone());
-        } else {
-            entry.aliases.push(name.clone());
+        for module in targets {
+            let new = || Entry {
+                module: module.clone(),
+                access,
+                state,
+                modules: modules.clone(),
+                aliases: Vec::new(),
+                action: found.action.clone(),
+                family: found.family.name,
+            };
+            let entry = entries.entry(module.clone()).or_insert_with(new);
+            // Of several ways in, the one that most can go is told first.
+            if access > entry.access {
+                (entry.access, entry.family) = (access, found.family.name);
+                entry.action.clone_from(&found.action);
+                entry.aliases.insert(0, name.clone());
+            } else {
+                entry.aliases.push(name.clone());
+            }
+            entry.state = entry.state.min(state);
         }
-        entry.state = entry.state.min(state);
     }
     let mut entries: Vec<Entry> = entries.into_values().collect();
     for entry in &mut entries {
@@ -92,19 +95,20 @@ pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<E
     entries
 }
 
-/// The module that a request is for, all that would be loaded, and whether the configuration forbids it.
-fn target(resolution: Resolution) -> Option<(String, Vec<String>, bool)> {
+/// The modules that a request is for, all that would be loaded, and whether the configuration forbids it.
+fn targets(resolution: Resolution) -> (Vec<String>, Vec<String>, bool) {
     let blocked = resolution.is_blocked();
+    let names = |planned: Vec<Planned>| planned.into_iter().map(|planned| planned.module).collect();
     match resolution {
         Resolution::Modules(planned) => {
-            let modules: Vec<String> = planned.into_iter().map(|planned| planned.module).collect();
-            Some((modules.last()?.clone(), modules, blocked))
+            // An alias may stand for several.
+            let is_meant = |planned: &&Planned| matches!(planned.reason, Reason::Asked | Reason::Alias);
+            let targets = planned.iter().filter(is_meant).map(|planned| planned.module.clone()).collect();
+            (targets, names(planned), blocked)
         }
-        Resolution::Install { module, before, .. } => {
-            Some((module, before.into_iter().map(|planned| planned.module).collect(), true))
-        }
-        Resolution::Blacklisted { module } => Some((module, Vec::new(), true)),
-        Resolution::NotFound | Resolution::Off { .. } | Resolution::BuiltIn { .. } => None,
+        Resolution::Install { module, before, .. } => (vec![module], names(before), true),
+        Resolution::Blacklisted { module } => (vec![module], Vec::new(), true),
+        Resolution::NotFound | Resolution::Off { .. } | Resolution::BuiltIn { .. } => (Vec::new(), Vec::new(), blocked),
     }
 }
 
@@ -129,6 +133,8 @@ alias rtnl_link_dummy dummy
 alias fs_vfat vfat
 alias pci:v00008086d00001000sv*sd*bc*sc*i* e1000
 alias net_pf_3 ax25
+alias crypto_twofish_asm twofish_x86_64
+alias crypto_twofish_asm twofish_x86_64_3way
 ";
     const DEP: &str = "\
 kernel/net/tipc.ko: kernel/net/udp_tunnel.ko
@@ -141,6 +147,8 @@ kernel/drivers/dummy.ko:
 kernel/fs/vfat.ko:
 kernel/drivers/e1000.ko:
 kernel/net/ax25.ko:
+kernel/crypto/twofish-x86_64.ko:
+kernel/crypto/twofish-x86_64-3way.ko: kernel/crypto/twofish-x86_64.ko
 ";
 
     fn entries() -> Vec<Entry> {
@@ -164,6 +172,17 @@ kernel/net/ax25.ko:
         assert!(find("sch_sfq").is_some(), "asked for by its own name");
         assert!(find("e1000").is_none() && find("bluetooth").is_none(), "hardware, and an alias that is off");
         assert!(entries.is_sorted_by_key(|entry| std::cmp::Reverse(entry.access)));
+    }
+
+    /// Check that an alias for several modules leads to each of them.
+    #[test]
+    fn an_alias_may_stand_for_several() {
+        let entries = entries();
+        for module in ["twofish_x86_64", "twofish_x86_64_3way"] {
+            let entry = entries.iter().find(|entry| entry.module == module).unwrap();
+            assert_eq!(entry.aliases, ["crypto_twofish_asm"], "{module}");
+            assert_eq!(entry.modules, ["twofish_x86_64", "twofish_x86_64_3way"]);
+        }
     }
 
     /// Check that what is forbidden and what is there already are told from what is open.

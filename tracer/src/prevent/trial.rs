@@ -63,7 +63,7 @@ pub fn try_out(rules: &Rules, modprobe: &Modprobe, scratch: &Path) -> Result<Tri
         Target::Alias { .. } => &[],
     };
     for name in names.into_iter().take(NAMES_LIMIT) {
-        let deeds = modprobe.show_depends(name)?;
+        let deeds = modprobe.show_depends(&[name])?;
         trial.tried += 1;
         if deeds.iter().any(|deed| matches!(deed, Deed::Load(module) if unwanted.contains(&module))) {
             trial.holes.push(name.clone());

@@ -1,0 +1,141 @@
+//! `kmodtrace surface FILE... --block`: one file for modprobe.d that keeps out what nobody needed.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::bail;
+
+use super::{
+    block::{put, some},
+    print,
+    scratch::Scratch,
+    surface::{asked_by, whom},
+};
+use crate::{
+    explain::{Machine, Resolver},
+    kernel::facts::Facts,
+    logging::say,
+    output::escape_str,
+    prevent::{Entry, Kept, Needs, Rules, TOGETHER_FILE, spare, try_together},
+};
+
+/// What is known of the surface and of needs.
+pub(super) struct Found<'a> {
+    pub(super) entries: &'a [Entry],
+    pub(super) needs: &'a Needs,
+    pub(super) kept: &'a Kept,
+    pub(super) machine: &'a Machine,
+    pub(super) resolver: &'a Resolver,
+}
+
+/// Prints the file, or puts it into a directory.
+pub(super) fn run(found: &Found<'_>, directory: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let Found { entries, needs, kept, machine, resolver } = found;
+    let filters = needs.covered().filters();
+    if !filters.is_empty() {
+        let filters: Vec<String> = filters.iter().map(|filter| escape_str(filter)).collect();
+        bail!(
+            "the captures were recorded with filters ({}): what these left out may have been needed; give captures \
+             that tell everything",
+            filters.join(" ")
+        );
+    }
+    let parts = spare(entries, kept, resolver.config(), resolver.index(), machine);
+    tell_coverage(needs);
+    if parts.is_empty() {
+        say("what can still be asked for here was needed: there is nothing to keep out");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let text = text(&parts, &resolver.modprobe().release, &needs.covered().words());
+    let rules: Vec<&Rules> = parts.iter().map(|(_, rules)| rules).collect();
+    let scratch = Scratch::new()?;
+    let trial = try_together(&text, &rules, kept, resolver.modprobe(), &scratch.directory("surface")?)?;
+    if !trial.holes.is_empty() {
+        bail!(
+            "modprobe would still load something of it, asked for {}: another line of its configuration is in the way \
+             (see `modprobe --showconfig`), and nothing was written",
+            some(&trial.holes)
+        );
+    }
+    if !trial.broken.is_empty() {
+        bail!(
+            "with these lines {} would not load what it does now, and it is needed; nothing was written",
+            some(&trial.broken)
+        );
+    }
+    say(&format!(
+        "{} modules kept out, {} names stay as they are; modprobe was tried with all {}",
+        parts.len(),
+        kept.names().len(),
+        trial.tried
+    ));
+    match directory {
+        Some(directory) => put(directory, TOGETHER_FILE, &text)?,
+        None => print::stdout(&text)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says how much the captures know.
+pub(super) fn tell_coverage(needs: &Needs) {
+    let covered = needs.covered();
+    say(&format!("the captures cover {}; what runs at other times may need more", covered.words()));
+    let here = Facts::default().hostname();
+    if let Ok(here) = here
+        && !covered.hosts().contains(&here)
+    {
+        say(&format!("warning: none of the captures is of this host ({})", escape_str(&here)));
+    }
+}
+
+/// The file. Every line that holds a name from outside is a comment or was tried.
+fn text(parts: &[(&Entry, Rules)], kernel: &str, covered: &str) -> String {
+    let mut out = format!(
+        "# kmodtrace surface --block: what users without privileges can make the kernel load here, and nobody needed.\n\
+         # By captures of {covered}.\n\
+         # Tried with modprobe for kernel {kernel}. What is needed at other times or elsewhere is kept out as well:\n\
+         # remove its lines to let it in again. An initramfs has its own copy: update-initramfs -u.\n"
+    );
+    for (entry, rules) in parts {
+        out.push_str(&format!("\n# {}, by {}\n", asked_by(entry), whom(entry.access)));
+        for line in &rules.directives {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Rules, text};
+    use crate::{
+        explain::families::Access,
+        prevent::{State, Target},
+    };
+
+    /// Check the file, and that a hostile alias stays within its comment.
+    #[test]
+    fn the_file_is_as_it_was_tried() {
+        let entry = Entry {
+            module: "tipc".to_owned(),
+            access: Access::Anyone,
+            state: State::Open,
+            modules: vec!["tipc".to_owned()],
+            aliases: vec!["net_pf_30\ninstall x /bin/evil".to_owned()],
+            action: "socket(AF_TIPC)".to_owned(),
+            family: "socket family",
+        };
+        let rules = Rules::new(Target::Module {
+            module: "tipc".to_owned(),
+            has_softdeps: false,
+            aliases: Vec::new(),
+            needed_by: Vec::new(),
+            loaded: None,
+        });
+        let text = text(&[(&entry, rules)], "6.1.0", "1 host, 1 boot, 2 days from a to b");
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines, ["", "alias tipc off", "blacklist tipc", "install tipc /bin/false"]);
+        assert!(text.contains("# socket(AF_TIPC) [net_pf_30\\ninstall x /bin/evil], by anyone\n"), "{text}");
+        assert!(text.contains("# By captures of 1 host, 1 boot, 2 days from a to b.\n"));
+    }
+}
