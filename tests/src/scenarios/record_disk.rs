@@ -135,7 +135,8 @@ fn disk(ctx: &mut Ctx, backing: &str, mount: &str) -> Result<()> {
 /// A disk that the kernel makes read-only costs nothing once it is writable again.
 fn read_only(ctx: &mut Ctx) -> Result<()> {
     const DISK: &str = "/run/disk";
-    disk(ctx, "/run", DISK)?;
+    directory("/run/backing")?;
+    disk(ctx, "/run/backing", DISK)?;
     let tracer = ctx.record(DISK, &[])?;
     ctx.act(Act::mount("disk1"))?;
     sleep(WRITTEN);

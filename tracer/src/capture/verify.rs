@@ -55,6 +55,7 @@ struct Progress {
     next_seq: u64,
     previous: String,
     next_segment: u32,
+    ended: bool,
 }
 
 /// The state of one file.
@@ -81,6 +82,12 @@ impl Verifier {
     #[must_use]
     pub const fn losses(&self) -> &BTreeMap<(String, String), u64> {
         &self.losses
+    }
+
+    /// Recordings whose last file so far has no end.
+    #[must_use]
+    pub fn unended(&self) -> usize {
+        self.recordings.values().filter(|progress| !progress.ended).count()
     }
 
     /// Reads one file to its end, or to where it is no more to be trusted. Files of a recording come in order.
@@ -153,8 +160,8 @@ impl Verifier {
             }
         }
         if let (Some((id, segment)), Some(next_seq), Some(previous)) = (recording, walk.next_seq, &walk.previous) {
-            self.recordings
-                .insert(id, Progress { next_seq, previous: previous.clone(), next_segment: segment.saturating_add(1) });
+            let (previous, next_segment, ended) = (previous.clone(), segment.saturating_add(1), walk.report.ended);
+            self.recordings.insert(id, Progress { next_seq, previous, next_segment, ended });
         }
         Ok(walk.report)
     }

@@ -67,6 +67,8 @@ pub struct Writer<D> {
     oldest_ns: Option<u64>,
     clock_told_ns: u64,
     told_difference_ns: i64,
+    /// The wall clock was set since the recording began: times are by this difference.
+    set_difference_ns: Option<i64>,
     active: bool,
     unsynced: bool,
     synced_ns: u64,
@@ -106,6 +108,7 @@ impl<D: Disk> Writer<D> {
             why: String::new(),
             stopped: false,
             oldest_ns: None,
+            set_difference_ns: None,
             active: false,
             unsynced: false,
             synced_ns: at.1,
@@ -146,6 +149,13 @@ impl<D: Disk> Writer<D> {
         if is_due || step_ns >= STEP_NS {
             self.told_difference_ns = clock.realtime_minus_boot_ns;
             self.clock_told_ns = now_ns;
+            if step_ns >= STEP_NS {
+                self.set_difference_ns = Some(clock.realtime_minus_boot_ns);
+                // What comes in files that begin later is by the new clock as well.
+                self.header.realtime_minus_boot_ns = clock.realtime_minus_boot_ns;
+                self.header.boot_minus_monotonic_ns = Some(clock.boot_minus_monotonic_ns);
+                self.header.clock_uncertainty_ns = clock.clock_uncertainty_ns;
+            }
             self.push(&Event { seq: 0, time: at.0, boot_ns: now_ns, request: None, body: Body::Clock(clock) })?;
             self.active = false;
         }
@@ -238,7 +248,14 @@ impl<D: Disk> Writer<D> {
     }
 
     fn take(&mut self, event: &Event) -> Result<(), WriteError> {
-        let is_full = self.maker.push(event)?;
+        let set = self.set_difference_ns.and_then(|difference_ns| {
+            let since_epoch_ns = i128::from(event.boot_ns) + i128::from(difference_ns);
+            Timestamp::from_nanosecond(since_epoch_ns).ok()
+        });
+        let is_full = match set {
+            Some(time) => self.maker.push(&Event { time, ..event.clone() })?,
+            None => self.maker.push(event)?,
+        };
         self.oldest_ns.get_or_insert(event.boot_ns);
         if is_full {
             self.close_frame(event.boot_ns)?;

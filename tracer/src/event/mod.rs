@@ -120,7 +120,7 @@ impl Attribution {
 pub struct Event {
     /// Number in the stream, from 0, without gaps: a gap is a loss.
     pub seq: u64,
-    /// Wall clock, RFC 3339 with nanoseconds: from `boot_ns` and the header's clock triple.
+    /// Wall clock, RFC 3339 with nanoseconds: from `boot_ns` and the clocks as last told (`header`; `clock`, when they were set).
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub time: Timestamp,
     /// Nanoseconds since boot (`CLOCK_BOOTTIME`).

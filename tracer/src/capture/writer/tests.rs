@@ -303,7 +303,14 @@ fn clocks_are_told() {
     let set = Clock { realtime_minus_boot_ns: clock().realtime_minus_boot_ns - 3_600_000_000_000, ..clock() };
     writer.tick(at(64), set).unwrap();
     writer.tick(at(65), set).unwrap();
+    writer.push(&unload(65)).unwrap();
     writer.finish(&end(66)).unwrap();
+    // What comes after has the time of the new clock, and the boot clock goes on.
+    let read = events(&disk);
+    let unloaded: Vec<&Event> = read.iter().filter(|event| matches!(event.body, Body::Unload(_))).collect();
+    assert_eq!((unloaded[0].time, unloaded[0].boot_ns), at(62));
+    let (time, boot_ns) = at(65);
+    assert_eq!((unloaded[1].time, unloaded[1].boot_ns), (time - jiff::SignedDuration::from_hours(1), boot_ns));
     let told: Vec<Clock> = events(&disk)
         .iter()
         .filter_map(|event| if let Body::Clock(clock) = event.body { Some(clock) } else { None })
