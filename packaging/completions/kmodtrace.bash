@@ -58,6 +58,9 @@ _kmodtrace() {
             kmodtrace,run)
                 cmd="kmodtrace__subcmd__run"
                 ;;
+            kmodtrace,schema)
+                cmd="kmodtrace__subcmd__schema"
+                ;;
             kmodtrace,snapshot)
                 cmd="kmodtrace__subcmd__snapshot"
                 ;;
@@ -111,6 +114,9 @@ _kmodtrace() {
                 ;;
             kmodtrace__subcmd__help,run)
                 cmd="kmodtrace__subcmd__help__subcmd__run"
+                ;;
+            kmodtrace__subcmd__help,schema)
+                cmd="kmodtrace__subcmd__help__subcmd__schema"
                 ;;
             kmodtrace__subcmd__help,snapshot)
                 cmd="kmodtrace__subcmd__help__subcmd__snapshot"
@@ -173,7 +179,7 @@ _kmodtrace() {
 
     case "${cmd}" in
         kmodtrace)
-            opts="-v -h -V --verbose --help --version watch run record verify recover check policy snapshot diff report explain impact surface block doctor completions man help"
+            opts="-v -h -V --verbose --help --version watch run record verify recover check policy snapshot diff report explain impact surface block doctor schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -299,7 +305,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help)
-            opts="watch run record verify recover check policy snapshot diff report explain impact surface block doctor completions man help"
+            opts="watch run record verify recover check policy snapshot diff report explain impact surface block doctor schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -551,6 +557,20 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__schema)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1099,6 +1119,20 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__schema)
+            opts="-v -h -V --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

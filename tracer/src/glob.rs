@@ -2,7 +2,8 @@
 
 /// A name as libkmod compares it: `-` becomes `_`, but not inside brackets. `None` when the brackets are
 /// not balanced; modprobe refuses such a name.
-pub(crate) fn normalize(name: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn normalize(name: &[u8]) -> Option<Vec<u8>> {
     let mut in_brackets = false;
     let mut normal = Vec::with_capacity(name.len());
     for byte in name {
@@ -18,7 +19,8 @@ pub(crate) fn normalize(name: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// True when the whole name is of the pattern. Both are normal names.
-pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+#[must_use]
+pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut pattern_at, mut name_at) = (0, 0);
     // Where to go on when what follows the last `*` does not fit: that `*` takes one byte more.
     let mut retry = None;
@@ -146,7 +148,7 @@ mod tests {
         /// Any pattern and name end.
         #[test]
         fn always_ends(pattern in "[ab*?\\[\\]!^\\\\-]{0,24}", name in "[ab\\[\\]-]{0,24}") {
-            matches(pattern.as_bytes(), name.as_bytes());
+            let _ = matches(pattern.as_bytes(), name.as_bytes());
         }
     }
 }

@@ -9,7 +9,7 @@ pub mod doctor;
 pub mod enrich;
 pub mod event;
 pub mod explain;
-mod glob;
+pub mod glob;
 pub mod kernel;
 pub mod logging;
 pub mod output;

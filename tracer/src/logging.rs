@@ -37,8 +37,10 @@ pub fn init(verbose: u8) {
 
 /// One line of talk.
 pub fn say(line: &str) {
+    // At once: in the kernel's log, where an initial root may send this, each write is a line of its own.
+    let line = format!("kmodtrace: {line}\n");
     // Nothing can be done, and nothing is lost, when stderr itself is gone.
-    let _ = writeln!(io::stderr().lock(), "kmodtrace: {line}");
+    let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
 /// An error and its causes, each on a line.

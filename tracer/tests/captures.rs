@@ -9,7 +9,7 @@ use std::{
 };
 
 use kmodtrace::{
-    capture::{files, reader::Reader, verify::Verifier},
+    capture::{files, reader::Reader, sign::Key, verify::Verifier},
     event::Body,
 };
 
@@ -51,4 +51,18 @@ fn everybodys_programs_read_captures() {
         assert!(!ours.is_empty());
         assert_eq!(names, ours, "{}", path.display());
     }
+}
+
+/// Check that the key that docs/capture-format.md says how to make is one that is taken, and that its public half appears.
+#[test]
+fn the_documented_key_is_a_key() {
+    let page = include_str!("../../docs/capture-format.md");
+    let (_, rest) = page.split_once("\n`(umask").unwrap();
+    let command = format!("(umask{}", rest.split_once('`').unwrap().0);
+    let directory = tempfile::tempdir().unwrap();
+    let made = Command::new("sh").args(["-ec", &command]).current_dir(directory.path()).status().unwrap();
+    assert!(made.success(), "{command}");
+    let path = directory.path().join("kmodtrace.key");
+    Key::load(&path).unwrap();
+    assert_eq!(std::fs::read_to_string(path.with_extension("key.pub")).unwrap().trim().len(), 64);
 }

@@ -304,3 +304,20 @@ fn generated_captures_are_by_the_model() {
     assert_eq!(verified.problems, Vec::<String>::new());
     assert!(verified.ended && verified.events == 401 && verified.seals == 7, "{verified:?}");
 }
+
+/// Check that the example of docs/report.md is what its command prints.
+#[test]
+fn the_page_shows_what_is_printed() {
+    let page = include_str!("../../docs/report.md");
+    let (_, rest) = page.split_once("$ kmodtrace report --utc outage-6.1.jsonl\n").unwrap();
+    let (shown, _) = rest.split_once("```").unwrap();
+    let path = captures().join("outage-6.1.jsonl");
+    let printed = stdout(&report(&["--utc", path.to_str().unwrap()]));
+    let words = |text: &str| -> Vec<Vec<String>> {
+        text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+    // A file is as wide as it needs to be, and so is a page.
+    for line in words(shown) {
+        assert!(words(&printed).contains(&line), "{line:?}\n{printed}");
+    }
+}

@@ -39,7 +39,7 @@ enum Verb {
     Test(test::Options),
     /// Compare how programs are attached on each kernel, and what they cost the verifier, with the table in the docs.
     Kernels(kernels::Options),
-    /// Let parsers that are not ours read verdicts: kunit.py of the kernel's source, tap.py, junitparser.
+    /// Let parsers that are not ours read what we write: events by jsonschema, verdicts by kunit.py, tap.py, junitparser.
     Parsers,
     /// Generate a capture of any size, the same for the same seed.
     Gen(r#gen::Options),

@@ -11,6 +11,7 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, WaitOptions, wait};
 use rustix::system::{RebootCommand, reboot};
 
+use super::system::System;
 use crate::protocol::GUEST_PATH;
 
 /// Type, place and options of what is mounted, in order.
@@ -45,6 +46,12 @@ pub(super) fn run() -> Result<ExitCode> {
 }
 
 fn live() -> Result<()> {
+    if let Some(system) = System::wanted()? {
+        // A pid 1 that is not ours: it starts the agent, and powers off.
+        return match system.hand_over() {
+            Err(error) => Err(error),
+        };
+    }
     prepare()?;
     let agent = Command::new(GUEST_PATH).arg("agent").spawn().context("cannot start the agent")?;
     let agent = Pid::from_child(&agent);

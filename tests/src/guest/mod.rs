@@ -6,10 +6,12 @@ mod agent;
 mod cleanup;
 mod command;
 mod init;
+mod initramfs;
 mod port;
 mod scenario;
 mod shell;
 mod suite;
+mod system;
 
 use std::process::ExitCode;
 
@@ -18,6 +20,7 @@ use anyhow::{Result, bail};
 pub use act::Deed;
 pub(crate) use act::READY;
 pub(crate) use command::{ENVIRONMENT, code_of};
+pub use system::System;
 
 /// Runs what the first argument names; none means pid 1.
 ///

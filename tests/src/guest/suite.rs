@@ -117,6 +117,7 @@ fn missing_need(scenario: &Scenario) -> Option<String> {
             let found = line.split_whitespace().any(|word| word == *argument);
             (!found).then(|| format!("the kernel was booted without {argument}"))
         }
+        Need::System(system) => (!system.is_up()).then(|| format!("pid 1 is not the one of {}", system.argument())),
         Need::Extras | Need::Kernel(..) | Need::KernelBefore(..) | Need::Release(_) | Need::OrdinaryFlavour => None,
     })
 }

@@ -21,8 +21,10 @@ mod prevention;
 mod privileges;
 mod readme;
 mod record;
+mod record_disk;
 mod refusals;
 mod report;
+mod service;
 mod storm;
 mod udev;
 mod watching;
@@ -31,6 +33,7 @@ mod workloads;
 use anyhow::Result;
 
 use crate::ctx::Ctx;
+pub use crate::guest::System;
 
 /// One scenario.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,8 @@ pub enum Need {
     OrdinaryFlavour,
     /// More of the distribution's programs: the scenario gets a guest of its own that has them.
     Extras,
+    /// A system that boots as machines do: the scenario gets a guest of its own, whose pid 1 is not ours.
+    System(System),
     /// Something on the kernel's command line: the scenario gets a guest of its own that is booted with it.
     KernelArgument(&'static str),
 }
@@ -85,6 +90,8 @@ const FILES: &[&[Scenario]] = &[
     errors::SCENARIOS,
     readme::SCENARIOS,
     record::SCENARIOS,
+    record_disk::SCENARIOS,
+    service::SCENARIOS,
     report::SCENARIOS,
     explain::SCENARIOS,
     doctor::SCENARIOS,
@@ -117,7 +124,7 @@ impl Scenario {
             Need::KernelBefore(major, minor) => version.is_some_and(|version| version < (*major, *minor)),
             Need::Release(prefix) => release.starts_with(prefix),
             Need::OrdinaryFlavour => !release.contains("-cloud-"),
-            Need::Kmodtrace | Need::Program(_) | Need::Extras | Need::KernelArgument(_) => true,
+            Need::Kmodtrace | Need::Program(_) | Need::Extras | Need::System(_) | Need::KernelArgument(_) => true,
         })
     }
 
@@ -127,10 +134,17 @@ impl Scenario {
         self.needs.contains(&Need::Extras)
     }
 
+    /// The system it needs, if any.
+    #[must_use]
+    pub fn system(&self) -> Option<System> {
+        self.needs.iter().find_map(|need| if let Need::System(system) = need { Some(*system) } else { None })
+    }
+
     /// What the kernel's command line must hold.
     pub fn kernel_arguments(&self) -> impl Iterator<Item = &'static str> {
         self.needs.iter().filter_map(|need| match need {
             Need::KernelArgument(argument) => Some(*argument),
+            Need::System(system) => Some(system.argument()),
             _ => None,
         })
     }

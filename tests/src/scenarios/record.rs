@@ -27,7 +27,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const DIRECTORY: &str = "/run/captures";
 
 /// The events of all captures in a directory, in order; of a file that a crash has torn, those of its whole frames.
-fn events(directory: &str) -> Result<Vec<Value>> {
+pub(super) fn events(directory: &str) -> Result<Vec<Value>> {
     let mut paths = fs::read_dir(directory)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>())
         .with_context(|| format!("cannot list {directory}"))?;
@@ -49,7 +49,7 @@ fn events(directory: &str) -> Result<Vec<Value>> {
 }
 
 /// How often each alias of a kind was asked for, and how often its request ended.
-fn asked(events: &[Value], prefix: &str) -> BTreeMap<String, (u32, u32)> {
+pub(super) fn asked(events: &[Value], prefix: &str) -> BTreeMap<String, (u32, u32)> {
     let of = |kind: &'static str| events.iter().filter(move |event| event["type"] == kind);
     let mut found: BTreeMap<String, (u32, u32)> = BTreeMap::new();
     for request in of("request").filter(|event| text(event, "/name").starts_with(prefix)) {
@@ -62,13 +62,13 @@ fn asked(events: &[Value], prefix: &str) -> BTreeMap<String, (u32, u32)> {
 }
 
 /// Asks for `PREFIX1` to `PREFIXn`, one after the other.
-fn asker(prefix: &str, count: u32) -> Result<Child> {
+pub(super) fn asker(prefix: &str, count: u32) -> Result<Child> {
     let script =
         format!("n=1; while [ $n -le {count} ]; do mount -t {prefix}$n none /mnt; n=$((n + 1)); done 2>/dev/null");
     Command::new("sh").args(["-c", &script]).spawn().context("cannot start the shell that asks")
 }
 
-fn lost(events: &[Value]) -> u64 {
+pub(super) fn lost(events: &[Value]) -> u64 {
     events.iter().filter(|event| event["type"] == "loss").filter_map(|event| event["count"].as_u64()).sum()
 }
 

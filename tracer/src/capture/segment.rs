@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -51,6 +51,11 @@ pub trait SegmentFile {
     /// # Errors
     /// As the system has it.
     fn truncate(&mut self, bytes: u64) -> io::Result<()>;
+    /// Whether a name still leads to it: what is written to a file that was removed is gone when it is closed.
+    ///
+    /// # Errors
+    /// As the system has it.
+    fn is_linked(&self) -> io::Result<bool>;
     /// Makes what was written last; with its metadata or without what is not needed to read it.
     ///
     /// # Errors
@@ -69,6 +74,10 @@ impl SegmentFile for File {
 
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
         self.set_len(bytes)
+    }
+
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(self.metadata()?.nlink() > 0)
     }
 
     fn sync(&mut self, metadata: bool) -> io::Result<()> {

@@ -81,6 +81,10 @@ impl SegmentFile for MemoryFile {
         Ok(())
     }
 
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(self.0.borrow().files.contains_key(&self.1))
+    }
+
     fn sync(&mut self, _metadata: bool) -> io::Result<()> {
         self.0.borrow_mut().syncs += 1;
         Ok(())

@@ -55,6 +55,7 @@ struct Progress {
     next_seq: u64,
     previous: String,
     next_segment: u32,
+    ended: bool,
 }
 
 /// The state of one file.
@@ -81,6 +82,12 @@ impl Verifier {
     #[must_use]
     pub const fn losses(&self) -> &BTreeMap<(String, String), u64> {
         &self.losses
+    }
+
+    /// Recordings whose last file so far has no end.
+    #[must_use]
+    pub fn unended(&self) -> usize {
+        self.recordings.values().filter(|progress| !progress.ended).count()
     }
 
     /// Reads one file to its end, or to where it is no more to be trusted. Files of a recording come in order.
@@ -126,7 +133,8 @@ impl Verifier {
                 recording = self.header(header, &mut walk);
             }
             if let Some(Event { body: Body::Loss(loss), .. }) = &event {
-                *self.losses.entry((stage(loss.stage).to_owned(), loss.cause.clone())).or_default() += loss.count;
+                let lost = self.losses.entry((stage(loss.stage).to_owned(), loss.cause.clone())).or_default();
+                *lost = lost.saturating_add(loss.count);
             }
             if !walk.line(line, event.as_ref()) {
                 break;
@@ -152,7 +160,8 @@ impl Verifier {
             }
         }
         if let (Some((id, segment)), Some(next_seq), Some(previous)) = (recording, walk.next_seq, &walk.previous) {
-            self.recordings.insert(id, Progress { next_seq, previous: previous.clone(), next_segment: segment + 1 });
+            let (previous, next_segment, ended) = (previous.clone(), segment.saturating_add(1), walk.report.ended);
+            self.recordings.insert(id, Progress { next_seq, previous, next_segment, ended });
         }
         Ok(walk.report)
     }
@@ -171,6 +180,12 @@ impl Verifier {
             (_, 0) => {
                 walk.next_seq = Some(0);
                 walk.previous = Some(to_hex(&NO_HASH));
+            }
+            (Some(before), _) if segment < before.next_segment => {
+                let last = before.next_segment - 1;
+                walk.report
+                    .problems
+                    .push(format!("is segment {segment} of its recording, and stands behind segment {last}"));
             }
             (Some(before), _) => {
                 let gap = format!("{} to {}", before.next_segment, segment - 1);
@@ -203,7 +218,7 @@ impl Walk<'_> {
                 format!("event {} stands where {next} should", event.seq)
             });
         }
-        self.next_seq = Some(event.seq + 1);
+        self.next_seq = Some(event.seq.saturating_add(1));
         if let Body::Seal(seal) = &event.body {
             self.sealed = true;
             return self.seal(line, seal);

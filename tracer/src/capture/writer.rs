@@ -10,15 +10,19 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    frame::{Frame, FrameError, FrameMaker},
-    hash::{Hash, to_hex},
-    segment::{Disk, Label, SegmentFile, Target, closed_segments},
+    frame::{Frame, FrameMaker},
+    hash::Hash,
+    segment::{Disk, Label, SegmentFile, Target},
     sign::Key,
 };
 use crate::event::{Baseline, Body, Clock, Event, Header, Loss, LossStage};
 
+mod policy;
+mod rotate;
 #[cfg(test)]
 mod tests;
+
+pub use policy::{Flush, OnFull, Policy, WriteError};
 
 /// A frame is closed when its oldest event is this old, nanoseconds.
 const IDLE_NS: u64 = 1_000_000_000;
@@ -31,68 +35,6 @@ const STEP_NS: u64 = 10_000_000;
 
 /// Events that wait for a disk that does not write; what comes then is counted.
 const BACKLOG_MAX: usize = 4096;
-
-/// How safe a frame is when it is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Flush {
-    /// The kernel writes it when it likes: it survives a crash of ours, not one of the machine.
-    None,
-    /// It is made to last once a second.
-    Incremental,
-    /// It is made to last at once (`fdatasync`).
-    #[default]
-    Data,
-    /// The same with all its metadata (`fsync`).
-    Sync,
-}
-
-/// What to do when the disk is full or fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnFull {
-    /// Go on, count what cannot be written, and write again when the disk does.
-    #[default]
-    Drop,
-    /// Remove the oldest captures in the directory until there is room.
-    Rotate,
-    /// Write nothing more, and go on counting.
-    Stop,
-    /// End the recording with an error.
-    Exit,
-}
-
-/// How a recording is kept.
-#[derive(Clone, Debug, Default)]
-pub struct Policy {
-    /// How safe.
-    pub flush: Flush,
-    /// When the disk is full.
-    pub on_full: OnFull,
-    /// A segment of this size is followed by the next, bytes.
-    pub max_bytes: Option<u64>,
-    /// A segment of this age is followed by the next, nanoseconds.
-    pub max_age_ns: Option<u64>,
-    /// Captures that are kept in the directory, the one being written included.
-    pub keep: Option<usize>,
-    /// Free space that is left alone, bytes.
-    pub min_free_bytes: Option<u64>,
-}
-
-/// Why a recording ends.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// A frame cannot be made.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// The first file cannot be made, or the policy is to end.
-    #[error("cannot write to {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
 
 struct Segment {
     file: Box<dyn SegmentFile>,
@@ -125,6 +67,8 @@ pub struct Writer<D> {
     oldest_ns: Option<u64>,
     clock_told_ns: u64,
     told_difference_ns: i64,
+    /// The wall clock was set since the recording began: times are by this difference.
+    set_difference_ns: Option<i64>,
     active: bool,
     unsynced: bool,
     synced_ns: u64,
@@ -164,6 +108,7 @@ impl<D: Disk> Writer<D> {
             why: String::new(),
             stopped: false,
             oldest_ns: None,
+            set_difference_ns: None,
             active: false,
             unsynced: false,
             synced_ns: at.1,
@@ -204,6 +149,13 @@ impl<D: Disk> Writer<D> {
         if is_due || step_ns >= STEP_NS {
             self.told_difference_ns = clock.realtime_minus_boot_ns;
             self.clock_told_ns = now_ns;
+            if step_ns >= STEP_NS {
+                self.set_difference_ns = Some(clock.realtime_minus_boot_ns);
+                // What comes in files that begin later is by the new clock as well.
+                self.header.realtime_minus_boot_ns = clock.realtime_minus_boot_ns;
+                self.header.boot_minus_monotonic_ns = Some(clock.boot_minus_monotonic_ns);
+                self.header.clock_uncertainty_ns = clock.clock_uncertainty_ns;
+            }
             self.push(&Event { seq: 0, time: at.0, boot_ns: now_ns, request: None, body: Body::Clock(clock) })?;
             self.active = false;
         }
@@ -233,7 +185,7 @@ impl<D: Disk> Writer<D> {
         Ok(self.pending.is_none() && self.backlog.is_empty())
     }
 
-    /// The last seal that was made: the number of the last event it vouches for, and its hash.
+    /// The last seal that was made: its number, and its hash.
     #[must_use]
     pub fn last_seal(&self) -> (u64, Hash) {
         (self.maker.sealed_seq(), *self.maker.previous())
@@ -296,7 +248,14 @@ impl<D: Disk> Writer<D> {
     }
 
     fn take(&mut self, event: &Event) -> Result<(), WriteError> {
-        let is_full = self.maker.push(event)?;
+        let set = self.set_difference_ns.and_then(|difference_ns| {
+            let since_epoch_ns = i128::from(event.boot_ns) + i128::from(difference_ns);
+            Timestamp::from_nanosecond(since_epoch_ns).ok()
+        });
+        let is_full = match set {
+            Some(time) => self.maker.push(&Event { time, ..event.clone() })?,
+            None => self.maker.push(event)?,
+        };
         self.oldest_ns.get_or_insert(event.boot_ns);
         if is_full {
             self.close_frame(event.boot_ns)?;
@@ -350,6 +309,10 @@ impl<D: Disk> Writer<D> {
             }
         }
         let Some(segment) = &mut self.segment else { return Err(io::Error::other("no file is open")) };
+        if !segment.file.is_linked()? {
+            self.segment = None;
+            return Err(io::Error::other("the file was removed"));
+        }
         if let Err(error) = segment.file.write_all(&frame.bytes) {
             // Half a frame must not stand before whole ones.
             if let Err(other) = segment.file.truncate(segment.bytes) {
@@ -415,91 +378,5 @@ impl<D: Disk> Writer<D> {
             self.push(&Event { seq: 0, time: at.0, boot_ns: at.1, request: None, body: Body::Loss(loss) })?;
         }
         Ok(())
-    }
-
-    /// The first file.
-    fn open(&mut self, now_ns: u64) -> Result<(), WriteError> {
-        let path = self.label.path(&self.target, self.segments);
-        self.open_next(now_ns).map_err(|source| WriteError::Write { path, source })
-    }
-
-    fn open_next(&mut self, now_ns: u64) -> io::Result<()> {
-        if matches!(self.target, Target::File(_)) && self.segments > 0 {
-            return Err(io::Error::other("the file was torn, and a recording into one file has no other"));
-        }
-        let path = self.label.path(&self.target, self.segments);
-        let file = self.disk.create(&path)?;
-        self.disk.sync_directory(self.target.directory())?;
-        self.segment = Some(Segment { file, path, bytes: 0, began_ns: now_ns });
-        self.segments += 1;
-        self.prune();
-        Ok(())
-    }
-
-    /// Goes on in a new file.
-    fn next_segment(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
-        if matches!(self.target, Target::File(_)) {
-            return Ok(());
-        }
-        self.close_frame(at.1)?;
-        if self.pending.is_some() || self.stopped {
-            return Ok(());
-        }
-        self.sync(at.1, true);
-        let old = self.segment.take();
-        if let Err(error) = self.open_next(at.1) {
-            self.news.push(format!("cannot begin a new file: {error}: going on in the old one"));
-            // Tried again when this one is as large, or as old, again.
-            self.segment = old.map(|segment| Segment { began_ns: at.1, ..segment });
-            return Ok(());
-        }
-        self.describe(at)
-    }
-
-    /// Header and baseline of the file that was just begun.
-    fn describe(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
-        let number = self.segments.saturating_sub(1);
-        let header = Header {
-            recording: Some(self.label.recording.clone()),
-            segment: Some(number),
-            previous: (number > 0).then(|| to_hex(self.maker.previous())),
-            ..self.header.clone()
-        };
-        let baseline = Baseline { modules: self.modules.iter().cloned().collect() };
-        for body in [Body::Header(Box::new(header)), Body::Baseline(baseline)] {
-            self.take(&Event { seq: 0, time: at.0, boot_ns: at.1, request: None, body })?;
-        }
-        Ok(())
-    }
-
-    /// Removes captures beyond the number that is kept.
-    fn prune(&mut self) {
-        let (Some(keep), Target::Directory(directory)) = (self.policy.keep, &self.target) else { return };
-        let current = self.segment.as_ref().map(|segment| segment.path.clone());
-        match closed_segments(&self.disk, directory, current.as_deref()) {
-            Ok(closed) => {
-                let spare = closed.len().saturating_sub(keep.saturating_sub(1));
-                for path in closed.iter().take(spare) {
-                    match self.disk.remove(path) {
-                        Ok(()) => log::info!("removed {}: {keep} captures are kept", path.display()),
-                        Err(error) => self.news.push(format!("cannot remove {}: {error}", path.display())),
-                    }
-                }
-            }
-            Err(error) => self.news.push(format!("old captures cannot be found: {error}")),
-        }
-    }
-
-    /// Removes the oldest capture; false when there is none.
-    fn make_room(&mut self) -> bool {
-        let Target::Directory(directory) = &self.target else { return false };
-        let current = self.segment.as_ref().map(|segment| segment.path.clone());
-        let closed = closed_segments(&self.disk, directory, current.as_deref()).unwrap_or_default();
-        let Some(oldest) = closed.first() else { return false };
-        let removed = self.disk.remove(oldest);
-        if removed.is_ok() {
-            self.news.push(format!("removed {} to make room: {}", oldest.display(), self.why));
-        }
-        removed.is_ok()
     }
 }

@@ -16,6 +16,7 @@ mod record;
 mod recover;
 mod report;
 mod run;
+mod schema;
 mod scratch;
 mod select;
 mod sink;
@@ -90,6 +91,8 @@ pub enum Verb {
     Block(block::Args),
     /// Say what works here, what does not, and how to mend it.
     Doctor(doctor::Args),
+    /// Print the JSON Schema of events: of the lines of `--json` and of captures.
+    Schema(schema::Args),
     /// Write a completion script for a shell.
     Completions(manual::CompletionArgs),
     /// Write the manual: a page to standard output, or all pages into a directory.
@@ -119,6 +122,7 @@ impl Cli {
             Verb::Surface(args) => surface::run(&args),
             Verb::Block(args) => block::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
+            Verb::Schema(args) => schema::run(&args),
             Verb::Completions(args) => manual::completions(&args),
             Verb::Man(args) => manual::man(&args),
         }

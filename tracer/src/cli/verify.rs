@@ -57,14 +57,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             human(&mut out, &name, &report).context("cannot write the report")?;
         }
     }
-    let lost: u64 = verifier.losses().values().sum();
+    // A recording that was killed may be followed by others that ended.
+    is_ended &= verifier.unended() == 0;
+    let lost = verifier.losses().values().fold(0, |lost: u64, count| lost.saturating_add(*count));
     if !args.json {
         for ((stage, cause), count) in verifier.losses() {
             let cause = escape(&Text::from(cause.as_str()));
             writeln!(out, "lost: {count} ({stage}, {cause})").context("cannot write the report")?;
         }
         if !is_ended {
-            out.push_str("the last file has no end: its recorder still runs, was killed, or the end was cut off\n");
+            out.push_str("a recording has no end: its recorder still runs, was killed, or the end was cut off\n");
         }
         is_whole &= is_ended || !args.ended;
         out.push_str(match (is_whole, lost) {

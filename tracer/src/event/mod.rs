@@ -4,18 +4,22 @@
 
 mod body;
 mod device;
+mod ending;
 mod process;
+mod schema;
+mod stream;
 mod text;
 
-pub use body::{
-    Attempt, Baseline, Body, Clock, End, Header, HeaderHook, Helper, Init, Load, Loss, LossStage, Origin, Outcome,
-    Reason, Request, Seal, Status, Unload,
-};
+pub use body::{Attempt, Body, Helper, Init, Load, Origin, Reason, Request, Unload};
 pub use device::Device;
+pub use ending::{Outcome, Status};
 pub use process::{Ancestor, Behalf, Frame, Namespaces, Process, ProcessId};
+pub use schema::schema;
+pub use stream::{Baseline, Clock, End, Header, HeaderHook, Loss, LossStage, Seal};
 pub use text::{Text, TextError};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Version of the event contract: the number in `header.schema`.
@@ -69,7 +73,7 @@ impl<'de> Deserialize<'de> for RequestId {
 }
 
 /// How sure it is that one event belongs to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certainty {
     /// Joined by a kernel pointer or by a task and its start time.
@@ -81,7 +85,7 @@ pub enum Certainty {
 }
 
 /// A certainty and, when it is inferred, the rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attribution {
     /// How sure.
     pub attribution: Certainty,
@@ -110,12 +114,14 @@ impl Attribution {
     }
 }
 
-/// One event: one line of JSON.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One event: one line of JSON. Fields and types that are not named here may come: readers ignore them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "kmodtrace event")]
 pub struct Event {
     /// Number in the stream, from 0, without gaps: a gap is a loss.
     pub seq: u64,
-    /// Wall clock, RFC 3339 with nanoseconds: from `boot_ns` and the header's clock triple.
+    /// Wall clock, RFC 3339 with nanoseconds: from `boot_ns` and the clocks as last told (`header`; `clock`, when they were set).
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub time: Timestamp,
     /// Nanoseconds since boot (`CLOCK_BOOTTIME`).
     pub boot_ns: u64,

@@ -1,20 +1,42 @@
 //! Who: a process as the kernel saw it at the moment of the event.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::{optional_text_field, text_field, text_list_field};
 use super::{Attribution, RequestId, Text};
 
-text_field!(comm_field, comm, comm_hex);
-optional_text_field!(exe_field, exe, exe_hex);
-optional_text_field!(cgroup_field, cgroup, cgroup_hex);
-optional_text_field!(user_field, user, user_hex);
-optional_text_field!(script_field, script, script_hex);
-optional_text_field!(login_user_field, login_user, login_user_hex);
-text_list_field!(argv_field, argv, argv_hex);
+text_field! {
+    /// Name of the thread: claimed by the process.
+    comm_field, comm, comm_hex
+}
+optional_text_field! {
+    /// The executable: of a process its path, of an ancestor the last component.
+    exe_field, exe, exe_hex
+}
+optional_text_field! {
+    /// Cgroup (v2) path.
+    cgroup_field, cgroup, cgroup_hex
+}
+optional_text_field! {
+    /// Name of `uid` on the traced machine.
+    user_field, user, user_hex
+}
+optional_text_field! {
+    /// For an interpreter: the script, as its command line names it. Claimed by the process, and read a moment later.
+    script_field, script, script_hex
+}
+optional_text_field! {
+    /// Name of `loginuid` on the traced machine.
+    login_user_field, login_user, login_user_hex
+}
+text_list_field! {
+    /// Arguments: claimed by the process.
+    argv_field, argv, argv_hex
+}
 
 /// A process's identity: its id alone is reused by the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessId {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -23,7 +45,7 @@ pub struct ProcessId {
 }
 
 /// Inode numbers of a process's namespaces, as in `/proc/<pid>/ns`; 0 is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Namespaces {
     /// Pid namespace.
     pub pid: u32,
@@ -36,7 +58,7 @@ pub struct Namespaces {
 }
 
 /// A process, captured in the kernel. `None` is "not known", never "none".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -46,15 +68,18 @@ pub struct Process {
     pub start_ns: u64,
     /// The acting thread's name: claimed by the process.
     #[serde(flatten, with = "comm_field")]
+    #[schemars(with = "comm_field::Fields")]
     pub comm: Text,
     /// Path of the executable, in the process's mount namespace.
     #[serde(flatten, with = "exe_field")]
+    #[schemars(with = "exe_field::Fields")]
     pub exe: Option<Text>,
     /// The front of `exe` is missing: it was too long.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exe_truncated: bool,
     /// Arguments: claimed by the process. Empty for kernel threads, and where it could not be read.
     #[serde(flatten, with = "argv_field")]
+    #[schemars(with = "argv_field::Fields")]
     pub argv: Vec<Text>,
     /// The end of `argv` is missing: it was longer than what is kept (1 KiB).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -68,6 +93,7 @@ pub struct Process {
     pub euid: u32,
     /// Name of `uid` on the traced machine.
     #[serde(flatten, with = "user_field")]
+    #[schemars(with = "user_field::Fields")]
     pub user: Option<Text>,
     /// Real group id.
     pub gid: u32,
@@ -79,6 +105,7 @@ pub struct Process {
     pub no_login: bool,
     /// Name of `loginuid` on the traced machine.
     #[serde(flatten, with = "login_user_field")]
+    #[schemars(with = "login_user_field::Fields")]
     pub login_user: Option<Text>,
     /// Audit session; absent when unset or not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +115,7 @@ pub struct Process {
     pub caps: Option<String>,
     /// Cgroup (v2) path.
     #[serde(flatten, with = "cgroup_field")]
+    #[schemars(with = "cgroup_field::Fields")]
     pub cgroup: Option<Text>,
     /// Cgroup (v2) id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,7 +140,7 @@ impl Process {
 }
 
 /// An ancestor of a process, nearest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ancestor {
     /// Process id.
     pub pid: u32,
@@ -120,12 +148,15 @@ pub struct Ancestor {
     pub start_ns: u64,
     /// Name of its main thread: claimed by the process.
     #[serde(flatten, with = "comm_field")]
+    #[schemars(with = "comm_field::Fields")]
     pub comm: Text,
     /// Last component of its executable.
     #[serde(flatten, with = "exe_field")]
+    #[schemars(with = "exe_field::Fields")]
     pub exe: Option<Text>,
     /// For an interpreter: the script, as its command line names it. Claimed by the process, and read a moment later.
     #[serde(flatten, with = "script_field")]
+    #[schemars(with = "script_field::Fields")]
     pub script: Option<Text>,
     /// For a script of bash: the line up to which it had been read, the end of the command that ran or was to follow.
     /// Only where looking into processes is allowed.
@@ -147,7 +178,7 @@ impl Ancestor {
 }
 
 /// The task a kernel thread works for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Behalf {
     /// Process id of the task that created the kernel thread.
     pub pid: u32,
@@ -157,6 +188,7 @@ pub struct Behalf {
     pub start_ns: u64,
     /// Its name: claimed by the process.
     #[serde(flatten, with = "comm_field")]
+    #[schemars(with = "comm_field::Fields")]
     pub comm: Text,
     /// Its cgroup (v2) id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,7 +202,7 @@ pub struct Behalf {
 }
 
 /// A return address with its symbol.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Frame {
     /// The address, in hexadecimal.
     pub address: String,

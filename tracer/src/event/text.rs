@@ -8,6 +8,9 @@
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Text(Vec<u8>);
 
+/// What a `*_hex` field looks like.
+pub(super) const HEX: &str = "^([0-9a-f]{2})*$";
+
 /// A `*_hex` field that is not hexadecimal.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not an even number of hexadecimal digits")]
@@ -89,18 +92,23 @@ impl std::fmt::Debug for Text {
     }
 }
 
-/// Makes a module for `#[serde(flatten, with = "...")]` that writes a [`Text`] as `field` and `field_hex`.
+/// Makes a module for `#[serde(flatten, with = "...")]` that writes a [`Text`] as `field` and `field_hex`; its `Fields`
+/// are the schema of both. What the field is said to be stands in the schema.
 macro_rules! text_field {
-    ($module:ident, $field:ident, $hex:ident) => {
+    ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
+            use schemars::JsonSchema;
             use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
             use crate::event::Text;
 
-            #[derive(Serialize, Deserialize)]
-            struct Fields {
+            #[derive(Serialize, Deserialize, JsonSchema)]
+            pub(super) struct Fields {
+                $(#[$doc])+
                 $field: String,
+                #[doc = concat!("The exact bytes of `", stringify!($field), "`, only when they are not UTF-8.")]
                 #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[schemars(regex(pattern = crate::event::text::HEX))]
                 $hex: Option<String>,
             }
 
@@ -118,17 +126,21 @@ macro_rules! text_field {
 
 /// Like [`text_field`], for a `Text` that may be absent: then neither field is written.
 macro_rules! optional_text_field {
-    ($module:ident, $field:ident, $hex:ident) => {
+    ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
+            use schemars::JsonSchema;
             use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
             use crate::event::Text;
 
-            #[derive(Serialize, Deserialize)]
-            struct Fields {
+            #[derive(Serialize, Deserialize, JsonSchema)]
+            pub(super) struct Fields {
+                $(#[$doc])+
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 $field: Option<String>,
+                #[doc = concat!("The exact bytes of `", stringify!($field), "`, only when they are not UTF-8.")]
                 #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[schemars(regex(pattern = crate::event::text::HEX))]
                 $hex: Option<String>,
             }
 
@@ -148,17 +160,21 @@ macro_rules! optional_text_field {
 
 /// Like [`text_field`], for a list: `<field>_hex` holds all its members as soon as one is not UTF-8.
 macro_rules! text_list_field {
-    ($module:ident, $field:ident, $hex:ident) => {
+    ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
+            use schemars::JsonSchema;
             use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
             use crate::event::Text;
 
-            #[derive(Serialize, Deserialize)]
-            struct Fields {
+            #[derive(Serialize, Deserialize, JsonSchema)]
+            pub(super) struct Fields {
+                $(#[$doc])+
                 #[serde(default)]
                 $field: Vec<String>,
+                #[doc = concat!("The exact bytes of all `", stringify!($field), "`, only when one of them is not UTF-8.")]
                 #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[schemars(inner(regex(pattern = crate::event::text::HEX)))]
                 $hex: Option<Vec<String>>,
             }
 

@@ -64,7 +64,7 @@ fn whole<T: FromBytes>(kind: Kind, bytes: &[u8]) -> Result<T, DecodeError> {
 ///
 /// # Errors
 /// When the bytes are not a record of this version.
-pub(super) fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
+pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     let (header, _) = Header::read_from_prefix(bytes).map_err(|_| DecodeError::Short { len: bytes.len() })?;
     let is = |kind: Kind| header.kind == kind as u32;
     Ok(if is(Kind::Entered) {

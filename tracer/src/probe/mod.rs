@@ -17,7 +17,7 @@ mod tracer;
 mod uevents;
 
 pub use attach::can_pin_kprobes;
-pub use decode::{DecodeError, Record};
+pub use decode::{DecodeError, Record, decode};
 pub use error::ProbeError;
 pub use hooks::{HOOKS, Hook, How, Need};
 pub use losses::Losses;

@@ -32,6 +32,13 @@ pub(crate) struct Options {
     output: PathBuf,
 }
 
+impl Options {
+    /// A plain capture of about so many events.
+    pub(crate) fn new(events: u64, seed: u64, output: PathBuf) -> Self {
+        Self { events, seed, host: "lb1".to_owned(), output }
+    }
+}
+
 /// Generates a capture.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     let path = &options.output;

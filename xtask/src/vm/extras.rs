@@ -35,6 +35,59 @@ const PROGRAMS: &[&str] = &[
     "genisoimage",
 ];
 
+/// A system that boots as a machine does: an init that is no agent of ours, and what builds its first root.
+const SYSTEM: &[&str] = &[
+    "systemd",
+    "udev",
+    "initramfs-tools",
+    "util-linux",
+    "coreutils",
+    "findutils",
+    "cpio",
+    "gzip",
+    "dpkg",
+    "libc-bin",
+    "mount",
+];
+
+/// Which programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// Those that scenarios call.
+    Programs,
+    /// Those that a whole system boots with.
+    System,
+}
+
+impl Set {
+    const fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Programs => PROGRAMS,
+            Self::System => SYSTEM,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Programs => "extras",
+            Self::System => "system",
+        }
+    }
+
+    fn leaves_out(self, path: &str) -> bool {
+        let kept = match self {
+            Self::Programs => &[][..],
+            Self::System => KEPT_OF_A_SYSTEM,
+        };
+        is_left_out(path) && !kept.iter().any(|kept| path == *kept || kept.starts_with(&format!("{path}/")))
+            || self == Self::System && is_bulk(path)
+    }
+}
+
+/// What a system needs of what is left out elsewhere.
+const KEPT_OF_A_SYSTEM: &[&str] =
+    &["usr/lib/systemd/system", "lib/systemd/system", "usr/share/initramfs-tools", "usr/share/dbus-1"];
+
 /// Raise when this file changes what an archive holds.
 const RECIPE: u32 = 1;
 
@@ -57,14 +110,14 @@ const NOT_PACKED: &[&str] = &[
 ];
 
 /// The archive of a suite: from the cache, or packed now.
-pub(crate) fn prepare(root: &Path, suite: &str) -> Result<PathBuf> {
+pub(crate) fn prepare(root: &Path, suite: &str, set: Set) -> Result<PathBuf> {
     const ARCHIVE: &str = "extras.cpio";
-    let programs = Packages::more(root, suite, PROGRAMS)?;
+    let programs = Packages::more(root, suite, set.name(), set.packages())?;
     let userland = Packages::userland(root, suite, false)?;
-    let inputs = (RECIPE, NOT_PACKED, &programs.manifest, &userland.manifest);
+    let inputs = (RECIPE, NOT_PACKED, KEPT_OF_A_SYSTEM, &programs.manifest, &userland.manifest);
     let mut digest = sha256_text(&serde_json::to_string(&inputs).context("cannot name the archive")?)?;
     digest.truncate(16);
-    let (images, name) = (root.join("images"), format!("extras-{suite}"));
+    let (images, name) = (root.join("images"), format!("{}-{suite}", set.name()));
     let dir = images.join(format!("{name}-{digest}"));
     if dir.join(ARCHIVE).exists() {
         return Ok(dir.join(ARCHIVE));
@@ -76,13 +129,22 @@ pub(crate) fn prepare(root: &Path, suite: &str) -> Result<PathBuf> {
     eprintln!("vm: packing more programs of {suite}");
     programs.unpack_all_but(&userland, &unpacked)?;
     let mut tree = Tree::merged()?;
-    tree.host_tree(&unpacked, &|path| is_left_out(path))?;
+    tree.host_tree(&unpacked, &|path| set.leaves_out(path))?;
     let file = fs::File::create(staging.join(ARCHIVE)).context("cannot create the archive")?;
     tree.pack(BufWriter::new(file))?;
     remove_dir(&unpacked)?;
     remove_outdated(&images, &name)?;
     fs::rename(&staging, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
     Ok(dir.join(ARCHIVE))
+}
+
+/// Parts of `usr/share` beside those that are kept.
+fn is_bulk(path: &str) -> bool {
+    let Some(below) = path.strip_prefix("usr/share/") else { return false };
+    !KEPT_OF_A_SYSTEM
+        .iter()
+        .filter_map(|kept| kept.strip_prefix("usr/share/"))
+        .any(|kept| below == kept || below.strip_prefix(kept).is_some_and(|rest| rest.starts_with('/')))
 }
 
 /// Packages of older suites have some files beside `usr`.
@@ -103,6 +165,10 @@ mod tests {
         for path in ["usr/share", "lib/udev/hwdb.d", "lib/systemd/system", "usr/lib/x86_64-linux-gnu/libLLVM.so.19.1"] {
             assert!(is_left_out(path), "{path}");
         }
+        for path in ["usr/share", "lib/systemd/system", "usr/share/initramfs-tools/hooks/udev"] {
+            assert!(!Set::System.leaves_out(path), "{path}");
+        }
+        assert!(Set::System.leaves_out("usr/share/doc") && Set::System.leaves_out("var"));
         for path in ["usr/lib/udev/rules.d", "lib/systemd/systemd-udevd", "usr/bin/stress-ng", "sbin/mkfs.ext4"] {
             assert!(!is_left_out(path), "{path}");
         }

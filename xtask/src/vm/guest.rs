@@ -10,7 +10,7 @@ use crate::build::{self, Binary};
 
 use super::accel::{self, Choice};
 use super::boot::{self, Ending};
-use super::extras;
+use super::extras::{self, Set};
 use super::image::Image;
 use super::kernels::{self, Line};
 use super::lock::Lock;
@@ -83,9 +83,9 @@ impl Guest {
     }
 
     /// Adds more of the distribution's programs; fetches and packs them where they are not there yet.
-    pub(crate) fn with_extras(mut self) -> Result<Self> {
+    pub(crate) fn with_extras(mut self, set: Set) -> Result<Self> {
         let lock = Lock::take(&self.paths.vm)?;
-        self.extras = Some(extras::prepare(&self.paths.vm, self.line.suite)?);
+        self.extras = Some(extras::prepare(&self.paths.vm, self.line.suite, set)?);
         lock.release()?;
         Ok(self)
     }

@@ -21,6 +21,7 @@ mod sources;
 mod splat;
 mod suite;
 mod tree;
+mod validated;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -136,7 +137,7 @@ impl Machine {
     fn guest(self) -> Result<Guest> {
         let mut guest = Guest::prepare(&self.kernel, self.accel)?;
         if self.extras {
-            guest = guest.with_extras()?;
+            guest = guest.with_extras(extras::Set::Programs)?;
         }
         for Added { host, guest: place } in self.add {
             guest = guest.with_file(host, place);

@@ -68,8 +68,8 @@ impl Packages {
     }
 
     /// More programs from one suite: those of them that it has.
-    pub(crate) fn more(root: &Path, suite: &str, wanted: &[&str]) -> Result<Self> {
-        Self::cached_or(root.join("extras").join(suite), wanted, false, |into| {
+    pub(crate) fn more(root: &Path, suite: &str, set: &str, wanted: &[&str]) -> Result<Self> {
+        Self::cached_or(root.join(set).join(suite), wanted, false, |into| {
             let apt = Apt::open(&root.join("apt"), suite)?;
             let mut offered = Vec::new();
             for package in wanted {
@@ -94,6 +94,17 @@ impl Packages {
             let all: Vec<String> = sources.chain(packages.iter().copied().map(str::to_owned)).collect();
             eprintln!("vm: fetching parsers of {suite}: {}", all.join(" "));
             apt.download(&all, into)?;
+            Ok(None)
+        })
+    }
+
+    /// A validator of JSON Schemas that is not ours.
+    pub(crate) fn validator(root: &Path, suite: &str, packages: &[&str]) -> Result<Self> {
+        Self::cached_or(root.join("validator-packages"), packages, false, |into| {
+            let apt = Apt::open(&root.join("apt"), suite)?;
+            let packages: Vec<String> = packages.iter().copied().map(str::to_owned).collect();
+            eprintln!("vm: fetching a validator of {suite}: {}", packages.join(" "));
+            apt.download(&packages, into)?;
             Ok(None)
         })
     }

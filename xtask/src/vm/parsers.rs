@@ -1,4 +1,5 @@
-//! `cargo xtask parsers`: verdicts read by parsers that are not ours: the kernel's own kunit.py, tap.py and junitparser.
+//! `cargo xtask parsers`: what we write read by parsers that are not ours: events by jsonschema; verdicts by the kernel's own
+//! kunit.py, tap.py and junitparser.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use crate::toolchain::linker;
 
 use super::packages::{Packages, partial, remove_dir};
 use super::paths::Paths;
+use super::validated;
 
 /// The suite that the parsers come from.
 const SUITE: &str = "bookworm";
@@ -39,9 +41,10 @@ print(json.dumps({
 }))
 "#;
 
-/// Fetches the parsers, judges the captures, and compares what each parser makes of the verdict.
+/// Validates captures by their schema; then fetches the parsers, judges the captures, and compares what each parser makes of the verdict.
 pub(crate) fn verb() -> Result<ExitCode> {
     setup::run(&setup::Options::default())?;
+    validated::run(&Paths::new().vm, SUITE)?;
     let parsers = Parsers::prepare()?;
     let kmodtrace = build()?;
     let fixtures = setup::workspace().join("tests/fixtures/verdict");

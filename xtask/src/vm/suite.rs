@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use kmodtrace_tests::protocol::{Frame, Job, Orders, Outcome, Status};
 use kmodtrace_tests::scenarios::{self, Scenario};
 
+use super::extras::Set;
 use super::guest::Guest;
 use super::report::Report;
 
@@ -20,6 +21,21 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
 /// Scenarios that share a boot: enough to be worth it, few enough to spread over guests.
 const SHARED_BOOT_SIZE: usize = 8;
+
+/// Guests with more programs, where a chosen scenario needs them.
+struct Richer {
+    extras: Option<Guest>,
+    system: Option<Guest>,
+}
+
+impl Richer {
+    fn of(&self, boot: &[&Scenario]) -> Option<&Guest> {
+        if boot.iter().any(|scenario| scenario.system().is_some()) {
+            return self.system.as_ref();
+        }
+        self.extras.as_ref().filter(|_| boot.iter().any(|scenario| scenario.needs_extras()))
+    }
+}
 
 impl Guest {
     /// Runs every scenario whose name contains one of the filters, or all without a filter, on up to `parallel` guests.
@@ -36,18 +52,17 @@ impl Guest {
             bail!("no scenario is named like {}", filters.join(" or "));
         }
         // Now, not in the middle of the run, and by one.
-        let extras = if chosen.iter().any(|scenario| scenario.needs_extras()) {
-            Some(self.clone().with_extras()?)
-        } else {
-            None
+        let prepared = |set, needed: bool| needed.then(|| self.clone().with_extras(set)).transpose();
+        let richer = Richer {
+            extras: prepared(Set::Programs, chosen.iter().any(|scenario| scenario.needs_extras()))?,
+            system: prepared(Set::System, chosen.iter().any(|scenario| scenario.system().is_some()))?,
         };
         let started = Instant::now();
         let boots = Mutex::new(plan(&chosen, parallel));
         let report = Mutex::new(Report::new(self.line.name));
         let failures: Vec<anyhow::Error> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..parallel.max(1))
-                .map(|_| scope.spawn(|| self.work(extras.as_ref(), &boots, &report, on_outcome)))
-                .collect();
+            let workers: Vec<_> =
+                (0..parallel.max(1)).map(|_| scope.spawn(|| self.work(&richer, &boots, &report, on_outcome))).collect();
             let ends = workers.into_iter().map(|worker| {
                 worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread that runs guests panicked")))
             });
@@ -64,7 +79,7 @@ impl Guest {
     /// Boots until nothing is left to do.
     fn work(
         &self,
-        extras: Option<&Self>,
+        richer: &Richer,
         boots: &Mutex<VecDeque<Vec<&'static Scenario>>>,
         report: &Mutex<Report>,
         on_outcome: &(dyn Fn(&Outcome) + Sync),
@@ -77,8 +92,7 @@ impl Guest {
             let orders = Orders { job: Job::Scenarios { names, timeout_s: SCENARIO_LIMIT.as_secs() } };
             let mut outcomes = Vec::new();
             let arguments = boot.iter().flat_map(|scenario| scenario.kernel_arguments());
-            let needs_extras = boot.iter().any(|scenario| scenario.needs_extras());
-            let guest = extras.filter(|_| needs_extras).unwrap_or(self).clone();
+            let guest = richer.of(&boot).unwrap_or(self).clone();
             let guest = arguments.fold(guest, Self::with_kernel_arguments);
             let (ending, evidence) = guest.with_timeout(limit).boot(&orders, &mut |frame| {
                 if let Frame::TestEnd(outcome) = frame {
@@ -118,7 +132,10 @@ fn plan<'a>(chosen: &[&'a Scenario], parallel: usize) -> VecDeque<Vec<&'a Scenar
 
 /// Whether a scenario has a guest of its own.
 fn is_alone(scenario: &Scenario) -> bool {
-    scenario.fresh_boot || scenario.needs_extras() || scenario.kernel_arguments().next().is_some()
+    scenario.fresh_boot
+        || scenario.needs_extras()
+        || scenario.system().is_some()
+        || scenario.kernel_arguments().next().is_some()
 }
 
 /// What is wrong with a boot's results besides its failures: missing ones, unknown ones, skips nobody expected.

@@ -129,6 +129,23 @@ fn segments_follow_each_other() {
     assert!(problems[0].contains("segments 1 to 1"), "{problems:?}");
 }
 
+/// Check that a recording without an end is counted, whatever was recorded after it.
+#[test]
+fn recordings_without_an_end_are_counted() {
+    let (killed, whole) = (capture(3), capture(2));
+    let good = usize::try_from(verify(&killed[..killed.len() - 1]).unwrap().good_bytes).unwrap();
+    let other = zstd::decode_all(whole.as_slice()).unwrap();
+    let other = String::from_utf8(other).unwrap().replace("\"recording\":\"ab12\"", "\"recording\":\"cd34\"");
+    let mut verifier = Verifier::new(None);
+    verifier.file(&killed[..good]).unwrap();
+    assert_eq!(verifier.unended(), 1);
+    verifier.file(other.as_bytes()).unwrap();
+    assert!(verifier.unended() >= 1, "what came after does not end the one that was killed");
+    let mut verifier = Verifier::new(None);
+    verifier.file(whole.as_slice()).unwrap();
+    assert_eq!(verifier.unended(), 0);
+}
+
 /// Check that what is small on the disk and huge in memory is refused, in bounded memory.
 #[test]
 fn bombs_are_refused() {

@@ -235,6 +235,32 @@ fn a_vanished_directory_is_waited_for() {
     assert!(writer.take_news().iter().any(|line| line.contains("going on in the old one")));
 }
 
+/// Check that a file that somebody removed is not written to any more: a new one goes on, as soon as one can be made.
+#[test]
+fn a_removed_file_is_followed_by_a_new_one() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy::default(), None);
+    writer.push(&unload(1)).unwrap();
+    writer.tick(at(2), clock()).unwrap();
+    disk.0.borrow_mut().files.clear();
+    disk.0.borrow_mut().create_error = Some(2);
+    for number in 2..=20 {
+        writer.push(&unload(number)).unwrap();
+        writer.tick(at(number + 1), clock()).unwrap();
+    }
+    assert!(disk.files().is_empty());
+    disk.0.borrow_mut().create_error = None;
+    writer.tick(at(30), clock()).unwrap();
+    writer.finish(&end(31)).unwrap();
+    // What stood in the removed file is gone with it; nothing else is.
+    let events = events(&disk);
+    assert_eq!((modules(&events), lost(&events)), (numbered(2..=20), 0));
+    let Some(Event { body: Body::Header(header), .. }) = events.first() else { panic!("no header") };
+    assert!(header.segment == Some(1) && header.previous.is_some());
+    let news = writer.take_news();
+    assert!(news[0].contains("the file was removed: events wait") && news.len() == 2, "{news:?}");
+}
+
 /// Check that space that is to be left alone is left alone.
 #[test]
 fn free_space_is_left_alone() {
@@ -277,7 +303,14 @@ fn clocks_are_told() {
     let set = Clock { realtime_minus_boot_ns: clock().realtime_minus_boot_ns - 3_600_000_000_000, ..clock() };
     writer.tick(at(64), set).unwrap();
     writer.tick(at(65), set).unwrap();
+    writer.push(&unload(65)).unwrap();
     writer.finish(&end(66)).unwrap();
+    // What comes after has the time of the new clock, and the boot clock goes on.
+    let read = events(&disk);
+    let unloaded: Vec<&Event> = read.iter().filter(|event| matches!(event.body, Body::Unload(_))).collect();
+    assert_eq!((unloaded[0].time, unloaded[0].boot_ns), at(62));
+    let (time, boot_ns) = at(65);
+    assert_eq!((unloaded[1].time, unloaded[1].boot_ns), (time - jiff::SignedDuration::from_hours(1), boot_ns));
     let told: Vec<Clock> = events(&disk)
         .iter()
         .filter_map(|event| if let Body::Clock(clock) = event.body { Some(clock) } else { None })

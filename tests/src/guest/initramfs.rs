@@ -1,0 +1,67 @@
+//! An initial root made by initramfs-tools with the hook of kmodtrace, and entered as the kernel would.
+//!
+//! The kernel unpacks an initial root and executes its `/init` as pid 1; here our pid 1 does both, so that one boot is enough. All
+//! that follows is initramfs-tools' own: its scripts, its udev, its way to the real root.
+
+use std::convert::Infallible;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_move, unmount};
+
+use super::ENVIRONMENT;
+
+/// Where the initial root is unpacked.
+const ROOT: &str = "/initial";
+
+/// What initramfs-tools is told: few modules, and where the real root is.
+const FILES: &[(&str, u32, &str)] = &[
+    ("/etc/initramfs-tools/conf.d/guest", 0o644, "MODULES=list\nCOMPRESS=gzip\nBOOT=guest\n"),
+    ("/etc/initramfs-tools/hooks/guest", 0o755, include_str!("initramfs/hook.sh")),
+    ("/etc/initramfs-tools/scripts/guest", 0o755, include_str!("initramfs/boot.sh")),
+];
+
+/// What programs need while the root is made.
+const MOUNTS: [(&str, &str); 3] = [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")];
+
+/// Makes the root and becomes its pid 1.
+pub(super) fn enter() -> Result<Infallible> {
+    for (path, mode, text) in FILES {
+        fs::write(path, text).with_context(|| format!("cannot write {path}"))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(*mode))
+            .with_context(|| format!("cannot set the mode of {path}"))?;
+    }
+    for (kind, place) in MOUNTS {
+        match mount(kind, place, kind, MountFlags::empty(), None) {
+            Ok(()) | Err(rustix::io::Errno::BUSY) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot mount {kind}")),
+        }
+    }
+    fs::create_dir_all("/var/tmp").context("cannot create /var/tmp")?;
+    fs::create_dir_all(ROOT).with_context(|| format!("cannot create {ROOT}"))?;
+    mount("tmpfs", ROOT, "tmpfs", MountFlags::empty(), None).with_context(|| format!("cannot mount {ROOT}"))?;
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let make = format!(
+        "mkinitramfs -o /tmp/initrd.img {release} && cd {ROOT} && gzip -dc /tmp/initrd.img | cpio --quiet -id && \
+         test -x {ROOT}/init && test -x {ROOT}/usr/bin/kmodtrace && rm /tmp/initrd.img"
+    );
+    let made = Command::new("/bin/sh").args(["-ec", &make]).env_clear().envs(ENVIRONMENT.iter().copied()).status();
+    let made = made.context("cannot run mkinitramfs")?;
+    if !made.success() {
+        bail!("the initial root cannot be made: {made}");
+    }
+    for (_, place) in MOUNTS.iter().rev() {
+        unmount(*place, UnmountFlags::DETACH).with_context(|| format!("cannot unmount {place}"))?;
+    }
+    let real = format!("{ROOT}/system");
+    fs::create_dir_all(&real).with_context(|| format!("cannot create {real}"))?;
+    mount_bind("/", &real).context("cannot keep the real root")?;
+    std::env::set_current_dir(ROOT).context("cannot enter the initial root")?;
+    mount_move(".", "/").context("cannot move the initial root")?;
+    std::os::unix::fs::chroot(".").context("cannot enter the initial root")?;
+    std::env::set_current_dir("/").context("cannot enter the initial root")?;
+    Err(Command::new("/init").env_clear().env("TERM", "linux").env("HOME", "/").exec()).context("cannot execute /init")
+}

@@ -1,0 +1,5 @@
+#!/bin/sh
+# One module that udev loads for a device that every guest has.
+[ "$1" = prereqs ] && exit 0
+. /usr/share/initramfs-tools/hook-functions
+manual_add_modules button

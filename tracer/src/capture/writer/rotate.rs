@@ -1,0 +1,102 @@
+//! Files of a recording: the first, the next, those that are thrown away.
+
+use std::io;
+
+use jiff::Timestamp;
+
+use super::{Segment, WriteError, Writer};
+use crate::{
+    capture::{
+        hash::to_hex,
+        segment::{Disk, Target, closed_segments},
+    },
+    event::{Baseline, Body, Event, Header},
+};
+
+impl<D: Disk> Writer<D> {
+    /// The first file.
+    pub(super) fn open(&mut self, now_ns: u64) -> Result<(), WriteError> {
+        let path = self.label.path(&self.target, self.segments);
+        self.open_next(now_ns).map_err(|source| WriteError::Write { path, source })
+    }
+
+    pub(super) fn open_next(&mut self, now_ns: u64) -> io::Result<()> {
+        if matches!(self.target, Target::File(_)) && self.segments > 0 {
+            return Err(io::Error::other("the file was torn or removed, and a recording into one file has no other"));
+        }
+        let path = self.label.path(&self.target, self.segments);
+        let file = self.disk.create(&path)?;
+        self.disk.sync_directory(self.target.directory())?;
+        self.segment = Some(Segment { file, path, bytes: 0, began_ns: now_ns });
+        self.segments += 1;
+        self.prune();
+        Ok(())
+    }
+
+    /// Goes on in a new file.
+    pub(super) fn next_segment(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
+        if matches!(self.target, Target::File(_)) {
+            return Ok(());
+        }
+        self.close_frame(at.1)?;
+        if self.pending.is_some() || self.stopped {
+            return Ok(());
+        }
+        self.sync(at.1, true);
+        let old = self.segment.take();
+        if let Err(error) = self.open_next(at.1) {
+            self.news.push(format!("cannot begin a new file: {error}: going on in the old one"));
+            // Tried again when this one is as large, or as old, again.
+            self.segment = old.map(|segment| Segment { began_ns: at.1, ..segment });
+            return Ok(());
+        }
+        self.describe(at)
+    }
+
+    /// Header and baseline of the file that was just begun.
+    pub(super) fn describe(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
+        let number = self.segments.saturating_sub(1);
+        let header = Header {
+            recording: Some(self.label.recording.clone()),
+            segment: Some(number),
+            previous: (number > 0).then(|| to_hex(self.maker.previous())),
+            ..self.header.clone()
+        };
+        let baseline = Baseline { modules: self.modules.iter().cloned().collect() };
+        for body in [Body::Header(Box::new(header)), Body::Baseline(baseline)] {
+            self.take(&Event { seq: 0, time: at.0, boot_ns: at.1, request: None, body })?;
+        }
+        Ok(())
+    }
+
+    /// Removes captures beyond the number that is kept.
+    pub(super) fn prune(&mut self) {
+        let (Some(keep), Target::Directory(directory)) = (self.policy.keep, &self.target) else { return };
+        let current = self.segment.as_ref().map(|segment| segment.path.clone());
+        match closed_segments(&self.disk, directory, current.as_deref()) {
+            Ok(closed) => {
+                let spare = closed.len().saturating_sub(keep.saturating_sub(1));
+                for path in closed.iter().take(spare) {
+                    match self.disk.remove(path) {
+                        Ok(()) => log::info!("removed {}: {keep} captures are kept", path.display()),
+                        Err(error) => self.news.push(format!("cannot remove {}: {error}", path.display())),
+                    }
+                }
+            }
+            Err(error) => self.news.push(format!("old captures cannot be found: {error}")),
+        }
+    }
+
+    /// Removes the oldest capture; false when there is none.
+    pub(super) fn make_room(&mut self) -> bool {
+        let Target::Directory(directory) = &self.target else { return false };
+        let current = self.segment.as_ref().map(|segment| segment.path.clone());
+        let closed = closed_segments(&self.disk, directory, current.as_deref()).unwrap_or_default();
+        let Some(oldest) = closed.first() else { return false };
+        let removed = self.disk.remove(oldest);
+        if removed.is_ok() {
+            self.news.push(format!("removed {} to make room: {}", oldest.display(), self.why));
+        }
+        removed.is_ok()
+    }
+}

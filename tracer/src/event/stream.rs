@@ -1,0 +1,143 @@
+//! The stream itself: where it comes from, what it vouches for, and what it lost.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where the stream comes from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Header {
+    /// [`super::SCHEMA_VERSION`] of the writer.
+    pub schema: u32,
+    /// Tool and version.
+    pub tool: String,
+    /// Kernel release (`uname -r`).
+    pub kernel: String,
+    /// Kernel version (`uname -v`).
+    pub kernel_version: String,
+    /// Architecture (`uname -m`).
+    pub arch: String,
+    /// Host name.
+    pub hostname: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// `/etc/machine-id`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_id: Option<String>,
+    /// `/proc/sys/kernel/modprobe`; empty means that the kernel loads nothing by itself.
+    pub modprobe: String,
+    /// Wall clock minus boot clock when the stream began, nanoseconds.
+    pub realtime_minus_boot_ns: i64,
+    /// How far apart the two readings of that difference were, nanoseconds.
+    pub clock_uncertainty_ns: u64,
+    /// Boot clock minus monotonic clock when the stream began, nanoseconds: the time spent suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_minus_monotonic_ns: Option<u64>,
+    /// SHA-256 of the kernel's `modules.dep`, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules_dep_sha256: Option<String>,
+    /// SHA-256 of the kernel's `modules.alias`, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules_alias_sha256: Option<String>,
+    /// In a capture: the recording this file is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<String>,
+    /// In a capture: the number of this file in the recording, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<u32>,
+    /// In a capture: the last seal's hash of the file before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// Hooks, how each is attached, and what is missing without it.
+    pub hooks: Vec<HeaderHook>,
+    /// Filters by which chains were left out, as `field=pattern`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
+}
+
+/// A hook of the header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeaderHook {
+    /// What it observes, e.g. `request`.
+    pub hook: String,
+    /// How it is attached: `fexit`, `fentry`, `kprobe`, `kretprobe`, `raw_tracepoint`; absent when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<String>,
+    /// The kernel function or tracepoint.
+    pub target: String,
+    /// Why it is not attached, and what is not seen without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+/// Modules loaded before tracing began: nothing is known of who loaded them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Baseline {
+    /// Names, sorted.
+    pub modules: Vec<String>,
+}
+
+/// Where something was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossStage {
+    /// In a probe: the ring buffer or a map was full.
+    Probe,
+    /// The kernel did not run a probe (recursion, or too few return-probe slots).
+    Missed,
+    /// In user space: a record could not be decoded.
+    Decode,
+    /// In user space: an event could not be written.
+    Write,
+}
+
+/// Something was lost since the last event of this kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Loss {
+    /// Where.
+    pub stage: LossStage,
+    /// Cause: a counter's or program's name.
+    pub cause: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// The clocks, read again: wall clocks are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Clock {
+    /// Wall clock minus boot clock, nanoseconds.
+    pub realtime_minus_boot_ns: i64,
+    /// Boot clock minus monotonic clock, nanoseconds: the time spent suspended.
+    pub boot_minus_monotonic_ns: u64,
+    /// The three clocks were read within this time, nanoseconds.
+    pub clock_uncertainty_ns: u64,
+}
+
+/// Last line of a frame of a capture. The order of the fields is part of the format: `sha256` is over the frame's
+/// text up to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Seal {
+    /// First event of the frame.
+    pub first_seq: u64,
+    /// Last event of the frame before the seal.
+    pub last_seq: u64,
+    /// `sha256` of the seal before; 64 zeros in the first.
+    pub previous: String,
+    /// Hash in hexadecimal.
+    pub sha256: String,
+    /// Ed25519 signature of the hash's bytes, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// Totals of the stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct End {
+    /// Requests seen.
+    pub requests: u64,
+    /// Modules loaded.
+    pub loads: u64,
+    /// Modules unloaded.
+    pub unloads: u64,
+    /// Losses, all stages.
+    pub lost: u64,
+}

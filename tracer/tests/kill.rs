@@ -1,0 +1,168 @@
+//! A recorder that is killed with SIGKILL at any moment: whole frames last, and `verify` tells the rest.
+//!
+//! Run without libtest, since the test executes itself as the recorder. `KMODTRACE_ROUNDS` says how many are killed.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc::channel,
+    thread,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use kmodtrace::{
+    capture::{
+        files,
+        reader::Reader,
+        segment::{Label, SystemDisk, Target},
+        verify::Verifier,
+        writer::{Flush, Policy, Writer},
+    },
+    event::{Baseline, Body, Clock, Event, Header, Process, SCHEMA_VERSION, Unload},
+};
+
+/// How many recorders are killed.
+const ROUNDS: &str = "KMODTRACE_ROUNDS";
+
+/// The recorder: the directory, and the number of the round.
+const RECORDER: &str = "--recorder";
+
+/// Where each round's numbers begin.
+const STRIDE: u64 = 1_000_000;
+
+/// No recorder is left alone longer, microseconds.
+const LIFE_US: u64 = 60_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [RECORDER, directory, round] => record(Path::new(directory), round.parse().unwrap()),
+        ["--list", ..] => println!("a_killed_recorder_leaves_whole_frames: test"),
+        _ => {
+            let rounds = std::env::var(ROUNDS).map_or(20, |text| text.parse().unwrap());
+            let torn = (0..rounds).fold((tempfile::tempdir().unwrap(), 0), |(directory, torn), round| {
+                let is_torn = killed(directory.path(), round);
+                (directory, torn + u32::from(is_torn))
+            });
+            println!("{rounds} recorders were killed, {} in the middle of a frame: whole frames last", torn.1);
+        }
+    }
+}
+
+/// Bytes that zstd cannot make smaller: a frame takes the kernel a while then, and is torn now and then.
+fn noise(seed: u64) -> String {
+    let mut state = seed | 1;
+    let mut step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b' ' + u8::try_from(state % 64).unwrap() + u8::from(state % 64 >= 2))
+    };
+    (0..8000).map(|_| step()).collect()
+}
+
+/// Records events as fast as it can, and says which are written, until it is killed.
+fn record(directory: &Path, round: u64) {
+    let at = |number: u64| (Timestamp::from_nanosecond(i128::from(number)).unwrap(), number);
+    let label = Label {
+        // Names sort in the order of time.
+        time: format!("20261123T{round:06}Z"),
+        boot: "7f0c0000".to_owned(),
+        recording: format!("{round:08x}"),
+    };
+    let policy = Policy { flush: Flush::None, max_bytes: Some(1 << 20), ..Policy::default() };
+    let header = Header { schema: SCHEMA_VERSION, tool: "kmodtrace 0.1.0".to_owned(), ..Header::default() };
+    let start = (header, Baseline { modules: Vec::new() });
+    let target = Target::Directory(directory.to_owned());
+    let first = round * STRIDE;
+    let mut writer = Writer::begin(SystemDisk, (target, label), policy, None, start, at(first)).unwrap();
+    let clock = Clock { realtime_minus_boot_ns: 0, boot_minus_monotonic_ns: 0, clock_uncertainty_ns: 0 };
+    let mut out = std::io::stdout();
+    for number in first.. {
+        let process = Process { argv: vec![noise(number).as_str().into()], ..Process::default() };
+        let module = format!("module{number}").as_str().into();
+        let body = Body::Unload(Box::new(Unload { module, process, ancestors: Vec::new(), init_failed: false }));
+        let (time, boot_ns) = at(number);
+        writer.push(&Event { seq: 0, time, boot_ns, request: None, body }).unwrap();
+        writer.tick(at(number), clock).unwrap();
+        if number % 7 == 0 && writer.settle(number).unwrap() {
+            writeln!(out, "{number}").unwrap();
+        }
+        assert_eq!(writer.take_news(), Vec::<String>::new());
+    }
+}
+
+/// Captures with their bytes.
+fn captures(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let found = files::list(&[directory.to_owned()]).unwrap_or_default();
+    found.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+/// Kills one recorder, and looks at all that it left; true when its last file is torn.
+fn killed(directory: &Path, round: u64) -> bool {
+    let before = captures(directory);
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([RECORDER, directory.to_str().unwrap(), &round.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (sender, told) = channel::<u64>();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let reader = thread::spawn(move || {
+        // So short a line goes into a pipe whole or not at all.
+        for line in stdout.split(b'\n').map_while(Result::ok) {
+            let number = String::from_utf8(line).unwrap().parse().unwrap();
+            sender.send(number).unwrap();
+        }
+    });
+    // It lives: the kill hits a writer, not a start.
+    let Ok(mut acknowledged) = told.recv_timeout(Duration::from_secs(60)) else { panic!("round {round}: no recorder") };
+    let random = RandomState::new().build_hasher().finish() % LIFE_US;
+    thread::sleep(Duration::from_micros(random));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+    acknowledged = told.try_iter().last().unwrap_or(acknowledged);
+
+    let after = captures(directory);
+    for (path, bytes) in &before {
+        assert!(after.get(path) == Some(bytes), "round {round}: {} is not as it was", path.display());
+    }
+    let new: Vec<&Vec<u8>> =
+        after.iter().filter(|(path, _)| !before.contains_key(*path)).map(|(_, bytes)| bytes).collect();
+    assert!(!new.is_empty(), "round {round}: no new file");
+    let mut verifier = Verifier::new(None);
+    let mut numbers = Vec::new();
+    let mut is_torn = false;
+    for (at, bytes) in new.iter().enumerate() {
+        let report = verifier.file(bytes.as_slice()).unwrap();
+        let is_last = at + 1 == new.len();
+        is_torn = !report.problems.is_empty();
+        // A file that holds no whole frame yet ends inside its first.
+        assert!(!is_torn || is_last, "round {round}, file {at}: {:?}", report.problems);
+        assert!(
+            report.problems.len() <= 1
+                && report.problems.iter().all(|problem| problem.contains("ends inside the frame")),
+            "round {round}, file {at}: {:?}",
+            report.problems
+        );
+        let good = usize::try_from(report.good_bytes).unwrap();
+        assert_eq!(is_torn, good < bytes.len(), "round {round}, file {at}");
+        for event in Reader::new(&bytes[..good]).unwrap() {
+            if let Body::Unload(unload) = event.unwrap().body {
+                numbers.push(unload.module.field().trim_start_matches("module").parse::<u64>().unwrap());
+            }
+        }
+    }
+    let first = round * STRIDE;
+    let wanted: Vec<u64> = (first..first + numbers.len() as u64).collect();
+    assert_eq!(numbers, wanted, "round {round}");
+    assert!(numbers.last() >= Some(&acknowledged), "round {round}: {acknowledged} was told to be written");
+    is_torn
+}

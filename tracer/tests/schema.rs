@@ -1,0 +1,171 @@
+//! The schema in the repository is that of the events as they are.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, path::Path, process::Command};
+
+use kmodtrace::event::{
+    Ancestor, Attempt, Attribution, Body, Device, Event, Frame, Helper, Init, Load, Origin, Process, Reason, Request,
+    RequestId, Text, Unload,
+};
+use serde_json::Value;
+
+/// With this variable set the schema is written instead of compared.
+const WRITE: &str = "KMODTRACE_WRITE_SCHEMA";
+
+/// Check that docs/schema/event.json is what `kmodtrace schema` prints.
+#[test]
+fn the_schema_is_up_to_date() {
+    let output = Command::new(env!("CARGO_BIN_EXE_kmodtrace")).arg("schema").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    keep("docs/schema/event.json", &output.stdout);
+}
+
+fn keep(path: &str, written: &[u8]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path);
+    if std::env::var_os(WRITE).is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, written).unwrap();
+    }
+    let kept = fs::read(&path).unwrap();
+    assert!(kept == written, "{}; run: {WRITE}=1 cargo test -p kmodtrace --test schema", path.display());
+}
+
+/// Bytes that are not UTF-8, with a quote and a line end.
+fn odd() -> Text {
+    Text::from(&b"a\xff\"\n\x00"[..])
+}
+
+/// Events with such bytes wherever bytes of others can stand.
+fn odd_events() -> Vec<Event> {
+    let request = RequestId { boot_ns: 7, tid: 8 };
+    let process = Process {
+        comm: odd(),
+        exe: Some(odd()),
+        argv: vec![odd(), "plain".into()],
+        user: Some(odd()),
+        login_user: Some(odd()),
+        cgroup: Some(odd()),
+        ..Process::default()
+    };
+    let ancestors = vec![Ancestor { comm: odd(), exe: Some(odd()), script: Some(odd()), ..Ancestor::default() }];
+    let device = Device {
+        devpath: Some(odd()),
+        modalias: Some(odd()),
+        subsystem: Some(odd()),
+        action: Some(odd()),
+        candidates: 1,
+        attribution: Attribution::inferred("uevent-modalias"),
+    };
+    let bodies = [
+        Body::Request(Box::new(Request {
+            name: odd(),
+            wait: Some(true),
+            process: process.clone(),
+            ancestors: ancestors.clone(),
+            ancestors_truncated: true,
+            syscall: None,
+            stack: vec![Frame { address: "ffffffff81000000".to_owned(), symbol: None, offset: None, module: None }],
+            user_stack: Vec::new(),
+            parent_request: Some(request),
+            parent_attribution: Some(Attribution::exact()),
+            in_init: Some(odd()),
+            behalf: None,
+            explanation: None,
+            attribution: Attribution::unknown(),
+        })),
+        Body::Helper(Helper { pid: 1, start_ns: 2, path: odd(), argv: vec![odd()], attribution: Attribution::exact() }),
+        Body::Load(Box::new(Load {
+            module: odd(),
+            origin: Origin::Udev,
+            process: process.clone(),
+            ancestors: ancestors.clone(),
+            ancestors_truncated: false,
+            helper_depth: None,
+            file: Some(odd()),
+            taints: String::new(),
+            reason: Some(Reason::Alias),
+            device: Some(device),
+            attribution: Attribution::exact(),
+        })),
+        Body::Init(Init { module: odd(), pid: 1, start_ns: 2, ret: -12, duration_ns: 3, effect: None }),
+        Body::Attempt(Box::new(Attempt {
+            syscall: "finit_module".to_owned(),
+            ret: -8,
+            errno: "ENOEXEC".to_owned(),
+            module: Some(odd()),
+            file: Some(odd()),
+            origin: Origin::Explicit,
+            process: process.clone(),
+            ancestors: ancestors.clone(),
+            attribution: Attribution::exact(),
+        })),
+        Body::Unload(Box::new(Unload { module: odd(), process, ancestors, init_failed: true })),
+    ];
+    let event =
+        |(seq, body)| Event { seq, time: jiff::Timestamp::UNIX_EPOCH, boot_ns: 9, request: Some(request), body };
+    (0..).zip(bodies).map(event).collect()
+}
+
+/// Check what bytes that are not UTF-8 look like on the wire, and that they come back.
+#[test]
+fn bytes_are_kept_on_the_wire() {
+    let events = odd_events();
+    let lines: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap() + "\n").collect();
+    keep("tests/fixtures/captures/bytes.jsonl", lines.concat().as_bytes());
+    for (line, event) in lines.iter().zip(&events) {
+        assert_eq!(serde_json::from_str::<Event>(line).unwrap(), *event);
+    }
+}
+
+/// Every key of an object, and of those below it.
+fn keys<'a>(value: &'a Value, out: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+            out.push(key);
+            keys(value, out);
+        }),
+        Value::Array(values) => values.iter().for_each(|value| keys(value, out)),
+        _ => {}
+    }
+}
+
+/// Every name of a property in a schema.
+fn properties<'a>(schema: &'a Value, out: &mut Vec<&'a str>) {
+    match schema {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+            if let (true, Value::Object(named)) = (key == "properties", value) {
+                out.extend(named.keys().map(String::as_str));
+            }
+            properties(value, out);
+        }),
+        Value::Array(values) => values.iter().for_each(|value| properties(value, out)),
+        _ => {}
+    }
+}
+
+/// Check that no field of a real capture is missing in the schema, and that no text in it may be `null`. (Whether captures
+/// are valid a validator says, not this test: `cargo xtask parsers`.)
+#[test]
+fn the_schema_knows_every_field() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let schema: Value = serde_json::from_slice(&fs::read(root.join("docs/schema/event.json")).unwrap()).unwrap();
+    let mut known = Vec::new();
+    properties(&schema, &mut known);
+    let mut texts = 0;
+    for capture in ["outage-6.1.jsonl", "generated.jsonl", "bytes.jsonl"] {
+        for line in fs::read_to_string(root.join("tests/fixtures/captures").join(capture)).unwrap().lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let mut found = Vec::new();
+            keys(&event, &mut found);
+            for key in found {
+                assert!(known.contains(&key), "{key} of {capture}");
+                texts += usize::from(key.ends_with("_hex"));
+            }
+        }
+    }
+    assert!(texts > 0, "no capture holds a text that is not UTF-8");
+    for hex in ["name_hex", "comm_hex", "argv_hex"] {
+        assert!(known.contains(&hex), "{hex}");
+    }
+    assert!(!schema.to_string().contains("\"null\""));
+}
