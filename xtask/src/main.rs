@@ -1,6 +1,7 @@
 //! `cargo xtask <verb>`: everything the project does to itself.
 
 mod apt;
+mod bench;
 mod build;
 mod demo;
 mod doctor;
@@ -43,6 +44,8 @@ enum Verb {
     Parsers,
     /// Generate a capture of any size, the same for the same seed.
     Gen(r#gen::Options),
+    /// Measure: what reading captures costs, beside what one would take instead.
+    Bench(bench::Options),
     /// Boot real kernels: fetch, list, run a command, get a shell.
     Vm(vm::Options),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Kernels(options) => kernels::verb(&options),
         Verb::Parsers => vm::parsers::verb(),
         Verb::Gen(options) => r#gen::verb(&options),
+        Verb::Bench(options) => bench::verb(&options),
         Verb::Vm(options) => vm::run(options),
     };
     match result {

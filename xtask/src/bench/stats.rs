@@ -1,0 +1,63 @@
+//! Rounds to figures: the median, with the least and the most beside it.
+
+use serde::Serialize;
+
+/// What rounds came to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Figure {
+    pub(super) median: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
+}
+
+impl Figure {
+    /// Of at least one round.
+    pub(super) fn of(rounds: &[f64]) -> Option<Self> {
+        let mut sorted = rounds.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let middle = sorted.len() / 2;
+        let upper = *sorted.get(middle)?;
+        // Of an even number, half-way between the two in the middle.
+        let median = if sorted.len() % 2 == 1 { upper } else { upper.midpoint(*sorted.get(middle - 1)?) };
+        Some(Self { median, min, max })
+    }
+
+    /// `1.23 (1.20 to 1.31)`
+    pub(super) fn show(&self) -> String {
+        format!("{} ({} to {})", digits(self.median), digits(self.min), digits(self.max))
+    }
+}
+
+/// Three digits that count, as far as they are there.
+pub(super) fn digits(number: f64) -> String {
+    match number.abs() {
+        100.0.. => format!("{number:.0}"),
+        10.0..100.0 => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Figure, digits};
+
+    /// Check odd and even numbers of rounds, in any order, and none.
+    #[test]
+    fn medians_are_in_the_middle() {
+        let figure = |rounds: &[f64]| Figure::of(rounds).map(|figure| (figure.median, figure.min, figure.max));
+        assert_eq!(figure(&[]), None);
+        assert_eq!(figure(&[2.0]), Some((2.0, 2.0, 2.0)));
+        assert_eq!(figure(&[3.0, 1.0, 2.0]), Some((2.0, 1.0, 3.0)));
+        assert_eq!(figure(&[4.0, 1.0, 2.0, 3.0]), Some((2.5, 1.0, 4.0)));
+    }
+
+    /// Check that figures show no more than they know.
+    #[test]
+    fn figures_have_three_digits() {
+        for (number, shown) in [(0.0, "0.00"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1234")] {
+            assert_eq!(digits(number), shown);
+        }
+        assert_eq!(Figure::of(&[1.0, 20.0, 3.0]).unwrap().show(), "3.00 (1.00 to 20.0)");
+    }
+}
