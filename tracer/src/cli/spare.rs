@@ -8,10 +8,9 @@ use super::{
     block::{put, some},
     print,
     scratch::Scratch,
-    surface::{asked_by, whom},
 };
 use crate::{
-    explain::{Machine, Resolver},
+    explain::{Machine, Resolver, families::Access},
     kernel::facts::Facts,
     logging::say,
     output::escape_str,
@@ -87,6 +86,24 @@ pub(super) fn tell_coverage(needs: &Needs) {
     }
 }
 
+/// Who can ask, short.
+pub(super) const fn whom(access: Access) -> &'static str {
+    match access {
+        Access::Anyone => "anyone",
+        Access::UserNamespace => "userns root",
+        Access::DeviceNode => "device node",
+        Access::Root => "root",
+    }
+}
+
+/// What asks for it, and by which alias.
+pub(super) fn asked_by(entry: &Entry) -> String {
+    let alias = entry.aliases.first().map_or_else(String::new, |alias| escape_str(alias));
+    let more = entry.aliases.len().saturating_sub(1);
+    let others = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("{} [{alias}{others}]", escape_str(&entry.action))
+}
+
 /// The file. Every line that holds a name from outside is a comment or was tried.
 fn text(parts: &[(&Entry, Rules)], kernel: &str, covered: &str) -> String {
     let mut out = format!(
@@ -107,11 +124,8 @@ fn text(parts: &[(&Entry, Rules)], kernel: &str, covered: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Rules, text};
-    use crate::{
-        explain::families::Access,
-        prevent::{State, Target},
-    };
+    use super::{Access, Entry, Rules, text};
+    use crate::prevent::{State, Target};
 
     /// Check the file, and that a hostile alias stays within its comment.
     #[test]

@@ -5,7 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{impact, print, spare};
+use super::{
+    impact, print,
+    spare::{self, asked_by, whom},
+};
 use crate::{
     explain::{Machine, Resolver, families::Access},
     kernel::facts::Facts,
@@ -131,16 +134,6 @@ fn json(shown: &[Shown<'_>], machine: &Machine) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Who can ask, short.
-pub(super) const fn whom(access: Access) -> &'static str {
-    match access {
-        Access::Anyone => "anyone",
-        Access::UserNamespace => "userns root",
-        Access::DeviceNode => "device node",
-        Access::Root => "root",
-    }
-}
-
 fn table(shown: &[Shown<'_>]) -> String {
     let name = |shown: &Shown<'_>| escape_str(&shown.entry.module);
     let width = shown.iter().map(|shown| name(shown).len()).max().unwrap_or(0).max("MODULE".len());
@@ -160,14 +153,6 @@ fn table(shown: &[Shown<'_>]) -> String {
         out.push_str(&format!("{:<width$}  {whom:<11}  {state:<7}  {needed}{loads:>5}  {asked_by}\n", name(shown)));
     }
     out
-}
-
-/// What asks for it, and by which alias.
-pub(super) fn asked_by(entry: &Entry) -> String {
-    let alias = entry.aliases.first().map_or_else(String::new, |alias| escape_str(alias));
-    let more = entry.aliases.len().saturating_sub(1);
-    let others = if more > 0 { format!(", and {more} more") } else { String::new() };
-    format!("{} [{alias}{others}]", escape_str(&entry.action))
 }
 
 fn summary(entries: &[Entry], machine: &Machine) -> Vec<String> {

@@ -16,14 +16,18 @@ use tracer_ebpf::wire::{COUNTER_COUNT, PAIR_COUNTERS};
 use super::{
     ProbeError,
     attach::{can_pin_kprobes, pin_names},
+    attached::{AttachedHook, attach_hook},
     held::HeldRing,
     hooks::{HOOKS, Hook, How, Need, Program},
+    load::{descriptor, load, load_with},
     losses::Losses,
     object::object,
+    options::Options,
     pin::{self, PIN_DIRECTORY, PinError, Pins},
     ring::Ring,
+    skipped::watched,
     told::{TOLD, Told},
-    tracer::{AttachedHook, Options, Tracer, attach_hook, descriptor, load, load_with, watched},
+    tracer::{Resumed, Tracer},
 };
 use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
 
@@ -33,17 +37,6 @@ const MAPS: [&str; 10] =
 
 /// Under this name the digest of the object that was pinned is kept among the losses.
 const OBJECT_DIGEST: &str = "object-digest";
-
-/// What a recorder found when it began.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resumed {
-    /// The programs were attached already and have gone on recording; records that waited.
-    pub waiting: Option<u64>,
-    /// Records that waited and cannot be read: another version pinned them.
-    pub unreadable: u64,
-    /// What else is to be told.
-    pub notes: Vec<String>,
-}
 
 /// Goes on where the last recorder ended, or begins.
 pub(super) fn attempt(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Tracer, ProbeError> {

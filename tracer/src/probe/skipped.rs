@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     ProbeError,
+    attached::AttachedHook,
     hooks::{Program, Skipped},
-    tracer::AttachedHook,
 };
 
 /// How long one program of a pair may be behind the other before a return counts as missed by both.
@@ -92,8 +92,16 @@ impl Skips {
     }
 }
 
+/// What is asked for runs that the kernel skipped.
+pub(super) fn watched(
+    hooks: &[AttachedHook],
+    open: impl Fn(Program) -> Result<OwnedFd, ProbeError>,
+) -> Result<Vec<Watched>, ProbeError> {
+    asked(hooks).map(|program| Ok(Watched::new(program, open(program)?))).collect()
+}
+
 /// Programs that are asked: all but what another one tells again, and of a pair the first one.
-pub(super) fn asked(hooks: &[AttachedHook]) -> impl Iterator<Item = Program> {
+fn asked(hooks: &[AttachedHook]) -> impl Iterator<Item = Program> {
     let mut pairs = Vec::new();
     // What `module_request` tells is told again by the hand-over.
     let programs = hooks.iter().flat_map(|hook| hook.programs).filter(|program| program.name != "module_request");

@@ -1,0 +1,72 @@
+//! Begins: loads the object, attaches every hook in the best way that works, and opens what is read.
+
+use aya::{
+    Btf as LoaderBtf,
+    maps::{MapData, PerCpuArray, RingBuf},
+};
+use aya_log::EbpfLogger;
+
+use super::{
+    ProbeError,
+    attached::{AttachedHook, attach_hook},
+    hooks::{HOOKS, Need},
+    load::{descriptor, load, take_map},
+    losses::Losses,
+    object::object,
+    options::{LogLevel, Options},
+    recorder,
+    ring::Ring,
+    skipped::watched,
+    tracer::Tracer,
+};
+use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
+
+impl Tracer {
+    /// Loads and attaches. Afterwards every request is caught.
+    ///
+    /// # Errors
+    /// When a required hook cannot be attached; the error says what to do.
+    pub fn start(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Self, ProbeError> {
+        let mut tracer = Self::attempt(btf, kallsyms, options)?;
+        match tracer.hooks.iter().find(|hook| hook.programs.is_empty() && hook.hook.need == Need::Required) {
+            Some(AttachedHook { hook, refused, .. }) => {
+                Err(ProbeError::Hook { hook: hook.name, without: hook.without, tried: refused.join("; ") })
+            }
+            None => {
+                if let Some(pins) = &mut tracer.pins {
+                    pins.publish()?;
+                }
+                Ok(tracer)
+            }
+        }
+    }
+
+    /// Loads, and attaches every hook that can be attached: to find out which can.
+    ///
+    /// # Errors
+    /// When the object as a whole cannot be loaded.
+    pub fn attempt(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Self, ProbeError> {
+        if options.pin {
+            return recorder::attempt(btf, kallsyms, options);
+        }
+        let object = object().ok_or(ProbeError::NoObject)?;
+        let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
+        let mut ebpf = load(object, btf, &loader_btf, kallsyms, options)?;
+
+        let logger = match options.log {
+            LogLevel::Off => None,
+            LogLevel::Debug => Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?),
+        };
+        let hooks: Vec<AttachedHook> =
+            HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference, None)).collect();
+
+        let ring: RingBuf<MapData> = take_map(&mut ebpf, "EVENTS")?;
+        let counters: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "COUNTERS")?;
+        let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
+        let pairs: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "PAIRS")?;
+        let mut losses = Losses::new(counters, pairs, programs, None)?;
+        // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
+        losses.take_new(None)?;
+        Ok(Self { ring: Ring::new(ring)?, losses, hooks, resumed: None, logger, ebpf: Some(ebpf), pins: None })
+    }
+}
