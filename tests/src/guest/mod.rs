@@ -3,6 +3,7 @@
 mod act;
 mod address;
 mod agent;
+mod bench;
 mod cleanup;
 mod command;
 mod init;
@@ -32,6 +33,8 @@ pub fn main(arguments: &[String]) -> Result<ExitCode> {
         Some("agent") => agent::run(),
         Some("scenario") => scenario::run(&arguments[1..]),
         Some("act") => act::run(&arguments[1..]),
+        Some("bench") => bench::run(&arguments[1..]),
+        Some("ask") => bench::ask(&arguments[1..]),
         Some(other) => bail!("no part named {other:?}"),
     }
 }

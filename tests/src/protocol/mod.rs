@@ -1,8 +1,10 @@
 //! What the host and the guest say to each other: orders in a file, results as framed lines on a serial port.
 
+mod bench;
 mod frame;
 mod orders;
 
+pub use bench::{Plan, Sample, Who};
 pub use frame::{Chunk, Counts, Damage, Decoder, Frame, Outcome, Status, encode};
 pub use orders::{Job, Orders};
 

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what the tool costs beside what one would take instead, measured in one run.
 
+mod goals;
+mod guest;
 mod measure;
 mod offline;
 mod page;
@@ -7,37 +9,68 @@ mod stats;
 
 use std::fs;
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use kmodtrace_tests::protocol::Plan;
+use serde::Serialize;
 
 use crate::setup;
 
 /// What to measure.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Smaller captures and fewer rounds: a few minutes.
+    /// Smaller captures, shorter storms and one round in the guest: under ten minutes.
     #[arg(long)]
     quick: bool,
     /// How often each is run; 0 for as often as is usual.
     #[arg(long, value_name = "N", default_value_t = 0)]
-    rounds: usize,
+    rounds: u32,
+    /// Measure only this part.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// Write docs/performance.md and docs/performance.json; only figures of the whole bench are kept.
-    #[arg(long, conflicts_with = "quick")]
+    #[arg(long, conflicts_with_all = ["quick", "only"])]
     write: bool,
 }
 
-const WHOLE: ([u64; 2], usize) = ([1_000_000, 10_000_000], 3);
-const QUICK: ([u64; 2], usize) = ([100_000, 1_000_000], 3);
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Tracers in a guest.
+    Tracing,
+    /// What reads captures.
+    Captures,
+}
+
+/// All figures.
+#[derive(Debug, Serialize)]
+struct Found {
+    machine: String,
+    tracing: Option<guest::Online>,
+    captures: Option<offline::Offline>,
+}
+
+const WHOLE: ([u64; 2], Plan) = ([1_000_000, 10_000_000], Plan { rounds: 3, idle_s: 60, storm_s: 60, stopped_s: 10 });
+const QUICK: ([u64; 2], Plan) = ([100_000, 1_000_000], Plan { rounds: 1, idle_s: 10, storm_s: 10, stopped_s: 5 });
 
 /// Measures, and prints the page.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
-    let (sizes, usual) = if options.quick { QUICK } else { WHOLE };
-    let rounds = if options.rounds == 0 { usual } else { options.rounds };
-    if rounds % 2 == 0 && options.write {
+    let (sizes, mut plan) = if options.quick { QUICK } else { WHOLE };
+    if options.rounds > 0 {
+        plan.rounds = options.rounds;
+    }
+    if plan.rounds % 2 == 0 && options.write {
         bail!("an odd number of rounds has a median that was measured: give --rounds 3 or 5");
     }
-    let found = offline::run(&sizes, rounds)?;
+    let rounds = usize::try_from(plan.rounds).context("too many rounds")?;
+    let is_wanted = |part| options.only.is_none_or(|only| only == part);
+    let found = Found {
+        machine: machine(),
+        tracing: is_wanted(Part::Tracing).then(|| guest::run(plan)).transpose()?,
+        captures: is_wanted(Part::Captures).then(|| offline::run(&sizes, rounds)).transpose()?,
+    };
     let page = page::markdown(&found);
     println!("\n{page}");
     if options.write {
@@ -49,4 +82,12 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Processor and cores, as the kernel tells them.
+fn machine() -> String {
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!("{} cores of {}", cores, model.map_or("an unknown processor", |(_, model)| model.trim()))
 }

@@ -38,6 +38,11 @@ pub(super) fn digits(number: f64) -> String {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a count of events or bytes")]
+pub(super) fn float(number: u64) -> f64 {
+    number as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Figure, digits};

@@ -50,6 +50,9 @@ const SYSTEM: &[&str] = &[
     "mount",
 ];
 
+/// What people trace module loads with today; benches have them do what we do.
+const TRACERS: &[&str] = &["bpftrace", "trace-cmd", "linux-perf"];
+
 /// Which programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Set {
@@ -57,6 +60,8 @@ pub(crate) enum Set {
     Programs,
     /// Those that a whole system boots with.
     System,
+    /// Other tracers.
+    Tracers,
 }
 
 impl Set {
@@ -64,6 +69,7 @@ impl Set {
         match self {
             Self::Programs => PROGRAMS,
             Self::System => SYSTEM,
+            Self::Tracers => TRACERS,
         }
     }
 
@@ -71,6 +77,7 @@ impl Set {
         match self {
             Self::Programs => "extras",
             Self::System => "system",
+            Self::Tracers => "tracers",
         }
     }
 
@@ -78,15 +85,27 @@ impl Set {
         let kept = match self {
             Self::Programs => &[][..],
             Self::System => KEPT_OF_A_SYSTEM,
+            Self::Tracers => KEPT_OF_TRACERS,
         };
-        is_left_out(path) && !kept.iter().any(|kept| path == *kept || kept.starts_with(&format!("{path}/")))
-            || self == Self::System && is_bulk(path)
+        let is_kept = |kept: &&str| match kept.strip_suffix('*') {
+            Some(beginning) => path.starts_with(beginning),
+            None => path == *kept || kept.starts_with(&format!("{path}/")),
+        };
+        is_left_out(path) && !kept.iter().any(is_kept) || self == Self::System && is_bulk(path)
     }
 }
 
 /// What a system needs of what is left out elsewhere.
 const KEPT_OF_A_SYSTEM: &[&str] =
     &["usr/lib/systemd/system", "lib/systemd/system", "usr/share/initramfs-tools", "usr/share/dbus-1"];
+
+/// The compiler that bpftrace brings along, and the languages that perf is linked with.
+const KEPT_OF_TRACERS: &[&str] = &[
+    "usr/lib/x86_64-linux-gnu/libLLVM*",
+    "usr/lib/x86_64-linux-gnu/libicudata*",
+    "usr/lib/x86_64-linux-gnu/libz3*",
+    "usr/lib/x86_64-linux-gnu/perl*",
+];
 
 /// Raise when this file changes what an archive holds.
 const RECIPE: u32 = 1;
@@ -168,6 +187,8 @@ mod tests {
         for path in ["usr/share", "lib/systemd/system", "usr/share/initramfs-tools/hooks/udev"] {
             assert!(!Set::System.leaves_out(path), "{path}");
         }
+        assert!(!Set::Tracers.leaves_out("usr/lib/x86_64-linux-gnu/libLLVM-14.so.1"));
+        assert!(Set::Tracers.leaves_out("usr/share") && Set::Tracers.leaves_out("usr/include"));
         assert!(Set::System.leaves_out("usr/share/doc") && Set::System.leaves_out("var"));
         for path in ["usr/lib/udev/rules.d", "lib/systemd/systemd-udevd", "usr/bin/stress-ng", "sbin/mkfs.ext4"] {
             assert!(!is_left_out(path), "{path}");

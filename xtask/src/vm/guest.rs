@@ -71,6 +71,16 @@ impl Guest {
         })
     }
 
+    /// The kernel's release.
+    pub(crate) fn release(&self) -> &str {
+        self.image.release()
+    }
+
+    /// What runs it, as QEMU names it.
+    pub(crate) const fn accelerator(&self) -> &'static str {
+        self.accelerator.name()
+    }
+
     /// Whether the program under test is in it.
     pub(super) const fn has_kmodtrace(&self) -> bool {
         self.programs.kmodtrace.is_some()

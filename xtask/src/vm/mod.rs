@@ -35,6 +35,7 @@ pub(crate) use kmodtrace_tests::protocol::{Counts, Outcome};
 use kmodtrace_tests::scenarios;
 
 pub(crate) use accel::Choice;
+pub(crate) use extras::Set;
 pub(crate) use guest::{DEFAULT_TIMEOUT, Guest, Sink};
 pub(crate) use kernels::DEFAULT as DEFAULT_KERNEL;
 pub(crate) use report::outcome_line;
@@ -93,6 +94,9 @@ struct Machine {
     /// With more of the distribution's programs: udev, stress-ng, every mkfs.
     #[arg(long)]
     extras: bool,
+    /// With other tracers: bpftrace, trace-cmd, perf.
+    #[arg(long, conflicts_with = "extras")]
+    tracers: bool,
     /// More kernel arguments.
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     append: Vec<String>,
@@ -137,7 +141,10 @@ impl Machine {
     fn guest(self) -> Result<Guest> {
         let mut guest = Guest::prepare(&self.kernel, self.accel)?;
         if self.extras {
-            guest = guest.with_extras(extras::Set::Programs)?;
+            guest = guest.with_extras(Set::Programs)?;
+        }
+        if self.tracers {
+            guest = guest.with_extras(Set::Tracers)?;
         }
         for Added { host, guest: place } in self.add {
             guest = guest.with_file(host, place);

@@ -28,6 +28,14 @@ pub(crate) enum Accelerator {
 }
 
 impl Accelerator {
+    /// As QEMU names it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+
     fn argument(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
