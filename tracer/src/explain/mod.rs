@@ -1,5 +1,6 @@
 //! Why: what an alias stands for, and what modprobe would do with it.
 
+mod aliases;
 pub mod answer;
 mod effects;
 pub mod families;

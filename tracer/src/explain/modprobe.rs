@@ -7,8 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::index::module_name;
-use crate::glob;
+use super::{aliases::Aliases, index::module_name};
 
 /// What kmod prints between its configuration and its indexes.
 const END_OF_CONFIGURATION: &str = "# End of configuration files. Dumping indexes now:";
@@ -188,9 +187,8 @@ pub struct Config {
     pub options: Vec<Rule>,
     /// `softdep` lines, those that modules carry included.
     pub softdeps: Vec<Softdep>,
-    /// Aliases and symbols that modules carry: one text of `<pattern> <module>` lines, as there are tens
-    /// of thousands.
-    index: String,
+    /// Aliases and symbols that modules carry.
+    index: Aliases,
 }
 
 impl Config {
@@ -211,18 +209,13 @@ impl Config {
                 _ => {}
             }
         }
-        config.index.reserve(indexes.len());
-        for line in indexes.lines().filter_map(|line| line.strip_prefix("alias ")) {
-            config.index.push_str(line);
-            config.index.push('\n');
-        }
+        config.index = Aliases::new(indexes.lines().filter_map(|line| line.strip_prefix("alias ")));
         Some(config)
     }
 
-    /// Modules that carry an alias matching a normal name.
+    /// Modules that carry an alias matching a normal name, in no order.
     pub(super) fn indexed<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a str> + 'a {
-        let rules = self.index.lines().filter_map(|line| line.rsplit_once(' '));
-        rules.filter(|(pattern, _)| glob::matches(pattern.as_bytes(), name)).map(|(_, module)| module)
+        self.index.matching(name)
     }
 
     /// Aliases that a module carries and that are plain names, as normal names.
@@ -234,14 +227,12 @@ impl Config {
 
     /// Aliases of all modules that are plain names, as normal names. Names of hardware (`pci:...`) are not among them.
     pub fn plain_aliases(&self) -> impl Iterator<Item = &str> {
-        let rules = self.index.lines().filter_map(|line| line.rsplit_once(' '));
-        rules.map(|(alias, _)| alias).filter(|alias| !alias.contains(['*', '?', '[', '\\', ':']))
+        self.index.iter().map(|(alias, _)| alias).filter(|alias| !alias.contains(['*', '?', '[', '\\', ':']))
     }
 
     /// Aliases that a module carries, as normal patterns.
     pub(super) fn aliases_of<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a str> + 'a {
-        let rules = self.index.lines().filter_map(|line| line.rsplit_once(' '));
-        let own = rules.filter(move |(_, of)| *of == module).map(|(pattern, _)| pattern);
+        let own = self.index.iter().filter(move |(_, of)| *of == module).map(|(pattern, _)| pattern);
         // Symbols are what other modules need, nothing that anyone asks for.
         own.filter(|pattern| !pattern.starts_with("symbol:"))
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use tracer_ebpf::wire;
@@ -28,7 +29,17 @@ pub struct Host {
     resolutions: HashMap<Text, Resolution>,
     /// Why there is none: said once, not for every request.
     complaint: Option<String>,
+    /// When the files that answers come from were looked at: those of users, and those of modprobe.
+    users_looked: Option<Instant>,
+    resolver_looked: Option<Instant>,
 }
+
+/// Files are looked at again after this. It is shorter than a person takes to change one and to try, and spares a storm
+/// tens of system calls a request.
+const FRESH: Duration = Duration::from_millis(20);
+
+/// Where modprobe cannot be asked, it is asked again after this: it costs two processes.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Names an attacker can make up without end: beyond this many, answers are forgotten.
 const RESOLUTIONS_LIMIT: usize = 4096;
@@ -47,6 +58,8 @@ impl Host {
             resolver: None,
             resolutions: HashMap::new(),
             complaint: None,
+            users_looked: None,
+            resolver_looked: None,
         }
     }
 
@@ -71,6 +84,10 @@ impl Host {
 
     /// Makes sure that the answers are those of the present configuration; false when there are none.
     fn refresh_resolver(&mut self) -> bool {
+        let wait = if self.resolver.is_some() { FRESH } else { RETRY };
+        if self.resolver_looked.is_some_and(|looked| looked.elapsed() < wait) {
+            return self.resolver.is_some();
+        }
         let refreshed = match &mut self.resolver {
             Some(resolver) => resolver.refresh(),
             None => Resolver::installed(&Facts::new(&self.root)).map(|resolver| {
@@ -78,6 +95,7 @@ impl Host {
                 true
             }),
         };
+        self.resolver_looked = Some(Instant::now());
         match refreshed {
             Ok(changed) => {
                 if changed || self.resolutions.len() > RESOLUTIONS_LIMIT {
@@ -105,8 +123,11 @@ fn frames(stack: &wire::Stack) -> &[u64] {
 
 impl Knowledge for Host {
     fn process(&mut self, context: &wire::Context) -> (Process, Vec<Ancestor>, bool) {
-        if let Err(error) = self.users.refresh() {
-            log::debug!("user names cannot be read: {error}");
+        if self.users_looked.is_none_or(|looked| looked.elapsed() >= FRESH) {
+            if let Err(error) = self.users.refresh() {
+                log::debug!("user names cannot be read: {error}");
+            }
+            self.users_looked = Some(Instant::now());
         }
         let (mut ancestors, truncated) = from_wire::ancestors(context);
         let process = from_wire::process(context, &self.users);

@@ -7,7 +7,8 @@ mod programs;
 mod session;
 mod tracer;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -16,8 +17,12 @@ use crate::protocol::{Plan, Sample, Who};
 
 pub(super) use asking::run as ask;
 
-/// The kernel runs this instead of modprobe: it ends at once, so that requests are as cheap as they can be.
+/// What the kernel runs in place of modprobe.
 const HELPER: &str = "/run/helper";
+
+/// It finds no module and ends at once when the kernel asks, so that requests are as cheap as they can be. Whoever asks for
+/// modprobe's configuration gets it.
+const HELPER_SCRIPT: &str = "#!/bin/dash\n[ \"$1\" = -q ] && exit 1\nexec /sbin/modprobe \"$@\"\n";
 
 /// Runs the plan that the argument is; prints samples.
 pub(super) fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -50,6 +55,7 @@ fn say(sample: &Sample) -> Result<()> {
 fn prepare() -> Result<()> {
     // Else the first request would load it.
     tracer::output(&["modprobe", "af_alg"])?;
-    std::os::unix::fs::symlink(elsewhere::TRUE, HELPER).context("cannot link the helper")?;
+    fs::write(HELPER, HELPER_SCRIPT).context("cannot write the helper")?;
+    fs::set_permissions(HELPER, Permissions::from_mode(0o755)).context("cannot make the helper executable")?;
     fs::write("/proc/sys/kernel/modprobe", HELPER).context("cannot set kernel.modprobe")
 }
