@@ -13,6 +13,8 @@ use crate::probe::{Compiler, Linker, OBJECT_ENV, TOOLCHAIN_ENV, Via};
 
 #[path = "../xtask/src/toolchain/probe.rs"]
 mod probe;
+#[path = "build/strip.rs"]
+mod strip;
 
 /// The object's file name, here and in `OUT_DIR`.
 const OBJECT: &str = "kmodtrace-probes";
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build/strip.rs");
     for name in [MODE_ENV, OBJECT_ENV, TOOLCHAIN_ENV] {
         println!("cargo:rerun-if-env-changed={name}");
     }
@@ -128,7 +131,8 @@ fn build(workspace: &Path, compiler: &Compiler, linker: &Linker, out: &Path) -> 
             _ => println!("{line}"),
         }
     }
-    check_object(out)
+    check_object(out)?;
+    strip::strip(out)
 }
 
 /// Runs in the child: the eBPF build proper.

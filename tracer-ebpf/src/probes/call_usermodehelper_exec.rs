@@ -19,7 +19,7 @@ use crate::{
     globals,
     maps::{HANDOVERS, IN_FLIGHT, stage},
     read::{Address, member},
-    send::reserve,
+    send::{AT_ONCE, LATER, reserve},
     task::{boot_ns, is_own, tid, write_header},
 };
 
@@ -110,7 +110,7 @@ fn handed_over(sub_info: u64, wait: u32) {
             (*to).wait = wait;
             (*to).reserved = 0;
         }
-        entry.submit(0);
+        entry.submit(LATER);
     }
 }
 
@@ -149,6 +149,6 @@ fn returned(ret: i32) {
             (*to).wait = in_flight.wait;
             (*to).handover_ns = in_flight.handover_ns;
         }
-        entry.submit(0);
+        entry.submit(AT_ONCE);
     }
 }

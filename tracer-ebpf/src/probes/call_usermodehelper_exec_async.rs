@@ -15,7 +15,7 @@ use crate::{
     globals,
     maps::{HANDOVERS, HELPERS, HelperOf},
     read::{Address, kernel_text, pointer},
-    send::reserve,
+    send::{LATER, reserve},
     task::{boot_ns, current, process_of, write_header},
 };
 
@@ -56,6 +56,6 @@ fn born(sub_info: u64) {
                 kernel_text(texts.add(index), pointer(argv, index as u32 * 8));
             }
         }
-        entry.submit(0);
+        entry.submit(LATER);
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     globals,
     maps::{INITS, InitOf},
     read::{Address, kernel_bytes},
-    send::reserve,
+    send::{AT_ONCE, reserve},
     task::{boot_ns, current, owner_of, tid, write_header},
 };
 
@@ -76,7 +76,7 @@ fn ended(ret: i32) {
             (*to).reserved = 0;
             (*to).module = (*init).module;
         }
-        entry.submit(0);
+        entry.submit(AT_ONCE);
     }
     let _ = INITS.remove(&tid);
 }

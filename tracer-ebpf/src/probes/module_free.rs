@@ -15,7 +15,7 @@ use crate::{
     globals,
     maps::INITS,
     read::{Address, kernel_bytes},
-    send::reserve,
+    send::{AT_ONCE, reserve},
     task::{boot_ns, capture, current, owner_of, tid, write_header},
 };
 
@@ -47,6 +47,6 @@ fn freed(module: Address) {
             (*to).reserved = 0;
             capture(addr_of_mut!((*to).context));
         }
-        entry.submit(0);
+        entry.submit(AT_ONCE);
     }
 }

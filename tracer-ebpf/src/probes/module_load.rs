@@ -11,7 +11,7 @@ use tracer_ebpf::wire::{Counter, Kind, Load};
 use crate::{
     globals,
     read::{Address, kernel_bytes, member},
-    send::reserve,
+    send::{AT_ONCE, reserve},
     task::{boot_ns, capture, current, owner_of, write_header},
 };
 
@@ -35,6 +35,6 @@ pub(crate) fn loaded(module: Address) {
             kernel_bytes(addr_of_mut!((*to).module), module.wrapping_add(globals::MODULE_NAME.load() as usize));
             capture(addr_of_mut!((*to).context));
         }
-        entry.submit(0);
+        entry.submit(AT_ONCE);
     }
 }

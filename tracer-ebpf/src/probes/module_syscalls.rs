@@ -14,7 +14,7 @@ use crate::{
     globals,
     pair::{Who, is_ours},
     read::{Address, member, user_text},
-    send::reserve,
+    send::{AT_ONCE, reserve},
     task::{boot_ns, capture, current, is_own, owner_of, write_header},
 };
 
@@ -95,6 +95,6 @@ fn returned(syscall: Syscall, ret: i64, regs: Address) {
             user_text(addr_of_mut!((*to).module), name.unwrap_or(0) as Address);
             capture(addr_of_mut!((*to).context));
         }
-        entry.submit(0);
+        entry.submit(AT_ONCE);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     globals,
     maps::IN_FLIGHT,
     read::{Address, kernel_bytes, kernel_text, member, number, pointer},
-    send::reserve,
+    send::{LATER, reserve},
     task::{boot_ns, current, is_own, tid, write_header},
 };
 
@@ -57,7 +57,7 @@ fn entered(ctx: &ProbeContext) {
                 kernel_text(texts.add(index), if value < lowest { core::ptr::null() } else { value as Address });
             }
         }
-        entry.submit(0);
+        entry.submit(LATER);
     }
     if no_modprobe == 1 {
         asked(ctx, core::ptr::null(), 0, true, now);

@@ -17,7 +17,7 @@ use crate::{
     count::count,
     maps::{IN_FLIGHT, INITS, InFlight, KTHREADS, stage},
     read::{Address, kernel_text},
-    send::reserve,
+    send::{AT_ONCE, reserve},
     task::{boot_ns, capture, current, is_own, owner_of, process_of, tid, write_header, write_stack},
 };
 
@@ -75,7 +75,7 @@ fn refused(verdict: i32) {
             (*to).verdict = verdict;
             (*to).reserved = 0;
         }
-        entry.submit(0);
+        entry.submit(AT_ONCE);
     }
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, no_mod
         write_stack(addr_of_mut!((*to).user_stack), ctx.as_ptr(), u64::from(BPF_F_USER_STACK));
         capture(addr_of_mut!((*to).context));
     }
-    entry.submit(0);
+    entry.submit(AT_ONCE);
 }
 
 /// The module in whose init this thread is.

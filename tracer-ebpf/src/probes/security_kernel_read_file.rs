@@ -14,7 +14,7 @@ use crate::{
     globals,
     path::file_path,
     read::Address,
-    send::reserve,
+    send::{LATER, reserve},
     task::{boot_ns, current, owner_of, write_header},
 };
 
@@ -43,6 +43,6 @@ fn reading(file: Address, id: u32) {
             (*to).owner = owner_of(current());
             file_path(addr_of_mut!((*to).path), file);
         }
-        entry.submit(0);
+        entry.submit(LATER);
     }
 }

@@ -10,6 +10,7 @@ mod explain;
 mod impact;
 mod live;
 mod manual;
+mod memory;
 mod policy;
 mod print;
 mod record;

@@ -5,12 +5,12 @@ use std::{io, time::Duration};
 use anyhow::Context;
 use tokio::{
     runtime::{Builder, Runtime},
-    time::{Instant, Interval, MissedTickBehavior, interval},
+    time::{Instant, sleep_until},
 };
 
 use super::{
     live::{LiveArgs, Stream},
-    sudo,
+    memory, sudo,
     until::{Ended, Until},
 };
 use crate::{
@@ -29,8 +29,17 @@ use crate::{
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
 
-/// How often what only time can settle is settled.
+/// How often what only time can settle is settled, and the ring is read by the clock.
 const TICK: Duration = Duration::from_millis(200);
+
+/// The same while nothing has happened for [`CALM`] and nothing is under way: who loads no modules pays next to nothing.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+
+/// After the last record there may be something to settle yet, and a frame to close.
+const CALM: Duration = Duration::from_secs(2);
+
+/// Counters are read this often while nothing comes: a probe that was missed leaves nothing else behind.
+const LOSSES: Duration = Duration::from_secs(3);
 
 /// Records read before anything else gets a turn.
 const BATCH: usize = 512;
@@ -62,7 +71,12 @@ pub(super) struct Trace {
     judge: Option<Judge>,
     /// Number of the next event that belongs to the scope.
     belonging: u64,
-    tick: Interval,
+    /// When the clock is to be looked at next.
+    tick_at: Instant,
+    /// When something was read last.
+    read_at: Instant,
+    /// When the counters were read last.
+    losses_at: Instant,
     looks_into_processes: bool,
 }
 
@@ -111,8 +125,7 @@ impl Trace {
         tracker.push(clocks.boot_ns, header);
         tracker.push(clocks.boot_ns, baseline);
 
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let now = Instant::now();
         let mut trace = Self {
             tracer,
             uevents,
@@ -126,7 +139,9 @@ impl Trace {
             summary: Summary::default(),
             judge,
             belonging: 0,
-            tick,
+            tick_at: now + TICK,
+            read_at: now,
+            losses_at: now,
             looks_into_processes: names_user_stacks,
         };
         if trace.tracer.resumed.is_some() {
@@ -138,6 +153,7 @@ impl Trace {
         }
         trace.tell_resumed();
         trace.pass_on()?;
+        memory::give_back();
         say("armed: every module request is caught from now on");
         Ok(trace)
     }
@@ -180,12 +196,13 @@ impl Trace {
         tokio::select! {
             ready = self.tracer.ring.ready() => ready?,
             ready = heard(&mut self.uevents) => ready.context("cannot listen for devices")?,
-            _ = self.tick.tick() => {
+            () = sleep_until(self.tick_at) => {
                 self.settle()?;
                 is_tick = true;
             }
         }
         while self.drain() {}
+        self.tick_at = self.next_tick(is_tick);
         self.tracer.flush_log();
         let reads_on = self.pass_on()?;
         if is_tick {
@@ -194,13 +211,28 @@ impl Trace {
         Ok(reads_on && (!is_tick || written(self.output.tick(&mut self.sieve.running(), now_ns()))?))
     }
 
+    /// When the clock is to be looked at next.
+    fn next_tick(&self, was_tick: bool) -> Instant {
+        let now = Instant::now();
+        let is_calm = now.duration_since(self.read_at) > CALM && self.tracker.is_idle();
+        let next = match (is_calm, was_tick) {
+            (true, true) => now + IDLE_TICK,
+            (true, false) => self.tick_at,
+            (false, true) => now + TICK,
+            (false, false) => self.tick_at.min(now + TICK),
+        };
+        self.until.deadline().map_or(next, |deadline| next.min(deadline).max(now))
+    }
+
     /// Lets what waits too long end. First everything is read that waits with it, and what was lost: a record of which
     /// the next one is in the ring yet, or was lost, is not one that had no successor.
     fn settle(&mut self) -> anyhow::Result<()> {
         // The time before: what comes while this process does not run is not late.
         let now_ns = now_ns();
         while self.drain() {}
-        self.losses()?;
+        if self.losses_at <= self.read_at || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
+            self.losses()?;
+        }
         self.tracker.tick(now_ns);
         Ok(())
     }
@@ -210,13 +242,21 @@ impl Trace {
         // First: what was announced comes before what was loaded because of it.
         self.hear();
         let tracker = &mut self.tracker;
-        self.tracer.ring.drain(BATCH, |record| match record {
-            Ok(record) => tracker.record(record),
-            Err(error) => {
-                log::warn!("{error}");
-                tracker.loss(now_ns(), LossStage::Decode, "record", 1);
+        let mut is_read = false;
+        let is_more = self.tracer.ring.drain(BATCH, |record| {
+            is_read = true;
+            match record {
+                Ok(record) => tracker.record(record),
+                Err(error) => {
+                    log::warn!("{error}");
+                    tracker.loss(now_ns(), LossStage::Decode, "record", 1);
+                }
             }
-        })
+        });
+        if is_read {
+            self.read_at = Instant::now();
+        }
+        is_more
     }
 
     /// Takes what was said of devices.
@@ -230,6 +270,7 @@ impl Trace {
     }
 
     fn losses(&mut self) -> anyhow::Result<()> {
+        self.losses_at = Instant::now();
         self.losses_until(Some(now_ns()))
     }
 

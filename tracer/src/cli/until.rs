@@ -79,6 +79,11 @@ impl Until {
         Ok(Self { deadline: deadline.transpose()?, left: args.count, exit_on: args.exit_on.clone(), reached: None })
     }
 
+    /// When it is over in any case.
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// Takes what was shown.
     pub(super) fn shown(&mut self, item: &Item) {
         let is_of_the_stream = matches!(item, Item::Event(event) if !matches!(event.body, Body::Unload(_)));

@@ -1,7 +1,8 @@
 //! A ring buffer whose records stay in the kernel until they are said to be safe.
 //!
 //! aya's ring gives a record's room back as soon as it was looked at. A flight recorder must not: what was read and not
-//! yet written would be gone with the process. This one reads ahead of the position that the kernel knows.
+//! yet written would be gone with the process. This one reads ahead of the position that the kernel knows. It also maps the
+//! data once, where aya's maps it twice: what is mapped counts as memory of this process.
 //! The layout is the kernel's own: kernel/bpf/ringbuf.c, stable since 5.8.
 
 use std::{
@@ -74,6 +75,8 @@ pub(super) struct HeldRing {
     bytes: usize,
     /// Up to where it was read; the kernel's own consumer position is where it was released.
     read: usize,
+    /// The record that was handed out last, where it wraps around the end of the data.
+    wrapped: Vec<u8>,
 }
 
 impl HeldRing {
@@ -86,9 +89,9 @@ impl HeldRing {
         }
         let fd = map.fd().as_fd();
         let consumer = Mapping::new(fd, page, 0, ProtFlags::READ | ProtFlags::WRITE)?;
-        // The position, then the data twice, so that a record that wraps around reads on.
-        let producer = Mapping::new(fd, page + 2 * bytes, page as u64, ProtFlags::READ)?;
-        let mut ring = Self { map, consumer, producer, page, bytes, read: 0 };
+        // The position, then the data. It could be mapped twice, so that a record that wraps around reads on.
+        let producer = Mapping::new(fd, page + bytes, page as u64, ProtFlags::READ)?;
+        let mut ring = Self { map, consumer, producer, page, bytes, read: 0, wrapped: Vec::new() };
         ring.read = ring.consumer_position().load(Ordering::Acquire);
         match ring.waiting() {
             Some(_) => Ok(ring),
@@ -108,7 +111,7 @@ impl HeldRing {
         unsafe { self.producer.at.cast::<AtomicUsize>().as_ref() }.load(Ordering::Acquire)
     }
 
-    /// The address of a byte of the producer's mapping, by its offset: below page + bytes, of page + 2 * bytes.
+    /// The address of a byte of the producer's mapping, by its offset: at most page + bytes.
     fn byte(&self, at: usize) -> NonNull<u8> {
         // SAFETY: the caller's offset lies in the mapping.
         unsafe { self.producer.at.cast::<u8>().add(at) }
@@ -143,6 +146,14 @@ impl HeldRing {
         }
     }
 
+    /// The bytes of a part of the data.
+    fn part(&self, at: usize, bytes: usize) -> &[u8] {
+        let bytes = bytes.min((self.page + self.bytes).saturating_sub(at));
+        // SAFETY: the part lies in the mapping; the kernel does not write to a record before it is released, which takes
+        // `&mut self`.
+        unsafe { std::slice::from_raw_parts(self.byte(at).as_ptr(), bytes) }
+    }
+
     /// Hands out the next record.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
         loop {
@@ -152,10 +163,18 @@ impl HeldRing {
                 Slot::Discarded { next } => self.read = next,
                 Slot::Record { at, bytes, next } => {
                     self.read = next;
-                    // SAFETY: the record lies whole in the mapping (`slot` checked it against what was produced, which is
-                    // at most `self.bytes`, and the data is mapped twice); the kernel does not write to it before it is
-                    // released, which takes `&mut self`.
-                    return Some(unsafe { std::slice::from_raw_parts(self.byte(at).as_ptr(), bytes) });
+                    // A record is at most as long as the data (`slot` checked it), so it wraps around once at most. Its
+                    // length stands before the end, but its bytes may all be behind it.
+                    let end = self.page + self.bytes;
+                    if at + bytes <= end {
+                        return Some(self.part(at, bytes));
+                    }
+                    let mut wrapped = std::mem::take(&mut self.wrapped);
+                    wrapped.clear();
+                    wrapped.extend_from_slice(self.part(at, end - at));
+                    wrapped.extend_from_slice(self.part(self.page, bytes - (end - at)));
+                    self.wrapped = wrapped;
+                    return Some(&self.wrapped);
                 }
                 Slot::Broken => {
                     // Told as a record that cannot be decoded.

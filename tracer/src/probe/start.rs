@@ -1,14 +1,15 @@
 //! Begins: loads the object, attaches every hook in the best way that works, and opens what is read.
 
 use aya::{
-    Btf as LoaderBtf,
-    maps::{MapData, PerCpuArray, RingBuf},
+    Btf as LoaderBtf, Ebpf,
+    maps::{Map, MapData, PerCpuArray},
 };
 use aya_log::EbpfLogger;
 
 use super::{
     ProbeError,
     attached::{AttachedHook, attach_hook},
+    held::HeldRing,
     hooks::{HOOKS, Need},
     load::{descriptor, load, take_map},
     losses::Losses,
@@ -60,13 +61,20 @@ impl Tracer {
         let hooks: Vec<AttachedHook> =
             HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference, None)).collect();
 
-        let ring: RingBuf<MapData> = take_map(&mut ebpf, "EVENTS")?;
+        let ring = take_ring(&mut ebpf)?;
         let counters: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "COUNTERS")?;
         let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
         let pairs: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "PAIRS")?;
         let mut losses = Losses::new(counters, pairs, programs, None)?;
         // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
         losses.take_new(None)?;
-        Ok(Self { ring: Ring::new(ring)?, losses, hooks, resumed: None, logger, ebpf: Some(ebpf), pins: None })
+        Ok(Self { ring: Ring::live(ring)?, losses, hooks, resumed: None, logger, ebpf: Some(ebpf), pins: None })
+    }
+}
+
+fn take_ring(ebpf: &mut Ebpf) -> Result<HeldRing, ProbeError> {
+    match ebpf.take_map("EVENTS") {
+        Some(Map::RingBuf(map)) => HeldRing::new(map).map_err(ProbeError::Wait),
+        _ => Err(ProbeError::Map { name: "EVENTS", source: "it is no ring in the object".into() }),
     }
 }
