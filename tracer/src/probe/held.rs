@@ -13,10 +13,7 @@ use std::{
 };
 
 use aya::maps::MapData;
-use rustix::{
-    mm::{MapFlags, ProtFlags, mmap, munmap},
-    param::page_size,
-};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// Set in a record's length while its program still writes it (`BPF_RINGBUF_BUSY_BIT`).
 const BUSY: u32 = 1 << 31;
@@ -51,6 +48,13 @@ impl Drop for Mapping {
     }
 }
 
+/// Size of a page. rustix asks /proc/self/auxv, which a program with file capabilities may not read.
+fn page_bytes() -> std::io::Result<usize> {
+    // SAFETY: sysconf(3) has no preconditions.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).map_err(|_| std::io::Error::last_os_error())
+}
+
 /// What stands at a position of the ring.
 #[derive(Debug, PartialEq, Eq)]
 enum Slot {
@@ -83,7 +87,7 @@ impl HeldRing {
     /// Maps the ring, and checks that the position it was left at is one of its records.
     pub(super) fn new(map: MapData) -> std::io::Result<Self> {
         let bytes = map.info().map_err(std::io::Error::other)?.max_entries() as usize;
-        let page = page_size();
+        let page = page_bytes()?;
         if !bytes.is_power_of_two() || bytes < page {
             return Err(std::io::Error::other(format!("no ring buffer has {bytes} bytes")));
         }
