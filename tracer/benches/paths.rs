@@ -1,0 +1,97 @@
+//! What each step between the ring and a person takes, by itself: `cargo bench -p kmodtrace --bench paths`.
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up is to stop")]
+
+use std::{hint::black_box, io};
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use kmodtrace::{
+    capture::reader,
+    chain::{Builder, Item},
+    event::{Body, Event, Text},
+    explain,
+    output::{JsonLines, Lines, Output, Style, escape},
+    policy::{self, Judge},
+    probe,
+};
+use tracer_ebpf::wire::{Header, Kind, Request};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// What `cargo xtask gen --events 400 --seed 1` makes.
+const CAPTURE: &str = include_str!("../../tests/fixtures/captures/generated.jsonl");
+
+const POLICY: &str =
+    "version = 1\ndefault = \"allow\"\n\n[[rule]]\naction = \"deny\"\nmodule = \"nf_*\"\norigin = \"request\"\n";
+
+fn events() -> Vec<Event> {
+    let lines = CAPTURE.lines().zip(1..);
+    lines.filter_map(|(line, number)| reader::parse(line.as_bytes(), number).unwrap()).collect()
+}
+
+fn items(events: &[Event]) -> Vec<Item> {
+    let mut builder = Builder::new();
+    let mut items = Vec::new();
+    for event in events {
+        builder.push(event.clone());
+        items.extend(std::iter::from_fn(|| builder.next_item()));
+    }
+    items.extend(builder.finish());
+    items
+}
+
+fn paths(criterion: &mut Criterion) {
+    let events = events();
+    let count = Throughput::Elements(u64::try_from(events.len()).unwrap());
+
+    let mut request = Request::new_zeroed();
+    request.header = Header { kind: Kind::Request as u32, ..Header::new_zeroed() };
+    criterion.bench_function("decode a request", |bencher| {
+        bencher.iter(|| probe::decode(black_box(request.as_bytes())).unwrap());
+    });
+
+    let mut group = criterion.benchmark_group("a capture");
+    group.throughput(count);
+    group.bench_function("parse", |bencher| bencher.iter(self::events));
+    group.bench_function("build chains", |bencher| {
+        bencher.iter_batched(|| events.clone(), |events| items(&events), BatchSize::SmallInput);
+    });
+    group.bench_function("write JSON", |bencher| {
+        let mut output = JsonLines::new(Box::new(io::sink()));
+        bencher.iter(|| events.iter().for_each(|event| output.event(event).unwrap()));
+    });
+    group.bench_function("judge", |bencher| {
+        let judge = || Judge::new(policy::parse(POLICY, "policy.toml").unwrap(), "bench");
+        bencher.iter_batched(
+            || (judge(), events.clone()),
+            |(mut judge, events)| {
+                events.into_iter().for_each(|event| judge.event(event));
+                judge.finish(&policy::UnknownKernel("a bench".to_owned()))
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    let items = items(&events);
+    group.bench_function("show lines", |bencher| {
+        let mut output = Lines::new(Box::new(io::sink()), Style::default());
+        bencher.iter(|| items.iter().for_each(|item| output.item(item).unwrap()));
+    });
+    group.finish();
+
+    let names: Vec<Text> = events
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::Request(request) => Some(request.name.clone()),
+            _ => None,
+        })
+        .collect();
+    let mut group = criterion.benchmark_group("a name");
+    group.throughput(Throughput::Elements(u64::try_from(names.len()).unwrap()));
+    group.bench_function("escape", |bencher| {
+        bencher.iter(|| names.iter().map(escape).map(|text| text.len()).sum::<usize>());
+    });
+    group.bench_function("explain", |bencher| bencher.iter(|| names.iter().filter_map(explain::explain).count()));
+    group.finish();
+}
+
+criterion_group!(benches, paths);
+criterion_main!(benches);
