@@ -44,9 +44,11 @@ pub(super) fn enter() -> Result<Infallible> {
     fs::create_dir_all(ROOT).with_context(|| format!("cannot create {ROOT}"))?;
     mount("tmpfs", ROOT, "tmpfs", MountFlags::empty(), None).with_context(|| format!("cannot mount {ROOT}"))?;
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    // Newer ones are several archives: what is compressed already comes first, as it is, in a directory of its own.
     let make = format!(
-        "mkinitramfs -o /tmp/initrd.img {release} && cd {ROOT} && gzip -dc /tmp/initrd.img | cpio --quiet -id && \
-         test -x {ROOT}/init && test -x {ROOT}/usr/bin/kmodtrace && rm /tmp/initrd.img"
+        "mkinitramfs -o /tmp/initrd.img {release} && unmkinitramfs /tmp/initrd.img /tmp/parts && \
+         if test -d /tmp/parts/main; then cp -a /tmp/parts/*/. {ROOT}; else cp -a /tmp/parts/. {ROOT}; fi && \
+         test -x {ROOT}/init && test -x {ROOT}/usr/bin/kmodtrace && rm -r /tmp/initrd.img /tmp/parts"
     );
     let made = Command::new("/bin/sh").args(["-ec", &make]).env_clear().envs(ENVIRONMENT.iter().copied()).status();
     let made = made.context("cannot run mkinitramfs")?;

@@ -37,6 +37,9 @@ struct Asked {
 
 /// Runs one. The long phases are those that need no repetition.
 pub(super) fn run(who: Who, plan: &Plan, with_long_phases: bool) -> Result<Figures> {
+    if matches!(who, Who::Nothing | Who::NothingAgain) {
+        return cost();
+    }
     let mut figures = Figures::new();
     let mut add = |name: &str, value: f64| figures.push((name.to_owned(), value));
     let began = Instant::now();
@@ -50,10 +53,8 @@ pub(super) fn run(who: Who, plan: &Plan, with_long_phases: bool) -> Result<Figur
         let taken = tracer.cpu_ms()?.context("it has gone")? - before;
         add("idle_cpu_ms_per_s", taken / Duration::from_secs(plan.idle_s.max(1)).as_secs_f64());
     }
-    add("request_us", timed(TIMED_REQUESTS, |n| asking::once('c', n))?);
-    add("load_us", timed(TIMED_LOADS, |_| load())?);
-    for (figure, rate) in elsewhere::rates()? {
-        add(&figure, rate);
+    for (figure, value) in cost()? {
+        add(&figure, value);
     }
     let mut asked = vec![Asked { letter: 'c', phase: "one_by_one", count: TIMED_REQUESTS }];
     asked.push(Asked { letter: 's', phase: "storm_62", count: ask('s', 62, 62 * 8, 600)? });
@@ -67,9 +68,6 @@ pub(super) fn run(who: Who, plan: &Plan, with_long_phases: bool) -> Result<Figur
     }
     thread::sleep(SETTLE);
     let lines = tracer.end()?;
-    if matches!(who, Who::Nothing | Who::NothingAgain) {
-        return Ok(figures);
-    }
     let first = seen(&lines, 'a').first().copied().context("it never saw a request while it started")?;
     let armed = usize::try_from(first).ok().and_then(|first| begun.get(first)).context("a request nobody made")?;
     add("armed_ms", armed.as_secs_f64() * 1e3);
@@ -85,6 +83,16 @@ pub(super) fn run(who: Who, plan: &Plan, with_long_phases: bool) -> Result<Figur
         }
         add(&format!("lost_{phase}"), f64::from(lost));
     }
+    Ok(figures)
+}
+
+/// What the same work takes with any tracer, or with none.
+fn cost() -> Result<Figures> {
+    let mut figures = vec![
+        ("request_us".to_owned(), timed(TIMED_REQUESTS, |n| asking::once('c', n))?),
+        ("load_us".to_owned(), timed(TIMED_LOADS, |_| load())?),
+    ];
+    figures.extend(elsewhere::rates()?);
     Ok(figures)
 }
 

@@ -36,6 +36,7 @@ const END_LIMIT: Duration = Duration::from_secs(120);
 /// A tracer that runs.
 pub(super) struct Tracer {
     who: Who,
+    /// None where nothing traces, and once it has ended.
     child: Option<Child>,
 }
 
