@@ -228,12 +228,12 @@ impl Trace {
     /// the next one is in the ring yet, or was lost, is not one that had no successor.
     fn settle(&mut self) -> anyhow::Result<()> {
         // The time before: what comes while this process does not run is not late.
-        let now_ns = now_ns();
+        let before_ns = now_ns();
         while self.drain() {}
         if self.losses_at <= self.read_at || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
             self.losses()?;
         }
-        self.tracker.tick(now_ns);
+        self.tracker.tick(before_ns, now_ns());
         Ok(())
     }
 

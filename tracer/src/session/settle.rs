@@ -35,8 +35,9 @@ const LOADER_IDLE_NS: u64 = 1_000_000_000;
 const FILES_LIMIT: usize = 4096;
 
 impl<K: Knowledge> Tracker<K> {
-    /// Settles what only time can settle. Call it a few times a second with the present boot time.
-    pub fn tick(&mut self, now_ns: u64) {
+    /// Settles what only time can settle. Call it a few times a second with the boot time before the records were read that
+    /// are there, and the present one: reading can take long, and who is found gone is gone at the latest now.
+    pub fn tick(&mut self, now_ns: u64, looked_ns: u64) {
         let late = |since: u64, limit: u64| now_ns.saturating_sub(since) > limit;
 
         self.settle_entered(|entered| late(entered.header.boot_ns, ENTERED_NS));
@@ -46,7 +47,7 @@ impl<K: Knowledge> Tracker<K> {
             if late(id.boot_ns, HOLD_NS) {
                 self.release(id, None);
             }
-            self.settle(id, now_ns);
+            self.settle(id, now_ns, looked_ns);
         }
 
         let loaders: Vec<ProcessId> = self.loaders.keys().copied().collect();
@@ -68,7 +69,7 @@ impl<K: Knowledge> Tracker<K> {
         }
     }
 
-    fn settle(&mut self, id: RequestId, now_ns: u64) {
+    fn settle(&mut self, id: RequestId, now_ns: u64, looked_ns: u64) {
         let Some(in_flight) = self.requests.get_mut(&id) else { return };
         if in_flight.ending.is_some() {
             // A helper that was never born (the requester was killed first) gets a second to appear.
@@ -88,7 +89,7 @@ impl<K: Knowledge> Tracker<K> {
         }
         let is_gone = now_ns.saturating_sub(id.boot_ns) > HOLD_NS && !self.knowledge.is_alive(in_flight.process);
         // As with those that were handed over, its next record may have come meanwhile: it counts at the second look.
-        let gone_ns = if is_gone { *in_flight.gone_ns.get_or_insert(now_ns) } else { now_ns };
+        let gone_ns = if is_gone { *in_flight.gone_ns.get_or_insert(looked_ns) } else { now_ns };
         let gone = gone_ns < now_ns;
         let waited_ns = gone_ns.saturating_sub(id.boot_ns);
         let may_be_denied =

@@ -188,7 +188,7 @@ fn a_lost_request_is_not_told_as_stopped() {
     tracker.record(enters(8, 3_000, "fs-z"));
     tracker.loss(4_000, LossStage::Probe, "ring-request", 2);
     tracker.record(enters(9, 5_000, "fs-w"));
-    tracker.tick(60_000_000_000);
+    tracker.tick(60_000_000_000, 60_000_000_000);
     let id = RequestId { boot_ns: 5_000, tid: 9 };
     assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
 }
@@ -201,7 +201,7 @@ fn a_missed_verdict_is_not_a_throttled_request() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.may_have_missed(MISSED_NS);
-    tracker.tick(6_000_000_000);
+    tracker.tick(6_000_000_000, 6_000_000_000);
     let events = tracker.take_events();
     assert_eq!(ends(&events), BTreeMap::from([(RequestId { boot_ns: 1_000, tid: 7 }, Status::Unknown)]));
     let lost = events.iter().filter(|event| matches!(&event.body, Body::Loss(loss) if loss.cause == "verdict"));
@@ -213,7 +213,7 @@ fn a_missed_verdict_is_not_a_throttled_request() {
     }
     tracker.record(asks(8, 7_000_000_000, "fs-z"));
     tracker.may_have_missed(7_000_000_001);
-    tracker.tick(13_000_000_000);
+    tracker.tick(13_000_000_000, 13_000_000_000);
     let late = RequestId { boot_ns: 7_000_000_000, tid: 8 };
     assert_eq!(ends(&tracker.take_events()).get(&late), Some(&Status::Throttled));
 }
@@ -224,12 +224,12 @@ fn a_lost_result_ends_as_unknown() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(handed_over(7, 1_000));
-    tracker.tick(60_000_000_000);
+    tracker.tick(60_000_000_000, 60_000_000_000);
     assert!(ends(&tracker.take_events()).is_empty(), "the requester still waits");
     tracker.knowledge.dead.insert(7);
-    tracker.tick(60_200_000_000);
+    tracker.tick(60_200_000_000, 60_200_000_000);
     assert!(ends(&tracker.take_events()).is_empty(), "its record may be on its way");
-    tracker.tick(61_300_000_000);
+    tracker.tick(61_300_000_000, 61_300_000_000);
     let ended = ends(&tracker.take_events());
     assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 7 }), Some(&Status::Unknown));
     assert_eq!(tracker.open(), 0);
@@ -251,10 +251,10 @@ fn a_loader_ends_after_its_last_record() {
     let mut tracker = tracker();
     tracker.record(arrives(9, 1_000, "x_tables"));
     tracker.knowledge.dead.insert(9);
-    tracker.tick(2_000);
+    tracker.tick(2_000, 2_000);
     tracker.record(arrives(9, 3_000, "ip_tables"));
-    tracker.tick(4_000);
-    tracker.tick(5_000);
+    tracker.tick(4_000, 4_000);
+    tracker.tick(5_000, 5_000);
     let results = tracker.take_events().into_iter().filter(|event| matches!(event.body, Body::Result(_)));
     assert_eq!(results.count(), 1);
     assert_eq!(tracker.open(), 0);
@@ -267,8 +267,8 @@ fn waiting_for_a_place_ends_one_way_or_the_other() {
     tracker.record(asks(7, 1_000, "fs-patient"));
     tracker.record(asks(8, 1_000, "fs-killed"));
     tracker.knowledge.dead.insert(8);
-    tracker.tick(1_000_000_000);
-    tracker.tick(6_000_000_000);
+    tracker.tick(1_000_000_000, 1_000_000_000);
+    tracker.tick(6_000_000_000, 6_000_000_000);
     let ended = ends(&tracker.take_events());
     assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 7 }), Some(&Status::Throttled));
     assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 8 }), Some(&Status::Interrupted));
@@ -315,4 +315,16 @@ proptest! {
         let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
         prop_assert_eq!(seqs, (0..u64::try_from(events.len()).unwrap()).collect::<Vec<_>>());
     }
+}
+
+/// Check that who is found gone late is not taken for one that was killed: reading what came before can take long.
+#[test]
+fn a_late_look_is_no_early_end() {
+    let mut tracker = tracker();
+    tracker.record(asks(7, 1_000, "fs-patient"));
+    tracker.knowledge.dead.insert(7);
+    tracker.tick(4_000_000_000, 5_100_000_000);
+    tracker.tick(5_200_000_000, 5_300_000_000);
+    let ended = ends(&tracker.take_events());
+    assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 7 }), Some(&Status::Throttled));
 }
