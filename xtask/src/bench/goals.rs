@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn row(name: &'static str, events: u64, seconds: f64, mib: f64) -> Row {
-        Row { name, events, wall_s: same(seconds), cpu_s: same(seconds), peak_mib: same(mib) }
+        Row { name: name.to_owned(), events, wall_s: same(seconds), cpu_s: same(seconds), peak_mib: same(mib) }
     }
 
     /// Check that goals of captures are ratios of the largest one, met and missed.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use kmodtrace_tests::protocol::{GUEST_PATH, Plan, Sample};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::stats::Figure;
 use crate::build;
@@ -17,7 +17,7 @@ const KERNEL: &str = "6.1";
 const LIMIT: Duration = Duration::from_secs(2 * 3600);
 
 /// One figure of one tracer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) figure: String,
     pub(super) who: String,
@@ -27,7 +27,7 @@ pub(super) struct Row {
 }
 
 /// All figures.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Online {
     pub(super) kernel: String,
     /// What ran the guest.

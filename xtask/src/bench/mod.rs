@@ -5,6 +5,7 @@ mod guest;
 mod measure;
 mod offline;
 mod page;
+mod readme;
 mod stats;
 
 use std::fs;
@@ -14,7 +15,7 @@ use std::thread;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use kmodtrace_tests::protocol::Plan;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::setup;
 
@@ -30,7 +31,7 @@ pub(crate) struct Options {
     /// Measure only this part.
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Write docs/performance.md and docs/performance.json; only figures of the whole bench are kept.
+    /// Write docs/performance.md, docs/performance.json and the table of the README; only figures of the whole bench are kept.
     #[arg(long, conflicts_with_all = ["quick", "only"])]
     write: bool,
 }
@@ -45,7 +46,7 @@ enum Part {
 }
 
 /// All figures.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Found {
     machine: String,
     tracing: Option<guest::Online>,
@@ -74,10 +75,14 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     let page = page::markdown(&found);
     println!("\n{page}");
     if options.write {
-        let docs = setup::workspace().join("docs");
+        let workspace = setup::workspace();
         let json = serde_json::to_string_pretty(&found).context("the figures have no JSON form")?;
-        for (name, text) in [("performance.md", page), ("performance.json", json + "\n")] {
-            let path = docs.join(name);
+        let readme = fs::read_to_string(workspace.join("README.md")).context("cannot read README.md")?;
+        let readme = readme::with_table(&readme, &found)?;
+        for (name, text) in
+            [("docs/performance.md", page), ("docs/performance.json", json + "\n"), ("README.md", readme)]
+        {
+            let path = workspace.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
     }

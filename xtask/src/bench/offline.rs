@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::measure::{self, Cost};
 use super::stats::{Figure, digits};
 use crate::build;
-use crate::r#gen;
 use crate::setup;
 use crate::shell;
 use crate::toolchain::probe;
@@ -33,9 +32,9 @@ struct Contender {
 }
 
 /// What one took with one size of capture.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Row {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) events: u64,
     pub(super) wall_s: Figure,
     pub(super) cpu_s: Figure,
@@ -43,14 +42,14 @@ pub(super) struct Row {
 }
 
 /// A capture that was generated.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Size {
     pub(super) events: u64,
     pub(super) bytes: u64,
 }
 
 /// All figures.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Offline {
     pub(super) rounds: usize,
     pub(super) sizes: Vec<Size>,
@@ -74,7 +73,7 @@ pub(super) fn run(sizes: &[u64], rounds: usize) -> Result<Offline> {
     for &events in sizes {
         let capture = directory.join(format!("{events}.jsonl.zst"));
         if !capture.exists() {
-            r#gen::verb(&r#gen::Options::new(events, 1, capture.clone()))?;
+            generate(events, &capture)?;
         }
         let bytes = fs::metadata(&capture).context("no capture")?.len();
         found.sizes.push(Size { events, bytes });
@@ -93,7 +92,7 @@ pub(super) fn run(sizes: &[u64], rounds: usize) -> Result<Offline> {
             let figure =
                 |of: fn(&Cost) -> f64| Figure::of(&costs.iter().map(of).collect::<Vec<_>>()).context("no round");
             found.rows.push(Row {
-                name: one.name,
+                name: one.name.to_owned(),
                 events,
                 wall_s: figure(|cost| cost.wall_s)?,
                 cpu_s: figure(|cost| cost.cpu_s)?,
@@ -102,6 +101,13 @@ pub(super) fn run(sizes: &[u64], rounds: usize) -> Result<Offline> {
         }
     }
     Ok(found)
+}
+
+/// In a process of its own: what it holds counts as memory of nobody else.
+fn generate(events: u64, capture: &Path) -> Result<()> {
+    let mut generator = Command::new(std::env::current_exe().context("this program has no path")?);
+    generator.args(["gen", "--events", &events.to_string(), "--output"]).arg(capture);
+    shell::run(&mut generator)
 }
 
 fn contenders(kmodtrace: &Path, capture: &Path, policy: &Path, duckdb: Option<&[String]>) -> Vec<Contender> {
@@ -117,7 +123,8 @@ fn contenders(kmodtrace: &Path, capture: &Path, policy: &Path, duckdb: Option<&[
         ours("kmodtrace report --module nf_conntrack", &["report", "--module", "nf_conntrack"]),
         ours("kmodtrace report --lines", &["report", "--lines"]),
         ours("kmodtrace verify", &["verify"]),
-        Contender { codes: &[0, 1], ..ours("kmodtrace check", &["check", "--policy", &policy]) },
+        // There are losses in it, so the verdict is that there can be none.
+        Contender { codes: &[125], ..ours("kmodtrace check", &["check", "--policy", &policy]) },
     ];
     let jq = "zstdcat \"$1\" | jq -n \"$2\"";
     let argv = ["sh", "-c", jq, "sh", &text(capture), JQ].map(str::to_owned).to_vec();

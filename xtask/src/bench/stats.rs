@@ -1,9 +1,9 @@
 //! Rounds to figures: the median, with the least and the most beside it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What rounds came to.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Figure {
     pub(super) median: f64,
     pub(super) min: f64,

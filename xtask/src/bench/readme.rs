@@ -1,0 +1,136 @@
+//! The table that the README quotes.
+
+use anyhow::{Context as _, Result};
+
+use super::Found;
+use super::stats::digits;
+
+const BEGIN: &str = "<!-- made by cargo xtask bench --write -->\n";
+const END: &str = "<!-- end -->\n";
+
+/// The tracers of the table, and how it calls them.
+const COLUMNS: [(&str, &str); 4] = [
+    ("kmodtrace record", "`kmodtrace record`"),
+    ("bpftrace", "bpftrace"),
+    ("trace-cmd record", "trace-cmd"),
+    ("perf trace", "perf trace"),
+];
+
+/// The README with the table of these figures in place of the old one.
+pub(super) fn with_table(readme: &str, found: &Found) -> Result<String> {
+    let (before, rest) = readme.split_once(BEGIN).context("README.md has no place for the table")?;
+    let (_, after) = rest.split_once(END).context("the table in README.md has no end")?;
+    Ok(format!("{before}{BEGIN}{}{END}{after}", table(found)?))
+}
+
+fn table(found: &Found) -> Result<String> {
+    let online = found.tracing.as_ref().context("tracing was not measured")?;
+    let offline = found.captures.as_ref().context("captures were not measured")?;
+    let median = |figure: &str, who: &str| online.get(figure, who).map(|figure| figure.median);
+    let names: Vec<&str> = COLUMNS.iter().map(|(_, name)| *name).collect();
+    let mut out = format!("| | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(COLUMNS.len()));
+    let mut row = |what: &str, cell: &dyn Fn(&str) -> Option<String>| {
+        let cells: Vec<String> =
+            COLUMNS.iter().map(|(who, _)| cell(who).unwrap_or_else(|| "not measured".to_owned())).collect();
+        out.push_str(&format!("| {what} | {} |\n", cells.join(" | ")));
+    };
+    let armed = median("armed_ms", COLUMNS[0].0).context("never armed")?;
+    row("from start to the first request seen", &|who| Some(digits(median("armed_ms", who)? / armed)));
+    row("memory after the storms, MiB", &|who| Some(digits(median("resident_after_kib", who)? / 1024.0)));
+    for (phase, what) in [
+        ("storm_62", "not told of a storm, 62 requests at a time, %"),
+        ("storm_long", "not told of a storm by a user without rights, %"),
+        ("stopped", "not told while the tracer is stopped, %"),
+    ] {
+        row(what, &|who| {
+            let lost = online.get(&format!("lost_{phase}"), who)?.max;
+            Some(digits(100.0 * lost / median(&format!("asked_{phase}"), who)?))
+        });
+    }
+    row("tells requester, modprobe, modules and result as one", &|who| {
+        Some(if who.starts_with("kmodtrace") { "yes" } else { "no" }.to_owned())
+    });
+    let most = offline.sizes.iter().max_by_key(|size| size.events).context("no captures")?;
+    let of = |name: &str| offline.rows.iter().find(|row| row.name == name && row.events == most.events);
+    let report = of("kmodtrace report").context("no report")?;
+    out.push_str(&format!(
+        "\n`report` reads {} million events ({} MB) in {} s with {} MiB",
+        most.events / 1_000_000,
+        most.bytes / 1_000_000,
+        digits(report.cpu_s.median),
+        digits(report.peak_mib.median)
+    ));
+    for (name, called) in [("zstdcat | jq", "`zstdcat | jq`"), ("DuckDB", "DuckDB")] {
+        if let Some(other) = of(name) {
+            let (seconds, memory) = (digits(other.cpu_s.median), digits(other.peak_mib.median));
+            out.push_str(&format!("; {called} takes {seconds} s with {memory} MiB"));
+        }
+    }
+    out.push_str(".\n");
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use kmodtrace_tests::protocol::Plan;
+
+    use super::super::Found;
+    use super::super::guest::{self, Online};
+    use super::super::offline::{Offline, Row, Size};
+    use super::super::stats::Figure;
+    use super::with_table;
+
+    fn found() -> Found {
+        let same = |number| Figure { median: number, min: number, max: number };
+        let figures = [
+            ("armed_ms", "kmodtrace record", 50.0),
+            ("armed_ms", "bpftrace", 200.0),
+            ("asked_storm_62", "bpftrace", 400.0),
+            ("lost_storm_62", "bpftrace", 4.0),
+        ];
+        let rows = figures.map(|(figure, who, value)| guest::Row {
+            figure: figure.to_owned(),
+            who: who.to_owned(),
+            rounds: 1,
+            value: same(value),
+        });
+        let plan = Plan { rounds: 1, idle_s: 1, storm_s: 1, stopped_s: 1 };
+        let row = |name: &str, seconds| Row {
+            name: name.to_owned(),
+            events: 10_000_000,
+            wall_s: same(seconds),
+            cpu_s: same(seconds),
+            peak_mib: same(9.0),
+        };
+        Found {
+            machine: String::new(),
+            tracing: Some(Online { kernel: String::new(), accelerator: String::new(), plan, rows: rows.into() }),
+            captures: Some(Offline {
+                rounds: 1,
+                sizes: vec![Size { events: 10_000_000, bytes: 600_000_000 }],
+                rows: vec![row("kmodtrace report", 10.0), row("DuckDB", 15.0)],
+                absent: Vec::new(),
+            }),
+        }
+    }
+
+    /// Check that the table takes the place of the old one, that ratios are ratios, and that what is missing is told.
+    #[test]
+    fn the_table_is_replaced() {
+        let place =
+            |table: &str| format!("before\n<!-- made by cargo xtask bench --write -->\n{table}<!-- end -->\nafter\n");
+        let readme = with_table(&place("stale\n"), &found()).unwrap();
+        assert_eq!(with_table(&readme, &found()).unwrap(), readme);
+        assert!(!readme.contains("stale") && readme.starts_with("before\n") && readme.ends_with("after\n"), "{readme}");
+        for part in [
+            "| 1.00 | 4.00 | not measured | not measured |",
+            "62 requests at a time, % | not measured | 1.00 |",
+            "`report` reads 10 million events (600 MB) in 10.0 s with 9.00 MiB; DuckDB takes 15.0 s with 9.00 MiB.",
+        ] {
+            assert!(readme.contains(part), "{part} is not in\n{readme}");
+        }
+        assert!(with_table("no place", &found()).is_err());
+        let readme = include_str!("../../../README.md");
+        assert!(with_table(readme, &found()).is_ok(), "the README has no place for the table");
+    }
+}
