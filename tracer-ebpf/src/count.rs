@@ -1,5 +1,8 @@
-//! Loss counters.
+//! Counters that user space reads from memory.
 
+use core::arch::asm;
+
+use aya_ebpf::maps::Array;
 use tracer_ebpf::wire::Counter;
 
 use crate::maps::COUNTERS;
@@ -7,8 +10,16 @@ use crate::maps::COUNTERS;
 /// Counts one loss of a cause.
 #[inline(always)]
 pub(crate) fn count(cause: Counter) {
-    if let Some(value) = COUNTERS.get_ptr_mut(cause as u32) {
-        // SAFETY: the pointer is this CPU's slot of the array, and is not null.
-        unsafe { *value += 1 };
+    add_one(&COUNTERS, cause as u32);
+}
+
+/// Adds one: programs on other CPUs may do so at the same time.
+#[inline(always)]
+pub(crate) fn add_one(counters: &Array<u64>, index: u32) {
+    if let Some(value) = counters.get_ptr_mut(index) {
+        // Rust's atomics have no addition for this target.
+        // SAFETY: the pointer is an entry of the array, aligned to 8 bytes and not null; the instruction is as old as BPF
+        // (`BPF_XADD`), and changes that entry alone.
+        unsafe { asm!("lock *(u64 *)({value} + 0) += {one}", value = in(reg) value, one = in(reg) 1_u64) };
     }
 }

@@ -2,6 +2,8 @@
 //! module is asked for, loaded or unloaded, or when a kernel thread is created.
 #![no_std]
 #![no_main]
+// As aya-ebpf itself needs it.
+#![feature(asm_experimental_arch)]
 // Every helper is inlined: subprograms are refused by old verifiers.
 #![expect(clippy::inline_always, reason = "subprograms are refused by old verifiers")]
 

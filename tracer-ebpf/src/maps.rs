@@ -5,8 +5,9 @@
 //! be evicted all the same, the later stage that misses it counts it.
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, RingBuf},
 };
 use tracer_ebpf::wire::{Behalf, COUNTER_COUNT, MODULE_NAME_BYTES, PAIR_COUNTERS, RequestKey};
 
@@ -14,9 +15,9 @@ use tracer_ebpf::wire::{Behalf, COUNTER_COUNT, MODULE_NAME_BYTES, PAIR_COUNTERS,
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// One counter a `Counter`.
+/// One counter a `Counter`. User space reads counters from memory: while bpf(2) looks into a map, no kprobe program runs.
 #[map]
-pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTER_COUNT, 0);
+pub(crate) static COUNTERS: Array<u64> = Array::with_max_entries(COUNTER_COUNT, BPF_F_MMAPABLE);
 
 /// How far a request has come.
 pub(crate) mod stage {
@@ -79,7 +80,7 @@ pub(crate) static RETURNS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(8
 
 /// Runs and returns taken, by pair.
 #[map]
-pub(crate) static PAIRS: PerCpuArray<u64> = PerCpuArray::with_max_entries(PAIR_COUNTERS, 0);
+pub(crate) static PAIRS: Array<u64> = Array::with_max_entries(PAIR_COUNTERS, BPF_F_MMAPABLE);
 
 /// A kernel thread: who created it.
 #[derive(Clone, Copy)]

@@ -7,6 +7,7 @@
 use tracer_ebpf::wire::Pair;
 
 use crate::{
+    count::add_one,
     maps::{PAIRS, RETURNS},
     task::tid,
 };
@@ -26,7 +27,7 @@ pub(crate) enum Who {
 #[inline(always)]
 pub(crate) fn is_ours(pair: Pair, who: Who) -> bool {
     if who == Who::First {
-        add(pair.runs());
+        add_one(&PAIRS, pair.runs());
     }
     let key = u64::from(tid()) << 32 | pair as u64;
     // SAFETY: the entry is this thread's own; the value is copied at once.
@@ -37,18 +38,10 @@ pub(crate) fn is_ours(pair: Pair, who: Who) -> bool {
     }
     // Where there is no room for the word, the return is told twice rather than not at all.
     let _ = RETURNS.insert(&key, &(who as u32), 0);
-    add(match who {
+    let taken = match who {
         Who::First => pair.taken_by_first(),
         Who::Second => pair.taken_by_second(),
-    });
+    };
+    add_one(&PAIRS, taken);
     true
-}
-
-/// Each counter is one program's alone: on one CPU the kernel does not let a program preempt itself.
-#[inline(always)]
-fn add(index: u32) {
-    if let Some(value) = PAIRS.get_ptr_mut(index) {
-        // SAFETY: the pointer is this CPU's slot of the array, and is not null.
-        unsafe { *value += 1 };
-    }
 }

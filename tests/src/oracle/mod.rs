@@ -3,6 +3,7 @@
 //! It shares nothing with the program under test: other probes, another buffer, another reader.
 
 mod parse;
+mod syscalls;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub use parse::{Event, What};
 use parse::{lost_events, parse_trace};
+pub use syscalls::Calls;
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 

@@ -1,6 +1,6 @@
 //! More than fits while nobody reads: what is missing is counted, and nothing is joined wrongly because of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,12 +9,14 @@ use super::agreement::{number, text};
 use super::failures::with_modprobe;
 use super::{Need, Scenario};
 use crate::ctx::{Act, Ctx, Deed, contains, equal, that};
-use crate::oracle::requests;
+use crate::oracle::{Calls, requests};
 
 const NEEDS: &[Need] = &[Need::Kmodtrace];
 
-pub(super) const SCENARIOS: &[Scenario] =
-    &[Scenario { name: "loss-is-told", fresh_boot: false, needs: NEEDS, run: ring_overflow }];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "loss-is-told", fresh_boot: false, needs: NEEDS, run: ring_overflow },
+    Scenario { name: "loss-is-not-made-by-looking", fresh_boot: false, needs: NEEDS, run: looking },
+];
 
 const ACTORS: u32 = 4;
 const EACH: u32 = 50;
@@ -84,4 +86,20 @@ fn ring_overflow(ctx: &mut Ctx) -> Result<()> {
 fn losses(capture: &crate::ctx::Capture, cause: &str) -> u64 {
     let ours = capture.of_type("loss").filter(|loss| loss["cause"] == cause);
     ours.filter_map(|loss| number(loss, "/count")).sum()
+}
+
+/// While bpf(2) looks into a map, the kernel runs no kprobe's program on that CPU: who traces must not use it.
+fn looking(ctx: &mut Ctx) -> Result<()> {
+    let tracer = ctx.watch(&[])?;
+    // That it waits shows that the calls are seen.
+    let calls = Calls::start("looking", tracer.pid(), &["bpf", "epoll_wait"])?;
+    ctx.act(Act::socket(38, 5, 0))?;
+    // Losses are looked for every 3 s.
+    thread::sleep(Duration::from_secs(5));
+    let (looked, waited) = (calls.count("bpf")?, calls.count("epoll_wait")?);
+    that(&format!("it is seen waiting ({waited} times)"), waited > 0)?;
+    equal("calls of bpf(2) by who traces", looked, 0)?;
+    let capture = tracer.stop()?;
+    capture.expect_whole()?;
+    capture.request_for("net-pf-38").map(drop)
 }

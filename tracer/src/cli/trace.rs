@@ -158,9 +158,11 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Gives up what only attaching needed. What stays: reading counters (before 5.19), new symbols, and `also`.
+    /// Gives up what only attaching needed. What stays: new symbols, keeping what was told of a flight recorder (before
+    /// 5.19), and `also`.
     pub(super) fn drop_privileges(&self, also: &[Capability]) -> anyhow::Result<()> {
-        let mut kept = vec![Capability::Bpf, Capability::Syslog];
+        let mut kept = vec![Capability::Syslog];
+        kept.extend(self.tracer.is_pinned().then_some(Capability::Bpf));
         kept.extend(also);
         if self.looks_into_processes {
             kept.extend([Capability::SysPtrace, Capability::DacReadSearch]);

@@ -6,14 +6,15 @@
 //! The layout is the kernel's own: kernel/bpf/ringbuf.c, stable since 5.8.
 
 use std::{
-    ffi::c_void,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-    ptr::{self, NonNull},
+    os::fd::{AsFd, AsRawFd, RawFd},
+    ptr::NonNull,
     sync::atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
 use aya::maps::MapData;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::ProtFlags;
+
+use super::mapping::{Mapping, page_bytes};
 
 /// Set in a record's length while its program still writes it (`BPF_RINGBUF_BUSY_BIT`).
 const BUSY: u32 = 1 << 31;
@@ -23,37 +24,6 @@ const DISCARD: u32 = 1 << 30;
 
 /// Bytes before a record: its length, and where its page is (`BPF_RINGBUF_HDR_SZ`).
 const HEADER_BYTES: usize = 8;
-
-/// A mapping of a part of the ring.
-struct Mapping {
-    at: NonNull<c_void>,
-    bytes: usize,
-}
-
-impl Mapping {
-    fn new(fd: BorrowedFd<'_>, bytes: usize, offset: u64, protection: ProtFlags) -> std::io::Result<Self> {
-        // SAFETY: the kernel chooses the address, so no mapping of ours is replaced.
-        let at = unsafe { mmap(ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? };
-        let at = NonNull::new(at).ok_or_else(|| std::io::Error::other("the ring was mapped at no address"))?;
-        Ok(Self { at, bytes })
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, of this length, and nothing borrows from it any more.
-        if let Err(error) = unsafe { munmap(self.at.as_ptr(), self.bytes) } {
-            log::debug!("munmap: {error}");
-        }
-    }
-}
-
-/// Size of a page. rustix asks /proc/self/auxv, which a program with file capabilities may not read.
-fn page_bytes() -> std::io::Result<usize> {
-    // SAFETY: sysconf(3) has no preconditions.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(bytes).map_err(|_| std::io::Error::last_os_error())
-}
 
 /// What stands at a position of the ring.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,19 +76,19 @@ impl HeldRing {
     fn consumer_position(&self) -> &AtomicUsize {
         // SAFETY: the page is mapped for reading and writing for as long as `self` lives, begins with the kernel's
         // `unsigned long consumer_pos`, and both sides touch it atomically only.
-        unsafe { self.consumer.at.cast::<AtomicUsize>().as_ref() }
+        unsafe { self.consumer.start().cast::<AtomicUsize>().as_ref() }
     }
 
     fn produced(&self) -> usize {
         // SAFETY: the mapping lives as long as `self` and begins with the kernel's `unsigned long producer_pos`; an atomic
         // load does not write, so a mapping for reading alone is enough.
-        unsafe { self.producer.at.cast::<AtomicUsize>().as_ref() }.load(Ordering::Acquire)
+        unsafe { self.producer.start().cast::<AtomicUsize>().as_ref() }.load(Ordering::Acquire)
     }
 
     /// The address of a byte of the producer's mapping, by its offset: at most page + bytes.
     fn byte(&self, at: usize) -> NonNull<u8> {
         // SAFETY: the caller's offset lies in the mapping.
-        unsafe { self.producer.at.cast::<u8>().add(at) }
+        unsafe { self.producer.start().cast::<u8>().add(at) }
     }
 
     fn slot(&self, position: usize, produced: usize) -> Slot {

@@ -1,15 +1,14 @@
 //! What the probes could not send or store, and what the kernel did not run.
 
-use aya::maps::{MapData, PerCpuArray};
 use tracer_ebpf::wire::Counter;
 
-use super::{ProbeError, skipped::Watched, told::Told};
+use super::{ProbeError, counts::Counts, skipped::Watched, told::Told};
 use crate::event::LossStage;
 
 /// Reads the loss counters; gives what is new since the last reading.
 pub struct Losses {
-    counters: PerCpuArray<MapData, u64>,
-    pairs: PerCpuArray<MapData, u64>,
+    counters: Counts,
+    pairs: Counts,
     seen: Vec<u64>,
     /// Attached programs, and how many runs were told as skipped so far.
     programs: Vec<(Watched, u64)>,
@@ -24,8 +23,8 @@ pub struct Losses {
 impl Losses {
     /// Begins where `told` says that the reading ended before; without it, at 0.
     pub(super) fn new(
-        counters: PerCpuArray<MapData, u64>,
-        pairs: PerCpuArray<MapData, u64>,
+        counters: Counts,
+        pairs: Counts,
         programs: Vec<Watched>,
         told: Option<Told>,
     ) -> Result<Self, ProbeError> {
@@ -72,14 +71,14 @@ impl Losses {
     pub fn take_new(&mut self, now_ns: Option<u64>) -> Result<Vec<(LossStage, &'static str, u64)>, ProbeError> {
         let mut new = Vec::new();
         for (counter, seen) in Counter::ALL.into_iter().zip(&mut self.seen) {
-            let total = sum(&self.counters, "COUNTERS", counter as u32)?;
+            let total = self.counters.get(counter as u32);
             if total > *seen {
                 new.push((LossStage::Probe, counter.name(), total - *seen));
                 *seen = total;
             }
         }
         for (watched, seen) in &mut self.programs {
-            let total = watched.missed(now_ns, |index| sum(&self.pairs, "PAIRS", index))?;
+            let total = watched.missed(now_ns, |index| self.pairs.get(index));
             if total > *seen {
                 if watched.is_seen() {
                     self.open_ended = true;
@@ -93,10 +92,4 @@ impl Losses {
         self.untold |= !new.is_empty();
         Ok(new)
     }
-}
-
-/// What all processors have counted.
-fn sum(counts: &PerCpuArray<MapData, u64>, name: &'static str, index: u32) -> Result<u64, ProbeError> {
-    let values = counts.get(&index, 0).map_err(|error| ProbeError::Map { name, source: Box::new(error) })?;
-    Ok(values.iter().sum())
 }

@@ -2,12 +2,14 @@
 
 mod attach;
 mod attached;
+mod counts;
 mod decode;
 mod error;
 mod held;
 mod hooks;
 mod load;
 mod losses;
+mod mapping;
 mod object;
 mod offsets;
 mod options;

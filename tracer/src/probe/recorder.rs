@@ -8,7 +8,7 @@ use std::{
 
 use aya::{
     Btf as LoaderBtf,
-    maps::{HashMap, Map, MapData, MapError, MapInfo, MapType, PerCpuArray},
+    maps::{HashMap, Map, MapData, MapError, MapInfo, MapType},
     programs::{FEntry, FExit, KProbe, ProbeKind, ProgramError, RawTracePoint},
 };
 use tracer_ebpf::wire::{COUNTER_COUNT, PAIR_COUNTERS};
@@ -17,6 +17,7 @@ use super::{
     ProbeError,
     attach::{can_pin_kprobes, pin_names},
     attached::{AttachedHook, attach_hook},
+    counts::Counts,
     held::HeldRing,
     hooks::{HOOKS, Hook, How, Need, Program},
     load::{descriptor, load, load_with},
@@ -98,8 +99,8 @@ fn begin(
     let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
     let mut told = Told::new(open_map(&path, TOLD, HashMap::try_from)?);
     told.set(OBJECT_DIGEST, digest(object))?;
-    let counters = open_map(&path, "COUNTERS", PerCpuArray::try_from)?;
-    let pairs = open_map(&path, "PAIRS", PerCpuArray::try_from)?;
+    let counters = open_map(&path, "COUNTERS", Counts::try_from)?;
+    let pairs = open_map(&path, "PAIRS", Counts::try_from)?;
     let mut losses = Losses::new(counters, pairs, programs, Some(told))?;
     // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
     losses.take_new(None)?;
@@ -122,8 +123,8 @@ fn check(path: &Path) -> Result<HeldRing, PinError> {
     let differs = |why: String| PinError::Layout { path: path.to_owned(), why };
     for (name, kind, sizes) in [
         ("EVENTS", MapType::RingBuf, None),
-        ("COUNTERS", MapType::PerCpuArray, Some((4, 8, COUNTER_COUNT))),
-        ("PAIRS", MapType::PerCpuArray, Some((4, 8, PAIR_COUNTERS))),
+        ("COUNTERS", MapType::Array, Some((4, 8, COUNTER_COUNT))),
+        ("PAIRS", MapType::Array, Some((4, 8, PAIR_COUNTERS))),
         (TOLD, MapType::Hash, Some((32, 8, 256))),
     ] {
         let info = MapInfo::from_pin(path.join(name)).map_err(|error| differs(format!("map {name}: {error}")))?;
@@ -183,8 +184,8 @@ fn resume(
         hooks = attached;
         ebpf = Some(loaded);
     }
-    let counters = open_map(path, "COUNTERS", PerCpuArray::try_from)?;
-    let pairs = open_map(path, "PAIRS", PerCpuArray::try_from)?;
+    let counters = open_map(path, "COUNTERS", Counts::try_from)?;
+    let pairs = open_map(path, "PAIRS", Counts::try_from)?;
     let losses = Losses::new(counters, pairs, programs, Some(told))?;
     let resumed = Some(found);
     Ok(Tracer { ring: Ring::held(ring)?, losses, hooks, resumed, logger: None, ebpf, pins: Some(pins) })

@@ -44,16 +44,12 @@ impl Watched {
     }
 
     /// How many runs or returns were missed. `counted` is what a pair's programs have counted.
-    pub(super) fn missed(
-        &mut self,
-        now_ns: Option<u64>,
-        counted: impl Fn(u32) -> Result<u64, ProbeError>,
-    ) -> Result<u64, ProbeError> {
-        let Skipped::Paired(pair) = self.skipped else { return Ok(self.program.count()) };
+    pub(super) fn missed(&mut self, now_ns: Option<u64>, counted: impl Fn(u32) -> u64) -> u64 {
+        let Skipped::Paired(pair) = self.skipped else { return self.program.count() };
         // In this order: what comes meanwhile is not taken for missed.
-        let runs = counted(pair.runs())?.saturating_add(self.program.count());
-        let taken = counted(pair.taken_by_first())?.saturating_add(counted(pair.taken_by_second())?);
-        Ok(self.lasting.take(runs.saturating_sub(taken), now_ns))
+        let runs = counted(pair.runs()).saturating_add(self.program.count());
+        let taken = counted(pair.taken_by_first()).saturating_add(counted(pair.taken_by_second()));
+        self.lasting.take(runs.saturating_sub(taken), now_ns)
     }
 }
 

@@ -1,14 +1,12 @@
 //! Begins: loads the object, attaches every hook in the best way that works, and opens what is read.
 
-use aya::{
-    Btf as LoaderBtf, Ebpf,
-    maps::{Map, MapData, PerCpuArray},
-};
+use aya::{Btf as LoaderBtf, Ebpf, maps::Map};
 use aya_log::EbpfLogger;
 
 use super::{
     ProbeError,
     attached::{AttachedHook, attach_hook},
+    counts::Counts,
     held::HeldRing,
     hooks::{HOOKS, Need},
     load::{descriptor, load, take_map},
@@ -62,9 +60,9 @@ impl Tracer {
             HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference, None)).collect();
 
         let ring = take_ring(&mut ebpf)?;
-        let counters: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "COUNTERS")?;
+        let counters: Counts = take_map(&mut ebpf, "COUNTERS")?;
         let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
-        let pairs: PerCpuArray<MapData, u64> = take_map(&mut ebpf, "PAIRS")?;
+        let pairs: Counts = take_map(&mut ebpf, "PAIRS")?;
         let mut losses = Losses::new(counters, pairs, programs, None)?;
         // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
         losses.take_new(None)?;

@@ -33,6 +33,12 @@ pub struct Tracer {
 }
 
 impl Tracer {
+    /// Whether programs and maps outlast this process.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.pins.is_some()
+    }
+
     /// Whether something was handed out that a crash would have the next recorder tell again, and how much of the ring it
     /// takes, from 0 to 1.
     #[must_use]
