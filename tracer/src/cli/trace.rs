@@ -223,7 +223,8 @@ impl Trace {
             (false, true) => now + TICK,
             (false, false) => self.tick_at.min(now + TICK),
         };
-        self.until.deadline().map_or(next, |deadline| next.min(deadline).max(now))
+        // Once it is over there is nothing more to be in time for.
+        self.until.deadline().filter(|deadline| *deadline > now).map_or(next, |deadline| next.min(deadline))
     }
 
     /// Lets what waits too long end. First everything is read that waits with it, and what was lost: a record of which
