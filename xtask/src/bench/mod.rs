@@ -31,8 +31,8 @@ pub(crate) struct Options {
     /// Measure only this part.
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Write docs/performance.md, docs/performance.json and the table of the README; only figures of the whole bench are kept.
-    #[arg(long, conflicts_with_all = ["quick", "only"])]
+    /// Write docs/performance.md, docs/performance.json and the table of the README; with --only, the other part stays as it is.
+    #[arg(long, conflicts_with = "quick")]
     write: bool,
 }
 
@@ -53,6 +53,9 @@ struct Found {
     captures: Option<offline::Offline>,
 }
 
+/// The figures as the last bench left them.
+const STORED: &str = "docs/performance.json";
+
 const WHOLE: ([u64; 2], Plan) = ([1_000_000, 10_000_000], Plan { rounds: 3, idle_s: 60, storm_s: 60, stopped_s: 10 });
 const QUICK: ([u64; 2], Plan) = ([100_000, 1_000_000], Plan { rounds: 1, idle_s: 10, storm_s: 10, stopped_s: 5 });
 
@@ -67,26 +70,37 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     }
     let rounds = usize::try_from(plan.rounds).context("too many rounds")?;
     let is_wanted = |part| options.only.is_none_or(|only| only == part);
-    let found = Found {
+    let mut found = Found {
         machine: machine(),
         tracing: is_wanted(Part::Tracing).then(|| guest::run(plan)).transpose()?,
         captures: is_wanted(Part::Captures).then(|| offline::run(&sizes, rounds)).transpose()?,
     };
-    let page = page::markdown(&found);
-    println!("\n{page}");
+    println!("\n{}", page::markdown(&found));
     if options.write {
-        let workspace = setup::workspace();
-        let json = serde_json::to_string_pretty(&found).context("the figures have no JSON form")?;
-        let readme = fs::read_to_string(workspace.join("README.md")).context("cannot read README.md")?;
-        let readme = readme::with_table(&readme, &found)?;
-        for (name, text) in
-            [("docs/performance.md", page), ("docs/performance.json", json + "\n"), ("README.md", readme)]
-        {
-            let path = workspace.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        let stored = setup::workspace().join(STORED);
+        if stored.exists() {
+            let text = fs::read_to_string(&stored).with_context(|| format!("cannot read {STORED}"))?;
+            let old: Found = serde_json::from_str(&text).with_context(|| format!("{STORED} is damaged"))?;
+            found.tracing = found.tracing.or(old.tracing);
+            found.captures = found.captures.or(old.captures);
         }
+        write(&found)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what the figures are told in.
+fn write(found: &Found) -> Result<()> {
+    let json = serde_json::to_string_pretty(found).context("the figures have no JSON form")?;
+    let mut files = vec![("docs/performance.md", page::markdown(found)), (STORED, json + "\n")];
+    if found.tracing.is_some() && found.captures.is_some() {
+        let readme = fs::read_to_string(setup::workspace().join("README.md")).context("cannot read README.md")?;
+        files.push(("README.md", readme::with_table(&readme, found)?));
+    }
+    for (name, text) in files {
+        fs::write(setup::workspace().join(name), text).with_context(|| format!("cannot write {name}"))?;
+    }
+    Ok(())
 }
 
 /// Processor and cores, as the kernel tells them.

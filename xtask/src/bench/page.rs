@@ -178,6 +178,14 @@ mod tests {
     use super::super::offline::{Offline, Row, Size};
     use super::{Figure, markdown};
 
+    /// Check that the page tells the figures that are stored.
+    #[test]
+    fn the_page_is_made_from_the_stored_figures() {
+        let stored: Found = serde_json::from_str(include_str!("../../../docs/performance.json")).unwrap();
+        let page = include_str!("../../../docs/performance.md");
+        assert_eq!(markdown(&stored), page, "run `cargo xtask bench --write`");
+    }
+
     /// Check that who could not take part is named, that a table is one, and that what was not measured is left out.
     #[test]
     fn the_page_tells_all() {
