@@ -95,6 +95,13 @@ pub(crate) fn check(line: &str, guest: &Guest) -> Result<Vec<String>> {
     Ok(problems)
 }
 
+/// Instructions that the verifier went through on this line, by program, as the table has it.
+pub(crate) fn verified_instructions(line: &str) -> Result<BTreeMap<String, u64>> {
+    let kernel = read()?.remove(line).with_context(|| format!("tests/kernels.json has no {line}"))?;
+    let programs = kernel.hooks.into_values().flat_map(|hook| hook.verified_instructions);
+    Ok(programs.filter_map(|(program, count)| Some((program, count?))).collect())
+}
+
 const REMEDY: &str = "if that is right, run `cargo xtask kernels --write`";
 
 fn data_path() -> PathBuf {

@@ -8,7 +8,8 @@ use std::{
 use aya::{Btf as LoaderBtf, Ebpf, EbpfLoader};
 
 use super::{
-    ProbeError, offsets,
+    ProbeError,
+    offsets::{self, Offset},
     options::{LogLevel, Options},
 };
 use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
@@ -49,7 +50,19 @@ pub(super) fn load_with(
     options: Options,
     pinned: &[(&str, PathBuf)],
 ) -> Result<Ebpf, ProbeError> {
-    let members = offsets::resolve(btf)?;
+    load_at(object, &offsets::resolve(btf)?, btf, loader_btf, kallsyms, options, pinned)
+}
+
+/// Loads the object for these offsets.
+pub(super) fn load_at(
+    object: &[u8],
+    members: &[Offset],
+    btf: &Btf,
+    loader_btf: &LoaderBtf,
+    kallsyms: Option<&Kallsyms>,
+    options: Options,
+    pinned: &[(&str, PathBuf)],
+) -> Result<Ebpf, ProbeError> {
     let address = |name: &str| kallsyms.and_then(|symbols| symbols.address_of(name)).unwrap_or(0);
     let modprobe_path = address("modprobe_path");
     let free_modprobe_argv = address("free_modprobe_argv");
@@ -74,7 +87,7 @@ pub(super) fn load_with(
     for (name, path) in pinned {
         loader.map_pin_path(name, path);
     }
-    for (symbol, offset) in &members {
+    for (symbol, offset) in members {
         loader.override_global(symbol, offset, false);
     }
     loader

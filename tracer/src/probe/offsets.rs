@@ -23,19 +23,24 @@ const REQUIRED: &[&str] = &[
     "SUBPROCESS_RETVAL",
 ];
 
+/// An offset by the global that it goes into.
+pub(super) type Offset = (&'static str, u32);
+
 /// Looks up every member; in the order of [`MEMBERS`].
-pub(super) fn resolve(btf: &Btf) -> Result<Vec<(&'static str, u32)>, ProbeError> {
-    MEMBERS
-        .iter()
-        .map(|member| {
-            let offset = offset_of(btf, member);
-            if offset == ABSENT && REQUIRED.contains(&member.symbol) {
-                let member = member.paths.first().map_or_else(String::new, |path| path.join("."));
-                return Err(ProbeError::Member { member });
-            }
-            Ok((member.symbol, offset))
-        })
-        .collect()
+pub(super) fn resolve(btf: &Btf) -> Result<Vec<Offset>, ProbeError> {
+    let is_missing = |member: &&Member| REQUIRED.contains(&member.symbol) && offset_of(btf, member) == ABSENT;
+    match MEMBERS.iter().find(is_missing) {
+        Some(member) => {
+            let member = member.paths.first().map_or_else(String::new, |path| path.join("."));
+            Err(ProbeError::Member { member })
+        }
+        None => Ok(what_there_is(btf)),
+    }
+}
+
+/// The same on a kernel that lacks some that tracing needs: to run programs there that trace nothing.
+pub(super) fn what_there_is(btf: &Btf) -> Vec<Offset> {
+    MEMBERS.iter().map(|member| (member.symbol, offset_of(btf, member))).collect()
 }
 
 /// The offset of the first path that exists with the size that the programs read.

@@ -109,11 +109,11 @@ fn asked(hooks: &[AttachedHook]) -> impl Iterator<Item = Program> {
     })
 }
 
-fn fdinfo(fd: &OwnedFd) -> PathBuf {
+pub(super) fn fdinfo(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))
 }
 
-fn read(path: &Path) -> Option<String> {
+pub(super) fn read(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
@@ -127,7 +127,7 @@ fn is_link_that_counts(fdinfo: &str, program_id: u64) -> bool {
     fdinfo.contains("link_type:") && number(fdinfo, "prog_id") == Some(program_id) && number(fdinfo, "missed").is_some()
 }
 
-fn number(fdinfo: &str, key: &str) -> Option<u64> {
+pub(super) fn number(fdinfo: &str, key: &str) -> Option<u64> {
     fdinfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?.trim().parse().ok()
 }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use kmodtrace_tests::protocol::{GUEST_PATH, Plan, Sample};
+use kmodtrace_tests::protocol::{GUEST_PATH, Plan, Sample, Who};
 use serde::{Deserialize, Serialize};
 
-use super::stats::Figure;
-use crate::build;
+use super::stats::{Figure, float};
 use crate::vm::{Choice, Guest, Set, Sink};
+use crate::{build, kernels};
 
 /// The line that has every tracer in its own suite.
 const KERNEL: &str = "6.1";
@@ -54,7 +54,13 @@ pub(super) fn run(plan: Plan) -> Result<Online> {
     if code != 0 {
         bail!("the bench in the guest ended with {code}: it measures nothing");
     }
-    Ok(Online { kernel, accelerator, plan, rows: rows(&samples.all)? })
+    let mut rows = rows(&samples.all)?;
+    for (program, count) in kernels::verified_instructions(KERNEL)? {
+        let value = Figure::of(&[float(count)]).context("no count")?;
+        let figure = format!("program {program} verified_instructions");
+        rows.push(Row { figure, who: Who::Record.name().to_owned(), rounds: 1, value });
+    }
+    Ok(Online { kernel, accelerator, plan, rows })
 }
 
 /// Samples as they come.

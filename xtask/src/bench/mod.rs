@@ -5,6 +5,7 @@ mod guest;
 mod measure;
 mod offline;
 mod page;
+mod programs;
 mod readme;
 mod stats;
 
@@ -31,7 +32,8 @@ pub(crate) struct Options {
     /// Measure only this part.
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Write docs/performance.md, docs/performance.json and the table of the README; with --only, the other part stays as it is.
+    /// Write docs/performance.md, docs/performance.json and the table of the README; with --only, the other parts stay as
+    /// they are.
     #[arg(long, conflicts_with = "quick")]
     write: bool,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Options {
 enum Part {
     /// Tracers in a guest.
     Tracing,
+    /// The programs, run by this machine's own kernel.
+    Programs,
     /// What reads captures.
     Captures,
 }
@@ -50,6 +54,7 @@ enum Part {
 struct Found {
     machine: String,
     tracing: Option<guest::Online>,
+    programs: Option<programs::Native>,
     captures: Option<offline::Offline>,
 }
 
@@ -73,6 +78,7 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     let mut found = Found {
         machine: machine(),
         tracing: is_wanted(Part::Tracing).then(|| guest::run(plan)).transpose()?,
+        programs: is_wanted(Part::Programs).then(programs::run).transpose()?,
         captures: is_wanted(Part::Captures).then(|| offline::run(&sizes, rounds)).transpose()?,
     };
     println!("\n{}", page::markdown(&found));
@@ -82,6 +88,7 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
             let text = fs::read_to_string(&stored).with_context(|| format!("cannot read {STORED}"))?;
             let old: Found = serde_json::from_str(&text).with_context(|| format!("{STORED} is damaged"))?;
             found.tracing = found.tracing.or(old.tracing);
+            found.programs = found.programs.or(old.programs);
             found.captures = found.captures.or(old.captures);
         }
         write(&found)?;

@@ -8,6 +8,7 @@ use super::Found;
 use super::goals::{self, Goal};
 use super::guest::Online;
 use super::offline::Offline;
+use super::programs::{self, Native};
 use super::stats::{Figure, digits, float};
 
 const HEAD: &str = "# Performance
@@ -72,6 +73,9 @@ pub(super) fn markdown(found: &Found) -> String {
     if let Some(online) = &found.tracing {
         tracing(&mut out, online);
     }
+    if let Some(native) = &found.programs {
+        programs(&mut out, native);
+    }
     if let Some(offline) = &found.captures {
         captures(&mut out, offline);
     }
@@ -112,18 +116,40 @@ fn tracing(out: &mut String, found: &Online) {
     out.push_str(
         "\nbpftrace runs [this script](../tests/src/guest/bench/modules.bt), perf and trace-cmd all events of `module`.\n\n\
          ### What the programs take\n\nBy the kernel's own statistics (`kernel.bpf_stats_enabled`), for the request above; \
-         [kernels.md](kernels.md) has their instructions.\n\n| program | runs a request | ns a run | ns a request |\n|---|---|---|---|\n",
+         instructions are those that the verifier went through ([kernels.md](kernels.md) has them for every kernel).\n\n\
+         | program | runs a request | ns a run | ns a request | instructions |\n|---|---|---|---|---|\n",
     );
     let names: BTreeSet<&str> =
-        found.rows.iter().filter_map(|row| row.figure.strip_prefix("program ")?.split(' ').next()).collect();
+        found.rows.iter().filter_map(|row| row.figure.strip_prefix("program ")?.strip_suffix(" ns_per_run")).collect();
     for name in names {
-        let cells = ["runs_per_request", "ns_per_run", "ns_per_request"].map(|figure| {
+        let cells = ["runs_per_request", "ns_per_run", "ns_per_request", "verified_instructions"].map(|figure| {
             let value = found.get(&format!("program {name} {figure}"), Who::Record.name());
             value.map_or_else(String::new, |value| digits(value.median))
         });
         out.push_str(&format!("| `{name}` | {} |\n", cells.join(" | ")));
     }
     goal_table(out, &goals::online(found));
+}
+
+fn programs(out: &mut String, found: &Native) {
+    out.push_str(&format!(
+        "\n## The programs without emulation\n\nWhat two of them cost on the machine itself (kernel {}), which runs them without any module \
+         (`BPF_PROG_TEST_RUN`; of the types in use the kernel does so for raw tracepoints). They capture what the program of \
+         a request captures, its two stacks aside: who acts, its executable, arguments, cgroup and eight parents. The signal by which \
+         a record wakes the reader is part of it, and dear in a virtual machine. Beside them a program that does nothing, started and \
+         ended, which is the least that any request costs.\n\n",
+        found.kernel
+    ));
+    if let Some(why) = &found.absent {
+        out.push_str(&format!("Not measured: {why}\n"));
+        return;
+    }
+    out.push_str("| | ns | of a program started and ended, % |\n|---|---|---|\n");
+    let start = found.rows.iter().find(|row| row.name == programs::START);
+    for row in &found.rows {
+        let share = start.map_or_else(String::new, |start| digits(100.0 * row.ns.median / start.ns.median));
+        out.push_str(&format!("| `{}` | {} | {share} |\n", row.name, row.ns.show()));
+    }
 }
 
 fn captures(out: &mut String, found: &Offline) {
@@ -167,6 +193,10 @@ fn goal_table(out: &mut String, goals: &[Goal]) {
         let met = if goal.is_met { "yes" } else { "no" };
         out.push_str(&format!("| {} | {} | {} | {met} |\n", goal.what, goal.wanted, digits(goal.found)));
     }
+    let causes: BTreeSet<&str> = goals.iter().filter(|goal| !goal.is_met).filter_map(|goal| goal.cause).collect();
+    for cause in causes {
+        out.push_str(&format!("\n{cause}\n"));
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +206,7 @@ mod tests {
     use super::super::Found;
     use super::super::guest::{self, Online};
     use super::super::offline::{Offline, Row, Size};
-    use super::{Figure, markdown};
+    use super::{Figure, Native, markdown, programs};
 
     /// Check that the page tells the figures that are stored.
     #[test]
@@ -210,18 +240,26 @@ mod tests {
             plan: Plan { rounds: 1, idle_s: 2, storm_s: 3, stopped_s: 4 },
             rows: vec![row("armed_ms", 5.0), row("program x ns_per_run", 7.0)],
         };
-        let page =
-            markdown(&Found { machine: "one core".to_owned(), tracing: Some(tracing), captures: Some(captures) });
+        let row = |name: &str, value| programs::Row { name: name.to_owned(), ns: same(value) };
+        let rows = vec![row("/bin/true", 800.0), row("module_load", 4.0)];
+        let native = Native { kernel: "6.18".to_owned(), rows, absent: None };
+        let page = markdown(&Found {
+            machine: "one core".to_owned(),
+            tracing: Some(tracing),
+            programs: Some(native),
+            captures: Some(captures),
+        });
         for part in [
             "Not there: duckdb: no pip\n",
             "| `a \\| b` | 100 | 2.00 (2.00 to 2.00) | 2.00 (2.00 to 2.00) | 8.00 (8.00 to 8.00) |\n",
             "| 100 | 900 | 9.00 |\n",
             "| kmodtrace record | 5.00 (5.00 to 5.00) |  |  |  |\n",
-            "| `x` |  | 7.00 |  |\n",
+            "| `x` |  | 7.00 |  |  |\n",
+            "| `module_load` | 4.00 (4.00 to 4.00) | 0.50 |\n",
         ] {
             assert!(page.contains(part), "{part} is not in\n{page}");
         }
-        let page = markdown(&Found { machine: "one core".to_owned(), tracing: None, captures: None });
+        let page = markdown(&Found { machine: "one core".to_owned(), tracing: None, programs: None, captures: None });
         assert!(!page.contains("##"), "{page}");
     }
 }

@@ -105,6 +105,7 @@ mod tests {
         Found {
             machine: String::new(),
             tracing: Some(Online { kernel: String::new(), accelerator: String::new(), plan, rows: rows.into() }),
+            programs: None,
             captures: Some(Offline {
                 rounds: 1,
                 sizes: vec![Size { events: 10_000_000, bytes: 600_000_000 }],
