@@ -1,6 +1,7 @@
 //! What a scenario works with. Everything it does is written to its output, so that a failure tells its whole story.
 
 mod actor;
+mod background;
 mod capture;
 mod command;
 mod expect;
@@ -17,6 +18,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub use crate::guest::Deed;
 pub use actor::{Act, Crowd, Report};
+pub use background::Background;
 pub use capture::Capture;
 pub use command::Output;
 pub use expect::{contains, equal, same_set, that};
@@ -37,11 +39,12 @@ pub struct Ctx {
     written: Vec<PathBuf>,
     oracles: u32,
     captures: u32,
+    backgrounds: u32,
 }
 
 impl Ctx {
     pub(crate) fn new() -> Self {
-        Self { written: Vec::new(), oracles: 0, captures: 0 }
+        Self { written: Vec::new(), oracles: 0, captures: 0, backgrounds: 0 }
     }
 
     /// Runs a command as root and waits for it.
@@ -58,6 +61,15 @@ impl Ctx {
     /// When it cannot be started.
     pub fn run_as(&mut self, uid: u32, argv: &[&str]) -> Result<Output> {
         command::run(argv, Some(uid))
+    }
+
+    /// Starts a command as root, and does not wait for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn background(&mut self, argv: &[&str]) -> Result<Background> {
+        self.backgrounds += 1;
+        Background::start(argv, self.backgrounds)
     }
 
     /// Starts the independent oracle.

@@ -118,7 +118,12 @@ fn missing_need(scenario: &Scenario) -> Option<String> {
             (!found).then(|| format!("the kernel was booted without {argument}"))
         }
         Need::System(system) => (!system.is_up()).then(|| format!("pid 1 is not the one of {}", system.argument())),
-        Need::Extras | Need::Kernel(..) | Need::KernelBefore(..) | Need::Release(_) | Need::OrdinaryFlavour => None,
+        Need::Extras
+        | Need::Tracers
+        | Need::Kernel(..)
+        | Need::KernelBefore(..)
+        | Need::Release(_)
+        | Need::OrdinaryFlavour => None,
     })
 }
 

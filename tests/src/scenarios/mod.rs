@@ -1,6 +1,7 @@
 //! The scenarios: one file a behaviour, each stating what is done, by whom, and what must be seen.
 
 mod agreement;
+mod beside;
 mod causes;
 mod cli;
 mod crypto;
@@ -65,6 +66,8 @@ pub enum Need {
     OrdinaryFlavour,
     /// More of the distribution's programs: the scenario gets a guest of its own that has them.
     Extras,
+    /// Other tracers: the scenario gets a guest of its own that has them.
+    Tracers,
     /// A system that boots as machines do: the scenario gets a guest of its own, whose pid 1 is not ours.
     System(System),
     /// Something on the kernel's command line: the scenario gets a guest of its own that is booted with it.
@@ -75,6 +78,7 @@ pub enum Need {
 const FILES: &[&[Scenario]] = &[
     oracle_sees_modprobe::SCENARIOS,
     outage::SCENARIOS,
+    beside::SCENARIOS,
     endings::SCENARIOS,
     failures::SCENARIOS,
     refusals::SCENARIOS,
@@ -124,7 +128,12 @@ impl Scenario {
             Need::KernelBefore(major, minor) => version.is_some_and(|version| version < (*major, *minor)),
             Need::Release(prefix) => release.starts_with(prefix),
             Need::OrdinaryFlavour => !release.contains("-cloud-"),
-            Need::Kmodtrace | Need::Program(_) | Need::Extras | Need::System(_) | Need::KernelArgument(_) => true,
+            Need::Kmodtrace
+            | Need::Program(_)
+            | Need::Extras
+            | Need::Tracers
+            | Need::System(_)
+            | Need::KernelArgument(_) => true,
         })
     }
 
@@ -132,6 +141,12 @@ impl Scenario {
     #[must_use]
     pub fn needs_extras(&self) -> bool {
         self.needs.contains(&Need::Extras)
+    }
+
+    /// Whether it needs a guest with other tracers.
+    #[must_use]
+    pub fn needs_tracers(&self) -> bool {
+        self.needs.contains(&Need::Tracers)
     }
 
     /// The system it needs, if any.

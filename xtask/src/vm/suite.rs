@@ -25,6 +25,7 @@ const SHARED_BOOT_SIZE: usize = 8;
 /// Guests with more programs, where a chosen scenario needs them.
 struct Richer {
     extras: Option<Guest>,
+    tracers: Option<Guest>,
     system: Option<Guest>,
 }
 
@@ -32,6 +33,9 @@ impl Richer {
     fn of(&self, boot: &[&Scenario]) -> Option<&Guest> {
         if boot.iter().any(|scenario| scenario.system().is_some()) {
             return self.system.as_ref();
+        }
+        if boot.iter().any(|scenario| scenario.needs_tracers()) {
+            return self.tracers.as_ref();
         }
         self.extras.as_ref().filter(|_| boot.iter().any(|scenario| scenario.needs_extras()))
     }
@@ -55,6 +59,11 @@ impl Guest {
         let prepared = |set, needed: bool| needed.then(|| self.clone().with_extras(set)).transpose();
         let richer = Richer {
             extras: prepared(Set::Programs, chosen.iter().any(|scenario| scenario.needs_extras()))?,
+            // Of one suite only: where no scenario has a use for them, they need not be had.
+            tracers: prepared(
+                Set::Tracers,
+                chosen.iter().any(|scenario| scenario.needs_tracers() && scenario.applies_to(self.release())),
+            )?,
             system: prepared(Set::System, chosen.iter().any(|scenario| scenario.system().is_some()))?,
         };
         let started = Instant::now();
@@ -134,6 +143,7 @@ fn plan<'a>(chosen: &[&'a Scenario], parallel: usize) -> VecDeque<Vec<&'a Scenar
 fn is_alone(scenario: &Scenario) -> bool {
     scenario.fresh_boot
         || scenario.needs_extras()
+        || scenario.needs_tracers()
         || scenario.system().is_some()
         || scenario.kernel_arguments().next().is_some()
 }
