@@ -131,7 +131,7 @@ fn restarts(ctx: &mut Ctx) -> Result<()> {
         that(&format!("fs-again{n}: {requests} requests, {results} of them ended"), requests > 0 && results > 0)?;
     }
     let request = all.iter().find(|event| event["name"] == "fs-again1").context("no request")?;
-    that("its stack has names", request["stack"][0]["symbol"].is_string())?;
+    that(&format!("the stack has names in {request}"), request["stack"][0]["symbol"].is_string())?;
     that("what was asked while nobody recorded", asked(&all, "fs-unattended").contains_key("fs-unattended"))?;
 
     // Stopped for good, as the page says.

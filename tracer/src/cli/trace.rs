@@ -364,7 +364,7 @@ impl Trace {
     pub(super) async fn finish(mut self) -> anyhow::Result<Option<Judge>> {
         let until = Instant::now() + GRACE;
         self.settle()?;
-        while self.tracker.open() > 0 && Instant::now() < until {
+        while !self.tracker.is_idle() && Instant::now() < until {
             if !self.step().await? {
                 break;
             }
@@ -372,6 +372,9 @@ impl Trace {
         while self.drain() {}
         self.pass_on()?;
         self.losses_until(None)?;
+        if self.tracer.is_pinned() {
+            self.tracker.leave_entered();
+        }
         self.tracker.finish(now_ns());
         let reads_on = self.pass_on()?;
         self.sieve.finish();

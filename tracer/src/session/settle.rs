@@ -25,8 +25,9 @@ const THROTTLE_NEAR_NS: u64 = 4_800_000_000;
 /// How long a requester is gone before its result counts as lost.
 const LOST_NS: u64 = 1_000_000_000;
 
-/// How long after `__request_module` the security hook may be late: it follows at once.
-const ENTERED_NS: u64 = 1_000_000_000;
+/// How long after `__request_module` the security hook may be late: it follows at once, unless the machine is so busy that
+/// the task must wait between them.
+const ENTERED_NS: u64 = 5_000_000_000;
 
 /// A loader that pauses this long has finished a piece of work.
 const LOADER_IDLE_NS: u64 = 1_000_000_000;
@@ -147,7 +148,7 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Ends the stream: lets out what is held, and the totals. What still runs stays without a result.
     pub fn finish(&mut self, now_ns: u64) {
-        self.settle_entered(|_| true);
+        self.entered_at_the_end();
         let ids: Vec<RequestId> = self.requests.keys().copied().collect();
         for id in ids {
             self.release(id, None);
@@ -165,13 +166,37 @@ impl<K: Knowledge> Tracker<K> {
         self.emit(now_ns, None, Body::End(totals));
     }
 
+    /// The programs go on without this process: what entered and has not asked yet is told by whoever reads on.
+    pub fn leave_entered(&mut self) {
+        self.settle_entered(|_| false);
+        self.entered.clear();
+    }
+
+    /// Tells what entered and had no time left to ask: no more can be known of it.
+    fn entered_at_the_end(&mut self) {
+        self.settle_entered(|_| false);
+        for (_, entered) in std::mem::take(&mut self.entered) {
+            if !self.is_counted(&entered) {
+                let outcome = Outcome {
+                    detail: Some("tracing ended before the request reached the security hook".to_owned()),
+                    ..Outcome::new(Status::Unknown, Attribution::unknown())
+                };
+                self.went_no_further(&entered, outcome);
+            }
+        }
+    }
+
+    /// Whether its request may be among those that were told as lost.
+    fn is_counted(&self, entered: &wire::Entered) -> bool {
+        self.lost_ns.is_some_and(|lost_ns| lost_ns >= entered.header.boot_ns)
+    }
+
     /// Tells what entered and never asked. Where something was lost since, that may be its request: it is counted there.
     fn settle_entered(&mut self, is_late: impl Fn(&wire::Entered) -> bool) {
         let late = self.entered.extract_if(|_, entered| is_late(entered)).map(|(_, entered)| *entered);
         let late: Vec<wire::Entered> = late.chain(self.overtaken.drain(..)).collect();
         for entered in late {
-            let is_counted = self.lost_ns.is_some_and(|lost_ns| lost_ns >= entered.header.boot_ns);
-            if !is_counted || is_too_long(format_name(&entered).as_ref()) {
+            if !self.is_counted(&entered) || is_too_long(format_name(&entered).as_ref()) {
                 self.stopped_early(&entered);
             }
         }
@@ -179,11 +204,28 @@ impl<K: Knowledge> Tracker<K> {
 
     /// A task entered `__request_module` and never reached the security hook.
     pub(super) fn stopped_early(&mut self, entered: &wire::Entered) {
+        let outcome = if is_too_long(format_name(entered).as_ref()) {
+            Outcome {
+                code: Some(-36),
+                errno: Some("ENAMETOOLONG".to_owned()),
+                detail: Some("the name is too long for a module name; nothing was loaded".to_owned()),
+                ..Outcome::new(Status::Failed, Attribution::inferred("name-length"))
+            }
+        } else {
+            Outcome {
+                detail: Some("the request did not reach the security hook".to_owned()),
+                ..Outcome::new(Status::Unknown, Attribution::unknown())
+            }
+        };
+        self.went_no_further(entered, outcome);
+    }
+
+    /// Tells a request of which there is no more than its beginning.
+    fn went_no_further(&mut self, entered: &wire::Entered, outcome: Outcome) {
         let id = RequestId { boot_ns: entered.header.boot_ns, tid: entered.header.tid };
-        let name = format_name(entered);
         let process = process_id(&entered.header.process);
         let request = Request {
-            name: name.clone().unwrap_or_default(),
+            name: format_name(entered).unwrap_or_default(),
             wait: None,
             process: Process {
                 pid: process.pid,
@@ -205,19 +247,6 @@ impl<K: Knowledge> Tracker<K> {
             behalf: None,
             explanation: None,
             attribution: Attribution::exact(),
-        };
-        let outcome = if is_too_long(name.as_ref()) {
-            Outcome {
-                code: Some(-36),
-                errno: Some("ENAMETOOLONG".to_owned()),
-                detail: Some("the name is too long for a module name; nothing was loaded".to_owned()),
-                ..Outcome::new(Status::Failed, Attribution::inferred("name-length"))
-            }
-        } else {
-            Outcome {
-                detail: Some("the request did not reach the security hook".to_owned()),
-                ..Outcome::new(Status::Unknown, Attribution::unknown())
-            }
         };
         self.emit(entered.header.boot_ns, Some(id), Body::Request(Box::new(request)));
         self.emit(entered.header.boot_ns, Some(id), Body::Result(outcome));

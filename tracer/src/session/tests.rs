@@ -179,6 +179,20 @@ fn stopped_requests_are_told() {
     assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
 }
 
+/// Check that who has just entered when the recorder ends is not told by one whose programs go on: the next one sees
+/// the request itself.
+#[test]
+fn a_request_is_left_to_the_next_recorder() {
+    let mut tracker = tracker();
+    tracker.record(enters(7, 1_000, "fs-x"));
+    tracker.record(enters(7, 2_000, "fs-y"));
+    assert!(!tracker.is_idle());
+    tracker.leave_entered();
+    tracker.finish(2_001);
+    let id = RequestId { boot_ns: 1_000, tid: 7 };
+    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]), "that one entered again");
+}
+
 /// Check that an entry whose request may be among those lost is not told as one that was stopped.
 #[test]
 fn a_lost_request_is_not_told_as_stopped() {
