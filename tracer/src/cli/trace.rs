@@ -35,6 +35,12 @@ const TICK: Duration = Duration::from_millis(200);
 /// The same while nothing has happened for [`CALM`] and nothing is under way: who loads no modules pays next to nothing.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
+/// The same after [`QUIET`]: what comes wakes this process by itself, so that the clock is for what was missed alone.
+const QUIET_TICK: Duration = Duration::from_secs(5);
+
+/// How long nothing has happened on a machine where nothing happens.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// After the last record there may be something to settle yet, and a frame to close.
 const CALM: Duration = Duration::from_secs(2);
 
@@ -77,6 +83,8 @@ pub(super) struct Trace {
     read_at: Instant,
     /// When the counters were read last.
     losses_at: Instant,
+    /// Whether nothing has happened for a while, when that was asked last.
+    was_calm: bool,
     looks_into_processes: bool,
 }
 
@@ -107,6 +115,7 @@ impl Trace {
         judge: Option<Judge>,
         names_user_stacks: bool,
     ) -> anyhow::Result<Self> {
+        memory::return_large_blocks();
         let Started { tracer, uevents, mut host, clocks, header, baseline, warnings } =
             session::start(options).map_err(sudo::explain)?;
         for warning in warnings {
@@ -142,6 +151,7 @@ impl Trace {
             tick_at: now + TICK,
             read_at: now,
             losses_at: now,
+            was_calm: false,
             looks_into_processes: names_user_stacks,
         };
         if trace.tracer.resumed.is_some() {
@@ -154,6 +164,7 @@ impl Trace {
         trace.tell_resumed();
         trace.pass_on()?;
         memory::give_back();
+        memory::let_go_of_code();
         say("armed: every module request is caught from now on");
         Ok(trace)
     }
@@ -204,6 +215,12 @@ impl Trace {
             }
         }
         while self.drain() {}
+        let is_calm = self.is_calm();
+        let was_calm = std::mem::replace(&mut self.was_calm, is_calm);
+        if is_calm && !was_calm {
+            memory::give_back();
+            memory::let_go_of_code();
+        }
         self.tick_at = self.next_tick(is_tick);
         self.tracer.flush_log();
         let reads_on = self.pass_on()?;
@@ -213,11 +230,16 @@ impl Trace {
         Ok(reads_on && (!is_tick || written(self.output.tick(&mut self.sieve.running(), now_ns()))?))
     }
 
+    /// Whether nothing has happened for a while and nothing is under way.
+    fn is_calm(&self) -> bool {
+        self.read_at.elapsed() > CALM && self.tracker.is_idle()
+    }
+
     /// When the clock is to be looked at next.
     fn next_tick(&self, was_tick: bool) -> Instant {
         let now = Instant::now();
-        let is_calm = now.duration_since(self.read_at) > CALM && self.tracker.is_idle();
-        let next = match (is_calm, was_tick) {
+        let next = match (self.was_calm, was_tick) {
+            (true, true) if self.read_at.elapsed() > QUIET => now + QUIET_TICK,
             (true, true) => now + IDLE_TICK,
             (true, false) => self.tick_at,
             (false, true) => now + TICK,

@@ -1,8 +1,11 @@
 //! What the kernel did not run: where it says so, and what two programs of a pair both missed.
 
 use std::{
-    fs,
-    os::fd::{AsRawFd, OwnedFd},
+    fs::{self, File},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::FileExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -24,17 +27,24 @@ pub(super) struct Watched {
     lasting: Lasting,
 }
 
-/// One program, and what keeps it attached: each counts for itself.
+/// One program, and what keeps it attached: each counts for itself. Their files stay open, as they are read over and over.
 struct Skips {
-    program: OwnedFd,
-    link: Option<PathBuf>,
+    /// The file tells of it for as long as it is open.
+    _program: OwnedFd,
+    told: Option<File>,
+    link: Option<File>,
 }
+
+/// More than the kernel tells of a program or a link.
+const FDINFO_BYTES: usize = 1024;
 
 impl Watched {
     /// The program that is asked; of a pair the first one.
     pub(super) fn new(program: Program, fd: OwnedFd) -> Self {
-        let id = read(&fdinfo(&fd)).and_then(|text| number(&text, "prog_id"));
-        let skips = Skips { program: fd, link: id.and_then(link_of) };
+        let told = File::open(fdinfo(&fd)).ok();
+        let id = told.as_ref().and_then(|file| value(file, "prog_id"));
+        let link = id.and_then(link_of).and_then(|path| File::open(path).ok());
+        let skips = Skips { _program: fd, told, link };
         Self { name: program.name, program: skips, skipped: program.skipped, lasting: Lasting::default() }
     }
 
@@ -82,9 +92,8 @@ impl Skips {
     /// `recursion_misses` (since 5.12; earlier kernels do not skip): the program was running already on that CPU.
     /// `missed` (since 6.17): a kprobe within another, or no slot for a kretprobe.
     fn count(&self) -> u64 {
-        let count = |path: &Path, key| read(path).and_then(|text| number(&text, key)).unwrap_or(0);
-        let of_link = self.link.as_deref().map_or(0, |link| count(link, "missed"));
-        count(&fdinfo(&self.program), "recursion_misses") + of_link
+        let count = |file: &Option<File>, key| file.as_ref().and_then(|file| value(file, key)).unwrap_or(0);
+        count(&self.told, "recursion_misses") + count(&self.link, "missed")
     }
 }
 
@@ -115,6 +124,13 @@ pub(super) fn fdinfo(fd: &OwnedFd) -> PathBuf {
 
 pub(super) fn read(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok()
+}
+
+/// A number of a file of fdinfo, as it is now.
+fn value(file: &File, key: &str) -> Option<u64> {
+    let mut bytes = [0; FDINFO_BYTES];
+    let len = file.read_at(&mut bytes, 0).ok()?;
+    number(std::str::from_utf8(bytes.get(..len)?).ok()?, key)
 }
 
 /// Where the kernel tells what the link of a program has missed; `None` where it does not.
@@ -148,6 +164,20 @@ mod tests {
         assert!(is_link_that_counts(LINK, 9));
         assert!(!is_link_that_counts(LINK, 8) && !is_link_that_counts(PROGRAM, 9));
         assert!(!is_link_that_counts(&LINK.replace("missed", "offset"), 9));
+    }
+
+    /// Check that an open file tells what is so now.
+    #[test]
+    fn open_files_are_read_again() {
+        let (mut found, written) = (Vec::new(), tempfile::NamedTempFile::new().unwrap());
+        let file = File::open(written.path()).unwrap();
+        for text in [PROGRAM, LINK] {
+            fs::write(written.path(), text).unwrap();
+            found.push((value(&file, "recursion_misses"), value(&file, "missed")));
+        }
+        assert_eq!(found, [(Some(37), None), (None, Some(2))]);
+        let own = File::open(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).unwrap();
+        assert_eq!(value(&own, "pos"), Some(0));
     }
 
     /// Check that of a pair the first program is asked, whose runs are counted, and that every other one is.

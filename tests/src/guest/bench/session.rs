@@ -13,8 +13,8 @@ use crate::protocol::{GUEST_PATH, Plan, Who};
 /// Requests are made this long while a tracer starts.
 const START: Duration = Duration::from_secs(8);
 
-/// After the last request: what was seen reaches the tracer.
-const SETTLE: Duration = Duration::from_secs(1);
+/// After the last request: what was seen reaches the tracer, and it comes to rest.
+const SETTLE: Duration = Duration::from_secs(5);
 
 const TIMED_REQUESTS: u32 = 200;
 const TIMED_LOADS: u32 = 15;
@@ -63,10 +63,10 @@ pub(super) fn run(who: Who, plan: &Plan, with_long_phases: bool) -> Result<Figur
     }
     let stopped = tracer.stopped(|| ask('z', 8, 80_000, plan.stopped_s))?;
     asked.push(Asked { letter: 'z', phase: "stopped", count: stopped });
+    thread::sleep(SETTLE);
     if let Some(kib) = tracer.resident_kib()? {
         add("resident_after_kib", kib);
     }
-    thread::sleep(SETTLE);
     let lines = tracer.end()?;
     let first = seen(&lines, 'a').first().copied().context("it never saw a request while it started")?;
     let armed = usize::try_from(first).ok().and_then(|first| begun.get(first)).context("a request nobody made")?;
