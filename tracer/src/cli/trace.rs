@@ -115,7 +115,6 @@ impl Trace {
         judge: Option<Judge>,
         names_user_stacks: bool,
     ) -> anyhow::Result<Self> {
-        memory::return_large_blocks();
         let Started { tracer, uevents, mut host, clocks, header, baseline, warnings } =
             session::start(options).map_err(sudo::explain)?;
         for warning in warnings {
@@ -163,6 +162,8 @@ impl Trace {
         }
         trace.tell_resumed();
         trace.pass_on()?;
+        // Not before: starting takes and frees large blocks all the time.
+        memory::return_large_blocks();
         memory::give_back();
         memory::let_go_of_code();
         say("armed: every module request is caught from now on");
