@@ -10,7 +10,7 @@ use super::{Need, Scenario};
 use crate::ctx::{Ctx, contains, equal, that};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "outage-beside-other-tracers",
+    name: "beside-other-tracers",
     fresh_boot: true,
     needs: &[
         Need::Kmodtrace,
