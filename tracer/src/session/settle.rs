@@ -168,13 +168,13 @@ impl<K: Knowledge> Tracker<K> {
 
     /// The programs go on without this process: what entered and has not asked yet is told by whoever reads on.
     pub fn leave_entered(&mut self) {
-        self.settle_entered(|_| false);
+        self.settle_entered(|entered| is_too_long(format_name(entered).as_ref()));
         self.entered.clear();
     }
 
     /// Tells what entered and had no time left to ask: no more can be known of it.
     fn entered_at_the_end(&mut self) {
-        self.settle_entered(|_| false);
+        self.settle_entered(|entered| is_too_long(format_name(entered).as_ref()));
         for (_, entered) in std::mem::take(&mut self.entered) {
             if !self.is_counted(&entered) {
                 let outcome = Outcome {

@@ -193,6 +193,26 @@ fn a_request_is_left_to_the_next_recorder() {
     assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]), "that one entered again");
 }
 
+/// Check that a name that does not fit is told as such at the end too, whoever reads on: no request follows it.
+#[test]
+fn a_name_that_does_not_fit_is_never_left() {
+    for is_left in [false, true] {
+        let mut tracker = tracker();
+        let mut record = enters(7, 1_000, &"n".repeat(wire::MODULE_NAME_BYTES));
+        if let Record::Entered(entered) = &mut record {
+            entered.no_modprobe = 2;
+        }
+        tracker.record(record);
+        assert!(tracker.take_events().is_empty(), "kernel.modprobe may be empty");
+        if is_left {
+            tracker.leave_entered();
+        }
+        tracker.finish(1_001);
+        let id = RequestId { boot_ns: 1_000, tid: 7 };
+        assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Failed)]));
+    }
+}
+
 /// Check that an entry whose request may be among those lost is not told as one that was stopped.
 #[test]
 fn a_lost_request_is_not_told_as_stopped() {

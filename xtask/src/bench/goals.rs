@@ -25,8 +25,8 @@ const IDLE: &str = "Idle, the clock is looked at once a second, and every five s
                     the programs that the kernel skipped, which nobody tells by himself.";
 
 const PROGRAMS: &str = "Why the programs take what they take: about half is that of the request itself, which captures who asks \
-                        while it is there (executable, arguments, cgroup, eight parents, two stacks); each of these some \
-                        300 reads is checked by the kernel. The cheapest request starts a program that does nothing; a real \
+                        while it is there (executable, arguments, cgroup, eight parents, two stacks); each of these \
+                        reads is checked by the kernel. The cheapest request starts a program that does nothing; a real \
                         modprobe has more to do.";
 
 impl Goal {

@@ -93,8 +93,7 @@ fn tracing(out: &mut String, found: &Online) {
         found.plan.storm_s,
         found.plan.stopped_s,
         if found.accelerator == "tcg" {
-            " Everything is emulated: only the ratios mean something, and times are ten to fifty times what they are on real \
-             hardware."
+            " Everything is emulated: only the ratios mean something, and times are far longer than on real hardware."
         } else {
             ""
         }
