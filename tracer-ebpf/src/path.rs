@@ -126,5 +126,6 @@ pub(crate) unsafe fn cgroup_path(to: *mut PathSegments, task: Address) -> bool {
         }
         node = parent;
     }
-    !leaf.is_null()
+    // Without these the walk ends where it begins, which is no path.
+    !leaf.is_null() && globals::KERNFS_PARENT.load() != ABSENT && globals::KERNFS_NAME.load() != ABSENT
 }

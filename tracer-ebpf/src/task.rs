@@ -83,33 +83,36 @@ pub(crate) unsafe fn write_header(to: *mut Header, kind: Kind, boot_ns: u64) {
     }
 }
 
-/// Finds the request a task works for: itself or an ancestor is its helper.
+/// Writes the request that a task works for: itself or an ancestor is its helper.
+///
+/// What is found goes straight into the record, and the walk has few ways out: all of it that the verifier has to keep
+/// apart after the loop, it goes through again, with everything that follows.
+///
+/// # Safety
+/// `to` must point to a writable `Owner`.
 #[inline(always)]
-pub(crate) fn owner_of(task: Address) -> Owner {
-    let mut owner = Owner { request: RequestKey::NONE, depth: 0, walk_cut: 1 };
+pub(crate) unsafe fn write_owner(to: *mut Owner, task: Address) {
+    // SAFETY: the caller vouches for `to`.
+    unsafe { to.write(Owner { request: RequestKey::NONE, depth: 0, walk_cut: 1 }) };
     let mut at = task;
     for depth in 0..OWNER_STEPS {
         let process = process_of(at);
-        // SAFETY: the value is copied at once; a reused slot is told by its start time.
-        if let Some(helper) = unsafe { HELPERS.get(&process.pid) } {
-            if helper.start_ns == process.start_ns {
-                owner.request = helper.request;
-                owner.depth = depth;
-                owner.walk_cut = 0;
+        // SAFETY: the value is copied at once; a reused slot is told by its start time. The caller vouches for `to`.
+        unsafe {
+            if let Some(helper) = HELPERS.get(&process.pid) {
+                if helper.start_ns == process.start_ns {
+                    to.write(Owner { request: helper.request, depth, walk_cut: 0 });
+                    break;
+                }
+            }
+            // The top: init, or the idle task. Nothing can be read of a parent that is not known: that is a 0 as well.
+            if process.pid <= 1 {
+                (*to).walk_cut = u32::from(at.is_null());
                 break;
             }
         }
-        let parent = pointer(at, globals::TASK_REAL_PARENT.load());
-        if process.pid <= 1 || parent == at {
-            owner.walk_cut = 0;
-            break;
-        }
-        if parent.is_null() {
-            break;
-        }
-        at = parent;
+        at = pointer(at, globals::TASK_REAL_PARENT.load());
     }
-    owner
 }
 
 /// Captures the current task into a record.

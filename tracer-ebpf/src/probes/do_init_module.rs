@@ -19,7 +19,7 @@ use crate::{
     maps::{INITS, InitOf},
     read::{Address, kernel_bytes},
     send::{AT_ONCE, reserve},
-    task::{boot_ns, current, owner_of, tid, write_header},
+    task::{boot_ns, current, tid, write_header, write_owner},
 };
 
 #[fentry(function = "do_init_module")]
@@ -69,7 +69,7 @@ fn ended(ret: i32) {
         // SAFETY: `to` is the reserved record; `init` is this thread's own entry and not null.
         unsafe {
             write_header(addr_of_mut!((*to).header), Kind::InitDone, now);
-            (*to).owner = owner_of(current());
+            write_owner(addr_of_mut!((*to).owner), current());
             (*to).module_ptr = (*init).module_ptr;
             (*to).duration_ns = now - (*init).began_ns;
             (*to).ret = ret;

@@ -9,14 +9,14 @@ use aya_ebpf::{
     macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext},
 };
-use tracer_ebpf::wire::{Behalf, Counter};
+use tracer_ebpf::wire::{Behalf, Counter, Owner, RequestKey};
 
 use crate::{
     count::count,
     globals,
     maps::{KTHREADS, KthreadOf},
     read::{Address, number},
-    task::{boot_ns, current, owner_of, process_of, tid},
+    task::{boot_ns, current, process_of, tid, write_owner},
 };
 
 #[fexit(function = "__kthread_create_on_node")]
@@ -40,7 +40,7 @@ fn created(returned: i64) {
     let kthread = returned as Address;
     let creator = current();
     let pid = number(kthread, globals::TASK_PID.load());
-    let of = KthreadOf {
+    let mut of = KthreadOf {
         start_ns: process_of(kthread).start_ns,
         behalf: Behalf {
             creator: process_of(creator),
@@ -50,9 +50,11 @@ fn created(returned: i64) {
             comm: bpf_get_current_comm().unwrap_or([0; 16]),
             // SAFETY: the helper has no arguments.
             cgroup_id: unsafe { bpf_get_current_cgroup_id() },
-            owner: owner_of(creator),
+            owner: Owner { request: RequestKey::NONE, depth: 0, walk_cut: 0 },
         },
     };
+    // SAFETY: it is a local's.
+    unsafe { write_owner(&raw mut of.behalf.owner, creator) };
     if KTHREADS.insert(&pid, &of, 0).is_err() {
         count(Counter::MapKthreads);
     }

@@ -16,7 +16,7 @@ use crate::{
     maps::INITS,
     read::{Address, kernel_bytes},
     send::{AT_ONCE, reserve},
-    task::{boot_ns, capture, current, owner_of, tid, write_header},
+    task::{boot_ns, capture, current, tid, write_header, write_owner},
 };
 
 #[raw_tracepoint(tracepoint = "module_free")]
@@ -33,19 +33,19 @@ pub(crate) fn free_kprobe(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn freed(module: Address) {
-    // SAFETY: the entry is this thread's own; the value is copied at once.
-    let in_init = unsafe { INITS.get(&tid()) }.is_some_and(|init| init.module_ptr == module as u64);
     if let Some(mut entry) = reserve::<Unload>(Counter::RingModule) {
         let to = entry.as_mut_ptr();
         // SAFETY: `to` is the reserved record.
         unsafe {
             write_header(addr_of_mut!((*to).header), Kind::Unload, boot_ns());
-            (*to).owner = owner_of(current());
+            write_owner(addr_of_mut!((*to).owner), current());
             (*to).module_ptr = module as u64;
             kernel_bytes(addr_of_mut!((*to).module), module.wrapping_add(globals::MODULE_NAME.load() as usize));
-            (*to).in_init = u32::from(in_init);
             (*to).reserved = 0;
             capture(addr_of_mut!((*to).context));
+            // Last: what follows is verified for each answer. The entry is this thread's own; the value is copied at once.
+            let in_init = INITS.get(&tid()).is_some_and(|init| init.module_ptr == module as u64);
+            (*to).in_init = u32::from(in_init);
         }
         entry.submit(AT_ONCE);
     }

@@ -12,7 +12,7 @@ use crate::{
     globals,
     read::{Address, kernel_bytes, member},
     send::{AT_ONCE, reserve},
-    task::{boot_ns, capture, current, owner_of, write_header},
+    task::{boot_ns, capture, current, write_header, write_owner},
 };
 
 #[raw_tracepoint(tracepoint = "module_load")]
@@ -29,7 +29,7 @@ pub(crate) fn loaded(module: Address) {
         // SAFETY: `to` is the reserved record.
         unsafe {
             write_header(addr_of_mut!((*to).header), Kind::Load, boot_ns());
-            (*to).owner = owner_of(current());
+            write_owner(addr_of_mut!((*to).owner), current());
             (*to).module_ptr = module as u64;
             (*to).taints = member::<u64>(module, globals::MODULE_TAINTS.load()).unwrap_or(0);
             kernel_bytes(addr_of_mut!((*to).module), module.wrapping_add(globals::MODULE_NAME.load() as usize));

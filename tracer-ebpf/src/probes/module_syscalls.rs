@@ -15,7 +15,7 @@ use crate::{
     pair::{Who, is_ours},
     read::{Address, member, user_text},
     send::{AT_ONCE, reserve},
-    task::{boot_ns, capture, current, is_own, owner_of, write_header},
+    task::{boot_ns, capture, current, is_own, write_header, write_owner},
 };
 
 #[fexit(function = "__x64_sys_init_module")]
@@ -86,7 +86,7 @@ fn returned(syscall: Syscall, ret: i64, regs: Address) {
         // SAFETY: `to` is the reserved record.
         unsafe {
             write_header(addr_of_mut!((*to).header), Kind::LoadExit, boot_ns());
-            (*to).owner = owner_of(current());
+            write_owner(addr_of_mut!((*to).owner), current());
             (*to).ret = ret;
             (*to).syscall = syscall as u32;
             (*to).have_context = 1;

@@ -18,7 +18,7 @@ use crate::{
     maps::{IN_FLIGHT, INITS, InFlight, KTHREADS, stage},
     read::{Address, kernel_text},
     send::{AT_ONCE, reserve},
-    task::{boot_ns, capture, current, is_own, owner_of, process_of, tid, write_header, write_stack},
+    task::{boot_ns, capture, current, is_own, process_of, tid, write_header, write_owner, write_stack},
 };
 
 #[fexit(function = "security_kernel_module_request")]
@@ -103,7 +103,7 @@ pub(crate) fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, no_mod
         (*to).no_modprobe = u32::from(no_modprobe);
         kernel_text(addr_of_mut!((*to).name), name);
         write_init(addr_of_mut!((*to).in_init), tid);
-        (*to).owner = owner_of(current());
+        write_owner(addr_of_mut!((*to).owner), current());
         write_behalf(addr_of_mut!((*to).behalf), tid);
         write_stack(addr_of_mut!((*to).kernel_stack), ctx.as_ptr(), 0);
         write_stack(addr_of_mut!((*to).user_stack), ctx.as_ptr(), u64::from(BPF_F_USER_STACK));

@@ -15,7 +15,7 @@ use crate::{
     path::file_path,
     read::Address,
     send::{LATER, reserve},
-    task::{boot_ns, current, owner_of, write_header},
+    task::{boot_ns, current, write_header, write_owner},
 };
 
 #[fentry(function = "security_kernel_read_file")]
@@ -40,7 +40,7 @@ fn reading(file: Address, id: u32) {
         // SAFETY: `to` is the reserved record.
         unsafe {
             write_header(addr_of_mut!((*to).header), Kind::ModuleFile, boot_ns());
-            (*to).owner = owner_of(current());
+            write_owner(addr_of_mut!((*to).owner), current());
             file_path(addr_of_mut!((*to).path), file);
         }
         entry.submit(LATER);
