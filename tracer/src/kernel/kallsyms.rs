@@ -1,6 +1,7 @@
 //! Addresses to names and back: `/proc/kallsyms`.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -193,7 +194,8 @@ impl Kallsyms {
         let mut number = 0;
         while reader.read_until(b'\n', &mut line)? != 0 {
             number += 1;
-            let text = String::from_utf8_lossy(&line);
+            // Nearly always it is text: there is nothing to repair.
+            let text = std::str::from_utf8(&line).map_or_else(|_| String::from_utf8_lossy(&line), Cow::Borrowed);
             let parsed = parse_line(&text)
                 .ok_or_else(|| KallsymsError::Malformed { line: number, text: text.trim_end().to_owned() })?;
             if parsed.is_kept() {

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use aya::{Btf as LoaderBtf, Ebpf, EbpfLoader};
+use aya::{Btf as LoaderBtf, Ebpf, EbpfLoader, Endianness};
 
 use super::{
     ProbeError,
@@ -31,38 +31,38 @@ where
     T::try_from(map).map_err(|error| ProbeError::Map { name, source: Box::new(error) })
 }
 
-pub(super) fn load(
-    object: &[u8],
-    btf: &Btf,
-    loader_btf: &LoaderBtf,
-    kallsyms: Option<&Kallsyms>,
-    options: Options,
-) -> Result<Ebpf, ProbeError> {
-    load_with(object, btf, loader_btf, kallsyms, options, &[])
+/// The kernel that the object is fitted to, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Fit<'a> {
+    pub(super) btf: &'a Btf,
+    /// The same as aya reads it.
+    pub(super) loader_btf: &'a LoaderBtf,
+    pub(super) kallsyms: Option<&'a Kallsyms>,
+    pub(super) options: Options,
+}
+
+/// Has aya read the types that were read from the kernel already.
+pub(super) fn loader_btf(btf: &Btf) -> Result<LoaderBtf, ProbeError> {
+    LoaderBtf::parse(btf.bytes(), Endianness::default()).map_err(|error| ProbeError::Load(Box::new(error.into())))
+}
+
+pub(super) fn load(object: &[u8], fit: Fit<'_>) -> Result<Ebpf, ProbeError> {
+    load_with(object, fit, &[])
 }
 
 /// Loads the object on top of maps that are there already.
-pub(super) fn load_with(
-    object: &[u8],
-    btf: &Btf,
-    loader_btf: &LoaderBtf,
-    kallsyms: Option<&Kallsyms>,
-    options: Options,
-    pinned: &[(&str, PathBuf)],
-) -> Result<Ebpf, ProbeError> {
-    load_at(object, &offsets::resolve(btf)?, btf, loader_btf, kallsyms, options, pinned)
+pub(super) fn load_with(object: &[u8], fit: Fit<'_>, pinned: &[(&str, PathBuf)]) -> Result<Ebpf, ProbeError> {
+    load_at(object, &offsets::resolve(fit.btf)?, fit, pinned)
 }
 
 /// Loads the object for these offsets.
 pub(super) fn load_at(
     object: &[u8],
     members: &[Offset],
-    btf: &Btf,
-    loader_btf: &LoaderBtf,
-    kallsyms: Option<&Kallsyms>,
-    options: Options,
+    fit: Fit<'_>,
     pinned: &[(&str, PathBuf)],
 ) -> Result<Ebpf, ProbeError> {
+    let Fit { btf, loader_btf, kallsyms, options } = fit;
     let address = |name: &str| kallsyms.and_then(|symbols| symbols.address_of(name)).unwrap_or(0);
     let modprobe_path = address("modprobe_path");
     let free_modprobe_argv = address("free_modprobe_argv");

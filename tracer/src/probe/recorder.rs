@@ -7,7 +7,6 @@ use std::{
 };
 
 use aya::{
-    Btf as LoaderBtf,
     maps::{HashMap, Map, MapData, MapError, MapInfo, MapType},
     programs::{FEntry, FExit, KProbe, ProbeKind, ProgramError, RawTracePoint},
 };
@@ -20,7 +19,7 @@ use super::{
     counts::Counts,
     held::HeldRing,
     hooks::{HOOKS, Hook, How, Need, Program},
-    load::{descriptor, load, load_with},
+    load::{Fit, descriptor, load, load_with, loader_btf},
     losses::Losses,
     object::object,
     options::Options,
@@ -86,8 +85,8 @@ fn begin(
     found: Resumed,
 ) -> Result<Tracer, ProbeError> {
     let object = object().ok_or(ProbeError::NoObject)?;
-    let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
-    let mut ebpf = load(object, btf, &loader_btf, kallsyms, options)?;
+    let loader_btf = loader_btf(btf)?;
+    let mut ebpf = load(object, Fit { btf, loader_btf: &loader_btf, kallsyms, options })?;
     let path = pins.begin()?;
     for name in MAPS {
         let fail = |why: String| PinError::Refused { what: format!("map {name}"), why };
@@ -172,9 +171,9 @@ fn resume(
     // What this kernel cannot pin died with the last recorder.
     let mut ebpf = None;
     if is_same && !can_pin_kprobes() {
-        let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
+        let loader_btf = loader_btf(btf)?;
         let pinned: Vec<_> = MAPS.iter().map(|name| (*name, path.join(name))).collect();
-        let mut loaded = load_with(object, btf, &loader_btf, kallsyms, options, &pinned)?;
+        let mut loaded = load_with(object, Fit { btf, loader_btf: &loader_btf, kallsyms, options }, &pinned)?;
         let (mut attached, missing): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| !hook.programs.is_empty());
         let anew = missing.into_iter().map(|hook| hook.hook);
         let anew: Vec<AttachedHook> =

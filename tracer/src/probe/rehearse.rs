@@ -5,7 +5,7 @@
 //! the probes that are preferred to them. No module is loaded, so it works on kernels without modules as well.
 
 use aya::{
-    Btf as LoaderBtf, Ebpf,
+    Ebpf,
     maps::Map,
     programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
     sys::{Stats, enable_stats},
@@ -15,7 +15,7 @@ use super::{
     ProbeError,
     held::HeldRing,
     hooks::{HOOKS, How},
-    load::{descriptor, load_at},
+    load::{Fit, descriptor, load_at, loader_btf},
     object::object,
     offsets,
     options::Options,
@@ -35,20 +35,21 @@ pub struct Rehearsal {
     pub ns_per_run: Vec<f64>,
 }
 
-/// Has every program run that can be run so, each batch of all of them after the other. Programs that have nothing to
-/// record without a request are left out.
+/// Has every program run that can be run so, each batch of all of them after the other, and calls `between` after each.
+/// Programs that have nothing to record without a request are left out.
 ///
 /// # Errors
 /// When the object cannot be loaded, or the kernel does not run or time programs.
-pub fn rehearse(batches: u32, runs: u32) -> Result<Vec<Rehearsal>, ProbeError> {
+pub fn rehearse(batches: u32, runs: u32, mut between: impl FnMut()) -> Result<Vec<Rehearsal>, ProbeError> {
     let object = object().ok_or(ProbeError::NoObject)?;
     let btf = Btf::load()?;
-    let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
+    let loader_btf = loader_btf(&btf)?;
     let kallsyms = Kallsyms::load().ok();
     // Pinned programs leave nobody out: the one who asks for these runs is the one whom they describe.
     let options = Options { pin: true, ..Options::default() };
+    let fit = Fit { btf: &btf, loader_btf: &loader_btf, kallsyms: kallsyms.as_ref(), options };
     let members = offsets::what_there_is(&btf);
-    let mut ebpf = load_at(object, &members, &btf, &loader_btf, kallsyms.as_ref(), options, &[])?;
+    let mut ebpf = load_at(object, &members, fit, &[])?;
     let Some(Map::RingBuf(ring)) = ebpf.take_map("EVENTS") else {
         return Err(ProbeError::Map { name: "EVENTS", source: "it is no ring in the object".into() });
     };
@@ -74,6 +75,7 @@ pub fn rehearse(batches: u32, runs: u32) -> Result<Vec<Rehearsal>, ProbeError> {
                 one.ns_per_run.extend(ns_per_run);
             }
         }
+        between();
     }
     found.retain(|one| !one.ns_per_run.is_empty());
     Ok(found)

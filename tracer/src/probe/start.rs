@@ -1,6 +1,6 @@
 //! Begins: loads the object, attaches every hook in the best way that works, and opens what is read.
 
-use aya::{Btf as LoaderBtf, Ebpf, maps::Map};
+use aya::{Ebpf, maps::Map};
 use aya_log::EbpfLogger;
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
     counts::Counts,
     held::HeldRing,
     hooks::{HOOKS, Need},
-    load::{descriptor, load, take_map},
+    load::{Fit, descriptor, load, loader_btf, take_map},
     losses::Losses,
     object::object,
     options::{LogLevel, Options},
@@ -49,8 +49,8 @@ impl Tracer {
             return recorder::attempt(btf, kallsyms, options);
         }
         let object = object().ok_or(ProbeError::NoObject)?;
-        let loader_btf = LoaderBtf::from_sys_fs().map_err(|error| ProbeError::Load(Box::new(error.into())))?;
-        let mut ebpf = load(object, btf, &loader_btf, kallsyms, options)?;
+        let loader_btf = loader_btf(btf)?;
+        let mut ebpf = load(object, Fit { btf, loader_btf: &loader_btf, kallsyms, options })?;
 
         let logger = match options.log {
             LogLevel::Off => None,

@@ -129,6 +129,12 @@ impl Btf {
         Ok(Self { blob, names })
     }
 
+    /// The blob itself.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.blob.bytes()
+    }
+
     /// Number of types.
     #[must_use]
     pub fn type_count(&self) -> usize {
