@@ -10,7 +10,9 @@ use tokio::{
 
 use super::{
     live::{LiveArgs, Stream},
-    memory, sudo,
+    memory,
+    pace::Pace,
+    sudo,
     until::{Ended, Until},
 };
 use crate::{
@@ -28,21 +30,6 @@ use crate::{
     select::{Selector, Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
-
-/// How often what only time can settle is settled, and the ring is read by the clock.
-const TICK: Duration = Duration::from_millis(200);
-
-/// The same while nothing has happened for [`CALM`] and nothing is under way: who loads no modules pays next to nothing.
-const IDLE_TICK: Duration = Duration::from_secs(1);
-
-/// The same after [`QUIET`]: what comes wakes this process by itself, so that the clock is for what was missed alone.
-const QUIET_TICK: Duration = Duration::from_secs(5);
-
-/// How long nothing has happened on a machine where nothing happens.
-const QUIET: Duration = Duration::from_secs(10);
-
-/// After the last record there may be something to settle yet, and a frame to close.
-const CALM: Duration = Duration::from_secs(2);
 
 /// Counters are read this often while nothing comes: a probe that was missed leaves nothing else behind.
 const LOSSES: Duration = Duration::from_secs(3);
@@ -77,14 +64,9 @@ pub(super) struct Trace {
     judge: Option<Judge>,
     /// Number of the next event that belongs to the scope.
     belonging: u64,
-    /// When the clock is to be looked at next.
-    tick_at: Instant,
-    /// When something was read last.
-    read_at: Instant,
+    pace: Pace,
     /// When the counters were read last.
     losses_at: Instant,
-    /// Whether nothing has happened for a while, when that was asked last.
-    was_calm: bool,
     looks_into_processes: bool,
 }
 
@@ -147,10 +129,8 @@ impl Trace {
             summary: Summary::default(),
             judge,
             belonging: 0,
-            tick_at: now + TICK,
-            read_at: now,
+            pace: Pace::new(now),
             losses_at: now,
-            was_calm: false,
             looks_into_processes: names_user_stacks,
         };
         if trace.tracer.resumed.is_some() {
@@ -210,19 +190,18 @@ impl Trace {
         tokio::select! {
             ready = self.tracer.ring.ready() => ready?,
             ready = heard(&mut self.uevents) => ready.context("cannot listen for devices")?,
-            () = sleep_until(self.tick_at) => {
+            () = sleep_until(self.pace.tick_at()) => {
                 self.settle()?;
                 is_tick = true;
             }
         }
         while self.drain() {}
-        let is_calm = self.is_calm();
-        let was_calm = std::mem::replace(&mut self.was_calm, is_calm);
-        if is_calm && !was_calm {
+        let now = Instant::now();
+        if self.pace.has_calmed(now, self.tracker.is_idle()) {
             memory::give_back();
             memory::let_go_of_code();
         }
-        self.tick_at = self.next_tick(is_tick);
+        self.pace.set_next_tick(now, is_tick, self.until.deadline());
         self.tracer.flush_log();
         let reads_on = self.pass_on()?;
         if is_tick {
@@ -231,32 +210,13 @@ impl Trace {
         Ok(reads_on && (!is_tick || written(self.output.tick(&mut self.sieve.running(), now_ns()))?))
     }
 
-    /// Whether nothing has happened for a while and nothing is under way.
-    fn is_calm(&self) -> bool {
-        self.read_at.elapsed() > CALM && self.tracker.is_idle()
-    }
-
-    /// When the clock is to be looked at next.
-    fn next_tick(&self, was_tick: bool) -> Instant {
-        let now = Instant::now();
-        let next = match (self.was_calm, was_tick) {
-            (true, true) if self.read_at.elapsed() > QUIET => now + QUIET_TICK,
-            (true, true) => now + IDLE_TICK,
-            (true, false) => self.tick_at,
-            (false, true) => now + TICK,
-            (false, false) => self.tick_at.min(now + TICK),
-        };
-        // Once it is over there is nothing more to be in time for.
-        self.until.deadline().filter(|deadline| *deadline > now).map_or(next, |deadline| next.min(deadline))
-    }
-
     /// Lets what waits too long end. First everything is read that waits with it, and what was lost: a record of which
     /// the next one is in the ring yet, or was lost, is not one that had no successor.
     fn settle(&mut self) -> anyhow::Result<()> {
         // The time before: what comes while this process does not run is not late.
         let before_ns = now_ns();
         while self.drain() {}
-        if self.losses_at <= self.read_at || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
+        if self.losses_at <= self.pace.read_at() || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
             self.losses()?;
         }
         self.tracker.tick(before_ns, now_ns());
@@ -280,7 +240,7 @@ impl Trace {
             }
         });
         if is_read {
-            self.read_at = Instant::now();
+            self.pace.read(Instant::now());
         }
         is_more
     }

@@ -16,10 +16,10 @@ pub(super) struct Goal {
 }
 
 const ARMED: &str = "Why arming takes what it takes: a profile of it (`cargo xtask vm run --tracers -- sh -c 'perf record -o /run/p -F 999 -g \
-                     kmodtrace watch --duration 1s; perf report -i /run/p --children -g none'`) has the verifier with three tenths (a \
+                     kmodtrace watch --duration 1s; perf report -i /run/p --children -g none'`) has the verifier with a quarter (a \
                      program that captures a whole task is verified for every system call and hook that needs it). Reading the kernel's types \
-                     and symbols takes about as much, half of it in the kernel that writes them out (aya reads the types once for \
-                     itself with every object that it loads, and once for us). Attaching, one hook after the other, has a twelfth.";
+                     and symbols takes more than that, half of it in the kernel that writes them out (aya reads the types again for \
+                     itself with every object that it loads). Attaching, one hook after the other, has a tenth.";
 
 const IDLE: &str = "Idle, the clock is looked at once a second, and every five seconds where nothing has happened for ten: for runs of \
                     the programs that the kernel skipped, which nobody tells by himself.";

@@ -27,7 +27,7 @@ const TABLES: &[Table] = &[
     (
         "From the start to the first request that is seen, and memory",
         "Requests are made without a pause while a tracer starts. Memory is that of the tracer and all it started, shared \
-         pages in part (`Pss`); the second figure is from 5 s after all storms. Idle: processor time while nothing is asked, in the \
+         pages in part (`Pss`); the second figure is from 10 s after all storms. Idle: processor time while nothing is asked, in the \
          kernel's ticks of 10 ms.",
         &[
             ("armed_ms", "armed, ms"),

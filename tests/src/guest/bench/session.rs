@@ -14,7 +14,7 @@ use crate::protocol::{GUEST_PATH, Plan, Who};
 const START: Duration = Duration::from_secs(8);
 
 /// After the last request: what was seen reaches the tracer, and it comes to rest.
-const SETTLE: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(10);
 
 const TIMED_REQUESTS: u32 = 200;
 const TIMED_LOADS: u32 = 15;
