@@ -22,8 +22,8 @@ const ARMED: &str = "Why arming takes what it takes: a profile of it (`cargo xta
                      itself with every object that it loads). Attaching, one hook after the other, has a tenth.";
 
 const MEMORY: &str = "Memory, by `/proc/PID/smaps` when all is at rest: the ring, which is mapped whole (4 MiB by default), is the \
-                      greatest part; code, the heap and the kernel's symbols have about 3 MiB each. Of the heap `record` has more \
-                      than `watch`: what it compresses, and the allocator's gaps after a storm.";
+                      greatest part; code, the heap, and large blocks such as the kernel's symbols have two to three each. `record` \
+                      has half a MiB more of the last than `watch`.";
 
 const IDLE: &str = "Idle, the clock is looked at once a second, and every five seconds where nothing has happened for ten: for runs of \
                     the programs that the kernel skipped, which nobody tells by himself.";
