@@ -13,14 +13,6 @@ macro_rules! declare {
 }
 for_each_member!(declare);
 
-/// Address of `modprobe_path`; 0 when not known.
-#[unsafe(no_mangle)]
-pub(crate) static MODPROBE_PATH: Global<u64> = Global::new(0);
-
-/// Address of `free_modprobe_argv`, the `cleanup` of every modprobe helper; 0 when not known.
-#[unsafe(no_mangle)]
-pub(crate) static FREE_MODPROBE_ARGV: Global<u64> = Global::new(0);
-
 /// `READING_MODULE` of `enum kernel_read_file_id`.
 #[unsafe(no_mangle)]
 pub(crate) static READING_MODULE: Global<u32> = Global::new(ABSENT);

@@ -15,6 +15,7 @@ mod path;
 mod probes;
 mod read;
 mod send;
+mod settings;
 mod task;
 
 #[panic_handler]

@@ -7,9 +7,11 @@
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, LruHashMap, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
-use tracer_ebpf::wire::{Behalf, COUNTER_COUNT, MODULE_NAME_BYTES, PAIR_COUNTERS, RequestKey};
+use tracer_ebpf::wire::{
+    Behalf, COUNTER_COUNT, FEXIT_TAILS, KPROBE_TAILS, MODULE_NAME_BYTES, PAIR_COUNTERS, RequestKey, SETTING_COUNT,
+};
 
 /// Records on their way to user space. User space sets its size.
 #[map]
@@ -18,6 +20,23 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 /// One counter a `Counter`. User space reads counters from memory: while bpf(2) looks into a map, no kprobe program runs.
 #[map]
 pub(crate) static COUNTERS: Array<u64> = Array::with_max_entries(COUNTER_COUNT, BPF_F_MMAPABLE);
+
+/// One word a `Setting`. User space writes it in memory, as it reads the counters.
+#[map]
+pub(crate) static SETTINGS: Array<u64> = Array::with_max_entries(SETTING_COUNT, BPF_F_MMAPABLE);
+
+/// Programs that do the rest of kprobes': one a `Tail`.
+#[map]
+pub(crate) static KPROBES: ProgramArray = ProgramArray::with_max_entries(KPROBE_TAILS, 0);
+
+/// The program that does the rest of those at the return of a system call.
+#[map]
+pub(crate) static FEXITS: ProgramArray = ProgramArray::with_max_entries(FEXIT_TAILS, 0);
+
+/// Whether the module of which the rest is to be told comes (1) or goes (0): from one kprobe's program to the next, with
+/// preemption off.
+#[map]
+pub(crate) static COMES: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 /// How far a request has come.
 pub(crate) mod stage {
@@ -65,6 +84,8 @@ pub(crate) static HELPERS: LruHashMap<u32, HelperOf> = LruHashMap::with_max_entr
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct InitOf {
+    /// When the process of the thread was started: thread ids are reused, and an init that crashes never ends.
+    pub(crate) start_ns: u64,
     pub(crate) module_ptr: u64,
     pub(crate) began_ns: u64,
     pub(crate) module: [u8; MODULE_NAME_BYTES],

@@ -50,18 +50,15 @@ pub(crate) fn long(object: Address, offset: u32) -> u64 {
     pointer(object, offset) as u64
 }
 
-/// Copies a NUL-terminated kernel string into a field of a record; an unreadable one leaves it empty.
+/// Copies a NUL-terminated kernel string into a field of a record; an unreadable one leaves it empty (the helper writes
+/// zeroes when it fails).
 ///
 /// # Safety
 /// `to` must point to `N` writable bytes.
 #[inline(always)]
 pub(crate) unsafe fn kernel_text<const N: usize>(to: *mut [u8; N], from: Address) {
     // SAFETY: the caller vouches for `to`; the helper checks `from`.
-    let len = unsafe { generated::bpf_probe_read_kernel_str(to.cast(), N as u32, from.cast()) };
-    if len < 1 {
-        // SAFETY: `to` is writable, N is at least 1.
-        unsafe { to.cast::<u8>().write(0) };
-    }
+    unsafe { generated::bpf_probe_read_kernel_str(to.cast(), N as u32, from.cast()) };
 }
 
 /// Like [`kernel_text`], from user memory.
@@ -71,11 +68,7 @@ pub(crate) unsafe fn kernel_text<const N: usize>(to: *mut [u8; N], from: Address
 #[inline(always)]
 pub(crate) unsafe fn user_text<const N: usize>(to: *mut [u8; N], from: Address) {
     // SAFETY: the caller vouches for `to`; the helper checks `from`.
-    let len = unsafe { generated::bpf_probe_read_user_str(to.cast(), N as u32, from.cast()) };
-    if len < 1 {
-        // SAFETY: `to` is writable, N is at least 1.
-        unsafe { to.cast::<u8>().write(0) };
-    }
+    unsafe { generated::bpf_probe_read_user_str(to.cast(), N as u32, from.cast()) };
 }
 
 /// Copies `N` bytes of kernel memory into a field of a record; zeroes on failure (the helper does that).

@@ -4,15 +4,22 @@ use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     maps::ring_buf::RingBufEntry,
 };
-use tracer_ebpf::wire::Counter;
+use tracer_ebpf::wire::{Counter, Setting};
 
-use crate::{count::count, maps::EVENTS};
-
-/// How to submit what begins or ends something: the reader wakes, even where it has not read what came before.
-pub(crate) const AT_ONCE: u64 = BPF_RB_FORCE_WAKEUP as u64;
+use crate::{count::count, maps::EVENTS, settings::setting};
 
 /// How to submit what has a successor soon: to wake the reader costs more than the record. It also reads by the clock.
 pub(crate) const LATER: u64 = BPF_RB_NO_WAKEUP as u64;
+
+/// How to submit what begins or ends something: the reader wakes if it sleeps, even where it has not read what came before.
+///
+/// It says that it sleeps before it looks into the ring for the last time. Where the processor lets that pass what was
+/// reserved here, the reader finds the record by its clock.
+#[inline(always)]
+pub(crate) fn at_once() -> u64 {
+    const { assert!(BPF_RB_FORCE_WAKEUP == BPF_RB_NO_WAKEUP + 1, "one less is the other") };
+    u64::from(BPF_RB_FORCE_WAKEUP) - (setting(Setting::ReaderIsAwake) & 1)
+}
 
 /// Reserves room for a record; counts the loss when there is none.
 #[inline(always)]

@@ -60,9 +60,14 @@ pub(crate) fn is_own() -> bool {
 /// A task's process: its thread group leader's id and start.
 #[inline(always)]
 pub(crate) fn process_of(task: Address) -> ProcessKey {
+    ProcessKey { start_ns: start_of(task), pid: number(task, globals::TASK_TGID.load()), reserved: 0 }
+}
+
+/// When a task's process was started.
+#[inline(always)]
+pub(crate) fn start_of(task: Address) -> u64 {
     let leader = pointer(task, globals::TASK_GROUP_LEADER.load());
-    let start_ns = long(leader, globals::TASK_START_BOOTTIME.load());
-    ProcessKey { start_ns, pid: number(task, globals::TASK_TGID.load()), reserved: 0 }
+    long(leader, globals::TASK_START_BOOTTIME.load())
 }
 
 /// Fills a record's header.
@@ -96,17 +101,17 @@ pub(crate) unsafe fn write_owner(to: *mut Owner, task: Address) {
     unsafe { to.write(Owner { request: RequestKey::NONE, depth: 0, walk_cut: 1 }) };
     let mut at = task;
     for depth in 0..OWNER_STEPS {
-        let process = process_of(at);
+        let pid = number(at, globals::TASK_TGID.load());
         // SAFETY: the value is copied at once; a reused slot is told by its start time. The caller vouches for `to`.
         unsafe {
-            if let Some(helper) = HELPERS.get(&process.pid) {
-                if helper.start_ns == process.start_ns {
+            if let Some(helper) = HELPERS.get(&pid) {
+                if helper.start_ns == start_of(at) {
                     to.write(Owner { request: helper.request, depth, walk_cut: 0 });
                     break;
                 }
             }
             // The top: init, or the idle task. Nothing can be read of a parent that is not known: that is a 0 as well.
-            if process.pid <= 1 {
+            if pid <= 1 {
                 (*to).walk_cut = u32::from(at.is_null());
                 break;
             }
@@ -300,8 +305,9 @@ unsafe fn write_ancestors(to: *mut Context, task: Address) -> bool {
     let mut count = 0;
     for index in 0..ANCESTORS {
         let parent = pointer(at, globals::TASK_REAL_PARENT.load());
+        let pid = number(parent, globals::TASK_TGID.load());
         // The idle task is its own parent, and no one's culprit.
-        if parent == at || number(parent, globals::TASK_TGID.load()) == 0 {
+        if parent == at || pid == 0 {
             whole = !parent.is_null();
             break;
         }
@@ -310,7 +316,7 @@ unsafe fn write_ancestors(to: *mut Context, task: Address) -> bool {
         }
         at = parent;
         // SAFETY: `index` is below ANCESTORS, the length of the array.
-        unsafe { write_ancestor(addr_of_mut!((*to).ancestors).cast::<Ancestor>().add(index), parent) };
+        unsafe { write_ancestor(addr_of_mut!((*to).ancestors).cast::<Ancestor>().add(index), parent, pid) };
         count += 1;
     }
     if count == ANCESTORS as u32 {
@@ -325,7 +331,7 @@ unsafe fn write_ancestors(to: *mut Context, task: Address) -> bool {
 /// # Safety
 /// `to` must point to a writable `Ancestor`.
 #[inline(always)]
-unsafe fn write_ancestor(to: *mut Ancestor, task: Address) {
+unsafe fn write_ancestor(to: *mut Ancestor, task: Address, pid: u32) {
     let leader = pointer(task, globals::TASK_GROUP_LEADER.load());
     let cred = pointer(task, globals::TASK_CRED.load());
     let mm = pointer(leader, globals::TASK_MM.load());
@@ -334,7 +340,8 @@ unsafe fn write_ancestor(to: *mut Ancestor, task: Address) {
     let name = pointer(dentry, globals::DENTRY_NAME.load());
     // SAFETY: the caller vouches for `to`; every read is checked by the kernel.
     unsafe {
-        (*to).process = process_of(task);
+        let start_ns = long(leader, globals::TASK_START_BOOTTIME.load());
+        (*to).process = ProcessKey { start_ns, pid, reserved: 0 };
         (*to).uid = number(cred, globals::CRED_UID.load());
         (*to).kthread = u32::from(number(task, globals::TASK_FLAGS.load()) & PF_KTHREAD != 0);
         kernel_bytes(addr_of_mut!((*to).comm), leader.wrapping_add(offset_or_zero(globals::TASK_COMM.load())));

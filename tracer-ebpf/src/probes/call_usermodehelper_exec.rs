@@ -12,14 +12,15 @@ use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use tracer_ebpf::wire::{Counter, Handover, Kind, RequestResult};
+use tracer_ebpf::wire::{Counter, Handover, Kind, RequestKey, RequestResult, Setting};
 
 use crate::{
     count::count,
     globals,
     maps::{HANDOVERS, IN_FLIGHT, stage},
-    read::{Address, member},
-    send::{AT_ONCE, LATER, reserve},
+    read::{Address, member, number, pointer},
+    send::{LATER, at_once, reserve},
+    settings::setting,
     task::{boot_ns, is_own, tid, write_header},
 };
 
@@ -81,7 +82,13 @@ fn released(sub_info: u64) {
 fn handed_over(sub_info: u64, wait: u32) {
     // Whatever stood under this address is over: the slab gave it out again.
     let _ = HANDOVERS.remove(&sub_info);
-    if !is_modprobe(sub_info as Address) || is_own() {
+    if !is_modprobe(sub_info as Address) {
+        return;
+    }
+    if is_own() {
+        // Else its helper would be one whose request was lost.
+        let nobody = RequestKey { tid: tid(), ..RequestKey::NONE };
+        let _ = HANDOVERS.insert(&sub_info, &nobody, 0);
         return;
     }
     let Some(in_flight) = IN_FLIGHT.get_ptr_mut(&tid()) else {
@@ -114,17 +121,23 @@ fn handed_over(sub_info: u64, wait: u32) {
     }
 }
 
-/// Is this helper a modprobe of `__request_module`? Its `cleanup` says so. Where that address is not
-/// known, the thread's stage does: between the tracepoint and here a request calls nothing else.
+/// Is this helper a modprobe of `__request_module`? Its `cleanup` says so. Where that address is not known (yet), the
+/// thread's stage and the arguments do: between the tracepoint and here a request calls nothing else, and one that never
+/// came here (a duplicate, no memory) does not ask for `-q`.
 #[inline(always)]
 fn is_modprobe(sub_info: Address) -> bool {
-    let free_modprobe_argv = globals::FREE_MODPROBE_ARGV.load();
+    let free_modprobe_argv = setting(Setting::FreeModprobeArgv);
     if free_modprobe_argv != 0 {
         return member::<u64>(sub_info, globals::SUBPROCESS_CLEANUP.load()) == Some(free_modprobe_argv);
     }
     // SAFETY: the entry is this thread's own; the value is copied at once.
-    let at = unsafe { IN_FLIGHT.get(&tid()) }.map(|in_flight| in_flight.stage);
-    at == Some(stage::ADMITTED)
+    let Some(at) = (unsafe { IN_FLIGHT.get(&tid()) }).map(|in_flight| in_flight.stage) else { return false };
+    if at != stage::ADMITTED {
+        return false;
+    }
+    // call_modprobe(): the path, -q, --, and the alias.
+    let argv = pointer(sub_info, globals::SUBPROCESS_ARGV.load());
+    number(pointer(argv, 8), 0) & 0x00ff_ffff == u32::from_le_bytes(*b"-q\0\0")
 }
 
 #[inline(always)]
@@ -136,7 +149,10 @@ fn returned(ret: i32) {
         return;
     }
     let _ = IN_FLIGHT.remove(&tid);
-    if ret != INTERRUPTED {
+    // The address may be another request's already: the kernel gives it back before it returns.
+    // SAFETY: the value is copied at once.
+    let is_own = unsafe { HANDOVERS.get(&in_flight.sub_info) }.copied() == Some(in_flight.request);
+    if is_own && ret != INTERRUPTED {
         let _ = HANDOVERS.remove(&in_flight.sub_info);
     }
     if let Some(mut entry) = reserve::<RequestResult>(Counter::RingStage) {
@@ -149,6 +165,6 @@ fn returned(ret: i32) {
             (*to).wait = in_flight.wait;
             (*to).handover_ns = in_flight.handover_ns;
         }
-        entry.submit(AT_ONCE);
+        entry.submit(at_once());
     }
 }

@@ -8,14 +8,15 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use tracer_ebpf::wire::{Counter, Helper, Kind};
+use tracer_ebpf::wire::{Counter, Helper, Kind, Setting};
 
 use crate::{
     count::count,
     globals,
     maps::{HANDOVERS, HELPERS, HelperOf},
-    read::{Address, kernel_text, pointer},
+    read::{Address, kernel_text, member, pointer},
     send::{LATER, reserve},
+    settings::setting,
     task::{boot_ns, current, process_of, write_header},
 };
 
@@ -34,8 +35,19 @@ pub(crate) fn helper_kprobe(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn born(sub_info: u64) {
     // SAFETY: the entry waits for this very task; the value is copied at once.
-    let Some(request) = (unsafe { HANDOVERS.get(&sub_info) }).copied() else { return };
+    let Some(request) = (unsafe { HANDOVERS.get(&sub_info) }).copied() else {
+        let cleanup = member::<u64>(sub_info as Address, globals::SUBPROCESS_CLEANUP.load());
+        // Other helpers are nobody's business.
+        if cleanup.is_some_and(|cleanup| cleanup != 0 && cleanup == setting(Setting::FreeModprobeArgv)) {
+            count(Counter::MapHandover);
+        }
+        return;
+    };
     let _ = HANDOVERS.remove(&sub_info);
+    // Our own.
+    if request.boot_ns == 0 {
+        return;
+    }
 
     let process = process_of(current());
     if HELPERS.insert(&process.pid, &HelperOf { start_ns: process.start_ns, request }, 0).is_err() {

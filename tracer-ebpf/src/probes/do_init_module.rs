@@ -12,14 +12,14 @@ use aya_ebpf::{
 };
 use tracer_ebpf::wire::{Counter, InitDone, Kind, MODULE_NAME_BYTES};
 
-use super::module_load::loaded;
+use super::module::jump;
 use crate::{
     count::count,
     globals,
     maps::{INITS, InitOf},
     read::{Address, kernel_bytes},
-    send::{AT_ONCE, reserve},
-    task::{boot_ns, current, tid, write_header, write_owner},
+    send::{at_once, reserve},
+    task::{boot_ns, current, start_of, tid, write_header, write_owner},
 };
 
 #[fentry(function = "do_init_module")]
@@ -30,9 +30,8 @@ pub(crate) fn init_fentry(ctx: FEntryContext) -> i32 {
 
 #[kprobe]
 pub(crate) fn load_kprobe(ctx: ProbeContext) -> u32 {
-    let module = ctx.arg::<u64>(0).unwrap_or(0) as Address;
-    loaded(module);
-    began(module);
+    began(ctx.arg::<u64>(0).unwrap_or(0) as Address);
+    jump(&ctx, true);
     0
 }
 
@@ -50,7 +49,9 @@ pub(crate) fn init_kretprobe(ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn began(module: Address) {
-    let mut init = InitOf { module_ptr: module as u64, began_ns: boot_ns(), module: [0; MODULE_NAME_BYTES] };
+    let start_ns = start_of(current());
+    let module_ptr = module as u64;
+    let mut init = InitOf { start_ns, module_ptr, began_ns: boot_ns(), module: [0; MODULE_NAME_BYTES] };
     // SAFETY: the array is a local.
     unsafe { kernel_bytes(&raw mut init.module, module.wrapping_add(globals::MODULE_NAME.load() as usize)) };
     if INITS.insert(&tid(), &init, 0).is_err() {
@@ -62,7 +63,10 @@ fn began(module: Address) {
 fn ended(ret: i32) {
     let tid = tid();
     // The module itself may be freed by now: what the entry noted is all there is.
-    let Some(init) = INITS.get_ptr(&tid) else { return };
+    let Some(init) = INITS.get_ptr(&tid) else {
+        count(Counter::MapInits);
+        return;
+    };
     let now = boot_ns();
     if let Some(mut entry) = reserve::<InitDone>(Counter::RingModule) {
         let to = entry.as_mut_ptr();
@@ -76,7 +80,7 @@ fn ended(ret: i32) {
             (*to).reserved = 0;
             (*to).module = (*init).module;
         }
-        entry.submit(AT_ONCE);
+        entry.submit(at_once());
     }
     let _ = INITS.remove(&tid);
 }

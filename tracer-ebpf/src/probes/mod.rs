@@ -5,6 +5,7 @@ mod call_usermodehelper_exec;
 mod call_usermodehelper_exec_async;
 mod do_init_module;
 mod kthread_create_on_node;
+mod module;
 mod module_free;
 mod module_load;
 mod module_request;

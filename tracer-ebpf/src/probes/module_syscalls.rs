@@ -11,17 +11,19 @@ use aya_ebpf::{
 use tracer_ebpf::wire::{Counter, Kind, LoadExit, Pair, Syscall};
 
 use crate::{
+    count::count,
     globals,
+    maps::FEXITS,
     pair::{Who, is_ours},
-    read::{Address, member, user_text},
-    send::{AT_ONCE, reserve},
+    read::{Address, long, number, user_text},
+    send::{at_once, reserve},
     task::{boot_ns, capture, current, is_own, write_header, write_owner},
 };
 
 #[fexit(function = "__x64_sys_init_module")]
 pub(crate) fn sys_init_fexit(ctx: FExitContext) -> i32 {
     if is_ours(Pair::InitModule, Who::First) {
-        returned(Syscall::InitModule, ctx.arg::<i64>(1), core::ptr::null());
+        jump(&ctx);
     }
     0
 }
@@ -29,7 +31,7 @@ pub(crate) fn sys_init_fexit(ctx: FExitContext) -> i32 {
 #[fexit(function = "__x64_sys_init_module")]
 pub(crate) fn sys_init_fexit_second(ctx: FExitContext) -> i32 {
     if is_ours(Pair::InitModule, Who::Second) {
-        returned(Syscall::InitModule, ctx.arg::<i64>(1), core::ptr::null());
+        jump(&ctx);
     }
     0
 }
@@ -37,7 +39,7 @@ pub(crate) fn sys_init_fexit_second(ctx: FExitContext) -> i32 {
 #[fexit(function = "__x64_sys_finit_module")]
 pub(crate) fn sys_finit_fexit(ctx: FExitContext) -> i32 {
     if is_ours(Pair::FinitModule, Who::First) {
-        returned(Syscall::FinitModule, ctx.arg::<i64>(1), core::ptr::null());
+        jump(&ctx);
     }
     0
 }
@@ -45,56 +47,92 @@ pub(crate) fn sys_finit_fexit(ctx: FExitContext) -> i32 {
 #[fexit(function = "__x64_sys_finit_module")]
 pub(crate) fn sys_finit_fexit_second(ctx: FExitContext) -> i32 {
     if is_ours(Pair::FinitModule, Who::Second) {
-        returned(Syscall::FinitModule, ctx.arg::<i64>(1), core::ptr::null());
+        jump(&ctx);
     }
     0
 }
 
 #[fexit(function = "__x64_sys_delete_module")]
 pub(crate) fn sys_delete_fexit(ctx: FExitContext) -> i32 {
-    returned(Syscall::DeleteModule, ctx.arg::<i64>(1), ctx.arg::<u64>(0) as Address);
+    jump(&ctx);
+    0
+}
+
+/// Has one program tell of all calls that failed: all have the same arguments and return values.
+#[inline(always)]
+fn jump(ctx: &FExitContext) {
+    // What succeeds is told by the loads and unloads themselves.
+    if ctx.arg::<i64>(1) < 0 && !is_own() {
+        // SAFETY: the map has programs of this type only.
+        unsafe { FEXITS.tail_call(ctx, 0) };
+        count(Counter::TailMissing);
+    }
+}
+
+#[fexit(function = "__x64_sys_finit_module")]
+pub(crate) fn sys_failed_fexit(ctx: FExitContext) -> i32 {
+    let Some(mut entry) = reserve::<LoadExit>(Counter::RingModule) else { return 0 };
+    let to = entry.as_mut_ptr();
+    // SAFETY: `to` is the reserved record.
+    unsafe {
+        let regs = ctx.arg::<u64>(0) as Address;
+        // Which call it is stays to be decided: a decision here is one more thing for the verifier to go through. All three
+        // have a first argument, and only that of `delete_module` is a name.
+        (*to).syscall = number(regs, globals::REGS_SYSCALL.load()) | number(regs, globals::REGS_SYSCALL_ARM64.load());
+        let first = long(regs, globals::REGS_ARG0.load()) | long(regs, globals::REGS_ARG0_ARM64.load());
+        user_text(addr_of_mut!((*to).module), first as Address);
+        write_failed(to, ctx.arg::<i64>(1));
+    }
+    entry.submit(at_once());
     0
 }
 
 #[kretprobe]
 pub(crate) fn sys_init_kretprobe(ctx: RetProbeContext) -> u32 {
-    returned(Syscall::InitModule, ctx.ret::<i64>(), core::ptr::null());
+    returned(Syscall::InitModule, ctx.ret::<i64>());
     0
 }
 
 #[kretprobe]
 pub(crate) fn sys_finit_kretprobe(ctx: RetProbeContext) -> u32 {
-    returned(Syscall::FinitModule, ctx.ret::<i64>(), core::ptr::null());
+    returned(Syscall::FinitModule, ctx.ret::<i64>());
     0
 }
 
 #[kretprobe]
 pub(crate) fn sys_delete_kretprobe(ctx: RetProbeContext) -> u32 {
-    returned(Syscall::DeleteModule, ctx.ret::<i64>(), core::ptr::null());
+    returned(Syscall::DeleteModule, ctx.ret::<i64>());
     0
 }
 
-/// `regs` holds the arguments of delete_module, where the hook has them.
 #[inline(always)]
-fn returned(syscall: Syscall, ret: i64, regs: Address) {
-    // What succeeds is told by the loads and unloads themselves.
+fn returned(syscall: Syscall, ret: i64) {
     if ret >= 0 || is_own() {
         return;
     }
-    if let Some(mut entry) = reserve::<LoadExit>(Counter::RingModule) {
-        let to = entry.as_mut_ptr();
-        // SAFETY: `to` is the reserved record.
-        unsafe {
-            write_header(addr_of_mut!((*to).header), Kind::LoadExit, boot_ns());
-            write_owner(addr_of_mut!((*to).owner), current());
-            (*to).ret = ret;
-            (*to).syscall = syscall as u32;
-            (*to).have_context = 1;
-            let name = member::<u64>(regs, globals::REGS_ARG0.load())
-                .or_else(|| member::<u64>(regs, globals::REGS_ARG0_ARM64.load()));
-            user_text(addr_of_mut!((*to).module), name.unwrap_or(0) as Address);
-            capture(addr_of_mut!((*to).context));
-        }
-        entry.submit(AT_ONCE);
+    let Some(mut entry) = reserve::<LoadExit>(Counter::RingModule) else { return };
+    let to = entry.as_mut_ptr();
+    // SAFETY: `to` is the reserved record.
+    unsafe {
+        (*to).module[0] = 0;
+        (*to).syscall = syscall.number();
+        write_failed(to, ret);
+    }
+    entry.submit(at_once());
+}
+
+/// Fills a record of a call that failed, but for which one. It comes last: what follows is verified for each way out of it.
+///
+/// # Safety
+/// `to` must point to a writable `LoadExit`.
+#[inline(always)]
+unsafe fn write_failed(to: *mut LoadExit, ret: i64) {
+    // SAFETY: the caller vouches for `to`.
+    unsafe {
+        write_header(addr_of_mut!((*to).header), Kind::LoadExit, boot_ns());
+        write_owner(addr_of_mut!((*to).owner), current());
+        (*to).ret = ret;
+        (*to).have_context = 1;
+        capture(addr_of_mut!((*to).context));
     }
 }

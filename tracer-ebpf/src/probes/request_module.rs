@@ -7,14 +7,15 @@ use core::ptr::addr_of_mut;
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use aya_log_ebpf::debug;
-use tracer_ebpf::wire::{Counter, ENTERED_VALUES, Entered, Kind};
+use tracer_ebpf::wire::{Counter, ENTERED_VALUES, Entered, Kind, Setting, Tail};
 
-use super::security_kernel_module_request::asked;
 use crate::{
+    count::count,
     globals,
-    maps::IN_FLIGHT,
+    maps::{IN_FLIGHT, KPROBES},
     read::{Address, kernel_bytes, kernel_text, member, number, pointer},
     send::{LATER, reserve},
+    settings::setting,
     task::{boot_ns, current, is_own, tid, write_header},
 };
 
@@ -60,7 +61,10 @@ fn entered(ctx: &ProbeContext) {
         entry.submit(LATER);
     }
     if no_modprobe == 1 {
-        asked(ctx, core::ptr::null(), 0, true, now);
+        // The kernel stops here: no hook sees the request, so this does what that would.
+        // SAFETY: the map has programs of this type only.
+        unsafe { KPROBES.tail_call(ctx, Tail::Request as u32) };
+        count(Counter::TailMissing);
     }
 }
 
@@ -83,7 +87,7 @@ fn lowest_kernel_address(task: Address) -> u64 {
 /// 1: empty, 0: set, 2: not known.
 #[inline(always)]
 fn modprobe_is_empty() -> u32 {
-    let path = globals::MODPROBE_PATH.load();
+    let path = setting(Setting::ModprobePath);
     if path == 0 {
         return 2;
     }

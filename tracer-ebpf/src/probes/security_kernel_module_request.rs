@@ -17,8 +17,8 @@ use crate::{
     count::count,
     maps::{IN_FLIGHT, INITS, InFlight, KTHREADS, stage},
     read::{Address, kernel_text},
-    send::{AT_ONCE, reserve},
-    task::{boot_ns, capture, current, is_own, process_of, tid, write_header, write_owner, write_stack},
+    send::{at_once, reserve},
+    task::{boot_ns, capture, current, is_own, process_of, start_of, tid, write_header, write_owner, write_stack},
 };
 
 #[fexit(function = "security_kernel_module_request")]
@@ -33,8 +33,11 @@ pub(crate) fn request_fexit(ctx: FExitContext) -> i32 {
 #[kprobe]
 pub(crate) fn request_kprobe(ctx: ProbeContext) -> u32 {
     if !is_own() {
-        let name = ctx.arg::<u64>(0).unwrap_or(0) as Address;
-        asked(&ctx, name, Request::VERDICT_LATER, false, boot_ns());
+        let first = ctx.arg::<u64>(0).unwrap_or(0);
+        // Where the program of `__request_module` jumps here, its first argument is no name, but whether to wait.
+        let no_modprobe = first <= 1;
+        let (name, verdict) = if no_modprobe { (0, 0) } else { (first, Request::VERDICT_LATER) };
+        asked(&ctx, name as Address, verdict, no_modprobe, boot_ns());
     }
     0
 }
@@ -75,13 +78,13 @@ fn refused(verdict: i32) {
             (*to).verdict = verdict;
             (*to).reserved = 0;
         }
-        entry.submit(AT_ONCE);
+        entry.submit(at_once());
     }
 }
 
 /// Records a request and, unless it ends here, notes it as in flight.
 #[inline(always)]
-pub(crate) fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, no_modprobe: bool, now: u64) {
+fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, no_modprobe: bool, now: u64) {
     let tid = tid();
     let request = RequestKey { boot_ns: now, tid, reserved: 0 };
     let goes_on = !no_modprobe && (verdict == 0 || verdict == Request::VERDICT_LATER);
@@ -109,7 +112,7 @@ pub(crate) fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, no_mod
         write_stack(addr_of_mut!((*to).user_stack), ctx.as_ptr(), u64::from(BPF_F_USER_STACK));
         capture(addr_of_mut!((*to).context));
     }
-    entry.submit(AT_ONCE);
+    entry.submit(at_once());
 }
 
 /// The module in whose init this thread is.
@@ -118,11 +121,11 @@ pub(crate) fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, no_mod
 /// `to` must be writable.
 #[inline(always)]
 unsafe fn write_init(to: *mut [u8; MODULE_NAME_BYTES], tid: u32) {
-    // SAFETY: the caller vouches for `to`; the entry is this thread's own.
+    // SAFETY: the caller vouches for `to`; an entry of who had this thread's id before is told by its start time.
     unsafe {
         match INITS.get(&tid) {
-            Some(init) => to.write(init.module),
-            None => to.cast::<u8>().write(0),
+            Some(init) if init.start_ns == start_of(current()) => to.write(init.module),
+            _ => to.cast::<u8>().write(0),
         }
     }
 }

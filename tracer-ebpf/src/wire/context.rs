@@ -5,6 +5,7 @@ use super::{ANCESTOR_EXE_BYTES, ANCESTORS, ARGV_BYTES, COMM_BYTES, PATH_BYTES, S
 wire_struct! {
     /// A request, unique per boot: a task can ask for one module at a time, so its id and the time
     /// of asking name it. All zero means none.
+    #[derive(PartialEq, Eq)]
     pub struct RequestKey: 16 {
         /// When the request was asked: nanoseconds since boot (`CLOCK_BOOTTIME`).
         pub boot_ns: u64,

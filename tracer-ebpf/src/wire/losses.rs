@@ -14,11 +14,11 @@ pub enum Counter {
     RingModule = 2,
     /// The map of requests in flight was full: this request's later stages cannot be tied to it.
     MapInFlight = 3,
-    /// The map of `subprocess_info` pointers was full: this request's helper cannot be tied to it.
+    /// The map of `subprocess_info` pointers was full, or lost an entry: this request's helper cannot be tied to it.
     MapHandover = 4,
     /// The map of helpers could not take an entry: loads of this helper cannot be tied to their request.
     MapHelpers = 5,
-    /// The map of module inits in progress was full: this init has no result.
+    /// The map of module inits in progress was full, or lost an entry: this init has no result.
     MapInits = 6,
     /// The map of kernel threads could not take an entry: requests of this thread have no cause.
     MapKthreads = 7,
@@ -26,10 +26,12 @@ pub enum Counter {
     ResultWithoutRequest = 8,
     /// A parent walk was cut at its limit before it reached the top: an owner further up is unknown.
     WalkCut = 9,
+    /// A program that does the rest of another one was not there: a record is lost.
+    TailMissing = 10,
 }
 
 /// Number of counters.
-pub const COUNTER_COUNT: u32 = 10;
+pub const COUNTER_COUNT: u32 = 11;
 
 impl Counter {
     /// Every counter, in index order.
@@ -44,6 +46,7 @@ impl Counter {
         Self::MapKthreads,
         Self::ResultWithoutRequest,
         Self::WalkCut,
+        Self::TailMissing,
     ];
 
     /// The counter's public name, as it appears in `loss` records.
@@ -60,6 +63,7 @@ impl Counter {
             Self::MapKthreads => "map-kthreads",
             Self::ResultWithoutRequest => "result-without-request",
             Self::WalkCut => "walk-cut",
+            Self::TailMissing => "tail-missing",
         }
     }
 }

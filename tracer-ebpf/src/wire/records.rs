@@ -1,5 +1,7 @@
 //! The records, one a hook.
 
+use core::mem::offset_of;
+
 use super::{
     Behalf, COMM_BYTES, Context, ENTERED_TEXT_BYTES, ENTERED_VALUES, MODULE_NAME_BYTES, Owner, PathSegments,
     ProcessKey, RequestKey, Stack, wire_struct,
@@ -233,16 +235,23 @@ wire_struct! {
         pub owner: Owner,
         /// Address of the `struct module`.
         pub module_ptr: u64,
+        /// 1: within the module's own init, which failed.
+        pub in_init: u64,
         /// Name, NUL-terminated.
         pub module: [u8; MODULE_NAME_BYTES],
         /// The acting task.
         pub context: Context,
-        /// 1: within the module's own init, which failed.
-        pub in_init: u32,
-        /// Zero.
-        pub reserved: u32,
     }
 }
+
+// One program writes either.
+const _: () = assert!(
+    size_of::<Load>() == size_of::<Unload>()
+        && offset_of!(Load, taints) == offset_of!(Unload, in_init)
+        && offset_of!(Load, module) == offset_of!(Unload, module)
+        && offset_of!(Load, context) == offset_of!(Unload, context),
+    "a module that comes and one that goes have the same layout"
+);
 
 wire_struct! {
     /// A module file is about to be read (`security_kernel_read_file`).
@@ -268,6 +277,36 @@ pub enum Syscall {
     DeleteModule = 2,
 }
 
+impl Syscall {
+    /// The kernel's number: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h (arm64).
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        let is_arm64 = cfg!(any(target_arch = "aarch64", bpf_target_arch = "aarch64"));
+        match (self, is_arm64) {
+            (Self::InitModule, false) => 175,
+            (Self::FinitModule, false) => 313,
+            (Self::DeleteModule, false) => 176,
+            (Self::InitModule, true) => 105,
+            (Self::FinitModule, true) => 273,
+            (Self::DeleteModule, true) => 106,
+        }
+    }
+
+    /// The call of a number; one that is not known is `finit_module(2)`, which is nearly always asked for. x86-64's x32
+    /// calls have the same numbers, and a bit of their own.
+    #[must_use]
+    pub const fn of(number: u32) -> Self {
+        let number = number & 0x00ff_ffff;
+        if number == Self::InitModule.number() {
+            Self::InitModule
+        } else if number == Self::DeleteModule.number() {
+            Self::DeleteModule
+        } else {
+            Self::FinitModule
+        }
+    }
+}
+
 wire_struct! {
     /// A system call that loads or unloads a module returned.
     pub struct LoadExit: 2888 {
@@ -277,11 +316,11 @@ wire_struct! {
         pub owner: Owner,
         /// What it returned: 0 or a negative errno.
         pub ret: i64,
-        /// A [`Syscall`].
+        /// The kernel's number of the call ([`Syscall::number`]); decoded, the [`Syscall`].
         pub syscall: u32,
         /// Non-zero: `context` is filled (the call failed, nothing else names the actor).
         pub have_context: u32,
-        /// `delete_module`: the name asked for, NUL-terminated; else empty.
+        /// `delete_module`: the name asked for, NUL-terminated; else anything.
         pub module: [u8; MODULE_NAME_BYTES],
         /// The acting task.
         pub context: Context,

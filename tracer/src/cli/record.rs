@@ -200,8 +200,9 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
 fn arm(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
-    let started = session::start(args.probe.options(probe_log, true)).map_err(sudo::explain)?;
-    for warning in started.warnings {
+    let mut started = session::start(args.probe.options(probe_log, true)).map_err(sudo::explain)?;
+    let symbols = session::read_symbols(&mut started.host, &started.tracer);
+    for warning in started.warnings.into_iter().chain(symbols) {
         say(&format!("warning: {warning}"));
     }
     say(match started.tracer.resumed {

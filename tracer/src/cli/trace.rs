@@ -1,5 +1,7 @@
 //! The loop of every tracing verb: ring buffer to records to events to chains to output.
 
+mod read;
+
 use std::{io, time::Duration};
 
 use anyhow::Context;
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     chain::Item,
-    event::{Body, End, Event, LossStage},
+    event::{Body, End, Event},
     kernel::{
         clock::ClockTriple,
         privileges::{Capability, keep_only},
@@ -30,12 +32,6 @@ use crate::{
     select::{Selector, Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
 };
-
-/// Counters are read this often while nothing comes: a probe that was missed leaves nothing else behind.
-const LOSSES: Duration = Duration::from_secs(3);
-
-/// Records read before anything else gets a turn.
-const BATCH: usize = 512;
 
 /// How long the end waits for requests that are still on their way.
 const GRACE: Duration = Duration::from_secs(2);
@@ -65,6 +61,10 @@ pub(super) struct Trace {
     /// Number of the next event that belongs to the scope.
     belonging: u64,
     pace: Pace,
+    /// Whether the programs know that the ring is looked into without being woken.
+    is_awake: bool,
+    /// The kernel's symbols are still to be read.
+    symbols_are_due: bool,
     /// When the counters were read last.
     losses_at: Instant,
     looks_into_processes: bool,
@@ -130,6 +130,8 @@ impl Trace {
             judge,
             belonging: 0,
             pace: Pace::new(now),
+            is_awake: false,
+            symbols_are_due: true,
             losses_at: now,
             looks_into_processes: names_user_stacks,
         };
@@ -186,112 +188,27 @@ impl Trace {
 
     /// Waits for something to happen and handles it; false when nobody reads the output any more.
     pub(super) async fn step(&mut self) -> anyhow::Result<bool> {
-        let mut is_tick = false;
+        self.read_symbols();
+        let next_at = self.pace.next_at(Instant::now());
         tokio::select! {
             ready = self.tracer.ring.ready() => ready?,
             ready = heard(&mut self.uevents) => ready.context("cannot listen for devices")?,
-            () = sleep_until(self.pace.tick_at()) => {
-                self.settle()?;
-                is_tick = true;
-            }
+            () = sleep_until(next_at) => {}
         }
-        while self.drain() {}
+        let is_tick = self.pace.is_tick(Instant::now());
+        let reads_on = if is_tick { self.settle()? } else { self.read()? };
         let now = Instant::now();
         if self.pace.has_calmed(now, self.tracker.is_idle()) {
             memory::give_back();
             memory::let_go_of_code();
         }
         self.pace.set_next_tick(now, is_tick, self.until.deadline());
+        self.sleep_or_look(now);
         self.tracer.flush_log();
-        let reads_on = self.pass_on()?;
         if is_tick {
             self.release(HELD_MAX)?;
         }
         Ok(reads_on && (!is_tick || written(self.output.tick(&mut self.sieve.running(), now_ns()))?))
-    }
-
-    /// Lets what waits too long end. First everything is read that waits with it, and what was lost: a record of which
-    /// the next one is in the ring yet, or was lost, is not one that had no successor.
-    fn settle(&mut self) -> anyhow::Result<()> {
-        // The time before: what comes while this process does not run is not late.
-        let before_ns = now_ns();
-        while self.drain() {}
-        if self.losses_at <= self.pace.read_at() || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
-            self.losses()?;
-        }
-        self.tracker.tick(before_ns, now_ns());
-        Ok(())
-    }
-
-    /// Reads a batch; true when there may be more.
-    fn drain(&mut self) -> bool {
-        // First: what was announced comes before what was loaded because of it.
-        self.hear();
-        let tracker = &mut self.tracker;
-        let mut is_read = false;
-        let is_more = self.tracer.ring.drain(BATCH, |record| {
-            is_read = true;
-            match record {
-                Ok(record) => tracker.record(record),
-                Err(error) => {
-                    log::warn!("{error}");
-                    tracker.loss(now_ns(), LossStage::Decode, "record", 1);
-                }
-            }
-        });
-        if is_read {
-            self.pace.read(Instant::now());
-        }
-        is_more
-    }
-
-    /// Takes what was said of devices.
-    fn hear(&mut self) {
-        let Some(uevents) = &mut self.uevents else { return };
-        let tracker = &mut self.tracker;
-        if let Err(error) = uevents.drain(|word| tracker.device(now_ns(), word)) {
-            say(&format!("warning: cannot listen for devices any more: {error}"));
-            self.uevents = None;
-        }
-    }
-
-    fn losses(&mut self) -> anyhow::Result<()> {
-        self.losses_at = Instant::now();
-        self.losses_until(Some(now_ns()))
-    }
-
-    fn losses_until(&mut self, now: Option<u64>) -> anyhow::Result<()> {
-        for (stage, cause, count) in self.tracer.losses.take_new(now)? {
-            self.tracker.loss(now_ns(), stage, cause, count);
-        }
-        if self.tracer.losses.take_open_ended() {
-            self.tracker.may_have_missed(now_ns());
-        }
-        Ok(())
-    }
-
-    /// What the flight recorder found when it began.
-    fn tell_resumed(&mut self) {
-        let Some(resumed) = self.tracer.resumed.take() else { return };
-        for note in &resumed.notes {
-            say(&format!("warning: {note}"));
-        }
-        if let Some(waiting) = resumed.waiting {
-            say(&format!("resumed: the programs went on recording, {waiting} records waited"));
-        }
-        if resumed.unreadable > 0 {
-            self.tracker.loss(now_ns(), LossStage::Decode, "other-version", resumed.unreadable);
-        }
-    }
-
-    /// Lets the kernel forget what was recorded and is safe, once nothing more depends on it or it takes more than `share`
-    /// of the ring.
-    fn release(&mut self, share: f64) -> anyhow::Result<()> {
-        let Some(held) = self.tracer.held() else { return Ok(()) };
-        if (self.tracker.is_idle() || held > share) && self.output.settle().context("cannot write the output")? {
-            self.tracer.release()?;
-        }
-        Ok(())
     }
 
     /// Events to the output; false when nobody reads it any more.
@@ -345,6 +262,7 @@ impl Trace {
 
     /// Waits a little for what is still on its way, then ends the stream, prints the summary and gives the judge back.
     pub(super) async fn finish(mut self) -> anyhow::Result<Option<Judge>> {
+        self.read_symbols();
         let until = Instant::now() + GRACE;
         self.settle()?;
         while !self.tracker.is_idle() && Instant::now() < until {
@@ -352,8 +270,7 @@ impl Trace {
                 break;
             }
         }
-        while self.drain() {}
-        self.pass_on()?;
+        self.read()?;
         self.losses_until(None)?;
         if self.tracer.is_pinned() {
             self.tracker.leave_entered();

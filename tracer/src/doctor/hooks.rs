@@ -8,8 +8,8 @@ use tokio::runtime::Builder;
 
 use super::rights;
 use crate::{
-    kernel::{btf::Btf, facts::Facts, kallsyms::Kallsyms},
-    probe::{AttachedHook, Need, Options, Tracer, is_built_in},
+    kernel::{btf::Btf, facts::Facts},
+    probe::{Addresses, AttachedHook, Need, Options, Tracer, is_built_in},
 };
 
 /// What trying gave.
@@ -82,12 +82,10 @@ pub(super) fn try_all(facts: &Facts) -> Hooks {
 
 fn attempt() -> anyhow::Result<Vec<HookState>> {
     let btf = Btf::load()?;
-    // Their absence is a finding of its own.
-    let kallsyms = Kallsyms::load().ok();
     // The ring buffer of a tracer is registered with an event loop, though nobody waits for it here.
     let runtime = Builder::new_current_thread().enable_io().build().context("cannot start the event loop")?;
     let entered = runtime.enter();
-    let tracer = Tracer::attempt(&btf, kallsyms.as_ref(), Options::default())?;
+    let tracer = Tracer::attempt(&btf, Addresses::default(), Options::default())?;
     drop(entered);
     let costs = tracer.verified_instructions();
     Ok(tracer.hooks.iter().map(|hook| state(hook, &costs)).collect())
@@ -95,7 +93,11 @@ fn attempt() -> anyhow::Result<Vec<HookState>> {
 
 fn state(attached: &AttachedHook, costs: &[(String, u32)]) -> HookState {
     let cost = |name: &str| costs.iter().find(|(program, _)| program == name).map(|(_, count)| *count);
-    let programs = attached.programs.iter();
+    // Those that it jumps to are part of it.
+    let tails = attached.programs.iter().filter_map(|program| program.jumps_to);
+    let mut programs: Vec<_> = attached.programs.iter().chain(tails).collect();
+    programs.dedup_by_key(|program| program.name);
+    let programs = programs.into_iter();
     let programs = programs.map(|one| ProgramCost { program: one.name, verified_instructions: cost(one.name) });
     HookState {
         hook: attached.hook.name,

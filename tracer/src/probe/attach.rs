@@ -4,10 +4,11 @@ use std::path::Path;
 
 use aya::{
     Btf, Ebpf,
+    maps::{MapError, ProgramArray},
     programs::{FEntry, FExit, KProbe, ProgramError, RawTracePoint, links::FdLink},
 };
 
-use super::hooks::{How, Program};
+use super::hooks::{How, Place, Program};
 
 /// Why a program could not be attached, short.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +19,15 @@ pub(super) enum AttachError {
     Refused { how: &'static str, target: &'static str, why: String },
     #[error("{how} {target}: cannot be pinned: {why}")]
     Pin { how: &'static str, target: &'static str, why: String },
+    #[error("{program}, which does the rest, cannot be jumped to: {why}")]
+    Tail { program: &'static str, why: String },
 }
 
 /// Loads and attaches `program`. The link lives as long as `ebpf`.
 pub(super) fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(), AttachError> {
+    if let Some(tail) = program.jumps_to {
+        make_ready(ebpf, *tail, btf)?;
+    }
     let Program { name, how, target, .. } = program;
     let loaded = ebpf.program_mut(name).ok_or(AttachError::Missing { program: name })?;
     let result = (|| -> Result<(), ProgramError> {
@@ -38,7 +44,10 @@ pub(super) fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(),
             }
             How::KProbe | How::KRetProbe => {
                 let program: &mut KProbe = loaded.try_into()?;
-                program.load()?;
+                // One that others jump to may have been loaded for them.
+                if program.fd().is_err() {
+                    program.load()?;
+                }
                 program.attach(target, 0)?;
             }
             How::RawTracePoint => {
@@ -50,6 +59,36 @@ pub(super) fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(),
         Ok(())
     })();
     result.map_err(|error| AttachError::Refused { how: how.name(), target, why: explain(&error) })
+}
+
+/// Loads a program that others jump to, and puts it in its place. It is attached, if at all, by its own hook.
+fn make_ready(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(), AttachError> {
+    let Program { name, how, target, place, .. } = program;
+    let fail = |why: String| AttachError::Tail { program: name, why };
+    let place = place.ok_or_else(|| fail("it has no place".to_owned()))?;
+    let loaded = ebpf.program_mut(name).ok_or(AttachError::Missing { program: name })?;
+    let mut load = || match how {
+        How::KProbe => {
+            let program: &mut KProbe = loaded.try_into()?;
+            if program.fd().is_err() { program.load() } else { Ok(()) }
+        }
+        How::FExit => {
+            let program: &mut FExit = loaded.try_into()?;
+            if program.fd().is_err() { program.load(target, btf) } else { Ok(()) }
+        }
+        How::FEntry | How::KRetProbe | How::RawTracePoint => Err(ProgramError::UnexpectedProgramType),
+    };
+    load().map_err(|error| fail(explain(&error)))?;
+    put(ebpf, name, place).map_err(|error| fail(error.to_string()))
+}
+
+/// Puts a loaded program in its place. The map stays with `ebpf`: when nobody holds it any more, its places are emptied.
+fn put(ebpf: &mut Ebpf, name: &'static str, place: Place) -> Result<(), MapError> {
+    let fd = ebpf.program(name).map(|program| program.fd().and_then(|fd| Ok(fd.try_clone()?)));
+    let fd = fd.ok_or_else(|| MapError::IoError(std::io::Error::other("it is not in the object")))?;
+    let fd = fd.map_err(|error| MapError::IoError(std::io::Error::other(error)))?;
+    let map = ebpf.map_mut(place.map).ok_or_else(|| MapError::IoError(std::io::Error::other("it has no map")))?;
+    ProgramArray::try_from(map)?.set(place.index, &fd, 0)
 }
 
 /// Whether this kernel can keep a program attached without a process: kprobes are links since 5.15.
@@ -70,6 +109,9 @@ pub(super) fn pin_names(name: &str) -> [String; 2] {
 
 /// As [`attach`], and keeps the program attached after this process.
 pub(super) fn attach_pinned(ebpf: &mut Ebpf, program: Program, btf: &Btf, pins: &Path) -> Result<(), AttachError> {
+    if let Some(tail) = program.jumps_to {
+        make_ready(ebpf, *tail, btf)?;
+    }
     let Program { name, how, target, .. } = program;
     if !is_pinnable(how) {
         let why = "this kernel has no links for kprobes (5.15 and later have)".to_owned();
@@ -90,7 +132,9 @@ pub(super) fn attach_pinned(ebpf: &mut Ebpf, program: Program, btf: &Btf, pins: 
             Ok(program.take_link(id)?.into())
         }),
         How::KProbe | How::KRetProbe => take_link(loaded, |program: &mut KProbe| {
-            program.load()?;
+            if program.fd().is_err() {
+                program.load()?;
+            }
             let id = program.attach(target, 0)?;
             let link = program.take_link(id)?;
             FdLink::try_from(link).map_err(|error| ProgramError::IOError(std::io::Error::other(error)))

@@ -2,7 +2,7 @@
 
 use tracer_ebpf::wire::{
     Admitted, Entered, Handover, Header, Helper, InitDone, Kind, Load, LoadExit, ModuleFile, Request, RequestResult,
-    Unload, Verdict,
+    Syscall, Unload, Verdict,
 };
 use zerocopy::FromBytes;
 
@@ -90,7 +90,13 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     } else if is(Kind::ModuleFile) {
         Record::ModuleFile(Box::new(whole(Kind::ModuleFile, bytes)?))
     } else if is(Kind::LoadExit) {
-        Record::LoadExit(Box::new(whole(Kind::LoadExit, bytes)?))
+        let mut record: Box<LoadExit> = Box::new(whole(Kind::LoadExit, bytes)?);
+        let syscall = Syscall::of(record.syscall);
+        record.syscall = syscall as u32;
+        if syscall != Syscall::DeleteModule {
+            record.module[0] = 0;
+        }
+        Record::LoadExit(record)
     } else {
         return Err(DecodeError::Kind { kind: header.kind });
     })
@@ -99,7 +105,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tracer_ebpf::wire::Request;
+    use tracer_ebpf::wire::{Kind, LoadExit, Request, Syscall};
 
     use super::{DecodeError, Record, decode};
 
@@ -120,6 +126,20 @@ mod tests {
                 Err(DecodeError::Length { .. }) => prop_assert_ne!(len, size_of::<Request>()),
                 other => prop_assert!(false, "{:?}", other),
             }
+        }
+    }
+
+    /// Check that a system call is told by its number, and that only the one whose argument is a name has a name.
+    #[test]
+    fn calls_are_told_by_their_numbers() {
+        const { assert!(Syscall::of(Syscall::InitModule.number() | 1 << 30) as u32 == 0) };
+        for (syscall, name) in [(Syscall::InitModule, 0), (Syscall::FinitModule, 0), (Syscall::DeleteModule, b'x')] {
+            let mut bytes = vec![b'x'; size_of::<LoadExit>()];
+            bytes[..4].copy_from_slice(&(Kind::LoadExit as u32).to_ne_bytes());
+            let at = std::mem::offset_of!(LoadExit, syscall);
+            bytes[at..at + 4].copy_from_slice(&syscall.number().to_ne_bytes());
+            let Record::LoadExit(record) = decode(&bytes).unwrap() else { panic!("another record") };
+            assert_eq!((record.syscall, record.module[0]), (syscall as u32, name));
         }
     }
 

@@ -40,6 +40,10 @@ enum Slot {
     Broken,
 }
 
+/// A position in a ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(usize);
+
 /// The consumer's end of a ring.
 pub(super) struct HeldRing {
     map: MapData,
@@ -126,6 +130,18 @@ impl HeldRing {
         // SAFETY: the part lies in the mapping; the kernel does not write to a record before it is released, which takes
         // `&mut self`.
         unsafe { std::slice::from_raw_parts(self.byte(at).as_ptr(), bytes) }
+    }
+
+    /// Up to where there are records now, or will be: some may still be written.
+    pub(super) fn end(&self) -> Mark {
+        Mark(self.produced())
+    }
+
+    /// Whether everything was read up to there.
+    pub(super) fn has_read(&self, mark: Mark) -> bool {
+        // Positions grow, and wrap around: what is at most a ring behind is not ahead.
+        let left = mark.0.wrapping_sub(self.read);
+        left == 0 || left > self.bytes
     }
 
     /// Hands out the next record.

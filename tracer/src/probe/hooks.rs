@@ -8,7 +8,7 @@
 //!   fexit has no such limit. Where its program is long there are two, of which the second does what the first was not run
 //!   for; what neither was run for is counted exactly.
 
-use tracer_ebpf::wire::Pair;
+use tracer_ebpf::wire::{Pair, Tail};
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,29 @@ pub struct Program {
     pub target: &'static str,
     /// What becomes of a run that the kernel skips.
     pub skipped: Skipped,
+    /// Where others find it that jump to it.
+    pub place: Option<Place>,
+    /// Which program it jumps to, to have it do the rest.
+    pub jumps_to: Option<&'static Program>,
+}
+
+impl Program {
+    const fn at(self, map: &'static str, index: u32) -> Self {
+        Self { place: Some(Place { map, index }), ..self }
+    }
+
+    const fn jumps_to(self, program: &'static Self) -> Self {
+        Self { jumps_to: Some(program), ..self }
+    }
+}
+
+/// A place in a map of programs that others jump to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Name of the map.
+    pub map: &'static str,
+    /// Index of the place.
+    pub index: u32,
 }
 
 /// What becomes of a run that the kernel skips.
@@ -86,17 +109,17 @@ pub struct Hook {
 }
 
 const fn program(name: &'static str, how: How, target: &'static str) -> Program {
-    Program { name, how, target, skipped: Skipped::Lost }
+    Program { name, how, target, skipped: Skipped::Lost, place: None, jumps_to: None }
 }
 
 /// One of two at the return of a function.
 const fn paired(name: &'static str, target: &'static str, pair: Pair) -> Program {
-    Program { name, how: FExit, target, skipped: Skipped::Paired(pair) }
+    Program { skipped: Skipped::Paired(pair), ..program(name, FExit, target) }.jumps_to(&FAILED)
 }
 
 /// One whose skipped runs show in the request.
 const fn seen(name: &'static str, how: How, target: &'static str) -> Program {
-    Program { name, how, target, skipped: Skipped::Seen }
+    Program { skipped: Skipped::Seen, ..program(name, how, target) }
 }
 
 /// The kernel's entry points of the three system calls carry the architecture in their names.
@@ -107,6 +130,16 @@ macro_rules! syscall_symbol {
 }
 
 use How::{FEntry, FExit, KProbe, KRetProbe, RawTracePoint};
+
+/// Tells of a request, also of one that its hook does not see.
+static REQUEST: Program =
+    program("request_kprobe", KProbe, "security_kernel_module_request").at("KPROBES", Tail::Request as u32);
+
+/// Tells of a module that comes or goes. It is only jumped to.
+static MODULE: Program = program("module_kprobe", KProbe, "do_init_module").at("KPROBES", Tail::Module as u32);
+
+/// Tells of a system call that failed. It is only jumped to.
+static FAILED: Program = program("sys_failed_fexit", FExit, syscall_symbol!("finit_module")).at("FEXITS", 0);
 
 /// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen whole.
 pub static HOOKS: &[Hook] = &[
@@ -162,7 +195,7 @@ pub static HOOKS: &[Hook] = &[
         without: "modules are not seen to arrive",
         need: Need::Required,
         ways: &[
-            &[program("load_kprobe", KProbe, "do_init_module")],
+            &[program("load_kprobe", KProbe, "do_init_module").jumps_to(&MODULE)],
             &[program("module_load", RawTracePoint, "module_load"), program("init_fentry", FEntry, "do_init_module")],
         ],
     },
@@ -171,7 +204,7 @@ pub static HOOKS: &[Hook] = &[
         without: "modules are not seen to leave",
         need: Need::Optional,
         ways: &[
-            &[program("free_kprobe", KProbe, "free_module")],
+            &[program("free_kprobe", KProbe, "free_module").jumps_to(&MODULE)],
             &[program("module_free", RawTracePoint, "module_free")],
         ],
     },
@@ -213,7 +246,7 @@ pub static HOOKS: &[Hook] = &[
         without: "failed delete_module(2) calls are not seen",
         need: Need::Optional,
         ways: &[
-            &[program("sys_delete_fexit", FExit, syscall_symbol!("delete_module"))],
+            &[program("sys_delete_fexit", FExit, syscall_symbol!("delete_module")).jumps_to(&FAILED)],
             &[program("sys_delete_kretprobe", KRetProbe, syscall_symbol!("delete_module"))],
         ],
     },
@@ -237,14 +270,8 @@ pub static HOOKS: &[Hook] = &[
         without: "who asks for a module is not seen",
         need: Need::Required,
         ways: &[
-            &[
-                seen("verdict_fexit", FExit, "security_kernel_module_request"),
-                program("request_kprobe", KProbe, "security_kernel_module_request"),
-            ],
-            &[
-                seen("verdict_kretprobe", KRetProbe, "security_kernel_module_request"),
-                program("request_kprobe", KProbe, "security_kernel_module_request"),
-            ],
+            &[seen("verdict_fexit", FExit, "security_kernel_module_request"), REQUEST],
+            &[seen("verdict_kretprobe", KRetProbe, "security_kernel_module_request"), REQUEST],
             &[program("request_fexit", FExit, "security_kernel_module_request")],
         ],
     },
@@ -252,13 +279,13 @@ pub static HOOKS: &[Hook] = &[
         name: "entered",
         without: "requests that end at an empty kernel.modprobe or at a name that is too long are not seen",
         need: Need::Optional,
-        ways: &[&[program("request_module_entry", KProbe, "__request_module")]],
+        ways: &[&[program("request_module_entry", KProbe, "__request_module").jumps_to(&REQUEST)]],
     },
 ];
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     use super::HOOKS;
 
@@ -276,5 +303,21 @@ mod tests {
                 assert!(programs.insert(program), "{program} in two hooks");
             }
         }
+    }
+
+    /// Check that whoever is jumped to has a place of its own, among programs of its type.
+    #[test]
+    fn who_is_jumped_to_has_a_place() {
+        let programs = || HOOKS.iter().flat_map(|hook| hook.ways).copied().flatten();
+        let mut places = HashMap::new();
+        for program in programs() {
+            let Some(next) = program.jumps_to else { continue };
+            let place = next.place.unwrap();
+            assert_eq!(next.how, program.how, "{}", program.name);
+            assert_eq!(*places.entry((place.map, place.index)).or_insert(next.name), next.name);
+            // A jump to who jumps on has to make sure of the last one as well.
+            assert!(next.jumps_to.is_none(), "{}", next.name);
+        }
+        assert_eq!(places.len(), 3);
     }
 }

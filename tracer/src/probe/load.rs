@@ -5,14 +5,15 @@ use std::{
     path::PathBuf,
 };
 
-use aya::{Btf as LoaderBtf, Ebpf, EbpfLoader, Endianness};
+use aya::{Ebpf, EbpfLoader};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
     ProbeError,
     offsets::{self, Offset},
     options::{LogLevel, Options},
 };
-use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
+use crate::kernel::btf::Btf;
 
 /// A descriptor of our own of a loaded program.
 pub(super) fn descriptor(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, ProbeError> {
@@ -26,24 +27,41 @@ pub(super) fn take_map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Prob
 where
     T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
 {
-    let missing = || ProbeError::Map { name, source: "it is not in the object".into() };
-    let map = ebpf.take_map(name).ok_or_else(missing)?;
-    T::try_from(map).map_err(|error| ProbeError::Map { name, source: Box::new(error) })
+    let map = ebpf.take_map(name).ok_or_else(|| missing_map(name))?;
+    T::try_from(map).map_err(|error| failed_map(name, error))
+}
+
+pub(super) fn missing_map(name: &'static str) -> ProbeError {
+    ProbeError::Map { name, source: "it is not in the object".into() }
+}
+
+pub(super) fn failed_map(name: &'static str, error: aya::maps::MapError) -> ProbeError {
+    ProbeError::Map { name, source: Box::new(error) }
 }
 
 /// The kernel that the object is fitted to, and how.
 #[derive(Clone, Copy)]
 pub(super) struct Fit<'a> {
     pub(super) btf: &'a Btf,
-    /// The same as aya reads it.
-    pub(super) loader_btf: &'a LoaderBtf,
-    pub(super) kallsyms: Option<&'a Kallsyms>,
     pub(super) options: Options,
 }
 
-/// Has aya read the types that were read from the kernel already.
-pub(super) fn loader_btf(btf: &Btf) -> Result<LoaderBtf, ProbeError> {
-    LoaderBtf::parse(btf.bytes(), Endianness::default()).map_err(|error| ProbeError::Load(Box::new(error.into())))
+/// A loader that knows nothing of the kernel's types: the object has no relocations against them.
+///
+/// Making one, aya 0.14 reads all types of the kernel, wanted or not: megabytes, a page a system call. It does without when
+/// it cannot, so no file can be opened meanwhile.
+fn loader<'a>() -> EbpfLoader<'a> {
+    let limit = getrlimit(Resource::Nofile);
+    let none = Rlimit { current: Some(0), maximum: limit.maximum };
+    let set = |limit| setrlimit(Resource::Nofile, limit).inspect_err(|error| log::debug!("RLIMIT_NOFILE: {error}"));
+    let is_closed = set(none).is_ok();
+    let mut loader = EbpfLoader::new();
+    if is_closed {
+        // To what it was: the hard limit is the same.
+        let _ = set(limit);
+    }
+    loader.btf(None);
+    loader
 }
 
 pub(super) fn load(object: &[u8], fit: Fit<'_>) -> Result<Ebpf, ProbeError> {
@@ -62,10 +80,7 @@ pub(super) fn load_at(
     fit: Fit<'_>,
     pinned: &[(&str, PathBuf)],
 ) -> Result<Ebpf, ProbeError> {
-    let Fit { btf, loader_btf, kallsyms, options } = fit;
-    let address = |name: &str| kallsyms.and_then(|symbols| symbols.address_of(name)).unwrap_or(0);
-    let modprobe_path = address("modprobe_path");
-    let free_modprobe_argv = address("free_modprobe_argv");
+    let Fit { btf, options } = fit;
     let reading = |name: &str| {
         let value = btf.enum_value("kernel_read_file_id", name);
         value.and_then(|value| u32::try_from(value).ok()).unwrap_or(tracer_ebpf::offsets::ABSENT)
@@ -82,8 +97,11 @@ pub(super) fn load_at(
         LogLevel::Debug => aya_log::Level::Debug as u8,
     };
 
-    let mut loader = EbpfLoader::new();
-    loader.btf(Some(loader_btf)).map_max_entries("EVENTS", options.ring_bytes);
+    let mut loader = loader();
+    loader.map_max_entries("EVENTS", options.ring_bytes);
+    for (name, least) in STATES {
+        loader.map_max_entries(name, state_entries(least));
+    }
     for (name, path) in pinned {
         loader.map_pin_path(name, path);
     }
@@ -91,8 +109,6 @@ pub(super) fn load_at(
         loader.override_global(symbol, offset, false);
     }
     loader
-        .override_global("MODPROBE_PATH", &modprobe_path, true)
-        .override_global("FREE_MODPROBE_ARGV", &free_modprobe_argv, true)
         .override_global("READING_MODULE", &reading_module, true)
         .override_global("READING_MODULE_COMPRESSED", &reading_compressed, true)
         .override_global("HAVE_TASK_PT_REGS", &have_task_pt_regs, true)
@@ -101,6 +117,28 @@ pub(super) fn load_at(
         .override_global(aya_log::LEVEL, &log_level, true);
     loader.load(object).map_err(|error| ProbeError::Load(Box::new(error)))
 }
+
+/// Maps of what is under way, and how many entries they have at least.
+const STATES: [(&str, u32); 6] = [
+    ("IN_FLIGHT", 16384),
+    ("HANDOVERS", 4096),
+    ("HELPERS", 8192),
+    ("INITS", 1024),
+    ("RETURNS", 8192),
+    ("KTHREADS", 4096),
+];
+
+/// Each processor keeps up to 128 free entries of such a map for itself (`LOCAL_FREE_TARGET`, kernel/bpf/bpf_lru_list.h),
+/// and one that finds none takes the youngest of its own, in use or not.
+fn state_entries(least: u32) -> u32 {
+    const A_PROCESSOR: u32 = 256;
+    // Where it cannot be read, the least is what most machines need.
+    let processors = aya::util::nr_cpus().map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX));
+    least.max(processors.saturating_mul(A_PROCESSOR).min(MOST_STATE_ENTRIES))
+}
+
+/// Of the largest machines: some 100 bytes each.
+const MOST_STATE_ENTRIES: u32 = 1 << 18;
 
 /// Where the registers of a system call lie on a task's kernel stack, on kernels that have no helper for it (before
 /// 5.15): at its very top. x86-64 only, whose stack is 16 KiB (arch/x86/include/asm/page_64_types.h; 32 KiB with KASAN,

@@ -8,48 +8,63 @@ use std::{
 
 use aya::{
     maps::{HashMap, Map, MapData, MapError, MapInfo, MapType},
-    programs::{FEntry, FExit, KProbe, ProbeKind, ProgramError, RawTracePoint},
+    programs::{FEntry, FExit, KProbe, ProbeKind, ProgramError, RawTracePoint, links::PinnedLink},
 };
-use tracer_ebpf::wire::{COUNTER_COUNT, PAIR_COUNTERS};
+use tracer_ebpf::wire::{COUNTER_COUNT, FEXIT_TAILS, KPROBE_TAILS, PAIR_COUNTERS, SETTING_COUNT};
 
 use super::{
-    ProbeError,
+    Addresses, ProbeError,
     attach::{can_pin_kprobes, pin_names},
     attached::{AttachedHook, attach_hook},
     counts::Counts,
     held::HeldRing,
     hooks::{HOOKS, Hook, How, Need, Program},
-    load::{Fit, descriptor, load, load_with, loader_btf},
+    load::{Fit, descriptor, load, load_with},
     losses::Losses,
     object::object,
     options::Options,
     pin::{self, PIN_DIRECTORY, PinError, Pins},
     ring::Ring,
+    settings::Settings,
     skipped::watched,
+    targets::targets,
     told::{TOLD, Told},
     tracer::{Resumed, Tracer},
 };
-use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
+use crate::kernel::btf::Btf;
 
 /// Every map of the object that programs share.
-const MAPS: [&str; 10] =
-    ["EVENTS", "COUNTERS", "PAIRS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "RETURNS", "KTHREADS", TOLD];
+const MAPS: [&str; 13] = [
+    "EVENTS",
+    "COUNTERS",
+    "PAIRS",
+    "SETTINGS",
+    "KPROBES",
+    "FEXITS",
+    "IN_FLIGHT",
+    "HANDOVERS",
+    "HELPERS",
+    "INITS",
+    "RETURNS",
+    "KTHREADS",
+    TOLD,
+];
 
 /// Under this name the digest of the object that was pinned is kept among the losses.
 const OBJECT_DIGEST: &str = "object-digest";
 
 /// Goes on where the last recorder ended, or begins.
-pub(super) fn attempt(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Tracer, ProbeError> {
+pub(super) fn attempt(btf: &Btf, addresses: Addresses, options: Options) -> Result<Tracer, ProbeError> {
     let pins = Pins::open(Path::new(PIN_DIRECTORY))?;
     let mut found = Resumed::default();
     discard_foreign(&pins, &mut found)?;
-    let Some(path) = pins.published() else { return begin(pins, btf, kallsyms, options, found) };
+    let Some(path) = pins.published() else { return begin(pins, btf, addresses, options, found) };
     match check(&path) {
-        Ok(ring) => resume(pins, &path, ring, (btf, kallsyms, options), found),
+        Ok(ring) => resume(pins, &path, ring, (btf, addresses, options), found),
         Err(error) => {
             found.notes.push(format!("{error}; begun anew"));
             discard(&path, &mut found)?;
-            begin(pins, btf, kallsyms, options, found)
+            begin(pins, btf, addresses, options, found)
         }
     }
 }
@@ -80,21 +95,23 @@ fn discard(path: &Path, found: &mut Resumed) -> Result<(), PinError> {
 fn begin(
     mut pins: Pins,
     btf: &Btf,
-    kallsyms: Option<&Kallsyms>,
+    addresses: Addresses,
     options: Options,
     found: Resumed,
 ) -> Result<Tracer, ProbeError> {
     let object = object().ok_or(ProbeError::NoObject)?;
-    let loader_btf = loader_btf(btf)?;
-    let mut ebpf = load(object, Fit { btf, loader_btf: &loader_btf, kallsyms, options })?;
+    let targets = targets(btf);
+    let mut ebpf = load(object, Fit { btf, options })?;
     let path = pins.begin()?;
     for name in MAPS {
         let fail = |why: String| PinError::Refused { what: format!("map {name}"), why };
         let map = ebpf.map(name).ok_or_else(|| fail("it is not in the object".to_owned()))?;
         map.pin(path.join(name)).map_err(|error| fail(error.to_string()))?;
     }
+    let settings = settings(&path, addresses)?;
     let hooks: Vec<AttachedHook> =
-        HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference, Some(&path))).collect();
+        HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &targets, options.preference, Some(&path))).collect();
+    let links = pinned_links(&path, &hooks)?;
     let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
     let mut told = Told::new(open_map(&path, TOLD, HashMap::try_from)?);
     told.set(OBJECT_DIGEST, digest(object))?;
@@ -114,6 +131,8 @@ fn begin(
         logger: None,
         ebpf: Some(ebpf),
         pins: Some(pins),
+        _links: links,
+        settings,
     })
 }
 
@@ -124,6 +143,9 @@ fn check(path: &Path) -> Result<HeldRing, PinError> {
         ("EVENTS", MapType::RingBuf, None),
         ("COUNTERS", MapType::Array, Some((4, 8, COUNTER_COUNT))),
         ("PAIRS", MapType::Array, Some((4, 8, PAIR_COUNTERS))),
+        ("SETTINGS", MapType::Array, Some((4, 8, SETTING_COUNT))),
+        ("KPROBES", MapType::ProgramArray, Some((4, 4, KPROBE_TAILS))),
+        ("FEXITS", MapType::ProgramArray, Some((4, 4, FEXIT_TAILS))),
         (TOLD, MapType::Hash, Some((32, 8, 256))),
     ] {
         let info = MapInfo::from_pin(path.join(name)).map_err(|error| differs(format!("map {name}: {error}")))?;
@@ -154,7 +176,7 @@ fn resume(
     pins: Pins,
     path: &Path,
     ring: HeldRing,
-    (btf, kallsyms, options): (&Btf, Option<&Kallsyms>, Options),
+    (btf, addresses, options): (&Btf, Addresses, Options),
     mut found: Resumed,
 ) -> Result<Tracer, ProbeError> {
     found.waiting = ring.waiting();
@@ -167,17 +189,18 @@ fn resume(
         found.notes.push(note.to_owned());
     }
     let mut hooks: Vec<AttachedHook> = HOOKS.iter().map(|hook| pinned_hook(path, hook)).collect();
+    let links = pinned_links(path, &hooks)?;
     let mut programs = watched(&hooks, |program| pinned_program(path, program))?;
     // What this kernel cannot pin died with the last recorder.
     let mut ebpf = None;
     if is_same && !can_pin_kprobes() {
-        let loader_btf = loader_btf(btf)?;
+        let targets = targets(btf);
         let pinned: Vec<_> = MAPS.iter().map(|name| (*name, path.join(name))).collect();
-        let mut loaded = load_with(object, Fit { btf, loader_btf: &loader_btf, kallsyms, options }, &pinned)?;
+        let mut loaded = load_with(object, Fit { btf, options }, &pinned)?;
         let (mut attached, missing): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| !hook.programs.is_empty());
         let anew = missing.into_iter().map(|hook| hook.hook);
         let anew: Vec<AttachedHook> =
-            anew.map(|hook| attach_hook(&mut loaded, hook, &loader_btf, options.preference, None)).collect();
+            anew.map(|hook| attach_hook(&mut loaded, hook, &targets, options.preference, None)).collect();
         programs.extend(watched(&anew, |program| descriptor(&loaded, program.name))?);
         attached.extend(anew);
         hooks = attached;
@@ -187,7 +210,9 @@ fn resume(
     let pairs = open_map(path, "PAIRS", Counts::try_from)?;
     let losses = Losses::new(counters, pairs, programs, Some(told))?;
     let resumed = Some(found);
-    Ok(Tracer { ring: Ring::held(ring)?, losses, hooks, resumed, logger: None, ebpf, pins: Some(pins) })
+    let settings = settings(path, addresses)?;
+    let ring = Ring::held(ring)?;
+    Ok(Tracer { ring, losses, hooks, resumed, logger: None, ebpf, pins: Some(pins), _links: links, settings })
 }
 
 fn pinned_hook(path: &Path, hook: &'static Hook) -> AttachedHook {
@@ -198,6 +223,26 @@ fn pinned_hook(path: &Path, hook: &'static Hook) -> AttachedHook {
             AttachedHook { hook, programs: &[], refused, pinned: false }
         }
     }
+}
+
+/// The words of the programs, with what is known already; what an earlier recorder found out stays.
+fn settings(path: &Path, addresses: Addresses) -> Result<Settings, ProbeError> {
+    let settings = open_map(path, "SETTINGS", |map| Settings::try_from(&map))?;
+    if addresses != Addresses::default() {
+        settings.set_addresses(addresses);
+    }
+    Ok(settings)
+}
+
+/// What keeps the programs attached, open: it tells what it has missed (since 6.17).
+fn pinned_links(path: &Path, hooks: &[AttachedHook]) -> Result<Vec<PinnedLink>, ProbeError> {
+    let programs = hooks.iter().filter(|hook| hook.pinned).flat_map(|hook| hook.programs);
+    let open = |program: &Program| {
+        let [file, _] = pin_names(program.name);
+        let link = PinnedLink::from_pin(path.join(file));
+        link.map_err(|error| ProbeError::Program { name: program.name, why: error.to_string() })
+    };
+    programs.map(open).collect()
 }
 
 fn pinned_program(path: &Path, program: Program) -> Result<OwnedFd, ProbeError> {

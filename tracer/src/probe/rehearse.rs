@@ -15,7 +15,7 @@ use super::{
     ProbeError,
     held::HeldRing,
     hooks::{HOOKS, How},
-    load::{Fit, descriptor, load_at, loader_btf},
+    load::{Fit, descriptor, load_at},
     object::object,
     offsets,
     options::Options,
@@ -43,11 +43,10 @@ pub struct Rehearsal {
 pub fn rehearse(batches: u32, runs: u32, mut between: impl FnMut()) -> Result<Vec<Rehearsal>, ProbeError> {
     let object = object().ok_or(ProbeError::NoObject)?;
     let btf = Btf::load()?;
-    let loader_btf = loader_btf(&btf)?;
     let kallsyms = Kallsyms::load().ok();
     // Pinned programs leave nobody out: the one who asks for these runs is the one whom they describe.
     let options = Options { pin: true, ..Options::default() };
-    let fit = Fit { btf: &btf, loader_btf: &loader_btf, kallsyms: kallsyms.as_ref(), options };
+    let fit = Fit { btf: &btf, options };
     let members = offsets::what_there_is(&btf);
     let mut ebpf = load_at(object, &members, fit, &[])?;
     let Some(Map::RingBuf(ring)) = ebpf.take_map("EVENTS") else {

@@ -2,7 +2,11 @@
 
 use tokio::io::unix::AsyncFd;
 
-use super::{DecodeError, ProbeError, Record, decode::decode, held::HeldRing};
+use super::{
+    DecodeError, ProbeError, Record,
+    decode::decode,
+    held::{HeldRing, Mark},
+};
 
 /// The consumer's end.
 pub struct Ring {
@@ -38,10 +42,25 @@ impl Ring {
         Ok(())
     }
 
-    /// Hands out up to `limit` records that are there now; true when there may be more.
-    pub fn drain(&mut self, limit: usize, mut each: impl FnMut(Result<Record, DecodeError>)) -> bool {
+    /// Where the ring ends now: what comes while it is read may never end.
+    #[must_use]
+    pub fn end(&self) -> Mark {
+        self.fd.get_ref().end()
+    }
+
+    /// Whether all of it was read.
+    pub(super) fn is_read(&self) -> bool {
+        let ring = self.fd.get_ref();
+        ring.has_read(ring.end())
+    }
+
+    /// Hands out up to `limit` records from before `end`; true when there may be more.
+    pub fn drain(&mut self, end: Mark, limit: usize, mut each: impl FnMut(Result<Record, DecodeError>)) -> bool {
         let ring = self.fd.get_mut();
         for _ in 0..limit {
+            if ring.has_read(end) {
+                return false;
+            }
             let Some(item) = ring.next() else { return false };
             each(decode(item));
             if !self.holds {

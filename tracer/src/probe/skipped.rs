@@ -1,6 +1,7 @@
 //! What the kernel did not run: where it says so, and what two programs of a pair both missed.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -39,11 +40,11 @@ struct Skips {
 const FDINFO_BYTES: usize = 1024;
 
 impl Watched {
-    /// The program that is asked; of a pair the first one.
-    pub(super) fn new(program: Program, fd: OwnedFd) -> Self {
+    /// The program that is asked; of a pair the first one. `links` are those that count, by the id of their program.
+    fn new(program: Program, fd: OwnedFd, links: &HashMap<u64, PathBuf>) -> Self {
         let told = File::open(fdinfo(&fd)).ok();
         let id = told.as_ref().and_then(|file| value(file, "prog_id"));
-        let link = id.and_then(link_of).and_then(|path| File::open(path).ok());
+        let link = id.and_then(|id| links.get(&id)).and_then(|path| File::open(path).ok());
         let skips = Skips { _program: fd, told, link };
         Self { name: program.name, program: skips, skipped: program.skipped, lasting: Lasting::default() }
     }
@@ -102,7 +103,8 @@ pub(super) fn watched(
     hooks: &[AttachedHook],
     open: impl Fn(Program) -> Result<OwnedFd, ProbeError>,
 ) -> Result<Vec<Watched>, ProbeError> {
-    asked(hooks).map(|program| Ok(Watched::new(program, open(program)?))).collect()
+    let links = links();
+    asked(hooks).map(|program| Ok(Watched::new(program, open(program)?, &links))).collect()
 }
 
 /// Programs that are asked: all but what another one tells again, and of a pair the first one.
@@ -133,14 +135,17 @@ fn value(file: &File, key: &str) -> Option<u64> {
     number(std::str::from_utf8(bytes.get(..len)?).ok()?, key)
 }
 
-/// Where the kernel tells what the link of a program has missed; `None` where it does not.
-fn link_of(program_id: u64) -> Option<PathBuf> {
-    let paths = fs::read_dir("/proc/self/fdinfo").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.into_iter().find(|path| read(path).is_some_and(|text| is_link_that_counts(&text, program_id)))
+/// Where the kernel tells what links have missed, by the ids of their programs; none where it does not (before 6.17).
+fn links() -> HashMap<u64, PathBuf> {
+    let Ok(entries) = fs::read_dir("/proc/self/fdinfo") else { return HashMap::new() };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter_map(|path| Some((link_that_counts(&read(&path)?)?, path))).collect()
 }
 
-fn is_link_that_counts(fdinfo: &str, program_id: u64) -> bool {
-    fdinfo.contains("link_type:") && number(fdinfo, "prog_id") == Some(program_id) && number(fdinfo, "missed").is_some()
+/// The program of a link that counts what it has missed.
+fn link_that_counts(fdinfo: &str) -> Option<u64> {
+    number(fdinfo, "missed")?;
+    fdinfo.contains("link_type:").then(|| number(fdinfo, "prog_id"))?
 }
 
 pub(super) fn number(fdinfo: &str, key: &str) -> Option<u64> {
@@ -161,9 +166,9 @@ mod tests {
         assert_eq!(number(PROGRAM, "recursion_misses"), Some(37));
         assert_eq!(number("pos:\t0\nprog_type:\t26\n", "recursion_misses"), None);
         assert_eq!(number(LINK, "missed"), Some(2));
-        assert!(is_link_that_counts(LINK, 9));
-        assert!(!is_link_that_counts(LINK, 8) && !is_link_that_counts(PROGRAM, 9));
-        assert!(!is_link_that_counts(&LINK.replace("missed", "offset"), 9));
+        assert_eq!(link_that_counts(LINK), Some(9));
+        assert_eq!(link_that_counts(PROGRAM), None);
+        assert_eq!(link_that_counts(&LINK.replace("missed", "offset")), None);
     }
 
     /// Check that an open file tells what is so now.

@@ -4,29 +4,31 @@ use aya::{Ebpf, maps::Map};
 use aya_log::EbpfLogger;
 
 use super::{
-    ProbeError,
+    Addresses, ProbeError,
     attached::{AttachedHook, attach_hook},
     counts::Counts,
     held::HeldRing,
     hooks::{HOOKS, Need},
-    load::{Fit, descriptor, load, loader_btf, take_map},
+    load::{Fit, descriptor, failed_map, load, missing_map, take_map},
     losses::Losses,
     object::object,
     options::{LogLevel, Options},
     recorder,
     ring::Ring,
+    settings::Settings,
     skipped::watched,
+    targets::targets,
     tracer::Tracer,
 };
-use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
+use crate::kernel::btf::Btf;
 
 impl Tracer {
-    /// Loads and attaches. Afterwards every request is caught.
+    /// Loads and attaches. Afterwards every request is caught. Addresses may be set later (see [`Addresses`]).
     ///
     /// # Errors
     /// When a required hook cannot be attached; the error says what to do.
-    pub fn start(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Self, ProbeError> {
-        let mut tracer = Self::attempt(btf, kallsyms, options)?;
+    pub fn start(btf: &Btf, addresses: Addresses, options: Options) -> Result<Self, ProbeError> {
+        let mut tracer = Self::attempt(btf, addresses, options)?;
         match tracer.hooks.iter().find(|hook| hook.programs.is_empty() && hook.hook.need == Need::Required) {
             Some(AttachedHook { hook, refused, .. }) => {
                 Err(ProbeError::Hook { hook: hook.name, without: hook.without, tried: refused.join("; ") })
@@ -44,20 +46,24 @@ impl Tracer {
     ///
     /// # Errors
     /// When the object as a whole cannot be loaded.
-    pub fn attempt(btf: &Btf, kallsyms: Option<&Kallsyms>, options: Options) -> Result<Self, ProbeError> {
+    pub fn attempt(btf: &Btf, addresses: Addresses, options: Options) -> Result<Self, ProbeError> {
         if options.pin {
-            return recorder::attempt(btf, kallsyms, options);
+            return recorder::attempt(btf, addresses, options);
         }
         let object = object().ok_or(ProbeError::NoObject)?;
-        let loader_btf = loader_btf(btf)?;
-        let mut ebpf = load(object, Fit { btf, loader_btf: &loader_btf, kallsyms, options })?;
+        let targets = targets(btf);
+        let mut ebpf = load(object, Fit { btf, options })?;
+        let settings = ebpf.map("SETTINGS").map(Settings::try_from);
+        let settings =
+            settings.ok_or_else(|| missing_map("SETTINGS"))?.map_err(|error| failed_map("SETTINGS", error))?;
+        settings.set_addresses(addresses);
 
         let logger = match options.log {
             LogLevel::Off => None,
             LogLevel::Debug => Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?),
         };
         let hooks: Vec<AttachedHook> =
-            HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &loader_btf, options.preference, None)).collect();
+            HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &targets, options.preference, None)).collect();
 
         let ring = take_ring(&mut ebpf)?;
         let counters: Counts = take_map(&mut ebpf, "COUNTERS")?;
@@ -66,7 +72,9 @@ impl Tracer {
         let mut losses = Losses::new(counters, pairs, programs, None)?;
         // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
         losses.take_new(None)?;
-        Ok(Self { ring: Ring::live(ring)?, losses, hooks, resumed: None, logger, ebpf: Some(ebpf), pins: None })
+        let ring = Ring::live(ring)?;
+        let ebpf = Some(ebpf);
+        Ok(Self { ring, losses, hooks, resumed: None, logger, ebpf, pins: None, _links: Vec::new(), settings })
     }
 }
 

@@ -1,9 +1,9 @@
 //! The attached programs, and what is read from them.
 
-use aya::Ebpf;
+use aya::{Ebpf, programs::links::PinnedLink};
 use aya_log::EbpfLogger;
 
-use super::{ProbeError, attached::AttachedHook, losses::Losses, pin::Pins, ring::Ring};
+use super::{Addresses, ProbeError, attached::AttachedHook, losses::Losses, pin::Pins, ring::Ring, settings::Settings};
 
 /// What a recorder found when it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,9 @@ pub struct Tracer {
     /// What was loaded by this process: all, or what could not be pinned.
     pub(super) ebpf: Option<Ebpf>,
     pub(super) pins: Option<Pins>,
+    /// What keeps pinned programs attached is open as long as it is asked what it has missed.
+    pub(super) _links: Vec<PinnedLink>,
+    pub(super) settings: Settings,
 }
 
 impl Tracer {
@@ -53,6 +56,23 @@ impl Tracer {
     pub fn release(&mut self) -> Result<(), ProbeError> {
         self.ring.release();
         self.losses.keep_told()
+    }
+
+    /// Has the programs know what a pointer points to.
+    pub fn set_addresses(&self, addresses: Addresses) {
+        self.settings.set_addresses(addresses);
+    }
+
+    /// Says that the ring is looked into without being woken: that costs a program more than all else it does.
+    pub fn stay_awake(&self) {
+        self.settings.set_awake(true);
+    }
+
+    /// Says that this process is to be woken; true where nothing came before that was said.
+    #[must_use]
+    pub fn go_to_sleep(&self) -> bool {
+        self.settings.set_awake(false);
+        self.ring.is_read()
     }
 
     /// Passes on what the probes said since the last call.

@@ -13,7 +13,12 @@ use crate::{
     enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
     explain::{self, Resolution, Resolver},
-    kernel::{facts::Facts, kallsyms::Kallsyms, process, taints},
+    kernel::{
+        facts::Facts,
+        kallsyms::{Kallsyms, KallsymsError},
+        process, taints,
+    },
+    probe::Addresses,
 };
 
 /// Facts about this machine, kept as long as they hold.
@@ -48,10 +53,10 @@ const RESOLUTIONS_LIMIT: usize = 4096;
 const SCRIPT_GENERATIONS: usize = 4;
 
 impl Host {
-    pub(super) fn new(root: &Path, kallsyms: Option<Kallsyms>) -> Self {
+    pub(super) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
-            kallsyms,
+            kallsyms: None,
             stale: false,
             users: Users::new(root),
             user_symbols: None,
@@ -61,6 +66,19 @@ impl Host {
             users_looked: None,
             resolver_looked: None,
         }
+    }
+
+    /// Whether the kernel's symbols were read.
+    pub(super) fn has_symbols(&self) -> bool {
+        self.kallsyms.is_some()
+    }
+
+    /// Reads the kernel's symbols; what programs need to know of them.
+    pub(super) fn read_symbols(&mut self) -> Result<Addresses, KallsymsError> {
+        let kallsyms = Kallsyms::load_from(&self.root)?;
+        let addresses = Addresses::new(&kallsyms);
+        self.kallsyms = Some(kallsyms);
+        Ok(addresses)
     }
 
     /// Says which script the nearest interpreter runs.

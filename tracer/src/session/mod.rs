@@ -19,7 +19,7 @@ pub use clock::Clock;
 pub use host::Host;
 pub use knowledge::Knowledge;
 pub use scope::{Filter, Scope};
-pub use start::{Started, start};
+pub use start::{Started, read_symbols, start};
 pub use tracker::Tracker;
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use crate::{
         btf::Btf,
         clock::ClockTriple,
         facts::{Facts, Lockdown, major_minor},
-        kallsyms::Kallsyms,
+        kallsyms::KallsymsError,
         modules,
         privileges::{Capabilities, Capability},
     },
-    probe::{self, AttachedHook, Options, ProbeError, Uevents},
+    probe::{self, Addresses, AttachedHook, Options, ProbeError, Uevents},
 };
 
 /// A trace that has begun.
@@ -49,21 +49,18 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     let facts = Facts::new(root);
     supported(&facts)?;
     let btf = Btf::load()?;
-    let kallsyms = match Kallsyms::load() {
-        Ok(kallsyms) => Some(kallsyms),
-        Err(error) => {
-            warnings.push(format!(
-                "kernel symbols cannot be read ({error}): stacks show addresses, and an empty kernel.modprobe is not seen"
-            ));
-            None
-        }
-    };
+    let mut host = Host::new(root);
+    let mut addresses = Addresses::default();
+    // Elsewhere they are read when everything is attached: what takes longest is not needed for that.
+    if facts.modprobe().is_ok_and(|path| path.trim().is_empty()) {
+        let read = host.read_symbols().map(|found| addresses = found);
+        warnings.extend(read.err().map(|error| without_symbols(&error)));
+    }
 
     let release = facts.release().ok();
-    let tracer = probe::Tracer::start(&btf, kallsyms.as_ref(), options);
+    let tracer = probe::Tracer::start(&btf, addresses, options);
     let tracer = tracer.map_err(|error| too_old(error, release.as_deref()))?;
     let clocks = ClockTriple::now();
-    let host = Host::new(root, kallsyms);
     for hook in tracer.hooks.iter().filter(|hook| hook.programs.is_empty()) {
         warnings.push(format!(
             "hook {} is not attached: {} ({})",
@@ -78,6 +75,25 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     let header = header(&facts, clocks, hooks, &mut warnings);
     let baseline = baseline(root, &mut warnings);
     Ok(Started { tracer, uevents, host, clocks, header, baseline, warnings })
+}
+
+/// Reads the kernel's symbols, unless that was done, and has the programs know what they need of them; what is missing where
+/// that does not work.
+pub fn read_symbols(host: &mut Host, tracer: &probe::Tracer) -> Option<String> {
+    if host.has_symbols() {
+        return None;
+    }
+    match host.read_symbols() {
+        Ok(addresses) => {
+            tracer.set_addresses(addresses);
+            None
+        }
+        Err(error) => Some(without_symbols(&error)),
+    }
+}
+
+fn without_symbols(error: &KallsymsError) -> String {
+    format!("kernel symbols cannot be read ({error}): stacks show addresses, and an empty kernel.modprobe is not seen")
 }
 
 fn privileges(root: &Path) -> Result<(), ProbeError> {

@@ -70,6 +70,11 @@ impl<K: Knowledge> Tracker<K> {
         }
     }
 
+    /// What the world is asked through.
+    pub fn knowledge(&mut self) -> &mut K {
+        &mut self.knowledge
+    }
+
     /// The events made since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.out)

@@ -55,7 +55,7 @@ impl Builder {
     }
 
     /// A typedef or qualifier.
-    pub(crate) fn alias(&mut self, kind: Kind, name: &str, to: u32) -> u32 {
+    pub(in crate::kernel::btf) fn alias(&mut self, kind: Kind, name: &str, to: u32) -> u32 {
         let kind = match kind {
             Kind::Typedef => 8,
             Kind::Volatile => 9,

@@ -129,12 +129,6 @@ impl Btf {
         Ok(Self { blob, names })
     }
 
-    /// The blob itself.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        self.blob.bytes()
-    }
-
     /// Number of types.
     #[must_use]
     pub fn type_count(&self) -> usize {
@@ -178,7 +172,13 @@ impl Btf {
     /// True when there is a function of that name that tracing may attach to by BTF.
     #[must_use]
     pub fn has_func(&self, name: &str) -> bool {
-        self.named(name, &[Kind::Func]).next().is_some()
+        self.func_id(name).is_some()
+    }
+
+    /// The id of a function's type: the first of several of that name.
+    #[must_use]
+    pub fn func_id(&self, name: &str) -> Option<u32> {
+        self.named(name, &[Kind::Func]).next()
     }
 
     /// A function's prototype.
@@ -293,6 +293,6 @@ impl std::fmt::Debug for Btf {
 }
 
 #[cfg(test)]
-mod builder;
+pub(crate) mod builder;
 #[cfg(test)]
 mod tests;

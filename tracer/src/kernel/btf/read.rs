@@ -114,10 +114,6 @@ pub(super) struct Blob {
 }
 
 impl Blob {
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     pub(super) fn new(bytes: Vec<u8>) -> Result<Self, BtfError> {
         let truncated = |what| BtfError::Truncated { what, len_bytes: bytes.len() };
         let magic = u16_at(&bytes, 0).ok_or_else(|| truncated("the magic number"))?;

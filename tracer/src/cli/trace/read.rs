@@ -1,0 +1,138 @@
+//! What a trace reads: the ring buffer, what is said of devices, and what was lost.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::time::Instant;
+
+use super::{Trace, now_ns};
+use crate::{event::LossStage, logging::say, probe::Mark, session};
+
+/// Counters are read this often while nothing comes: a probe that was missed leaves nothing else behind.
+const LOSSES: Duration = Duration::from_secs(3);
+
+/// Records read before anything else gets a turn.
+const BATCH: usize = 512;
+
+impl Trace {
+    /// Reads the kernel's symbols, the first time this is called: after everything is attached, and before any record is read.
+    pub(super) fn read_symbols(&mut self) {
+        if std::mem::take(&mut self.symbols_are_due)
+            && let Some(missing) = session::read_symbols(self.tracker.knowledge(), &self.tracer)
+        {
+            say(&format!("warning: {missing}"));
+        }
+    }
+
+    /// Tells the programs whether this process is to be woken for what comes.
+    pub(super) fn sleep_or_look(&mut self, now: Instant) {
+        if self.pace.is_awake(now) {
+            if !std::mem::replace(&mut self.is_awake, true) {
+                self.tracer.stay_awake();
+            }
+        } else if std::mem::take(&mut self.is_awake) && !self.tracer.go_to_sleep() {
+            // Something came that woke nobody.
+            self.tracer.stay_awake();
+            self.is_awake = true;
+            self.pace.read(now, 0);
+        }
+    }
+
+    /// Reads what is there now, and passes it on batch by batch: what comes meanwhile may never end. False when nobody reads
+    /// the output any more.
+    pub(super) fn read(&mut self) -> anyhow::Result<bool> {
+        let end = self.tracer.ring.end();
+        loop {
+            let is_more = self.drain(end);
+            let reads_on = self.pass_on()?;
+            if !reads_on || !is_more {
+                return Ok(reads_on);
+            }
+        }
+    }
+
+    /// Lets what waits too long end; false when nobody reads the output any more. First everything is read that waits with
+    /// it, and what was lost: a record of which the next one is in the ring yet, or was lost, is not one that had no
+    /// successor.
+    pub(super) fn settle(&mut self) -> anyhow::Result<bool> {
+        // The time before: what comes while this process does not run is not late.
+        let before_ns = now_ns();
+        self.read()?;
+        if self.losses_at <= self.pace.read_at() || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
+            self.losses()?;
+        }
+        self.tracker.tick(before_ns, now_ns());
+        self.pass_on()
+    }
+
+    /// Reads a batch; true when there may be more.
+    fn drain(&mut self, end: Mark) -> bool {
+        // First: what was announced comes before what was loaded because of it.
+        self.hear();
+        let tracker = &mut self.tracker;
+        let mut count = 0;
+        let is_more = self.tracer.ring.drain(end, BATCH, |record| {
+            count += 1;
+            match record {
+                Ok(record) => tracker.record(record),
+                Err(error) => {
+                    log::warn!("{error}");
+                    tracker.loss(now_ns(), LossStage::Decode, "record", 1);
+                }
+            }
+        });
+        if count > 0 {
+            self.pace.read(Instant::now(), count);
+        }
+        is_more
+    }
+
+    /// Takes what was said of devices.
+    fn hear(&mut self) {
+        let Some(uevents) = &mut self.uevents else { return };
+        let tracker = &mut self.tracker;
+        if let Err(error) = uevents.drain(|word| tracker.device(now_ns(), word)) {
+            say(&format!("warning: cannot listen for devices any more: {error}"));
+            self.uevents = None;
+        }
+    }
+
+    pub(super) fn losses(&mut self) -> anyhow::Result<()> {
+        self.losses_at = Instant::now();
+        self.losses_until(Some(now_ns()))
+    }
+
+    pub(super) fn losses_until(&mut self, now: Option<u64>) -> anyhow::Result<()> {
+        for (stage, cause, count) in self.tracer.losses.take_new(now)? {
+            self.tracker.loss(now_ns(), stage, cause, count);
+        }
+        if self.tracer.losses.take_open_ended() {
+            self.tracker.may_have_missed(now_ns());
+        }
+        Ok(())
+    }
+
+    /// What the flight recorder found when it began.
+    pub(super) fn tell_resumed(&mut self) {
+        let Some(resumed) = self.tracer.resumed.take() else { return };
+        for note in &resumed.notes {
+            say(&format!("warning: {note}"));
+        }
+        if let Some(waiting) = resumed.waiting {
+            say(&format!("resumed: the programs went on recording, {waiting} records waited"));
+        }
+        if resumed.unreadable > 0 {
+            self.tracker.loss(now_ns(), LossStage::Decode, "other-version", resumed.unreadable);
+        }
+    }
+
+    /// Lets the kernel forget what was recorded and is safe, once nothing more depends on it or it takes more than `share`
+    /// of the ring.
+    pub(super) fn release(&mut self, share: f64) -> anyhow::Result<()> {
+        let Some(held) = self.tracer.held() else { return Ok(()) };
+        if (self.tracker.is_idle() || held > share) && self.output.settle().context("cannot write the output")? {
+            self.tracer.release()?;
+        }
+        Ok(())
+    }
+}
