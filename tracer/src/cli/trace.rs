@@ -271,6 +271,7 @@ impl Trace {
             }
         }
         self.read()?;
+        self.tracer.flush_log();
         self.losses_until(None)?;
         if self.tracer.is_pinned() {
             self.tracker.leave_entered();

@@ -1,11 +1,16 @@
 //! Addresses to names and back: `/proc/kallsyms`.
 
+mod table;
+
 use std::{
     borrow::Cow,
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    rc::Rc,
 };
+
+use table::{Entry, Table};
 
 const KALLSYMS: &str = "proc/kallsyms";
 const KPTR_RESTRICT: &str = "proc/sys/kernel/kptr_restrict";
@@ -50,38 +55,30 @@ pub enum KallsymsError {
         /// The setting, or "unknown".
         kptr_restrict: String,
     },
-    /// More names than can be indexed.
-    #[error("kallsyms is larger than 4 GiB or names more than 65,534 modules")]
+    /// More modules than can be numbered.
+    #[error("kallsyms names more than 65,534 modules")]
     TooLarge,
+    /// They cannot be kept.
+    #[error("kernel symbols cannot be packed")]
+    Pack(#[source] std::io::Error),
 }
 
 /// The symbol an address lies in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Symbol<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
     /// Its name.
-    pub name: &'a str,
+    pub name: Rc<str>,
     /// Bytes from its start.
     pub offset: u64,
     /// The module it belongs to; `bpf` for BPF programs and trampolines; `None` for the kernel itself.
-    pub module: Option<&'a str>,
+    pub module: Option<Rc<str>>,
 }
 
-/// One symbol: 16 bytes, its name is in the arena.
-#[derive(Clone, Copy)]
-struct Entry {
-    address: u64,
-    name_start: u32,
-    name_len: u16,
-    /// Index in `modules` plus 1; 0 is the kernel itself.
-    module: u16,
-}
-
-/// Functions and global data of the kernel and its modules, sorted by address.
+/// Functions and global data of the kernel and its modules.
 pub struct Kallsyms {
     root: PathBuf,
-    entries: Vec<Entry>,
-    names: String,
-    modules: Vec<String>,
+    table: Table,
+    modules: Vec<Rc<str>>,
 }
 
 impl Kallsyms {
@@ -140,56 +137,37 @@ impl Kallsyms {
 
     /// Number of symbols kept.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    pub const fn len(&self) -> usize {
+        self.table.len()
     }
 
     /// True when there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The symbol that an address lies in; of several at one address the kernel's first.
     #[must_use]
-    pub fn resolve(&self, address: u64) -> Option<Symbol<'_>> {
-        let after = self.entries.partition_point(|entry| entry.address <= address);
-        let last = self.entries.get(after.checked_sub(1)?)?;
-        let first = self.entries.partition_point(|entry| entry.address < last.address);
-        let entry = self.entries.get(first)?;
-        let offset = address - entry.address;
-        let next_is_kin = self.entries.get(after).is_some_and(|next| next.module == entry.module);
-        let reach_bytes = match (entry.module, next_is_kin) {
+    pub fn resolve(&self, address: u64) -> Option<Symbol> {
+        let found = self.table.find(address)?;
+        let reach_bytes = match (found.module, found.next_is_kin) {
             (0, _) => KERNEL_SYMBOL_BYTES,
             (_, true) => MODULE_SYMBOL_BYTES,
             (_, false) => LAST_SYMBOL_BYTES,
         };
-        let (name, module) = (self.name(entry)?, self.module(entry));
-        (offset < reach_bytes).then_some(Symbol { name, offset, module })
+        let module = usize::from(found.module).checked_sub(1).and_then(|index| self.modules.get(index)).cloned();
+        (found.offset < reach_bytes).then(|| found.symbol(module))
     }
 
-    /// The address of a function or global variable of the kernel itself.
+    /// The addresses of functions or global variables of the kernel itself.
     #[must_use]
-    pub fn address_of(&self, name: &str) -> Option<u64> {
-        let is_it = |entry: &&Entry| {
-            entry.module == 0 && usize::from(entry.name_len) == name.len() && self.name(entry) == Some(name)
-        };
-        self.entries.iter().find(is_it).map(|entry| entry.address)
-    }
-
-    fn name(&self, entry: &Entry) -> Option<&str> {
-        let start = usize::try_from(entry.name_start).ok()?;
-        self.names.get(start..start + usize::from(entry.name_len))
-    }
-
-    fn module(&self, entry: &Entry) -> Option<&str> {
-        let index = usize::from(entry.module).checked_sub(1)?;
-        self.modules.get(index).map(String::as_str)
+    pub fn addresses_of<const N: usize>(&self, names: [&str; N]) -> [Option<u64>; N] {
+        self.table.addresses_of(names)
     }
 
     fn read(mut reader: impl BufRead) -> Result<Self, ParseError> {
-        let mut symbols =
-            Self { root: PathBuf::from("/"), entries: Vec::new(), names: String::new(), modules: Vec::new() };
+        let mut found = Found::default();
         let mut line = Vec::new();
         let mut number = 0;
         while reader.read_until(b'\n', &mut line)? != 0 {
@@ -199,38 +177,55 @@ impl Kallsyms {
             let parsed = parse_line(&text)
                 .ok_or_else(|| KallsymsError::Malformed { line: number, text: text.trim_end().to_owned() })?;
             if parsed.is_kept() {
-                symbols.push(&parsed).ok_or(KallsymsError::TooLarge)?;
+                found.push(&parsed).ok_or(KallsymsError::TooLarge)?;
             }
             line.clear();
         }
-        if symbols.entries.iter().all(|entry| entry.address == 0) {
-            return Err(KallsymsError::Hidden { kptr_restrict: "unknown".to_owned() }.into());
-        }
-        // Stable: of several symbols at one address the kernel itself names the first.
-        symbols.entries.sort_by_key(|entry| entry.address);
-        symbols.entries.shrink_to_fit();
-        symbols.names.shrink_to_fit();
-        Ok(symbols)
+        Ok(found.pack()?)
     }
+}
 
+/// Symbols while they are read.
+#[derive(Default)]
+struct Found {
+    /// Address, end of the name, module as in [`Entry`].
+    symbols: Vec<(u64, usize, u16)>,
+    names: String,
+    modules: Vec<Rc<str>>,
+}
+
+impl Found {
     /// `None` when an index does not fit.
     fn push(&mut self, line: &Line<'_>) -> Option<()> {
         let module = match line.module {
             None => 0,
-            // Symbols of a module follow one another: it is the last one, or new.
-            Some(name) if self.modules.last().is_some_and(|last| last == name) => {
-                u16::try_from(self.modules.len()).ok()?
-            }
             Some(name) => {
-                self.modules.push(name.to_owned());
+                // Symbols of a module follow one another: it is the last one, or new.
+                if self.modules.last().is_none_or(|last| **last != *name) {
+                    self.modules.push(name.into());
+                }
                 u16::try_from(self.modules.len()).ok()?
             }
         };
-        let name_start = u32::try_from(self.names.len()).ok()?;
         self.names.push_str(line.name);
-        let name_len = u16::try_from(line.name.len()).ok()?;
-        self.entries.push(Entry { address: line.address, name_start, name_len, module });
+        self.symbols.push((line.address, self.names.len(), module));
         Some(())
+    }
+
+    fn pack(self) -> Result<Kallsyms, KallsymsError> {
+        let Self { symbols, names, modules } = self;
+        if symbols.iter().all(|(address, ..)| *address == 0) {
+            return Err(KallsymsError::Hidden { kptr_restrict: "unknown".to_owned() });
+        }
+        let mut start = 0;
+        let mut entries = Vec::with_capacity(symbols.len());
+        for (address, end, module) in symbols {
+            entries.push(Entry { address, module, name: names.get(start..end).unwrap_or_default() });
+            start = end;
+        }
+        // Stable: of several symbols at one address the kernel itself names the first.
+        entries.sort_by_key(|entry| entry.address);
+        Ok(Kallsyms { root: PathBuf::from("/"), table: Table::new(&entries)?, modules })
     }
 }
 
@@ -309,8 +304,8 @@ ffffffffc0400000 t bpf_prog_6deef7357e7b4530_request\t[bpf]
 ffffffffc0400100 t bpf_trampoline_6442505566\t[bpf]
 ";
 
-    fn symbol<'a>(name: &'a str, offset: u64, module: Option<&'a str>) -> Option<Symbol<'a>> {
-        Some(Symbol { name, offset, module })
+    fn symbol(name: &str, offset: u64, module: Option<&str>) -> Option<Symbol> {
+        Some(Symbol { name: name.into(), offset, module: module.map(Into::into) })
     }
 
     /// An address belongs to the symbol before it, with its module; of aliases the first one counts.
@@ -339,10 +334,10 @@ ffffffffc0400100 t bpf_trampoline_6442505566\t[bpf]
     #[test]
     fn finds_names() {
         let symbols = Kallsyms::parse(TEXT.as_bytes()).unwrap();
-        assert_eq!(symbols.address_of("modprobe_path"), Some(0xffff_ffff_8200_0000));
-        assert_eq!(symbols.address_of("free_modprobe_argv"), Some(0xffff_ffff_8100_0100));
-        assert_eq!(symbols.address_of("fixed_percpu_data"), None);
-        assert_eq!(symbols.address_of("nft_init"), None);
+        assert_eq!(
+            symbols.addresses_of(["modprobe_path", "free_modprobe_argv", "fixed_percpu_data", "nft_init"]),
+            [Some(0xffff_ffff_8200_0000), Some(0xffff_ffff_8100_0100), None, None]
+        );
     }
 
     /// Hidden addresses are an error that names the setting and what to do.
@@ -401,7 +396,7 @@ ffffffffc0400100 t bpf_trampoline_6442505566\t[bpf]
             // Not root: the error is the right answer, and says so.
             Err(error) => return assert!(matches!(error, KallsymsError::Hidden { .. }), "{error}"),
         };
-        let address = symbols.address_of("do_exit").unwrap();
+        let [address] = symbols.addresses_of(["do_exit"]).map(Option::unwrap);
         assert_eq!(symbols.resolve(address + 1).map(|symbol| symbol.offset), Some(1));
     }
 }

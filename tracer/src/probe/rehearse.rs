@@ -55,7 +55,8 @@ pub fn rehearse(batches: u32, runs: u32, mut between: impl FnMut()) -> Result<Ve
     let mut ring = HeldRing::new(ring).map_err(ProbeError::Wait)?;
     let _counting = enable_stats(Stats::RunTime).map_err(|error| fail("any", &error))?;
     // In place of a module, memory of the kernel that is always there: its name is nonsense, and as long.
-    let module = kallsyms.as_ref().and_then(|symbols| symbols.address_of("init_task")).unwrap_or(0);
+    let [module] = kallsyms.as_ref().map_or([None], |symbols| symbols.addresses_of(["init_task"]));
+    let module = module.unwrap_or(0);
 
     let mut found: Vec<Rehearsal> = Vec::new();
     for program in HOOKS.iter().flat_map(|hook| hook.ways).copied().flatten() {

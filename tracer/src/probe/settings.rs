@@ -25,8 +25,9 @@ impl Addresses {
     /// Those of the running kernel.
     #[must_use]
     pub fn new(symbols: &Kallsyms) -> Self {
-        let of = |name| symbols.address_of(name).unwrap_or(0);
-        Self { modprobe_path: of("modprobe_path"), free_modprobe_argv: of("free_modprobe_argv") }
+        let found = symbols.addresses_of(["modprobe_path", "free_modprobe_argv"]);
+        let [modprobe_path, free_modprobe_argv] = found.map(Option::unwrap_or_default);
+        Self { modprobe_path, free_modprobe_argv }
     }
 }
 
