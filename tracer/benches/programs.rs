@@ -36,7 +36,8 @@ fn measure() -> Result<()> {
     let starts = starts.into_iter().collect::<io::Result<Vec<_>>>().context("cannot start /bin/true")?;
     println!("{}", json!({ "what": "/bin/true", "ns": starts }));
     for one in programs {
-        println!("{}", json!({ "what": one.program, "ns": one.ns_per_run }));
+        let what = format!("{}{}", one.program, if one.wakes { ", waking the reader" } else { "" });
+        println!("{}", json!({ "what": what, "ns": one.ns_per_run }));
     }
     Ok(())
 }

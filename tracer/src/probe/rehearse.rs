@@ -15,10 +15,11 @@ use super::{
     ProbeError,
     held::HeldRing,
     hooks::{HOOKS, How},
-    load::{Fit, descriptor, load_at},
+    load::{Fit, descriptor, failed_map, load_at, missing_map},
     object::object,
     offsets,
     options::Options,
+    settings::Settings,
     skipped::{fdinfo, number, read},
 };
 use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
@@ -31,6 +32,8 @@ const RUNS_BETWEEN: u32 = 64;
 pub struct Rehearsal {
     /// Its name.
     pub program: &'static str,
+    /// Whether it wakes a reader who sleeps, or leaves its records to one who looks by itself.
+    pub wakes: bool,
     /// By the kernel's own clock (`BPF_STATS_RUN_TIME`), the mean of each batch.
     pub ns_per_run: Vec<f64>,
 }
@@ -49,9 +52,9 @@ pub fn rehearse(batches: u32, runs: u32, mut between: impl FnMut()) -> Result<Ve
     let fit = Fit { btf: &btf, options };
     let members = offsets::what_there_is(&btf);
     let mut ebpf = load_at(object, &members, fit, &[])?;
-    let Some(Map::RingBuf(ring)) = ebpf.take_map("EVENTS") else {
-        return Err(ProbeError::Map { name: "EVENTS", source: "it is no ring in the object".into() });
-    };
+    let settings = ebpf.map("SETTINGS").map(Settings::try_from);
+    let settings = settings.ok_or_else(|| missing_map("SETTINGS"))?.map_err(|error| failed_map("SETTINGS", error))?;
+    let Some(Map::RingBuf(ring)) = ebpf.take_map("EVENTS") else { return Err(missing_map("EVENTS")) };
     let mut ring = HeldRing::new(ring).map_err(ProbeError::Wait)?;
     let _counting = enable_stats(Stats::RunTime).map_err(|error| fail("any", &error))?;
     // In place of a module, memory of the kernel that is always there: its name is nonsense, and as long.
@@ -62,11 +65,12 @@ pub fn rehearse(batches: u32, runs: u32, mut between: impl FnMut()) -> Result<Ve
     for program in HOOKS.iter().flat_map(|hook| hook.ways).copied().flatten() {
         if program.how == How::RawTracePoint && found.iter().all(|one| one.program != program.name) {
             raw_tracepoint(&mut ebpf, program.name)?.load().map_err(|error| fail(program.name, &error))?;
-            found.push(Rehearsal { program: program.name, ns_per_run: Vec::new() });
+            found.extend([false, true].map(|wakes| Rehearsal { program: program.name, wakes, ns_per_run: Vec::new() }));
         }
     }
     for _ in 0..batches {
         for one in &mut found {
+            settings.set_awake(!one.wakes);
             let before = Taken::of(&ebpf, one.program)?;
             let recorded = batch(raw_tracepoint(&mut ebpf, one.program)?, &mut ring, module, runs);
             let recorded = recorded.map_err(|error| fail(one.program, &error))?;
