@@ -69,6 +69,8 @@ struct Walk<'a> {
     next_seq: Option<u64>,
     previous: Option<String>,
     sealed: bool,
+    /// A frame had no seal: whoever can write the file can have put it there.
+    unsealed_frame: bool,
 }
 
 impl Verifier {
@@ -105,6 +107,7 @@ impl Verifier {
             next_seq: None,
             previous: None,
             sealed: false,
+            unsealed_frame: false,
         };
         let mut recording: Option<(String, u32)> = None;
         let mut number = 0;
@@ -246,7 +249,10 @@ impl Walk<'_> {
         let real = self.text.take();
         let (first, last) = (seal.first_seq, seal.last_seq);
         let mut problem = None;
-        if seal.sha256 != to_hex(&real) {
+        if self.unsealed_frame {
+            // Its header alone would say what this seal has to follow.
+            problem = Some(format!("has a frame without a seal before event {first}, which is sealed"));
+        } else if seal.sha256 != to_hex(&real) {
             problem = Some(format!("was altered: the seal of events {first} to {last} is not that of their text"));
         } else if self.previous.as_ref().is_some_and(|previous| *previous != seal.previous) {
             problem = Some(format!("was altered before event {first}: its seal does not follow the one before"));
@@ -277,9 +283,10 @@ impl Walk<'_> {
         }
     }
 
-    /// A frame is over; false when it was sealed before and is not now.
+    /// A frame is over; false when one before it was sealed and it is not. Where none is, nothing is vouched for at all.
     fn frame_ends(&mut self) -> bool {
         let was_sealed = std::mem::take(&mut self.sealed);
+        self.unsealed_frame |= !was_sealed;
         self.text.take();
         self.frame = None;
         if !was_sealed && self.report.seals > 0 {

@@ -1,10 +1,11 @@
-use std::io::Read;
+use std::{fs, io::Read, os::unix::fs::PermissionsExt};
 
 use super::{FileReport, Verifier};
 use crate::capture::{
     lines::LineError,
     reader::Reader,
-    testing::{MemoryDisk, recording},
+    sign::{Key, PublicKey},
+    testing::{MemoryDisk, at, begin, clock, end, recording, unload},
     writer::Policy,
 };
 
@@ -16,6 +17,24 @@ fn capture(events: u64) -> Vec<u8> {
 
 fn verify(bytes: &[u8]) -> Result<FileReport, LineError> {
     Verifier::new(None).file(bytes)
+}
+
+/// Frames of a capture.
+fn frames(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut starts: Vec<usize> =
+        (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&[0x28, 0xb5, 0x2f, 0xfd])).collect();
+    starts.push(bytes.len());
+    starts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+}
+
+/// A key, and its public half.
+fn keys() -> (Key, PublicKey) {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("key");
+    fs::write(&path, "11".repeat(32)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let key = Key::load(&path).unwrap();
+    (key, PublicKey::load(&path.with_extension("pub")).unwrap())
 }
 
 /// Check that a whole recording has nothing wrong with it.
@@ -94,10 +113,7 @@ fn any_flipped_bit_is_found() {
 #[test]
 fn frames_stay_where_they_were() {
     let bytes = capture(4);
-    let mut starts: Vec<usize> =
-        (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&[0x28, 0xb5, 0x2f, 0xfd])).collect();
-    starts.push(bytes.len());
-    let frames: Vec<&[u8]> = starts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+    let frames = frames(&bytes);
     assert_eq!(frames.len(), 6);
     for left_out in 0..frames.len() - 1 {
         let rest: Vec<&[u8]> =
@@ -110,6 +126,56 @@ fn frames_stay_where_they_were() {
     let mut doubled = frames;
     doubled.insert(2, doubled[2]);
     assert_ne!(verify(&doubled.concat()).unwrap().problems, Vec::<String>::new());
+}
+
+/// Check that a frame without a seal is not taken for the beginning of what is sealed, signed or not: its header could say
+/// that any seal is the one before.
+#[test]
+fn an_unsealed_beginning_is_found() {
+    let (key, public) = keys();
+    for (key, public) in [(None, None), (Some(key), Some(public))] {
+        let disk = MemoryDisk::new();
+        let mut writer = begin(&disk, Policy::default(), key);
+        for number in 1..=4 {
+            writer.push(&unload(number)).unwrap();
+            writer.tick(at(number + 1), clock()).unwrap();
+        }
+        writer.finish(&end(6)).unwrap();
+        let bytes = disk.files().remove(0);
+        let frames = frames(&bytes);
+        assert_eq!(Verifier::new(public.clone()).file(bytes.as_slice()).unwrap().problems, Vec::<String>::new());
+        // Header and baseline, then two events, and the seals that stood among them as further events.
+        let text = zstd::decode_all(frames[..3].concat().as_slice()).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let sealed = text.lines().next_back().unwrap().split("\"sha256\":\"").nth(1).unwrap();
+        let start = format!("\"segment\":1,\"previous\":\"{}\"", &sealed[..64]);
+        let other = "\"type\":\"clock\",\"realtime_minus_boot_ns\":0,\"boot_minus_monotonic_ns\":0,\"clock_uncertainty_ns\":0}\n";
+        let lines = text.lines().map(|line| match line.split_once("\"type\":\"seal\"") {
+            Some((before, _)) => format!("{before}{other}"),
+            None => format!("{line}\n").replace("\"segment\":0", &start).replace("module1", "forged"),
+        });
+        let text: String = lines.collect();
+        assert!(text.contains("forged") && text.contains(&start), "{text}");
+        let forged = zstd::encode_all(text.as_bytes(), 3).unwrap();
+        let report = Verifier::new(public).file([&[forged.as_slice()], &frames[3..]].concat().concat().as_slice());
+        let problems = report.unwrap().problems;
+        assert_eq!(problems, ["has a frame without a seal before event 7, which is sealed"]);
+        // Alone, nothing vouches for it, as for any text.
+        let report = verify(&forged).unwrap();
+        assert!(report.problems.is_empty() && report.unsealed, "{report:?}");
+    }
+}
+
+/// Check that a frame without a seal behind those that have one is told, and that what came before it is good.
+#[test]
+fn an_unsealed_end_is_found() {
+    let bytes = capture(2);
+    let text = zstd::decode_all(*frames(&bytes).last().unwrap()).unwrap();
+    let whole = bytes.len() - frames(&bytes).last().unwrap().len();
+    let unsealed = zstd::encode_all(text.split_inclusive(|byte| *byte == b'\n').next().unwrap(), 3).unwrap();
+    let report = verify(&[&bytes[..whole], &unsealed].concat()).unwrap();
+    assert_eq!(report.problems, ["has a frame without a seal"]);
+    assert_eq!(report.good_bytes, whole as u64);
 }
 
 /// Check that a file missing between two of a recording is told.
