@@ -260,8 +260,10 @@ impl<D: Disk> Writer<D> {
         if is_full {
             self.close_frame(event.boot_ns)?;
         }
+        // Nothing comes after the end: a file begun then would look like one whose recorder was killed.
+        let goes_on = !matches!(event.body, Body::End(_));
         let size = self.segment.as_ref().map_or(0, |segment| segment.bytes);
-        if self.policy.max_bytes.is_some_and(|max| size >= max) {
+        if goes_on && self.policy.max_bytes.is_some_and(|max| size >= max) {
             self.next_segment((event.time, event.boot_ns))?;
         }
         Ok(())

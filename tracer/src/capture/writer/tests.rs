@@ -8,6 +8,8 @@ use crate::{
     event::{Body, Clock, Event, LossStage},
 };
 
+mod rotation;
+
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 const EROFS: i32 = 30;
