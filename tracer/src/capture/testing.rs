@@ -29,6 +29,8 @@ pub(super) struct State {
     pub write_error: Option<i32>,
     /// Every making of a file fails with this.
     pub create_error: Option<i32>,
+    /// A directory cannot be made to last.
+    pub sync_directory_error: Option<i32>,
     /// Cutting fails.
     pub cannot_truncate: bool,
     /// Bytes that are said to be free.
@@ -124,7 +126,7 @@ impl Disk for MemoryDisk {
     }
 
     fn sync_directory(&self, _directory: &Path) -> io::Result<()> {
-        Ok(())
+        self.0.borrow().sync_directory_error.map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(code)))
     }
 }
 

@@ -26,7 +26,10 @@ impl<D: Disk> Writer<D> {
         }
         let path = self.label.path(&self.target, self.segments);
         let file = self.disk.create(&path)?;
-        self.disk.sync_directory(self.target.directory())?;
+        // The file is there, and its name is taken: it is written to whether that lasts or not, as all frames are.
+        if let Err(error) = self.disk.sync_directory(self.target.directory()) {
+            self.news.push(format!("{} may not outlast a crash of the machine: {error}", path.display()));
+        }
         self.segment = Some(Segment { file, path, bytes: 0, began_ns: now_ns });
         self.segments += 1;
         self.prune();

@@ -1,5 +1,6 @@
+use super::{EIO, events, modules, numbered};
 use crate::capture::{
-    testing::{MemoryDisk, recording},
+    testing::{MemoryDisk, at, begin, clock, end, recording, unload},
     verify::Verifier,
     writer::Policy,
 };
@@ -15,4 +16,40 @@ fn the_last_file_has_the_end() {
         assert!(reports.last().is_some_and(|report| report.ended), "{max_bytes} bytes: {reports:?}");
         assert_eq!(verifier.unended(), 0, "{max_bytes} bytes");
     }
+}
+
+/// Check that a directory that cannot be made to last is told, and that files are begun in it all the same.
+#[test]
+fn a_directory_that_does_not_last_is_told() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy { max_bytes: Some(600), ..Policy::default() }, None);
+    disk.0.borrow_mut().sync_directory_error = Some(EIO);
+    for number in 1..=6 {
+        writer.push(&unload(number)).unwrap();
+        writer.tick(at(number + 1), clock()).unwrap();
+    }
+    writer.finish(&end(8)).unwrap();
+    assert_eq!(modules(&events(&disk)), numbered(1..=6));
+    let news = writer.take_news();
+    assert_eq!(disk.files().len(), news.len() + 1, "{news:?}");
+    assert!(news.len() > 2 && news.iter().all(|line| line.contains("may not outlast a crash")), "{news:?}");
+}
+
+/// Check that such a directory does not keep a recording from going on behind a torn file.
+#[test]
+fn a_torn_file_is_followed_in_such_a_directory() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy::default(), None);
+    disk.0.borrow_mut().room = Some(10);
+    disk.0.borrow_mut().cannot_truncate = true;
+    disk.0.borrow_mut().sync_directory_error = Some(EIO);
+    writer.push(&unload(1)).unwrap();
+    writer.tick(at(2), clock()).unwrap();
+    disk.0.borrow_mut().room = None;
+    writer.tick(at(3), clock()).unwrap();
+    writer.finish(&end(4)).unwrap();
+    let files = disk.files();
+    assert_eq!(files.len(), 2);
+    let report = Verifier::new(None).file(files[1].as_slice()).unwrap();
+    assert!(report.ended && report.problems.is_empty(), "{report:?}");
 }
