@@ -15,9 +15,10 @@ use super::{
     segment::{Disk, Label, SegmentFile, Target},
     sign::Key,
 };
-use crate::event::{Baseline, Body, Clock, Event, Header, Loss, LossStage};
+use crate::event::{Baseline, Body, Clock, Event, Header};
 
 mod policy;
+mod retry;
 mod rotate;
 #[cfg(test)]
 mod tests;
@@ -32,9 +33,6 @@ const CLOCK_NS: u64 = 60_000_000_000;
 
 /// A step of the wall clock that is told at once, nanoseconds.
 const STEP_NS: u64 = 10_000_000;
-
-/// Events that wait for a disk that does not write; what comes then is counted.
-const BACKLOG_MAX: usize = 4096;
 
 struct Segment {
     file: Box<dyn SegmentFile>,
@@ -238,15 +236,6 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    fn keep_waiting(&mut self, event: &Event) {
-        if self.backlog.len() < BACKLOG_MAX && !self.stopped {
-            self.backlog.push_back(event.clone());
-        } else {
-            self.dropped += 1;
-            self.dropped_in_all += 1;
-        }
-    }
-
     fn take(&mut self, event: &Event) -> Result<(), WriteError> {
         let set = self.set_difference_ns.and_then(|difference_ns| {
             let since_epoch_ns = i128::from(event.boot_ns) + i128::from(difference_ns);
@@ -349,36 +338,5 @@ impl<D: Disk> Writer<D> {
         if let Some(Err(error)) = self.segment.as_mut().map(|segment| segment.file.sync(metadata)) {
             self.news.push(format!("the capture may not outlast a crash of the machine: {error}"));
         }
-    }
-
-    /// Tries to write what waits.
-    fn retry(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
-        let Some(frame) = self.pending.take_if(|_| !self.stopped) else { return Ok(()) };
-        let is_torn = self.segment.is_none();
-        let tried = if is_torn { self.open_next(at.1) } else { self.try_write(&frame, at.1) };
-        if let Err(error) = tried {
-            self.why = error.to_string();
-            self.pending = Some(frame);
-            return Ok(());
-        }
-        self.news.push("writing again".to_owned());
-        let dropped = std::mem::take(&mut self.dropped);
-        let waiting = std::mem::take(&mut self.backlog);
-        if is_torn {
-            // A file begins with its header: the frame is made again behind it.
-            let again = self.maker.take_back(frame);
-            self.describe(at)?;
-            for event in &again {
-                self.push(event)?;
-            }
-        }
-        for event in &waiting {
-            self.push(event)?;
-        }
-        if dropped > 0 {
-            let loss = Loss { stage: LossStage::Write, cause: self.why.clone(), count: dropped };
-            self.push(&Event { seq: 0, time: at.0, boot_ns: at.1, request: None, body: Body::Loss(loss) })?;
-        }
-        Ok(())
     }
 }

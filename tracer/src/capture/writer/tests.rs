@@ -8,6 +8,7 @@ use crate::{
     event::{Body, Clock, Event, LossStage},
 };
 
+mod retry;
 mod rotation;
 
 const ENOSPC: i32 = 28;

@@ -1,0 +1,58 @@
+//! What waits while the disk does not write, and is written when it does.
+
+use jiff::Timestamp;
+
+use super::{WriteError, Writer};
+use crate::{
+    capture::segment::Disk,
+    event::{Body, Event, Loss, LossStage},
+};
+
+/// Events that wait for a disk that does not write; what comes then is counted.
+const BACKLOG_MAX: usize = 4096;
+
+impl<D: Disk> Writer<D> {
+    /// Keeps an event for later, or counts it.
+    pub(super) fn keep_waiting(&mut self, event: &Event) {
+        if self.backlog.len() < BACKLOG_MAX && !self.stopped {
+            self.backlog.push_back(event.clone());
+        } else {
+            self.dropped += 1;
+            self.dropped_in_all += 1;
+        }
+    }
+
+    /// Tries to write what waits.
+    pub(super) fn retry(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
+        let Some(frame) = self.pending.take_if(|_| !self.stopped) else { return Ok(()) };
+        let is_torn = self.segment.is_none();
+        let tried = if is_torn { self.open_next(at.1) } else { self.try_write(&frame, at.1) };
+        if let Err(error) = tried {
+            self.why = error.to_string();
+            self.pending = Some(frame);
+            return Ok(());
+        }
+        self.news.push("writing again".to_owned());
+        let dropped = std::mem::take(&mut self.dropped);
+        let waiting = std::mem::take(&mut self.backlog);
+        if is_torn {
+            // A file begins with its header: the frame is made again behind it.
+            let again = self.maker.take_back(frame);
+            self.describe(at)?;
+            for event in &again {
+                self.push(event)?;
+            }
+        }
+        for event in &waiting {
+            self.push(event)?;
+        }
+        if self.pending.is_some() {
+            // It fails again, and where all places are taken this count had none either.
+            self.dropped += dropped;
+        } else if dropped > 0 {
+            let loss = Loss { stage: LossStage::Write, cause: self.why.clone(), count: dropped };
+            self.push(&Event { seq: 0, time: at.0, boot_ns: at.1, request: None, body: Body::Loss(loss) })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+use super::{EIO, lost, modules};
+use crate::{
+    capture::{
+        reader::Reader,
+        testing::{MemoryDisk, at, begin, clock, end, unload},
+        writer::Policy,
+    },
+    event::Event,
+};
+
+/// All whole events of files that may end torn.
+fn whole(disk: &MemoryDisk) -> Vec<Event> {
+    disk.files()
+        .iter()
+        .flat_map(|file| Reader::new(file.as_slice()).unwrap().map_while(Result::ok).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Check that the count of what was dropped outlasts a file that is torn as well before the count is written.
+#[test]
+fn a_count_is_not_dropped() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy::default(), None);
+    disk.0.borrow_mut().room = Some(10);
+    disk.0.borrow_mut().cannot_truncate = true;
+    // The first frame is torn; nearly all the rest waits, and what does not is counted.
+    for number in 1..=5000 {
+        writer.push(&unload(number)).unwrap();
+    }
+    assert!(writer.lost() > 0);
+    // A new file begins, and cannot be filled: with its header and baseline, more waits than before.
+    disk.0.borrow_mut().room = None;
+    disk.0.borrow_mut().write_error = Some(EIO);
+    writer.tick(at(1), clock()).unwrap();
+    disk.0.borrow_mut().write_error = None;
+    writer.tick(at(2), clock()).unwrap();
+    writer.finish(&end(5003)).unwrap();
+    let events = whole(&disk);
+    assert_eq!(modules(&events).len() as u64 + lost(&events), 5000);
+    assert_eq!(lost(&events), writer.lost());
+}
