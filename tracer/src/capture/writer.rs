@@ -198,8 +198,8 @@ impl<D: Disk> Writer<D> {
         self.push(end)?;
         self.close_frame(end.boot_ns)?;
         self.sync(end.boot_ns, true);
-        let unwritten =
-            self.pending.as_ref().map_or(0, |frame| frame.events) + self.dropped + self.backlog.len() as u64;
+        let waiting = self.pending.as_ref().map_or(0, |frame| frame.events) + self.backlog.len() as u64;
+        let unwritten = self.dropped.saturating_add(waiting);
         if unwritten > 0 {
             self.news.push(format!("{unwritten} events could not be written: {}", self.why));
         }
@@ -279,8 +279,7 @@ impl<D: Disk> Writer<D> {
                 OnFull::Exit => return Err(WriteError::Write { path, source: error }),
                 OnFull::Stop => {
                     self.stopped = true;
-                    self.dropped += frame.events;
-                    self.dropped_in_all += frame.events;
+                    frame.source.iter().for_each(|event| self.drop_event(event));
                     self.news.push(format!("cannot write to {}: {error}: nothing more is recorded", path.display()));
                 }
                 OnFull::Drop | OnFull::Rotate => {

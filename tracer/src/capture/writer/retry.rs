@@ -17,9 +17,16 @@ impl<D: Disk> Writer<D> {
         if self.backlog.len() < BACKLOG_MAX && !self.stopped {
             self.backlog.push_back(event.clone());
         } else {
-            self.dropped += 1;
-            self.dropped_in_all += 1;
+            self.drop_event(event);
         }
+    }
+
+    /// Counts an event that is not written.
+    pub(super) fn drop_event(&mut self, event: &Event) {
+        // Where a loss is not told, what it tells of is lost to the reader.
+        let count = if let Body::Loss(loss) = &event.body { loss.count } else { 1 };
+        self.dropped = self.dropped.saturating_add(count);
+        self.dropped_in_all = self.dropped_in_all.saturating_add(count);
     }
 
     /// Tries to write what waits.
@@ -48,7 +55,7 @@ impl<D: Disk> Writer<D> {
         }
         if self.pending.is_some() {
             // It fails again, and where all places are taken this count had none either.
-            self.dropped += dropped;
+            self.dropped = self.dropped.saturating_add(dropped);
         } else if dropped > 0 {
             let loss = Loss { stage: LossStage::Write, cause: self.why.clone(), count: dropped };
             self.push(&Event { seq: 0, time: at.0, boot_ns: at.1, request: None, body: Body::Loss(loss) })?;

@@ -5,7 +5,7 @@ use crate::{
         testing::{MemoryDisk, at, begin, clock, end, unload},
         writer::Policy,
     },
-    event::Event,
+    event::{Body, Event, Loss, LossStage},
 };
 
 /// All whole events of files that may end torn.
@@ -38,4 +38,24 @@ fn a_count_is_not_dropped() {
     let events = whole(&disk);
     assert_eq!(modules(&events).len() as u64 + lost(&events), 5000);
     assert_eq!(lost(&events), writer.lost());
+}
+
+/// Check that a loss that finds no place while the disk does not write is told with all that was lost.
+#[test]
+fn a_loss_is_not_lost() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy::default(), None);
+    disk.0.borrow_mut().write_error = Some(EIO);
+    for number in 1..=5000 {
+        writer.push(&unload(number)).unwrap();
+    }
+    let before = writer.lost();
+    let loss = Loss { stage: LossStage::Probe, cause: "ring_full".to_owned(), count: 700 };
+    writer.push(&Event { body: Body::Loss(loss), ..unload(5001) }).unwrap();
+    assert_eq!(writer.lost(), before + 700);
+    disk.0.borrow_mut().write_error = None;
+    writer.tick(at(5002), clock()).unwrap();
+    writer.finish(&end(5003)).unwrap();
+    let events = whole(&disk);
+    assert_eq!(modules(&events).len() as u64 + lost(&events), 5700);
 }
