@@ -39,6 +39,8 @@ struct Segment {
     path: PathBuf,
     bytes: u64,
     began_ns: u64,
+    /// Its size when it was to be followed last and no file could be made, bytes.
+    kept_bytes: u64,
 }
 
 /// Writes a recording.
@@ -251,7 +253,7 @@ impl<D: Disk> Writer<D> {
         }
         // Nothing comes after the end: a file begun then would look like one whose recorder was killed.
         let goes_on = !matches!(event.body, Body::End(_));
-        let size = self.segment.as_ref().map_or(0, |segment| segment.bytes);
+        let size = self.segment.as_ref().map_or(0, |segment| segment.bytes.saturating_sub(segment.kept_bytes));
         if goes_on && self.policy.max_bytes.is_some_and(|max| size >= max) {
             self.next_segment((event.time, event.boot_ns))?;
         }

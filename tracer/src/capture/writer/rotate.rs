@@ -30,7 +30,7 @@ impl<D: Disk> Writer<D> {
         if let Err(error) = self.disk.sync_directory(self.target.directory()) {
             self.news.push(format!("{} may not outlast a crash of the machine: {error}", path.display()));
         }
-        self.segment = Some(Segment { file, path, bytes: 0, began_ns: now_ns });
+        self.segment = Some(Segment { file, path, bytes: 0, began_ns: now_ns, kept_bytes: 0 });
         self.segments += 1;
         self.prune();
         Ok(())
@@ -50,7 +50,7 @@ impl<D: Disk> Writer<D> {
         if let Err(error) = self.open_next(at.1) {
             self.news.push(format!("cannot begin a new file: {error}: going on in the old one"));
             // Tried again when this one is as large, or as old, again.
-            self.segment = old.map(|segment| Segment { began_ns: at.1, ..segment });
+            self.segment = old.map(|segment| Segment { began_ns: at.1, kept_bytes: segment.bytes, ..segment });
             return Ok(());
         }
         self.describe(at)

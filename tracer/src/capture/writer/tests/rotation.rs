@@ -53,3 +53,21 @@ fn a_torn_file_is_followed_in_such_a_directory() {
     let report = Verifier::new(None).file(files[1].as_slice()).unwrap();
     assert!(report.ended && report.problems.is_empty(), "{report:?}");
 }
+
+/// Check that a file that cannot be followed by another is as large again before that is tried again: it is not told, and
+/// no frame closed, with every event.
+#[test]
+fn a_file_that_goes_on_is_full_later() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy { max_bytes: Some(1000), ..Policy::default() }, None);
+    disk.0.borrow_mut().create_error = Some(EIO);
+    for number in 1..=640 {
+        writer.push(&unload(number)).unwrap();
+    }
+    let news = writer.take_news();
+    let most = disk.files()[0].len() / 1000;
+    assert!(!news.is_empty() && news.len() <= most, "{} lines, {most} at most: {news:?}", news.len());
+    disk.0.borrow_mut().create_error = None;
+    writer.finish(&end(641)).unwrap();
+    assert_eq!(modules(&events(&disk)), numbered(1..=640));
+}
