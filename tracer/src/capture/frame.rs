@@ -51,6 +51,14 @@ pub struct Frame {
     previous: Hash,
 }
 
+impl Frame {
+    /// The number of its seal.
+    #[must_use]
+    pub const fn seal_seq(&self) -> u64 {
+        self.first_seq + self.events
+    }
+}
+
 /// Makes frames, one after the other.
 pub struct FrameMaker {
     compressor: Compressor<'static>,
@@ -120,12 +128,6 @@ impl FrameMaker {
     #[must_use]
     pub const fn next_seq(&self) -> u64 {
         self.next_seq
-    }
-
-    /// The number of the last seal; 0 before the first.
-    #[must_use]
-    pub const fn sealed_seq(&self) -> u64 {
-        self.first_seq.saturating_sub(1)
     }
 
     /// The hash of the last seal.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     frame::{Frame, FrameMaker},
-    hash::Hash,
+    hash::{Hash, NO_HASH},
     segment::{Disk, Label, SegmentFile, Target},
     sign::Key,
 };
@@ -54,6 +54,7 @@ pub struct Writer<D> {
     modules: BTreeSet<String>,
     segment: Option<Segment>,
     segments: u32,
+    last_seal: (u64, Hash),
     /// A frame that is sealed and not written.
     pending: Option<Frame>,
     /// Events that wait for that.
@@ -101,6 +102,7 @@ impl<D: Disk> Writer<D> {
             policy,
             segment: None,
             segments: 0,
+            last_seal: (0, NO_HASH),
             pending: None,
             backlog: VecDeque::new(),
             dropped: 0,
@@ -185,10 +187,10 @@ impl<D: Disk> Writer<D> {
         Ok(self.pending.is_none() && self.backlog.is_empty())
     }
 
-    /// The last seal that was made: its number, and its hash.
+    /// The last seal that was written: its number, and its hash. One that waits may be made again for another file.
     #[must_use]
-    pub fn last_seal(&self) -> (u64, Hash) {
-        (self.maker.sealed_seq(), *self.maker.previous())
+    pub const fn last_seal(&self) -> (u64, Hash) {
+        self.last_seal
     }
 
     /// Ends the recording with its last event. What could not be written by then is lost, and counted in the news.
@@ -320,6 +322,7 @@ impl<D: Disk> Writer<D> {
             return Err(error);
         }
         segment.bytes += frame.bytes.len() as u64;
+        self.last_seal = (frame.seal_seq(), frame.hash);
         // What cannot be made to last is written all the same: writing it again would tell it twice.
         match self.policy.flush {
             Flush::None => {}

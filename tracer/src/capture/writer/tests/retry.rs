@@ -1,8 +1,10 @@
 use super::{EIO, lost, modules};
 use crate::{
     capture::{
+        hash::{Hash, to_hex},
         reader::Reader,
         testing::{MemoryDisk, at, begin, clock, end, unload},
+        verify::Verifier,
         writer::Policy,
     },
     event::{Body, Event, Loss, LossStage},
@@ -58,4 +60,28 @@ fn a_loss_is_not_lost() {
     writer.finish(&end(5003)).unwrap();
     let events = whole(&disk);
     assert_eq!(modules(&events).len() as u64 + lost(&events), 5700);
+}
+
+/// Check that the seal that is told to others is one that a file has, while the disk does not write and after.
+#[test]
+fn only_written_seals_are_told() {
+    let disk = MemoryDisk::new();
+    let mut writer = begin(&disk, Policy::default(), None);
+    disk.0.borrow_mut().cannot_truncate = true;
+    let is_written = |(seq, hash): (u64, Hash)| {
+        let events = whole(&disk);
+        let sealed =
+            |event: &Event| event.seq == seq && matches!(&event.body, Body::Seal(seal) if seal.sha256 == to_hex(&hash));
+        events.iter().any(sealed)
+    };
+    for (number, room) in [None, Some(10), Some(0), None].into_iter().enumerate() {
+        let seconds = 2 * u64::try_from(number).unwrap();
+        disk.0.borrow_mut().room = room;
+        writer.push(&unload(seconds)).unwrap();
+        writer.tick(at(seconds + 1), clock()).unwrap();
+        assert!(is_written(writer.last_seal()), "{room:?} bytes");
+    }
+    writer.finish(&end(9)).unwrap();
+    let report = Verifier::new(None).file(disk.files().remove(1).as_slice()).unwrap();
+    assert_eq!(report.last_hash, Some(to_hex(&writer.last_seal().1)));
 }
