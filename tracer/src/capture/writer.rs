@@ -275,7 +275,8 @@ impl<D: Disk> Writer<D> {
         loop {
             let Err(error) = self.try_write(&frame, now_ns) else { return Ok(()) };
             self.why = error.to_string();
-            if self.segment.is_some() && self.policy.on_full == OnFull::Rotate && self.make_room() {
+            let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            if is_full && self.segment.is_some() && self.policy.on_full == OnFull::Rotate && self.make_room() {
                 continue;
             }
             let path = self.path().unwrap_or(self.target.directory()).to_owned();
@@ -299,7 +300,8 @@ impl<D: Disk> Writer<D> {
         if let Some(min) = self.policy.min_free_bytes {
             let free = self.disk.free_bytes(self.target.directory())?;
             if free < min {
-                return Err(io::Error::other(format!("only {free} bytes are free, and {min} are to be left alone")));
+                let why = format!("only {free} bytes are free, and {min} are to be left alone");
+                return Err(io::Error::new(io::ErrorKind::StorageFull, why));
             }
         }
         let Some(segment) = &mut self.segment else { return Err(io::Error::other("no file is open")) };

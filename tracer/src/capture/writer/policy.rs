@@ -24,7 +24,7 @@ pub enum OnFull {
     /// Go on, count what cannot be written, and write again when the disk does.
     #[default]
     Drop,
-    /// Remove the oldest captures in the directory until there is room.
+    /// Remove the oldest captures in the directory until there is room; where it is not room that is missing, as `Drop`.
     Rotate,
     /// Write nothing more, and go on counting.
     Stop,

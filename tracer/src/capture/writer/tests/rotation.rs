@@ -1,8 +1,8 @@
-use super::{EIO, events, modules, numbered};
+use super::{EIO, ENOSPC, events, modules, numbered};
 use crate::capture::{
     testing::{MemoryDisk, at, begin, clock, end, recording, unload},
     verify::Verifier,
-    writer::Policy,
+    writer::{OnFull, Policy},
 };
 
 /// Check that no file is begun after the end, whichever frame makes the last one as large as it may be.
@@ -70,4 +70,26 @@ fn a_file_that_goes_on_is_full_later() {
     disk.0.borrow_mut().create_error = None;
     writer.finish(&end(641)).unwrap();
     assert_eq!(modules(&events(&disk)), numbered(1..=640));
+}
+
+/// Check that captures are removed where that makes room, and not because the disk fails.
+#[test]
+fn captures_are_removed_for_room_alone() {
+    for (code, min_free_bytes, is_removed) in
+        [(Some(ENOSPC), None, true), (None, Some(1000), true), (Some(EIO), None, false)]
+    {
+        let disk = MemoryDisk::new();
+        let policy = Policy { max_bytes: Some(600), on_full: OnFull::Rotate, min_free_bytes, ..Policy::default() };
+        let mut writer = begin(&disk, policy, None);
+        for number in 1..=8 {
+            writer.push(&unload(number)).unwrap();
+            writer.tick(at(number + 1), clock()).unwrap();
+        }
+        let before = disk.files().len();
+        disk.0.borrow_mut().write_error = code;
+        disk.0.borrow_mut().free = 999;
+        writer.push(&unload(9)).unwrap();
+        writer.tick(at(10), clock()).unwrap();
+        assert_eq!(disk.files().len() < before, is_removed, "errno {code:?}: {:?}", writer.take_news());
+    }
 }
