@@ -73,6 +73,12 @@ struct Walk<'a> {
     unsealed_frame: bool,
 }
 
+/// What every event has, also one of a type that is not known.
+#[derive(serde::Deserialize)]
+struct Numbered {
+    seq: u64,
+}
+
 impl Verifier {
     /// A verifier; with a key, each seal must be signed by it.
     #[must_use]
@@ -210,18 +216,14 @@ impl Walk<'_> {
         }
         let Some(event) = event else {
             self.report.unknown += 1;
+            if let Ok(Numbered { seq }) = serde_json::from_slice(line) {
+                self.number(seq);
+                self.frame = Some((self.frame.map_or(seq, |(first, _)| first), seq));
+            }
             self.keep(line);
             return true;
         };
-        if self.next_seq.is_some_and(|next| next != event.seq) {
-            let next = self.next_seq.unwrap_or(0);
-            self.report.problems.push(if event.seq > next {
-                format!("events {next} to {} are missing", event.seq - 1)
-            } else {
-                format!("event {} stands where {next} should", event.seq)
-            });
-        }
-        self.next_seq = Some(event.seq.saturating_add(1));
+        self.number(event.seq);
         if let Body::Seal(seal) = &event.body {
             self.sealed = true;
             return self.seal(line, seal);
@@ -236,6 +238,18 @@ impl Walk<'_> {
         self.report.ended = matches!(event.body, Body::End(_));
         self.keep(line);
         true
+    }
+
+    /// Takes an event's number, whatever its type.
+    fn number(&mut self, seq: u64) {
+        if let Some(next) = self.next_seq.filter(|next| *next != seq) {
+            self.report.problems.push(if seq > next {
+                format!("events {next} to {} are missing", seq - 1)
+            } else {
+                format!("event {seq} stands where {next} should")
+            });
+        }
+        self.next_seq = Some(seq.saturating_add(1));
     }
 
     fn keep(&mut self, line: &[u8]) {

@@ -2,6 +2,8 @@ use std::{fs, io::Read, os::unix::fs::PermissionsExt};
 
 use super::{FileReport, Verifier};
 use crate::capture::{
+    frame::{HASH_FIELD, find_last},
+    hash::{hash, to_hex},
     lines::LineError,
     reader::Reader,
     sign::{Key, PublicKey},
@@ -220,4 +222,35 @@ fn bombs_are_refused() {
     let refused = verify(&bomb).unwrap();
     assert!(refused.problems[0].contains("4 MiB"), "{refused:?}");
     assert_eq!((refused.events, refused.good_bytes), (0, 0));
+}
+
+/// A capture's text with every seal made anew.
+fn sealed_anew(text: &str) -> String {
+    let (mut out, mut begin, mut previous) = (String::new(), 0, "0".repeat(64));
+    for line in text.split_inclusive('\n') {
+        let Some((before, _)) = line.split_once("\"previous\":").filter(|_| line.contains("\"type\":\"seal\"")) else {
+            out.push_str(line);
+            continue;
+        };
+        let line = format!("{before}\"previous\":\"{previous}\",\"sha256\":");
+        out.push_str(&line[..find_last(line.as_bytes(), HASH_FIELD).unwrap()]);
+        previous = to_hex(&hash(&out.as_bytes()[begin..]));
+        out.push_str(&format!(",\"sha256\":\"{previous}\"}}\n"));
+        begin = out.len();
+    }
+    out
+}
+
+/// Check that events of types that a later version has are passed over: they have numbers like all others.
+#[test]
+fn unknown_types_are_passed_over() {
+    let text = String::from_utf8(zstd::decode_all(capture(3).as_slice()).unwrap()).unwrap();
+    assert_eq!(sealed_anew(&text), text);
+    let later = sealed_anew(&text.replacen("\"type\":\"unload\"", "\"type\":\"rename\"", 2));
+    let report = verify(later.as_bytes()).unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!((report.events, report.unknown, report.seals, report.ended), (4, 2, 5, true));
+    // One that is left out is missing.
+    let gap: String = later.split_inclusive('\n').filter(|line| !line.contains("\"type\":\"rename\"")).collect();
+    assert_eq!(verify(sealed_anew(&gap).as_bytes()).unwrap().problems[0], "events 3 to 3 are missing");
 }
