@@ -14,7 +14,16 @@ use super::{
     reader::parse,
     sign::PublicKey,
 };
-use crate::event::{Body, Event, Header, LossStage, Seal};
+use crate::event::{Body, Event, Header, Loss, LossStage, Seal};
+
+/// Gaps of a file that are told one by one: a capture may be made of nothing else.
+const GAPS_LIMIT: u64 = 64;
+
+/// Causes of loss that are told apart.
+const CAUSES_LIMIT: usize = 64;
+
+/// Characters of a cause that are kept.
+const CAUSE_CHARS_LIMIT: usize = 256;
 
 /// What is known of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -71,6 +80,8 @@ struct Walk<'a> {
     sealed: bool,
     /// A frame had no seal: whoever can write the file can have put it there.
     unsealed_frame: bool,
+    /// Numbers that do not follow the one before.
+    gaps: u64,
 }
 
 /// What every event has, also one of a type that is not known.
@@ -114,6 +125,7 @@ impl Verifier {
             previous: None,
             sealed: false,
             unsealed_frame: false,
+            gaps: 0,
         };
         let mut recording: Option<(String, u32)> = None;
         let mut number = 0;
@@ -142,8 +154,7 @@ impl Verifier {
                 recording = self.header(header, &mut walk);
             }
             if let Some(Event { body: Body::Loss(loss), .. }) = &event {
-                let lost = self.losses.entry((stage(loss.stage).to_owned(), loss.cause.clone())).or_default();
-                *lost = lost.saturating_add(loss.count);
+                self.loss(loss);
             }
             if !walk.line(line, event.as_ref()) {
                 break;
@@ -173,6 +184,17 @@ impl Verifier {
             self.recordings.insert(id, Progress { next_seq, previous, next_segment, ended });
         }
         Ok(walk.report)
+    }
+
+    /// Adds to what was lost, in bounded memory.
+    fn loss(&mut self, loss: &Loss) {
+        let stage = stage(loss.stage).to_owned();
+        let mut key = (stage, loss.cause.chars().take(CAUSE_CHARS_LIMIT).collect());
+        if self.losses.len() >= CAUSES_LIMIT && !self.losses.contains_key(&key) {
+            key.1 = "other causes".to_owned();
+        }
+        let lost = self.losses.entry(key).or_default();
+        *lost = lost.saturating_add(loss.count);
     }
 
     /// Ties a file to the one before it.
@@ -243,11 +265,15 @@ impl Walk<'_> {
     /// Takes an event's number, whatever its type.
     fn number(&mut self, seq: u64) {
         if let Some(next) = self.next_seq.filter(|next| *next != seq) {
-            self.report.problems.push(if seq > next {
-                format!("events {next} to {} are missing", seq - 1)
-            } else {
-                format!("event {seq} stands where {next} should")
-            });
+            self.gaps += 1;
+            match self.gaps {
+                ..GAPS_LIMIT if seq > next => {
+                    self.report.problems.push(format!("events {next} to {} are missing", seq - 1));
+                }
+                ..GAPS_LIMIT => self.report.problems.push(format!("event {seq} stands where {next} should")),
+                GAPS_LIMIT => self.report.problems.push("has more numbers that do not follow each other".to_owned()),
+                _ => {}
+            }
         }
         self.next_seq = Some(seq.saturating_add(1));
     }

@@ -214,6 +214,28 @@ fn recordings_without_an_end_are_counted() {
     assert_eq!(verifier.unended(), 0);
 }
 
+/// Check that gaps and causes of loss without end are told in bounded memory, and that no loss is left out of the sum.
+#[test]
+fn what_is_told_has_a_limit() {
+    let mut text = zstd::decode_all(frames(&capture(1))[0]).unwrap();
+    let whole = text.iter().rposition(|byte| *byte == b'{').unwrap();
+    text.truncate(whole);
+    for number in 1..=1000_u64 {
+        let seq = 2 * number;
+        let cause = "c".repeat(1000);
+        let line = format!(
+            r#"{{"seq":{seq},"time":"2026-11-23T10:00:00Z","boot_ns":1,"type":"loss","stage":"probe","cause":"{number}{cause}","count":3}}"#
+        );
+        text.extend(line.bytes().chain([b'\n']));
+    }
+    let mut verifier = Verifier::new(None);
+    let problems = verifier.file(text.as_slice()).unwrap().problems;
+    assert_eq!((problems.len(), problems[63].as_str()), (64, "has more numbers that do not follow each other"));
+    let losses = verifier.losses();
+    assert!(losses.len() <= 68 && losses.keys().all(|(_, cause)| cause.len() <= 256), "{}", losses.len());
+    assert_eq!(losses.values().sum::<u64>(), 3000);
+}
+
 /// Check that what is small on the disk and huge in memory is refused, in bounded memory.
 #[test]
 fn bombs_are_refused() {
