@@ -192,7 +192,7 @@ impl<R: Read> Lines<R> {
             self.good -= self.start;
             self.start = 0;
         }
-        if self.text.len() > LINE_BYTES_MAX && self.good == self.text.len() {
+        if self.text.len() > LINE_BYTES_MAX && self.good + 1 >= self.text.len() {
             return Err(LineError::LongLine { frame_offset: self.frame_offset });
         }
         let chunk = match self.input.fill_buf() {
@@ -242,7 +242,8 @@ impl<R: Read> Lines<R> {
                     return Err(self.damaged(&"it does not end with a whole line"));
                 }
             }
-            Ok(_) if self.text.len() > WHOLE_FRAME_BYTES => self.good = self.text.len(),
+            // The last byte waits until it is known whether the frame ends with it: who reads its last line must know that.
+            Ok(_) if self.text.len() > WHOLE_FRAME_BYTES => self.good = self.text.len() - 1,
             Ok(_) => {}
             Err(error) => return Err(self.damaged(&error)),
         }

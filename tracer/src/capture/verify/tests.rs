@@ -180,6 +180,32 @@ fn an_unsealed_end_is_found() {
     assert_eq!(report.good_bytes, whole as u64);
 }
 
+/// Check that a frame without a seal is told although it is larger than what is kept, and its end is read by itself.
+#[test]
+fn a_large_unsealed_frame_is_found() {
+    let bytes = capture(2);
+    let last_seq = verify(&bytes).unwrap().seals + verify(&bytes).unwrap().events;
+    let line = |seq: u64| {
+        let cause = "c".repeat(60_000);
+        format!(
+            r#"{{"seq":{seq},"time":"2026-11-23T10:00:00Z","boot_ns":1,"type":"loss","stage":"probe","cause":"{cause}","count":0}}"#
+        ) + "\n"
+    };
+    let end = "{\"seq\":SEQ,\"time\":\"2026-11-23T10:00:00Z\",\"boot_ns\":1,\"type\":\"end\",\"requests\":0,\"loads\":0,\"unloads\":0,\"lost\":0}\n";
+    let text: String = (last_seq..last_seq + 70).map(line).collect();
+    let text = text + &end.replace("SEQ", &(last_seq + 70).to_string());
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.include_checksum(true).unwrap();
+    std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+    let whole = [bytes.as_slice(), &encoder.finish().unwrap()].concat();
+    // The checksum, four bytes, comes when all the text is there.
+    let (most, checksum) = whole.split_at(whole.len() - 4);
+    let (most, last_block) = most.split_at(most.len() - 8);
+    let report = Verifier::new(None).file(most.chain(last_block).chain(checksum)).unwrap();
+    assert_eq!(report.problems, ["has a frame without a seal"]);
+    assert_eq!(report.good_bytes, bytes.len() as u64);
+}
+
 /// Check that a file missing between two of a recording is told.
 #[test]
 fn segments_follow_each_other() {
