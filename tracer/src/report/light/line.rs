@@ -122,7 +122,9 @@ impl<'a> Line<'a> {
     /// A key in its quotes cannot stand in a string: there, a quote has a backslash before it. So what is not found is
     /// not there; what is found may be something else, and then the rest is read member by member.
     fn takes_rest(&mut self, rest: &'a [u8]) -> bool {
+        // Who wrote the line anew may have put what every event has behind it.
         let takes = rest.ends_with(b"}")
+            && [self.seq, self.time, self.boot_ns].iter().all(Option::is_some)
             && match self.kind {
                 Some(b"\"request\"") if self.request.is_some() && self.name.is_some() => {
                     REQUEST_REST.iter().all(|key| key.find(rest).is_none())

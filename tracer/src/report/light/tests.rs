@@ -55,6 +55,20 @@ fn both_ways_count_the_same() {
     assert!(quick.0.len() > 20, "{}", quick.0.len());
 }
 
+/// Check that the quick way reads lines whose members stand in any order.
+#[test]
+fn members_may_stand_in_any_order() {
+    let moved = |line: &str| -> String {
+        let (common, rest) = line.split_once("\"type\":").unwrap();
+        format!("{{\"type\":{},{}}}\n", rest.strip_suffix('}').unwrap(), common[1..].trim_end_matches(','))
+    };
+    let text: String = GENERATED.lines().map(moved).collect();
+    let plan = Plan::default();
+    let quick = counted(&text, &plan, false);
+    assert_eq!(quick, counted(&text, &plan, true));
+    assert_eq!(quick, counted(GENERATED, &plan, false));
+}
+
 /// Names that look like what surrounds them.
 const HOSTILE: [&str; 7] = [
     "\"},{\"type\":\"request\"",
