@@ -19,6 +19,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "ending-helper-not-executable", fresh_boot: false, needs: NEEDS, run: not_executable },
     Scenario { name: "ending-helper-killed", fresh_boot: false, needs: NEEDS, run: helper_killed },
     Scenario { name: "ending-install-true", fresh_boot: false, needs: NEEDS, run: install_true },
+    Scenario { name: "ending-install-true-after-dependencies", fresh_boot: true, needs: NEEDS, run: only_dependencies },
     Scenario { name: "ending-init-failed", fresh_boot: false, needs: NEEDS, run: init_failed },
     Scenario { name: "ending-broken-module", fresh_boot: false, needs: NEEDS, run: broken_module },
     Scenario { name: "ending-modules-disabled", fresh_boot: true, needs: NEEDS, run: modules_disabled },
@@ -114,6 +115,31 @@ fn install_true(ctx: &mut Ctx) -> Result<()> {
     equal("code", result["code"].as_i64(), Some(0))?;
     ended(result, "blocklisted", "inferred")?;
     contains("detail", &text(result, "/detail"), "install af_alg /bin/true")
+}
+
+/// modprobe loads what a module needs, and then runs a command in its place: what came is told, and is not what was asked
+/// for.
+fn only_dependencies(ctx: &mut Ctx) -> Result<()> {
+    let plan = ctx.run(&["modprobe", "--show-depends", "udf"])?.ok()?;
+    let loaded = ctx.modules()?;
+    // Each line is `insmod PATH`; what is built in is `builtin NAME`. The last is the module itself.
+    let files = plan.stdout.lines().filter_map(|line| line.strip_prefix("insmod ")?.trim().rsplit('/').next());
+    let mut needed: Vec<String> =
+        files.filter_map(|file| Some(file.split_once(".ko")?.0.replace('-', "_"))).filter(|it| it != "udf").collect();
+    needed.retain(|module| !loaded.contains_key(module));
+    that("something is loaded first", !needed.is_empty())?;
+    ctx.modprobe_conf("true", "install udf /bin/true\n")?;
+    let oracle = ctx.oracle()?;
+    let tracer = ctx.watch(&[])?;
+    ctx.act(Act::mount("udf"))?;
+    let capture = tracer.stop()?;
+    with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
+    let request = capture.request_for("fs-udf")?;
+    equal("modules", capture.modules_of(request), needed)?;
+    let result = capture.result_of(request)?;
+    equal("code", result["code"].as_i64(), Some(0))?;
+    ended(result, "blocklisted", "inferred")?;
+    contains("detail", &text(result, "/detail"), "install udf /bin/true")
 }
 
 /// A module that finds no device to drive: it arrives, its init fails, it is gone.

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use tracer_ebpf::wire::{self, Context, Header, ProcessKey, RequestKey};
 use zerocopy::FromZeros;
 
+mod arrived;
+
 use super::{Clock, Knowledge, Tracker};
 use crate::{
     event::{
@@ -22,6 +24,10 @@ struct World {
     dead: HashSet<u32>,
     udev: HashSet<u32>,
     provided: Option<(&'static str, &'static str)>,
+    /// What modprobe would do with any other name; nothing is provided where that is not said.
+    plan: Option<Resolution>,
+    /// modprobe's configuration cannot be read.
+    no_plan: bool,
 }
 
 impl Knowledge for World {
@@ -42,7 +48,7 @@ impl Knowledge for World {
     }
     fn plan(&mut self, name: &Text) -> Option<Resolution> {
         let Some((_, module)) = self.provided.filter(|(alias, _)| *name == Text::from(*alias)) else {
-            return Some(Resolution::NotFound);
+            return (!self.no_plan).then(|| self.plan.clone().unwrap_or(Resolution::NotFound));
         };
         Some(Resolution::Modules(vec![Planned { module: module.to_owned(), reason: Reason::Alias, command: None }]))
     }
@@ -122,6 +128,25 @@ fn arrives(pid: u32, boot_ns: u64, module: &str) -> Record {
     load.context.process = process(pid);
     load.context.tid = pid;
     Record::Load(load)
+}
+
+/// A module arrives through a request, and its init ends well.
+fn arrives_for(asker: u32, asked_ns: u64, helper: u32, boot_ns: u64, module: &str) -> [Record; 2] {
+    let Record::Load(mut load) = arrives(helper, boot_ns, module) else { unreachable!("it is a load") };
+    load.owner.request = key(asker, asked_ns);
+    let mut done = init_done(helper, boot_ns + 1, module, 0);
+    if let Record::InitDone(done) = &mut done {
+        done.owner.request = key(asker, asked_ns);
+    }
+    [Record::Load(load), done]
+}
+
+fn init_done(pid: u32, boot_ns: u64, module: &str, ret: i32) -> Record {
+    let mut done = wire::InitDone::new_zeroed();
+    done.header = header(pid, boot_ns);
+    done.ret = ret;
+    done.module[..module.len()].copy_from_slice(module.as_bytes());
+    Record::InitDone(done)
 }
 
 fn announced(seqnum: u64, path: &str) -> Word {

@@ -278,7 +278,7 @@ impl<K: Knowledge> Tracker<K> {
             ret: record.ret,
             wait: record.wait != 0,
             duration_ns: Some(boot_ns.saturating_sub(in_flight.began_ns)),
-            loaded: in_flight.loaded.len(),
+            loaded: &in_flight.loaded,
             failures: &in_flight.failures,
             parallel,
         };

@@ -3,8 +3,9 @@
 
 use super::knowledge::Knowledge;
 use crate::{
-    event::{Attribution, Outcome, Status, Text},
-    explain::Resolution,
+    event::{Attribution, Outcome, Reason, Status, Text},
+    explain::{Planned, Resolution},
+    glob,
     kernel::errno,
 };
 
@@ -29,10 +30,35 @@ pub(super) struct Facts<'a> {
     pub wait: bool,
     pub duration_ns: Option<u64>,
     /// Modules that arrived and stayed.
-    pub loaded: usize,
+    pub loaded: &'a [String],
     pub failures: &'a [Failure],
     /// Another request that loaded what this one asked for while it ran.
     pub parallel: Option<String>,
+}
+
+impl Facts<'_> {
+    /// Whether what was asked for is among what arrived. Dependencies arrive although a command is run in its place.
+    fn has_come(&self, plan: Option<&Resolution>) -> bool {
+        let has_arrived = |module: &str| self.loaded.iter().any(|loaded| loaded == module);
+        // By its own name it needs no configuration to be known.
+        let own = glob::normalize(self.name.as_bytes());
+        if own.is_some_and(|own| self.loaded.iter().any(|loaded| loaded.as_bytes() == own)) {
+            return true;
+        }
+        match plan {
+            Some(Resolution::Modules(modules)) => {
+                let mut wanted = modules.iter().filter(|planned| is_wanted(planned));
+                wanted.any(|planned| has_arrived(&planned.module))
+            }
+            Some(Resolution::Install { module, .. }) => has_arrived(module),
+            _ => false,
+        }
+    }
+}
+
+/// Whether a module of a plan is what was asked for, and not only needed for it.
+const fn is_wanted(planned: &Planned) -> bool {
+    matches!(planned.reason, Reason::Asked | Reason::Alias)
 }
 
 /// Decides the end of a request that reached the helper code.
@@ -86,13 +112,19 @@ fn by_config(status: Status, detail: Option<String>) -> Outcome {
 
 /// modprobe exited 0: that alone does not mean that anything was loaded.
 fn success(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
-    if facts.loaded > 0 {
+    let plan = knowledge.plan(facts.name);
+    if facts.has_come(plan.as_ref()) {
         return Outcome::new(Status::Loaded, Attribution::exact());
     }
     let unknown =
         |detail: String| Outcome { detail: Some(detail), ..Outcome::new(Status::Unknown, Attribution::unknown()) };
-    let Some(plan) = knowledge.plan(facts.name) else {
-        return unknown("modprobe reports success; its configuration could not be read".to_owned());
+    let others = facts.loaded.join(", ");
+    let Some(plan) = plan else {
+        let open = match others.as_str() {
+            "" => String::new(),
+            others => format!(", so whether {others} is what was asked for is not known"),
+        };
+        return unknown(format!("modprobe reports success; its configuration could not be read{open}"));
     };
     if let Some(request) = &facts.parallel {
         return by_config(Status::AlreadyLoaded, Some(format!("loaded meanwhile by request {request}")));
@@ -105,13 +137,21 @@ fn success(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
             by_config(Status::Blocklisted, Some(plan.detail()))
         }
         Resolution::BuiltIn { .. } => by_config(Status::AlreadyLoaded, Some(plan.detail())),
-        Resolution::Modules(modules) => match modules.iter().find(|planned| !knowledge.is_loaded(&planned.module)) {
+        Resolution::Modules(modules) => match missing(modules, knowledge) {
             None => by_config(Status::AlreadyLoaded, None),
             Some(_) if plan.is_blocked() => by_config(Status::Blocklisted, Some(plan.detail())),
             Some(planned) => unknown(format!("modprobe reports success, but {} is not loaded", planned.module)),
         },
-        Resolution::NotFound => unknown("modprobe reports success without loading anything".to_owned()),
+        Resolution::NotFound if others.is_empty() => {
+            unknown("modprobe reports success without loading anything".to_owned())
+        }
+        Resolution::NotFound => unknown(format!("modprobe reports success; that {others} provides it is not known")),
     }
+}
+
+/// What was asked for and is not loaded. A soft dependency may be missing.
+fn missing<'a>(modules: &'a [Planned], knowledge: &mut dyn Knowledge) -> Option<&'a Planned> {
+    modules.iter().find(|planned| is_wanted(planned) && !knowledge.is_loaded(&planned.module))
 }
 
 /// modprobe exited with an error: all of them look alike to the kernel.

@@ -1,0 +1,71 @@
+//! Requests that modprobe reports as a success: whether what arrived is what was asked for.
+
+use super::{World, arrives_for, asks, handed_over, returns, tracker};
+use crate::{
+    event::{Attribution, Body, Outcome, Reason, Status},
+    explain::{Planned, Resolution},
+};
+
+fn planned(module: &str, reason: Reason) -> Planned {
+    Planned { module: module.to_owned(), reason, command: None }
+}
+
+/// A request for `fs-udf` through which modules arrive: its end, and how many modules were told.
+fn asked_for_udf(world: World, modules: &[&str]) -> (Outcome, usize) {
+    let mut tracker = tracker();
+    tracker.knowledge = world;
+    tracker.record(asks(7, 1_000, "fs-udf"));
+    tracker.record(handed_over(7, 1_000));
+    for module in modules {
+        arrives_for(7, 1_000, 8, 1_010, module).into_iter().for_each(|record| tracker.record(record));
+    }
+    tracker.record(returns(7, 1_000, 0));
+    let events = tracker.take_events();
+    let loads = events.iter().filter(|event| event.request.is_some() && matches!(event.body, Body::Load(_))).count();
+    let end = events.into_iter().find_map(|event| if let Body::Result(end) = event.body { Some(end) } else { None });
+    (end.unwrap(), loads)
+}
+
+/// Check that a module in whose place a command was run is not told as loaded because its dependencies came, that these
+/// are told, and that it is when the command loaded it.
+#[test]
+fn dependencies_are_not_what_was_asked_for() {
+    let world = || World {
+        plan: Some(Resolution::Install {
+            module: "udf".to_owned(),
+            command: "/bin/true".to_owned(),
+            before: vec![planned("crc_itu_t", Reason::Dependency), planned("cdrom", Reason::Dependency)],
+        }),
+        ..World::default()
+    };
+    let (end, loads) = asked_for_udf(world(), &["crc_itu_t", "cdrom"]);
+    assert_eq!((end.status, end.attribution), (Status::Blocklisted, Attribution::inferred("modprobe-config")));
+    assert_eq!(end.detail.as_deref(), Some("install udf /bin/true in modprobe.d"));
+    assert_eq!(loads, 2);
+    let (end, _) = asked_for_udf(world(), &["crc_itu_t", "cdrom", "udf"]);
+    assert_eq!((end.status, end.attribution), (Status::Loaded, Attribution::exact()));
+}
+
+/// Check that what the name leads to counts as loaded, and what it needs alone does not.
+#[test]
+fn only_what_the_name_leads_to_counts() {
+    let world = || World {
+        plan: Some(Resolution::Modules(vec![planned("cdrom", Reason::Dependency), planned("udf", Reason::Alias)])),
+        ..World::default()
+    };
+    assert_eq!(asked_for_udf(world(), &["cdrom", "udf"]).0.status, Status::Loaded);
+    let (end, loads) = asked_for_udf(world(), &["cdrom"]);
+    assert_eq!((end.status, end.attribution, loads), (Status::Unknown, Attribution::unknown(), 1));
+}
+
+/// Check that where nothing is known of the name, or of the configuration, only a module of that very name counts.
+#[test]
+fn without_a_plan_only_the_name_counts() {
+    for no_plan in [false, true] {
+        let world = || World { no_plan, ..World::default() };
+        let (end, _) = asked_for_udf(world(), &["cdrom", "udf"]);
+        assert_eq!((end.status, end.attribution), (Status::Unknown, Attribution::unknown()));
+        assert!(end.detail.unwrap().contains("cdrom, udf"));
+        assert_eq!(asked_for_udf(world(), &["fs_udf"]).0.status, Status::Loaded);
+    }
+}
