@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use super::agreement::{text, with_oracle};
 use super::{Need, Scenario};
-use crate::ctx::{Ctx, equal, that};
+use crate::ctx::{Ctx, contains, equal, that};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "explicit-modprobe", fresh_boot: false, needs: &[Need::Kmodtrace], run: modprobe },
     Scenario { name: "explicit-insmod", fresh_boot: false, needs: &[Need::Kmodtrace], run: insmod },
     Scenario { name: "explicit-insmod-twice", fresh_boot: false, needs: &[Need::Kmodtrace], run: insmod_twice },
+    Scenario { name: "explicit-rmmod-refused", fresh_boot: false, needs: &[Need::Kmodtrace], run: rmmod_refused },
 ];
 
 /// A modprobe from a script, its dependency included, and the rmmod after it.
@@ -74,4 +75,22 @@ fn insmod_twice(ctx: &mut Ctx) -> Result<()> {
     equal("errno", text(attempt, "/errno"), "EEXIST")?;
     equal("by", text(attempt, "/process/comm"), "insmod")?;
     that("nothing arrived", capture.modules().is_empty())
+}
+
+/// Who may not unload a module is told at once: nothing has to end for it.
+fn rmmod_refused(ctx: &mut Ctx) -> Result<()> {
+    ctx.run(&["/sbin/modprobe", "dummy"])?.ok()?;
+    let tracer = ctx.watch(&[])?;
+    let lines = ctx.watch_lines(&[])?;
+    let output = ctx.run_as(1000, &["/sbin/rmmod", "dummy"])?;
+    that("rmmod fails", output.code != 0)?;
+    let (lines, capture) = (lines.stop()?, tracer.stop()?);
+    capture.expect_whole()?;
+    let attempt = capture.of_type("attempt").next().context("no attempt")?;
+    equal("the call", text(attempt, "/syscall"), "delete_module")?;
+    equal("errno", text(attempt, "/errno"), "EPERM")?;
+    equal("by", text(attempt, "/process/comm"), "rmmod")?;
+    let told = lines.other.join("\n");
+    contains("lines", &told, "EPERM")?;
+    that("it is no chain without an end", !told.contains("incomplete"))
 }

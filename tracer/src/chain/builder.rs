@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::{
     Chain, ChainKey, Item, Module,
     gone::Gone,
+    is_unload,
     lost::Lost,
     open::{Moment, Open},
 };
@@ -25,7 +26,8 @@ type Number = u64;
 
 /// Builds chains.
 ///
-/// - An event with a request id belongs to that request, any other to the process that loads.
+/// - An event with a request id belongs to that request, any other to the process that loads. A failed unload without a
+///   request is a story of its own: nothing ends it.
 /// - A request hangs under the one it names as its parent, or that its creator worked for, even when that
 ///   one's own event was lost. Without such a request it hangs under the process in whose module's init it
 ///   was made, or which created the asking kernel thread, while that process loads.
@@ -88,7 +90,7 @@ impl Builder {
                 let key = key_of(request, ProcessId { pid: body.pid, start_ns: body.start_ns });
                 self.init(key, at, body);
             }
-            (Body::Attempt(body), request) => {
+            (Body::Attempt(body), request) if request.is_some() || !is_unload(&body) => {
                 let key = key_of(request, body.process.id());
                 self.own(key, at).1.chain.attempts.push(*body);
             }

@@ -1,7 +1,7 @@
 //! Who is behind a chain: never modprobe, which does what another wants.
 
 use super::Chain;
-use crate::event::{Ancestor, Behalf, Origin, Process, ProcessId, Text};
+use crate::event::{Ancestor, Attempt, Behalf, Origin, Process, ProcessId, Text};
 
 /// Who is behind a chain.
 #[derive(Clone, Copy, Debug)]
@@ -39,13 +39,24 @@ impl<'a> Cause<'a> {
             };
         }
         let load = chain.modules.first().map(|module| &module.load);
-        let first = load.map(|load| (&load.process, &load.ancestors, load.origin));
-        let attempt = chain.attempts.first();
-        match first.or(attempt.map(|attempt| (&attempt.process, &attempt.ancestors, attempt.origin))) {
+        match (load, chain.attempts.first()) {
+            (Some(load), _) => Self::of_origin(load.origin, &load.process, &load.ancestors),
+            (None, Some(attempt)) => Self::of_attempt(attempt),
+            (None, None) => Self::Unseen,
+        }
+    }
+
+    /// Who is behind a system call that failed.
+    #[must_use]
+    pub fn of_attempt(attempt: &'a Attempt) -> Self {
+        Self::of_origin(attempt.origin, &attempt.process, &attempt.ancestors)
+    }
+
+    fn of_origin(origin: Origin, process: &'a Process, ancestors: &'a [Ancestor]) -> Self {
+        match origin {
             // A helper's own process says nothing of who asked.
-            Some((process, _, Origin::Request | Origin::Unknown)) => Self::Kernel(process),
-            Some((process, ancestors, Origin::Explicit | Origin::Udev)) => Self::of_process(process, ancestors),
-            None => Self::Unseen,
+            Origin::Request | Origin::Unknown => Self::Kernel(process),
+            Origin::Explicit | Origin::Udev => Self::of_process(process, ancestors),
         }
     }
 

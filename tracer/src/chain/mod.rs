@@ -36,12 +36,18 @@ impl ChainKey {
             Body::Request(_) | Body::Helper(_) => return event.request.map(Self::Request),
             Body::Load(load) => load.process.id(),
             Body::Init(init) => ProcessId { pid: init.pid, start_ns: init.start_ns },
+            Body::Attempt(attempt) if event.request.is_none() && is_unload(attempt) => return None,
             Body::Attempt(attempt) => attempt.process.id(),
             Body::Result(outcome) => return event.request.map(Self::Request).or(outcome.loader.map(Self::Loader)),
             _ => return None,
         };
         Some(event.request.map_or(Self::Loader(loader), Self::Request))
     }
+}
+
+/// Whether somebody tried to unload a module: without a request that is no piece of work with an end of its own.
+pub(crate) fn is_unload(attempt: &Attempt) -> bool {
+    attempt.syscall == "delete_module"
 }
 
 /// A module of a chain, in order of arrival.
@@ -85,6 +91,6 @@ pub struct Chain {
 pub enum Item {
     /// A chain that ended.
     Chain(Box<Chain>),
-    /// An event that is a story of its own: header, baseline, unload, loss, end.
+    /// An event that is a story of its own: header, baseline, unload, failed unload, loss, end.
     Event(Box<Event>),
 }

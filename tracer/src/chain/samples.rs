@@ -277,6 +277,22 @@ pub(crate) fn unload() -> Item {
     Item::Event(Box::new(Event { seq: 1, time: time(), boot_ns: 5_000, request: None, body }))
 }
 
+/// Somebody fails to unload a module that is in use.
+pub(crate) fn failed_unload() -> Item {
+    let body = Body::Attempt(Box::new(Attempt {
+        syscall: "delete_module".to_owned(),
+        ret: -16,
+        errno: "EBUSY".to_owned(),
+        module: Some(Text::from("nf_conntrack")),
+        file: None,
+        origin: Origin::Explicit,
+        process: process(951, "rmmod", "/usr/bin/kmod", &["rmmod", "nf_conntrack"]),
+        ancestors: ancestors(&[("bash", 540), ("sshd", 512)]),
+        attribution: Attribution::exact(),
+    }));
+    Item::Event(Box::new(Event { seq: 3, time: time(), boot_ns: 5_500, request: None, body }))
+}
+
 /// The ring was full.
 pub(crate) fn loss() -> Item {
     let body = Body::Loss(Loss { stage: LossStage::Probe, cause: "ring_full".to_owned(), count: 3 });
@@ -286,7 +302,7 @@ pub(crate) fn loss() -> Item {
 /// Events of several kinds, hostile names among them.
 pub(crate) fn events() -> Vec<Event> {
     let mut bodies = Vec::new();
-    for item in [outage(), nested(), by_hand(), hostile(), unload(), loss()] {
+    for item in [outage(), nested(), by_hand(), hostile(), unload(), failed_unload(), loss()] {
         match item {
             Item::Event(event) => bodies.push(event.body),
             Item::Chain(chain) => {

@@ -86,7 +86,8 @@ impl Until {
 
     /// Takes what was shown.
     pub(super) fn shown(&mut self, item: &Item) {
-        let is_of_the_stream = matches!(item, Item::Event(event) if !matches!(event.body, Body::Unload(_)));
+        let is_of_the_stream =
+            matches!(item, Item::Event(event) if !matches!(event.body, Body::Unload(_) | Body::Attempt(_)));
         if !is_of_the_stream && self.exit_on.iter().any(|selector| selector.selects_item(item)) {
             self.reached = Some(Ended::Hit);
         }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
-    event::{Body, Certainty, Event, Process, Status},
+    event::{Attempt, Body, Certainty, Event, Process, Status},
 };
 
 #[cfg(test)]
@@ -119,6 +119,14 @@ fn rows(item: &Item) -> Vec<Row> {
                     ..Row::at(event.time)
                 });
             }
+            Body::Attempt(failed) => rows.push(Row {
+                status: Status::Failed.name().to_owned(),
+                meaning: meaning(Status::Failed),
+                who: Cause::of_attempt(failed).name(),
+                user: user(Some(&failed.process)),
+                what: failed_unload(failed),
+                ..Row::at(event.time)
+            }),
             Body::Loss(loss) => rows.push(Row {
                 status: "LOST".to_owned(),
                 meaning: Meaning::Bad,
@@ -135,6 +143,11 @@ fn rows(item: &Item) -> Vec<Row> {
         },
     }
     rows
+}
+
+fn failed_unload(failed: &Attempt) -> String {
+    let module = failed.module.as_ref().map_or_else(String::new, |module| format!(" {}", name(module)));
+    format!("unload{module}: {}", errno(failed.ret))
 }
 
 fn chain(rows: &mut Vec<Row>, told: &Chain, depth: usize) {

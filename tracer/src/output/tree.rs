@@ -61,6 +61,7 @@ fn block(item: &Item, style: Style) -> Option<String> {
         Item::Event(event) => match &event.body {
             // One that failed its init is told by its chain.
             Body::Unload(gone) if !gone.init_failed => unload(&mut page, event, gone, style),
+            Body::Attempt(failed) => failed_unload(&mut page, event, failed, style),
             Body::Loss(lost) => loss(&mut page, event, lost, style),
             _ => return None,
         },
@@ -288,6 +289,12 @@ fn unload(page: &mut Page, event: &Event, unload: &Unload, style: Style) {
     head(page, event.time, style, Cause::of_process(&unload.process, &unload.ancestors).head());
     people(page, &unload.process, &unload.ancestors, false);
     page.line("unloaded", &Phrase::plain(name(&unload.module)));
+}
+
+fn failed_unload(page: &mut Page, event: &Event, failed: &Attempt, style: Style) {
+    head(page, event.time, style, Cause::of_attempt(failed).head());
+    people(page, &failed.process, &failed.ancestors, false);
+    page.line("failed", &Phrase::new(Meaning::Bad, attempt(failed)));
 }
 
 fn loss(page: &mut Page, event: &Event, loss: &Loss, style: Style) {

@@ -97,6 +97,17 @@ fn first_match_decides_on_every_module() {
     assert_eq!(finding.who.as_ref().unwrap().process.argv[0], Text::from("iptables"));
 }
 
+/// Check that whoever fails to unload a module, which users without privileges may try, leaves no verdict open.
+#[test]
+fn a_failed_unload_leaves_nothing_open() {
+    let Item::Event(failed) = samples::failed_unload() else { unreachable!("it is an event") };
+    let mut events = stream(&usual());
+    events.insert(2, *failed);
+    (0..).zip(&mut events).for_each(|(seq, event)| event.seq = seq);
+    let verdict = judge_events(policy("default='allow'"), events, &UnknownKernel(String::new()));
+    assert_eq!((verdict.outcome, verdict.doubts), (Outcome::Holds, Vec::new()));
+}
+
 /// Check the defaults: a load that no rule matches is denied, a request that loaded nothing is not.
 #[test]
 fn defaults() {

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use super::{
     cells::Fact,
     engine::{Sink, Told, Whole},
+    facts::Unloading,
     names::Names,
     rows::{By, Group, Row, Sort, groups, rows},
     stream::Stream,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     chain::{Chain, ChainKey},
-    event::{Body, Event, Process, Text},
+    event::{Event, Process, Text},
     output,
 };
 
@@ -206,11 +207,7 @@ impl Sink for Records {
 
     fn event(&mut self, event: &Event, stream: &Stream, _: usize) -> io::Result<()> {
         self.begin()?;
-        let Body::Unload(unload) = &event.body else { return Ok(()) };
-        if unload.init_failed {
-            return Ok(());
-        }
-        let process = &unload.process;
+        let Some(Unloading { module, process, result }) = Unloading::of(event) else { return Ok(()) };
         let user = process.user.as_ref().map_or_else(|| format!("uid {}", process.uid), Text::field);
         Record::default()
             .number(event.time)
@@ -218,8 +215,8 @@ impl Sink for Records {
             .text(stream.boot_id())
             .text("")
             .text("unload")
-            .text(&unload.module.field())
-            .text("unloaded")
+            .text(&module.map(Text::field).unwrap_or_default())
+            .text(result)
             .text(&process.exe.as_ref().map_or_else(|| format!("[{}]", process.comm.field()), Text::field))
             .number(process.pid)
             .text(&process.comm.field())

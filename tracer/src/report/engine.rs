@@ -363,12 +363,12 @@ impl Engine {
                 Ok(())
             }
             Item::Event(event) => {
-                if !matches!(event.body, Body::Unload(_) | Body::Loss(_)) {
+                if !matches!(event.body, Body::Unload(_) | Body::Attempt(_) | Body::Loss(_)) {
                     return Ok(());
                 }
                 let is_wanted = self.plan.is_in_range(nanoseconds(event.time))
                     && self.plan.selector.selects_item(item)
-                    && (self.plan.new_since_ns.is_none() || !matches!(event.body, Body::Unload(_)));
+                    && (self.plan.new_since_ns.is_none() || matches!(event.body, Body::Loss(_)));
                 if is_wanted {
                     self.sinks.iter_mut().try_for_each(|sink| sink.event(event, stream, number))?;
                 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     chain::{Chain, ChainKey},
-    event::{Attempt, Reason, Status, Text},
+    event::{Attempt, Body, Event, Process, Reason, Status, Text},
 };
 
 /// A failed load: errno of a module that is there already.
@@ -62,6 +62,31 @@ fn tried(attempt: &Attempt, names: &mut Names) -> Option<Tried> {
 /// Nanoseconds since 1970.
 pub(super) fn nanoseconds(time: jiff::Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// What an event tells of a module that left, or that somebody failed to unload.
+pub(super) struct Unloading<'a> {
+    /// The module; `None` where its name was not seen.
+    pub(super) module: Option<&'a Text>,
+    /// Who unloads it.
+    pub(super) process: &'a Process,
+    /// How that ended, in a word.
+    pub(super) result: &'static str,
+}
+
+impl<'a> Unloading<'a> {
+    /// `None` for all other events, and for a module whose init failed: that one never lived.
+    pub(super) fn of(event: &'a Event) -> Option<Self> {
+        match &event.body {
+            Body::Unload(unload) if !unload.init_failed => {
+                Some(Self { module: Some(&unload.module), process: &unload.process, result: "unloaded" })
+            }
+            Body::Attempt(failed) => {
+                Some(Self { module: failed.module.as_ref(), process: &failed.process, result: Status::Failed.name() })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A module that arrived.

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::{
     csv::process,
     engine::{Sink, Told, Whole},
-    facts::nanoseconds,
+    facts::{Unloading, nanoseconds},
     names::Names,
     rows::{Sort, rows},
     stream::Stream,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     chain::Chain,
-    event::{Body, Event, Status, Text},
+    event::{Event, Status, Text},
     output,
 };
 
@@ -282,11 +282,7 @@ impl Sink for Html {
     }
 
     fn event(&mut self, event: &Event, _: &Stream, number: usize) -> io::Result<()> {
-        let Body::Unload(unload) = &event.body else { return Ok(()) };
-        if unload.init_failed {
-            return Ok(());
-        }
-        let process = &unload.process;
+        let Some(Unloading { module, process, result }) = Unloading::of(event) else { return Ok(()) };
         self.keep(&Entry {
             time: millis(nanoseconds(event.time)),
             stream: number,
@@ -302,9 +298,9 @@ impl Sink for Html {
                 .map_or_else(|| "-".to_owned(), |place| output::escape_str(place)),
             asked: "unload".to_owned(),
             why: None,
-            result: "unloaded",
+            result,
             blocked_ns: None,
-            modules: vec![output::name(&unload.module)],
+            modules: module.into_iter().map(output::name).collect(),
             is_first: false,
             incomplete: Vec::new(),
         })

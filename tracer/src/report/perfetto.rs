@@ -311,6 +311,13 @@ impl Sink for Perfetto {
                 let by = output::escape(&unload.process.comm);
                 (format!("unload {}", output::escape(&unload.module)), json!({"by": by, "pid": unload.process.pid}))
             }
+            Body::Attempt(failed) => {
+                let by = output::escape(&failed.process.comm);
+                let module =
+                    failed.module.as_ref().map_or_else(String::new, |module| format!(" {}", output::escape(module)));
+                let name = format!("unload{module} failed: {}", output::escape_str(&failed.errno));
+                (name, json!({"by": by, "pid": failed.process.pid}))
+            }
             Body::Loss(loss) => {
                 let name = format!("LOST {} events: {}", loss.count, output::escape_str(&loss.cause));
                 (name, json!({"stage": loss.stage}))

@@ -169,6 +169,7 @@ impl Selector {
             Item::Chain(chain) => self.selects(&Subject::chain(chain)),
             Item::Event(event) => match &event.body {
                 Body::Unload(unload) => self.selects(&Subject::unload(unload)),
+                Body::Attempt(attempt) => self.selects(&Subject::failed_unload(attempt)),
                 _ => true,
             },
         }

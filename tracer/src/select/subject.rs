@@ -1,9 +1,9 @@
-//! The values that a chain, a part of one, or an unload has for a field.
+//! The values that a chain, a part of one, or an unload, also one that failed, has for a field.
 
 use super::Field;
 use crate::{
     chain::{Cause, Chain, Module},
-    event::{Ancestor, Origin, Process, Status, Unload},
+    event::{Ancestor, Attempt, Origin, Process, Status, Unload},
     explain::families,
 };
 
@@ -30,6 +30,8 @@ pub enum Subject<'a> {
     },
     /// A module that left.
     Unload(&'a Unload),
+    /// A module that somebody failed to unload.
+    FailedUnload(&'a Attempt),
 }
 
 /// Who is behind something.
@@ -49,6 +51,12 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub const fn unload(unload: &'a Unload) -> Self {
         Self::Unload(unload)
+    }
+
+    /// An unload that failed.
+    #[must_use]
+    pub const fn failed_unload(attempt: &'a Attempt) -> Self {
+        Self::FailedUnload(attempt)
     }
 
     /// Hands each value of a field to `take`.
@@ -80,7 +88,7 @@ impl<'a> Subject<'a> {
         match self {
             Self::Chain(chain) => walk(chain, visit),
             Self::Link { link, .. } | Self::Module { link, .. } => visit(link),
-            Self::Unload(_) => {}
+            Self::Unload(_) | Self::FailedUnload(_) => {}
         }
     }
 
@@ -94,12 +102,15 @@ impl<'a> Subject<'a> {
             Self::Link { .. } => {}
             Self::Module { module, .. } => take(module.load.module.as_bytes()),
             Self::Unload(unload) => take(unload.module.as_bytes()),
+            Self::FailedUnload(attempt) => attempt.module.iter().for_each(|module| take(module.as_bytes())),
         }
     }
 
     fn origins(&self, take: &mut dyn FnMut(&[u8])) {
-        if let Self::Unload(_) = self {
-            take(Origin::Explicit.name().as_bytes());
+        match self {
+            Self::Unload(_) => take(Origin::Explicit.name().as_bytes()),
+            Self::FailedUnload(attempt) => take(attempt.origin.name().as_bytes()),
+            _ => {}
         }
         self.links(&mut |link| {
             let loaded = link.modules.first().map(|module| module.load.origin);
@@ -122,6 +133,9 @@ impl<'a> Subject<'a> {
                 process: Some((&unload.process, &unload.ancestors)),
                 cause: Cause::of_process(&unload.process, &unload.ancestors),
             },
+            Self::FailedUnload(attempt) => {
+                Who { process: Some((&attempt.process, &attempt.ancestors)), cause: Cause::of_attempt(attempt) }
+            }
         }
     }
 }

@@ -25,6 +25,8 @@ fn fields_find_their_values() {
         (samples::nested(), Field::Module, "aesni_intel", "aes_x86_64"),
         (samples::nested(), Field::Module, "dm_broken", "dm_mod"),
         (samples::unload(), Field::Module, "nf_conntrack", "nf_nat"),
+        (samples::failed_unload(), Field::Module, "nf_conntrack", "nf_nat"),
+        (samples::failed_unload(), Field::Comm, "bash", "zsh"),
         (samples::outage(), Field::Alias, "iptable-nat", "iptable_filter"),
         (samples::nested(), Field::Alias, "crypto-*", "fs-*"),
         (samples::not_found(), Field::Alias, "fs-nosuch??", "nosuchfs"),
@@ -42,6 +44,7 @@ fn fields_find_their_values() {
         (samples::outage(), Field::Origin, "request", "explicit"),
         (samples::by_hand(), Field::Origin, "explicit", "request"),
         (samples::unload(), Field::Origin, "explicit", "udev"),
+        (samples::failed_unload(), Field::Origin, "explicit", "udev"),
     ];
     for (item, field, finds, misses) in cases {
         assert!(selects(&item, &[(field, finds)]), "{} {finds}", field.name());

@@ -37,6 +37,7 @@ fn items(lines: &mut Lines) {
         samples::not_found(),
         samples::by_hand(),
         samples::unload(),
+        samples::failed_unload(),
         samples::loss(),
     ];
     items.iter().for_each(|item| lines.item(item).unwrap());

@@ -145,6 +145,14 @@ fn tools_run_by_hand() {
   unloaded nf_conntrack
 "#
     );
+    assert_eq!(
+        told(&samples::failed_unload(), PLAIN),
+        r#"12:04:31.201 bash(540) ran: rmmod nf_conntrack
+  who      pid 951, root (0), no login, /usr/bin/kmod
+  from     bash(540) <- sshd(512)
+  failed   delete_module of nf_conntrack by rmmod(951): EBUSY
+"#
+    );
 }
 
 /// Check that no name can fake a line, move the cursor or hide: in no field, at no width, in no colour.

@@ -192,10 +192,14 @@ impl Join {
     }
 
     fn attempt(&mut self, line: &Line<'_>, host: NameId, names: &mut Names) -> Result<(), Malformed> {
-        let key = line.key()?.ok_or(Malformed)?;
+        let (key, syscall) = (line.key()?.ok_or(Malformed)?, line.syscall()?);
+        // A failed unload is a story of its own.
+        if matches!(key, ChainKey::Loader(_)) && *syscall == *b"delete_module" {
+            return Ok(());
+        }
         let who = self.loader(key, line, names, |end| end.modules.is_empty() && end.attempts_made == 0)?;
         let (module, file) = (line.module()?, line.file()?);
-        let tried = Tried::new(&line.syscall()?, line.ret()?, module.as_deref(), file.as_deref(), names);
+        let tried = Tried::new(&syscall, line.ret()?, module.as_deref(), file.as_deref(), names);
         let open = self.own(key, line, host, names)?;
         open.end.who = who.unwrap_or(open.end.who);
         open.end.attempts_made += 1;

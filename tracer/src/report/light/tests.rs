@@ -2,11 +2,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::report::{
-    cells::CellKey,
-    engine::{Engine, Plan, Sink, Told, Whole},
-    names::Names,
-    stream::Stream,
+use crate::{
+    chain::{Item, samples},
+    report::{
+        cells::CellKey,
+        engine::{Engine, Plan, Sink, Told, Whole},
+        names::Names,
+        stream::Stream,
+    },
 };
 
 /// A sink makes the engine build chains.
@@ -67,6 +70,17 @@ fn members_may_stand_in_any_order() {
     let quick = counted(&text, &plan, false);
     assert_eq!(quick, counted(&text, &plan, true));
     assert_eq!(quick, counted(GENERATED, &plan, false));
+}
+
+/// Check that both ways leave a failed unload out, and what it would have begun.
+#[test]
+fn both_ways_leave_failed_unloads_out() {
+    let Item::Event(failed) = samples::failed_unload() else { unreachable!("it is an event") };
+    let line = serde_json::to_string(&*failed).unwrap() + "\n";
+    let plan = Plan::default();
+    let quick = counted(&line, &plan, false);
+    assert_eq!(quick, counted(&line, &plan, true));
+    assert!(quick.0.is_empty(), "{:?}", quick.0);
 }
 
 /// Names that look like what surrounds them.

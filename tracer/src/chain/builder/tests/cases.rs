@@ -5,7 +5,7 @@ use super::{
     history::{storm, tell},
 };
 use crate::{
-    chain::{Builder, Chain, ChainKey, Item},
+    chain::{Builder, Chain, ChainKey, Item, samples},
     event::{Body, Event, Init, Loss, LossStage, ProcessId, RequestId},
 };
 
@@ -202,4 +202,40 @@ fn a_builder_outlives_a_finish() {
     let out = chains(&mut builder);
     assert_eq!(flat(&out).len(), 1);
     assert!(only(&out).incomplete.is_empty(), "{:?}", out[0].incomplete);
+}
+
+/// Check that an unload that failed is told at once and by itself, also of a process that loads, and leaves nothing open.
+#[test]
+fn a_failed_unload_is_a_story_of_its_own() {
+    let Item::Event(mut failed) = samples::failed_unload() else { unreachable!("it is an event") };
+    assert_eq!(ChainKey::of(&failed), None);
+    let mut builder = Builder::new();
+    failed.seq = 0;
+    builder.push(*failed.clone());
+    assert_eq!(builder.next_item(), Some(Item::Event(failed.clone())));
+    assert!(builder.finish().is_empty());
+
+    let mut events = by_loader(events());
+    let loader = events.iter().find_map(|event| match &event.body {
+        Body::Load(load) => Some(load.process.clone()),
+        _ => None,
+    });
+    let Body::Attempt(attempt) = &mut failed.body else { unreachable!("it is an attempt") };
+    attempt.process = loader.unwrap();
+    events.insert(1, *failed);
+    let chains = build(Builder::new(), numbered(events));
+    let chain = only(&chains);
+    assert!(chain.incomplete.is_empty() && chain.attempts.iter().all(|attempt| attempt.syscall != "delete_module"));
+}
+
+/// Check that an unload that a request's helper failed to do stays a part of it.
+#[test]
+fn a_failed_unload_of_a_helper_belongs_to_its_request() {
+    let Item::Event(mut failed) = samples::failed_unload() else { unreachable!("it is an event") };
+    let mut events = events();
+    failed.request = events[0].request;
+    events.insert(2, *failed);
+    let chains = build(Builder::new(), numbered(events));
+    let of_unload = only(&chains).attempts.iter().filter(|attempt| attempt.syscall == "delete_module");
+    assert_eq!(of_unload.count(), 1);
 }
