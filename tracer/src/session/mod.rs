@@ -2,6 +2,7 @@
 
 mod clock;
 mod devices;
+mod files;
 mod format;
 mod host;
 mod knowledge;

@@ -20,6 +20,10 @@ use crate::{
 /// The rule by which a kernel thread's request hangs under the task that created the thread.
 const KTHREAD_RULE: &str = "kthread-creator";
 
+/// System calls as a record has them.
+const INIT_MODULE: u32 = wire::Syscall::InitModule as u32;
+const DELETE_MODULE: u32 = wire::Syscall::DeleteModule as u32;
+
 impl<K: Knowledge> Tracker<K> {
     /// The request event of a record.
     pub(super) fn request_body(&mut self, record: &wire::Request, name: Text) -> Request {
@@ -56,13 +60,7 @@ impl<K: Knowledge> Tracker<K> {
     /// Remembers which file a thread is about to load.
     pub(super) fn module_file(&mut self, record: &wire::ModuleFile) {
         let (path, _) = from_wire::path(&record.path);
-        self.files.insert(record.header.tid, (process_id(&record.header.process), path));
-    }
-
-    /// The file that this very thread of this very process is loading.
-    fn file_of(&self, header: &wire::Header) -> Option<Text> {
-        let (process, path) = self.files.get(&header.tid)?;
-        (*process == process_id(&header.process)).then(|| path.clone())
+        self.files.named(thread(&record.header), path);
     }
 
     /// To whom a load belongs.
@@ -110,6 +108,9 @@ impl<K: Knowledge> Tracker<K> {
                 loader.in_init += 1;
             }
         }
+        let file = self.files.arrived(thread(&record.header));
+        // Such a load has no file, whatever the thread did before.
+        let is_from_memory = from_wire::syscall(&record.context).is_some_and(|syscall| syscall == "init_module");
         let load = Load {
             module,
             origin,
@@ -117,7 +118,7 @@ impl<K: Knowledge> Tracker<K> {
             ancestors,
             ancestors_truncated,
             helper_depth: request.map(|_| record.owner.depth),
-            file: self.file_of(&record.header),
+            file: file.filter(|_| !is_from_memory),
             taints: self.knowledge.taints(record.taints),
             reason,
             device,
@@ -146,6 +147,10 @@ impl<K: Knowledge> Tracker<K> {
             let failure = Failure { what: format!("the init of {}", module.field()), ret: record.ret };
             self.failed(request, process, record.header.boot_ns, failure);
             self.arrived_in_vain(request, process, &module.field());
+        }
+        if record.ret >= 0 {
+            // Nothing else tells that a load ended well. Of one that failed its system call does, and names the file.
+            self.files.over(thread(&record.header));
         }
         let effect = if record.ret < 0 { None } else { self.knowledge.effect(&module.field()) };
         let init = Init {
@@ -201,8 +206,10 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     pub(super) fn load_exit(&mut self, record: &wire::LoadExit) {
-        let file = self.file_of(&record.header);
-        self.files.remove(&record.header.tid);
+        let file = match record.syscall {
+            DELETE_MODULE.. => None,
+            syscall => self.files.over(thread(&record.header)).filter(|_| syscall != INIT_MODULE),
+        };
         let Ok(ret) = i32::try_from(record.ret) else { return };
         if ret >= 0 {
             return;
@@ -212,12 +219,12 @@ impl<K: Knowledge> Tracker<K> {
         let module = nul_text(&record.module);
         let module = (!module.is_empty()).then_some(module);
         let syscall = match record.syscall {
-            0 => "init_module",
-            1 => "finit_module",
-            _ => "delete_module",
+            INIT_MODULE => "init_module",
+            DELETE_MODULE.. => "delete_module",
+            _ => "finit_module",
         };
         let boot_ns = record.header.boot_ns;
-        if record.syscall <= 1 {
+        if record.syscall < DELETE_MODULE {
             let what = file.as_ref().map_or_else(|| syscall.to_owned(), Text::field);
             let known = request
                 .and_then(|id| self.requests.get(&id))
@@ -268,6 +275,11 @@ impl<K: Knowledge> Tracker<K> {
         outcome.duration_ns = Some(loader.last_ns.saturating_sub(loader.began_ns));
         self.emit(loader.last_ns, None, Body::Result(outcome));
     }
+}
+
+/// The thread that acts.
+const fn thread(header: &wire::Header) -> (ProcessId, u32) {
+    (process_id(&header.process), header.tid)
 }
 
 /// Who created the asking kernel thread. Workqueue threads are left out: whoever happened to make one

@@ -32,9 +32,6 @@ const ENTERED_NS: u64 = 5_000_000_000;
 /// A loader that pauses this long has finished a piece of work.
 const LOADER_IDLE_NS: u64 = 1_000_000_000;
 
-/// Files that were named by tasks which then never loaded: more than this are forgotten.
-const FILES_LIMIT: usize = 4096;
-
 impl<K: Knowledge> Tracker<K> {
     /// Settles what only time can settle. Call it a few times a second with the boot time before the records were read that
     /// are there, and the present one: reading can take long, and who is found gone is gone at the latest now.
@@ -64,10 +61,7 @@ impl<K: Knowledge> Tracker<K> {
             }
         }
         self.recent_loads.retain(|_, (boot_ns, _)| now_ns.saturating_sub(*boot_ns) < 60_000_000_000);
-        if self.files.len() > FILES_LIMIT {
-            let knowledge = &mut self.knowledge;
-            self.files.retain(|_, (process, _)| knowledge.is_alive(*process));
-        }
+        self.files.make_room(|process| self.knowledge.is_alive(process));
     }
 
     fn settle(&mut self, id: RequestId, now_ns: u64, looked_ns: u64) {

@@ -7,6 +7,7 @@ use tracer_ebpf::wire::{self, Context, Header, ProcessKey, RequestKey};
 use zerocopy::FromZeros;
 
 mod arrived;
+mod files;
 
 use super::{Clock, Knowledge, Tracker};
 use crate::{

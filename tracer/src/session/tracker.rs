@@ -8,6 +8,7 @@ use tracer_ebpf::wire;
 use super::{
     clock::Clock,
     devices::Devices,
+    files::Files,
     format::name as format_name,
     knowledge::Knowledge,
     requests::{Ending, InFlight, Loader},
@@ -40,8 +41,7 @@ pub struct Tracker<K> {
     pub(super) crowded_ns: Option<u64>,
     pub(super) requests: BTreeMap<RequestId, InFlight>,
     pub(super) loaders: BTreeMap<ProcessId, Loader>,
-    /// By thread: the file it is loading.
-    pub(super) files: HashMap<u32, (ProcessId, Text)>,
+    pub(super) files: Files,
     /// Who loaded what lately, to tell a request that lost a race from one that had nothing to do.
     pub(super) recent_loads: HashMap<String, (u64, RequestId)>,
     pub(super) devices: Devices,
@@ -63,7 +63,7 @@ impl<K: Knowledge> Tracker<K> {
             crowded_ns: None,
             requests: BTreeMap::new(),
             loaders: BTreeMap::new(),
-            files: HashMap::new(),
+            files: Files::default(),
             recent_loads: HashMap::new(),
             devices: Devices::default(),
             totals: End::default(),
