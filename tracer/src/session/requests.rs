@@ -15,6 +15,8 @@ pub(super) struct InFlight {
     pub admitted: bool,
     pub handed_over: bool,
     pub helper: Option<ProcessId>,
+    /// Whether the helper was found gone at the last look.
+    pub helper_gone: bool,
     /// Modules that arrived through it and stayed.
     pub loaded: Vec<String>,
     pub failures: Vec<Failure>,

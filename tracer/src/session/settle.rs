@@ -69,7 +69,11 @@ impl<K: Knowledge> Tracker<K> {
         if in_flight.ending.is_some() {
             // A helper that was never born (the requester was killed first) gets a second to appear.
             let over = match in_flight.helper {
-                Some(helper) => !self.knowledge.is_alive(helper),
+                Some(helper) => {
+                    // As with loaders, its last records may have come between the last reading and this look.
+                    let is_gone = !self.knowledge.is_alive(helper);
+                    std::mem::replace(&mut in_flight.helper_gone, is_gone) && is_gone
+                }
                 None => now_ns.saturating_sub(id.boot_ns) > THROTTLE_NS,
             };
             if over && let Some(Ending { outcome, boot_ns }) = in_flight.ending.take() {

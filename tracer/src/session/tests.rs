@@ -8,6 +8,7 @@ use zerocopy::FromZeros;
 
 mod arrived;
 mod files;
+mod helpers;
 
 use super::{Clock, Knowledge, Tracker};
 use crate::{

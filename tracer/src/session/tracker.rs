@@ -188,6 +188,7 @@ impl<K: Knowledge> Tracker<K> {
                 admitted: false,
                 handed_over: false,
                 helper: None,
+                helper_gone: false,
                 loaded: Vec::new(),
                 failures: Vec::new(),
                 gone_ns: None,

@@ -1,0 +1,40 @@
+//! Requests that end before their helper does.
+
+use tracer_ebpf::wire;
+use zerocopy::FromZeros;
+
+use super::{arrives_for, asks, handed_over, header, key, returns, tracker};
+use crate::{event::Body, probe::Record};
+
+/// The helper of a request is born.
+pub(super) fn helper(asker: u32, asked_ns: u64, pid: u32) -> Record {
+    let mut helper = wire::Helper::new_zeroed();
+    helper.header = header(pid, asked_ns + 2);
+    helper.request = key(asker, asked_ns);
+    Record::Helper(Box::new(helper))
+}
+
+/// Check that a request whose requester does not wait ends after all that its helper did, though the helper is found gone
+/// before its last record was read.
+#[test]
+fn a_request_ends_after_its_helper() {
+    for ret in [0, -512] {
+        let mut tracker = tracker();
+        tracker.record(asks(7, 1_000, "fs-x"));
+        tracker.record(handed_over(7, 1_000));
+        tracker.record(helper(7, 1_000, 8));
+        let Record::Result(mut result) = returns(7, 1_000, ret) else { unreachable!("it is a result") };
+        result.wait = 0;
+        tracker.record(Record::Result(result));
+        let [load, init] = arrives_for(7, 1_000, 8, 2_000, "x");
+        tracker.record(load);
+        tracker.knowledge.dead.insert(8);
+        tracker.tick(2_010, 2_010);
+        tracker.record(init);
+        tracker.tick(3_000, 3_000);
+        let events = tracker.take_events();
+        assert!(matches!(events.last().unwrap().body, Body::Result(_)), "{events:?}");
+        assert_eq!(events.iter().filter(|event| matches!(event.body, Body::Result(_))).count(), 1);
+        assert_eq!(tracker.open(), 0);
+    }
+}
