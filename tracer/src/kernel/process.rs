@@ -72,19 +72,46 @@ fn id_in(proc: &Path, pid: u32) -> Result<ProcessId, ProcessError> {
     Ok(ProcessId { pid, start_ns: ticks.saturating_mul(TICK_NS) })
 }
 
-/// Field 22 of `stat`. The second field is the name in parentheses, which may hold anything.
-fn start_ticks(stat: &[u8]) -> Option<u64> {
+/// A number of `stat` by the number that proc(5) gives its field. The second field is the name in parentheses, which may
+/// hold anything.
+fn number(stat: &[u8], field: usize) -> Option<u64> {
     let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    rest.split_ascii_whitespace().nth(field.checked_sub(3)?)?.parse().ok()
+}
+
+fn start_ticks(stat: &[u8]) -> Option<u64> {
+    number(stat, 22)
 }
 
 /// Whether this very process still runs: its id is in use, and by a process of the same start.
-/// A zombie has ended.
+/// A zombie has ended, unless other threads of it run: the first may end before them.
 #[must_use]
 pub fn is_alive(process: ProcessId) -> bool {
-    let Ok(stat) = fs::read(format!("/proc/{}/stat", process.pid)) else { return false };
-    start_ticks(&stat).is_some_and(|ticks| ticks == process.start_ns / TICK_NS) && !is_zombie(&stat)
+    is_alive_in(Path::new("/proc"), process)
+}
+
+fn is_alive_in(proc: &Path, process: ProcessId) -> bool {
+    let Ok(stat) = fs::read(proc.join(process.pid.to_string()).join("stat")) else { return false };
+    is_of(&stat, process) && (!is_zombie(&stat) || number(&stat, 20).is_some_and(|threads| threads > 1))
+}
+
+/// Whether this very thread of a process still runs.
+#[must_use]
+pub fn is_thread_alive(process: ProcessId, tid: u32) -> bool {
+    is_thread_alive_in(Path::new("/proc"), process, tid)
+}
+
+fn is_thread_alive_in(proc: &Path, process: ProcessId, tid: u32) -> bool {
+    let directory = proc.join(process.pid.to_string());
+    let Ok(thread) = fs::read(directory.join("task").join(tid.to_string()).join("stat")) else { return false };
+    // Whose thread that was: the process's id may be another's by now.
+    let Ok(stat) = fs::read(directory.join("stat")) else { return false };
+    is_of(&stat, process) && !is_zombie(&thread)
+}
+
+fn is_of(stat: &[u8], process: ProcessId) -> bool {
+    start_ticks(stat).is_some_and(|ticks| ticks == process.start_ns / TICK_NS)
 }
 
 fn is_zombie(stat: &[u8]) -> bool {
@@ -106,7 +133,9 @@ pub fn send_signal(pid: u32, signal: Signal) -> Result<(), ProcessError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{id_of, is_alive, is_zombie, start_ticks};
+    use std::fs;
+
+    use super::{TICK_NS, id_of, is_alive, is_alive_in, is_thread_alive, is_thread_alive_in, is_zombie, start_ticks};
     use crate::event::ProcessId;
 
     /// Only the mount of /proc itself counts, and only where the option hides something.
@@ -128,11 +157,33 @@ mod tests {
         assert_eq!(start_ticks(b"1234 (x"), None);
     }
 
+    /// Check that a process lives as long as one of its threads, and a thread by itself.
+    #[test]
+    fn threads_outlive_the_first() {
+        let proc = tempfile::tempdir().unwrap();
+        let write = |path: &str, state: &str, threads: u32| {
+            let path = proc.path().join(path);
+            fs::create_dir_all(&path).unwrap();
+            let stat = format!("7 (a) {state} 1 1 1 0 -1 0 1 2 3 4 5 6 7 8 20 0 {threads} 0 100 1 2");
+            fs::write(path.join("stat"), stat).unwrap();
+        };
+        let process = ProcessId { pid: 7, start_ns: 100 * TICK_NS };
+        let another = ProcessId { start_ns: 101 * TICK_NS, ..process };
+        write("7", "Z", 2);
+        write("7/task/7", "Z", 2);
+        write("7/task/8", "D", 2);
+        assert!(is_alive_in(proc.path(), process) && !is_alive_in(proc.path(), another));
+        let lives = |process, tid| is_thread_alive_in(proc.path(), process, tid);
+        assert!(lives(process, 8) && !lives(process, 7) && !lives(process, 9) && !lives(another, 8));
+        write("7", "Z", 1);
+        assert!(!is_alive_in(proc.path(), process));
+    }
+
     /// Check that this process lives, and that the same id with another start does not.
     #[test]
     fn this_process_lives() {
         let own = id_of(std::process::id()).unwrap();
-        assert!(is_alive(own));
+        assert!(is_alive(own) && is_thread_alive(own, own.pid));
         assert!(!is_alive(ProcessId { start_ns: own.start_ns + 1_000_000_000, ..own }));
     }
 }

@@ -207,6 +207,10 @@ impl Knowledge for Host {
         process::is_alive(process)
     }
 
+    fn is_thread_alive(&mut self, process: ProcessId, tid: u32) -> bool {
+        process::is_thread_alive(process, tid)
+    }
+
     fn modules_changed(&mut self) {
         self.stale = true;
     }

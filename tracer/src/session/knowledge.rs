@@ -25,6 +25,8 @@ pub trait Knowledge {
     fn is_loaded(&mut self, module: &str) -> bool;
     /// Whether a process still runs.
     fn is_alive(&mut self, process: ProcessId) -> bool;
+    /// Whether a thread of a process still runs: the first may end before the others.
+    fn is_thread_alive(&mut self, process: ProcessId, tid: u32) -> bool;
     /// The module set changed: symbols must be read again before the next stack.
     fn modules_changed(&mut self);
     /// Letters of a module's taint flags.

@@ -86,7 +86,8 @@ impl<K: Knowledge> Tracker<K> {
             self.settle_lost(id, now_ns);
             return;
         }
-        let is_gone = now_ns.saturating_sub(id.boot_ns) > HOLD_NS && !self.knowledge.is_alive(in_flight.process);
+        let is_gone =
+            now_ns.saturating_sub(id.boot_ns) > HOLD_NS && !self.knowledge.is_thread_alive(in_flight.process, id.tid);
         // As with those that were handed over, its next record may have come meanwhile: it counts at the second look.
         let gone_ns = if is_gone { *in_flight.gone_ns.get_or_insert(looked_ns) } else { now_ns };
         let gone = gone_ns < now_ns;
@@ -126,8 +127,10 @@ impl<K: Knowledge> Tracker<K> {
     /// A requester cannot end before its result: one that is gone without it has lost it on the way.
     fn settle_lost(&mut self, id: RequestId, now_ns: u64) {
         let Some(in_flight) = self.requests.get_mut(&id) else { return };
-        let lives = |process| self.knowledge.is_alive(process);
-        if std::iter::once(in_flight.process).chain(in_flight.helper).any(lives) {
+        let knowledge = &mut self.knowledge;
+        if knowledge.is_thread_alive(in_flight.process, id.tid)
+            || in_flight.helper.is_some_and(|helper| knowledge.is_alive(helper))
+        {
             in_flight.gone_ns = None;
             return;
         }

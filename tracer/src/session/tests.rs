@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use tracer_ebpf::wire::{self, Context, Header, ProcessKey, RequestKey};
 use zerocopy::FromZeros;
 
+mod alive;
 mod arrived;
 mod files;
-mod helpers;
 
 use super::{Clock, Knowledge, Tracker};
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
 /// A world in which nothing is provided, and everything lives but what is said to be dead.
 #[derive(Default)]
 struct World {
+    /// Processes by their id, and threads by theirs.
     dead: HashSet<u32>,
     udev: HashSet<u32>,
     provided: Option<(&'static str, &'static str)>,
@@ -65,6 +66,9 @@ impl Knowledge for World {
     }
     fn is_alive(&mut self, process: ProcessId) -> bool {
         !self.dead.contains(&process.pid)
+    }
+    fn is_thread_alive(&mut self, _: ProcessId, tid: u32) -> bool {
+        !self.dead.contains(&tid)
     }
     fn modules_changed(&mut self) {}
     fn taints(&mut self, _: u64) -> String {

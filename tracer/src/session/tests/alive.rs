@@ -1,10 +1,13 @@
-//! Requests that end before their helper does.
+//! Ends that depend on who still runs.
 
 use tracer_ebpf::wire;
 use zerocopy::FromZeros;
 
-use super::{arrives_for, asks, handed_over, header, key, returns, tracker};
-use crate::{event::Body, probe::Record};
+use super::{arrives_for, asks, ends, handed_over, header, key, returns, tracker};
+use crate::{
+    event::{Body, Status},
+    probe::Record,
+};
 
 /// The helper of a request is born.
 pub(super) fn helper(asker: u32, asked_ns: u64, pid: u32) -> Record {
@@ -36,5 +39,24 @@ fn a_request_ends_after_its_helper() {
         assert!(matches!(events.last().unwrap().body, Body::Result(_)), "{events:?}");
         assert_eq!(events.iter().filter(|event| matches!(event.body, Body::Result(_))).count(), 1);
         assert_eq!(tracker.open(), 0);
+    }
+}
+
+/// Check that a thread that waits for its turn is not told as killed because the first of its process has ended, and that
+/// one which is gone is, though its process lives.
+#[test]
+fn the_thread_that_asks_is_looked_at() {
+    let by_thread = |tid, asked_ns, name| {
+        let Record::Request(mut request) = asks(7, asked_ns, name) else { unreachable!("it is a request") };
+        (request.header.tid, request.request.tid, request.context.tid) = (tid, tid, tid);
+        Record::Request(request)
+    };
+    for (dead, ended) in [(7, None), (8, Some(Status::Interrupted))] {
+        let mut tracker = tracker();
+        tracker.record(by_thread(8, 1_000, "fs-x"));
+        tracker.knowledge.dead.insert(dead);
+        tracker.tick(1_000_000_000, 1_000_000_000);
+        tracker.tick(2_000_000_000, 2_000_000_000);
+        assert_eq!(ends(&tracker.take_events()).into_values().next(), ended, "{dead}");
     }
 }
