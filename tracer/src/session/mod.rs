@@ -14,6 +14,7 @@ mod settle;
 mod start;
 mod tracker;
 mod udev;
+mod unended;
 mod verdict;
 
 pub use clock::Clock;

@@ -99,6 +99,7 @@ impl<K: Knowledge> Tracker<K> {
             Some(id) => {
                 if let Some(in_flight) = self.requests.get_mut(&id) {
                     in_flight.loaded.push(module.field());
+                    in_flight.is_run(boot_ns);
                 }
                 self.recent_loads.insert(module.field(), (boot_ns, id));
             }

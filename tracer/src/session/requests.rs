@@ -12,7 +12,9 @@ pub(super) struct InFlight {
     pub process: ProcessId,
     /// The request event, until it is known whether the requester waits.
     pub held: Option<Box<Request>>,
-    pub admitted: bool,
+    /// When it was found to have got one of the kernel's places.
+    pub admitted_ns: Option<u64>,
+    /// A modprobe is run for it.
     pub handed_over: bool,
     pub helper: Option<ProcessId>,
     /// Whether the helper was found gone at the last look.
@@ -20,10 +22,25 @@ pub(super) struct InFlight {
     /// Modules that arrived through it and stayed.
     pub loaded: Vec<String>,
     pub failures: Vec<Failure>,
+    /// When the same thread entered `__request_module` again: this one is over, though nothing told how.
+    pub over_ns: Option<u64>,
     /// When the requester was first found gone although no result had come.
     pub gone_ns: Option<u64>,
     /// Decided, but events may still follow until the helper is gone.
     pub ending: Option<Ending>,
+}
+
+impl InFlight {
+    /// It got a place, and a modprobe is run for it.
+    pub(super) fn is_run(&mut self, boot_ns: u64) {
+        self.admitted_ns.get_or_insert(boot_ns);
+        self.handed_over = true;
+    }
+
+    /// Whether it has one of the kernel's places.
+    pub(super) fn has_place(&self) -> bool {
+        self.admitted_ns.is_some() && self.ending.is_none() && self.over_ns.is_none() && !self.helper_gone
+    }
 }
 
 /// An end that waits for its helper.

@@ -7,6 +7,7 @@ use super::{
     knowledge::Knowledge,
     requests::{Ending, Loader},
     tracker::{Tracker, is_too_long},
+    unended::unknown,
 };
 use crate::{
     enrich::process::{nul_text, process_id},
@@ -21,9 +22,6 @@ const THROTTLE_NS: u64 = 5_500_000_000;
 
 /// A requester that is gone after about 5 s was most likely told so and left; one that is gone earlier was killed.
 const THROTTLE_NEAR_NS: u64 = 4_800_000_000;
-
-/// How long a requester is gone before its result counts as lost.
-const LOST_NS: u64 = 1_000_000_000;
 
 /// How long after `__request_module` the security hook may be late: it follows at once, unless the machine is so busy that
 /// the task must wait between them.
@@ -60,6 +58,8 @@ impl<K: Knowledge> Tracker<K> {
                 self.loader_ended(loader);
             }
         }
+        let Self { latest, requests, .. } = self;
+        latest.retain(|_, id| requests.contains_key(id));
         self.recent_loads.retain(|_, (boot_ns, _)| now_ns.saturating_sub(*boot_ns) < 60_000_000_000);
         self.files.make_room(|process| self.knowledge.is_alive(process));
     }
@@ -77,13 +77,12 @@ impl<K: Knowledge> Tracker<K> {
                 None => now_ns.saturating_sub(id.boot_ns) > THROTTLE_NS,
             };
             if over && let Some(Ending { outcome, boot_ns }) = in_flight.ending.take() {
-                self.requests.remove(&id);
-                self.emit(boot_ns, Some(id), Body::Result(outcome));
+                self.end(id, boot_ns, outcome);
             }
             return;
         }
-        if in_flight.admitted || in_flight.handed_over {
-            self.settle_lost(id, now_ns);
+        if in_flight.admitted_ns.is_some() {
+            self.settle_unended(id, now_ns);
             return;
         }
         let is_gone =
@@ -91,24 +90,22 @@ impl<K: Knowledge> Tracker<K> {
         // As with those that were handed over, its next record may have come meanwhile: it counts at the second look.
         let gone_ns = if is_gone { *in_flight.gone_ns.get_or_insert(looked_ns) } else { now_ns };
         let gone = gone_ns < now_ns;
-        let waited_ns = gone_ns.saturating_sub(id.boot_ns);
+        let over_ns = in_flight.over_ns;
+        let waited_ns = over_ns.unwrap_or(gone_ns).saturating_sub(id.boot_ns);
         let may_be_denied =
             self.missed_ns.is_some_and(|at| at >= id.boot_ns) && self.crowded_ns.is_none_or(|at| at < id.boot_ns);
-        let outcome = if may_be_denied && (gone || waited_ns > THROTTLE_NS) {
+        let outcome = if may_be_denied && (gone || over_ns.is_some() || waited_ns > THROTTLE_NS) {
             self.loss(now_ns, LossStage::Missed, "verdict", 1);
-            Outcome {
-                detail: Some(
-                    "it went no further although there was room for it: what stopped it was missed".to_owned(),
-                ),
-                ..Outcome::new(Status::Unknown, Attribution::unknown())
-            }
-        } else if waited_ns > THROTTLE_NS || (gone && waited_ns > THROTTLE_NEAR_NS) {
+            unknown("it went no further although there was room for it: what stopped it was missed")
+        } else if waited_ns > THROTTLE_NS || ((gone || over_ns.is_some()) && waited_ns > THROTTLE_NEAR_NS) {
             Outcome {
                 code: Some(-62),
                 errno: Some("ETIME".to_owned()),
                 detail: Some("50 requests were running and none ended within 5 s".to_owned()),
                 ..Outcome::new(Status::Throttled, Attribution::inferred("not-admitted-in-5s"))
             }
+        } else if over_ns.is_some() {
+            unknown("it went no further, and its thread asked again: what stopped it was not seen")
         } else if gone {
             Outcome {
                 code: Some(-512),
@@ -120,31 +117,7 @@ impl<K: Knowledge> Tracker<K> {
         } else {
             return;
         };
-        self.requests.remove(&id);
-        self.emit(now_ns, Some(id), Body::Result(outcome));
-    }
-
-    /// A requester cannot end before its result: one that is gone without it has lost it on the way.
-    fn settle_lost(&mut self, id: RequestId, now_ns: u64) {
-        let Some(in_flight) = self.requests.get_mut(&id) else { return };
-        let knowledge = &mut self.knowledge;
-        if knowledge.is_thread_alive(in_flight.process, id.tid)
-            || in_flight.helper.is_some_and(|helper| knowledge.is_alive(helper))
-        {
-            in_flight.gone_ns = None;
-            return;
-        }
-        // The record may have come between the last reading and this look.
-        let gone_ns = *in_flight.gone_ns.get_or_insert(now_ns);
-        if now_ns.saturating_sub(gone_ns) < LOST_NS {
-            return;
-        }
-        self.requests.remove(&id);
-        let outcome = Outcome {
-            detail: Some("its end was not seen: the record of it was lost".to_owned()),
-            ..Outcome::new(Status::Unknown, Attribution::unknown())
-        };
-        self.emit(now_ns, Some(id), Body::Result(outcome));
+        self.end(id, over_ns.unwrap_or(now_ns), outcome);
     }
 
     /// Ends the stream: lets out what is held, and the totals. What still runs stays without a result.
@@ -155,8 +128,7 @@ impl<K: Knowledge> Tracker<K> {
             self.release(id, None);
             let ending = self.requests.get_mut(&id).and_then(|in_flight| in_flight.ending.take());
             if let Some(Ending { outcome, boot_ns }) = ending {
-                self.requests.remove(&id);
-                self.emit(boot_ns, Some(id), Body::Result(outcome));
+                self.end(id, boot_ns, outcome);
             }
         }
         let loaders: Vec<ProcessId> = self.loaders.keys().copied().collect();
@@ -178,10 +150,7 @@ impl<K: Knowledge> Tracker<K> {
         self.settle_entered(|entered| is_too_long(format_name(entered).as_ref()));
         for (_, entered) in std::mem::take(&mut self.entered) {
             if !self.is_counted(&entered) {
-                let outcome = Outcome {
-                    detail: Some("tracing ended before the request reached the security hook".to_owned()),
-                    ..Outcome::new(Status::Unknown, Attribution::unknown())
-                };
+                let outcome = unknown("tracing ended before the request reached the security hook");
                 self.went_no_further(&entered, outcome);
             }
         }
@@ -213,10 +182,7 @@ impl<K: Knowledge> Tracker<K> {
                 ..Outcome::new(Status::Failed, Attribution::inferred("name-length"))
             }
         } else {
-            Outcome {
-                detail: Some("the request did not reach the security hook".to_owned()),
-                ..Outcome::new(Status::Unknown, Attribution::unknown())
-            }
+            unknown("the request did not reach the security hook")
         };
         self.went_no_further(entered, outcome);
     }

@@ -9,6 +9,7 @@ use zerocopy::FromZeros;
 mod alive;
 mod arrived;
 mod files;
+mod unended;
 
 use super::{Clock, Knowledge, Tracker};
 use crate::{

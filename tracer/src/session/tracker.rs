@@ -40,6 +40,8 @@ pub struct Tracker<K> {
     /// When as many requests were last under way as the kernel allows.
     pub(super) crowded_ns: Option<u64>,
     pub(super) requests: BTreeMap<RequestId, InFlight>,
+    /// By thread: its latest request.
+    pub(super) latest: HashMap<u32, RequestId>,
     pub(super) loaders: BTreeMap<ProcessId, Loader>,
     pub(super) files: Files,
     /// Who loaded what lately, to tell a request that lost a race from one that had nothing to do.
@@ -62,6 +64,7 @@ impl<K: Knowledge> Tracker<K> {
             missed_ns: None,
             crowded_ns: None,
             requests: BTreeMap::new(),
+            latest: HashMap::new(),
             loaders: BTreeMap::new(),
             files: Files::default(),
             recent_loads: HashMap::new(),
@@ -141,14 +144,14 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Notes whether all the kernel's places are taken.
     fn look_around(&mut self, boot_ns: u64) {
-        let is_running = |in_flight: &&InFlight| in_flight.admitted && in_flight.ending.is_none();
-        if self.requests.values().filter(is_running).count() >= PLACES {
+        if self.requests.values().filter(|in_flight| in_flight.has_place()).count() >= PLACES {
             self.crowded_ns = self.crowded_ns.max(Some(boot_ns));
         }
     }
 
     fn entered(&mut self, record: Box<wire::Entered>) {
         let tid = record.header.tid;
+        self.asks_again(tid, record.header.boot_ns);
         // An empty kernel.modprobe is looked at before the name's length is.
         let ends_here = record.no_modprobe == 0 && is_too_long(format_name(&record).as_ref());
         self.overtaken.extend(self.entered.insert(tid, record).map(|overtaken| *overtaken));
@@ -159,6 +162,7 @@ impl<K: Knowledge> Tracker<K> {
 
     fn asked(&mut self, record: &wire::Request) {
         let Some(id) = request_id(&record.request) else { return };
+        self.asks_again(id.tid, record.header.boot_ns);
         let entered = self.entered.remove(&record.header.tid);
         let began_ns = entered.as_ref().map_or(record.header.boot_ns, |entered| entered.header.boot_ns);
         let name = match (&entered, record.no_modprobe) {
@@ -185,16 +189,18 @@ impl<K: Knowledge> Tracker<K> {
                 began_ns,
                 process: process_id(&record.context.process),
                 held: Some(request),
-                admitted: false,
+                admitted_ns: None,
                 handed_over: false,
                 helper: None,
                 helper_gone: false,
                 loaded: Vec::new(),
                 failures: Vec::new(),
+                over_ns: None,
                 gone_ns: None,
                 ending: None,
             };
             self.requests.insert(id, in_flight);
+            self.latest.insert(id.tid, id);
         }
     }
 
@@ -225,7 +231,7 @@ impl<K: Knowledge> Tracker<K> {
     fn admitted(&mut self, record: &wire::Admitted) {
         let Some(id) = request_id(&record.request) else { return };
         if let Some(in_flight) = self.requests.get_mut(&id) {
-            in_flight.admitted = true;
+            in_flight.admitted_ns.get_or_insert(record.header.boot_ns);
         }
         self.look_around(record.header.boot_ns);
         self.release(id, Some(record.wait != 0));
@@ -237,8 +243,7 @@ impl<K: Knowledge> Tracker<K> {
         let Some(id) = request_id(&record.request) else { return };
         self.release(id, Some(record.wait & UMH_WAIT_PROC != 0));
         if let Some(in_flight) = self.requests.get_mut(&id) {
-            in_flight.admitted = true;
-            in_flight.handed_over = true;
+            in_flight.is_run(record.header.boot_ns);
         }
         self.look_around(record.header.boot_ns);
     }
@@ -249,6 +254,7 @@ impl<K: Knowledge> Tracker<K> {
         let process = process_id(&record.header.process);
         if let Some(in_flight) = self.requests.get_mut(&id) {
             in_flight.helper = Some(process);
+            in_flight.is_run(record.header.boot_ns);
         }
         let helper = Helper {
             pid: process.pid,
