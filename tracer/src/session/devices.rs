@@ -23,6 +23,8 @@ pub(super) struct Devices {
     open: VecDeque<Open>,
     /// When announcements were last missed.
     missed_ns: Option<u64>,
+    /// What came before was not heard.
+    since_ns: u64,
 }
 
 /// A device that udev deals with, or has dealt with a moment ago.
@@ -35,6 +37,21 @@ struct Open {
 }
 
 impl Devices {
+    /// Begins to listen. `was_idle`: when udev was found to have nothing to do, so that all it deals with later is heard;
+    /// `None` when it was busy with what may have been announced before.
+    pub(super) fn begin(&mut self, now_ns: u64, was_idle: Option<u64>) {
+        self.since_ns = was_idle.unwrap_or(now_ns);
+        if was_idle.is_none() {
+            self.missed(now_ns);
+        }
+    }
+
+    /// Nothing is heard any more.
+    pub(super) fn end(&mut self) {
+        self.open.clear();
+        self.since_ns = u64::MAX;
+    }
+
     /// Takes note of an announcement.
     pub(super) fn announced(&mut self, now_ns: u64, announcement: Announcement) {
         self.open.retain(|open| match open.done_ns {
@@ -69,7 +86,9 @@ impl Devices {
     /// The devices that may be the cause of what happened at a time, each once: those that `leads` says can be, by their
     /// alias. `None` when one that is not known may be the cause as well.
     pub(super) fn causes(&self, boot_ns: u64, mut leads: impl FnMut(&Text) -> bool) -> Option<Vec<&Announcement>> {
-        if self.missed_ns.is_some_and(|missed_ns| boot_ns.saturating_sub(missed_ns) < TIMEOUT_NS) {
+        if boot_ns < self.since_ns
+            || self.missed_ns.is_some_and(|missed_ns| boot_ns.saturating_sub(missed_ns) < TIMEOUT_NS)
+        {
             return None;
         }
         let mut causes: Vec<&Announcement> = Vec::new();
@@ -143,6 +162,21 @@ mod tests {
         devices.done(2_000 + TIMEOUT_NS, 4);
         devices.announced(2_000 + TIMEOUT_NS + LATE_NS, device(5, "/e", "z"));
         assert_eq!(devices.open.len(), 1);
+    }
+
+    /// Check that nothing is claimed for what came before anything was heard, while udev may deal with what was announced
+    /// before, and once nothing is heard any more.
+    #[test]
+    fn nothing_is_claimed_of_what_was_not_heard() {
+        let claims = |devices: &Devices, boot_ns| devices.causes(boot_ns, |_| true).is_some();
+        let mut devices = Devices::default();
+        devices.begin(1_000, Some(1_010));
+        devices.announced(1_020, device(1, "/a", "x"));
+        assert!(!claims(&devices, 1_009) && claims(&devices, 1_010));
+        devices.begin(1_000, None);
+        assert!(!claims(&devices, 1_010) && claims(&devices, 1_000 + TIMEOUT_NS));
+        devices.end();
+        assert!(!claims(&devices, 1_000 + TIMEOUT_NS));
     }
 
     /// Check that nothing is claimed while what was missed may be the cause.

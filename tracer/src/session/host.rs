@@ -14,6 +14,7 @@ use crate::{
     event::{Ancestor, Frame, Process, ProcessId, Text},
     explain::{self, Resolution, Resolver},
     kernel::{
+        clock::ClockTriple,
         facts::Facts,
         kallsyms::{Kallsyms, KallsymsError},
         process, taints,
@@ -209,6 +210,14 @@ impl Knowledge for Host {
 
     fn is_thread_alive(&mut self, process: ProcessId, tid: u32) -> bool {
         process::is_thread_alive(process, tid)
+    }
+
+    fn udev_was_idle(&mut self) -> Option<u64> {
+        // The time before the look: what comes later is heard.
+        let now_ns = ClockTriple::now().boot_ns;
+        // udev keeps this file while it has events to deal with (systemd: udev_queue_get_queue_is_empty).
+        let is_busy = self.root.join("run/udev/queue").try_exists().unwrap_or(true);
+        (!is_busy).then_some(now_ns)
     }
 
     fn modules_changed(&mut self) {

@@ -27,6 +27,8 @@ pub trait Knowledge {
     fn is_alive(&mut self, process: ProcessId) -> bool;
     /// Whether a thread of a process still runs: the first may end before the others.
     fn is_thread_alive(&mut self, process: ProcessId, tid: u32) -> bool;
+    /// When udev was found to have nothing to do just now, nanoseconds since boot; `None` when it is busy.
+    fn udev_was_idle(&mut self) -> Option<u64>;
     /// The module set changed: symbols must be read again before the next stack.
     fn modules_changed(&mut self);
     /// Letters of a module's taint flags.

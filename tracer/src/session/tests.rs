@@ -9,16 +9,14 @@ use zerocopy::FromZeros;
 mod alive;
 mod arrived;
 mod files;
+mod udev;
 mod unended;
 
 use super::{Clock, Knowledge, Tracker};
 use crate::{
-    event::{
-        Ancestor, Attribution, Body, Event, Frame, LossStage, Process, ProcessId, Reason, RequestId, Status, Text,
-    },
+    event::{Ancestor, Body, Event, Frame, LossStage, Process, ProcessId, Reason, RequestId, Status, Text},
     explain::{Planned, Resolution},
-    kernel::uevent::{Announcement, Uevent},
-    probe::{Record, Word},
+    probe::Record,
 };
 
 /// A world in which nothing is provided, and everything lives but what is said to be dead.
@@ -27,6 +25,7 @@ struct World {
     /// Processes by their id, and threads by theirs.
     dead: HashSet<u32>,
     udev: HashSet<u32>,
+    udev_is_busy: bool,
     provided: Option<(&'static str, &'static str)>,
     /// What modprobe would do with any other name; nothing is provided where that is not said.
     plan: Option<Resolution>,
@@ -70,6 +69,9 @@ impl Knowledge for World {
     }
     fn is_thread_alive(&mut self, _: ProcessId, tid: u32) -> bool {
         !self.dead.contains(&tid)
+    }
+    fn udev_was_idle(&mut self) -> Option<u64> {
+        (!self.udev_is_busy).then_some(500)
     }
     fn modules_changed(&mut self) {}
     fn taints(&mut self, _: u64) -> String {
@@ -154,47 +156,6 @@ fn init_done(pid: u32, boot_ns: u64, module: &str, ret: i32) -> Record {
     done.ret = ret;
     done.module[..module.len()].copy_from_slice(module.as_bytes());
     Record::InitDone(done)
-}
-
-fn announced(seqnum: u64, path: &str) -> Word {
-    Word::Uevent(Uevent::Announced(Announcement {
-        seqnum,
-        action: Text::from("add"),
-        devpath: Text::from(path),
-        subsystem: Some(Text::from("acpi")),
-        modalias: Some(Text::from("acpi:BTN:")),
-    }))
-}
-
-/// Check that what udev loads is for the one device whose alias leads there, for none of several, and that nobody
-/// else loads for a device.
-#[test]
-fn udev_loads_for_a_device() {
-    let mut tracker = tracker();
-    tracker.knowledge.udev.insert(7);
-    tracker.knowledge.provided = Some(("acpi:BTN:", "button"));
-    let mut device = |words: Vec<Word>, record: Record| {
-        words.into_iter().for_each(|word| tracker.device(900, word));
-        tracker.record(record);
-        let found = tracker.take_events().into_iter().find_map(|event| match event.body {
-            Body::Load(load) => Some((load.device, load.reason)),
-            _ => None,
-        });
-        found.unwrap()
-    };
-    assert_eq!(device(vec![], arrives(7, 1_000, "button")), (None, None));
-    assert_eq!(device(vec![announced(1, "/a")], arrives(7, 1_000, "other")), (None, None));
-    assert_eq!(device(vec![], arrives(8, 1_000, "button")), (None, None));
-    let (one, reason) = device(vec![], arrives(7, 1_000, "button"));
-    let one = one.unwrap();
-    assert_eq!((one.devpath, one.candidates), (Some(Text::from("/a")), 1));
-    assert_eq!((one.attribution, reason), (Attribution::inferred("uevent-modalias"), Some(Reason::Alias)));
-    let several = device(vec![announced(2, "/b")], arrives(7, 1_000, "button")).0.unwrap();
-    assert_eq!((several.devpath, several.candidates), (None, 2));
-    assert_eq!((several.modalias, several.attribution), (Some(Text::from("acpi:BTN:")), Attribution::unknown()));
-    let done = Word::Uevent(Uevent::Done { seqnum: 1 });
-    assert_eq!(device(vec![done], arrives(7, 1_000, "button")).0.unwrap().devpath, Some(Text::from("/b")));
-    assert_eq!(device(vec![Word::Missed], arrives(7, 1_000, "button")).0, None);
 }
 
 /// Check that a name that does not fit is told at once, and one that did not reach the hook at the end at the latest.

@@ -85,6 +85,9 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Adds an event that no record brings: header, baseline.
     pub fn push(&mut self, boot_ns: u64, body: Body) {
+        if matches!(body, Body::Header(_)) {
+            self.devices_heard(boot_ns);
+        }
         self.emit(boot_ns, None, body);
     }
 

@@ -13,6 +13,22 @@ use crate::{
 const RULE: &str = "uevent-modalias";
 
 impl<K: Knowledge> Tracker<K> {
+    /// Begins to listen for devices: after the socket was opened, and before anything is read.
+    pub(super) fn devices_heard(&mut self, now_ns: u64) {
+        let was_idle = self.knowledge.udev_was_idle();
+        if was_idle.is_none() {
+            log::info!(
+                "udev is busy with what was announced before: which device it loads a module for is not known yet"
+            );
+        }
+        self.devices.begin(now_ns, was_idle);
+    }
+
+    /// Takes it that nothing is said of devices any more: for which one udev loads a module is not known from now on.
+    pub fn devices_unheard(&mut self) {
+        self.devices.end();
+    }
+
     /// Takes a word about a device. Those heard before a record is read must come first.
     pub fn device(&mut self, now_ns: u64, word: Word) {
         match word {

@@ -1,0 +1,72 @@
+//! For which device udev loads a module.
+
+use super::{arrives, tracker};
+use crate::{
+    event::{Attribution, Body, Reason, Text},
+    kernel::uevent::{Announcement, Uevent},
+    probe::{Record, Word},
+};
+
+fn announced(seqnum: u64, path: &str) -> Word {
+    Word::Uevent(Uevent::Announced(Announcement {
+        seqnum,
+        action: Text::from("add"),
+        devpath: Text::from(path),
+        subsystem: Some(Text::from("acpi")),
+        modalias: Some(Text::from("acpi:BTN:")),
+    }))
+}
+
+/// Check that what udev loads is for the one device whose alias leads there, for none of several, and that nobody
+/// else loads for a device.
+#[test]
+fn udev_loads_for_a_device() {
+    let mut tracker = tracker();
+    tracker.knowledge.udev.insert(7);
+    tracker.knowledge.provided = Some(("acpi:BTN:", "button"));
+    let mut device = |words: Vec<Word>, record: Record| {
+        words.into_iter().for_each(|word| tracker.device(900, word));
+        tracker.record(record);
+        let found = tracker.take_events().into_iter().find_map(|event| match event.body {
+            Body::Load(load) => Some((load.device, load.reason)),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    assert_eq!(device(vec![], arrives(7, 1_000, "button")), (None, None));
+    assert_eq!(device(vec![announced(1, "/a")], arrives(7, 1_000, "other")), (None, None));
+    assert_eq!(device(vec![], arrives(8, 1_000, "button")), (None, None));
+    let (one, reason) = device(vec![], arrives(7, 1_000, "button"));
+    let one = one.unwrap();
+    assert_eq!((one.devpath, one.candidates), (Some(Text::from("/a")), 1));
+    assert_eq!((one.attribution, reason), (Attribution::inferred("uevent-modalias"), Some(Reason::Alias)));
+    let several = device(vec![announced(2, "/b")], arrives(7, 1_000, "button")).0.unwrap();
+    assert_eq!((several.devpath, several.candidates), (None, 2));
+    assert_eq!((several.modalias, several.attribution), (Some(Text::from("acpi:BTN:")), Attribution::unknown()));
+    let done = Word::Uevent(Uevent::Done { seqnum: 1 });
+    assert_eq!(device(vec![done], arrives(7, 1_000, "button")).0.unwrap().devpath, Some(Text::from("/b")));
+    assert_eq!(device(vec![Word::Missed], arrives(7, 1_000, "button")).0, None);
+}
+
+/// Check that no device is claimed where udev was busy when listening began, for what came before, and after its end.
+#[test]
+fn what_was_not_heard_is_not_claimed() {
+    let claimed = |is_busy, boot_ns, is_over| {
+        let mut tracker = tracker();
+        tracker.knowledge.udev.insert(7);
+        tracker.knowledge.udev_is_busy = is_busy;
+        tracker.knowledge.provided = Some(("acpi:BTN:", "button"));
+        tracker.push(450, Body::Header(Box::default()));
+        tracker.device(900, announced(1, "/a"));
+        if is_over {
+            tracker.devices_unheard();
+        }
+        tracker.record(arrives(7, boot_ns, "button"));
+        let device = |body| if let Body::Load(load) = body { load.device } else { None };
+        tracker.take_events().into_iter().any(|event| device(event.body).is_some())
+    };
+    assert!(claimed(false, 1_000, false));
+    assert!(!claimed(true, 1_000, false), "it may deal with what was announced before");
+    assert!(!claimed(false, 499, false), "it was recorded before anybody listened");
+    assert!(!claimed(false, 1_000, true), "nobody listens any more");
+}
