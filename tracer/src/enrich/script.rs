@@ -1,10 +1,8 @@
 //! Which script an interpreter runs: its own name says little to whoever looks for a culprit.
 
-use std::{
-    fs::{self, File},
-    io::Read,
-    path::Path,
-};
+use std::{fs::File, io::Read, os::fd::AsRawFd, path::Path};
+
+use rustix::fs::{self, Mode, OFlags};
 
 use crate::{
     event::{Ancestor, Text},
@@ -30,8 +28,8 @@ pub fn script(root: &Path, ancestor: &Ancestor) -> Option<Text> {
         return None;
     }
     let directory = root.join("proc").join(ancestor.pid.to_string());
-    let line = fs::read(directory.join("cmdline")).ok()?;
-    let comm = fs::read(directory.join("comm")).ok()?;
+    let line = std::fs::read(directory.join("cmdline")).ok()?;
+    let comm = std::fs::read(directory.join("comm")).ok()?;
     // Its id may be another's by now, and it may have executed something else.
     if comm.strip_suffix(b"\n") != Some(ancestor.comm.as_bytes()) || !process::is_alive(ancestor.id()) {
         return None;
@@ -53,17 +51,30 @@ pub fn line(root: &Path, ancestor: &Ancestor) -> Option<u32> {
         return None;
     }
     let directory = root.join("proc").join(ancestor.pid.to_string());
-    let info = fs::read_to_string(directory.join("fdinfo").join(BASH_FD)).ok()?;
+    let info = std::fs::read_to_string(directory.join("fdinfo").join(BASH_FD)).ok()?;
     let position = info.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()?;
-    let script = File::open(directory.join("fd").join(BASH_FD)).ok()?;
-    // A pipe or a device would give its bytes to us instead.
-    if position > SCRIPT_BYTES || !script.metadata().ok()?.is_file() {
+    if position > SCRIPT_BYTES {
         return None;
     }
+    let script = open_regular(&directory.join("fd").join(BASH_FD))?;
     let mut read = Vec::new();
     script.take(position).read_to_end(&mut read).ok()?;
     let is_whole = u64::try_from(read.len()).is_ok_and(|length| length == position);
     (is_whole && process::is_alive(ancestor.id())).then(|| line_of(&read))
+}
+
+/// Opens a file that another process chose, if it is a regular one: to open a pipe takes as long as its other end likes,
+/// to open a device may do something, and either would give its bytes to us instead.
+fn open_regular(path: &Path) -> Option<File> {
+    // As a place only: nothing is opened by that.
+    let place = File::from(fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?);
+    if !place.metadata().ok()?.is_file() {
+        return None;
+    }
+    // The very file that was looked at. Its owner may hold a lease, for which an opener would wait.
+    let again = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    fs::open(again, flags, Mode::empty()).ok().map(File::from)
 }
 
 /// The number of the line in which a text ends.
@@ -102,10 +113,16 @@ fn of_command_line(line: &[u8], shell: bool) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::{fs, os::unix::fs::symlink, path::Path, sync::mpsc, time::Duration};
 
-    use super::{line_of, of_command_line, script};
-    use crate::event::{Ancestor, Text};
+    use proptest::prelude::*;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::{line, line_of, of_command_line, script};
+    use crate::{
+        event::{Ancestor, Text},
+        kernel::process::id_of,
+    };
 
     fn of(words: &[&str], shell: bool) -> Option<String> {
         let line = words.join("\0") + "\0";
@@ -137,9 +154,9 @@ mod tests {
     fn the_gone_have_none() {
         let root = tempfile::tempdir().unwrap();
         let process = root.path().join("proc/4000000");
-        std::fs::create_dir_all(&process).unwrap();
-        std::fs::write(process.join("cmdline"), "bash\0x.sh\0").unwrap();
-        std::fs::write(process.join("comm"), "x.sh\n").unwrap();
+        fs::create_dir_all(&process).unwrap();
+        fs::write(process.join("cmdline"), "bash\0x.sh\0").unwrap();
+        fs::write(process.join("comm"), "x.sh\n").unwrap();
         let ancestor = |comm: &str| Ancestor {
             pid: 4_000_000,
             start_ns: 1,
@@ -149,6 +166,32 @@ mod tests {
         };
         assert_eq!(script(root.path(), &ancestor("x.sh")), None, "no such process lives here");
         assert_eq!(script(root.path(), &ancestor("other")), None);
+    }
+
+    /// Check that the line is told of a script that is a file, and that a pipe in its place holds nobody up.
+    #[test]
+    fn only_a_file_is_opened() {
+        let own = id_of(std::process::id()).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let process = root.path().join("proc").join(own.pid.to_string());
+        let (file, pipe) = (root.path().join("net.sh"), root.path().join("pipe"));
+        for directory in ["fd", "fdinfo"] {
+            fs::create_dir_all(process.join(directory)).unwrap();
+        }
+        fs::write(process.join("fdinfo/255"), "pos:\t4\nflags:\t0100000\n").unwrap();
+        fs::write(&file, "a\nb\nc\n").unwrap();
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let line_with = |script: &Path| {
+            let _ = fs::remove_file(process.join("fd/255"));
+            symlink(script, process.join("fd/255")).unwrap();
+            let ancestor =
+                Ancestor { pid: own.pid, start_ns: own.start_ns, exe: Some(Text::from("bash")), ..Ancestor::default() };
+            let (root, (send, receive)) = (root.path().to_owned(), mpsc::channel());
+            std::thread::spawn(move || send.send(line(&root, &ancestor)));
+            receive.recv_timeout(Duration::from_secs(10)).expect("nobody waits for a pipe")
+        };
+        assert_eq!(line_with(&file), Some(2));
+        assert_eq!(line_with(&pipe), None);
     }
 
     /// Check that the line is the one in which the text ends, with and without its end.

@@ -38,6 +38,8 @@ impl UserSymbols {
         process.debug_syms = false;
         // By path, through the process's own root: the kernel's links to mapped files want CAP_CHECKPOINT_RESTORE.
         process.map_files = false;
+        // A name in the process's own /tmp, which it may have given to a pipe: opening that would wait.
+        process.perf_map = false;
         let found = match self.symbolizer.symbolize(&Source::Process(process), Input::AbsAddr(&addresses)) {
             Ok(found) => found,
             Err(error) => {
