@@ -1,21 +1,19 @@
 //! What the tracker asks of the world, answered by this machine.
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use tracer_ebpf::wire;
 
-use super::knowledge::Knowledge;
+use super::{knowledge::Knowledge, plans::Plans};
 use crate::{
     enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
-    explain::{self, Resolution, Resolver},
+    explain::{self, Resolution},
     kernel::{
         clock::ClockTriple,
-        facts::Facts,
         kallsyms::{Kallsyms, KallsymsError},
         process, taints,
     },
@@ -30,25 +28,14 @@ pub struct Host {
     stale: bool,
     users: Users,
     user_symbols: Option<UserSymbols>,
-    /// Made when first needed: it runs modprobe.
-    resolver: Option<Resolver>,
-    resolutions: HashMap<Text, Resolution>,
-    /// Why there is none: said once, not for every request.
-    complaint: Option<String>,
-    /// When the files that answers come from were looked at: those of users, and those of modprobe.
+    plans: Plans,
+    /// When the files that tell of users were looked at.
     users_looked: Option<Instant>,
-    resolver_looked: Option<Instant>,
 }
 
 /// Files are looked at again after this. It is shorter than a person takes to change one and to try, and spares a storm
 /// tens of system calls a request.
-const FRESH: Duration = Duration::from_millis(20);
-
-/// Where modprobe cannot be asked, it is asked again after this: it costs two processes.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// Names an attacker can make up without end: beyond this many, answers are forgotten.
-const RESOLUTIONS_LIMIT: usize = 4096;
+pub(super) const FRESH: Duration = Duration::from_millis(20);
 
 /// Parents among which a script is looked for.
 const SCRIPT_GENERATIONS: usize = 4;
@@ -61,11 +48,8 @@ impl Host {
             stale: false,
             users: Users::new(root),
             user_symbols: None,
-            resolver: None,
-            resolutions: HashMap::new(),
-            complaint: None,
+            plans: Plans::new(root),
             users_looked: None,
-            resolver_looked: None,
         }
     }
 
@@ -99,38 +83,6 @@ impl Host {
     /// Gives user stacks names from now on.
     pub fn name_user_stacks(&mut self) {
         self.user_symbols = Some(UserSymbols::new());
-    }
-
-    /// Makes sure that the answers are those of the present configuration; false when there are none.
-    fn refresh_resolver(&mut self) -> bool {
-        let wait = if self.resolver.is_some() { FRESH } else { RETRY };
-        if self.resolver_looked.is_some_and(|looked| looked.elapsed() < wait) {
-            return self.resolver.is_some();
-        }
-        let refreshed = match &mut self.resolver {
-            Some(resolver) => resolver.refresh(),
-            None => Resolver::installed(&Facts::new(&self.root)).map(|resolver| {
-                self.resolver = Some(resolver);
-                true
-            }),
-        };
-        self.resolver_looked = Some(Instant::now());
-        match refreshed {
-            Ok(changed) => {
-                if changed || self.resolutions.len() > RESOLUTIONS_LIMIT {
-                    self.resolutions.clear();
-                }
-                true
-            }
-            Err(error) => {
-                let complaint = format!("{:#}", anyhow::Error::from(error));
-                if self.complaint.as_ref() != Some(&complaint) {
-                    log::warn!("{complaint}");
-                    self.complaint = Some(complaint);
-                }
-                self.resolver.is_some()
-            }
-        }
     }
 }
 
@@ -179,15 +131,7 @@ impl Knowledge for Host {
     }
 
     fn plan(&mut self, name: &Text) -> Option<Resolution> {
-        if !self.refresh_resolver() {
-            return None;
-        }
-        if let Some(known) = self.resolutions.get(name) {
-            return Some(known.clone());
-        }
-        let resolution = self.resolver.as_ref()?.resolve(name.as_bytes());
-        self.resolutions.insert(name.clone(), resolution.clone());
-        Some(resolution)
+        self.plans.plan(name)
     }
 
     fn explain(&mut self, name: &Text) -> Option<String> {

@@ -8,6 +8,7 @@ mod host;
 mod knowledge;
 mod modules;
 mod origin;
+mod plans;
 mod requests;
 mod scope;
 mod settle;
