@@ -6,6 +6,7 @@ mod files;
 mod format;
 mod host;
 mod knowledge;
+mod lately;
 mod modules;
 mod origin;
 mod plans;

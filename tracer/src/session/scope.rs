@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
+use super::lately::Lately;
 use crate::{
+    chain,
     event::{Ancestor, Body, Event, Origin, Process, ProcessId, RequestId, Text},
     kernel::process::TICK_NS,
 };
@@ -47,17 +49,28 @@ impl Scope {
 #[derive(Debug)]
 pub struct Filter {
     scope: Scope,
+    /// Requests and loaders of the scope whose result is still to come.
     requests: HashSet<RequestId>,
     loaders: HashSet<ProcessId>,
+    /// Those that ended: kernel threads may work for them still.
+    ended_requests: Lately<RequestId>,
+    ended_loaders: Lately<ProcessId>,
     /// Processes of the scope that have asked for something.
-    requesters: HashSet<ProcessId>,
+    requesters: Lately<ProcessId>,
 }
 
 impl Filter {
     /// A filter for a scope.
     #[must_use]
     pub fn new(scope: Scope) -> Self {
-        Self { scope, requests: HashSet::new(), loaders: HashSet::new(), requesters: HashSet::new() }
+        Self {
+            scope,
+            requests: HashSet::new(),
+            loaders: HashSet::new(),
+            ended_requests: Lately::default(),
+            ended_loaders: Lately::default(),
+            requesters: Lately::default(),
+        }
     }
 
     /// Narrows the scope, once the command is known.
@@ -75,10 +88,10 @@ impl Filter {
             Body::Request(request) => {
                 let by_behalf = request.behalf.as_ref().is_some_and(|behalf| {
                     let id = ProcessId { pid: behalf.pid, start_ns: behalf.start_ns };
-                    let known = self.loaders.contains(&id) || self.requesters.contains(&id);
+                    let known = self.has_loader(id) || self.requesters.meets(id);
                     known || self.scope.holds_cgroup(behalf.cgroup_id) || self.is_command(id)
                 });
-                let nested = request.parent_request.is_some_and(|parent| self.requests.contains(&parent));
+                let nested = request.parent_request.is_some_and(|parent| self.has_request(parent));
                 let ours = nested || by_behalf || self.scope.holds(&request.process, &request.ancestors);
                 if let (true, Some(id)) = (ours, event.request) {
                     self.requests.insert(id);
@@ -87,11 +100,20 @@ impl Filter {
                 ours
             }
             Body::Load(load) => match event.request {
-                Some(id) => self.requests.contains(&id),
+                Some(id) => self.has_request(id),
                 None => self.loader(&load.process, &load.ancestors),
             },
             Body::Attempt(attempt) => match event.request {
-                Some(id) => self.requests.contains(&id),
+                Some(id) => self.has_request(id),
+                // Nothing ends it.
+                None if chain::is_unload(attempt) => {
+                    let ours =
+                        attempt.origin == Origin::Unknown || self.scope.holds(&attempt.process, &attempt.ancestors);
+                    if ours {
+                        self.ended_loaders.insert(attempt.process.id());
+                    }
+                    ours
+                }
                 // Nobody knows whose it is: it may be ours.
                 None if attempt.origin == Origin::Unknown => {
                     self.loaders.insert(attempt.process.id());
@@ -100,20 +122,40 @@ impl Filter {
                 None => self.loader(&attempt.process, &attempt.ancestors),
             },
             Body::Unload(unload) => match event.request {
-                Some(id) => self.requests.contains(&id),
+                Some(id) => self.has_request(id),
                 None => self.scope.holds(&unload.process, &unload.ancestors),
             },
             Body::Init(init) => match event.request {
-                Some(id) => self.requests.contains(&id),
-                None => self.loaders.contains(&ProcessId { pid: init.pid, start_ns: init.start_ns }),
+                Some(id) => self.has_request(id),
+                None => self.has_loader(ProcessId { pid: init.pid, start_ns: init.start_ns }),
             },
-            Body::Helper(_) => event.request.is_some_and(|id| self.requests.contains(&id)),
+            Body::Helper(_) => event.request.is_some_and(|id| self.has_request(id)),
             Body::Result(outcome) => match (event.request, outcome.loader) {
-                (Some(id), _) => self.requests.contains(&id),
-                (None, Some(loader)) => self.loaders.contains(&loader),
+                (Some(id), _) => {
+                    let ours = self.has_request(id);
+                    if self.requests.remove(&id) {
+                        self.ended_requests.insert(id);
+                    }
+                    ours
+                }
+                (None, Some(loader)) => {
+                    let ours = self.has_loader(loader);
+                    if self.loaders.remove(&loader) {
+                        self.ended_loaders.insert(loader);
+                    }
+                    ours
+                }
                 (None, None) => true,
             },
         }
+    }
+
+    fn has_request(&mut self, id: RequestId) -> bool {
+        self.requests.contains(&id) || self.ended_requests.meets(id)
+    }
+
+    fn has_loader(&mut self, id: ProcessId) -> bool {
+        self.loaders.contains(&id) || self.ended_loaders.meets(id)
     }
 
     fn is_command(&self, id: ProcessId) -> bool {
@@ -127,5 +169,74 @@ impl Filter {
             self.loaders.insert(process.id());
         }
         ours
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Filter, Scope};
+    use crate::{
+        chain::{Chain, Item, samples},
+        event::{Attribution, Body, Event, Outcome, ProcessId, RequestId, Status},
+    };
+
+    fn filter() -> Filter {
+        let process = ProcessId { pid: 557, start_ns: 557 };
+        Filter::new(Scope::Command { process, cgroup: None })
+    }
+
+    fn event(request: Option<RequestId>, body: Body) -> Event {
+        Event { seq: 0, time: jiff::Timestamp::UNIX_EPOCH, boot_ns: 0, request, body }
+    }
+
+    fn ends(request: Option<RequestId>, loader: Option<ProcessId>) -> Event {
+        let end = Outcome { loader, ..Outcome::new(Status::Loaded, Attribution::exact()) };
+        event(request, Body::Result(end))
+    }
+
+    fn chain(item: Item) -> Chain {
+        if let Item::Chain(chain) = item { *chain } else { unreachable!("it is a chain") }
+    }
+
+    /// Check that a long command takes no memory without end, and that what is nested in a request belongs to the scope
+    /// after its end.
+    #[test]
+    fn what_has_ended_is_kept_in_bounds() {
+        let mut filter = filter();
+        let asked = chain(samples::outage()).request.unwrap();
+        let id = |number: u64| RequestId { boot_ns: number, tid: 557 };
+        for number in 0..100_000 {
+            let mut asked = asked.clone();
+            asked.ancestors[0].pid = 557;
+            asked.ancestors[0].start_ns = 557;
+            (asked.process.pid, asked.process.start_ns) = (600, number);
+            assert!(filter.belongs(&event(Some(id(number)), Body::Request(Box::new(asked)))));
+            assert!(filter.belongs(&ends(Some(id(number)), None)));
+        }
+        assert!(filter.requests.is_empty());
+        let mut nested = asked;
+        nested.parent_request = Some(id(99_000));
+        nested.ancestors.clear();
+        (nested.process.pid, nested.process.start_ns) = (2, 2);
+        assert!(filter.belongs(&event(Some(id(200_000)), Body::Request(Box::new(nested.clone())))));
+        nested.parent_request = Some(id(1));
+        assert!(!filter.belongs(&event(Some(id(200_001)), Body::Request(Box::new(nested)))), "it was forgotten");
+    }
+
+    /// Check that a loader belongs to the scope with its end and what follows, and is kept among those that ended.
+    #[test]
+    fn a_loader_ends() {
+        let mut filter = filter();
+        let load = chain(samples::by_hand()).modules.swap_remove(0).load;
+        let loader = load.process.id();
+        for _ in 0..2 {
+            let mut load = load.clone();
+            load.ancestors[0].start_ns = 557;
+            assert!(filter.belongs(&event(None, Body::Load(Box::new(load)))));
+            assert!(filter.belongs(&ends(None, Some(loader))));
+            assert!(filter.loaders.is_empty());
+        }
+        assert!(filter.belongs(&ends(None, Some(loader))));
+        assert!(!filter.belongs(&ends(None, Some(ProcessId { pid: 9, start_ns: 9 }))));
     }
 }
