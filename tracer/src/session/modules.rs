@@ -167,8 +167,12 @@ impl<K: Knowledge> Tracker<K> {
 
     /// A module that arrived did not stay.
     fn arrived_in_vain(&mut self, request: Option<RequestId>, process: ProcessId, module: &str) {
-        match request.and_then(|id| self.requests.get_mut(&id)) {
-            Some(in_flight) => in_flight.loaded.retain(|loaded| loaded != module),
+        match request {
+            Some(id) => {
+                if let Some(in_flight) = self.requests.get_mut(&id) {
+                    in_flight.loaded.retain(|loaded| loaded != module);
+                }
+            }
             None => {
                 if let Some(loader) = self.loaders.get_mut(&process) {
                     loader.loaded = loader.loaded.saturating_sub(1);

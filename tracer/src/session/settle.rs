@@ -23,6 +23,9 @@ const THROTTLE_NS: u64 = 5_500_000_000;
 /// A requester that is gone after about 5 s was most likely told so and left; one that is gone earlier was killed.
 const THROTTLE_NEAR_NS: u64 = 4_800_000_000;
 
+/// How long after the end of its request a helper may be born: a busy machine's workers are late.
+const BIRTH_NS: u64 = 5_000_000_000;
+
 /// How long after `__request_module` the security hook may be late: it follows at once, unless the machine is so busy that
 /// the task must wait between them.
 const ENTERED_NS: u64 = 5_000_000_000;
@@ -66,15 +69,15 @@ impl<K: Knowledge> Tracker<K> {
 
     fn settle(&mut self, id: RequestId, now_ns: u64, looked_ns: u64) {
         let Some(in_flight) = self.requests.get_mut(&id) else { return };
-        if in_flight.ending.is_some() {
-            // A helper that was never born (the requester was killed first) gets a second to appear.
+        if let Some(ending) = &in_flight.ending {
             let over = match in_flight.helper {
                 Some(helper) => {
                     // As with loaders, its last records may have come between the last reading and this look.
                     let is_gone = !self.knowledge.is_alive(helper);
                     std::mem::replace(&mut in_flight.helper_gone, is_gone) && is_gone
                 }
-                None => now_ns.saturating_sub(id.boot_ns) > THROTTLE_NS,
+                // One that was never born (the requester was killed first) gets some seconds to appear.
+                None => now_ns.saturating_sub(ending.boot_ns) > BIRTH_NS,
             };
             if over && let Some(Ending { outcome, boot_ns }) = in_flight.ending.take() {
                 self.end(id, boot_ns, outcome);
@@ -126,6 +129,9 @@ impl<K: Knowledge> Tracker<K> {
         let ids: Vec<RequestId> = self.requests.keys().copied().collect();
         for id in ids {
             self.release(id, None);
+            if self.requests.get(&id).is_some_and(|in_flight| in_flight.over_ns.is_some()) {
+                self.settle(id, now_ns, now_ns);
+            }
             let ending = self.requests.get_mut(&id).and_then(|in_flight| in_flight.ending.take());
             if let Some(Ending { outcome, boot_ns }) = ending {
                 self.end(id, boot_ns, outcome);

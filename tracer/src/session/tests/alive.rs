@@ -60,3 +60,23 @@ fn the_thread_that_asks_is_looked_at() {
         assert_eq!(ends(&tracker.take_events()).into_values().next(), ended, "{dead}");
     }
 }
+
+/// Check that a helper that is born after its requester was killed still belongs to the request, however long that waited
+/// for its turn.
+#[test]
+fn a_late_helper_belongs_to_its_request() {
+    let mut tracker = tracker();
+    tracker.record(asks(7, 1_000, "fs-x"));
+    let Record::Result(mut result) = returns(7, 1_000, -512) else { unreachable!("it is a result") };
+    result.header.boot_ns = 20_000_000_000;
+    tracker.record(Record::Result(result));
+    tracker.tick(20_100_000_000, 20_100_000_000);
+    let Record::Helper(mut born) = helper(7, 1_000, 8) else { unreachable!("it is a helper") };
+    born.header.boot_ns = 20_200_000_000;
+    tracker.record(Record::Helper(born));
+    assert!(ends(&tracker.take_events()).is_empty(), "its helper runs");
+    tracker.knowledge.dead.insert(8);
+    tracker.tick(30_000_000_000, 30_000_000_000);
+    tracker.tick(31_000_000_000, 31_000_000_000);
+    assert_eq!(ends(&tracker.take_events()).into_values().next(), Some(Status::Interrupted));
+}

@@ -131,3 +131,18 @@ fn a_helper_tells_of_a_place() {
     tracker.tick(60_000_000_000, 60_000_000_000);
     assert!(ends(&tracker.take_events()).is_empty());
 }
+
+/// Check that what is over at the end of the stream has its end there.
+#[test]
+fn what_is_over_ends_with_the_stream() {
+    for is_run in [false, true] {
+        let mut tracker = tracker();
+        tracker.record(asks(7, 1_000, "fs-x"));
+        tracker.record(if is_run { handed_over(7, 1_000) } else { admitted(7, 1_000) });
+        tracker.record(asks(7, 2_000, "fs-y"));
+        tracker.finish(3_000);
+        let second = RequestId { boot_ns: 2_000, tid: 7 };
+        let ended = ends(&tracker.take_events());
+        assert_eq!((ended.get(&FIRST), ended.get(&second)), (Some(&Status::Unknown), None));
+    }
+}
