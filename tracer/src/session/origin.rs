@@ -22,6 +22,9 @@ pub(super) fn of_load(
     (Origin::Explicit, Attribution::exact())
 }
 
+/// The unit that udev runs in, under systemd.
+const UNIT: &str = "systemd-udevd.service";
+
 /// udev's manager or a worker of it: by executable, since workers rename themselves.
 fn is_udev(process: &Process, ancestors: &[Ancestor]) -> bool {
     let udev = |name: &[u8]| name == b"systemd-udevd" || name == b"udevadm" || name == b"udevd";
@@ -29,7 +32,9 @@ fn is_udev(process: &Process, ancestors: &[Ancestor]) -> bool {
     // udevadm is also a command for people; the daemon is a child of init or of itself.
     let own = process.exe.as_ref().is_some_and(base);
     let by_parent = ancestors.first().is_some_and(|parent| parent.pid == 1 || parent.exe.as_ref().is_some_and(base));
-    own && by_parent
+    // Any program may be called so and be left to init. Where there is systemd, it says whose work a process does.
+    let elsewhere = process.unit.as_deref().is_some_and(|unit| unit != UNIT);
+    own && by_parent && !elsewhere
 }
 
 #[cfg(test)]
@@ -58,6 +63,16 @@ mod tests {
         let helper = [parent(30, "", true), parent(2, "", true)];
         let (origin, attribution) = of_load(&process("/usr/bin/kmod"), &helper, false, false);
         assert_eq!((origin, attribution.attribution), (Origin::Unknown, Certainty::Unknown));
+    }
+
+    /// Check that a program of udev's name is not udev where it runs in another unit.
+    #[test]
+    fn another_unit_is_not_udev() {
+        let manager = [parent(1, "systemd", false)];
+        let in_unit = |unit: &str| Process { unit: Some(unit.to_owned()), ..process("/tmp/udevadm") };
+        let origin = |unit| of_load(&in_unit(unit), &manager, false, false).0;
+        assert_eq!(origin("systemd-udevd.service"), Origin::Udev);
+        assert_eq!(origin("cron.service"), Origin::Explicit);
     }
 
     /// Check that a walk that could not be finished claims nothing.
