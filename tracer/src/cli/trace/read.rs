@@ -94,6 +94,7 @@ impl Trace {
         if let Err(error) = uevents.drain(|word| tracker.device(now_ns(), word)) {
             say(&format!("warning: cannot listen for devices any more: {error}"));
             self.uevents = None;
+            self.tracker.devices_unheard();
         }
     }
 
