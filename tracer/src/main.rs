@@ -1,6 +1,6 @@
 //! The `kmodtrace` command: parse, run, print one error with its causes, exit code.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
 use kmodtrace::{
@@ -13,8 +13,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            if error.print().is_err() {
-                return ExitCode::from(EXIT_ERROR);
+            match error.print() {
+                // A reader that went away is a normal end.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    logging::error(&anyhow::Error::new(error).context("cannot write the help"));
+                    return ExitCode::from(EXIT_ERROR);
+                }
+                _ => {}
             }
             return if asked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_ERROR) };
         }

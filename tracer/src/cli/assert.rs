@@ -4,6 +4,7 @@ use std::{os::unix::process::ExitStatusExt, path::PathBuf, process::ExitStatus, 
 
 use super::{
     EXIT_ERROR, EXIT_SKIPPED, EXIT_TIMEOUT,
+    outputs::Outputs,
     sudo::Unprivileged,
     until,
     verdict::{InstalledKernel, Sinks, VerdictArgs, exit_code},
@@ -54,7 +55,8 @@ impl AssertArgs {
     pub(super) fn prepare(&self) -> anyhow::Result<Assertion> {
         Ok(Assertion {
             policy: self.policy.as_deref().map(policy::load).transpose()?,
-            sinks: self.verdict.open()?,
+            // Rights are given up meanwhile: who may write now may not be able to give a file its name at the end.
+            sinks: self.verdict.open(Outputs::live(self.policy.as_slice())?)?,
             propagate: self.propagate,
             skip_if_unsupported: self.skip_if_unsupported,
             timeout: self.timeout,
@@ -130,7 +132,11 @@ impl WatchedArgs {
     /// Reads the policy and opens the outputs: a mistake is told before anything is watched.
     pub(super) fn prepare(&self) -> anyhow::Result<Watched> {
         let policy = self.policy.as_deref().map(policy::load).transpose()?;
-        Ok(Watched { has_policy: policy.is_some(), policy, sinks: self.verdict.open()? })
+        Ok(Watched {
+            has_policy: policy.is_some(),
+            policy,
+            sinks: self.verdict.open(Outputs::live(self.policy.as_slice())?)?,
+        })
     }
 }
 

@@ -1,16 +1,16 @@
 //! `kmodtrace check --policy P FILE...`: judges captures.
 
-use std::{collections::BTreeSet, io, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 
 use super::{
     events::{self, Taker},
+    outputs::Outputs,
     verdict::{InstalledKernel, VerdictArgs, exit_code},
 };
 use crate::{
     event::{Body, Event},
-    output::verdict,
     policy::{self, Judge, Policy},
 };
 
@@ -35,16 +35,17 @@ pub struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let policy = policy::load(&args.policy)?;
-    let mut sinks = args.verdict.open()?;
+    let inputs: Vec<PathBuf> = args.captures.iter().chain([&args.policy]).cloned().collect();
+    let mut sinks = args.verdict.open(Outputs::of(&inputs)?)?;
+    if args.json {
+        sinks.print_json()?;
+    }
     let mut captures = Captures { policy, judge: None, releases: BTreeSet::new() };
     events::read(&args.captures, &mut captures)?;
     let Captures { judge, releases, .. } = captures;
     let judge = judge.context("no capture was given")?;
     let verdict = judge.finish(&kernel(releases));
     sinks.put(&verdict)?;
-    if args.json {
-        verdict::json(&verdict, &mut io::stdout()).context("cannot write the verdict")?;
-    }
     Ok(ExitCode::from(exit_code(verdict.outcome, 0)))
 }
 

@@ -11,6 +11,7 @@ mod impact;
 mod live;
 mod manual;
 mod memory;
+mod outputs;
 mod pace;
 mod policy;
 mod print;

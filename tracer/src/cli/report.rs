@@ -5,7 +5,6 @@ mod input;
 
 use std::{
     cell::RefCell,
-    fs::File,
     io::{self, BufWriter, IsTerminal, Write},
     path::Path,
     process::ExitCode,
@@ -16,8 +15,9 @@ use anyhow::{Context, bail};
 use jiff::{Zoned, tz::TimeZone};
 
 pub(super) use args::Args;
-use args::Form;
+use args::{Form, is_stdin};
 
+use super::outputs::Outputs;
 use crate::{
     logging::say,
     output::{Lines, Output, Style, Tree, escape_str},
@@ -29,9 +29,11 @@ const BUFFER_BYTES: usize = 1 << 16;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let form = args.form();
-    let (target, style) = Target::open(args)?;
     let plan = plan(args)?;
-    let mut engine = Engine::new(plan, sinks(args, form, &target, style)?);
+    // Who reads along wants it as it comes.
+    let mut outputs = if args.follow { Outputs::live(&args.files)? } else { Outputs::of(&args.files)? };
+    let (target, style) = Target::open(args, form, &mut outputs)?;
+    let mut engine = Engine::new(plan, sinks(args, form, &target, style, &mut outputs)?);
     match input::read(args, &mut engine).and_then(|()| Ok(engine.finish()?)) {
         Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
         result => result?,
@@ -46,6 +48,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         result => result.context("cannot write the report")?,
     }
+    outputs.keep()?;
     missing(&whole);
     Ok(ExitCode::SUCCESS)
 }
@@ -83,10 +86,12 @@ struct Target {
 }
 
 impl Target {
-    fn open(args: &Args) -> anyhow::Result<(Self, Style)> {
+    fn open(args: &Args, form: Form, outputs: &mut Outputs) -> anyhow::Result<(Self, Style)> {
         let (writer, is_terminal): (Box<dyn Write>, bool) = match args.output.as_deref() {
-            Some(path) => (Box::new(create(path)?), false),
-            None => (Box::new(io::stdout()), io::stdout().is_terminal()),
+            Some(path) if !is_stdin(path) => (outputs.open(path)?, false),
+            // A page or trace events alone leave it to whom they are for.
+            None if form == Form::None => (Box::new(io::sink()), false),
+            _ => (Box::new(outputs.stdout()?), io::stdout().is_terminal()),
         };
         let writer = Rc::new(RefCell::new(BufWriter::with_capacity(BUFFER_BYTES, writer)));
         Ok((Self { writer, is_live: args.follow || is_terminal }, args.style(is_terminal)))
@@ -112,12 +117,14 @@ impl Write for Target {
     }
 }
 
-fn create(path: &Path) -> anyhow::Result<File> {
-    File::create(path).with_context(|| format!("cannot write to {}", path.display()))
-}
-
 /// What chains are written to as they end.
-fn sinks(args: &Args, form: Form, target: &Target, style: Style) -> anyhow::Result<Vec<Box<dyn Sink>>> {
+fn sinks(
+    args: &Args,
+    form: Form,
+    target: &Target,
+    style: Style,
+    outputs: &mut Outputs,
+) -> anyhow::Result<Vec<Box<dyn Sink>>> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     let human = |output: Box<dyn Output>| Box::new(Human::new(output, target.writer(), args.utc));
     match form {
@@ -127,7 +134,8 @@ fn sinks(args: &Args, form: Form, target: &Target, style: Style) -> anyhow::Resu
         Form::CsvRecords => sinks.push(Box::new(csv::Records::new(target.writer()))),
         Form::Table | Form::JsonRows | Form::CsvRows | Form::None => {}
     }
-    let file = |path: &Path| -> anyhow::Result<Box<dyn Write>> { Ok(Box::new(BufWriter::new(create(path)?))) };
+    let mut file =
+        |path: &Path| -> anyhow::Result<Box<dyn Write>> { Ok(Box::new(BufWriter::new(outputs.open(path)?))) };
     if let Some(path) = &args.html {
         sinks.push(Box::new(Html::new(file(path)?)));
     }

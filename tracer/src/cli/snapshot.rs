@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -10,6 +11,7 @@ use anyhow::Context;
 
 use super::{
     events::{self, Items},
+    outputs::Outputs,
     print,
 };
 use crate::{
@@ -32,10 +34,15 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut outputs = Outputs::of(&args.captures)?;
+    let file = args.output.as_deref().map(|path| outputs.open(path)).transpose()?;
     let snapshot = of_captures(&args.captures)?;
     let text = serde_json::to_string_pretty(&snapshot).context("cannot write the snapshot")? + "\n";
-    match &args.output {
-        Some(path) => fs::write(path, text).with_context(|| format!("cannot write to {}", path.display()))?,
+    match file {
+        Some(mut file) => {
+            file.write_all(text.as_bytes()).and_then(|()| file.flush()).context("cannot write the snapshot")?;
+            outputs.keep()?;
+        }
         None => print::stdout(&text)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,14 +2,13 @@
 
 use std::{
     cell::OnceCell,
-    fs::File,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::Context;
 
-use super::{EXIT_ERROR, EXIT_SKIPPED, EXIT_VERDICT};
+use super::{EXIT_ERROR, EXIT_SKIPPED, EXIT_VERDICT, outputs::Outputs};
 use crate::{
     explain::{Resolver, modprobe::Modprobe},
     kernel::facts::Facts,
@@ -42,46 +41,49 @@ pub(super) struct VerdictArgs {
 
 impl VerdictArgs {
     /// Opens every file, so that one that cannot be written is told before anything runs.
-    pub(super) fn open(&self) -> anyhow::Result<Sinks> {
-        let mut sinks = Vec::new();
+    pub(super) fn open(&self, mut outputs: Outputs) -> anyhow::Result<Sinks> {
+        let mut sinks: Vec<(Box<dyn Write>, Writer)> = Vec::new();
         for (path, write) in
             [(&self.junit, verdict::junit as Writer), (&self.ktap, verdict::ktap), (&self.verdict, verdict::json)]
         {
             if let Some(path) = path {
-                sinks.push((open(path)?, write));
+                sinks.push((outputs.open(path)?, write));
             }
         }
         if self.github {
             sinks.push((Box::new(io::stdout()), verdict::github));
         }
-        Ok(Sinks(sinks))
+        Ok(Sinks { sinks, outputs })
     }
-}
-
-fn open(path: &Path) -> anyhow::Result<Box<dyn Write>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdout()));
-    }
-    let file = File::create(path).with_context(|| format!("cannot write to {}", path.display()))?;
-    Ok(Box::new(file))
 }
 
 /// Opened outputs.
-pub(super) struct Sinks(Vec<(Box<dyn Write>, Writer)>);
+pub(super) struct Sinks {
+    sinks: Vec<(Box<dyn Write>, Writer)>,
+    outputs: Outputs,
+}
 
 impl Sinks {
+    /// Writes the verdict as JSON on standard output, too.
+    pub(super) fn print_json(&mut self) -> anyhow::Result<()> {
+        let stdout = self.outputs.stdout()?;
+        self.sinks.push((Box::new(stdout), verdict::json));
+        Ok(())
+    }
+
     /// Writes the verdict to all of them, and its summary to stderr.
     pub(super) fn put(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
         for line in verdict::summary(verdict) {
             say(&line);
         }
-        for (out, write) in &mut self.0 {
+        for (out, write) in &mut self.sinks {
             match write(verdict, out).and_then(|()| out.flush()) {
+                // A reader that went away changes no verdict.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
                 result => result.context("cannot write the verdict")?,
             }
         }
-        Ok(())
+        self.outputs.keep()
     }
 }
 

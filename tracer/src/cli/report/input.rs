@@ -21,7 +21,7 @@ use crate::{
         lines::{LineError, Lines},
     },
     event::{Body, Event},
-    report::Engine,
+    report::{Engine, ReportError},
 };
 
 /// How often a file that is followed is looked at.
@@ -68,7 +68,14 @@ fn one(path: &Path, engine: &mut Engine, follow: Option<&Follow>) -> anyhow::Res
         Some(follow) => followed(&mut lines, engine, follow),
         None => ended(&mut lines, engine),
     };
-    match end.with_context(|| source.clone())? {
+    let end = match end {
+        // What cannot be written is not the input's fault.
+        Err(error) if !matches!(error.downcast_ref(), Some(ReportError::Write(_))) => {
+            Err(error).with_context(|| source.clone())
+        }
+        end => end,
+    };
+    match end? {
         // What is damaged ends there; what was read before is told, and so are the other captures.
         Err(error @ (LineError::Torn { .. } | LineError::Damaged { .. } | LineError::LongLine { .. })) => {
             engine.note(format!("it {error}"));

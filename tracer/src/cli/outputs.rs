@@ -1,0 +1,358 @@
+//! Files that verbs write: none is one that is read, no two are one, and none is there before it is whole.
+
+use std::{
+    cell::Cell,
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Write},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use anyhow::{Context, bail};
+
+use crate::capture::files;
+
+/// Drafts of one name that are tried: others are left from processes that were killed.
+const DRAFTS_LIMIT: u32 = 100;
+
+/// What is written to, whatever it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Id {
+    /// Standard output.
+    Stdout,
+    /// A file that is there: device and inode.
+    Node(u64, u64),
+    /// One that is not there yet.
+    Path(PathBuf),
+}
+
+impl Id {
+    /// A regular file; what is none can be written to by many.
+    fn of(metadata: &Metadata) -> Option<Self> {
+        metadata.is_file().then(|| Self::Node(metadata.dev(), metadata.ino()))
+    }
+}
+
+/// Outputs of one verb.
+pub(super) struct Outputs {
+    /// What is read, and its name.
+    inputs: Vec<(Id, String)>,
+    /// What is written, and its name.
+    taken: Vec<(Id, String)>,
+    drafts: Vec<Draft>,
+    in_place: Vec<InPlace>,
+    /// Written where they are wanted from the start: somebody reads along, or a right may be gone at the end.
+    is_live: bool,
+}
+
+/// A file that gets its name when it is whole.
+struct Draft {
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Outputs {
+    /// Outputs of a verb that reads these: files, directories of captures, `-`.
+    ///
+    /// What is written is a file of another name until [`Outputs::keep`].
+    pub(super) fn of(inputs: &[PathBuf]) -> anyhow::Result<Self> {
+        let (stdin, named): (Vec<PathBuf>, Vec<PathBuf>) =
+            inputs.iter().cloned().partition(|path| is_standard_stream(path));
+        let mut nodes = Vec::new();
+        for path in files::list(&named)? {
+            let metadata = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            nodes.extend(Id::of(&metadata).map(|id| (id, path.display().to_string())));
+        }
+        if !stdin.is_empty() {
+            nodes.extend(standard(io::stdin().as_fd())?.map(|id| (id, "standard input".to_owned())));
+        }
+        Ok(Self { inputs: nodes, taken: Vec::new(), drafts: Vec::new(), in_place: Vec::new(), is_live: false })
+    }
+
+    /// The same, written where they are wanted from the start.
+    pub(super) fn live(inputs: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut outputs = Self::of(inputs)?;
+        outputs.is_live = true;
+        Ok(outputs)
+    }
+
+    /// Takes standard output for what is written.
+    pub(super) fn stdout(&mut self) -> anyhow::Result<io::Stdout> {
+        if let Some(id) = standard(io::stdout().as_fd())? {
+            self.is_free(&id, "standard output")?;
+        }
+        self.take(Id::Stdout, "standard output")?;
+        Ok(io::stdout())
+    }
+
+    /// Opens an output; `-` is standard output. What cannot be written is told now, with its name.
+    pub(super) fn open(&mut self, path: &Path) -> anyhow::Result<Box<dyn Write>> {
+        if is_standard_stream(path) || is_stdout(path)? {
+            return Ok(Box::new(self.stdout()?));
+        }
+        let name = path.display().to_string();
+        let cannot = || format!("cannot write to {name}");
+        let there = match fs::metadata(path) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(cannot),
+        };
+        let target = resolved(path).with_context(cannot)?;
+        match &there {
+            Some(metadata) => {
+                if let Some(id) = Id::of(metadata) {
+                    self.take(id, &name)?;
+                }
+            }
+            None => self.take(Id::Path(target.clone()), &name)?,
+        }
+        let file: Box<dyn Write> = match there {
+            _ if self.is_live => Box::new(File::create(path).with_context(cannot)?),
+            // A pipe, a terminal, a device.
+            Some(metadata) if !metadata.is_file() => {
+                Box::new(OpenOptions::new().write(true).open(path).with_context(cannot)?)
+            }
+            // Another name or another owner would lose it.
+            Some(metadata) if metadata.nlink() > 1 || metadata.uid() != rustix::process::geteuid().as_raw() => {
+                Box::new(self.in_place(path).with_context(cannot)?)
+            }
+            there => match draft(&target, there.as_ref()) {
+                Ok((draft, file)) => {
+                    self.drafts.push(draft);
+                    Box::new(file)
+                }
+                // A directory that nothing can be made in may have a file that can be written.
+                Err(_) if there.is_some() => Box::new(self.in_place(path).with_context(cannot)?),
+                Err(error) => return Err(error).with_context(cannot),
+            },
+        };
+        Ok(Box::new(Named { file, name }))
+    }
+
+    /// Everything is written: drafts get their names.
+    pub(super) fn keep(&mut self) -> anyhow::Result<()> {
+        for output in self.in_place.drain(..) {
+            output.cut().context("cannot cut what was there before")?;
+        }
+        while let Some(draft) = self.drafts.pop() {
+            let renamed = fs::rename(&draft.path, &draft.target);
+            if renamed.is_err() {
+                draft.remove();
+            }
+            renamed.with_context(|| format!("cannot write to {}", draft.target.display()))?;
+        }
+        Ok(())
+    }
+
+    fn in_place(&mut self, path: &Path) -> io::Result<InPlace> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        let output = InPlace { file: Rc::new(file), is_cut: Rc::default() };
+        self.in_place.push(output.clone());
+        Ok(output)
+    }
+
+    fn is_free(&self, id: &Id, name: &str) -> anyhow::Result<()> {
+        if let Some((_, input)) = self.inputs.iter().find(|(input, _)| input == id) {
+            bail!("{name} is read, too ({input}): writing to it would destroy it");
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, id: Id, name: &str) -> anyhow::Result<()> {
+        self.is_free(&id, name)?;
+        if let Some((_, other)) = self.taken.iter().find(|(taken, _)| *taken == id) {
+            bail!("two outputs cannot go to one place: {other} and {name}");
+        }
+        self.taken.push((id, name.to_owned()));
+        Ok(())
+    }
+}
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        self.drafts.iter().for_each(Draft::remove);
+    }
+}
+
+impl Draft {
+    fn remove(&self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("{} stays: {error}", self.path.display());
+        }
+    }
+}
+
+/// Standard input or output, by its usual sign.
+fn is_standard_stream(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Whether a path is another name of standard output.
+fn is_stdout(path: &Path) -> anyhow::Result<bool> {
+    if ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name)) {
+        return Ok(true);
+    }
+    let own = standard(io::stdout().as_fd())?;
+    // One that cannot be looked at is told when it is opened.
+    Ok(own.is_some() && fs::metadata(path).ok().as_ref().and_then(Id::of) == own)
+}
+
+/// The regular file that a standard stream is.
+fn standard(stream: BorrowedFd<'_>) -> anyhow::Result<Option<Id>> {
+    // Rust opens those that are closed, on /dev/null.
+    let file = File::from(stream.try_clone_to_owned().context("cannot look at a standard stream")?);
+    Ok(Id::of(&file.metadata().context("cannot look at a standard stream")?))
+}
+
+/// A path without links, whose last part need not be there.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let name = path.file_name().ok_or(error)?;
+            Ok(directory.canonicalize()?.join(name))
+        }
+        resolved => resolved,
+    }
+}
+
+/// Makes a file beside the one that it will be.
+fn draft(target: &Path, there: Option<&Metadata>) -> io::Result<(Draft, File)> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let mode = there.map_or(0o666, |metadata| metadata.permissions().mode() & 0o7777);
+    let mut number = 0;
+    loop {
+        // A name that no reader of directories takes for a capture.
+        let path = target.with_file_name(format!(".{name}.{}-{number}", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < DRAFTS_LIMIT => number += 1,
+            Err(error) => return Err(error),
+            Ok(file) => {
+                let draft = Draft { path, target: target.to_owned() };
+                if let Some(metadata) = there
+                    && let Err(error) = file.set_permissions(metadata.permissions())
+                {
+                    draft.remove();
+                    return Err(error);
+                }
+                return Ok((draft, file));
+            }
+        }
+    }
+}
+
+/// A file that is there and stays the same one: what it held is cut off when something else is written.
+#[derive(Clone)]
+struct InPlace {
+    file: Rc<File>,
+    is_cut: Rc<Cell<bool>>,
+}
+
+impl InPlace {
+    fn cut(&self) -> io::Result<()> {
+        if !self.is_cut.replace(true) {
+            self.file.set_len(0)?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for InPlace {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.cut()?;
+        (&*self.file).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self.file).flush()
+    }
+}
+
+/// A file whose failures name it.
+struct Named {
+    file: Box<dyn Write>,
+    name: String,
+}
+
+impl Named {
+    fn told<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| io::Error::new(error.kind(), format!("cannot write to {}: {error}", self.name)))
+    }
+}
+
+impl Write for Named {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes);
+        self.told(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.file.flush();
+        self.told(flushed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write, path::Path};
+
+    use super::Outputs;
+
+    fn refused(outputs: &mut Outputs, path: &Path) -> String {
+        outputs.open(path).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    /// Check that what is read is not written to, by whatever name, and that two outputs are two files.
+    #[test]
+    fn outputs_are_no_inputs() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::write(path("a.jsonl"), "kept").unwrap();
+        fs::hard_link(path("a.jsonl"), path("hard")).unwrap();
+        std::os::unix::fs::symlink(path("a.jsonl"), path("soft")).unwrap();
+        let mut outputs = Outputs::of(&[root.path().to_owned()]).unwrap();
+        for name in ["a.jsonl", "hard", "soft"] {
+            assert!(refused(&mut outputs, &path(name)).contains("is read, too"), "{name}");
+        }
+        outputs.open(&path("new")).unwrap();
+        let again = root.path().join(".").join("new");
+        assert!(refused(&mut outputs, &again).contains("two outputs"), "{}", refused(&mut outputs, &again));
+        assert_eq!(fs::read(path("a.jsonl")).unwrap(), b"kept");
+    }
+
+    /// Check that an output is as it was until everything is written, and that no draft stays.
+    #[test]
+    fn outputs_are_whole_or_not_there() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        for name in ["old", "twin"] {
+            fs::write(path(name), "what was there before").unwrap();
+        }
+        fs::hard_link(path("twin"), path("other")).unwrap();
+        for is_kept in [false, true] {
+            let mut outputs = Outputs::of(&[]).unwrap();
+            for name in ["old", "new"] {
+                outputs.open(&path(name)).unwrap().write_all(b"new").unwrap();
+            }
+            outputs.open(&path("twin")).unwrap();
+            if is_kept {
+                outputs.keep().unwrap();
+            }
+            drop(outputs);
+            let text = |name: &str| fs::read_to_string(path(name)).ok();
+            let before = Some("what was there before".to_owned());
+            let (old, new, twin) = if is_kept {
+                (Some("new"), Some("new"), Some(""))
+            } else {
+                (before.as_deref(), None, before.as_deref())
+            };
+            let found = [text("old"), text("new"), text("twin"), text("other")];
+            assert_eq!(found.each_ref().map(Option::as_deref), [old, new, twin, twin]);
+            assert_eq!(fs::read_dir(root.path()).unwrap().count(), if is_kept { 4 } else { 3 });
+        }
+    }
+}
