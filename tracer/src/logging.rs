@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
+use crate::output::sentence;
+
 /// Writes log records to stderr.
 struct Stderr;
 
@@ -14,7 +16,13 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            say(&format!("{}: {}", record.level().as_str().to_lowercase(), record.args()));
+            let (level, text) = (record.level().as_str().to_lowercase(), record.args().to_string());
+            if record.level() < log::Level::Debug {
+                say(&format!("{level}: {text}"));
+                return;
+            }
+            // What the verifier says has many lines.
+            text.lines().for_each(|line| say(&format!("{level}: {line}")));
         }
     }
 
@@ -35,10 +43,10 @@ pub fn init(verbose: u8) {
     }
 }
 
-/// One line of talk.
+/// One line of talk. Names in it may be escaped already; nothing in it moves the cursor or ends the line.
 pub fn say(line: &str) {
     // At once: in the kernel's log, where an initial root may send this, each write is a line of its own.
-    let line = format!("kmodtrace: {line}\n");
+    let line = format!("kmodtrace: {}\n", sentence(line));
     // Nothing can be done, and nothing is lost, when stderr itself is gone.
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }

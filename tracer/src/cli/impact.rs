@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     logging::say,
-    output::escape_str,
+    output::{escape_str, sentence},
     prevent::{Need, Needs},
 };
 
@@ -90,7 +90,7 @@ pub(super) fn gather(files: &[PathBuf]) -> anyhow::Result<Needs> {
     let mut items = Items::new(&mut take);
     read(files, &mut items).context("the captures cannot be used")?;
     for doubt in items.finish() {
-        say(&format!("warning: {}", escape_str(&doubt)));
+        say(&format!("warning: {}", sentence(&doubt)));
     }
     if needs.forgotten() > 0 {
         say(&format!("warning: {} requests of further programs are not told: there are too many", needs.forgotten()));

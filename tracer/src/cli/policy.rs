@@ -14,7 +14,7 @@ use super::{
 use crate::{
     chain::Item,
     logging::say,
-    output::escape_str,
+    output::{escape_str, sentence},
     policy::{self, Learner},
 };
 
@@ -78,7 +78,9 @@ fn today() -> jiff::civil::Date {
 fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     let policy = policy::load(path)?;
     let lints = policy::lint(&policy, today(), &InstalledKernel::running());
-    let lines = lints.iter().map(|lint| format!("{}: {}: {}\n", lint.place, lint.kind, escape_str(&lint.message)));
+    let lines = lints
+        .iter()
+        .map(|lint| format!("{}: {}: {}\n", escape_str(&lint.place.to_string()), lint.kind, sentence(&lint.message)));
     print::stdout(&lines.collect::<String>())?;
     say(&format!("{} rules, {} doubtful", policy.rules.len(), lints.len()));
     Ok(if lints.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
@@ -93,7 +95,7 @@ fn test(path: &std::path::Path) -> anyhow::Result<ExitCode> {
         let name = escape_str(&result.name);
         text += &match &result.failure {
             None => format!("ok      {name}\n"),
-            Some(why) => format!("not ok  {name} ({}): {}\n", result.place, escape_str(why)),
+            Some(why) => format!("not ok  {name} ({}): {}\n", escape_str(&result.place.to_string()), sentence(why)),
         };
     }
     print::stdout(&text)?;
@@ -112,7 +114,7 @@ fn learn(expect: bool, captures: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let mut items = Items::new(&mut learn);
     events::read(captures, &mut items)?;
     for doubt in items.finish() {
-        say(&format!("warning: the policy may be too narrow: {}", escape_str(&doubt)));
+        say(&format!("warning: the policy may be too narrow: {}", sentence(&doubt)));
     }
     print::stdout(&learner.policy(expect)).map(|()| ExitCode::SUCCESS)
 }

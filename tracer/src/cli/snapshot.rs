@@ -17,7 +17,6 @@ use super::{
 use crate::{
     chain::Item,
     event::Body,
-    output::escape_str,
     policy::{Recorder, Snapshot},
 };
 
@@ -62,7 +61,6 @@ pub(super) fn of_captures(captures: &[PathBuf]) -> anyhow::Result<Snapshot> {
     let mut items = Items::new(&mut record);
     events::read(captures, &mut items)?;
     let doubts = items.finish();
-    let doubts: Vec<String> = doubts.iter().map(|doubt| escape_str(doubt)).collect();
     anyhow::ensure!(doubts.is_empty(), "not everything was seen: {}", doubts.join("; "));
     Ok(recorder.finish())
 }

@@ -25,6 +25,19 @@ pub fn escape_str(text: &str) -> String {
     out
 }
 
+/// Like [`escape`], for a sentence, in which names may be escaped already: a backslash stays as it is.
+#[must_use]
+pub fn sentence(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (number, piece) in text.split('\\').enumerate() {
+        if number > 0 {
+            out.push('\\');
+        }
+        push(&mut out, piece.as_bytes(), |_| false);
+    }
+    out
+}
+
 /// Like [`escape`], for one argument of a command: quoted where a shell would need quotes.
 #[must_use]
 pub fn argument(text: &Text) -> String {
@@ -108,7 +121,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{argument, escape, escape_str, is_unsafe, name, quoted};
+    use super::{argument, escape, escape_str, is_unsafe, name, quoted, sentence};
     use crate::event::Text;
 
     /// Check what an attacker would try: line breaks, cursor moves, direction marks, broken UTF-8.
@@ -152,6 +165,18 @@ mod tests {
         assert_eq!(quoted(&Text::from("x\" loaded")), "\"x\\x22 loaded\"");
     }
 
+    /// Check that a sentence shows what is foreign in it, and leaves alone what is escaped.
+    #[test]
+    fn sentences_are_one_line() {
+        for (raw, shown) in [
+            ("cannot read a\n\x1b[2Jb", "cannot read a\\n\\x1b[2Jb"),
+            ("of \\x1b and \\\\", "of \\x1b and \\\\"),
+            ("unknown field `\u{202e}`", "unknown field `\\u{202e}`"),
+        ] {
+            assert_eq!(sentence(raw), shown);
+        }
+    }
+
     /// Bytes with a liking for what escapes are made of.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let tricky: Vec<u8> = b"\\\\nx'1b{} \n\x1b\x7f\xc2\xff".to_vec();
@@ -164,7 +189,7 @@ mod tests {
         fn output_is_safe(bytes in proptest::collection::vec(any::<u8>(), 0..64), text in any::<String>()) {
             let (bytes, text) = (Text::from(bytes.as_slice()), Text::from(text));
             for shown in [&bytes, &text].into_iter().flat_map(|text| {
-                [escape(text), argument(text), name(text), quoted(text), escape_str(&text.field())]
+                [escape(text), argument(text), name(text), quoted(text), escape_str(&text.field()), sentence(&text.field())]
             }) {
                 prop_assert!(shown.chars().all(|c| !c.is_control() && !is_unsafe(c)), "{:?}", shown);
             }

@@ -15,7 +15,7 @@ mod words;
 use std::io;
 
 pub use differences::{difference, label};
-pub use escape::{argument, escape, escape_str, name, quoted};
+pub use escape::{argument, escape, escape_str, name, quoted, sentence};
 pub use json::JsonLines;
 pub use line::Lines;
 pub use summary::Summary;
