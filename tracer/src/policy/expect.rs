@@ -70,60 +70,80 @@ pub(super) fn is_met(rule: &Rule, subject: &Subject<'_>) -> bool {
 
 /// What an expectation that was not met comes to.
 pub(super) fn unmet(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<String>, kernel: &dyn Kernel) -> State {
-    let (excuse, why) = reason(rule, near, baseline, kernel);
-    match excuse.filter(|excuse| rule.skip.contains(excuse)) {
-        Some(excuse) => State::Skipped { excuse, why },
-        None => State::Unmet { why },
+    match reason(rule, near, baseline, kernel) {
+        Reason::Excuse(excuse, why) if rule.skip.contains(&excuse) => State::Skipped { excuse, why },
+        // Where nothing is an excuse, it does not matter.
+        Reason::Open(why) if !rule.skip.is_empty() => State::Open { why },
+        Reason::Excuse(_, why) | Reason::Open(why) | Reason::None(why) => State::Unmet { why },
     }
 }
 
-fn reason(
-    rule: &Rule,
-    near: Option<&Finding>,
-    baseline: &BTreeSet<String>,
-    kernel: &dyn Kernel,
-) -> (Option<Excuse>, String) {
+/// Why an expectation was not met, in words.
+enum Reason {
+    /// It could not be.
+    Excuse(Excuse, String),
+    /// Whether it could be is not known.
+    Open(String),
+    /// It could have been.
+    None(String),
+}
+
+fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<String>, kernel: &dyn Kernel) -> Reason {
     // modprobe knows names with `_`.
     let normal = |name: &str| name.replace('-', "_");
     let modules: Vec<String> = rule.literals(Field::Module).map(normal).collect();
     let aliases: Vec<&str> = rule.literals(Field::Alias).collect();
     if let Some(module) = modules.iter().find(|module| baseline.contains(*module)) {
-        return (Some(Excuse::AlreadyLoaded), format!("{module} was loaded before tracing began"));
+        return Reason::Excuse(Excuse::AlreadyLoaded, format!("{module} was loaded before tracing began"));
     }
     let is_wanted = |set: &PatternSet, name: &str| set.test(&Value::is(name)) == Truth::Yes;
     let module_set = rule.patterns(Field::Module);
     if let Some(module) = module_set.and_then(|set| baseline.iter().find(|name| is_wanted(set, name))) {
-        return (Some(Excuse::AlreadyLoaded), format!("{module} was loaded before tracing began"));
+        return Reason::Excuse(Excuse::AlreadyLoaded, format!("{module} was loaded before tracing began"));
     }
     let names: Vec<&str> = modules.iter().map(String::as_str).chain(aliases).collect();
     let found: Vec<(&str, Lookup)> = names.iter().map(|name| (*name, kernel.look_up(name))).collect();
     for (name, lookup) in &found {
         match lookup {
-            Lookup::BuiltIn => return (Some(Excuse::BuiltIn), format!("{name} is built into the kernel")),
+            Lookup::BuiltIn => return Reason::Excuse(Excuse::BuiltIn, format!("{name} is built into the kernel")),
             Lookup::Modules(modules)
                 if !modules.is_empty() && modules.iter().all(|module| baseline.contains(module)) =>
             {
                 let modules = modules.join(", ");
-                return (Some(Excuse::AlreadyLoaded), format!("{name}: {modules} was loaded before tracing began"));
+                return Reason::Excuse(
+                    Excuse::AlreadyLoaded,
+                    format!("{name}: {modules} was loaded before tracing began"),
+                );
             }
             _ => {}
         }
     }
     if let Some(near) = near {
-        return (near_excuse(near), near_words(near));
+        let why = near_words(near);
+        return match near_excuse(near) {
+            Some(excuse) => Reason::Excuse(excuse, why),
+            None => Reason::None(why),
+        };
     }
     if !found.is_empty() && found.iter().all(|(_, lookup)| *lookup == Lookup::Missing) {
         let names = names.join(", ");
-        return (Some(Excuse::Missing), format!("this kernel has no module for {names}"));
+        return Reason::Excuse(Excuse::Missing, format!("this kernel has no module for {names}"));
     }
-    let blocked = found.iter().find_map(|(name, lookup)| match lookup {
-        Lookup::Blocked(why) => Some(format!("nothing asked for it, and {name} is forbidden here: {why}")),
+    let open = found.iter().find_map(|(name, lookup)| match lookup {
         Lookup::Unknown(why) => {
             Some(format!("nothing asked for it; whether this kernel has {name} is not known: {why}"))
         }
         _ => None,
     });
-    (None, blocked.unwrap_or_else(|| "nothing asked for it".to_owned()))
+    // One that could have been asked for is enough.
+    if let Some(why) = open.filter(|_| !found.iter().any(|(_, lookup)| matches!(lookup, Lookup::Modules(_)))) {
+        return Reason::Open(why);
+    }
+    let blocked = found.iter().find_map(|(name, lookup)| match lookup {
+        Lookup::Blocked(why) => Some(format!("nothing asked for it, and {name} is forbidden here: {why}")),
+        _ => None,
+    });
+    Reason::None(blocked.unwrap_or_else(|| "nothing asked for it".to_owned()))
 }
 
 /// The request itself says that nothing had to be loaded.

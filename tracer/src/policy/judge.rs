@@ -182,15 +182,18 @@ impl Judge {
     #[must_use]
     pub fn finish(mut self, kernel: &dyn Kernel) -> Verdict {
         self.end_stream(Stream::new(""));
-        let Self { policy, tallies, mut counts, doubts, baseline, last_day, .. } = self;
+        let Self { policy, tallies, mut counts, mut doubts, baseline, last_day, .. } = self;
         let default = default_rule(&policy);
         let mut rules = Vec::new();
         for (rule, tally) in policy.rules.into_iter().chain([default]).zip(tallies) {
             let has_ended = last_day.is_some_and(|day| !rule.is_in_force(day));
             let state = state(&rule, &tally, has_ended, &baseline, kernel);
-            match state {
+            match &state {
                 State::Unmet { .. } => counts.unmet += 1,
                 State::Skipped { .. } => counts.skipped += 1,
+                State::Open { why } => {
+                    doubts.push(format!("whether rule {:?} could be met is not known: {why}", rule.name));
+                }
                 _ => {}
             }
             rules.push(RuleVerdict { rule, state, findings: tally.findings, more: tally.more });

@@ -54,6 +54,11 @@ pub enum State {
         /// Why, as far as it is known.
         why: String,
     },
+    /// What it expects did not happen, and whether it could is not known.
+    Open {
+        /// Why.
+        why: String,
+    },
     /// What it expects could not happen here.
     Skipped {
         /// Why.

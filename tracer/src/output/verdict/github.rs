@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    super::escape::escape_str,
+    super::escape::{escape_str, sentence},
     words::{headline, rule_lines},
 };
 use crate::policy::{Outcome, State, Verdict};
@@ -15,7 +15,7 @@ use crate::policy::{Outcome, State, Verdict};
 pub fn github(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
     for rule in &verdict.rules {
         let level = match rule.state {
-            State::Violated | State::Unmet { .. } => "error",
+            State::Violated | State::Unmet { .. } | State::Open { .. } => "error",
             State::Skipped { .. } => "notice",
             State::Held | State::Unused | State::Expired | State::NotRun { .. } => continue,
         };
@@ -26,7 +26,7 @@ pub fn github(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "::{level} file={file},line={line},title={title}::{message}")?;
     }
     if verdict.outcome == Outcome::Error {
-        let doubts: Vec<String> = verdict.doubts.iter().map(|doubt| escape_str(doubt)).collect();
+        let doubts: Vec<String> = verdict.doubts.iter().map(|doubt| sentence(doubt)).collect();
         let message = data(&format!("{}\n{}", headline(verdict), doubts.join("\n")));
         writeln!(out, "::error title={}::{message}", property("kmodtrace: not everything was seen"))?;
     }

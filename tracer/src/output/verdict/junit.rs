@@ -8,7 +8,7 @@ use quick_xml::{
 };
 
 use super::{
-    super::escape::escape_str,
+    super::escape::{escape_str, sentence},
     words::{EVIDENCE, headline, rule_lines, skip_words},
 };
 use crate::policy::{Outcome, RuleVerdict, State, Verdict};
@@ -86,7 +86,7 @@ fn evidence(verdict: &Verdict) -> Ending {
     if verdict.doubts.is_empty() {
         return Ending::Passed;
     }
-    let doubts = verdict.doubts.iter().map(|doubt| escape_str(doubt));
+    let doubts = verdict.doubts.iter().map(|doubt| sentence(doubt));
     Ending::Error { lines: std::iter::once(headline(verdict)).chain(doubts).collect() }
 }
 
@@ -95,6 +95,7 @@ fn ending(verdict: &RuleVerdict) -> Ending {
         State::Held | State::Unused => Ending::Passed,
         State::Violated => Ending::Failure { kind: "denied", lines: rule_lines(verdict) },
         State::Unmet { .. } => Ending::Failure { kind: "expected", lines: rule_lines(verdict) },
+        State::Open { .. } => Ending::Error { lines: rule_lines(verdict) },
         State::Skipped { excuse, why } => Ending::Skipped { why: skip_words(*excuse, why) },
         State::Expired => Ending::Skipped { why: "expired".to_owned() },
         State::NotRun { why } => Ending::Skipped { why: escape_str(why) },

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    super::escape::escape_str,
+    super::escape::{escape_str, sentence},
     words::{EVIDENCE, deeds, headline, rule_lines, skip_words, subject},
 };
 use crate::policy::{Action, Finding, Outcome, RuleVerdict, State, Verdict};
@@ -32,7 +32,7 @@ fn report(verdict: &Verdict, out: &mut String) -> fmt::Result {
     writeln!(out, "KTAP version 1\n1..{}", verdict.rules.len() + 1)?;
     comment(out, "", &headline(verdict))?;
     for doubt in &verdict.doubts {
-        comment(out, "", &format!("not seen: {}", escape_str(doubt)))?;
+        comment(out, "", &format!("not seen: {}", sentence(doubt)))?;
     }
     let skip = (verdict.outcome == Outcome::Skipped).then_some("nothing was done");
     result(out, "", verdict.doubts.is_empty(), 1, EVIDENCE, skip)?;
@@ -52,14 +52,15 @@ fn test(out: &mut String, number: usize, verdict: &RuleVerdict) -> fmt::Result {
         State::Expired => Some("expired".to_owned()),
         State::Skipped { excuse, why } => Some(skip_words(*excuse, why)),
         State::NotRun { why } => Some(escape_str(why)),
-        State::Held | State::Violated | State::Unmet { .. } => None,
+        State::Held | State::Violated | State::Unmet { .. } | State::Open { .. } => None,
     };
-    if verdict.is_violated() {
+    let is_fine = !verdict.is_violated() && !matches!(verdict.state, State::Open { .. });
+    if !is_fine {
         for line in rule_lines(verdict) {
             comment(out, "", &line)?;
         }
     }
-    result(out, "", !verdict.is_violated(), number, &title, skip.as_deref())
+    result(out, "", is_fine, number, &title, skip.as_deref())
 }
 
 fn nested(out: &mut String, title: &str, findings: &[Finding]) -> fmt::Result {

@@ -1,7 +1,7 @@
 //! A verdict for people.
 
 use super::{
-    super::escape::escape_str,
+    super::escape::{escape_str, sentence},
     words::{deeds, headline, rule_lines},
 };
 use crate::policy::{DEFAULT_RULE, Finding, Outcome, State, Verdict};
@@ -11,7 +11,7 @@ use crate::policy::{DEFAULT_RULE, Finding, Outcome, State, Verdict};
 pub fn summary(verdict: &Verdict) -> Vec<String> {
     let mut lines = vec![headline(verdict)];
     for doubt in &verdict.doubts {
-        lines.push(format!("  not seen: {}", escape_str(doubt)));
+        lines.push(format!("  not seen: {}", sentence(doubt)));
     }
     if let (Outcome::Skipped, Some(rule)) = (verdict.outcome, verdict.rules.first()) {
         lines.extend(rule_lines(rule).into_iter().map(|line| format!("  {line}")));
@@ -19,6 +19,7 @@ pub fn summary(verdict: &Verdict) -> Vec<String> {
     for rule in &verdict.rules {
         let what = match &rule.state {
             State::Violated | State::Unmet { .. } => "violated",
+            State::Open { .. } => "not known",
             State::Skipped { .. } => "skipped",
             State::Expired => "expired",
             State::Held | State::Unused | State::NotRun { .. } => continue,

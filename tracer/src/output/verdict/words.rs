@@ -137,6 +137,7 @@ pub(super) fn rule_lines(verdict: &RuleVerdict) -> Vec<String> {
             deeds(denied)
         }
         State::Unmet { why } => vec![format!("expected, and did not happen: {}", escape_str(why))],
+        State::Open { why } => vec![format!("expected, and whether it could happen is not known: {}", escape_str(why))],
         State::Skipped { excuse, why } => vec![skip_words(*excuse, why)],
         State::NotRun { why } => vec![escape_str(why)],
         State::Held | State::Unused | State::Expired => Vec::new(),
