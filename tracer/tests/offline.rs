@@ -101,3 +101,65 @@ fn doubts_are_escaped_once() {
         assert!(told.contains("\"a\\x1bb\"") && !told.contains("\\\\x1b"), "{told}");
     }
 }
+
+/// Check that an empty capture is not taken for a whole one.
+#[test]
+fn empty_captures_are_told() {
+    let scratch = scratch();
+    fs::write(scratch.path().join("empty"), "").unwrap();
+    fs::write(scratch.path().join("blank"), "\n \n\n").unwrap();
+    for form in [&[][..], &["--tree"], &["--json"]] {
+        for file in ["empty", "blank", "/dev/null", "-"] {
+            let output = kmodtrace(scratch.path(), &[&["report", file], form].concat());
+            let told = stderr(&output);
+            assert_eq!(output.status.code(), Some(0), "{told}");
+            assert!(told.contains("there is no header") && told.contains("there is no end"), "{file} {form:?}: {told}");
+        }
+    }
+    let both = kmodtrace(scratch.path(), &["report", "empty", "o.jsonl"]);
+    assert!(stderr(&both).contains("empty: there is no header") && stdout(&both).contains("nf_conntrack"));
+}
+
+/// Check that what is given twice is counted once, in whatever form and order, and that this is said.
+#[test]
+fn nothing_is_counted_twice() {
+    let scratch = scratch();
+    let path = |name: &str| scratch.path().join(name);
+    let packed = fs::read(path("g.zst")).unwrap();
+    let plain = zstd::stream::decode_all(packed.as_slice()).unwrap();
+    fs::write(path("g.jsonl"), &plain).unwrap();
+    fs::write(path("part.zst"), &packed[..packed.len() / 2]).unwrap();
+    let cut = plain.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(200).unwrap().0;
+    fs::write(path("part.jsonl"), &plain[..=cut]).unwrap();
+    fs::copy(path("o.jsonl"), path("o2.jsonl")).unwrap();
+    let forms: [&[&str]; 5] = [
+        &["report", "--by", "module"],
+        &["report", "--json", "--by", "exe"],
+        &["report", "--csv", "--lines"],
+        &["report", "--csv"],
+        &["impact", "nf_conntrack", "ext4", "nf_nat"],
+    ];
+    for form in forms {
+        let of = |files: &[&str]| kmodtrace(scratch.path(), &[form, files].concat());
+        for (once, twice) in [
+            (&["g.zst"][..], &["g.zst", "g.zst"][..]),
+            (&["./g.zst"], &["./g.zst", "./g.jsonl"]),
+            (&["./g.zst"], &["./g.jsonl", "./part.zst"]),
+            (&["./g.zst"], &["./part.jsonl", "./g.zst"]),
+            (&["./o.jsonl"], &["./o.jsonl", "./o2.jsonl"]),
+            (&["./o.jsonl", "./g.zst"], &["./o.jsonl", "./g.zst", "./o2.jsonl", "./part.zst", "./g.jsonl"]),
+        ] {
+            let both = of(twice);
+            assert_eq!(stdout(&both), stdout(&of(once)), "{form:?} {twice:?}");
+            assert!(stderr(&both).contains("read already and"), "{form:?} {twice:?}: {}", stderr(&both));
+        }
+        assert!(!stderr(&of(&["./o.jsonl", "./g.zst"])).contains("read already"));
+    }
+    let verdict = |files: &[&str]| {
+        let output = kmodtrace(scratch.path(), &[&["check", "-p", "p.toml", "--json"], files].concat());
+        (output.status.code(), stdout(&output), stderr(&output))
+    };
+    let (once, twice) = (verdict(&["o.jsonl"]), verdict(&["o.jsonl", "o2.jsonl"]));
+    assert_eq!((once.0, once.1), (twice.0, twice.1));
+    assert!(twice.2.contains("o2.jsonl: 37 events were read already and are left out (from o.jsonl)"), "{}", twice.2);
+}

@@ -16,7 +16,9 @@ use crate::{
     },
     chain::Item,
     event::Event,
+    logging::say,
     policy::Stream,
+    report::Recordings,
 };
 
 /// Who takes the events of captures.
@@ -34,28 +36,32 @@ pub(super) trait Taker {
     fn doubt(&mut self, doubt: String);
 }
 
-/// Hands over every event of the captures; `-` is standard input.
+/// Hands over every event of the captures, once each; `-` is standard input.
 pub(super) fn read(captures: &[PathBuf], taker: &mut dyn Taker) -> anyhow::Result<()> {
+    let mut recordings = Recordings::default();
     for path in captures {
         if path == Path::new("-") {
-            each(io::stdin(), "standard input", taker)?;
+            each(io::stdin(), "standard input", &mut recordings, taker)?;
             continue;
         }
         // A directory stands for its captures.
         for file in list(std::slice::from_ref(path))? {
             let name = file.display().to_string();
             let file = File::open(&file).with_context(|| format!("cannot read {name}"))?;
-            each(file, &name, taker)?;
+            each(file, &name, &mut recordings, taker)?;
         }
     }
+    recordings.sentences().for_each(|sentence| say(&sentence));
     Ok(())
 }
 
-fn each(reader: impl Read, name: &str, taker: &mut dyn Taker) -> anyhow::Result<()> {
+fn each(reader: impl Read, name: &str, recordings: &mut Recordings, taker: &mut dyn Taker) -> anyhow::Result<()> {
+    recordings.begin();
     let mut reader = Reader::new(reader).with_context(|| format!("cannot read {name}"))?;
-    let (mut has_begun, mut is_torn) = (false, false);
+    let (mut has_begun, mut is_repeated, mut is_torn) = (false, false, false);
     loop {
         match reader.next_event() {
+            Ok(Some(event)) if recordings.has_read(&event, name) => is_repeated = true,
             Ok(Some(event)) => {
                 if !has_begun && !taker.continues(&event) {
                     taker.begin(name);
@@ -70,6 +76,10 @@ fn each(reader: impl Read, name: &str, taker: &mut dyn Taker) -> anyhow::Result<
             }
             Err(error) => return Err(error).with_context(|| format!("cannot use {name}")),
         }
+    }
+    if !has_begun && is_repeated {
+        // All of it was read from another file: what is wrong with this one does not matter.
+        return Ok(());
     }
     if !has_begun {
         taker.begin(name);
@@ -135,7 +145,7 @@ impl Taker for Items<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Items, Taker, each};
+    use super::{Items, Recordings, Taker, each};
     use crate::{chain::Item, event::Event};
 
     const LOSS: &str =
@@ -165,7 +175,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Result<(usize, usize, usize), String> {
         let mut count = Count::default();
-        let done = each(bytes, "f", &mut count);
+        let done = each(bytes, "f", &mut Recordings::default(), &mut count);
         done.map(|()| (count.0, count.1, count.2.len())).map_err(|error| error.to_string())
     }
 
@@ -196,8 +206,9 @@ mod tests {
             let mut seen = 0;
             let mut count = |_: Item| seen += 1;
             let mut items = Items::new(&mut count);
-            each(format!("{LOSS}\n").as_bytes(), "a", &mut items).unwrap();
-            each(format!("{second}\n").as_bytes(), "b", &mut items).unwrap();
+            let mut recordings = Recordings::default();
+            each(format!("{LOSS}\n").as_bytes(), "a", &mut recordings, &mut items).unwrap();
+            each(format!("{second}\n").as_bytes(), "b", &mut recordings, &mut items).unwrap();
             let doubts = items.finish();
             assert_eq!(doubts.iter().filter(|doubt| doubt.starts_with("b: ")).count() > 0, missing > 0, "{doubts:?}");
             assert_eq!(seen, 2);

@@ -20,7 +20,7 @@ use args::{Form, is_stdin};
 use super::outputs::Outputs;
 use crate::{
     logging::say,
-    output::{Lines, Output, Style, Tree, escape_str},
+    output::{Lines, Output, Style, Tree},
     report::{Engine, Human, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto, table},
 };
 
@@ -161,12 +161,13 @@ fn told(args: &Args, form: Form, whole: &Whole<'_>, style: Style, target: &Targe
     target.end()
 }
 
-/// What the captures themselves do not hold.
+/// What the captures themselves do not hold, and what they hold twice.
 fn missing(whole: &Whole<'_>) {
+    whole.repeats.sentences().for_each(|sentence| say(&sentence));
     for stream in whole.streams {
         for sentence in stream.missing(whole.plan.is_followed) {
             let host = if stream.host().is_empty() { String::new() } else { format!(" ({})", stream.host()) };
-            say(&escape_str(&format!("{}{host}: {sentence}", stream.source)));
+            say(&format!("{}{host}: {sentence}", stream.source));
         }
     }
 }

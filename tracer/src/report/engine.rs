@@ -2,18 +2,19 @@
 
 use std::io;
 
+pub use super::told::{Plan, Sink, Told, Whole};
 use super::{
-    cells::{Cells, Fact},
+    cells::Cells,
     facts::{self, nanoseconds},
     light::{Join, Line, Type},
     names::{NameId, Names},
+    origin::{Origin, Repeats},
     stream::{About, Stream},
 };
 use crate::{
     capture::reader::{ReadError, parse},
-    chain::{self, Chain, Item},
-    event::{Body, Event},
-    select::Selector,
+    chain::{self, Item},
+    event::{Body, Event, Header},
 };
 
 /// Streams that are told apart; a capture may be made of nothing but headers.
@@ -33,79 +34,6 @@ pub enum ReportError {
     Write(#[from] io::Error),
 }
 
-/// What is wanted. Times are nanoseconds since 1970.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// Which chains.
-    pub selector: Selector,
-    /// Nothing that was asked for before this.
-    pub since_ns: Option<i64>,
-    /// Nothing that was asked for at this time or later.
-    pub until_ns: Option<i64>,
-    /// Only what came for the first time at this time or later.
-    pub new_since_ns: Option<i64>,
-    /// The end of the input is not the end of the stream.
-    pub is_followed: bool,
-}
-
-impl Plan {
-    fn is_in_range(&self, time_ns: i64) -> bool {
-        self.since_ns.is_none_or(|since_ns| since_ns <= time_ns)
-            && self.until_ns.is_none_or(|until_ns| time_ns < until_ns)
-    }
-}
-
-/// A chain that is wanted, with what a report knows of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
-    /// The chain.
-    pub chain: &'a Chain,
-    /// The same, as the formats of the live view take it.
-    pub item: &'a Item,
-    /// What it counts as.
-    pub facts: &'a [Fact],
-    /// Something of it was not seen before in this input.
-    pub is_first: bool,
-    /// Its stream.
-    pub stream: &'a Stream,
-    /// The number of its stream.
-    pub stream_number: usize,
-}
-
-/// The whole, when everything was read.
-#[derive(Clone, Copy, Debug)]
-pub struct Whole<'a> {
-    /// What was counted.
-    pub cells: &'a Cells,
-    /// Its names.
-    pub names: &'a Names,
-    /// Where it comes from.
-    pub streams: &'a [Stream],
-    /// What was wanted.
-    pub plan: &'a Plan,
-}
-
-/// Something that chains are written to.
-pub trait Sink {
-    /// A chain that is wanted.
-    ///
-    /// # Errors
-    /// When it cannot be written; `BrokenPipe` when the reader is gone.
-    fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()>;
-
-    /// An event that belongs to no chain: an unload, a loss.
-    ///
-    /// # Errors
-    /// As [`Sink::chain`].
-    fn event(&mut self, event: &Event, stream: &Stream, stream_number: usize) -> io::Result<()>;
-
-    /// The end.
-    ///
-    /// # Errors
-    /// As [`Sink::chain`].
-    fn finish(&mut self, whole: &Whole<'_>) -> io::Result<()>;
-}
-
 /// Reads lines.
 pub struct Engine {
     plan: Plan,
@@ -116,6 +44,9 @@ pub struct Engine {
     /// The stream of the next line.
     current: Option<usize>,
     source: String,
+    /// Events of the present source below this number were read already.
+    repeated_below: u64,
+    repeats: Repeats,
     sinks: Vec<Box<dyn Sink>>,
 }
 
@@ -139,6 +70,8 @@ impl Engine {
             joins: Vec::new(),
             current: None,
             source: String::new(),
+            repeated_below: 0,
+            repeats: Repeats::default(),
             sinks,
         }
     }
@@ -147,6 +80,12 @@ impl Engine {
     pub fn begin(&mut self, source: &str) {
         source.clone_into(&mut self.source);
         self.current = None;
+        self.repeated_below = 0;
+    }
+
+    /// The present source has ended. One without a line is a stream that misses everything.
+    pub fn ended(&mut self) {
+        self.stream();
     }
 
     /// Says that something is wrong with the present source.
@@ -181,8 +120,9 @@ impl Engine {
         for number in 0..self.joins.len() {
             self.end(number)?;
         }
-        let whole = Whole { cells: &self.cells, names: &self.names, streams: &self.streams, plan: &self.plan };
-        self.sinks.iter_mut().try_for_each(|sink| sink.finish(&whole))
+        let Self { cells, names, streams, repeats, plan, sinks, .. } = self;
+        let whole = Whole { cells, names, streams, repeats, plan };
+        sinks.iter_mut().try_for_each(|sink| sink.finish(&whole))
     }
 
     /// Ends a stream: tells what is open as it is.
@@ -209,7 +149,8 @@ impl Engine {
     /// What was read.
     #[must_use]
     pub fn whole(&self) -> Whole<'_> {
-        Whole { cells: &self.cells, names: &self.names, streams: &self.streams, plan: &self.plan }
+        let Self { cells, names, streams, repeats, plan, .. } = self;
+        Whole { cells, names, streams, repeats, plan }
     }
 
     fn is_light(&self) -> bool {
@@ -246,6 +187,7 @@ impl Engine {
         };
         match kind {
             Type::Other => return self.event(bytes),
+            _ if self.is_repeated(seq) => return Ok(()),
             Type::Quiet => {
                 self.stream().1.number(seq);
                 return Ok(());
@@ -281,17 +223,10 @@ impl Engine {
             }
         };
         if let Body::Header(header) = &event.body {
-            let about = About::new(header);
-            let same = self.streams.iter().position(|stream| stream.continues(&about, event.seq));
-            if let Some(stream) = same.and_then(|number| self.streams.get_mut(number)) {
-                stream.sources += u64::from(stream.source != self.source);
-            }
-            self.current = same
-                .or(self.current.filter(|number| self.streams.get(*number).is_some_and(|stream| stream.events == 0)));
-            let number = self.stream().0;
-            if let Some(stream) = self.streams.get_mut(number) {
-                stream.begin(about, &mut self.names);
-            }
+            self.header(&event, header);
+        }
+        if self.is_repeated(event.seq) {
+            return Ok(());
         }
         let (number, stream) = self.stream();
         stream.number(event.seq);
@@ -318,11 +253,47 @@ impl Engine {
         Ok(())
     }
 
+    /// Finds the stream that a header is of, or begins one.
+    fn header(&mut self, event: &Event, header: &Header) {
+        let (origin, seq) = (Origin::new(header, event.boot_ns), event.seq);
+        self.repeated_below = 0;
+        let below = |stream: &Stream| stream.repeated_below(&origin, seq);
+        if let Some((number, below)) = self.streams.iter().enumerate().find_map(|(n, own)| Some((n, below(own)?))) {
+            self.current = Some(number);
+            self.repeated_below = below;
+            return;
+        }
+        let about = About::new(header);
+        let same = self.streams.iter().position(|stream| stream.continues(&about, seq));
+        if let Some(stream) = same.and_then(|number| self.streams.get_mut(number)) {
+            stream.sources += u64::from(stream.source != self.source);
+        }
+        self.current =
+            same.or(self.current.filter(|number| self.streams.get(*number).is_some_and(|stream| stream.events == 0)));
+        let number = self.stream().0;
+        if let Some(stream) = self.streams.get_mut(number) {
+            stream.begin(about, &mut self.names);
+            stream.record(origin, seq);
+        }
+    }
+
+    /// Whether an event of the present source was read before: it is not counted again.
+    fn is_repeated(&mut self, seq: u64) -> bool {
+        let is_repeated = seq < self.repeated_below;
+        if is_repeated && let Some(stream) = self.current.and_then(|number| self.streams.get(number)) {
+            self.repeats.add(&self.source, &stream.source);
+        }
+        is_repeated
+    }
+
     /// A later version may have types of its own; anything else that is no event is damage.
     fn not_understood(&mut self, bytes: &[u8]) {
         let line = Line::new(bytes).ok();
         let is_event = line.as_ref().is_some_and(|line| line.kind() == Ok(Type::Other) && !line.is_known_type());
         let seq = line.and_then(|line| line.seq().ok()).filter(|_| is_event);
+        if seq.is_some_and(|seq| self.is_repeated(seq)) {
+            return;
+        }
         let stream = self.stream().1;
         match seq {
             Some(seq) => {

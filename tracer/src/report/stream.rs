@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     facts::nanoseconds,
     names::{NameId, Names},
+    origin::{Origin, Part},
 };
 use crate::{
     event::{Body, End, Header, Loss, LossStage},
@@ -78,6 +79,8 @@ pub struct Stream {
     pub notes: Vec<String>,
     next_seq: Option<u64>,
     host_id: Option<NameId>,
+    /// The recording that it is of.
+    part: Option<Part>,
 }
 
 impl Stream {
@@ -108,6 +111,17 @@ impl Stream {
             self.host_id = Some(names.id(about.host.as_bytes()));
             self.about = Some(about);
         }
+    }
+
+    /// Takes what its first header tells of its recording.
+    pub(super) fn record(&mut self, origin: Origin, seq: u64) {
+        self.part.get_or_insert(Part::new(origin, seq));
+    }
+
+    /// Up to which number its events were read, when a header with this number is one of them.
+    pub(super) fn repeated_below(&self, origin: &Origin, seq: u64) -> Option<u64> {
+        let next_seq = self.next_seq?;
+        self.part.as_ref()?.has_read(origin, seq, next_seq).then_some(next_seq)
     }
 
     /// Whether an event with this number goes on with the stream.
@@ -185,10 +199,10 @@ impl Stream {
             let events = count_of(self.unknown, "event is of a type", "events are of types");
             missing.push(format!("{events} that this version does not know"));
         }
-        if self.about.is_none() && self.events > 0 {
+        if self.about.is_none() {
             missing.push("there is no header: host and boot are not known".to_owned());
         }
-        if self.end.is_none() && self.events > 0 && !is_followed {
+        if self.end.is_none() && !is_followed {
             missing.push("there is no end: it is still being recorded, or the recorder was killed".to_owned());
         }
         missing.extend(self.notes.iter().cloned());
@@ -208,10 +222,14 @@ const fn stage_name(stage: LossStage) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::Stream;
-    use crate::event::{Body, End, Loss, LossStage};
+    use super::{About, Stream};
+    use crate::{
+        event::{Body, End, Header, Loss, LossStage},
+        report::names::Names,
+    };
 
-    /// Check that a whole stream has nothing to say, and that each defect is a sentence with its number.
+    /// Check that a whole stream has nothing to say, an empty one that it is none, and that each defect is a sentence with its
+    /// number.
     #[test]
     fn tells_what_is_missing() {
         let mut stream = Stream::new("a.jsonl");
@@ -230,6 +248,8 @@ mod tests {
             ]
         );
         let mut whole = Stream::new("b.jsonl");
+        assert_eq!(whole.missing(false).len(), 2);
+        whole.begin(About::new(&Header::default()), &mut Names::default());
         whole.body(&Body::End(End::default()));
         assert!(whole.missing(false).is_empty());
     }

@@ -75,14 +75,16 @@ fn one(path: &Path, engine: &mut Engine, follow: Option<&Follow>) -> anyhow::Res
         }
         end => end,
     };
-    match end? {
+    let read = match end? {
         // What is damaged ends there; what was read before is told, and so are the other captures.
         Err(error @ (LineError::Torn { .. } | LineError::Damaged { .. } | LineError::LongLine { .. })) => {
             engine.note(format!("it {error}"));
             Ok(())
         }
         end => end.with_context(|| source),
-    }
+    };
+    engine.ended();
+    read
 }
 
 /// Reads and decompresses on another thread while this one counts. The inner result is of reading.
