@@ -120,6 +120,16 @@ fn empty_captures_are_told() {
     assert!(stderr(&both).contains("empty: there is no header") && stdout(&both).contains("nf_conntrack"));
 }
 
+/// Check that a time may begin with a minus, as an argument of its own.
+#[test]
+fn times_may_go_back() {
+    let scratch = scratch();
+    for option in ["--since", "--until", "--new-since"] {
+        let output = kmodtrace(scratch.path(), &["report", option, "-2h", "o.jsonl"]);
+        assert_eq!(output.status.code(), Some(0), "{option}: {}", stderr(&output));
+    }
+}
+
 /// Check that what is given twice is counted once, in whatever form and order, and that this is said.
 #[test]
 fn nothing_is_counted_twice() {

@@ -166,7 +166,7 @@ fn keeps_out(ctx: &mut Ctx) -> Result<()> {
 /// Every command of the page works, on a machine that has recorded somebody's look at the firewall.
 fn page(ctx: &mut Ctx) -> Result<()> {
     const PAGE: &str = include_str!("../../../docs/prevention.md");
-    let recorder = ctx.record("/var/lib/kmodtrace", &[])?;
+    let recorder = ctx.record("/var/log/kmodtrace", &[])?;
     ctx.run(&["iptables-legacy", "-t", "nat", "-L"])?.ok()?;
     equal("exit code of the recorder", recorder.stop()?.code, 0)?;
     let commands: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("# kmodtrace ")).collect();
@@ -179,7 +179,7 @@ fn page(ctx: &mut Ctx) -> Result<()> {
         that(&format!("{command} says something"), !(output.stdout.is_empty() && output.stderr.is_empty()))?;
     }
     std::fs::remove_file(file("iptable_nat"))?;
-    let listed = ctx.run(&["kmodtrace", "surface", "--json", "--all", "/var/lib/kmodtrace"])?.ok()?;
+    let listed = ctx.run(&["kmodtrace", "surface", "--json", "--all", "/var/log/kmodtrace"])?.ok()?;
     let is_kept = |line: &str| line.contains("\"module\":\"iptable_nat\"") && !line.contains("\"needed\":\"never\"");
     that("what was needed is no candidate", listed.stdout.lines().any(is_kept))
 }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Where the service puts its captures.
-const CAPTURES: &str = "/var/lib/kmodtrace";
+const CAPTURES: &str = "/var/log/kmodtrace";
 
 /// Arguments of `impact`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Modules or aliases; then captures, files or directories (what has a / or a dot is one, and - is standard input).
-    /// Without captures: those in /var/lib/kmodtrace.
+    /// Without captures: those in /var/log/kmodtrace.
     #[arg(required = true, value_name = "NAME|FILE")]
     words: Vec<OsString>,
 }

@@ -113,14 +113,14 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
     /// Only what was asked for at TIME or later.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(super) since: Option<String>,
     /// Only what was asked for before TIME.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(super) until: Option<String>,
     /// Only what came for the first time at TIME or later: modules, and requesters of modules. What was before is
     /// taken from the same captures.
-    #[arg(long, value_name = "TIME", conflicts_with = "since")]
+    #[arg(long, value_name = "TIME", conflicts_with = "since", allow_hyphen_values = true)]
     pub(super) new_since: Option<String>,
     /// Go on reading what is being recorded, until Ctrl-C.
     #[arg(long)]
