@@ -242,7 +242,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l lines -d 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l json -d 'Write JSON Lines: chains, or with --by rows of the table'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l csv -d 'Write CSV: the table, or with --lines a record for each module and request'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l follow -d 'Go on reading what is being recorded, until Ctrl-C'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l stacks -d 'Show the kernel stack of each request in the trees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l stacks -d 'Show the kernel stack of each request. Implies --tree'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l utc -d 'Take and show times in UTC instead of local time'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -324,3 +324,37 @@ fn the_page_shows_what_is_printed() {
         assert!(words(&printed).contains(&line), "{line:?}\n{printed}");
     }
 }
+
+/// Check that the first rows are the first rows in every form of a table, and that what cannot be meant is refused.
+#[test]
+fn tables_have_tops() {
+    let rows = |arguments: &[&str]| stdout(&report(&[&["generated.jsonl", "--utc"], arguments].concat()));
+    for (form, heads) in [(&["--csv"][..], 1), (&["--csv", "--by", "exe"], 1), (&["--json", "--by", "module"], 0)] {
+        let (all, top) = (rows(form), rows(&[form, &["--top", "2"]].concat()));
+        assert_eq!(top.lines().count(), 2 + heads, "{form:?}");
+        assert!(all.starts_with(&top) && all.len() > top.len(), "{form:?}");
+    }
+    for (arguments, named) in [
+        (&["--top", "0"][..], "from 1 on"),
+        (&["--top", "2", "--tree"], "--top is for tables"),
+        (&["--top", "2", "--json"], "--top is for tables"),
+        (&["--stacks", "--csv"], "--stacks"),
+        (&["--stacks", "--lines"], "--stacks"),
+        (&["--since", "2026-01-02", "--until", "2026-01-01"], "--since 2026-01-02 is not before --until 2026-01-01"),
+        (&["--since", "0000-01-01"], "out of range: times are of the years 1678 to 2261"),
+    ] {
+        let output = report(&[&["generated.jsonl"], arguments].concat());
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}");
+        assert!(stderr(&output).contains(named), "{arguments:?}: {}", stderr(&output));
+    }
+    let tree = |arguments: &[&str]| stdout(&report(&[&["outage-6.1.jsonl", "--utc"], arguments].concat()));
+    assert_eq!(tree(&["--stacks"]), tree(&["--tree", "--stacks"]));
+}
+
+/// Check that a page counts chains, unloads, streams and events as other verbs do.
+#[test]
+fn pages_count_as_verify_does() {
+    let page = stdout(&report(&["generated.jsonl.zst", "--html", "-"]));
+    assert!(page.contains(": 64 requests and loads and 2 unloads from 1 stream."));
+    assert!(page.contains(", 401 events, generated.jsonl.zst"));
+}

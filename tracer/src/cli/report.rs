@@ -29,6 +29,9 @@ const BUFFER_BYTES: usize = 1 << 16;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let form = args.form();
+    if args.top.is_some() && !matches!(form, Form::Table | Form::CsvRows | Form::JsonRows) {
+        bail!("--top is for tables: give --by as well, or leave --top out");
+    }
     let plan = plan(args)?;
     // Who reads along wants it as it comes.
     let mut outputs = if args.follow { Outputs::live(&args.files)? } else { Outputs::of(&args.files)? };
@@ -66,12 +69,19 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
     let time = |name: &str, text: &Option<String>| -> anyhow::Result<Option<i64>> {
         let Some(text) = text else { return Ok(None) };
         let time = parse_time(text, &now).with_context(|| format!("--{name} names no time"))?;
-        Ok(Some(i64::try_from(time.as_nanosecond())?))
+        let ns = i64::try_from(time.as_nanosecond()).ok();
+        Ok(Some(ns.with_context(|| format!("--{name} {text} is out of range: times are of the years 1678 to 2261"))?))
     };
+    let (since_ns, until_ns) = (time("since", &args.since)?, time("until", &args.until)?);
+    if let (Some(since_ns), Some(until_ns), Some(since), Some(until)) = (since_ns, until_ns, &args.since, &args.until)
+        && since_ns >= until_ns
+    {
+        bail!("--since {since} is not before --until {until}: nothing is between them");
+    }
     Ok(Plan {
         selector: args.select.selector(),
-        since_ns: time("since", &args.since)?,
-        until_ns: time("until", &args.until)?,
+        since_ns,
+        until_ns,
         new_since_ns: time("new-since", &args.new_since)?,
         is_followed: args.follow,
     })
@@ -147,15 +157,15 @@ fn sinks(
 
 /// What is told when everything was read.
 fn told(args: &Args, form: Form, whole: &Whole<'_>, style: Style, target: &Target) -> io::Result<()> {
-    let (by, sort) = (args.by.map(Into::into), args.sort.into());
+    let view = View { by: args.by.map(Into::into), sort: args.sort.into(), top: args.top };
     let mut writer = target.clone();
     match form {
         Form::Table => {
-            let text = table(whole, View { by, sort, top: args.top }, style);
+            let text = table(whole, view, style);
             writer.write_all(text.as_bytes())?;
         }
-        Form::CsvRows => csv::table(whole, by, sort, &mut writer)?,
-        Form::JsonRows => json::table(whole, by, sort, &mut writer)?,
+        Form::CsvRows => csv::table(whole, view, &mut writer)?,
+        Form::JsonRows => json::table(whole, view, &mut writer)?,
         Form::Tree | Form::Lines | Form::JsonChains | Form::CsvRecords | Form::None => {}
     }
     target.end()

@@ -10,8 +10,9 @@ use super::{
     engine::{Sink, Told, Whole},
     facts::Unloading,
     names::Names,
-    rows::{By, Group, Row, Sort, groups, rows},
+    rows::{By, Group, Row, groups, rows},
     stream::Stream,
+    table::View,
     words::{field, program_field, timestamp, what_fields},
 };
 use crate::{
@@ -79,10 +80,10 @@ fn cell(text: &str) -> String {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn table(whole: &Whole<'_>, by: Option<By>, sort: Sort, writer: &mut dyn Write) -> io::Result<()> {
-    match by {
-        None => combinations(whole, &rows(whole, sort), writer),
-        Some(by) => rolled_up(whole, &groups(whole, by, sort), by, writer),
+pub fn table(whole: &Whole<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
+    match view.by {
+        None => combinations(whole, view.first(&rows(whole, view.sort)), writer),
+        Some(by) => rolled_up(whole, view.first(&groups(whole, by, view.sort)), by, writer),
     }
 }
 

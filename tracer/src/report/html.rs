@@ -46,6 +46,7 @@ pub struct Html {
     latest: VecDeque<String>,
     first: Vec<String>,
     chains: u64,
+    unloads: u64,
     timeline: Timeline,
 }
 
@@ -108,11 +109,17 @@ impl Html {
     /// Writes to `writer`, when everything was read.
     #[must_use]
     pub fn new(writer: Box<dyn Write>) -> Self {
-        Self { writer, latest: VecDeque::new(), first: Vec::new(), chains: 0, timeline: Timeline::default() }
+        Self {
+            writer,
+            latest: VecDeque::new(),
+            first: Vec::new(),
+            chains: 0,
+            unloads: 0,
+            timeline: Timeline::default(),
+        }
     }
 
     fn keep(&mut self, entry: &Entry<'_>) -> io::Result<()> {
-        self.chains += 1;
         self.latest.push_back(serde_json::to_string(entry)?);
         if self.latest.len() <= CHAINS_LIMIT {
             return Ok(());
@@ -136,10 +143,10 @@ impl Html {
         let rows_in_all = rows.len();
         rows.truncate(ROWS_LIMIT);
         let mut notes = Vec::new();
-        if self.chains > u64::try_from(shown).unwrap_or(u64::MAX) {
+        let in_all = self.chains + self.unloads;
+        if in_all > u64::try_from(shown).unwrap_or(u64::MAX) {
             notes.push(format!(
-                "{shown} of {} are shown: the latest, and the first of each kind. The table above counts all of them.",
-                self.chains
+                "{shown} of {in_all} are shown: the latest, and the first of each kind. The table above counts all of them."
             ));
         }
         if rows_in_all > ROWS_LIMIT {
@@ -147,10 +154,11 @@ impl Html {
         }
         let data = serde_json::to_string(&Page {
             about: format!(
-                "kmodtrace {}: {} requests and loads from {} streams.",
+                "kmodtrace {}: {} and {} from {}.",
                 env!("CARGO_PKG_VERSION"),
-                self.chains,
-                whole.streams.len()
+                output::count(self.chains, "request or load", "requests and loads"),
+                output::count(self.unloads, "unload", "unloads"),
+                output::count(whole.streams.len() as u64, "stream", "streams")
             ),
             note: notes.join(" "),
             streams: whole.streams.iter().map(|stream| stream_entry(stream, whole.plan.is_followed)).collect(),
@@ -225,16 +233,17 @@ fn row_entry(row: &super::rows::Row, whole: &Whole<'_>) -> RowEntry {
 fn stream_entry(stream: &Stream, is_followed: bool) -> StreamEntry {
     let name = output::escape_str(&stream.source);
     let more = if stream.sources > 1 { format!(" and {} more", stream.sources - 1) } else { String::new() };
+    // As `verify` counts them.
+    let events = output::count(stream.events.saturating_sub(stream.seals), "event", "events");
     let told = match &stream.about {
         Some(about) => format!(
-            "{}, kernel {} ({}), boot {}, {} events, {name}{more}",
+            "{}, kernel {} ({}), boot {}, {events}, {name}{more}",
             output::escape_str(&about.host),
             output::escape_str(&about.kernel),
             output::escape_str(&about.arch),
             output::escape_str(&about.boot_id),
-            stream.events
         ),
-        None => format!("{} events, {name}{more}", stream.events),
+        None => format!("{events}, {name}{more}"),
     };
     let missing = stream.missing(is_followed).iter().map(|told| output::escape_str(told)).collect();
     let host = if stream.host().is_empty() { "-".to_owned() } else { output::escape_str(stream.host()) };
@@ -259,6 +268,7 @@ impl Sink for Html {
         let chain = told.chain;
         let status = chain.result.as_ref().map_or(Status::Unknown, |result| result.status);
         self.timeline.add(nanoseconds(chain.time), status);
+        self.chains += 1;
         let (process, key) = (process(chain), told.facts.first().map(|fact| &fact.key));
         let program = key.map_or_else(|| "(unseen)".to_owned(), |key| words::program(key, names));
         let who = process
@@ -283,6 +293,7 @@ impl Sink for Html {
 
     fn event(&mut self, event: &Event, _: &Stream, number: usize) -> io::Result<()> {
         let Some(Unloading { module, process, result }) = Unloading::of(event) else { return Ok(()) };
+        self.unloads += 1;
         self.keep(&Entry {
             time: millis(nanoseconds(event.time)),
             stream: number,

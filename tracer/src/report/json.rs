@@ -9,8 +9,9 @@ use super::{
     cells::{CellKey, Tally},
     engine::{Sink, Told, Whole},
     names::Names,
-    rows::{By, Sort, groups, rows},
+    rows::{By, groups, rows},
     stream::Stream,
+    table::View,
     words::{field, program_field, shared_fields, timestamp, what_fields},
 };
 use crate::{
@@ -225,10 +226,10 @@ fn who(key: &CellKey, names: &Names) -> WhoJson {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn table(whole: &Whole<'_>, by: Option<By>, sort: Sort, writer: &mut dyn Write) -> io::Result<()> {
+pub fn table(whole: &Whole<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
     let names = whole.names;
-    let Some(by) = by else {
-        for row in rows(whole, sort) {
+    let Some(by) = view.by else {
+        for row in view.first(&rows(whole, view.sort)) {
             let told = RowJson {
                 who: Some(who(&row.key, names)),
                 new: row.new.map(super::rows::New::name),
@@ -238,7 +239,7 @@ pub fn table(whole: &Whole<'_>, by: Option<By>, sort: Sort, writer: &mut dyn Wri
         }
         return Ok(());
     };
-    for group in groups(whole, by, sort) {
+    for group in view.first(&groups(whole, by, view.sort)) {
         let other = if by == By::Module { By::Exe } else { By::Module };
         let others = group.others.iter().map(|(key, times)| {
             let (kind, name) = shared_fields(key, other, names);

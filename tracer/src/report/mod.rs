@@ -4,6 +4,7 @@ mod cells;
 pub mod csv;
 mod engine;
 mod facts;
+mod grid;
 pub mod html;
 mod human;
 pub mod json;

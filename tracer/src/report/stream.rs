@@ -61,6 +61,8 @@ pub struct Stream {
     pub about: Option<About>,
     /// Events read.
     pub events: u64,
+    /// Seals among them, where events are read in full.
+    pub seals: u64,
     /// Losses that the tracer itself counted, by stage and cause.
     pub lost: BTreeMap<(&'static str, String), u64>,
     /// Events that are missing between others, by their numbers.
@@ -157,6 +159,7 @@ impl Stream {
     pub(super) fn body(&mut self, body: &Body) {
         match body {
             Body::Loss(loss) => self.loss(loss),
+            Body::Seal(_) => self.seals += 1,
             Body::End(end) => self.end = Some(end.clone()),
             _ => {}
         }

@@ -6,17 +6,15 @@ use jiff::tz::TimeZone;
 
 use super::{
     engine::Whole,
+    grid::{Column, drawn},
     names::Names,
     rows::{By, Group, Row, Sort, groups, rows},
     words::{blocked, date, named, place, program, shared, statuses, what},
 };
-use crate::output::Style;
+use crate::output::{Style, escape_str};
 
 /// Names that a rolled-up row has room for.
 const NAMES_SHOWN: usize = 4;
-
-/// The narrowest that a column with names is cut to.
-const COLUMN_WIDTH_MIN: usize = 12;
 
 /// What a table shows.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +25,13 @@ pub struct View {
     pub sort: Sort,
     /// At most this many rows.
     pub top: Option<usize>,
+}
+
+impl View {
+    /// The rows that are shown.
+    pub(super) fn first<T>(self, rows: &[T]) -> &[T] {
+        rows.get(..self.top.unwrap_or(rows.len())).unwrap_or(rows)
+    }
 }
 
 /// The table.
@@ -40,7 +45,7 @@ pub fn table(whole: &Whole<'_>, view: View, style: Style) -> String {
     let left_out = view.top.map_or(0, |top| lines.len().saturating_sub(top));
     lines.truncate(view.top.unwrap_or(usize::MAX));
     if lines.is_empty() {
-        return "nothing was loaded, and nothing was asked for\n".to_owned();
+        return nothing(whole, &zone);
     }
     let mut out = drawn(&heads, &lines, style.width);
     if left_out > 0 {
@@ -49,34 +54,39 @@ pub fn table(whole: &Whole<'_>, view: View, style: Style) -> String {
     out
 }
 
-/// A column: its head, and whether it is a number.
-type Head = (&'static str, Align);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Align {
-    Left,
-    Right,
+/// Why a table has no rows: nothing is there, or nothing of it is wanted.
+fn nothing(whole: &Whole<'_>, zone: &TimeZone) -> String {
+    let plan = whole.plan;
+    let mut wanted: Vec<String> =
+        plan.selector.describe().iter().map(|pattern| format!("--{}", escape_str(pattern))).collect();
+    for (option, ns) in [("since", plan.since_ns), ("until", plan.until_ns), ("new-since", plan.new_since_ns)] {
+        wanted.extend(ns.map(|ns| format!("--{option} \"{}\"", date(ns, zone))));
+    }
+    if wanted.is_empty() {
+        return "nothing was loaded, and nothing was asked for\n".to_owned();
+    }
+    format!("nothing matches {}\n", wanted.join(" "))
 }
 
-fn combinations(whole: &Whole<'_>, rows: &[Row], zone: &TimeZone) -> (Vec<Head>, Vec<Vec<String>>) {
+fn combinations(whole: &Whole<'_>, rows: &[Row], zone: &TimeZone) -> (Vec<Column>, Vec<Vec<String>>) {
     let names: &Names = whole.names;
     let hosts: HashSet<_> = whole.cells.iter().map(|(key, _)| key.host).collect();
     let mut heads = vec![
-        ("MODULE OR ALIAS", Align::Left),
-        ("BY", Align::Left),
-        ("USER", Align::Left),
-        ("UNIT OR CONTAINER", Align::Left),
-        ("TIMES", Align::Right),
-        ("BLOCKED", Align::Right),
-        ("FIRST", Align::Left),
-        ("LAST", Align::Left),
-        ("RESULT", Align::Left),
+        Column::names("MODULE OR ALIAS", 16),
+        Column::names("BY", 16),
+        Column::names("USER", 8),
+        Column::names("UNIT OR CONTAINER", 12).spared(1),
+        Column::number("TIMES"),
+        Column::number("BLOCKED").spared(3),
+        Column::time("FIRST").spared(2),
+        Column::time("LAST"),
+        Column::names("RESULT", 12),
     ];
     if hosts.len() > 1 {
-        heads.insert(4, ("HOST", Align::Left));
+        heads.insert(4, Column::names("HOST", 8));
     }
     if whole.plan.new_since_ns.is_some() {
-        heads.insert(0, ("NEW", Align::Left));
+        heads.insert(0, Column::names("NEW", 9));
     }
     let line = |row: &Row| {
         let mut line = vec![
@@ -101,7 +111,7 @@ fn combinations(whole: &Whole<'_>, rows: &[Row], zone: &TimeZone) -> (Vec<Head>,
     (heads, rows.iter().map(line).collect())
 }
 
-fn rolled_up(whole: &Whole<'_>, groups: &[Group], by: By, zone: &TimeZone) -> (Vec<Head>, Vec<Vec<String>>) {
+fn rolled_up(whole: &Whole<'_>, groups: &[Group], by: By, zone: &TimeZone) -> (Vec<Column>, Vec<Vec<String>>) {
     let names: &Names = whole.names;
     let head = match by {
         By::Module => "MODULE OR ALIAS",
@@ -113,13 +123,13 @@ fn rolled_up(whole: &Whole<'_>, groups: &[Group], by: By, zone: &TimeZone) -> (V
     };
     let others = if by == By::Module { "BY" } else { "MODULES AND ALIASES" };
     let heads = vec![
-        (head, Align::Left),
-        ("TIMES", Align::Right),
-        ("BLOCKED", Align::Right),
-        ("FIRST", Align::Left),
-        ("LAST", Align::Left),
-        ("RESULT", Align::Left),
-        (others, Align::Left),
+        Column::names(head, 16),
+        Column::number("TIMES"),
+        Column::number("BLOCKED").spared(3),
+        Column::time("FIRST").spared(2),
+        Column::time("LAST"),
+        Column::names("RESULT", 12),
+        Column::names(others, 20),
     ];
     let line = |group: &Group| {
         let mut shown: Vec<String> = group
@@ -144,61 +154,50 @@ fn rolled_up(whole: &Whole<'_>, groups: &[Group], by: By, zone: &TimeZone) -> (V
     (heads, groups.iter().map(line).collect())
 }
 
-/// Columns side by side. Where they do not fit, the widest of names lose their ends.
-fn drawn(heads: &[Head], lines: &[Vec<String>], width: Option<usize>) -> String {
-    let length = |text: &str| text.chars().count();
-    let mut widths: Vec<usize> = heads.iter().map(|(head, _)| length(head)).collect();
-    for line in lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = length(cell).max(*width);
-        }
-    }
-    if let Some(limit) = width {
-        let gaps = 2 * widths.len().saturating_sub(1);
-        while widths.iter().sum::<usize>() + gaps > limit {
-            let Some(widest) = widths.iter_mut().filter(|width| **width > COLUMN_WIDTH_MIN).max() else { break };
-            *widest -= 1;
-        }
-    }
-    let mut out = String::new();
-    let head: Vec<String> = heads.iter().map(|(head, _)| (*head).to_owned()).collect();
-    for line in std::iter::once(&head).chain(lines) {
-        let cells = line.iter().zip(heads).zip(&widths).map(|((cell, (_, align)), width)| {
-            let cell = cut(cell, *width);
-            match align {
-                Align::Left => format!("{cell:<width$}"),
-                Align::Right => format!("{cell:>width$}"),
-            }
-        });
-        let joined = cells.collect::<Vec<_>>().join("  ");
-        out.push_str(joined.trim_end());
-        out.push('\n');
-    }
-    out
-}
-
-/// What does not fit loses its end, and says so.
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(width.saturating_sub(3)).collect();
-    format!("{kept}...")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Align, drawn};
+    use super::{By, Sort, Style, View, table};
+    use crate::report::{Engine, Plan};
 
-    /// Check that columns stand under each other, and that a narrow terminal cuts names and not numbers.
+    const CAPTURE: &[u8] = include_bytes!("../../../tests/fixtures/captures/outage-6.1.jsonl");
+
+    fn shown(plan: Plan, by: Option<By>, width: Option<usize>) -> String {
+        let mut engine = Engine::new(plan, Vec::new());
+        engine.begin("o.jsonl");
+        engine.block(CAPTURE).unwrap();
+        engine.finish().unwrap();
+        let view = View { by, sort: Sort::First, top: None };
+        table(&engine.whole(), view, Style { utc: true, width, ..Style::default() })
+    }
+
+    /// Check that usual terminals show who, what and when, and that nothing is wider than they are.
     #[test]
-    fn columns_are_aligned_and_cut() {
-        let heads = [("BY", Align::Left), ("TIMES", Align::Right)];
-        let lines = [vec!["/usr/bin/mount".to_owned(), "7".to_owned()], vec!["x".to_owned(), "12345".to_owned()]];
-        assert_eq!(
-            drawn(&heads, &lines, None),
-            "BY              TIMES\n/usr/bin/mount      7\nx               12345\n"
-        );
-        assert_eq!(drawn(&heads, &lines, Some(19)), "BY            TIMES\n/usr/bin/...      7\nx             12345\n");
+    fn usual_terminals_have_room() {
+        for by in [None, Some(By::Exe)] {
+            for width in [80, 100, 120, 132] {
+                let text = shown(Plan::default(), by, Some(width));
+                assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+                for part in ["nf_conntrack", "/xtables-legacy-multi", "11-23 06:30", "loaded"] {
+                    let is_cut = by.is_some() && part == "nf_conntrack";
+                    assert!(is_cut || text.contains(part), "{part} {width}:\n{text}");
+                }
+            }
+        }
+        assert!(!shown(Plan::default(), None, None).contains("no room"));
+    }
+
+    /// Check that a table without rows tells nothing from nothing wanted.
+    #[test]
+    fn nothing_is_told_from_nothing_wanted() {
+        let plan = Plan {
+            selector: "module=gone,comm=a".parse().unwrap(),
+            since_ns: Some(1_795_415_443_000_000_000),
+            ..Plan::default()
+        };
+        assert_eq!(shown(plan, None, None), "nothing matches --module=gone --comm=a --since \"2026-11-23 06:30:43\"\n");
+        let engine = Engine::new(Plan::default(), Vec::new());
+        let view = View { by: None, sort: Sort::First, top: None };
+        let text = table(&engine.whole(), view, Style::default());
+        assert_eq!(text, "nothing was loaded, and nothing was asked for\n");
     }
 }

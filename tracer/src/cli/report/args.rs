@@ -89,7 +89,7 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "ORDER", default_value_t)]
     pub(super) sort: SortChoice,
     /// Show at most N rows of the table.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = rows)]
     pub(super) top: Option<usize>,
     /// Show chains as trees.
     #[arg(long, conflicts_with_all = ["lines", "json", "csv", "by"])]
@@ -125,8 +125,8 @@ pub struct Args {
     /// Go on reading what is being recorded, until Ctrl-C.
     #[arg(long)]
     pub(super) follow: bool,
-    /// Show the kernel stack of each request in the trees.
-    #[arg(long, requires = "tree")]
+    /// Show the kernel stack of each request. Implies --tree.
+    #[arg(long, conflicts_with_all = ["lines", "csv", "by"])]
     pub(super) stacks: bool,
     /// Take and show times in UTC instead of local time.
     #[arg(long)]
@@ -136,6 +136,12 @@ pub struct Args {
     pub(super) color: ColourChoice,
     #[command(flatten)]
     pub(super) select: SelectArgs,
+}
+
+/// How many rows: one at least.
+fn rows(text: &str) -> Result<usize, String> {
+    let rows = text.parse().ok().filter(|rows| *rows > 0);
+    rows.ok_or_else(|| format!("{text:?} is no number of rows, from 1 on"))
 }
 
 /// What is written.
@@ -155,7 +161,7 @@ impl Args {
     /// What is written. What is followed is told as it happens, unless a table is asked for.
     pub(super) fn form(&self) -> Form {
         match self {
-            Self { tree: true, .. } => Form::Tree,
+            Self { tree: true, .. } | Self { stacks: true, json: false, .. } => Form::Tree,
             Self { csv: true, lines: true, .. } => Form::CsvRecords,
             Self { csv: true, by: None, follow: true, .. } => Form::CsvRecords,
             Self { csv: true, .. } => Form::CsvRows,
