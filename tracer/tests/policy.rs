@@ -222,3 +222,20 @@ fn git_bisect_finds_the_commit() {
         "{said}"
     );
 }
+
+/// Check that a lint that knows nothing of the kernel's modules says so.
+#[test]
+fn names_that_were_not_checked_are_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("p.toml"), "version = 1\n[[rule]]\naction = 'deny'\nmodule = 'no_such_module'\n")
+        .unwrap();
+    let output = kmodtrace(scratch.path(), &["policy", "check", "p.toml"]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    // This machine may have its kernel's modules, or not.
+    assert_eq!(
+        out.contains("unknown-module"),
+        !err.contains("names of modules and aliases were not checked"),
+        "{out}{err}"
+    );
+    assert!(err.contains("1 rule, "), "{err}");
+}

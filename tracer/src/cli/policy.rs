@@ -14,7 +14,7 @@ use super::{
 use crate::{
     chain::Item,
     logging::say,
-    output::{escape_str, sentence},
+    output::{count, escape_str, sentence},
     policy::{self, Learner},
 };
 
@@ -77,12 +77,16 @@ fn today() -> jiff::civil::Date {
 
 fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     let policy = policy::load(path)?;
-    let lints = policy::lint(&policy, today(), &InstalledKernel::running());
+    let kernel = InstalledKernel::running();
+    let lints = policy::lint(&policy, today(), &kernel);
     let lines = lints
         .iter()
         .map(|lint| format!("{}: {}: {}\n", escape_str(&lint.place.to_string()), lint.kind, sentence(&lint.message)));
     print::stdout(&lines.collect::<String>())?;
-    say(&format!("{} rules, {} doubtful", policy.rules.len(), lints.len()));
+    if let Some(why) = kernel.unknown_why() {
+        say(&format!("names of modules and aliases were not checked: {why}"));
+    }
+    say(&format!("{}, {} doubtful", count(policy.rules.len() as u64, "rule", "rules"), lints.len()));
     Ok(if lints.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
@@ -100,7 +104,7 @@ fn test(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     }
     print::stdout(&text)?;
     let failed = results.iter().filter(|result| result.failure.is_some()).count();
-    say(&format!("{} cases, {failed} not as wanted", results.len()));
+    say(&format!("{}, {failed} not as wanted", count(results.len() as u64, "case", "cases")));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 

@@ -120,6 +120,11 @@ impl InstalledKernel {
         Self { release: Err(why), resolver: OnceCell::new() }
     }
 
+    /// Why nothing is known of its modules.
+    pub(super) fn unknown_why(&self) -> Option<&str> {
+        self.resolver().as_ref().err().map(String::as_str)
+    }
+
     fn resolver(&self) -> &Result<Resolver, String> {
         self.resolver.get_or_init(|| {
             let release = self.release.clone()?;

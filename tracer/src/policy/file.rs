@@ -202,7 +202,7 @@ enum OneOrMany {
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Scalar {
-    Number(u32),
+    Number(#[schemars(with = "u32")] i64),
     Pattern(String),
 }
 

@@ -30,6 +30,16 @@ impl Glob {
         is_plain(self.0.text()).then_some(self.0.text())
     }
 
+    /// What names without wildcards that hold each other share.
+    pub(super) fn key(&self) -> Option<String> {
+        let name = self.literal()?;
+        Some(match self.0.field() {
+            Field::Module | Field::Alias => name.replace('-', "_"),
+            Field::Family => name.to_ascii_lowercase(),
+            _ => name.to_owned(),
+        })
+    }
+
     /// True when whatever the other matches is certain to be matched by this one.
     pub(super) fn holds(&self, other: &Self) -> bool {
         let (ours, theirs) = (self.0.text(), other.0.text());

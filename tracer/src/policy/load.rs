@@ -1,8 +1,10 @@
 //! Reads policy files: includes, and every mistake with its file, line and column.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    io::{self, Read},
     ops::Range,
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
 };
 
@@ -23,6 +25,9 @@ use crate::{
 /// Files that one policy may be made of: more is a mistake.
 const FILES_LIMIT: usize = 256;
 
+/// Bytes of one file of a policy: more is a mistake.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
 /// The name by which the outputs call what no rule decided.
 pub const DEFAULT_RULE: &str = "default";
 
@@ -35,7 +40,7 @@ pub enum PolicyError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file is not a policy.
     #[error("{place}: {message}")]
@@ -58,9 +63,23 @@ pub enum PolicyError {
 /// # Errors
 /// When a file cannot be read, or anything in it is not understood.
 pub fn load(path: &Path) -> Result<Policy, PolicyError> {
-    let mut loader = Loader { read: &|path| std::fs::read_to_string(path), ..Loader::new() };
+    let mut loader = Loader { read: &read, ..Loader::new() };
     loader.file(path)?;
     loader.finish(path)
+}
+
+/// The bytes of a file, or of a pipe that ends.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_fifo() {
+        return Err(io::Error::other("it is neither a file nor a pipe"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other("it is larger than 1 MiB: no policy is"));
+    }
+    Ok(bytes)
 }
 
 /// Reads a policy from its text; it may include nothing.
@@ -69,7 +88,7 @@ pub fn load(path: &Path) -> Result<Policy, PolicyError> {
 /// As [`load`].
 pub fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
     let only = |path: &Path| {
-        if path == Path::new(name) { Ok(text.to_owned()) } else { Err(std::io::ErrorKind::NotFound.into()) }
+        if path == Path::new(name) { Ok(text.as_bytes().to_vec()) } else { Err(io::ErrorKind::NotFound.into()) }
     };
     let mut loader = Loader { read: &only, ..Loader::new() };
     loader.file(Path::new(name))?;
@@ -77,10 +96,12 @@ pub fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
 }
 
 struct Loader<'a> {
-    read: &'a dyn Fn(&Path) -> std::io::Result<String>,
+    read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// Files that were taken already: a second time they add nothing.
     seen: HashSet<PathBuf>,
     names: HashSet<String>,
+    /// The next number for a name that was made more than once.
+    numbers: HashMap<String, u64>,
     rules: Vec<Rule>,
     cases: Vec<Case>,
     default: Option<Default>,
@@ -90,9 +111,10 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn new() -> Self {
         Self {
-            read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+            read: &|_| Err(io::ErrorKind::NotFound.into()),
             seen: HashSet::new(),
             names: HashSet::from([DEFAULT_RULE.to_owned()]),
+            numbers: HashMap::new(),
             rules: Vec::new(),
             cases: Vec::new(),
             default: None,
@@ -129,10 +151,14 @@ impl Loader<'_> {
         if self.seen.len() > FILES_LIMIT {
             return Err(PolicyError::TooManyFiles { path: path.to_owned() });
         }
-        let text = (self.read)(path).map_err(|source| PolicyError::Read { path: path.to_owned(), source })?;
-        let source = Source { name: path.display().to_string(), text: &text };
+        let bytes = (self.read)(path).map_err(|source| PolicyError::Read { path: path.to_owned(), source })?;
+        let good = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let source = Source::new(path.display().to_string(), good);
+        if good.len() < bytes.len() {
+            return Err(source.wrong(good.len()..good.len(), "this byte is not UTF-8"));
+        }
         let file: PolicyFile =
-            toml::from_str(&text).map_err(|error| source.wrong(error.span().unwrap_or(0..0), error.message()))?;
+            toml::from_str(good).map_err(|error| source.wrong(error.span().unwrap_or(0..0), error.message()))?;
 
         if *file.version.get_ref() != POLICY_VERSION {
             let message = format!(
@@ -196,10 +222,10 @@ impl Loader<'_> {
     /// Makes a name that nothing else has.
     fn unused_name(&mut self, name: &str) -> String {
         let mut candidate = name.to_owned();
-        let mut number = 2;
+        let number = self.numbers.entry(candidate.clone()).or_insert(2);
         while !self.names.insert(candidate.clone()) {
             candidate = format!("{name} ({number})");
-            number += 1;
+            *number += 1;
         }
         candidate
     }
@@ -209,17 +235,23 @@ impl Loader<'_> {
 struct Source<'a> {
     name: String,
     text: &'a str,
+    /// Where its lines begin.
+    lines: Vec<usize>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn new(name: String, text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        Self { name, text, lines }
+    }
+
     fn place(&self, byte: usize) -> Place {
-        let before = self.text.get(..byte).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Place {
-            file: self.name.clone(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        let byte = if self.text.is_char_boundary(byte) { byte } else { self.text.len() };
+        let line = self.lines.partition_point(|start| *start <= byte);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = self.text.get(start..byte).unwrap_or_default().chars().count() + 1;
+        Place { file: self.name.clone(), line, column }
     }
 
     fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> PolicyError {

@@ -18,6 +18,7 @@ fn mistakes_have_a_place() {
         ("version = 1\n[[rule]]\naction='allow'\nmodule=[]\n", "policy.toml:4:8: an empty pattern"),
         ("version = 1\n[[rule]]\naction='permit'\n", "policy.toml:3:8: unknown variant `permit`"),
         ("version = 1\n[[rule]]\naction='allow'\nuid='root'\n", "policy.toml:4:5: root is no user id"),
+        ("version = 1\n[[rule]]\naction='allow'\nuid=-1\n", "policy.toml:4:5: -1 is no user id"),
         ("version = 1\n[[rule]]\naction='allow'\nexpires='soon'\n", "policy.toml:4:9: \"soon\" is not a date"),
         (
             "version = 1\n[[rule]]\naction='allow'\nname='a'\n[[rule]]\naction='deny'\nname='a'\n",
@@ -46,6 +47,28 @@ fn includes_follow() {
     write("b.toml", "version=1\n[[rule]]\naction='deny'\nmodul='x'\n");
     let error = load(&directory.path().join("a.toml")).unwrap_err().to_string();
     assert!(error.contains("b.toml:4:1: unknown field"), "{error}");
+}
+
+/// Check that what is no policy is refused before it fills memory, included or not, and that a byte that is no text has a
+/// place.
+#[test]
+fn what_is_no_policy_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let write = |name: &str, text: &[u8]| std::fs::write(path(name), text).unwrap();
+    write("large.toml", &b"# long\n".repeat(200_000));
+    write("bytes.toml", b"version = 1\nx = 'a\xffb'\n");
+    write("zero.toml", b"version = 1\ninclude = ['/dev/zero']\n");
+    for (name, wanted) in [
+        ("/dev/zero", "it is neither a file nor a pipe"),
+        (".", "it is neither a file nor a pipe"),
+        ("large.toml", "it is larger than 1 MiB"),
+        ("bytes.toml", "bytes.toml:2:7: this byte is not UTF-8"),
+        ("zero.toml", "zero.toml:2:12: cannot include /dev/zero: it is neither"),
+    ] {
+        let error = format!("{:#}", anyhow::Error::from(load(&path(name)).unwrap_err()));
+        assert!(error.contains(wanted), "{name}: {error}");
+    }
 }
 
 const TODAY: Date = date(2026, 3, 1);
