@@ -173,3 +173,94 @@ fn nothing_is_counted_twice() {
     assert_eq!((once.0, once.1), (twice.0, twice.1));
     assert!(twice.2.contains("o2.jsonl: 37 events were read already and are left out (from o.jsonl)"), "{}", twice.2);
 }
+
+/// A recording of two frames with seals, signed by a key beside it.
+fn signed(directory: &Path) {
+    use kmodtrace::capture::{frame::FrameMaker, sign::Key};
+    use std::os::unix::fs::PermissionsExt;
+    let key = directory.join("key");
+    fs::write(&key, "11".repeat(32)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut frames = FrameMaker::new(Some(std::sync::Arc::new(Key::load(&key).unwrap()))).unwrap();
+    for line in fs::read_to_string(captures().join("outage-6.1.jsonl")).unwrap().lines() {
+        frames.push(&serde_json::from_str(line).unwrap()).unwrap();
+    }
+    fs::write(directory.join("signed.zst"), frames.close().unwrap().unwrap().bytes).unwrap();
+}
+
+/// Check that what is sealed and not signed is told from what is neither, that a key that is none is told with the right
+/// advice, and that standard input is read.
+#[test]
+fn seals_are_told_from_signatures() {
+    let scratch = scratch();
+    signed(scratch.path());
+    fs::write(scratch.path().join("binary"), [0xff; 32]).unwrap();
+    fs::write(scratch.path().join("short"), "1234").unwrap();
+    for (arguments, code, told, not_told) in [
+        (&["verify", "--key", "key.pub", "signed.zst"][..], 0, "1 seals, 1 signed", "not sealed"),
+        (&["verify", "--key", "key.pub", "g.zst"], 1, "7 seals, 0 signed", "is not sealed"),
+        (&["verify", "--key", "key.pub", "g.zst"], 1, "is not signed", "is not sealed"),
+        (&["verify", "--key", "key.pub", "o.jsonl"], 1, "is not sealed", "7 seals"),
+        (&["verify", "--key", "binary", "g.zst"], 125, "binary is not a public key: it must hold 64", "xxd"),
+        (&["verify", "--key", "short", "g.zst"], 125, "short is not a public key: it must hold 64", "xxd"),
+        (&["verify", "--key", "none", "g.zst"], 125, "cannot read the public key none", "xxd"),
+        (&["verify", "binary"], 125, "binary is not a capture: neither zstd nor JSON Lines; unpack", "xxd"),
+        (&["report", "binary"], 125, "binary is not a capture: neither zstd nor JSON Lines; unpack", "xxd"),
+        (&["impact", "x", "./binary"], 125, "./binary is not a capture: neither zstd nor JSON Lines; unpack", "xxd"),
+        (&["recover", "-", "new"], 125, "put standard input into a file", "xxd"),
+        (&["recover", "/dev/null", "new"], 125, "begins with nothing that is whole: it is empty", "xxd"),
+    ] {
+        let output = kmodtrace(scratch.path(), arguments);
+        let text = stdout(&output) + &stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(text.contains(told) && !text.contains(not_told), "{arguments:?}: {text}");
+    }
+    let output = fed(&fs::read(scratch.path().join("g.zst")).unwrap(), &["verify", "-"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("-: 401 events"), "{}", stdout(&output));
+}
+
+/// Check that following a pipe ends with it, and that what the pipe did not hold is told.
+#[test]
+fn a_pipe_that_has_ended_is_not_followed() {
+    let whole = fs::read_to_string(captures().join("outage-6.1.jsonl")).unwrap();
+    let output = fed(whole.as_bytes(), &["report", "--utc", "--follow", "-"]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert!(stdout(&output).contains("nf_conntrack"));
+    let output = fed(&whole.as_bytes()[..whole.len() / 2], &["report", "--follow", "-"]);
+    assert!(stderr(&output).contains("it ends inside the frame") && stderr(&output).contains("there is no end"));
+}
+
+/// Check that a module may be called like a file or directory that lies here.
+#[test]
+fn names_are_told_from_captures() {
+    let scratch = scratch();
+    fs::create_dir(scratch.path().join("xfs")).unwrap();
+    fs::write(scratch.path().join("dummy"), "no capture").unwrap();
+    fs::create_dir(scratch.path().join("kept")).unwrap();
+    fs::copy(scratch.path().join("o.jsonl"), scratch.path().join("kept/a.jsonl")).unwrap();
+    fs::copy(scratch.path().join("o.jsonl"), scratch.path().join("capture")).unwrap();
+    for (arguments, told) in [
+        (&["impact", "xfs", "dummy", "o.jsonl"][..], &["xfs: would be missed", "dummy: would be missed"][..]),
+        (&["impact", "xfs", "kept"], &["xfs: would be missed"]),
+        (&["impact", "xfs", "capture"], &["xfs: would be missed"]),
+        (&["impact", "netdev-eth0.100", "o.jsonl"], &["netdev-eth0.100: nobody"]),
+    ] {
+        let output = kmodtrace(scratch.path(), arguments);
+        assert!(told.iter().all(|told| stdout(&output).contains(told)), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+/// Check that a snapshot is one however it is laid out.
+#[test]
+fn snapshots_may_be_one_line() {
+    let scratch = scratch();
+    let snapshot = stdout(&kmodtrace(scratch.path(), &["snapshot", "o.jsonl"]));
+    let value: serde_json::Value = serde_json::from_str(&snapshot).unwrap();
+    fs::write(scratch.path().join("many.json"), &snapshot).unwrap();
+    let line = snapshot.lines().map(str::trim).collect::<String>();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value);
+    fs::write(scratch.path().join("one.json"), line + "\n").unwrap();
+    let output = kmodtrace(scratch.path(), &["diff", "one.json", "many.json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}

@@ -74,6 +74,7 @@ fn each(reader: impl Read, name: &str, recordings: &mut Recordings, taker: &mut 
                 is_torn = true;
                 break;
             }
+            Err(ReadError::Line(LineError::NotACapture)) => return Err(not_a_capture(name)),
             Err(error) => return Err(error).with_context(|| format!("cannot use {name}")),
         }
     }
@@ -91,6 +92,14 @@ fn each(reader: impl Read, name: &str, recordings: &mut Recordings, taker: &mut 
         taker.doubt(format!("{} of its lines are of types that this kmodtrace does not know", reader.unknown()));
     }
     Ok(())
+}
+
+/// What is said of a file that begins as no capture does.
+pub(super) fn not_a_capture(name: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{name} is not a capture: neither zstd nor JSON Lines; unpack what is packed otherwise (gunzip, xz -d), and give what \
+         record, run --json or watch --json wrote"
+    )
 }
 
 /// Takes captures as streams, and hands on their items.

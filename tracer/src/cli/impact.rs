@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs::File,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,6 +16,7 @@ use super::{
     print,
 };
 use crate::{
+    capture::{files, reader::Reader},
     logging::say,
     output::{escape_str, sentence},
     prevent::{Need, Needs},
@@ -33,7 +35,8 @@ pub struct Args {
     /// Write one JSON object a line, one for each name.
     #[arg(long)]
     json: bool,
-    /// Modules or aliases; then captures, files or directories (what has a / or a dot is one, and - is standard input).
+    /// Modules or aliases; then captures, files or directories. What has a / or ends with .jsonl or .zst is one, and what holds
+    /// captures; - is standard input.
     /// Without captures: those in /var/log/kmodtrace.
     #[arg(required = true, value_name = "NAME|FILE")]
     words: Vec<OsString>,
@@ -47,7 +50,7 @@ struct Line<'a> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (files, names): (Vec<&OsString>, Vec<&OsString>) = args.words.iter().partition(|word| is_file(word));
+    let (files, names): (Vec<&OsString>, Vec<&OsString>) = args.words.iter().partition(|word| is_capture(word));
     let mut files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
     if files.is_empty() {
         files.push(PathBuf::from(CAPTURES));
@@ -77,10 +80,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if somebody { ExitCode::from(EXIT_VERDICT) } else { ExitCode::SUCCESS })
 }
 
-fn is_file(word: &OsString) -> bool {
+/// Whether a word means captures. A module may be called like anything that lies here: what has no `/` and no captures' ending
+/// must be one by what is in it.
+fn is_capture(word: &OsString) -> bool {
     let path = Path::new(word);
     let text = word.to_string_lossy();
-    text == "-" || text.contains(['/', '.']) || path.exists()
+    text == "-" || text.contains('/') || files::is_capture(path) || text.ends_with(".zst") || holds_events(path)
+}
+
+/// Whether a file begins as a capture does, or a directory has captures.
+fn holds_events(path: &Path) -> bool {
+    if path.is_dir() {
+        return files::list(&[path.to_owned()]).is_ok();
+    }
+    let first = |file: File| Reader::new(file).ok()?.next_event().ok()?;
+    // A pipe has no second beginning, and what cannot be read is none.
+    path.is_file() && File::open(path).is_ok_and(|file| first(file).is_some())
 }
 
 /// What captures tell of needs; what they do not tell is said.
@@ -134,7 +149,7 @@ fn times(count: u64, loaded: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Need, human, is_file, times};
+    use super::{Need, human, is_capture, times};
 
     /// Check what is told, and that hostile names make no lines.
     #[test]
@@ -176,10 +191,19 @@ mod tests {
     /// Check that captures are told from names.
     #[test]
     fn files_are_told_from_names() {
-        for (word, file) in
-            [("nf_conntrack", false), ("net-pf-30", false), ("-", true), ("a.jsonl", true), ("./x", true)]
-        {
-            assert_eq!(is_file(&word.into()), file, "{word}");
+        for (word, file) in [
+            ("nf_conntrack", false),
+            ("net-pf-30", false),
+            ("netdev-eth0.100", false),
+            // A directory of this package, and a file, that hold no captures.
+            ("src", false),
+            ("Cargo.toml", false),
+            ("-", true),
+            ("a.jsonl", true),
+            ("a.zst", true),
+            ("./x", true),
+        ] {
+            assert_eq!(is_capture(&word.into()), file, "{word}");
         }
     }
 }

@@ -26,10 +26,14 @@ pub struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Args { from, to } = args;
+    if from.as_os_str() == "-" {
+        anyhow::bail!("recover reads its input twice: put standard input into a file, and name that");
+    }
     let open = || File::open(from).with_context(|| format!("cannot read {}", from.display()));
     let report = Verifier::new(None).file(open()?).with_context(|| from.display().to_string())?;
     if report.good_bytes == 0 {
-        anyhow::bail!("{} begins with nothing that is whole: {}", from.display(), report.problems.join("; "));
+        let why = if report.problems.is_empty() { "it is empty".to_owned() } else { report.problems.join("; ") };
+        anyhow::bail!("{} begins with nothing that is whole: {why}", from.display());
     }
     // As private as what it was.
     let mut new = OpenOptions::new()

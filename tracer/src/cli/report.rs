@@ -83,7 +83,7 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
         since_ns,
         until_ns,
         new_since_ns: time("new-since", &args.new_since)?,
-        is_followed: args.follow,
+        is_followed: input::is_followed(args),
     })
 }
 

@@ -1,8 +1,8 @@
 //! `kmodtrace snapshot CAPTURE...`: what a workload makes a kernel load, in a form that two kernels can be compared by.
 
 use std::{
-    fs,
-    io::Write,
+    fs::{self, File},
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -65,14 +65,24 @@ pub(super) fn of_captures(captures: &[PathBuf]) -> anyhow::Result<Snapshot> {
     Ok(recorder.finish())
 }
 
+/// What is read of a file to see what it is.
+const BEGIN_BYTES: u64 = 64;
+
+/// Whether a file with this beginning is a snapshot: one object, over many lines or, as `jq -c` writes it, in one.
+fn is_snapshot(begin: &[u8]) -> bool {
+    let rest = begin.trim_ascii_start().strip_prefix(b"{");
+    rest.is_some_and(|rest| rest.starts_with(b"\n") || rest.trim_ascii_start().starts_with(b"\"snapshot\""))
+}
+
 /// A snapshot from its file, or of a capture.
 pub(super) fn open(path: &Path) -> anyhow::Result<Snapshot> {
     if path.is_file() {
-        // A snapshot is one object over many lines, and the first of a capture is whole.
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        if bytes.starts_with(b"{\n") {
-            let text = String::from_utf8_lossy(&bytes);
-            return text.parse().with_context(|| format!("cannot use {}", path.display()));
+        let cannot = || format!("cannot read {}", path.display());
+        let mut begin = Vec::new();
+        File::open(path).with_context(cannot)?.take(BEGIN_BYTES).read_to_end(&mut begin).with_context(cannot)?;
+        if is_snapshot(&begin) {
+            let text = fs::read(path).with_context(cannot)?;
+            return String::from_utf8_lossy(&text).parse().with_context(|| format!("cannot use {}", path.display()));
         }
     }
     of_captures(&[path.to_owned()])

@@ -13,7 +13,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::super::trace::runtime;
+use super::super::{events::not_a_capture, trace::runtime};
 use super::args::{Args, is_stdin};
 use crate::{
     capture::{
@@ -40,13 +40,28 @@ pub(super) fn read(args: &Args, engine: &mut Engine) -> anyhow::Result<()> {
     for path in before {
         one(path, engine, None)?;
     }
-    let follow = args.follow.then(Follow::new).transpose()?;
+    let follow = (args.follow && grows(last)).then(Follow::new).transpose()?;
     one(last, engine, follow.as_ref())
+}
+
+/// Whether more may come after the end: a pipe that has ended stays so.
+fn grows(path: &Path) -> bool {
+    let metadata =
+        if is_stdin(path) { File::open("/dev/stdin").and_then(|file| file.metadata()) } else { path.metadata() };
+    // What cannot be looked at is told when it is opened.
+    metadata.is_ok_and(|metadata| metadata.is_file())
+}
+
+/// Whether the end of the input is not the end of what is recorded.
+pub(super) fn is_followed(args: &Args) -> bool {
+    args.follow && args.files.iter().any(|path| grows(path) || path.is_dir())
 }
 
 /// When a capture was begun; those that do not tell come first.
 fn began(path: &Path) -> Option<Timestamp> {
-    let mut lines = Lines::new(File::open(path).ok()?).ok()?;
+    // What is read of a pipe is gone.
+    let file = path.is_file().then(|| File::open(path).ok())??;
+    let mut lines = Lines::new(file).ok()?;
     let event: Event = serde_json::from_slice(lines.next_line().ok()??).ok()?;
     matches!(event.body, Body::Header(_)).then_some(event.time)
 }
@@ -81,6 +96,7 @@ fn one(path: &Path, engine: &mut Engine, follow: Option<&Follow>) -> anyhow::Res
             engine.note(format!("it {error}"));
             Ok(())
         }
+        Err(LineError::NotACapture) => return Err(not_a_capture(&source)),
         end => end.with_context(|| source),
     };
     engine.ended();
