@@ -13,6 +13,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // clap shows arguments as they are, and a name that a shell expanded may be anybody's.
+            if !asked && std::env::args_os().any(|own| own.to_string_lossy().chars().any(char::is_control)) {
+                error.render().to_string().lines().for_each(logging::say);
+                return ExitCode::from(EXIT_ERROR);
+            }
             match error.print() {
                 // A reader that went away is a normal end.
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

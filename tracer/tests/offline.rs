@@ -76,6 +76,8 @@ fn errors_are_escaped() {
         &["recover", "o.jsonl", "new\u{1b}[2J\n"],
         &["snapshot", "-o", "/none\u{1b}[2J\n/x", "o.jsonl"],
         &["impact", "x", "./t\u{1b}[2J\nk"],
+        &["report", "--bogus\u{1b}[2J\n"],
+        &["bogus\u{1b}[2J\n"],
     ] {
         let output = kmodtrace(scratch.path(), arguments);
         let told = stderr(&output) + &stdout(&output);
@@ -261,6 +263,10 @@ fn snapshots_may_be_one_line() {
     let line = snapshot.lines().map(str::trim).collect::<String>();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value);
     fs::write(scratch.path().join("one.json"), line + "\n").unwrap();
-    let output = kmodtrace(scratch.path(), &["diff", "one.json", "many.json"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    // As `jq -cS` has it: keys by name.
+    fs::write(scratch.path().join("sorted.json"), value.to_string()).unwrap();
+    for name in ["one.json", "sorted.json"] {
+        let output = kmodtrace(scratch.path(), &["diff", name, "many.json"]);
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", stderr(&output));
+    }
 }

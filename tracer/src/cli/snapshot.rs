@@ -71,7 +71,11 @@ const BEGIN_BYTES: u64 = 64;
 /// Whether a file with this beginning is a snapshot: one object, over many lines or, as `jq -c` writes it, in one.
 fn is_snapshot(begin: &[u8]) -> bool {
     let rest = begin.trim_ascii_start().strip_prefix(b"{");
-    rest.is_some_and(|rest| rest.starts_with(b"\n") || rest.trim_ascii_start().starts_with(b"\"snapshot\""))
+    let begins = |rest: &[u8]| {
+        let keys: [&[u8]; 4] = [b"\"snapshot\"", b"\"source\"", b"\"compared\"", b"\"seen\""];
+        keys.iter().any(|key| rest.trim_ascii_start().starts_with(key))
+    };
+    rest.is_some_and(|rest| rest.starts_with(b"\n") || begins(rest))
 }
 
 /// A snapshot from its file, or of a capture.
