@@ -21,6 +21,10 @@ pub(crate) fn at_once() -> u64 {
     u64::from(BPF_RB_FORCE_WAKEUP) - (setting(Setting::ReaderIsAwake) & 1)
 }
 
+/// How to submit what has to be read at once, also by a reader who looks by himself: what it is set against is heard elsewhere,
+/// and goes on meanwhile.
+pub(crate) const NOW: u64 = BPF_RB_FORCE_WAKEUP as u64;
+
 /// Reserves room for a record; counts the loss when there is none.
 #[inline(always)]
 pub(crate) fn reserve<T: 'static>(cause: Counter) -> Option<RingBufEntry<T>> {

@@ -5,17 +5,17 @@
 //! (crypto self tests and probes) is made on the creator's behalf.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_comm, generated::bpf_get_current_cgroup_id},
+    helpers::generated::bpf_get_current_cgroup_id,
     macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext},
 };
-use tracer_ebpf::wire::{Behalf, Counter, Owner, RequestKey};
+use tracer_ebpf::wire::{Behalf, COMM_BYTES, Counter, Owner, RequestKey};
 
 use crate::{
     count::count,
     globals,
     maps::{KTHREADS, KthreadOf},
-    read::{Address, number},
+    read::{Address, kernel_bytes, number},
     task::{boot_ns, current, process_of, tid, write_owner},
 };
 
@@ -33,13 +33,13 @@ pub(crate) fn kthread_kretprobe(ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn created(returned: i64) {
-    // ERR_PTR: the last page of the address space.
-    if (-4095..=0).contains(&returned) {
+    // ERR_PTR: the last page of the address space. What is no address has no task id.
+    let kthread = returned as Address;
+    let pid = number(kthread, globals::TASK_PID.load());
+    if pid == 0 {
         return;
     }
-    let kthread = returned as Address;
     let creator = current();
-    let pid = number(kthread, globals::TASK_PID.load());
     let mut of = KthreadOf {
         start_ns: process_of(kthread).start_ns,
         behalf: Behalf {
@@ -47,14 +47,18 @@ fn created(returned: i64) {
             tid: tid(),
             reserved: 0,
             boot_ns: boot_ns(),
-            comm: bpf_get_current_comm().unwrap_or([0; 16]),
+            comm: [0; COMM_BYTES],
             // SAFETY: the helper has no arguments.
             cgroup_id: unsafe { bpf_get_current_cgroup_id() },
             owner: Owner { request: RequestKey::NONE, depth: 0, walk_cut: 0 },
         },
     };
-    // SAFETY: it is a local's.
-    unsafe { write_owner(&raw mut of.behalf.owner, creator) };
+    // Without a branch on whether that works: all that follows would be verified twice.
+    // SAFETY: both are a local's.
+    unsafe {
+        kernel_bytes(&raw mut of.behalf.comm, creator.wrapping_add(globals::TASK_COMM.load() as usize));
+        write_owner(&raw mut of.behalf.owner, creator);
+    }
     if KTHREADS.insert(&pid, &of, 0).is_err() {
         count(Counter::MapKthreads);
     }

@@ -12,7 +12,7 @@ use crate::{
     globals,
     maps::{COMES, INITS, KPROBES},
     read::{Address, kernel_bytes, member},
-    send::{at_once, reserve},
+    send::{NOW, at_once, reserve},
     task::{boot_ns, capture, current, tid, write_header, write_owner},
 };
 
@@ -59,5 +59,6 @@ pub(crate) fn record(module: Address, comes: bool) {
             (*to).taints = u64::from(in_init);
         }
     }
-    entry.submit(at_once());
+    // Devices are announced by other ways: which of them a module is loaded for is known only as long as udev deals with it.
+    entry.submit(if comes { NOW } else { at_once() });
 }

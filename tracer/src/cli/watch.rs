@@ -10,7 +10,7 @@ use super::{
     trace::{Trace, runtime},
     until::{self, Until, UntilArgs},
 };
-use crate::{logging::say, output::verdict::news, session::Scope};
+use crate::{logging::say, output::verdict::news, policy::Judge, session::Scope};
 
 /// Arguments of `watch`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,11 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
             }
             ended = trace.reached();
         }
-        let judge = trace.finish().await?;
+        let mut judge = trace.finish().await?;
+        // What was read last is told as well.
+        for line in news(&judge.as_mut().map(Judge::take_news).unwrap_or_default()) {
+            say(&line);
+        }
         let verdict = watched.ended(judge)?;
         Ok(until::exit_code(ended, verdict.map_or(ExitCode::SUCCESS, ExitCode::from)))
     })

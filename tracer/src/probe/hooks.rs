@@ -141,7 +141,8 @@ static MODULE: Program = program("module_kprobe", KProbe, "do_init_module").at("
 /// Tells of a system call that failed. It is only jumped to.
 static FAILED: Program = program("sys_failed_fexit", FExit, syscall_symbol!("finit_module")).at("FEXITS", 0);
 
-/// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen whole.
+/// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen whole; last what is
+/// part of none.
 pub static HOOKS: &[Hook] = &[
     Hook {
         name: "helper",
@@ -242,15 +243,6 @@ pub static HOOKS: &[Hook] = &[
         ],
     },
     Hook {
-        name: "delete_module",
-        without: "failed delete_module(2) calls are not seen",
-        need: Need::Optional,
-        ways: &[
-            &[program("sys_delete_fexit", FExit, syscall_symbol!("delete_module")).jumps_to(&FAILED)],
-            &[program("sys_delete_kretprobe", KRetProbe, syscall_symbol!("delete_module"))],
-        ],
-    },
-    Hook {
         name: "kthread",
         without: "requests made by kernel threads on someone's behalf (crypto) are not tied to who caused them",
         need: Need::Optional,
@@ -280,6 +272,15 @@ pub static HOOKS: &[Hook] = &[
         without: "requests that end at an empty kernel.modprobe or at a name that is too long are not seen",
         need: Need::Optional,
         ways: &[&[program("request_module_entry", KProbe, "__request_module").jumps_to(&REQUEST)]],
+    },
+    Hook {
+        name: "delete_module",
+        without: "failed delete_module(2) calls are not seen",
+        need: Need::Optional,
+        ways: &[
+            &[program("sys_delete_fexit", FExit, syscall_symbol!("delete_module")).jumps_to(&FAILED)],
+            &[program("sys_delete_kretprobe", KRetProbe, syscall_symbol!("delete_module"))],
+        ],
     },
 ];
 
