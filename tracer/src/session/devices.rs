@@ -91,16 +91,22 @@ impl Devices {
         {
             return None;
         }
-        let mut causes: Vec<&Announcement> = Vec::new();
-        // The latest announcement of a device stands for it.
-        for open in self.open.iter().rev() {
+        let mut causes: Vec<&Open> = Vec::new();
+        for open in &self.open {
             // Both times are those of hearing, later than the true ones: a cause is never taken out by them.
             let was_open = open.done_ns.is_none_or(|done_ns| done_ns >= boot_ns);
-            let is_known = causes.iter().any(|cause| cause.devpath == open.announcement.devpath);
-            if was_open && !is_known && leads(&open.modalias) {
-                causes.push(&open.announcement);
+            if !was_open || !leads(&open.modalias) {
+                continue;
+            }
+            // Of several announcements of one device, what it was last announced as when the module arrived.
+            let of_device = |cause: &&mut &Open| cause.announcement.devpath == open.announcement.devpath;
+            match causes.iter_mut().find(of_device) {
+                Some(cause) if open.heard_ns <= boot_ns => *cause = open,
+                Some(_) => {}
+                None => causes.push(open),
             }
         }
+        let causes = causes.into_iter().map(|open| &open.announcement).collect();
         Some(causes)
     }
 }
@@ -138,15 +144,18 @@ mod tests {
         assert_eq!(paths(&devices, 2_001, "acpi:B"), ["/b"]);
     }
 
-    /// Check that a device that is announced twice counts once, with its latest announcement.
+    /// Check that a device that is announced twice counts once: as what it was last announced as before, also where what came
+    /// after the module is heard of before the module is.
     #[test]
     fn a_device_counts_once() {
         let mut devices = Devices::default();
         devices.announced(1_000, device(1, "/a", "acpi:A"));
         devices.announced(1_000, device(2, "/b", "acpi:A"));
         devices.announced(1_100, Announcement { action: Text::from("change"), ..device(3, "/a", "acpi:A") });
-        let causes = devices.causes(1_200, |_| true).unwrap();
-        assert_eq!(causes.iter().map(|cause| cause.seqnum).collect::<Vec<_>>(), [3, 2]);
+        for (boot_ns, numbers) in [(900, [1, 2]), (1_050, [1, 2]), (1_100, [3, 2])] {
+            let causes = devices.causes(boot_ns, |_| true).unwrap();
+            assert_eq!(causes.iter().map(|cause| cause.seqnum).collect::<Vec<_>>(), numbers, "{boot_ns}");
+        }
     }
 
     /// Check that what leaves, what has no alias and what udev has given up is no cause.
