@@ -2,7 +2,8 @@
 //!
 //! State maps are LRU: entries that nothing ends (a throttled request has no exit hook) give way to
 //! new ones. The kernel allows 50 requests at a time, far below their sizes; should an entry in use
-//! be evicted all the same, the later stage that misses it counts it.
+//! be evicted all the same, the later stage that misses it counts it. Inits alone are not counted so: one that began before the
+//! programs were attached is missing as well.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,

@@ -85,14 +85,14 @@ fn handed_over(sub_info: u64, wait: u32) {
     if !is_modprobe(sub_info as Address) {
         return;
     }
-    if is_own() {
-        // Else its helper would be one whose request was lost.
+    let in_flight = if is_own() { None } else { IN_FLIGHT.get_ptr_mut(&tid()) };
+    let Some(in_flight) = in_flight else {
+        // Else its helper would be one more whose request was lost.
         let nobody = RequestKey { tid: tid(), ..RequestKey::NONE };
         let _ = HANDOVERS.insert(&sub_info, &nobody, 0);
-        return;
-    }
-    let Some(in_flight) = IN_FLIGHT.get_ptr_mut(&tid()) else {
-        count(Counter::ResultWithoutRequest);
+        if !is_own() {
+            count(Counter::ResultWithoutRequest);
+        }
         return;
     };
     let now = boot_ns();

@@ -44,7 +44,7 @@ fn born(sub_info: u64) {
         return;
     };
     let _ = HANDOVERS.remove(&sub_info);
-    // Our own.
+    // Our own, or counted as lost.
     if request.boot_ns == 0 {
         return;
     }

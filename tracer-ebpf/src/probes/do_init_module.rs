@@ -63,10 +63,8 @@ fn began(module: Address) {
 fn ended(ret: i32) {
     let tid = tid();
     // The module itself may be freed by now: what the entry noted is all there is.
-    let Some(init) = INITS.get_ptr(&tid) else {
-        count(Counter::MapInits);
-        return;
-    };
+    // It began before anything was attached.
+    let Some(init) = INITS.get_ptr(&tid) else { return };
     let now = boot_ns();
     if let Some(mut entry) = reserve::<InitDone>(Counter::RingModule) {
         let to = entry.as_mut_ptr();

@@ -14,7 +14,7 @@ use crate::{
     globals,
     maps::{IN_FLIGHT, KPROBES},
     read::{Address, kernel_bytes, kernel_text, member, number, pointer},
-    send::{LATER, reserve},
+    send::{at_once, reserve},
     settings::setting,
     task::{boot_ns, current, is_own, tid, write_header},
 };
@@ -58,7 +58,8 @@ fn entered(ctx: &ProbeContext) {
                 kernel_text(texts.add(index), if value < lowest { core::ptr::null() } else { value as Address });
             }
         }
-        entry.submit(LATER);
+        // It may be the only one: a name that does not fit comes no further.
+        entry.submit(at_once());
     }
     if no_modprobe == 1 {
         // The kernel stops here: no hook sees the request, so this does what that would.

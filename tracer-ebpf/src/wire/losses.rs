@@ -18,7 +18,7 @@ pub enum Counter {
     MapHandover = 4,
     /// The map of helpers could not take an entry: loads of this helper cannot be tied to their request.
     MapHelpers = 5,
-    /// The map of module inits in progress was full, or lost an entry: this init has no result.
+    /// The map of module inits in progress was full: this init has no result.
     MapInits = 6,
     /// The map of kernel threads could not take an entry: requests of this thread have no cause.
     MapKthreads = 7,

@@ -293,16 +293,17 @@ impl Syscall {
     }
 
     /// The call of a number; one that is not known is `finit_module(2)`, which is nearly always asked for. x86-64's x32
-    /// calls have the same numbers, and a bit of their own.
+    /// calls have the same numbers, and a bit of their own. On arm64 tasks of 32 bits come to the same functions with numbers
+    /// of theirs (arch/arm/tools/syscall.tbl).
     #[must_use]
     pub const fn of(number: u32) -> Self {
-        let number = number & 0x00ff_ffff;
-        if number == Self::InitModule.number() {
-            Self::InitModule
-        } else if number == Self::DeleteModule.number() {
-            Self::DeleteModule
-        } else {
-            Self::FinitModule
+        let is_arm64 = cfg!(target_arch = "aarch64");
+        match number & 0x00ff_ffff {
+            number if number == Self::InitModule.number() => Self::InitModule,
+            number if number == Self::DeleteModule.number() => Self::DeleteModule,
+            128 if is_arm64 => Self::InitModule,
+            129 if is_arm64 => Self::DeleteModule,
+            _ => Self::FinitModule,
         }
     }
 }

@@ -283,6 +283,7 @@ impl Trace {
             written(self.output.finish())?;
         }
         self.release(HELD_MAX)?;
+        self.tracer.leave();
         for line in self.summary.lines() {
             say(&line);
         }

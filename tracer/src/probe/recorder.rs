@@ -228,6 +228,8 @@ fn pinned_hook(path: &Path, hook: &'static Hook) -> AttachedHook {
 /// The words of the programs, with what is known already; what an earlier recorder found out stays.
 fn settings(path: &Path, addresses: Addresses) -> Result<Settings, ProbeError> {
     let settings = open_map(path, "SETTINGS", |map| Settings::try_from(&map))?;
+    // Who recorded before may have been awake when it was killed.
+    settings.set_awake(false);
     if addresses != Addresses::default() {
         settings.set_addresses(addresses);
     }

@@ -75,6 +75,11 @@ impl Tracer {
         self.ring.is_read()
     }
 
+    /// Says that nobody looks into the ring by himself any more: programs that are pinned go on.
+    pub fn leave(&self) {
+        self.settings.set_awake(false);
+    }
+
     /// Passes on what the probes said since the last call.
     pub fn flush_log(&mut self) {
         if let Some(logger) = &mut self.logger {

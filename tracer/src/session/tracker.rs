@@ -83,6 +83,12 @@ impl<K: Knowledge> Tracker<K> {
         std::mem::take(&mut self.out)
     }
 
+    /// Whether there are some.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.out.is_empty()
+    }
+
     /// Adds an event that no record brings: header, baseline.
     pub fn push(&mut self, boot_ns: u64, body: Body) {
         if matches!(body, Body::Header(_)) {

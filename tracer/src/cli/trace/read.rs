@@ -42,8 +42,13 @@ impl Trace {
     /// the output any more.
     pub(super) fn read(&mut self) -> anyhow::Result<bool> {
         let end = self.tracer.ring.end();
+        let mut total = 0;
         loop {
-            let is_more = self.drain(end);
+            let (count, is_more) = self.drain(end);
+            total += count;
+            if total > 0 {
+                self.pace.read(Instant::now(), total);
+            }
             let reads_on = self.pass_on()?;
             if !reads_on || !is_more {
                 return Ok(reads_on);
@@ -62,11 +67,15 @@ impl Trace {
             self.losses()?;
         }
         self.tracker.tick(before_ns, now_ns());
+        if self.tracker.has_events() {
+            // What a clock that is slow by now has brought must not wait for its next turn to be made to last.
+            self.pace.read(Instant::now(), 0);
+        }
         self.pass_on()
     }
 
-    /// Reads a batch; true when there may be more.
-    fn drain(&mut self, end: Mark) -> bool {
+    /// Reads a batch: how many records, and whether there may be more.
+    fn drain(&mut self, end: Mark) -> (usize, bool) {
         // First: what was announced comes before what was loaded because of it.
         self.hear();
         let tracker = &mut self.tracker;
@@ -81,10 +90,7 @@ impl Trace {
                 }
             }
         });
-        if count > 0 {
-            self.pace.read(Instant::now(), count);
-        }
-        is_more
+        (count, is_more)
     }
 
     /// Takes what was said of devices.
