@@ -63,8 +63,6 @@ pub(super) struct Trace {
     pace: Pace,
     /// Whether the programs know that the ring is looked into without being woken.
     is_awake: bool,
-    /// The kernel's symbols are still to be read.
-    symbols_are_due: bool,
     /// When the counters were read last.
     losses_at: Instant,
     looks_into_processes: bool,
@@ -131,7 +129,6 @@ impl Trace {
             belonging: 0,
             pace: Pace::new(now),
             is_awake: false,
-            symbols_are_due: true,
             losses_at: now,
             looks_into_processes: names_user_stacks,
         };
@@ -142,6 +139,7 @@ impl Trace {
             }
             trace.show()?;
         }
+        trace.read_symbols();
         trace.tell_resumed();
         trace.pass_on()?;
         // Not before: starting takes and frees large blocks all the time.
@@ -188,7 +186,6 @@ impl Trace {
 
     /// Waits for something to happen and handles it; false when nobody reads the output any more.
     pub(super) async fn step(&mut self) -> anyhow::Result<bool> {
-        self.read_symbols();
         let next_at = self.pace.next_at(Instant::now());
         tokio::select! {
             ready = self.tracer.ring.ready() => ready?,
@@ -262,7 +259,6 @@ impl Trace {
 
     /// Waits a little for what is still on its way, then ends the stream, prints the summary and gives the judge back.
     pub(super) async fn finish(mut self) -> anyhow::Result<Option<Judge>> {
-        self.read_symbols();
         let until = Instant::now() + GRACE;
         self.settle()?;
         while !self.tracker.is_idle() && Instant::now() < until {

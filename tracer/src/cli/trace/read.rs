@@ -15,18 +15,17 @@ const LOSSES: Duration = Duration::from_secs(3);
 const BATCH: usize = 512;
 
 impl Trace {
-    /// Reads the kernel's symbols, the first time this is called: after everything is attached, and before any record is read.
+    /// Reads the kernel's symbols: after everything is attached, and before any record is read.
     pub(super) fn read_symbols(&mut self) {
-        if std::mem::take(&mut self.symbols_are_due)
-            && let Some(missing) = session::read_symbols(self.tracker.knowledge(), &self.tracer)
-        {
+        if let Some(missing) = session::read_symbols(self.tracker.knowledge(), &self.tracer) {
             say(&format!("warning: {missing}"));
         }
     }
 
     /// Tells the programs whether this process is to be woken for what comes.
     pub(super) fn sleep_or_look(&mut self, now: Instant) {
-        if self.pace.is_awake(now) {
+        // Who looks into processes has to be there before they are gone.
+        if self.pace.is_awake(now) && !self.looks_into_processes {
             if !std::mem::replace(&mut self.is_awake, true) {
                 self.tracer.stay_awake();
             }
