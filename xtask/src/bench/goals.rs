@@ -25,7 +25,7 @@ const MEMORY: &str = "Memory, by `/proc/PID/smaps` when all is at rest: the ring
                       greatest part; code, the heap, and large blocks such as the kernel's symbols have two to three each. `record` \
                       has half a MiB more of the last than `watch`.";
 
-const IDLE: &str = "Idle, the clock is looked at once a second, and every five seconds where nothing has happened for ten: for runs of \
+const IDLE: &str = "Idle, the clock is looked at once a second, and every thirty seconds where nothing has happened for four: for runs of \
                     the programs that the kernel skipped, which nobody tells by himself.";
 
 const PROGRAMS: &str = "Why the programs take what they take: about half is that of the request itself, which captures who asks \
