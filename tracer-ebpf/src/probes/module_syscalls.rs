@@ -5,6 +5,7 @@
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::{
+    EbpfContext as _,
     macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext},
 };
@@ -15,7 +16,7 @@ use crate::{
     globals,
     maps::FEXITS,
     pair::{Who, is_ours},
-    read::{Address, long, number, user_text},
+    read::{Address, long, number, pointer, user_text},
     send::{at_once, reserve},
     task::{boot_ns, capture, current, is_own, write_header, write_owner},
 };
@@ -79,11 +80,19 @@ pub(crate) fn sys_failed_fexit(ctx: FExitContext) -> i32 {
         unsafe { FEXITS.tail_call(&ctx, 0) };
         return 0;
     }
-    let Some(mut entry) = reserve::<LoadExit>(Counter::RingModule) else { return 0 };
+    tell(&ctx);
+    0
+}
+
+/// Tells of a call that failed.
+#[inline(always)]
+fn tell(ctx: &FExitContext) {
+    let Some(mut entry) = reserve::<LoadExit>(Counter::RingModule) else { return };
     let to = entry.as_mut_ptr();
     // SAFETY: `to` is the reserved record.
     unsafe {
-        let regs = ctx.arg::<u64>(0) as Address;
+        // Not by `arg`: the types of 5.10 do not say what the argument points to, and its verifier then lets no one have it.
+        let regs = pointer(ctx.as_ptr() as Address, 0);
         // Which call it is stays to be decided: a decision here is one more thing for the verifier to go through. All three
         // have a first argument, and only that of `delete_module` is a name.
         (*to).syscall = number(regs, globals::REGS_SYSCALL.load()) | number(regs, globals::REGS_SYSCALL_ARM64.load());
@@ -92,7 +101,52 @@ pub(crate) fn sys_failed_fexit(ctx: FExitContext) -> i32 {
         write_failed(to, ctx.arg::<i64>(1));
     }
     entry.submit(at_once());
+}
+
+#[fexit(function = "__x64_sys_init_module")]
+pub(crate) fn whole_init(ctx: FExitContext) -> i32 {
+    if is_ours(Pair::InitModule, Who::First) {
+        tell_failed(&ctx);
+    }
     0
+}
+
+#[fexit(function = "__x64_sys_init_module")]
+pub(crate) fn whole_init_second(ctx: FExitContext) -> i32 {
+    if is_ours(Pair::InitModule, Who::Second) {
+        tell_failed(&ctx);
+    }
+    0
+}
+
+#[fexit(function = "__x64_sys_finit_module")]
+pub(crate) fn whole_finit(ctx: FExitContext) -> i32 {
+    if is_ours(Pair::FinitModule, Who::First) {
+        tell_failed(&ctx);
+    }
+    0
+}
+
+#[fexit(function = "__x64_sys_finit_module")]
+pub(crate) fn whole_finit_second(ctx: FExitContext) -> i32 {
+    if is_ours(Pair::FinitModule, Who::Second) {
+        tell_failed(&ctx);
+    }
+    0
+}
+
+#[fexit(function = "__x64_sys_delete_module")]
+pub(crate) fn whole_delete(ctx: FExitContext) -> i32 {
+    tell_failed(&ctx);
+    0
+}
+
+/// Tells of a call if it failed, where the kernel lets no program jump to one at the return of another function (7).
+#[inline(always)]
+fn tell_failed(ctx: &FExitContext) {
+    if ctx.arg::<i64>(1) < 0 && !is_own() {
+        tell(ctx);
+    }
 }
 
 #[kretprobe]

@@ -114,7 +114,7 @@ const fn program(name: &'static str, how: How, target: &'static str) -> Program 
 
 /// One of two at the return of a function.
 const fn paired(name: &'static str, target: &'static str, pair: Pair) -> Program {
-    Program { skipped: Skipped::Paired(pair), ..program(name, FExit, target) }.jumps_to(&FAILED)
+    Program { skipped: Skipped::Paired(pair), ..program(name, FExit, target) }
 }
 
 /// One whose skipped runs show in the request.
@@ -138,7 +138,8 @@ static REQUEST: Program =
 /// Tells of a module that comes or goes. It is only jumped to.
 static MODULE: Program = program("module_kprobe", KProbe, "do_init_module").at("KPROBES", Tail::Module as u32);
 
-/// Tells of a system call that failed. It is only jumped to.
+/// Tells of a system call that failed. It is only jumped to; where the kernel allows that at the return of one function alone
+/// (7), `whole_*` do the same by themselves.
 static FAILED: Program = program("sys_failed_fexit", FExit, syscall_symbol!("finit_module")).at("FEXITS", 0);
 
 /// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen whole; last what is
@@ -224,8 +225,12 @@ pub static HOOKS: &[Hook] = &[
         need: Need::Optional,
         ways: &[
             &[
-                paired("sys_init_fexit", syscall_symbol!("init_module"), Pair::InitModule),
-                paired("sys_init_fexit_second", syscall_symbol!("init_module"), Pair::InitModule),
+                paired("sys_init_fexit", syscall_symbol!("init_module"), Pair::InitModule).jumps_to(&FAILED),
+                paired("sys_init_fexit_second", syscall_symbol!("init_module"), Pair::InitModule).jumps_to(&FAILED),
+            ],
+            &[
+                paired("whole_init", syscall_symbol!("init_module"), Pair::InitModule),
+                paired("whole_init_second", syscall_symbol!("init_module"), Pair::InitModule),
             ],
             &[program("sys_init_kretprobe", KRetProbe, syscall_symbol!("init_module"))],
         ],
@@ -236,8 +241,12 @@ pub static HOOKS: &[Hook] = &[
         need: Need::Optional,
         ways: &[
             &[
-                paired("sys_finit_fexit", syscall_symbol!("finit_module"), Pair::FinitModule),
-                paired("sys_finit_fexit_second", syscall_symbol!("finit_module"), Pair::FinitModule),
+                paired("sys_finit_fexit", syscall_symbol!("finit_module"), Pair::FinitModule).jumps_to(&FAILED),
+                paired("sys_finit_fexit_second", syscall_symbol!("finit_module"), Pair::FinitModule).jumps_to(&FAILED),
+            ],
+            &[
+                paired("whole_finit", syscall_symbol!("finit_module"), Pair::FinitModule),
+                paired("whole_finit_second", syscall_symbol!("finit_module"), Pair::FinitModule),
             ],
             &[program("sys_finit_kretprobe", KRetProbe, syscall_symbol!("finit_module"))],
         ],
@@ -279,6 +288,7 @@ pub static HOOKS: &[Hook] = &[
         need: Need::Optional,
         ways: &[
             &[program("sys_delete_fexit", FExit, syscall_symbol!("delete_module")).jumps_to(&FAILED)],
+            &[program("whole_delete", FExit, syscall_symbol!("delete_module"))],
             &[program("sys_delete_kretprobe", KRetProbe, syscall_symbol!("delete_module"))],
         ],
     },
