@@ -1,16 +1,11 @@
 //! What verbs on captures say of odd inputs: nothing is counted twice, taken for whole, or written raw.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-};
+mod common;
 
-fn captures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/captures")
-}
+use std::{fs, path::Path, process::Output};
+
+use common::{captures, fed, kmodtrace, stderr};
 
 /// A directory with captures and a policy.
 fn scratch() -> tempfile::TempDir {
@@ -23,30 +18,8 @@ fn scratch() -> tempfile::TempDir {
     scratch
 }
 
-fn kmodtrace(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kmodtrace")).current_dir(directory).args(arguments).output().unwrap()
-}
-
-/// With `text` as standard input.
-fn fed(text: &[u8], arguments: &[&str]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kmodtrace"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Who refuses its options reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(text);
-    child.wait_with_output().unwrap()
-}
-
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// Check that no name and no message writes control characters, or a line of its own, to the terminal.

@@ -1,15 +1,11 @@
 //! What verbs write, and where: a capture is never destroyed by a report of it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+mod common;
 
-fn captures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/captures")
-}
+use std::{fs, path::Path, process::Command};
+
+use common::{captures, kmodtrace, stderr};
 
 /// A directory with a capture and a policy.
 fn scratch() -> tempfile::TempDir {
@@ -19,18 +15,10 @@ fn scratch() -> tempfile::TempDir {
     scratch
 }
 
-fn kmodtrace(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kmodtrace")).current_dir(directory).args(arguments).output().unwrap()
-}
-
 fn shell(directory: &Path, line: &str) -> String {
     let line = line.replace("kmodtrace", env!("CARGO_BIN_EXE_kmodtrace"));
     let output = Command::new("bash").current_dir(directory).args(["-c", &line]).output().unwrap();
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// Check that no verb writes over what it reads.

@@ -1,12 +1,11 @@
 //! Policies and baselines on captures, without privileges: what a CI job does after the run.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+mod common;
 
+use std::{fs, path::Path, process::Command};
+
+use common::kmodtrace;
 use kmodtrace::event::{
     Ancestor, Attribution, Body, End, Event, Init, Load, Origin, Outcome, Process, Reason, Request, RequestId, Status,
     Text,
@@ -16,10 +15,6 @@ use kmodtrace::event::{
 const WRITE: &str = "KMODTRACE_WRITE_MANUAL";
 
 const DOC: &str = include_str!("../../docs/ci.md");
-
-fn kmodtrace(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kmodtrace")).current_dir(directory).args(arguments).output().unwrap()
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()

@@ -1,27 +1,21 @@
 //! `kmodtrace report` as a user meets it: an ordinary one, on a machine that traces nothing.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::{
     fs,
     io::Write,
-    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
+
+use common::{captures, fed, kmodtrace, stderr};
 
 /// With this variable set the expected outputs are written instead of compared.
 const WRITE: &str = "KMODTRACE_WRITE_GOLDEN";
 
-fn captures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/captures")
-}
-
 fn report(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kmodtrace"))
-        .current_dir(captures())
-        .arg("report")
-        .args(arguments)
-        .output()
-        .unwrap()
+    kmodtrace(&captures(), &[&["report"], arguments].concat())
 }
 
 fn stdout(output: &Output) -> String {
@@ -29,23 +23,9 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
 /// With `text` as standard input.
 fn report_of(text: &[u8], arguments: &[&str]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kmodtrace"))
-        .args(["report", "-", "--utc"])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A report that refuses its options reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(text);
-    child.wait_with_output().unwrap()
+    fed(text, &[&["report", "-", "--utc"], arguments].concat())
 }
 
 fn outage() -> String {

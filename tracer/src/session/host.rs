@@ -2,12 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tracer_ebpf::wire;
 
-use super::{knowledge::Knowledge, plans::Plans};
+use super::{
+    knowledge::Knowledge,
+    plans::{FRESH, Plans},
+};
 use crate::{
     enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
@@ -32,10 +35,6 @@ pub struct Host {
     /// When the files that tell of users were looked at.
     users_looked: Option<Instant>,
 }
-
-/// Files are looked at again after this. It is shorter than a person takes to change one and to try, and spares a storm
-/// tens of system calls a request.
-pub(super) const FRESH: Duration = Duration::from_millis(20);
 
 /// Parents among which a script is looked for.
 const SCRIPT_GENERATIONS: usize = 4;

@@ -6,12 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::host::FRESH;
 use crate::{
     event::Text,
     explain::{Resolution, Resolver, resolver::ResolverError},
     kernel::facts::Facts,
 };
+
+/// Files are looked at again after this. It is shorter than a person takes to change one and to try, and spares a storm
+/// tens of system calls a request.
+pub(super) const FRESH: Duration = Duration::from_millis(20);
 
 /// Where modprobe cannot be asked, it is asked again after this: it costs two processes.
 const RETRY: Duration = Duration::from_secs(1);

@@ -127,11 +127,9 @@ fn a_frame_is_whole_or_not_there() {
     }
 }
 
-/// Check that a torn frame that cannot be cut off is left behind, and that a new file goes on after it.
-#[test]
-fn a_torn_file_is_not_written_to_again() {
-    let disk = MemoryDisk::new();
-    let mut writer = begin(&disk, Policy::default(), None);
+/// Writes an event where a frame is torn, cannot be cut off, and the disk has room later.
+fn write_past_a_torn_frame(disk: &MemoryDisk) {
+    let mut writer = begin(disk, Policy::default(), None);
     disk.0.borrow_mut().room = Some(10);
     disk.0.borrow_mut().cannot_truncate = true;
     writer.push(&unload(1)).unwrap();
@@ -139,6 +137,13 @@ fn a_torn_file_is_not_written_to_again() {
     disk.0.borrow_mut().room = None;
     writer.tick(at(3), clock()).unwrap();
     writer.finish(&end(4)).unwrap();
+}
+
+/// Check that a torn frame that cannot be cut off is left behind, and that a new file goes on after it.
+#[test]
+fn a_torn_file_is_not_written_to_again() {
+    let disk = MemoryDisk::new();
+    write_past_a_torn_frame(&disk);
     let files = disk.files();
     assert_eq!(files.len(), 2);
     let mut verifier = Verifier::new(None);

@@ -1,4 +1,4 @@
-use super::{EIO, ENOSPC, events, modules, numbered};
+use super::{EIO, ENOSPC, events, modules, numbered, write_past_a_torn_frame};
 use crate::capture::{
     testing::{MemoryDisk, at, begin, clock, end, recording, unload},
     verify::Verifier,
@@ -39,15 +39,8 @@ fn a_directory_that_does_not_last_is_told() {
 #[test]
 fn a_torn_file_is_followed_in_such_a_directory() {
     let disk = MemoryDisk::new();
-    let mut writer = begin(&disk, Policy::default(), None);
-    disk.0.borrow_mut().room = Some(10);
-    disk.0.borrow_mut().cannot_truncate = true;
     disk.0.borrow_mut().sync_directory_error = Some(EIO);
-    writer.push(&unload(1)).unwrap();
-    writer.tick(at(2), clock()).unwrap();
-    disk.0.borrow_mut().room = None;
-    writer.tick(at(3), clock()).unwrap();
-    writer.finish(&end(4)).unwrap();
+    write_past_a_torn_frame(&disk);
     let files = disk.files();
     assert_eq!(files.len(), 2);
     let report = Verifier::new(None).file(files[1].as_slice()).unwrap();
