@@ -2,22 +2,20 @@
 
 use std::{
     cell::Cell,
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
     io::{self, Write},
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+        unix::fs::{MetadataExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     rc::Rc,
 };
 
 use anyhow::{Context, bail};
+use tempfile::{Builder, TempPath};
 
 use crate::capture::files;
-
-/// Drafts of one name that are tried: others are left from processes that were killed.
-const DRAFTS_LIMIT: u32 = 100;
 
 /// What is written to, whatever it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +49,7 @@ pub(super) struct Outputs {
 
 /// A file that gets its name when it is whole.
 struct Draft {
-    path: PathBuf,
+    path: TempPath,
     target: PathBuf,
 }
 
@@ -138,12 +136,8 @@ impl Outputs {
         for output in self.in_place.drain(..) {
             output.cut().context("cannot cut what was there before")?;
         }
-        while let Some(draft) = self.drafts.pop() {
-            let renamed = fs::rename(&draft.path, &draft.target);
-            if renamed.is_err() {
-                draft.remove();
-            }
-            renamed.with_context(|| format!("cannot write to {}", draft.target.display()))?;
+        for Draft { path, target } in self.drafts.drain(..) {
+            path.persist(&target).with_context(|| format!("cannot write to {}", target.display()))?;
         }
         Ok(())
     }
@@ -169,20 +163,6 @@ impl Outputs {
         }
         self.taken.push((id, name.to_owned()));
         Ok(())
-    }
-}
-
-impl Drop for Outputs {
-    fn drop(&mut self) {
-        self.drafts.iter().for_each(Draft::remove);
-    }
-}
-
-impl Draft {
-    fn remove(&self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            log::warn!("{} stays: {error}", self.path.display());
-        }
     }
 }
 
@@ -220,29 +200,18 @@ fn resolved(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Makes a file beside the one that it will be.
+/// Makes a file beside the one that it will be. It is gone with its handle, unless it gets its name.
 fn draft(target: &Path, there: Option<&Metadata>) -> io::Result<(Draft, File)> {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let mode = there.map_or(0o666, |metadata| metadata.permissions().mode() & 0o7777);
-    let mut number = 0;
-    loop {
-        // A name that no reader of directories takes for a capture.
-        let path = target.with_file_name(format!(".{name}.{}-{number}", std::process::id()));
-        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < DRAFTS_LIMIT => number += 1,
-            Err(error) => return Err(error),
-            Ok(file) => {
-                let draft = Draft { path, target: target.to_owned() };
-                if let Some(metadata) = there
-                    && let Err(error) = file.set_permissions(metadata.permissions())
-                {
-                    draft.remove();
-                    return Err(error);
-                }
-                return Ok((draft, file));
-            }
-        }
+    let directory = target.parent().unwrap_or(Path::new("/"));
+    let permissions = there.map_or_else(|| Permissions::from_mode(0o666), Metadata::permissions);
+    // A name that no reader of directories takes for a capture.
+    let made = Builder::new().prefix(".kmodtrace.").permissions(permissions.clone()).tempfile_in(directory)?;
+    if there.is_some() {
+        // What making it left out: the process's own mask does not count for what was there.
+        made.as_file().set_permissions(permissions)?;
     }
+    let (file, path) = made.into_parts();
+    Ok((Draft { path, target: target.to_owned() }, file))
 }
 
 /// A file that is there and stays the same one: what it held is cut off when something else is written.
