@@ -66,8 +66,8 @@ pub(crate) unsafe fn file_path(to: *mut PathSegments, file: Address) {
     }
     let mut dentry = pointer(file, globals::FILE_DENTRY.load());
     let mut vfsmount = pointer(file, globals::FILE_MNT.load());
+    let mut root = pointer(vfsmount, globals::VFSMOUNT_ROOT.load());
     for _ in 0..FILE_STEPS {
-        let root = pointer(vfsmount, globals::VFSMOUNT_ROOT.load());
         let next;
         if dentry == root {
             let mount = vfsmount.wrapping_sub(mount_offset as usize);
@@ -79,6 +79,7 @@ pub(crate) unsafe fn file_path(to: *mut PathSegments, file: Address) {
                 break;
             }
             vfsmount = parent.wrapping_add(mount_offset as usize);
+            root = pointer(vfsmount, globals::VFSMOUNT_ROOT.load());
         } else {
             let name = pointer(dentry, globals::DENTRY_NAME.load());
             // SAFETY: the caller vouches for `to`.

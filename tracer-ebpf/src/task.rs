@@ -1,6 +1,6 @@
 //! Who a task is: identity, and everything else a record says of it.
 
-use core::ptr::addr_of_mut;
+use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, generated};
 use tracer_ebpf::{
@@ -76,7 +76,7 @@ pub(crate) fn start_of(task: Address) -> u64 {
 /// `to` must point to a writable `Header`.
 #[inline(always)]
 pub(crate) unsafe fn write_header(to: *mut Header, kind: Kind, boot_ns: u64) {
-    let process = process_of(current());
+    let process = ProcessKey { start_ns: start_of(current()), pid: tgid(), reserved: 0 };
     // SAFETY: the caller vouches for `to`; the helper has no arguments.
     unsafe {
         (*to).kind = kind as u32;
@@ -120,18 +120,19 @@ pub(crate) unsafe fn write_owner(to: *mut Owner, task: Address) {
     }
 }
 
-/// Captures the current task into a record.
+/// Captures the current task into a record, whose header has its process already.
 ///
 /// # Safety
-/// `to` must point to a writable `Context`.
+/// `to` must point to a writable `Context`, `header` to what was written already of the same record.
 #[inline(always)]
-pub(crate) unsafe fn capture(to: *mut Context) {
+pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
     let task = current();
     let mut have = 0;
     let cred = pointer(task, globals::TASK_CRED.load());
     // SAFETY: the caller vouches for `to`; every read below is checked by the kernel.
     unsafe {
-        (*to).process = process_of(task);
+        // Read back: what is carried along is one more thing to keep apart.
+        (*to).process = addr_of!((*header).process).read_volatile();
         (*to).tid = tid();
         (*to).uid = number(cred, globals::CRED_UID.load());
         (*to).gid = number(cred, globals::CRED_GID.load());

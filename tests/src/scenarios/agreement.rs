@@ -35,7 +35,9 @@ pub(super) fn with_oracle_but(capture: &Capture, oracle: &[Event], skipped: &[&s
     // The tracepoint fires only for requests that pass the LSMs and the limit.
     let stopped = |event: &&Value| {
         let status = capture.result_of(event).map(|result| text(result, "/status")).unwrap_or_default();
-        matches!(status.as_str(), "denied" | "no-modprobe" | "throttled")
+        // Whether the requester waits is known of those that pass alone.
+        let stayed = status == "unknown" && event["wait"].is_null();
+        stayed || matches!(status.as_str(), "denied" | "no-modprobe" | "throttled")
     };
     let key = |event: &Value| (number(event, "/process/tid").unwrap_or(0), text(event, "/name"));
     let mut ours: Vec<(u64, String)> = capture.of_type("request").filter(|event| !stopped(event)).map(key).collect();

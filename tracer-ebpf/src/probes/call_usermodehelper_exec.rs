@@ -17,7 +17,7 @@ use tracer_ebpf::wire::{Counter, Handover, Kind, RequestKey, RequestResult, Sett
 use crate::{
     count::count,
     globals,
-    maps::{HANDOVERS, IN_FLIGHT, stage},
+    maps::{HANDOVERS, IN_FLIGHT, InFlight, stage},
     read::{Address, member, number, pointer},
     send::{LATER, at_once, reserve},
     settings::setting,
@@ -66,15 +66,15 @@ pub(crate) fn release_kprobe(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn released(sub_info: u64) {
     // SAFETY: the entry is this thread's own; the value is copied at once.
-    let own = unsafe { IN_FLIGHT.get(&tid()) }.map(|in_flight| in_flight.sub_info);
+    let Some(in_flight) = (unsafe { IN_FLIGHT.get(&tid()) }).copied() else { return };
     let info = sub_info as Address;
     // Set when the helper's work is queued: without it there is no helper, and the result is another one.
     let wait = member::<u32>(info, globals::SUBPROCESS_WAIT.load()).unwrap_or(0);
-    if own != Some(sub_info) || wait & (UMH_WAIT_EXEC | UMH_WAIT_PROC) == 0 {
+    if in_flight.sub_info != sub_info || wait & (UMH_WAIT_EXEC | UMH_WAIT_PROC) == 0 {
         return;
     }
     if let Some(ret) = member::<i32>(info, globals::SUBPROCESS_RETVAL.load()) {
-        returned(ret);
+        ended(in_flight, ret);
     }
 }
 
@@ -142,13 +142,19 @@ fn is_modprobe(sub_info: Address) -> bool {
 
 #[inline(always)]
 fn returned(ret: i32) {
-    let tid = tid();
     // SAFETY: the entry is this thread's own; the value is copied at once.
-    let Some(in_flight) = (unsafe { IN_FLIGHT.get(&tid) }).copied() else { return };
+    if let Some(in_flight) = (unsafe { IN_FLIGHT.get(&tid()) }).copied() {
+        ended(in_flight, ret);
+    }
+}
+
+/// Tells the result of this thread's request.
+#[inline(always)]
+fn ended(in_flight: InFlight, ret: i32) {
     if in_flight.stage != stage::HANDED_OVER {
         return;
     }
-    let _ = IN_FLIGHT.remove(&tid);
+    let _ = IN_FLIGHT.remove(&tid());
     // The address may be another request's already: the kernel gives it back before it returns.
     // SAFETY: the value is copied at once.
     let is_own = unsafe { HANDOVERS.get(&in_flight.sub_info) }.copied() == Some(in_flight.request);

@@ -2,7 +2,7 @@
 //!
 //! The kprobes of both jump to one program: `do_init_module()` and `free_module()` have the module as their first argument.
 
-use core::ptr::addr_of_mut;
+use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use tracer_ebpf::wire::{Counter, Kind, Load, Tail};
@@ -50,7 +50,7 @@ pub(crate) fn record(module: Address, comes: bool) {
         (*to).module_ptr = module as u64;
         (*to).taints = member::<u64>(module, globals::MODULE_TAINTS.load()).unwrap_or(0);
         kernel_bytes(addr_of_mut!((*to).module), module.wrapping_add(globals::MODULE_NAME.load() as usize));
-        capture(addr_of_mut!((*to).context));
+        capture(addr_of_mut!((*to).context), addr_of!((*to).header));
         // Last: what follows is verified for each answer.
         if !comes {
             (*to).header.kind = Kind::Unload as u32;

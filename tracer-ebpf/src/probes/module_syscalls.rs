@@ -2,7 +2,7 @@
 //! and its kin (kernel/module/main.c). Their exits tell of every attempt that
 //! failed, the refused ones included.
 
-use core::ptr::addr_of_mut;
+use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -195,6 +195,6 @@ unsafe fn write_failed(to: *mut LoadExit, ret: i64) {
         write_owner(addr_of_mut!((*to).owner), current());
         (*to).ret = ret;
         (*to).have_context = 1;
-        capture(addr_of_mut!((*to).context));
+        capture(addr_of_mut!((*to).context), addr_of!((*to).header));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The moment of asking: the name is made, the requester is the running task, nothing has been decided.
 
-use core::ptr::addr_of_mut;
+use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{
     EbpfContext,
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) fn request_fexit(ctx: FExitContext) -> i32 {
     if !is_own() {
         // The return value follows the one argument; bpf_get_func_ret would need 5.17.
-        asked(&ctx, ctx.arg::<u64>(0) as Address, ctx.arg::<i32>(1), false, boot_ns());
+        asked(&ctx, ctx.arg::<u64>(0) as Address, ctx.arg::<i32>(1), boot_ns());
     }
     0
 }
@@ -33,11 +33,7 @@ pub(crate) fn request_fexit(ctx: FExitContext) -> i32 {
 #[kprobe]
 pub(crate) fn request_kprobe(ctx: ProbeContext) -> u32 {
     if !is_own() {
-        let first = ctx.arg::<u64>(0).unwrap_or(0);
-        // Where the program of `__request_module` jumps here, its first argument is no name, but whether to wait.
-        let no_modprobe = first <= 1;
-        let (name, verdict) = if no_modprobe { (0, 0) } else { (first, Request::VERDICT_LATER) };
-        asked(&ctx, name as Address, verdict, no_modprobe, boot_ns());
+        asked(&ctx, ctx.arg::<u64>(0).unwrap_or(0) as Address, Request::VERDICT_LATER, boot_ns());
     }
     0
 }
@@ -82,37 +78,54 @@ fn refused(verdict: i32) {
     }
 }
 
-/// Records a request and, unless it ends here, notes it as in flight.
+/// Records a request and, unless it was refused, notes it as in flight.
+///
+/// Where the program of `__request_module` jumps here, because the kernel stops there, the name is none: it is the first
+/// argument there, whether to wait. Such a request stays noted until this thread's next one: nothing asks for it.
 #[inline(always)]
-fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, no_modprobe: bool, now: u64) {
+fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, now: u64) {
     let tid = tid();
     let request = RequestKey { boot_ns: now, tid, reserved: 0 };
-    let goes_on = !no_modprobe && (verdict == 0 || verdict == Request::VERDICT_LATER);
     debug!(ctx, "request by {}: verdict {}", tid, verdict);
-
-    if goes_on {
+    if let Some(mut entry) = reserve::<Request>(Counter::RingRequest) {
+        // SAFETY: it is the reserved record, `ctx` the program's own.
+        unsafe { write_request(entry.as_mut_ptr(), ctx, request, name, verdict) };
+        entry.submit(at_once());
+    }
+    if verdict == 0 || verdict == Request::VERDICT_LATER {
         let in_flight = InFlight { request, handover_ns: 0, sub_info: 0, stage: stage::ASKED, wait: 0 };
         if IN_FLIGHT.insert(&tid, &in_flight, 0).is_err() {
             count(Counter::MapInFlight);
         }
     }
-    let Some(mut entry) = reserve::<Request>(Counter::RingRequest) else { return };
-    let to = entry.as_mut_ptr();
-    // SAFETY: `to` is the reserved record, `ctx` the program's own.
+}
+
+/// Fills a record of a request.
+///
+/// # Safety
+/// `to` must point to a writable `Request`; `ctx` must be the program's context.
+#[inline(always)]
+unsafe fn write_request<C: EbpfContext>(to: *mut Request, ctx: &C, request: RequestKey, name: Address, verdict: i32) {
+    // SAFETY: the caller vouches for both.
     unsafe {
-        write_header(addr_of_mut!((*to).header), Kind::Request, now);
+        write_header(addr_of_mut!((*to).header), Kind::Request, request.boot_ns);
         (*to).request = request;
         (*to).verdict = verdict;
-        (*to).no_modprobe = u32::from(no_modprobe);
+        (*to).no_modprobe = 0;
         kernel_text(addr_of_mut!((*to).name), name);
-        write_init(addr_of_mut!((*to).in_init), tid);
         write_owner(addr_of_mut!((*to).owner), current());
-        write_behalf(addr_of_mut!((*to).behalf), tid);
         write_stack(addr_of_mut!((*to).kernel_stack), ctx.as_ptr(), 0);
         write_stack(addr_of_mut!((*to).user_stack), ctx.as_ptr(), u64::from(BPF_F_USER_STACK));
-        capture(addr_of_mut!((*to).context));
+        capture(addr_of_mut!((*to).context), addr_of!((*to).header));
+        // Last: what follows is verified for each answer.
+        write_init(addr_of_mut!((*to).in_init), request.tid);
+        write_behalf(addr_of_mut!((*to).behalf), request.tid);
+        // Nothing can be read at such an address: the name is empty.
+        if name as u64 <= 1 {
+            (*to).verdict = 0;
+            (*to).no_modprobe = 1;
+        }
     }
-    entry.submit(at_once());
 }
 
 /// The module in whose init this thread is.

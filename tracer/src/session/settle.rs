@@ -20,8 +20,12 @@ const HOLD_NS: u64 = 100_000_000;
 /// The kernel gives up after 5 s without a free slot (`MAX_KMOD_ALL_BUSY_TIMEOUT`, kernel/kmod.c); and a margin.
 const THROTTLE_NS: u64 = 5_500_000_000;
 
-/// A requester that is gone after about 5 s was most likely told so and left; one that is gone earlier was killed.
+/// A requester that is gone after about 5 s was most likely told so and left.
 const THROTTLE_NEAR_NS: u64 = 4_800_000_000;
+
+/// One that is gone much earlier was killed. Between the two nobody can tell: the kernel counts the 5 s in ticks, of which
+/// a processor that stood still makes up for many at once.
+const THROTTLE_EARLY_NS: u64 = 3_000_000_000;
 
 /// How long after the end of its request a helper may be born: a busy machine's workers are late.
 const BIRTH_NS: u64 = 5_000_000_000;
@@ -109,6 +113,8 @@ impl<K: Knowledge> Tracker<K> {
             }
         } else if over_ns.is_some() {
             unknown("it went no further, and its thread asked again: what stopped it was not seen")
+        } else if gone && waited_ns > THROTTLE_EARLY_NS {
+            unknown("it waited for its turn and its thread is gone: it was killed, or given up after about 5 s")
         } else if gone {
             Outcome {
                 code: Some(-512),

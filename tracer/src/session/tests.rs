@@ -287,18 +287,23 @@ fn a_loader_ends_after_its_last_record() {
     assert_eq!(tracker.open(), 0);
 }
 
-/// Check that one who waits for a place is throttled after the kernel's 5 s, and killed when gone before.
+/// Check that one who waits for a place is throttled after the kernel's 5 s, and killed when gone well before; shortly before
+/// it is not known.
 #[test]
 fn waiting_for_a_place_ends_one_way_or_the_other() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-patient"));
     tracker.record(asks(8, 1_000, "fs-killed"));
+    tracker.record(asks(9, 1_000, "fs-either"));
     tracker.knowledge.dead.insert(8);
     tracker.tick(1_000_000_000, 1_000_000_000);
+    tracker.knowledge.dead.insert(9);
+    tracker.tick(4_000_000_000, 4_000_000_000);
     tracker.tick(6_000_000_000, 6_000_000_000);
     let ended = ends(&tracker.take_events());
     assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 7 }), Some(&Status::Throttled));
     assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 8 }), Some(&Status::Interrupted));
+    assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 9 }), Some(&Status::Unknown));
 }
 
 proptest! {
