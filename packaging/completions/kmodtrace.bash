@@ -193,7 +193,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__block)
-            opts="-v -h -V --write --dir --verbose --help --version"
+            opts="-v -h -V --verbose --write --dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -211,7 +211,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__check)
-            opts="-p -v -h -V --policy --json --junit --ktap --verdict --github --verbose --help --version"
+            opts="-v -p -h -V --verbose --policy --json --junit --ktap --verdict --github --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -259,7 +259,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__diff)
-            opts="-v -h -V --json --requests --slower --verbose --help --version"
+            opts="-v -h -V --verbose --json --requests --slower --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -277,7 +277,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__doctor)
-            opts="-v -h -V --json --verbose --help --version"
+            opts="-v -h -V --verbose --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -291,7 +291,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__explain)
-            opts="-v -h -V --json --verbose --help --version"
+            opts="-v -h -V --verbose --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -641,7 +641,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__impact)
-            opts="-v -h -V --json --verbose --help --version"
+            opts="-v -h -V --verbose --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -655,7 +655,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__man)
-            opts="-v -h -V --dir --verbose --help --version"
+            opts="-v -h -V --verbose --dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -827,7 +827,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__record)
-            opts="-o -v -h -V --output --pin --arm --unpin --max-size --max-age --keep --min-free --on-full --flush --sign --anchor --duration --count --exit-on --ring-kib --attach --verbose --help --version"
+            opts="-v -o -h -V --verbose --output --pin --arm --unpin --max-size --max-age --keep --min-free --on-full --flush --sign --anchor --duration --count --exit-on --ring-kib --attach --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -915,7 +915,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__report)
-            opts="-o -v -h -V --by --sort --top --tree --lines --json --csv --html --perfetto --output --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --verbose --help --version"
+            opts="-v -o -h -V --verbose --by --sort --top --tree --lines --json --csv --html --perfetto --output --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1021,7 +1021,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__run)
-            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --host --user --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
+            opts="-v -o -h -V --verbose --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --host --user --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1141,7 +1141,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__snapshot)
-            opts="-o -v -h -V --output --verbose --help --version"
+            opts="-v -o -h -V --verbose --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1163,7 +1163,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__surface)
-            opts="-v -h -V --json --all --block --write --dir --verbose --help --version"
+            opts="-v -h -V --verbose --json --all --block --write --dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1181,7 +1181,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__verify)
-            opts="-v -h -V --key --ended --json --verbose --help --version"
+            opts="-v -h -V --verbose --key --ended --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1199,7 +1199,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__watch)
-            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --duration --count --exit-on --policy --junit --ktap --verdict --github --verbose --help --version"
+            opts="-v -o -h -V --verbose --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --duration --count --exit-on --policy --junit --ktap --verdict --github --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

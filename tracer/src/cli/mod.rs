@@ -8,6 +8,7 @@ mod doctor;
 mod events;
 mod explain;
 mod impact;
+mod later;
 mod live;
 mod manual;
 mod memory;
@@ -37,6 +38,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::later::Later;
+
 /// Own errors and usage errors; 1 is a verdict, 2 and 3 mean something to kselftest.
 pub const EXIT_ERROR: u8 = 125;
 
@@ -65,41 +68,41 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Show what makes the kernel load modules, as it happens, until Ctrl-C.
-    Watch(watch::Args),
+    Watch(Later<watch::Args>),
     /// Run a command and show what it makes the kernel load.
-    Run(run::Args),
+    Run(Later<run::Args>),
     /// Record what makes the kernel load modules into files that last.
-    Record(record::Args),
+    Record(Later<record::Args>),
     /// Say whether anything of a capture is missing or altered.
-    Verify(verify::Args),
+    Verify(Later<verify::Args>),
     /// Copy what is good of a capture that was torn or damaged.
-    Recover(recover::Args),
+    Recover(Later<recover::Args>),
     /// Judge captures by a policy.
-    Check(check::Args),
+    Check(Later<check::Args>),
     /// Lint, learn and test policies.
     Policy(policy::Args),
     /// Put what captures hold into a form that two kernels can be compared by.
-    Snapshot(snapshot::Args),
+    Snapshot(Later<snapshot::Args>),
     /// Say what another kernel does otherwise with the same workload.
-    Diff(diff::Args),
+    Diff(Later<diff::Args>),
     /// Tell who loaded what, when and why, from captures.
-    Report(report::Args),
+    Report(Later<report::Args>),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
-    Explain(explain::Args),
+    Explain(Later<explain::Args>),
     /// Say who has needed a module, by captures: so who would miss it.
-    Impact(impact::Args),
+    Impact(Later<impact::Args>),
     /// List what users without privileges can make the kernel load here, and by what.
-    Surface(surface::Args),
+    Surface(Later<surface::Args>),
     /// Print lines for modprobe.d that keep modules out, tried with the installed modprobe.
-    Block(block::Args),
+    Block(Later<block::Args>),
     /// Say what works here, what does not, and how to mend it.
-    Doctor(doctor::Args),
+    Doctor(Later<doctor::Args>),
     /// Print the JSON Schema of events: of the lines of `--json` and of captures.
-    Schema(schema::Args),
+    Schema(Later<schema::Args>),
     /// Write a completion script for a shell.
-    Completions(manual::CompletionArgs),
+    Completions(Later<manual::CompletionArgs>),
     /// Write the manual: a page to standard output, or all pages into a directory.
-    Man(manual::ManArgs),
+    Man(Later<manual::ManArgs>),
 }
 
 impl Cli {
@@ -110,24 +113,24 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let probe_log = self.verbose >= 2;
         match self.verb {
-            Verb::Watch(args) => watch::run(&args, probe_log),
-            Verb::Run(args) => run::run(&args, probe_log),
-            Verb::Record(args) => record::run(&args, probe_log),
-            Verb::Verify(args) => verify::run(&args),
-            Verb::Recover(args) => recover::run(&args),
-            Verb::Check(args) => check::run(&args),
+            Verb::Watch(Later(args)) => watch::run(&args, probe_log),
+            Verb::Run(Later(args)) => run::run(&args, probe_log),
+            Verb::Record(Later(args)) => record::run(&args, probe_log),
+            Verb::Verify(Later(args)) => verify::run(&args),
+            Verb::Recover(Later(args)) => recover::run(&args),
+            Verb::Check(Later(args)) => check::run(&args),
             Verb::Policy(args) => policy::run(&args),
-            Verb::Snapshot(args) => snapshot::run(&args),
-            Verb::Diff(args) => diff::run(&args),
-            Verb::Report(args) => report::run(&args),
-            Verb::Explain(args) => explain::run(&args),
-            Verb::Impact(args) => impact::run(&args),
-            Verb::Surface(args) => surface::run(&args),
-            Verb::Block(args) => block::run(&args),
-            Verb::Doctor(args) => doctor::run(&args),
-            Verb::Schema(args) => schema::run(&args),
-            Verb::Completions(args) => manual::completions(&args),
-            Verb::Man(args) => manual::man(&args),
+            Verb::Snapshot(Later(args)) => snapshot::run(&args),
+            Verb::Diff(Later(args)) => diff::run(&args),
+            Verb::Report(Later(args)) => report::run(&args),
+            Verb::Explain(Later(args)) => explain::run(&args),
+            Verb::Impact(Later(args)) => impact::run(&args),
+            Verb::Surface(Later(args)) => surface::run(&args),
+            Verb::Block(Later(args)) => block::run(&args),
+            Verb::Doctor(Later(args)) => doctor::run(&args),
+            Verb::Schema(Later(args)) => schema::run(&args),
+            Verb::Completions(Later(args)) => manual::completions(&args),
+            Verb::Man(Later(args)) => manual::man(&args),
         }
     }
 }
