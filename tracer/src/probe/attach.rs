@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use aya::{
-    Btf, Ebpf,
-    maps::{MapError, ProgramArray},
+    Btf,
     programs::{FEntry, FExit, KProbe, ProgramError, RawTracePoint, links::FdLink},
 };
 
-use super::hooks::{How, Place, Program};
+use super::{
+    hooks::{How, Program},
+    programs::Programs,
+};
 
 /// Why a program could not be attached, short.
 #[derive(Debug, thiserror::Error)]
@@ -23,72 +25,45 @@ pub(super) enum AttachError {
     Tail { program: &'static str, why: String },
 }
 
-/// Loads and attaches `program`. The link lives as long as `ebpf`.
-pub(super) fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(), AttachError> {
-    if let Some(tail) = program.jumps_to {
-        make_ready(ebpf, *tail, btf)?;
-    }
+/// Loads and attaches `program`. The link lives as long as the object.
+pub(super) fn attach(programs: &Programs<'_>, program: Program, btf: &Btf) -> Result<(), AttachError> {
+    make_ready(programs, program.jumps_to, btf)?;
     let Program { name, how, target, .. } = program;
-    let loaded = ebpf.program_mut(name).ok_or(AttachError::Missing { program: name })?;
-    let result = (|| -> Result<(), ProgramError> {
+    let attached = programs.with(name, |loaded| {
+        load(loaded, program, btf)?;
         match how {
-            How::FEntry => {
-                let program: &mut FEntry = loaded.try_into()?;
-                program.load(target, btf)?;
-                program.attach()?;
-            }
-            How::FExit => {
-                let program: &mut FExit = loaded.try_into()?;
-                program.load(target, btf)?;
-                program.attach()?;
-            }
-            How::KProbe | How::KRetProbe => {
-                let program: &mut KProbe = loaded.try_into()?;
-                // One that others jump to may have been loaded for them.
-                if program.fd().is_err() {
-                    program.load()?;
-                }
-                program.attach(target, 0)?;
-            }
-            How::RawTracePoint => {
-                let program: &mut RawTracePoint = loaded.try_into()?;
-                program.load()?;
-                program.attach(target)?;
-            }
+            How::FEntry => <&mut FEntry>::try_from(loaded)?.attach().map(drop),
+            How::FExit => <&mut FExit>::try_from(loaded)?.attach().map(drop),
+            How::KProbe | How::KRetProbe => <&mut KProbe>::try_from(loaded)?.attach(target, 0).map(drop),
+            How::RawTracePoint => <&mut RawTracePoint>::try_from(loaded)?.attach(target).map(drop),
         }
-        Ok(())
-    })();
-    result.map_err(|error| AttachError::Refused { how: how.name(), target, why: explain(&error) })
+    });
+    let attached = attached.ok_or(AttachError::Missing { program: name })?;
+    attached.map_err(|error| AttachError::Refused { how: how.name(), target, why: explain(&error) })
+}
+
+/// Loads a program, unless that was done: for others that jump to it, or ahead.
+pub(super) fn load(loaded: &mut aya::programs::Program, program: Program, btf: &Btf) -> Result<(), ProgramError> {
+    if loaded.fd().is_ok() {
+        return Ok(());
+    }
+    match program.how {
+        How::FEntry => <&mut FEntry>::try_from(loaded)?.load(program.target, btf),
+        How::FExit => <&mut FExit>::try_from(loaded)?.load(program.target, btf),
+        How::KProbe | How::KRetProbe => <&mut KProbe>::try_from(loaded)?.load(),
+        How::RawTracePoint => <&mut RawTracePoint>::try_from(loaded)?.load(),
+    }
 }
 
 /// Loads a program that others jump to, and puts it in its place. It is attached, if at all, by its own hook.
-fn make_ready(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(), AttachError> {
-    let Program { name, how, target, place, .. } = program;
+fn make_ready(programs: &Programs<'_>, tail: Option<&Program>, btf: &Btf) -> Result<(), AttachError> {
+    let Some(program) = tail else { return Ok(()) };
+    let name = program.name;
     let fail = |why: String| AttachError::Tail { program: name, why };
-    let place = place.ok_or_else(|| fail("it has no place".to_owned()))?;
-    let loaded = ebpf.program_mut(name).ok_or(AttachError::Missing { program: name })?;
-    let mut load = || match how {
-        How::KProbe => {
-            let program: &mut KProbe = loaded.try_into()?;
-            if program.fd().is_err() { program.load() } else { Ok(()) }
-        }
-        How::FExit => {
-            let program: &mut FExit = loaded.try_into()?;
-            if program.fd().is_err() { program.load(target, btf) } else { Ok(()) }
-        }
-        How::FEntry | How::KRetProbe | How::RawTracePoint => Err(ProgramError::UnexpectedProgramType),
-    };
-    load().map_err(|error| fail(explain(&error)))?;
-    put(ebpf, name, place).map_err(|error| fail(error.to_string()))
-}
-
-/// Puts a loaded program in its place. The map stays with `ebpf`: when nobody holds it any more, its places are emptied.
-fn put(ebpf: &mut Ebpf, name: &'static str, place: Place) -> Result<(), MapError> {
-    let fd = ebpf.program(name).map(|program| program.fd().and_then(|fd| Ok(fd.try_clone()?)));
-    let fd = fd.ok_or_else(|| MapError::IoError(std::io::Error::other("it is not in the object")))?;
-    let fd = fd.map_err(|error| MapError::IoError(std::io::Error::other(error)))?;
-    let map = ebpf.map_mut(place.map).ok_or_else(|| MapError::IoError(std::io::Error::other("it has no map")))?;
-    ProgramArray::try_from(map)?.set(place.index, &fd, 0)
+    let place = program.place.ok_or_else(|| fail("it has no place".to_owned()))?;
+    let loaded = programs.with(name, |loaded| load(loaded, *program, btf).map_err(|error| fail(explain(&error))));
+    loaded.ok_or(AttachError::Missing { program: name })??;
+    programs.put(name, place).map_err(|error| fail(error.to_string()))
 }
 
 /// Whether this kernel can keep a program attached without a process: kprobes are links since 5.15.
@@ -108,50 +83,52 @@ pub(super) fn pin_names(name: &str) -> [String; 2] {
 }
 
 /// As [`attach`], and keeps the program attached after this process.
-pub(super) fn attach_pinned(ebpf: &mut Ebpf, program: Program, btf: &Btf, pins: &Path) -> Result<(), AttachError> {
-    if let Some(tail) = program.jumps_to {
-        make_ready(ebpf, *tail, btf)?;
-    }
+pub(super) fn attach_pinned(
+    programs: &Programs<'_>,
+    program: Program,
+    btf: &Btf,
+    pins: &Path,
+) -> Result<(), AttachError> {
+    make_ready(programs, program.jumps_to, btf)?;
     let Program { name, how, target, .. } = program;
-    if !is_pinnable(how) {
-        let why = "this kernel has no links for kprobes (5.15 and later have)".to_owned();
-        return Err(AttachError::Pin { how: how.name(), target, why });
-    }
-    let refused = |error: ProgramError| AttachError::Refused { how: how.name(), target, why: explain(&error) };
     let fail = |why: String| AttachError::Pin { how: how.name(), target, why };
-    let loaded = ebpf.program_mut(name).ok_or(AttachError::Missing { program: name })?;
-    let link: FdLink = match how {
+    if !is_pinnable(how) {
+        return Err(fail("this kernel has no links for kprobes (5.15 and later have)".to_owned()));
+    }
+    let attached = programs.with(name, |loaded| {
+        let link = load(loaded, program, btf).and_then(|()| link(loaded, program));
+        let link = link.map_err(|error| AttachError::Refused { how: how.name(), target, why: explain(&error) })?;
+        let [link_name, program_name] = pin_names(name);
+        link.pin(pins.join(link_name)).map_err(|error| fail(error.to_string()))?;
+        loaded.pin(pins.join(program_name)).map_err(|error| fail(error.to_string()))
+    });
+    attached.ok_or(AttachError::Missing { program: name })?
+}
+
+/// Attaches a loaded program, and takes what holds it.
+fn link(loaded: &mut aya::programs::Program, program: Program) -> Result<FdLink, ProgramError> {
+    match program.how {
         How::FEntry => take_link(loaded, |program: &mut FEntry| {
-            program.load(target, btf)?;
             let id = program.attach()?;
             Ok(program.take_link(id)?.into())
         }),
         How::FExit => take_link(loaded, |program: &mut FExit| {
-            program.load(target, btf)?;
             let id = program.attach()?;
             Ok(program.take_link(id)?.into())
         }),
-        How::KProbe | How::KRetProbe => take_link(loaded, |program: &mut KProbe| {
-            if program.fd().is_err() {
-                program.load()?;
-            }
-            let id = program.attach(target, 0)?;
-            let link = program.take_link(id)?;
+        How::KProbe | How::KRetProbe => take_link(loaded, |probe: &mut KProbe| {
+            let id = probe.attach(program.target, 0)?;
+            let link = probe.take_link(id)?;
             FdLink::try_from(link).map_err(|error| ProgramError::IOError(std::io::Error::other(error)))
         }),
-        How::RawTracePoint => take_link(loaded, |program: &mut RawTracePoint| {
-            program.load()?;
-            let id = program.attach(target)?;
-            Ok(program.take_link(id)?.into())
+        How::RawTracePoint => take_link(loaded, |probe: &mut RawTracePoint| {
+            let id = probe.attach(program.target)?;
+            Ok(probe.take_link(id)?.into())
         }),
     }
-    .map_err(refused)?;
-    let [link_name, program_name] = pin_names(name);
-    link.pin(pins.join(link_name)).map_err(|error| fail(error.to_string()))?;
-    loaded.pin(pins.join(program_name)).map_err(|error| fail(error.to_string()))
 }
 
-/// Loads and attaches a program of one type, and takes what holds it.
+/// Attaches a program of one type, and takes what holds it.
 fn take_link<'a, P: 'a>(
     program: &'a mut aya::programs::Program,
     attach: impl FnOnce(&mut P) -> Result<FdLink, ProgramError>,
@@ -172,15 +149,14 @@ pub(super) fn detach_pinned(program: Program, pins: &Path) {
 }
 
 /// Unloads what a way that failed half-way has attached.
-pub(super) fn detach(ebpf: &mut Ebpf, program: Program) {
-    let Some(loaded) = ebpf.program_mut(program.name) else { return };
-    let result = match program.how {
+pub(super) fn detach(programs: &Programs<'_>, program: Program) {
+    let result = programs.with(program.name, |loaded| match program.how {
         How::FEntry => <&mut FEntry>::try_from(loaded).and_then(FEntry::unload),
         How::FExit => <&mut FExit>::try_from(loaded).and_then(FExit::unload),
         How::KProbe | How::KRetProbe => <&mut KProbe>::try_from(loaded).and_then(KProbe::unload),
         How::RawTracePoint => <&mut RawTracePoint>::try_from(loaded).and_then(RawTracePoint::unload),
-    };
-    if let Err(error) = result {
+    });
+    if let Some(Err(error)) = result {
         // Not loaded: nothing to undo.
         log::debug!("{} was not loaded: {error}", program.name);
     }

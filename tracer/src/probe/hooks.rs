@@ -142,9 +142,23 @@ static MODULE: Program = program("module_kprobe", KProbe, "do_init_module").at("
 /// (7), `whole_*` do the same by themselves.
 static FAILED: Program = program("sys_failed_fexit", FExit, syscall_symbol!("finit_module")).at("FEXITS", 0);
 
+/// Attached by a thread of its own from the beginning. Having attached the first trampoline of all, kernels before 6.10 wait
+/// until every task has slept or come back from the kernel (`synchronize_rcu_tasks` in `register_ftrace_direct`,
+/// kernel/trace/ftrace.c), which takes half a second where there is much to do. No other program asks for this one's function.
+pub(super) const ASIDE: &str = "kthread";
+
 /// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen whole; last what is
-/// part of none.
+/// part of none. Before the first trampoline come some kprobes, so that the one of [`ASIDE`] is the first.
 pub static HOOKS: &[Hook] = &[
+    Hook {
+        name: "kthread",
+        without: "requests made by kernel threads on someone's behalf (crypto) are not tied to who caused them",
+        need: Need::Optional,
+        ways: &[
+            &[program("kthread_fexit", FExit, "__kthread_create_on_node")],
+            &[program("kthread_kretprobe", KRetProbe, "__kthread_create_on_node")],
+        ],
+    },
     Hook {
         name: "helper",
         without: "the modprobe that the kernel starts is not tied to its request, nor are the modules it loads",
@@ -152,6 +166,24 @@ pub static HOOKS: &[Hook] = &[
         ways: &[
             &[program("helper_kprobe", KProbe, "call_usermodehelper_exec_async")],
             &[program("helper_fentry", FEntry, "call_usermodehelper_exec_async")],
+        ],
+    },
+    Hook {
+        name: "unload",
+        without: "modules are not seen to leave",
+        need: Need::Optional,
+        ways: &[
+            &[program("free_kprobe", KProbe, "free_module").jumps_to(&MODULE)],
+            &[program("module_free", RawTracePoint, "module_free")],
+        ],
+    },
+    Hook {
+        name: "file",
+        without: "the file of a module is not known",
+        need: Need::Optional,
+        ways: &[
+            &[program("file_kprobe", KProbe, "security_kernel_read_file")],
+            &[program("file_fentry", FEntry, "security_kernel_read_file")],
         ],
     },
     Hook {
@@ -202,24 +234,6 @@ pub static HOOKS: &[Hook] = &[
         ],
     },
     Hook {
-        name: "unload",
-        without: "modules are not seen to leave",
-        need: Need::Optional,
-        ways: &[
-            &[program("free_kprobe", KProbe, "free_module").jumps_to(&MODULE)],
-            &[program("module_free", RawTracePoint, "module_free")],
-        ],
-    },
-    Hook {
-        name: "file",
-        without: "the file of a module is not known",
-        need: Need::Optional,
-        ways: &[
-            &[program("file_kprobe", KProbe, "security_kernel_read_file")],
-            &[program("file_fentry", FEntry, "security_kernel_read_file")],
-        ],
-    },
-    Hook {
         name: "init_module",
         without: "failed init_module(2) calls are not seen",
         need: Need::Optional,
@@ -249,15 +263,6 @@ pub static HOOKS: &[Hook] = &[
                 paired("whole_finit_second", syscall_symbol!("finit_module"), Pair::FinitModule),
             ],
             &[program("sys_finit_kretprobe", KRetProbe, syscall_symbol!("finit_module"))],
-        ],
-    },
-    Hook {
-        name: "kthread",
-        without: "requests made by kernel threads on someone's behalf (crypto) are not tied to who caused them",
-        need: Need::Optional,
-        ways: &[
-            &[program("kthread_fexit", FExit, "__kthread_create_on_node")],
-            &[program("kthread_kretprobe", KRetProbe, "__kthread_create_on_node")],
         ],
     },
     Hook {

@@ -2,16 +2,19 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
+    panic::resume_unwind,
     path::PathBuf,
+    thread,
 };
 
-use aya::{Ebpf, EbpfLoader};
+use aya::{Btf as Targets, Ebpf, EbpfLoader};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
     ProbeError,
     offsets::{self, Offset},
     options::{LogLevel, Options},
+    targets::targets,
 };
 use crate::kernel::btf::Btf;
 
@@ -64,8 +67,21 @@ fn loader<'a>() -> EbpfLoader<'a> {
     loader
 }
 
-pub(super) fn load(object: &[u8], fit: Fit<'_>) -> Result<Ebpf, ProbeError> {
-    load_with(object, fit, &[])
+/// Loads the object; and the functions that its programs attach to, which are found meanwhile.
+pub(super) fn load(object: &[u8], fit: Fit<'_>) -> Result<(Ebpf, Targets), ProbeError> {
+    let find = || targets(fit.btf);
+    thread::scope(|scope| {
+        let finding = thread::Builder::new().spawn_scoped(scope, find);
+        let loaded = load_with(object, fit, &[]);
+        let found = match finding {
+            Ok(finding) => finding.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(error) => {
+                log::debug!("one thread has to do: {error}");
+                find()
+            }
+        };
+        Ok((loaded?, found))
+    })
 }
 
 /// Loads the object on top of maps that are there already.

@@ -14,6 +14,7 @@ mod object;
 mod offsets;
 mod options;
 mod pin;
+mod programs;
 mod recorder;
 mod rehearse;
 mod ring;

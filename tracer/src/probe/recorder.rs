@@ -15,7 +15,7 @@ use tracer_ebpf::wire::{COUNTER_COUNT, FEXIT_TAILS, KPROBE_TAILS, PAIR_COUNTERS,
 use super::{
     Addresses, ProbeError,
     attach::{can_pin_kprobes, pin_names},
-    attached::{AttachedHook, attach_hook},
+    attached::{AttachedHook, Attaching, attach_hooks},
     counts::Counts,
     held::HeldRing,
     hooks::{HOOKS, Hook, How, Need, Program},
@@ -100,8 +100,7 @@ fn begin(
     found: Resumed,
 ) -> Result<Tracer, ProbeError> {
     let object = object().ok_or(ProbeError::NoObject)?;
-    let targets = targets(btf);
-    let mut ebpf = load(object, Fit { btf, options })?;
+    let (mut ebpf, targets) = load(object, Fit { btf, options })?;
     let path = pins.begin()?;
     for name in MAPS {
         let fail = |why: String| PinError::Refused { what: format!("map {name}"), why };
@@ -109,8 +108,8 @@ fn begin(
         map.pin(path.join(name)).map_err(|error| fail(error.to_string()))?;
     }
     let settings = settings(&path, addresses)?;
-    let hooks: Vec<AttachedHook> =
-        HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &targets, options.preference, Some(&path))).collect();
+    let how = Attaching { targets: &targets, preference: options.preference, pins: Some(&path) };
+    let hooks = attach_hooks(&mut ebpf, &HOOKS.iter().collect::<Vec<_>>(), how)?;
     let links = pinned_links(&path, &hooks)?;
     let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
     let mut told = Told::new(open_map(&path, TOLD, HashMap::try_from)?);
@@ -198,9 +197,9 @@ fn resume(
         let pinned: Vec<_> = MAPS.iter().map(|name| (*name, path.join(name))).collect();
         let mut loaded = load_with(object, Fit { btf, options }, &pinned)?;
         let (mut attached, missing): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| !hook.programs.is_empty());
-        let anew = missing.into_iter().map(|hook| hook.hook);
-        let anew: Vec<AttachedHook> =
-            anew.map(|hook| attach_hook(&mut loaded, hook, &targets, options.preference, None)).collect();
+        let missing: Vec<&Hook> = missing.into_iter().map(|hook| hook.hook).collect();
+        let how = Attaching { targets: &targets, preference: options.preference, pins: None };
+        let anew = attach_hooks(&mut loaded, &missing, how)?;
         programs.extend(watched(&anew, |program| descriptor(&loaded, program.name))?);
         attached.extend(anew);
         hooks = attached;

@@ -5,7 +5,7 @@ use aya_log::EbpfLogger;
 
 use super::{
     Addresses, ProbeError,
-    attached::{AttachedHook, attach_hook},
+    attached::{AttachedHook, Attaching, attach_hooks},
     counts::Counts,
     held::HeldRing,
     hooks::{HOOKS, Need},
@@ -17,7 +17,6 @@ use super::{
     ring::Ring,
     settings::Settings,
     skipped::watched,
-    targets::targets,
     tracer::Tracer,
 };
 use crate::kernel::btf::Btf;
@@ -51,8 +50,7 @@ impl Tracer {
             return recorder::attempt(btf, addresses, options);
         }
         let object = object().ok_or(ProbeError::NoObject)?;
-        let targets = targets(btf);
-        let mut ebpf = load(object, Fit { btf, options })?;
+        let (mut ebpf, targets) = load(object, Fit { btf, options })?;
         let settings = ebpf.map("SETTINGS").map(Settings::try_from);
         let settings =
             settings.ok_or_else(|| missing_map("SETTINGS"))?.map_err(|error| failed_map("SETTINGS", error))?;
@@ -62,8 +60,8 @@ impl Tracer {
             LogLevel::Off => None,
             LogLevel::Debug => Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?),
         };
-        let hooks: Vec<AttachedHook> =
-            HOOKS.iter().map(|hook| attach_hook(&mut ebpf, hook, &targets, options.preference, None)).collect();
+        let how = Attaching { targets: &targets, preference: options.preference, pins: None };
+        let hooks = attach_hooks(&mut ebpf, &HOOKS.iter().collect::<Vec<_>>(), how)?;
 
         let ring = take_ring(&mut ebpf)?;
         let counters: Counts = take_map(&mut ebpf, "COUNTERS")?;

@@ -4,6 +4,7 @@
 //! read once, front to back, into a table of positions and an index of names; questions are then
 //! answered from the blob itself. Nothing in the blob is trusted: every position is checked.
 
+mod fetch;
 mod read;
 
 use std::path::{Path, PathBuf};
@@ -92,7 +93,13 @@ impl Btf {
     /// # Errors
     /// When it cannot be read, or is not BTF.
     pub fn load() -> Result<Self, BtfError> {
-        Self::load_from(Path::new("/"))
+        match fetch::fetch() {
+            Ok(bytes) => Self::from_bytes(bytes),
+            Err(error) => {
+                log::debug!("the kernel's types are read from their file: {error}");
+                Self::load_from(Path::new("/"))
+            }
+        }
     }
 
     /// Reads that of the kernel whose file systems are mounted under `root`.
