@@ -135,3 +135,23 @@ fn attach_hook(programs: &Programs<'_>, hook: &'static Hook, how: Attaching<'_>)
     }
     AttachedHook { hook, programs: &[], refused, pinned: false }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{super::hooks::HOOKS, Hook, Preference, ahead};
+
+    /// Check that each program of the first ways is loaded ahead, once, and before all others those that do most of the work.
+    #[test]
+    fn the_largest_programs_are_loaded_first() {
+        let hooks: Vec<&Hook> = HOOKS.iter().collect();
+        let wanted = ahead(&hooks, Preference::Best);
+        let names: HashSet<&str> = wanted.iter().map(|program| program.name).collect();
+        assert_eq!(names.len(), wanted.len());
+        let first = HOOKS.iter().filter_map(|hook| hook.ways.first()).copied().flatten();
+        assert!(first.clone().all(|program| names.contains(program.name)));
+        let tails: HashSet<&str> = first.filter_map(|program| program.jumps_to).map(|program| program.name).collect();
+        assert_eq!(tails, wanted.iter().take(tails.len()).map(|program| program.name).collect());
+    }
+}

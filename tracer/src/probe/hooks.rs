@@ -303,7 +303,7 @@ pub static HOOKS: &[Hook] = &[
 mod tests {
     use std::collections::{HashMap, HashSet};
 
-    use super::HOOKS;
+    use super::{ASIDE, HOOKS, Hook};
 
     /// Check that names are unique and that every hook has a way and a sentence.
     #[test]
@@ -319,6 +319,17 @@ mod tests {
                 assert!(programs.insert(program), "{program} in two hooks");
             }
         }
+    }
+
+    /// Check that what is attached aside comes first where there are no threads, and that nobody has to wait for its function.
+    #[test]
+    fn what_is_attached_aside_is_alone() {
+        let targets =
+            |hook: &Hook| hook.ways.iter().copied().flatten().map(|program| program.target).collect::<HashSet<_>>();
+        let (aside, others) = HOOKS.split_first().unwrap();
+        assert_eq!(aside.name, ASIDE);
+        assert!(others.iter().all(|hook| targets(hook).is_disjoint(&targets(aside))));
+        assert!(aside.ways.iter().copied().flatten().all(|program| program.jumps_to.is_none()));
     }
 
     /// Check that whoever is jumped to has a place of its own, among programs of its type.

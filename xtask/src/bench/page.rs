@@ -134,8 +134,8 @@ fn programs(out: &mut String, found: &Native) {
     out.push_str(&format!(
         "\n## The programs without emulation\n\nWhat two of them cost on the machine itself (kernel {}), which runs them without any module \
          (`BPF_PROG_TEST_RUN`; of the types in use the kernel does so for raw tracepoints). They capture what the program of \
-         a request captures, its two stacks aside: who acts, its executable, arguments, cgroup and eight parents. A record \
-         wakes the reader only where he sleeps, which is so for the first of many, and dear in a virtual machine. Beside them a program that does nothing, started and \
+         a request captures, its two stacks aside: who acts, its executable, arguments, cgroup and eight parents. Other records than that of a load \
+         wake the reader only where he sleeps, which is so for the first of many, and dear in a virtual machine. Beside them a program that does nothing, started and \
          ended, which is the least that any request costs.\n\n",
         found.kernel
     ));
