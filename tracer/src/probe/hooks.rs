@@ -148,7 +148,7 @@ static FAILED: Program = program("sys_failed_fexit", FExit, syscall_symbol!("fin
 pub(super) const ASIDE: &str = "kthread";
 
 /// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen whole; last what is
-/// part of none. Before the first trampoline come some kprobes, so that the one of [`ASIDE`] is the first.
+/// part of none. Before the first trampoline come some kprobes, so that the one of the hook that is attached aside is the first.
 pub static HOOKS: &[Hook] = &[
     Hook {
         name: "kthread",
