@@ -62,7 +62,7 @@ struct Found {
 const STORED: &str = "docs/performance.json";
 
 const WHOLE: ([u64; 2], Plan) = ([1_000_000, 10_000_000], Plan { rounds: 3, idle_s: 60, storm_s: 60, stopped_s: 10 });
-const QUICK: ([u64; 2], Plan) = ([100_000, 1_000_000], Plan { rounds: 1, idle_s: 10, storm_s: 10, stopped_s: 5 });
+const QUICK: ([u64; 2], Plan) = ([100_000, 1_000_000], Plan { rounds: 1, idle_s: 5, storm_s: 5, stopped_s: 3 });
 
 /// Measures, and prints the page.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
