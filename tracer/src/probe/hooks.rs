@@ -144,7 +144,7 @@ static FAILED: Program = program("sys_failed_fexit", FExit, syscall_symbol!("fin
 
 /// Attached by a thread of its own from the beginning. Having attached the first trampoline of all, kernels before 6.10 wait
 /// until every task has slept or come back from the kernel (`synchronize_rcu_tasks` in `register_ftrace_direct`,
-/// kernel/trace/ftrace.c), which takes half a second where there is much to do. No other program asks for this one's function.
+/// kernel/trace/ftrace.c), which takes long where there is much to do. No other program asks for this one's function.
 pub(super) const ASIDE: &str = "kthread";
 
 /// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen whole; last what is

@@ -156,6 +156,20 @@ mod tests {
         assert_eq!(met(ours(1.0, 20.0, 8.0)), [true, false]);
     }
 
+    /// Check that one tick of the clock while idle is allowed, and two are not.
+    #[test]
+    fn idle_is_judged_by_a_tick() {
+        let is_met = |ms_per_s| {
+            let figure = "idle_cpu_ms_per_s".to_owned();
+            let rows = vec![guest::Row { figure, who: "kmodtrace watch".to_owned(), rounds: 1, value: same(ms_per_s) }];
+            let plan = Plan { rounds: 1, idle_s: 60, storm_s: 1, stopped_s: 1 };
+            let found = Online { kernel: String::new(), accelerator: String::new(), plan, rows };
+            online(&found).first().unwrap().is_met
+        };
+        assert!(is_met(0.0) && is_met(10.0 / 60.0));
+        assert!(!is_met(20.0 / 60.0));
+    }
+
     /// Check that one lost request, or a slower fork, misses a goal.
     #[test]
     fn goals_of_tracing_are_ratios() {
