@@ -23,7 +23,7 @@ const ARMED: &str = "Why arming takes what it takes: a profile (`cargo xtask vm 
                      and symbols are read when everything is attached.";
 
 const MEMORY: &str = "Memory, by `/proc/PID/smaps` when all is at rest: the ring, which is mapped whole (4 MiB by default), is the \
-                      greatest part; the kernel's symbols, code and the heap have one to two each.";
+                      greatest part; code and the heap have three each, the kernel's symbols one.";
 
 const IDLE: &str = "Idle, the clock is looked at once a second, and every thirty seconds where nothing has happened for four: for runs of \
                     the programs that the kernel skipped, which nobody tells by himself.";
