@@ -211,7 +211,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__check)
-            opts="-v -p -h -V --verbose --policy --json --junit --ktap --verdict --github --help --version"
+            opts="-v -p -h -V --verbose --policy --json --key --junit --ktap --verdict --github --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -222,6 +222,10 @@ _kmodtrace() {
                     return 0
                     ;;
                 -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1163,7 +1167,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__surface)
-            opts="-v -h -V --verbose --json --all --block --write --dir --help --version"
+            opts="-v -h -V --verbose --json --all --block --force --write --dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1181,7 +1185,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__verify)
-            opts="-v -h -V --verbose --key --ended --json --help --version"
+            opts="-v -h -V --verbose --key --ended --begun --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

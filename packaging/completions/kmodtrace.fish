@@ -152,7 +152,8 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s h -l help
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l key -d 'Each seal must be signed by the key with this public half (KEY.pub of record --sign KEY)' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l ended -d 'A recording that has not ended is not whole: its recorder was killed, still runs, or its end was cut off'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l ended -d 'Require the end of every recording: without one its recorder was killed, still runs, or the end was removed. Requires the beginning as well'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l begun -d 'Require the beginning of every recording: segment 0'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l json -d 'Write one JSON object for each file'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s V -l version -d 'Print version'
@@ -160,6 +161,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s v -l ver
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s p -l policy -d 'The policy' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l key -d 'Each seal must be signed by the key with this public half (KEY.pub of record --sign KEY)' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l junit -d 'Write the verdict as JUnit XML' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l verdict -d 'Write the verdict as JSON' -r -F
@@ -260,6 +262,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s v -l ver
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l json -d 'Write one JSON object a line, one for each module'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l all -d 'Show what is loaded already and what is forbidden, too'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l block -d 'Write one file for modprobe.d that keeps out what was never needed in the captures, tried with the installed modprobe, instead of the list'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l force -d 'With --block: go on although the captures are incomplete, of other hosts, or cover less than a day'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l write -d 'With --block: put the file in place; what was there is kept as FILE.bak1, .bak2, ...'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s V -l version -d 'Print version'

@@ -13,6 +13,7 @@ use kmodtrace::{
     output::{JsonLines, Lines, Output, Style, escape},
     policy::{self, Judge},
     probe,
+    stream::Pipeline,
 };
 use tracer_ebpf::wire::{Header, Kind, Request};
 use zerocopy::{FromZeros, IntoBytes};
@@ -60,12 +61,13 @@ fn paths(criterion: &mut Criterion) {
         bencher.iter(|| events.iter().for_each(|event| output.event(event).unwrap()));
     });
     group.bench_function("judge", |bencher| {
-        let judge = || Judge::new(policy::parse(POLICY, "policy.toml").unwrap(), "bench");
+        let judge = || Judge::new(policy::parse(POLICY, "policy.toml").unwrap());
         bencher.iter_batched(
-            || (judge(), events.clone()),
-            |(mut judge, events)| {
-                events.into_iter().for_each(|event| judge.event(event));
-                judge.finish(&policy::UnknownKernel("a bench".to_owned()))
+            || (Pipeline::new(judge()), events.clone()),
+            |(mut pipeline, events)| {
+                let stream = pipeline.begin("bench");
+                events.into_iter().for_each(|event| pipeline.event(stream, event).unwrap());
+                pipeline.finish().unwrap().0.finish(&policy::UnknownKernel("a bench".to_owned()))
             },
             BatchSize::SmallInput,
         );

@@ -43,7 +43,10 @@ fn capture(module: Option<&str>) -> String {
     let id = RequestId { boot_ns: 10, tid: 100 };
     let helper = process("modprobe", &["/sbin/modprobe"]);
     let header = r#"{"type":"header","schema":1,"tool":"t","kernel":"6.1.0","kernel_version":"","arch":"","hostname":"",
-        "boot_id":"","modprobe":"","realtime_minus_boot_ns":0,"clock_uncertainty_ns":0,"hooks":[]}"#;
+        "boot_id":"","modprobe":"","realtime_minus_boot_ns":0,"clock_uncertainty_ns":0,"hooks":[
+        {"hook":"request","attached":"kprobe","target":""},{"hook":"helper","attached":"kprobe","target":""},
+        {"hook":"load","attached":"kprobe","target":""},{"hook":"init","attached":"fexit","target":""},
+        {"hook":"result","attached":"fexit","target":""}]}"#;
     let request = Request {
         name: Text::from("net-pf-30"),
         wait: Some(true),
@@ -82,7 +85,8 @@ fn capture(module: Option<&str>) -> String {
     }
     let status = if module.is_some() { Status::Loaded } else { Status::NotFound };
     bodies.push((Some(id), Body::Result(Outcome::new(status, Attribution::exact()))));
-    bodies.push((None, Body::End(End::default())));
+    let loads = u64::from(module.is_some());
+    bodies.push((None, Body::End(End { requests: 1, loads, ..End::default() })));
     let time = "2026-03-01T00:00:00Z".parse().unwrap();
     let event = |(seq, (request, body))| Event { seq, time, boot_ns: seq, request, body };
     (0..).zip(bodies).map(event).map(|event| serde_json::to_string(&event).unwrap() + "\n").collect()

@@ -4,9 +4,9 @@
 use std::io::sink;
 
 use kmodtrace::{
-    capture::{lines::Lines, reader::Reader},
     output::{Colour, Lines as HumanLines, Output, Style, Tree},
     report::{By, Engine, Human, Plan, Sink, Sort, View, csv, html::Html, json, perfetto::Perfetto, table},
+    stream::{Pipeline, read_inputs},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -16,22 +16,15 @@ fn human(output: Box<dyn Output>) -> Box<dyn Sink> {
     Box::new(Human::new(output, Box::new(sink()), true))
 }
 
-/// The lines of a file through the engine, as `report` does it.
+/// A file through the engine, as `report` does it.
 fn report(bytes: &[u8], sinks: Vec<Box<dyn Sink>>) {
-    let mut engine = Engine::new(Plan::default(), sinks);
-    engine.begin("fuzz");
-    let Ok(mut lines) = Lines::new(bytes) else { return };
-    while let Ok(Some(block)) = lines.next_block() {
-        if engine.block(block).is_err() {
-            return;
-        }
+    let mut pipeline = Pipeline::new(Engine::new(Plan::default(), sinks));
+    if read_inputs([("fuzz".to_owned(), bytes)], None, &mut pipeline).is_err() {
+        return;
     }
-    engine.note("ended".to_owned());
+    let Ok((mut engine, _)) = pipeline.finish() else { return };
     let _ = engine.finish();
     let whole = engine.whole();
-    for stream in whole.streams {
-        let _ = stream.missing(false);
-    }
     for by in [None, Some(By::Exe)] {
         let _ = csv::table(&whole, by, Sort::Name, &mut sink());
         let _ = json::table(&whole, by, Sort::Count, &mut sink());
@@ -42,9 +35,6 @@ fn report(bytes: &[u8], sinks: Vec<Box<dyn Sink>>) {
 fuzz_target!(|bytes: &[u8]| {
     let frame = zstd::encode_all(bytes, 1).unwrap_or_default();
     for bytes in [bytes, &frame] {
-        if let Ok(reader) = Reader::new(bytes) {
-            reader.for_each(drop);
-        }
         report(bytes, Vec::new());
         report(
             bytes,

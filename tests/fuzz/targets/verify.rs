@@ -1,19 +1,16 @@
-//! Any bytes as files of a recording, and the clean prefix of each: it is good, and what it was.
+//! Any bytes as files of a recording, and what is recovered of each: it is intact, and is recovered again as it is.
 #![no_main]
 
-use kmodtrace::capture::verify::Verifier;
+use kmodtrace::{capture::recover::recover, stream::Collector};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let frame = zstd::encode_all(bytes, 1).unwrap_or_default();
-    let mut verifier = Verifier::new(None);
-    for bytes in [bytes, &frame, bytes] {
-        let _ = verifier.file(bytes);
-        let Ok(report) = Verifier::new(None).file(bytes) else { continue };
-        let good = usize::try_from(report.good_bytes).unwrap_or(usize::MAX);
-        let prefix = bytes.get(..good).expect("the clean prefix is a prefix");
-        if let Ok(again) = Verifier::new(None).file(prefix) {
-            assert_eq!(again.good_bytes, report.good_bytes, "the clean prefix is clean");
+    let _ = Collector::read_bytes(&[bytes, &frame, bytes]);
+    for bytes in [bytes, &frame] {
+        let (mut once, mut twice) = (Vec::new(), Vec::new());
+        if recover(bytes, &mut once).is_ok() && recover(once.as_slice(), &mut twice).is_ok() {
+            assert_eq!(once, twice, "what was recovered is intact");
         }
     }
 });

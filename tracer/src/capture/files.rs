@@ -1,59 +1,101 @@
-//! The files of one or several captures, in order.
+//! The files that are meant by paths: files, directories with captures at any depth, standard input.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// What captures' names end with.
+/// The end of a capture's name.
 pub const EXTENSION: &str = ".jsonl.zst";
 
-/// Why files cannot be listed.
-#[derive(Debug, thiserror::Error)]
-pub enum FilesError {
-    /// A file or directory cannot be looked at.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// It.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A directory without captures.
-    #[error("there is no capture in {}: captures end with {EXTENSION} or .jsonl", path.display())]
-    Empty {
-        /// It.
-        path: PathBuf,
-    },
+/// Directories within directories that are looked into.
+const DEPTH_MAX: usize = 32;
+
+/// A path that cannot be used, and why.
+#[derive(Debug)]
+pub struct Unusable {
+    /// It.
+    pub path: PathBuf,
+    /// Why.
+    pub error: io::Error,
 }
 
-/// The files that are meant: each file itself, and of a directory all captures by name, which is by time.
-///
-/// # Errors
-/// When one cannot be looked at, or a directory holds none.
-pub fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FilesError> {
-    let mut files = Vec::new();
+/// What paths name.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Captures, those of a directory by name.
+    pub files: Vec<PathBuf>,
+    /// Paths that cannot be used.
+    pub unusable: Vec<Unusable>,
+    /// Directories without captures.
+    pub empty: Vec<PathBuf>,
+}
+
+/// Lists captures: each file itself, and of a directory all captures in it. `-` is kept as it is.
+#[must_use]
+pub fn list(paths: &[PathBuf]) -> Listing {
+    let mut listing = Listing::default();
     for path in paths {
-        let fail = |source| FilesError::Read { path: path.clone(), source };
-        if !fs::metadata(path).map_err(fail)?.is_dir() {
-            files.push(path.clone());
+        if is_stdin(path) {
+            listing.files.push(path.clone());
             continue;
         }
-        let mut found = Vec::new();
-        for entry in fs::read_dir(path).map_err(fail)? {
-            let entry = entry.map_err(fail)?.path();
-            if is_capture(&entry) {
-                found.push(entry);
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                let before = listing.files.len() + listing.unusable.len();
+                directory(path, 0, &mut listing);
+                if listing.files.len() + listing.unusable.len() == before {
+                    listing.empty.push(path.clone());
+                }
+            }
+            Ok(_) => listing.files.push(path.clone()),
+            Err(error) => listing.unusable.push(Unusable { path: path.clone(), error }),
+        }
+    }
+    listing
+}
+
+fn directory(path: &Path, depth: usize, listing: &mut Listing) {
+    let mut entries = Vec::new();
+    let read = fs::read_dir(path).and_then(|all| {
+        all.into_iter().try_for_each(|entry| {
+            entries.push(entry?.path());
+            Ok(())
+        })
+    });
+    if let Err(error) = read {
+        listing.unusable.push(Unusable { path: path.to_owned(), error });
+    }
+    entries.sort();
+    for entry in entries {
+        // Links to directories are not followed: they may lead around in a circle.
+        let is_directory = fs::symlink_metadata(&entry).is_ok_and(|metadata| metadata.is_dir());
+        if is_directory {
+            if depth < DEPTH_MAX {
+                directory(&entry, depth + 1, listing);
+            } else {
+                let error = io::Error::other(format!("more than {DEPTH_MAX} directories deep"));
+                listing.unusable.push(Unusable { path: entry, error });
+            }
+        } else if is_capture(&entry) {
+            match fs::metadata(&entry) {
+                Ok(metadata) if metadata.is_file() => listing.files.push(entry),
+                // Opening a FIFO would wait for a writer.
+                Ok(metadata) if !metadata.is_dir() => {
+                    let error = io::Error::other("not a regular file");
+                    listing.unusable.push(Unusable { path: entry, error });
+                }
+                Ok(_) => {}
+                Err(error) => listing.unusable.push(Unusable { path: entry, error }),
             }
         }
-        if found.is_empty() {
-            return Err(FilesError::Empty { path: path.clone() });
-        }
-        found.sort();
-        files.extend(found);
     }
-    Ok(files)
+}
+
+/// Whether a path is standard input.
+#[must_use]
+pub fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 /// Whether a name is a capture's.
@@ -65,19 +107,30 @@ pub fn is_capture(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{FilesError, list};
+    use std::{fs, os::unix::fs::symlink};
 
-    /// Check that a directory gives its captures in order, and that one without is told.
+    use super::list;
+
+    /// Check that a directory gives its captures in order and at any depth, and that what is no file is reported.
     #[test]
-    fn captures_are_found() {
+    fn list_directory_gives_captures_and_reports_the_rest() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
-        assert!(matches!(list(&[root.path().to_owned()]), Err(FilesError::Empty { .. })));
-        for name in ["b.jsonl.zst", "a.jsonl", "notes.txt", ".hidden.jsonl"] {
-            std::fs::write(path(name), "").unwrap();
+        assert_eq!(list(&[root.path().to_owned()]).empty, [root.path()]);
+        fs::create_dir_all(path("host/day")).unwrap();
+        fs::create_dir(path("e.jsonl")).unwrap();
+        for name in ["b.jsonl.zst", "a.jsonl", "notes.txt", ".hidden.jsonl", "host/day/c.jsonl"] {
+            fs::write(path(name), "").unwrap();
         }
-        assert_eq!(list(&[root.path().to_owned()]).unwrap(), [path("a.jsonl"), path("b.jsonl.zst")]);
-        assert_eq!(list(&[path("notes.txt")]).unwrap(), [path("notes.txt")]);
-        assert!(matches!(list(&[path("none")]), Err(FilesError::Read { .. })));
+        symlink("nowhere", path("d.jsonl")).unwrap();
+        symlink("..", path("host/up")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, path("f.jsonl"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        let listing = list(&[root.path().to_owned()]);
+        assert_eq!(listing.files, [path("a.jsonl"), path("b.jsonl.zst"), path("host/day/c.jsonl")]);
+        let unusable: Vec<_> = listing.unusable.iter().map(|unusable| unusable.path.clone()).collect();
+        assert_eq!(unusable, [path("d.jsonl"), path("f.jsonl")]);
+        assert_eq!(list(&[path("notes.txt"), "-".into()]).files, [path("notes.txt"), "-".into()]);
+        assert_eq!(list(&[path("none")]).unusable.len(), 1);
     }
 }

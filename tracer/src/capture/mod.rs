@@ -4,16 +4,17 @@
 //! [`writer`] keeps both going whatever the disk does. Reading is lines of files ([`lines`]), events of lines
 //! ([`reader`]), and what can be said of the whole ([`verify`]).
 
+pub mod batch;
 pub mod files;
 pub mod frame;
 pub mod hash;
-pub mod lines;
 pub mod reader;
+pub mod recover;
+pub mod section;
 pub mod segment;
 pub mod sign;
 #[cfg(test)]
 mod testing;
-pub mod verify;
 pub mod writer;
 
 /// The longest line that is read, bytes.

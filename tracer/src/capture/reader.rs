@@ -1,16 +1,10 @@
-//! Events of a capture.
+//! Lines of a capture to events.
 
-use std::io::Read;
-
-use super::lines::{LineError, Lines};
 use crate::event::{Body, Event, SCHEMA_VERSION};
 
 /// Why events end early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The file itself.
-    #[error(transparent)]
-    Line(#[from] LineError),
     /// A line is not an event.
     #[error("has no event in line {line}: {why}")]
     Event {
@@ -31,15 +25,6 @@ pub enum ReadError {
     },
 }
 
-/// Reads events. Types of events that it does not know are passed over and counted.
-#[derive(Debug)]
-pub struct Reader<R> {
-    lines: Lines<R>,
-    line: u64,
-    unknown: u64,
-    failed: bool,
-}
-
 /// What is read of a line that is no event of ours.
 #[derive(serde::Deserialize)]
 struct Outline {
@@ -55,43 +40,6 @@ const KINDS: [&str; 13] = [
     "header", "baseline", "request", "helper", "load", "init", "unload", "attempt", "result", "loss", "clock", "seal",
     "end",
 ];
-
-impl<R: Read> Reader<R> {
-    /// Reads events of `input`.
-    ///
-    /// # Errors
-    /// When zstd cannot be set up.
-    pub fn new(input: R) -> Result<Self, ReadError> {
-        Ok(Self { lines: Lines::new(input)?, line: 0, unknown: 0, failed: false })
-    }
-
-    /// Lines read so far.
-    #[must_use]
-    pub const fn line(&self) -> u64 {
-        self.line
-    }
-
-    /// Events of types that this version does not know.
-    #[must_use]
-    pub const fn unknown(&self) -> u64 {
-        self.unknown
-    }
-
-    /// The next event.
-    ///
-    /// # Errors
-    /// See [`ReadError`]. Events handed on before are good.
-    pub fn next_event(&mut self) -> Result<Option<Event>, ReadError> {
-        loop {
-            let Some(text) = self.lines.next_line()? else { return Ok(None) };
-            self.line += 1;
-            match parse(text, self.line)? {
-                Some(event) => return Ok(Some(event)),
-                None => self.unknown += 1,
-            }
-        }
-    }
-}
 
 /// The event of a line; `None` for a type that is not known.
 ///
@@ -126,18 +74,4 @@ fn check_version(schema: u64, tool: &str) -> Result<(), ReadError> {
         return Err(ReadError::Version { schema, tool: tool.to_owned() });
     }
     Ok(())
-}
-
-impl<R: Read> Iterator for Reader<R> {
-    type Item = Result<Event, ReadError>;
-
-    /// Ends after the first error.
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let next = self.next_event();
-        self.failed = next.is_err();
-        next.transpose()
-    }
 }

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    hash::RandomState,
     io,
     path::{Path, PathBuf},
     rc::Rc,
@@ -11,11 +12,16 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    batch::{Batcher, Content},
+    section::Sections,
     segment::{Disk, Label, SegmentFile, Target},
     sign::Key,
     writer::{Policy, Writer},
 };
-use crate::event::{Baseline, Body, Clock, End, Event, Header, Process, SCHEMA_VERSION, Text, Unload};
+use crate::{
+    event::{Baseline, Body, Clock, End, Event, Header, Process, SCHEMA_VERSION, Text, Unload},
+    stream::{Collector, FileSummary, Issue, IssueKind, Pipeline, Severity, read_inputs},
+};
 
 /// A second, in nanoseconds.
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -168,7 +174,46 @@ pub(super) fn header() -> Header {
     }
 }
 
-/// An event that tells its number by its module.
+/// What is read of files, in this order.
+pub(super) fn read(files: &[Vec<u8>]) -> (Collector, Vec<FileSummary>) {
+    let mut pipeline = Pipeline::new(Collector::default());
+    let inputs = (0..).zip(files).map(|(number, file)| (format!("{number}"), file.as_slice()));
+    let summaries = read_inputs::<&[u8]>(inputs, None, &mut pipeline).unwrap();
+    (pipeline.finish().unwrap().0, summaries)
+}
+
+/// What breaks files. Totals are left out: the events of these tests do not count.
+pub(super) fn problems(files: &[Vec<u8>]) -> Vec<String> {
+    let issues = read(files).0.issues;
+    let is_problem =
+        |issue: &&Issue| issue.kind.severity() == Severity::Broken && !matches!(issue.kind, IssueKind::Total { .. });
+    issues.iter().filter(is_problem).map(ToString::to_string).collect()
+}
+
+/// Events of a file, and its seals, as far as they can be read.
+pub(super) fn lines(file: &[u8]) -> Vec<Event> {
+    let mut batcher = Batcher::new(None, RandomState::new()).unwrap();
+    let mut sections = Sections::new(file);
+    let mut events = Vec::new();
+    while let Some(section) = sections.next_section(true).ok().flatten() {
+        for part in batcher.batch(section).parts {
+            events.extend(part.lines.into_iter().filter_map(|line| match line.content {
+                Content::Event(event) => Some(event),
+                _ => None,
+            }));
+            events.extend(part.seal.map(|sealed| Event {
+                seq: sealed.seq,
+                time: Timestamp::UNIX_EPOCH,
+                boot_ns: 0,
+                request: None,
+                body: Body::Seal(sealed.seal),
+            }));
+        }
+    }
+    events
+}
+
+/// An event that has its number in its module.
 pub(super) fn unload(number: u64) -> Event {
     let module = Text::from(format!("module{number}").as_str());
     let unload = Unload { module, process: Process::default(), ancestors: Vec::new(), init_failed: false };

@@ -112,6 +112,11 @@ impl Builder {
         }
     }
 
+    /// Takes the number of something that is no event of a chain: a seal, or a type that is not known.
+    pub fn number(&mut self, seq: u64) {
+        self.lost.number(seq);
+    }
+
     /// The next chain or event that is finished.
     pub fn next_item(&mut self) -> Option<Item> {
         self.ready.pop_front()

@@ -48,9 +48,9 @@ pub(super) struct Lost {
 }
 
 impl Lost {
-    /// Takes note of an event, before it is used.
-    pub(super) fn take(&mut self, event: &Event) {
-        match event.seq.checked_sub(self.next_seq) {
+    /// Takes the number of something that stands between events.
+    pub(super) fn number(&mut self, seq: u64) {
+        match seq.checked_sub(self.next_seq) {
             Some(0) => {}
             Some(missing) => {
                 let totals = Arc::make_mut(&mut self.totals);
@@ -62,7 +62,12 @@ impl Lost {
                 self.unsettled = true;
             }
         }
-        self.next_seq = event.seq.saturating_add(1);
+        self.next_seq = seq.saturating_add(1);
+    }
+
+    /// Takes note of an event, before it is used.
+    pub(super) fn take(&mut self, event: &Event) {
+        self.number(event.seq);
         // The seal of the last frame stands after the end.
         self.ended = matches!(event.body, Body::End(_)) || (self.ended && matches!(event.body, Body::Seal(_)));
         if let Body::Loss(loss) = &event.body {

@@ -67,7 +67,7 @@ impl AssertArgs {
 impl Assertion {
     /// The judge of the command's events.
     pub(super) fn judge(&self) -> Option<Judge> {
-        self.policy.clone().map(|policy| Judge::new(policy, ""))
+        self.policy.clone().map(Judge::new)
     }
 
     /// Tracing could not begin. Gives the exit code when that is to be skipped, else the error back.
@@ -108,7 +108,7 @@ impl Assertion {
     fn judged(mut self, judge: Option<Judge>, doubt: Option<String>) -> anyhow::Result<Option<policy::Outcome>> {
         let Some(mut judge) = judge else { return Ok(None) };
         if let Some(doubt) = doubt {
-            judge.doubt(doubt);
+            judge.doubt(&doubt);
         }
         let verdict = judge.finish(&InstalledKernel::running());
         self.sinks.put(&verdict)?;
@@ -150,7 +150,7 @@ pub(super) struct Watched {
 impl Watched {
     /// The judge of all events.
     pub(super) fn judge(&mut self) -> Option<Judge> {
-        self.policy.take().map(|policy| Judge::new(policy, ""))
+        self.policy.take().map(Judge::new)
     }
 
     /// Watching has ended: the exit code of the verdict, when there was a policy.

@@ -1,17 +1,18 @@
 //! `kmodtrace check --policy P FILE...`: judges captures.
 
-use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
-
-use anyhow::Context;
+use std::{collections::BTreeSet, io, path::PathBuf, process::ExitCode};
 
 use super::{
-    events::{self, Taker},
+    captures,
     outputs::Outputs,
+    public_key,
     verdict::{InstalledKernel, VerdictArgs, exit_code},
 };
 use crate::{
+    chain::Item,
     event::{Body, Event},
-    policy::{self, Judge, Policy},
+    policy::{self, Judge},
+    stream::{Consumer, Issue, StreamInfo},
 };
 
 /// Arguments of `check`.
@@ -26,6 +27,9 @@ pub struct Args {
     /// Write the verdict as one JSON object on standard output.
     #[arg(long)]
     json: bool,
+    /// Each seal must be signed by the key with this public half (KEY.pub of record --sign KEY).
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     #[command(flatten)]
     verdict: VerdictArgs,
     /// Captures, as `run --json`, `watch --json` and `record` write them; `-` is standard input.
@@ -40,48 +44,40 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         sinks.print_json()?;
     }
-    let mut captures = Captures { policy, judge: None, releases: BTreeSet::new() };
-    events::read(&args.captures, &mut captures)?;
-    let Captures { judge, releases, .. } = captures;
-    let judge = judge.context("no capture was given")?;
+    let key = args.key.as_deref().map(public_key).transpose()?;
+    let mut judged = Judged { judge: Judge::new(policy), releases: BTreeSet::new(), needs_seals: key.is_some() };
+    captures::read(&args.captures, key, &mut judged)?;
+    let Judged { judge, releases, .. } = judged;
     let verdict = judge.finish(&kernel(releases));
     sinks.put(&verdict)?;
     Ok(ExitCode::from(exit_code(verdict.outcome, 0)))
 }
 
-/// Judges captures, one after another.
-struct Captures {
-    policy: Policy,
-    judge: Option<Judge>,
-    /// Of the kernels.
+/// A judge of captures, and the kernels that they are of.
+struct Judged {
+    judge: Judge,
     releases: BTreeSet<String>,
+    /// A capture without seals is not signed by any key.
+    needs_seals: bool,
 }
 
-impl Taker for Captures {
-    fn continues(&self, event: &Event) -> bool {
-        self.judge.as_ref().is_some_and(|judge| judge.continues(event))
-    }
-
-    fn begin(&mut self, name: &str) {
-        match &mut self.judge {
-            Some(judge) => judge.next_stream(name),
-            None => self.judge = Some(Judge::new(self.policy.clone(), name)),
-        }
-    }
-
-    fn event(&mut self, event: Event) {
+impl Consumer for Judged {
+    fn event(&mut self, event: &Event, stream: &StreamInfo) -> io::Result<()> {
         if let Body::Header(header) = &event.body {
             self.releases.insert(header.kernel.clone());
         }
-        if let Some(judge) = &mut self.judge {
-            judge.event(event);
-        }
+        self.judge.event(event, stream)
     }
 
-    fn doubt(&mut self, doubt: String) {
-        if let Some(judge) = &mut self.judge {
-            judge.doubt(doubt);
+    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()> {
+        self.judge.item(item, stream)
+    }
+
+    fn issue(&mut self, issue: &Issue) {
+        if self.needs_seals && issue.kind == crate::stream::IssueKind::Unsealed {
+            self.judge.doubt(&issue.to_string());
         }
+        self.judge.issue(issue);
     }
 }
 

@@ -3,6 +3,8 @@
 use std::{
     ffi::OsString,
     fs::File,
+    hash::RandomState,
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -12,14 +14,23 @@ use serde::Serialize;
 
 use super::{
     EXIT_VERDICT,
-    events::{Items, read},
+    captures::{self, Captures},
     print,
 };
 use crate::{
-    capture::{files, reader::Reader},
+    capture::{
+        batch::{Batcher, Content},
+        files,
+        section::Sections,
+    },
+    chain::Item,
+    event::Text,
+    explain::{Resolution, Resolver, resolve::resolve},
+    kernel::facts::Facts,
     logging::say,
-    output::{escape_str, sentence},
+    output::{escape_str, quoted},
     prevent::{Need, Needs},
+    stream::{Consumer, StreamInfo},
 };
 
 /// Where the service puts its captures.
@@ -28,8 +39,9 @@ const CAPTURES: &str = "/var/log/kmodtrace";
 /// Arguments of `impact`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 nobody in the captures needed it, 1 somebody did, 125 error. Captures tell of the \
-    time that they cover: what runs once a year is in none of a week."
+    after_help = "Exit code: 0 no process in the captures needed it; 1 one did, or it was loaded before the recording began; \
+    125 error, unknown name, or the captures are incomplete, damaged or empty. The answer is about the time and the hosts \
+    that the captures cover."
 )]
 pub struct Args {
     /// Write one JSON object a line, one for each name.
@@ -46,6 +58,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Line<'a> {
     name: &'a str,
+    answer: Answer,
     needs: &'a [Need],
 }
 
@@ -61,23 +74,76 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             files[0].display()
         );
     }
-    let needs = gather(&files)?;
+    let (needs, captures) = gather(&files)?;
+    captures.warn();
+    let kernel = Resolver::installed(&Facts::default());
     let mut text = String::new();
-    let mut somebody = false;
+    let mut answers = Vec::new();
     for name in names {
         let name = name.to_string_lossy();
         let found = needs.of(&name);
-        somebody |= !found.is_empty();
+        let answer = Answer::of(&name, &found, &needs, &captures, kernel.as_ref().ok());
         if args.json {
-            let line = Line { name: &name, needs: &found };
+            let line = Line { name: &name, answer, needs: &found };
             text += &serde_json::to_string(&line).context("cannot write the answer as JSON")?;
             text.push('\n');
         } else {
-            human(&mut text, &name, &found);
+            human(&mut text, &name, answer, &found, &needs.covered().words());
         }
+        answers.push((answer, name));
     }
     print::stdout(&text)?;
-    Ok(if somebody { ExitCode::from(EXIT_VERDICT) } else { ExitCode::SUCCESS })
+    if let Some((_, name)) = answers.iter().find(|(answer, _)| *answer == Answer::UnknownName) {
+        bail!(
+            "unknown name {}: neither the captures nor the modules of this kernel have it",
+            quoted(&Text::from(&**name))
+        );
+    }
+    if answers.iter().any(|(answer, _)| *answer == Answer::Incomplete) {
+        captures.require_complete("say that nothing needed a module")?;
+    }
+    let is_free = answers.iter().all(|(answer, _)| *answer == Answer::NotNeeded);
+    Ok(if is_free { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
+}
+
+/// What captures say about a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answer {
+    /// A process needed it.
+    Needed,
+    /// It was loaded before the recording began: what needed it is unknown.
+    Present,
+    /// Complete evidence has no process that needed it.
+    NotNeeded,
+    /// Nothing in the evidence needed it, but the evidence is incomplete.
+    Incomplete,
+    /// Neither the captures nor this kernel know the name.
+    UnknownName,
+}
+
+impl Answer {
+    fn of(name: &str, found: &[Need], needs: &Needs, captures: &Captures, kernel: Option<&Resolver>) -> Self {
+        let is_known = || {
+            needs.mentions(name)
+                || kernel.is_some_and(|kernel| {
+                    let module = name.replace('-', "_");
+                    kernel.index().file(&module).is_some()
+                        || !matches!(resolve(kernel.config(), kernel.index(), name.as_bytes()), Resolution::NotFound)
+                })
+        };
+        if !found.is_empty() {
+            Self::Needed
+        } else if needs.was_present(name) {
+            Self::Present
+        } else if captures.issues.doubts().next().is_some() {
+            Self::Incomplete
+        } else if is_known() {
+            Self::NotNeeded
+        } else {
+            Self::UnknownName
+        }
+    }
 }
 
 /// Whether a word means captures. A module may be called like anything that lies here: what has no `/` and no captures' ending
@@ -91,35 +157,53 @@ fn is_capture(word: &OsString) -> bool {
 /// Whether a file begins as a capture does, or a directory has captures.
 fn holds_events(path: &Path) -> bool {
     if path.is_dir() {
-        return files::list(&[path.to_owned()]).is_ok();
+        return !files::list(&[path.to_owned()]).files.is_empty();
     }
-    let first = |file: File| Reader::new(file).ok()?.next_event().ok()?;
     // A pipe has no second beginning, and what cannot be read is none.
-    path.is_file() && File::open(path).is_ok_and(|file| first(file).is_some())
+    path.is_file()
+        && File::open(path).is_ok_and(|file| {
+            let section = Sections::new(file).next_section(true);
+            let batch = section
+                .ok()
+                .flatten()
+                .map(|section| Batcher::new(None, RandomState::new()).map(|mut batcher| batcher.batch(section)));
+            batch.and_then(Result::ok).is_some_and(|batch| {
+                batch.parts.iter().flat_map(|part| &part.lines).any(|line| matches!(line.content, Content::Event(_)))
+            })
+        })
 }
 
-/// What captures tell of needs; what they do not tell is said.
-pub(super) fn gather(files: &[PathBuf]) -> anyhow::Result<Needs> {
-    let mut needs = Needs::default();
-    let mut take = |item| needs.take(&item);
-    let mut items = Items::new(&mut take);
-    read(files, &mut items).context("the captures cannot be used")?;
-    for doubt in items.finish() {
-        say(&format!("warning: {}", sentence(&doubt)));
-    }
+/// What captures say of needs, and what is wrong with them.
+pub(super) fn gather(files: &[PathBuf]) -> anyhow::Result<(Needs, Captures)> {
+    let mut gathering = Gathering(Needs::default());
+    let captures = captures::read(files, None, &mut gathering)?;
+    let Gathering(needs) = gathering;
     if needs.forgotten() > 0 {
-        say(&format!("warning: {} requests of further programs are not told: there are too many", needs.forgotten()));
+        say(&format!("warning: {} requests of further programs are left out: there are too many", needs.forgotten()));
     }
-    Ok(needs)
+    Ok((needs, captures))
 }
 
-fn human(out: &mut String, name: &str, needs: &[Need]) {
-    let name = escape_str(name);
-    if needs.is_empty() {
-        out.push_str(&format!("{name}: nobody in these captures needed it\n"));
-        return;
+struct Gathering(Needs);
+
+impl Consumer for Gathering {
+    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()> {
+        self.0.take(&item, stream.host());
+        Ok(())
     }
-    out.push_str(&format!("{name}: would be missed by\n"));
+}
+
+fn human(out: &mut String, name: &str, answer: Answer, needs: &[Need], covered: &str) {
+    let name = escape_str(name);
+    match answer {
+        Answer::Needed => out.push_str(&format!("{name}: would be missed by\n")),
+        Answer::Present => out.push_str(&format!(
+            "{name}: loaded before the recording began: which process needed it is unknown ({covered})\n"
+        )),
+        Answer::NotNeeded => out.push_str(&format!("{name}: no process needed it in {covered}\n")),
+        Answer::Incomplete => out.push_str(&format!("{name}: unknown: the evidence is incomplete\n")),
+        Answer::UnknownName => out.push_str(&format!("{name}: unknown name\n")),
+    }
     for need in needs {
         let unit = if need.unit.is_empty() { String::new() } else { format!(", {}", escape_str(&need.unit)) };
         let what = match (&need.alias, need.as_dependency) {
@@ -127,9 +211,10 @@ fn human(out: &mut String, name: &str, needs: &[Need]) {
             (Some(alias), false) => format!("asked for {}", escape_str(alias)),
             (Some(alias), true) => format!("as part of what {} loads", escape_str(alias)),
         };
+        let hosts = if need.hosts > 1 { format!(" on {} hosts", need.hosts) } else { String::new() };
         let last = need.last.map_or_else(String::new, |last| format!(", last {last:.0}"));
         out.push_str(&format!(
-            "  {} ({}{unit}): {what}, {}{last}\n",
+            "  {} ({}{unit}): {what}, {}{hosts}{last}\n",
             escape_str(&need.program),
             escape_str(&need.user),
             times(need.count, need.loaded)
@@ -149,13 +234,13 @@ fn times(count: u64, loaded: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Need, human, is_capture, times};
+    use super::{Answer, Need, human, is_capture, times};
 
     /// Check what is told, and that hostile names make no lines.
     #[test]
     fn the_answer_is_lines() {
         let mut text = String::new();
-        human(&mut text, "vfat", &[]);
+        human(&mut text, "vfat", Answer::NotNeeded, &[], "1 host");
         let need = Need {
             program: "/bin/a\nb".to_owned(),
             user: "root".to_owned(),
@@ -164,12 +249,13 @@ mod tests {
             as_dependency: true,
             count: 3,
             loaded: 1,
+            hosts: 1,
             last: Some("2026-03-01T12:04:31.2Z".parse().unwrap()),
         };
-        human(&mut text, "fat", &[need]);
+        human(&mut text, "fat", Answer::Needed, &[need], "1 host");
         assert_eq!(
             text,
-            "vfat: nobody in these captures needed it\nfat: would be missed by\n  /bin/a\\nb (root, x.service): as part of \
+            "vfat: no process needed it in 1 host\nfat: would be missed by\n  /bin/a\\nb (root, x.service): as part of \
              what fs-vfat loads, 3 times, 2 of them there already, last 2026-03-01T12:04:31Z\n"
         );
     }

@@ -2,10 +2,10 @@
 
 mod assert;
 mod block;
+mod captures;
 mod check;
 mod diff;
 mod doctor;
-mod events;
 mod explain;
 mod impact;
 mod later;
@@ -34,11 +34,12 @@ mod verdict;
 mod verify;
 mod watch;
 
-use std::process::ExitCode;
+use std::{io, path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
 use self::later::Later;
+use crate::capture::sign::{KeyError, PublicKey};
 
 /// Own errors and usage errors; 1 is a verdict, 2 and 3 mean something to kselftest.
 pub const EXIT_ERROR: u8 = 125;
@@ -133,4 +134,17 @@ impl Cli {
             Verb::Man(Later(args)) => manual::man(&args),
         }
     }
+}
+
+/// Reads the public half of a key.
+fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
+    PublicKey::load(path).map_err(|error| match error {
+        KeyError::Read { source, .. } if source.kind() != io::ErrorKind::InvalidData => {
+            anyhow::Error::new(source).context(format!("cannot read the public key {}", path.display()))
+        }
+        _ => anyhow::anyhow!(
+            "{} is not a public key: expected 64 hexadecimal digits, as in KEY.pub, which record --sign KEY writes",
+            path.display()
+        ),
+    })
 }

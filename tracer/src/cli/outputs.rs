@@ -61,7 +61,7 @@ impl Outputs {
         let (stdin, named): (Vec<PathBuf>, Vec<PathBuf>) =
             inputs.iter().cloned().partition(|path| is_standard_stream(path));
         let mut nodes = Vec::new();
-        for path in files::list(&named)? {
+        for path in files::list(&named).files {
             let metadata = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
             nodes.extend(Id::of(&metadata).map(|id| (id, path.display().to_string())));
         }

@@ -1,21 +1,17 @@
 //! `kmodtrace policy`: lints, learns and tests policies.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{
-    EXIT_VERDICT,
-    events::{self, Items},
-    print,
-    verdict::InstalledKernel,
-};
+use super::{EXIT_VERDICT, captures, print, verdict::InstalledKernel};
 use crate::{
     chain::Item,
     logging::say,
     output::{count, escape_str, sentence},
     policy::{self, Learner},
+    stream::{Consumer, StreamInfo},
 };
 
 /// Arguments of `policy`.
@@ -108,17 +104,20 @@ fn test(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
-fn learn(expect: bool, captures: &[PathBuf]) -> anyhow::Result<ExitCode> {
-    let mut learner = Learner::default();
-    let mut learn = |item: Item| {
+fn learn(expect: bool, paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    let mut learning = Learning(Learner::default());
+    captures::read(paths, None, &mut learning)?.require_complete("learn a policy")?;
+    print::stdout(&learning.0.policy(expect)).map(|()| ExitCode::SUCCESS)
+}
+
+/// Learns from chains.
+struct Learning(Learner);
+
+impl Consumer for Learning {
+    fn item(&mut self, item: Item, _: &StreamInfo) -> io::Result<()> {
         if let Item::Chain(chain) = item {
-            learner.chain(&chain);
+            self.0.chain(&chain);
         }
-    };
-    let mut items = Items::new(&mut learn);
-    events::read(captures, &mut items)?;
-    for doubt in items.finish() {
-        say(&format!("warning: the policy may be too narrow: {}", sentence(&doubt)));
+        Ok(())
     }
-    print::stdout(&learner.policy(expect)).map(|()| ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
-//! `kmodtrace recover`: what is good of a capture that was torn or damaged.
+//! `kmodtrace recover`: copies the intact parts of a damaged capture.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, remove_file},
     io::{self, Read},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
@@ -10,45 +10,54 @@ use std::{
 
 use anyhow::Context;
 
-use crate::{capture::verify::Verifier, logging::say};
+use super::captures::{self, Ignore};
+use crate::{
+    capture::{files::is_stdin, recover::recover},
+    logging::say,
+    output::{count, escape_str},
+};
 
 /// Arguments of `recover`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 something was recovered, 125 error.")]
+#[command(after_help = "Damaged frames are left out, and reading goes on with the next intact one.\n\n\
+                  Exit code: 0 something was recovered, 125 error.")]
 pub struct Args {
-    /// The damaged capture; it is not changed.
+    /// The damaged capture; it is not changed. `-` is standard input.
     #[arg(value_name = "FILE")]
     from: PathBuf,
-    /// Where its clean prefix goes: whole frames, byte for byte. It must not exist.
+    /// Where its intact frames are copied, byte for byte. It must not exist.
     #[arg(value_name = "NEW")]
     to: PathBuf,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Args { from, to } = args;
-    if from.as_os_str() == "-" {
-        anyhow::bail!("recover reads its input twice: put standard input into a file, and name that");
+    let name = if is_stdin(from) { "standard input".to_owned() } else { escape_str(&from.to_string_lossy()) };
+    let input: Box<dyn Read> = if is_stdin(from) {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(from).with_context(|| format!("cannot read {name}"))?)
+    };
+    // As private as a capture is.
+    let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    let mut new = new.with_context(|| format!("cannot create {}", to.display()))?;
+    let recovered = recover(input, &mut new).with_context(|| format!("cannot recover {name}"));
+    if !recovered.as_ref().is_ok_and(|recovered| recovered.copied_bytes > 0) {
+        remove_file(to).with_context(|| format!("cannot remove {}", to.display()))?;
     }
-    let open = || File::open(from).with_context(|| format!("cannot read {}", from.display()));
-    let report = Verifier::new(None).file(open()?).with_context(|| from.display().to_string())?;
-    if report.good_bytes == 0 {
-        let why = if report.problems.is_empty() { "it is empty".to_owned() } else { report.problems.join("; ") };
-        anyhow::bail!("{} begins with nothing that is whole: {why}", from.display());
+    let recovered = recovered?;
+    anyhow::ensure!(recovered.copied_bytes > 0, "cannot recover {name}: no frame and no line of it is intact");
+    new.sync_all().with_context(|| format!("cannot write {}", to.display()))?;
+    let bytes = |bytes: u64| count(bytes, "byte", "bytes");
+    say(&format!(
+        "{}: {} copied, {} left out",
+        escape_str(&to.to_string_lossy()),
+        bytes(recovered.copied_bytes),
+        bytes(recovered.left_out_bytes)
+    ));
+    for gap in &recovered.gaps {
+        say(&format!("{name}: {} from byte {} are not intact and were left out", bytes(gap.bytes), gap.offset));
     }
-    // As private as what it was.
-    let mut new = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(to)
-        .with_context(|| format!("cannot make {}", to.display()))?;
-    let copied =
-        io::copy(&mut open()?.take(report.good_bytes), &mut new).and_then(|bytes| new.sync_all().map(|()| bytes));
-    let copied = copied.with_context(|| format!("cannot write {}", to.display()))?;
-    let left = from.metadata().map_or(0, |metadata| metadata.len().saturating_sub(copied));
-    say(&format!("{}: {copied} bytes copied, {left} left behind", to.display()));
-    for problem in &report.problems {
-        say(&format!("{}: {problem}", from.display()));
-    }
+    captures::read(std::slice::from_ref(to), None, &mut Ignore)?.warn();
     Ok(ExitCode::SUCCESS)
 }

@@ -19,8 +19,7 @@ use args::{Form, is_stdin};
 
 use super::outputs::Outputs;
 use crate::{
-    logging::say,
-    output::{Lines, Output, Style, Tree},
+    output::{Lines, Output, Style, Tree, escape_str},
     report::{Engine, Human, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto, table},
 };
 
@@ -37,22 +36,26 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut outputs = if args.follow { Outputs::live(&args.files)? } else { Outputs::of(&args.files)? };
     let (target, style) = Target::open(args, form, &mut outputs)?;
     let mut engine = Engine::new(plan, sinks(args, form, &target, style, &mut outputs)?);
-    match input::read(args, &mut engine).and_then(|()| Ok(engine.finish()?)) {
+    let captures = match input::read(args, &mut engine).and_then(|captures| {
+        engine.finish()?;
+        Ok(captures)
+    }) {
         Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
         result => result?,
+    };
+    if let Some(file) = captures.without_events() {
+        bail!("{} is not a capture: none of its lines is an event", escape_str(&file));
+    }
+    if captures.events() == 0 && !args.follow {
+        captures.require_complete("report")?;
     }
     let whole = engine.whole();
-    for stream in whole.streams {
-        if stream.events == 0 && stream.malformed > 0 {
-            bail!("{} is not a capture: none of its {} lines is an event", stream.source, stream.malformed);
-        }
-    }
     match told(args, form, &whole, style, &target) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         result => result.context("cannot write the report")?,
     }
     outputs.keep()?;
-    missing(&whole);
+    captures.warn();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -78,13 +81,7 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
     {
         bail!("--since {since} is not before --until {until}: nothing is between them");
     }
-    Ok(Plan {
-        selector: args.select.selector(),
-        since_ns,
-        until_ns,
-        new_since_ns: time("new-since", &args.new_since)?,
-        is_followed: input::is_followed(args),
-    })
+    Ok(Plan { selector: args.select.selector(), since_ns, until_ns, new_since_ns: time("new-since", &args.new_since)? })
 }
 
 /// Where the report goes. Several writers share it, in order.
@@ -169,15 +166,4 @@ fn told(args: &Args, form: Form, whole: &Whole<'_>, style: Style, target: &Targe
         Form::Tree | Form::Lines | Form::JsonChains | Form::CsvRecords | Form::None => {}
     }
     target.end()
-}
-
-/// What the captures themselves do not hold, and what they hold twice.
-fn missing(whole: &Whole<'_>) {
-    whole.repeats.sentences().for_each(|sentence| say(&sentence));
-    for stream in whole.streams {
-        for sentence in stream.missing(whole.plan.is_followed) {
-            let host = if stream.host().is_empty() { String::new() } else { format!(" ({})", stream.host()) };
-            say(&format!("{}{host}: {sentence}", stream.source));
-        }
-    }
 }

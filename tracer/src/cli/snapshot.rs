@@ -2,22 +2,19 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context;
 
-use super::{
-    events::{self, Items},
-    outputs::Outputs,
-    print,
-};
+use super::{captures, outputs::Outputs, print};
 use crate::{
     chain::Item,
-    event::Body,
+    event::{Body, Event},
     policy::{Recorder, Snapshot},
+    stream::{Consumer, StreamInfo},
 };
 
 /// Arguments of `snapshot`.
@@ -47,22 +44,30 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The snapshot of whole captures.
-pub(super) fn of_captures(captures: &[PathBuf]) -> anyhow::Result<Snapshot> {
-    let mut recorder = Recorder::default();
-    let mut record = |item: Item| match item {
-        Item::Chain(chain) => recorder.chain(&chain),
-        Item::Event(event) => {
-            if let Body::Header(header) = &event.body {
-                recorder.header(header);
-            }
+/// The snapshot of complete captures.
+pub(super) fn of_captures(paths: &[PathBuf]) -> anyhow::Result<Snapshot> {
+    let mut recording = Recording(Recorder::default());
+    captures::read(paths, None, &mut recording)?.require_complete("make a snapshot")?;
+    Ok(recording.0.finish())
+}
+
+/// Records what goes into a snapshot.
+struct Recording(Recorder);
+
+impl Consumer for Recording {
+    fn event(&mut self, event: &Event, _: &StreamInfo) -> io::Result<()> {
+        if let Body::Header(header) = &event.body {
+            self.0.header(header);
         }
-    };
-    let mut items = Items::new(&mut record);
-    events::read(captures, &mut items)?;
-    let doubts = items.finish();
-    anyhow::ensure!(doubts.is_empty(), "not everything was seen: {}", doubts.join("; "));
-    Ok(recorder.finish())
+        Ok(())
+    }
+
+    fn item(&mut self, item: Item, _: &StreamInfo) -> io::Result<()> {
+        if let Item::Chain(chain) = item {
+            self.0.chain(&chain);
+        }
+        Ok(())
+    }
 }
 
 /// What is read of a file to see what it is.

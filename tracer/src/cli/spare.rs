@@ -2,10 +2,11 @@
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::{
     block::{put, some},
+    captures::Captures,
     print,
     scratch::Scratch,
 };
@@ -72,6 +73,27 @@ pub(super) fn run(found: &Found<'_>, directory: Option<&Path>) -> anyhow::Result
         None => print::stdout(&text)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Captures of less time than this say nothing of what a machine needs, seconds: what runs once a day has not run.
+const COVERED_SECONDS_MIN: i64 = 86_400;
+
+/// An error unless the captures are complete, of this host, and of a day at least.
+pub(super) fn require_evidence(needs: &Needs, captures: &Captures) -> anyhow::Result<()> {
+    const FORCE: &str = "; --force goes on all the same";
+    captures.require_complete("say what nothing needs").with_context(|| format!("nothing was written{FORCE}"))?;
+    if captures.events() == 0 {
+        bail!("the captures have no event, so they do not show what is needed{FORCE}");
+    }
+    let covered = needs.covered();
+    let here = Facts::default().hostname().context("the name of this host is unknown")?;
+    if !covered.hosts().contains(&here) {
+        bail!("none of the captures is of this host ({}){FORCE}", escape_str(&here));
+    }
+    if covered.seconds() < COVERED_SECONDS_MIN {
+        bail!("the captures cover {}: less than a day does not show what is needed{FORCE}", covered.words());
+    }
+    Ok(())
 }
 
 /// Says how much the captures know.

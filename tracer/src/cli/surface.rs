@@ -34,6 +34,9 @@ pub struct Args {
     /// modprobe, instead of the list.
     #[arg(long, requires = "captures", conflicts_with_all = ["json", "all"])]
     block: bool,
+    /// With --block: go on although the captures are incomplete, of other hosts, or cover less than a day.
+    #[arg(long, requires = "block")]
+    force: bool,
     /// With --block: put the file in place; what was there is kept as FILE.bak1, .bak2, ...
     #[arg(long, requires = "block")]
     write: bool,
@@ -91,9 +94,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let machine = Machine::read(&facts);
     let resolver = Resolver::installed(&facts).context("what can be loaded here is not known")?;
     let entries = surface(resolver.config(), resolver.index(), &machine);
-    let needs = (!args.captures.is_empty()).then(|| impact::gather(&args.captures)).transpose()?;
+    let gathered = (!args.captures.is_empty()).then(|| impact::gather(&args.captures)).transpose()?;
+    let (needs, captures) = gathered.unzip();
+    if let Some(captures) = &captures {
+        captures.warn();
+    }
     let kept = needs.as_ref().map(|needs| Kept::new(needs, resolver.config(), resolver.index(), &machine));
-    if let (true, Some(needs), Some(kept)) = (args.block, &needs, &kept) {
+    if let (true, Some(needs), Some(kept), Some(captures)) = (args.block, &needs, &kept, &captures) {
+        if !args.force {
+            spare::require_evidence(needs, captures)?;
+        }
         let found = spare::Found { entries: &entries, needs, kept, machine: &machine, resolver: &resolver };
         return spare::run(&found, args.write.then_some(args.dir.as_path()));
     }

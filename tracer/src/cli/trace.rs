@@ -31,6 +31,7 @@ use crate::{
     probe::{Options, Tracer, Uevents},
     select::{Selector, Sieve, Sifted},
     session::{self, Clock, Filter, Host, Scope, Started, Tracker},
+    stream::{Pipeline, StreamId},
 };
 
 /// How long the end waits for requests that are still on their way.
@@ -45,6 +46,9 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
 /// from their beginning.
 const HELD_MAX: f64 = 0.25;
 
+/// The one stream of a live trace.
+const LIVE: StreamId = 0;
+
 /// A running trace.
 pub(super) struct Trace {
     tracer: Tracer,
@@ -57,7 +61,7 @@ pub(super) struct Trace {
     until: Until,
     output: Box<dyn Output>,
     summary: Summary,
-    judge: Option<Judge>,
+    judge: Option<Pipeline<Judge>>,
     /// Number of the next event that belongs to the scope.
     belonging: u64,
     pace: Pace,
@@ -125,7 +129,11 @@ impl Trace {
             until: Until::default(),
             output,
             summary: Summary::default(),
-            judge,
+            judge: judge.map(|judge| {
+                let mut pipeline = Pipeline::new(judge);
+                pipeline.begin("");
+                pipeline
+            }),
             belonging: 0,
             pace: Pace::new(now),
             is_awake: false,
@@ -166,7 +174,7 @@ impl Trace {
 
     /// What is against the policy since this was asked last.
     pub(super) fn take_news(&mut self) -> Vec<Finding> {
-        self.judge.as_mut().map(Judge::take_news).unwrap_or_default()
+        self.judge.as_mut().map(|pipeline| pipeline.consumer().take_news()).unwrap_or_default()
     }
 
     /// Narrows what is shown to a command.
@@ -221,12 +229,12 @@ impl Trace {
                 // What is out of scope is not missing.
                 event.seq = self.belonging;
                 self.belonging += 1;
-                if let Some(judge) = &mut self.judge {
-                    judge.event(unfiltered(event.clone()));
+                if let Some(pipeline) = &mut self.judge {
+                    pipeline.event(LIVE, unfiltered(event.clone())).context("cannot judge an event")?;
                 }
                 self.sieve.push(event);
-            } else if let Some(judge) = &mut self.judge {
-                judge.stray(&event);
+            } else if let Some(pipeline) = &mut self.judge {
+                pipeline.consumer().out_of_scope(&event);
             }
         }
         self.show()
@@ -283,7 +291,9 @@ impl Trace {
         for line in self.summary.lines() {
             say(&line);
         }
-        Ok(self.judge)
+        let Some(pipeline) = self.judge else { return Ok(None) };
+        let (judge, _) = pipeline.finish().context("cannot judge the last events")?;
+        Ok(Some(judge))
     }
 }
 

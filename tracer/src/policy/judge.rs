@@ -1,23 +1,24 @@
 //! The engine: events in, one verdict out. It serves every verb that takes a policy.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io};
 
 use jiff::{civil::Date, tz::TimeZone};
 
 use super::{
     decide::Decision,
+    doubts::Doubts,
     expect::{self, Kernel},
     file::Action,
     load::DEFAULT_RULE,
     pattern::Truth,
     rule::{Place, Policy, Rule},
-    stream::Stream,
     subject::Subject,
     verdict::{Counts, Finding, Outcome, RuleVerdict, State, Verdict},
 };
 use crate::{
     chain::{Chain, Item},
     event::{Body, Event},
+    stream::{Consumer, Issue, Severity, StreamInfo},
 };
 
 /// Findings that are kept of each rule; a watch may last for months.
@@ -41,8 +42,7 @@ pub struct Judge {
     /// Of each rule, and of the default at the end.
     tallies: Vec<Tally>,
     counts: Counts,
-    stream: Stream,
-    doubts: Vec<String>,
+    doubts: Doubts,
     /// Modules that were there before.
     baseline: BTreeSet<String>,
     /// What is against the policy and was not told yet.
@@ -51,46 +51,29 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// For one stream; its name stands before every doubt, unless it is empty.
+    /// A judge that has seen nothing.
     #[must_use]
-    pub fn new(policy: Policy, source: &str) -> Self {
+    pub fn new(policy: Policy) -> Self {
         let tallies = (0..=policy.rules.len()).map(|_| Tally::default()).collect();
         Self {
             policy,
             tallies,
             counts: Counts::default(),
-            stream: Stream::new(source),
-            doubts: Vec::new(),
+            doubts: Doubts::default(),
             baseline: BTreeSet::new(),
             news: Vec::new(),
             last_day: None,
         }
     }
 
-    /// Whether an event goes on where the stream stopped without an end: it was cut into several files.
-    #[must_use]
-    pub const fn continues(&self, event: &Event) -> bool {
-        self.stream.continues(event)
-    }
-
-    /// Takes the next event of the stream, numbered without gaps.
-    pub fn event(&mut self, event: Event) {
-        if let Body::Baseline(baseline) = &event.body {
-            self.baseline.extend(baseline.modules.iter().cloned());
-        }
-        self.last_day = Some(event.time.to_zoned(TimeZone::UTC).date());
-        let items = self.stream.event(event);
-        items.iter().for_each(|item| self.item(item));
-    }
-
-    /// Takes note of an event outside of what is judged: a load that is nobody's may belong to it.
-    pub fn stray(&mut self, event: &Event) {
-        self.stream.stray(event);
+    /// Takes note of an event outside of what is judged: a load that is attributed to nothing may belong to it.
+    pub fn out_of_scope(&mut self, event: &Event) {
+        self.doubts.out_of_scope(event);
     }
 
     /// Takes note of something that was not seen.
-    pub fn doubt(&mut self, doubt: String) {
-        self.stream.doubt(doubt);
+    pub fn doubt(&mut self, doubt: &str) {
+        self.doubts.add("", doubt);
     }
 
     /// What is against the policy since this was asked last.
@@ -98,28 +81,11 @@ impl Judge {
         std::mem::take(&mut self.news)
     }
 
-    /// Ends the stream and begins another.
-    pub fn next_stream(&mut self, source: &str) {
-        self.end_stream(Stream::new(source));
+    fn chain(&mut self, chain: &Chain, source: &str) {
+        Subject::each(chain, &mut |subject| self.subject(&subject, source));
     }
 
-    fn end_stream(&mut self, next: Stream) {
-        let items = self.stream.end();
-        items.iter().for_each(|item| self.item(item));
-        self.doubts.extend(std::mem::replace(&mut self.stream, next).doubts());
-    }
-
-    fn item(&mut self, item: &Item) {
-        if let Item::Chain(chain) = item {
-            self.chain(chain);
-        }
-    }
-
-    fn chain(&mut self, chain: &Chain) {
-        Subject::each(chain, &mut |subject| self.subject(&subject));
-    }
-
-    fn subject(&mut self, subject: &Subject<'_>) {
+    fn subject(&mut self, subject: &Subject<'_>, source: &str) {
         let facts = subject.facts();
         let is_load = subject.module.is_some();
         let day = subject.link.time.to_zoned(TimeZone::UTC).date();
@@ -145,10 +111,9 @@ impl Judge {
                     let what = finding.module.as_ref().or(finding.alias.as_ref());
                     let fields = rule.open_fields(&facts).join(" and ");
                     let what = what.map_or_else(|| "a request".to_owned(), |name| format!("{name:?}"));
-                    self.stream.doubt(format!(
-                        "whether rule {:?} is about {what} is not known: its {fields} was not seen",
-                        rule.name
-                    ));
+                    let doubt =
+                        format!("whether rule {:?} is about {what} is unknown: its {fields} was not seen", rule.name);
+                    self.doubts.add(source, &doubt);
                 }
                 return;
             }
@@ -178,11 +143,11 @@ impl Judge {
         }
     }
 
-    /// Ends the stream and gives the verdict. What the kernel has is asked only for expectations that were not met.
+    /// Gives the verdict. What the kernel has is asked only for expectations that were not met.
     #[must_use]
-    pub fn finish(mut self, kernel: &dyn Kernel) -> Verdict {
-        self.end_stream(Stream::new(""));
-        let Self { policy, tallies, mut counts, mut doubts, baseline, last_day, .. } = self;
+    pub fn finish(self, kernel: &dyn Kernel) -> Verdict {
+        let Self { policy, tallies, mut counts, doubts, baseline, last_day, .. } = self;
+        let mut doubts = doubts.finish();
         let default = default_rule(&policy);
         let mut rules = Vec::new();
         for (rule, tally) in policy.rules.into_iter().chain([default]).zip(tallies) {
@@ -204,6 +169,29 @@ impl Judge {
             (true, _) => Outcome::Violated,
         };
         Verdict { policy: policy.file, outcome, doubts, rules, counts }
+    }
+}
+
+impl Consumer for Judge {
+    fn event(&mut self, event: &Event, _: &StreamInfo) -> io::Result<()> {
+        if let Body::Baseline(baseline) = &event.body {
+            self.baseline.extend(baseline.modules.iter().cloned());
+        }
+        self.last_day = Some(event.time.to_zoned(TimeZone::UTC).date());
+        Ok(())
+    }
+
+    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()> {
+        if let Item::Chain(chain) = &item {
+            self.chain(chain, &stream.source);
+        }
+        Ok(())
+    }
+
+    fn issue(&mut self, issue: &Issue) {
+        if issue.kind.severity() > Severity::Note {
+            self.doubts.issue(issue);
+        }
     }
 }
 

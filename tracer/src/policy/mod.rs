@@ -6,7 +6,7 @@
 mod baseline;
 mod cases;
 mod decide;
-mod evidence;
+mod doubts;
 mod expect;
 mod field;
 mod file;
@@ -17,7 +17,6 @@ mod lint;
 mod load;
 mod pattern;
 mod rule;
-mod stream;
 mod subject;
 mod value;
 mod verdict;
@@ -36,7 +35,6 @@ pub use learn::Learner;
 pub use lint::{Lint, lint};
 pub use load::{DEFAULT_RULE, PolicyError, load, parse};
 pub use rule::{Case, Place, Policy, Rule};
-pub use stream::Stream;
 pub use subject::Subject;
 pub use verdict::{Counts, Finding, Outcome, RuleVerdict, RunBy, State, Verdict, Who};
 

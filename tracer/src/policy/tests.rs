@@ -6,6 +6,7 @@ use super::{Excuse, Judge, Kernel, Learner, Lookup, Outcome, Policy, State, Unkn
 use crate::{
     chain::{Chain, ChainKey, Item, samples},
     event::{Attribution, Baseline, Body, End, Event, Header, HeaderHook, Outcome as Ending, Process, Status, Text},
+    stream::Pipeline,
 };
 
 mod files;
@@ -16,7 +17,17 @@ fn policy(rules: &str) -> Policy {
     parse(&format!("version = 1\n{rules}"), NAME).unwrap()
 }
 
-fn header(hooks: Vec<HeaderHook>) -> Body {
+/// A header with every hook that a verdict needs, and others.
+fn header(others: &[HeaderHook]) -> Body {
+    let is_other = |name: &str| others.iter().any(|other| other.hook == name);
+    let needed = ["request", "helper", "load", "init", "result"].into_iter().filter(|name| !is_other(name));
+    let hooks = needed.map(|name| HeaderHook {
+        hook: name.to_owned(),
+        attached: Some("kprobe".to_owned()),
+        target: String::new(),
+        missing: None,
+    });
+    let hooks = hooks.chain(others.iter().cloned()).collect();
     Body::Header(Box::new(Header {
         schema: 1,
         tool: "kmodtrace".to_owned(),
@@ -30,11 +41,14 @@ fn header(hooks: Vec<HeaderHook>) -> Body {
 /// The events of chains, with all that belongs around them.
 fn stream(chains: &[Chain]) -> Vec<Event> {
     let mut bodies = vec![
-        (None, header(Vec::new())),
+        (None, header(&[])),
         (None, Body::Baseline(Baseline { modules: vec!["loop".to_owned(), "x_tables".to_owned()] })),
     ];
     chains.iter().for_each(|chain| events(chain, &mut bodies));
-    bodies.push((None, Body::End(End::default())));
+    let count = |is: fn(&Body) -> bool| bodies.iter().filter(|(_, body)| is(body)).count() as u64;
+    let requests = count(|body| matches!(body, Body::Request(_)));
+    let loads = count(|body| matches!(body, Body::Load(_)));
+    bodies.push((None, Body::End(End { requests, loads, ..End::default() })));
     let time = "2026-03-01T12:04:31.201Z".parse().unwrap();
     let event = |(seq, (request, body))| Event { seq, time, boot_ns: 1_000 + seq, request, body };
     (0..).zip(bodies).map(event).collect()
@@ -69,9 +83,10 @@ fn usual() -> Vec<Chain> {
 }
 
 fn judge_events(policy: Policy, events: Vec<Event>, kernel: &dyn Kernel) -> Verdict {
-    let mut judge = Judge::new(policy, "");
-    events.into_iter().for_each(|event| judge.event(event));
-    judge.finish(kernel)
+    let mut pipeline = Pipeline::new(Judge::new(policy));
+    let stream = pipeline.begin("");
+    events.into_iter().for_each(|event| pipeline.event(stream, event).unwrap());
+    pipeline.finish().unwrap().0.finish(kernel)
 }
 
 fn judge(rules: &str, chains: &[Chain]) -> Verdict {
@@ -145,13 +160,13 @@ fn gaps_are_errors() {
             event.body = loss.body;
         }
     });
-    assert!(outcome == Outcome::Error && doubts.contains("3 events were lost in the kernel"), "{doubts}");
+    assert!(outcome == Outcome::Error && doubts.contains("3 records were lost in the kernel"), "{doubts}");
     let (outcome, doubts) = with(&|event| {
         if let Body::Load(load) = &mut event.body {
             load.attribution = Attribution::unknown();
         }
     });
-    assert!(outcome == Outcome::Error && doubts.contains("nobody knows what made \"x_tables\" load"), "{doubts}");
+    assert!(outcome == Outcome::Error && doubts.contains("what made \"x_tables\" load is unknown"), "{doubts}");
     let hook = |hook: &str, attached: Option<&str>| HeaderHook {
         hook: hook.to_owned(),
         attached: attached.map(str::to_owned),
@@ -167,7 +182,7 @@ fn gaps_are_errors() {
         let hooks = || vec![hook.clone()];
         let found = with(&|event| {
             if matches!(event.body, Body::Header(_)) {
-                event.body = header(hooks());
+                event.body = header(&hooks());
             }
         });
         assert_eq!(found.0, outcome, "{hook:?}: {}", found.1);
@@ -178,13 +193,14 @@ fn gaps_are_errors() {
 #[test]
 fn what_was_left_out_is_doubted() {
     let judge = |change: &dyn Fn(&mut Event), strays: &[Event]| {
-        let mut judge = Judge::new(policy("default='allow'"), "");
+        let mut pipeline = Pipeline::new(Judge::new(policy("default='allow'")));
+        let id = pipeline.begin("");
         for mut event in stream(&usual()) {
             change(&mut event);
-            judge.event(event);
+            pipeline.event(id, event).unwrap();
         }
-        strays.iter().for_each(|event| judge.stray(event));
-        judge.finish(&UnknownKernel(String::new())).outcome
+        strays.iter().for_each(|event| pipeline.consumer().out_of_scope(event));
+        pipeline.finish().unwrap().0.finish(&UnknownKernel(String::new())).outcome
     };
     let filtered = |event: &mut Event| {
         if let Body::Header(header) = &mut event.body {

@@ -65,6 +65,12 @@ impl Covered {
         &self.filters
     }
 
+    /// Seconds between the first and the last event.
+    #[must_use]
+    pub fn seconds(&self) -> i64 {
+        self.first.zip(self.last).map_or(0, |(first, last)| last.duration_since(first).as_secs())
+    }
+
     /// In words, without the names of hosts: `1 host, 2 boots, 3 hours from 2026-03-01T00:00:00Z to 2026-03-01T03:00:00Z`.
     /// The time is that between the first and the last event; nothing may have been recorded for parts of it.
     #[must_use]

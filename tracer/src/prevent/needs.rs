@@ -32,6 +32,8 @@ struct Asked {
     /// Modules that came, or of which it was found that they are there.
     modules: BTreeSet<String>,
     loaded: u64,
+    /// Numbers of hosts.
+    hosts: BTreeSet<u32>,
 }
 
 /// What captures tell of needs.
@@ -42,6 +44,10 @@ pub struct Needs {
     leads: BTreeMap<Text, BTreeSet<String>>,
     covered: Covered,
     forgotten: u64,
+    /// Numbers of hosts by name.
+    hosts: BTreeMap<String, u32>,
+    /// Names that were asked for without success: known, but needed by nothing.
+    refused: BTreeSet<Text>,
 }
 
 /// Somebody who would miss a module.
@@ -63,18 +69,50 @@ pub struct Need {
     pub count: u64,
     /// How often a module was loaded for it; else it was there already, or did not come.
     pub loaded: u64,
+    /// On how many hosts.
+    pub hosts: u64,
     /// When last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
 }
 
 impl Needs {
-    /// Takes what a capture tells.
-    pub fn take(&mut self, item: &Item) {
+    /// Takes what a capture of a host says.
+    pub fn take(&mut self, item: &Item, host: &str) {
         self.covered.take(item);
         if let Item::Chain(chain) = item {
-            self.chain(chain, chain);
+            let next = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
+            let host = match self.hosts.get(host) {
+                Some(number) => *number,
+                None => *self.hosts.entry(host.to_owned()).or_insert(next),
+            };
+            self.chain(chain, chain, host);
         }
+    }
+
+    /// Whether a capture mentions a module or alias, needed or not.
+    #[must_use]
+    pub fn mentions(&self, name: &str) -> bool {
+        let wanted = normal(name.as_bytes());
+        let is_wanted = |text: &[u8]| normal(text) == wanted;
+        self.covered.present().iter().any(|module| is_wanted(module.as_bytes()))
+            || self.refused.iter().any(|alias| is_wanted(alias.as_bytes()))
+            || self.askers.iter().any(|(asker, asked)| {
+                is_wanted(asker.alias.as_bytes()) || asked.modules.iter().any(|module| is_wanted(module.as_bytes()))
+            })
+    }
+
+    /// Whether a module was loaded when a recording began: then the process that needed it is unknown.
+    #[must_use]
+    pub fn was_present(&self, name: &str) -> bool {
+        let wanted = normal(name.as_bytes());
+        let is_present = |name: &str| {
+            self.covered.present().iter().any(|module| normal(module.as_bytes()) == normal(name.as_bytes()))
+        };
+        is_present(name)
+            || self.leads.iter().any(|(alias, modules)| {
+                normal(alias.as_bytes()) == wanted && modules.iter().any(|module| is_present(module))
+            })
     }
 
     /// Askers that found no place.
@@ -101,7 +139,7 @@ impl Needs {
     }
 
     /// Who is behind what is nested is who is behind its root.
-    fn chain(&mut self, root: &Chain, link: &Chain) {
+    fn chain(&mut self, root: &Chain, link: &Chain, host: u32) {
         let status = link.result.as_ref().map_or(Status::Unknown, |result| result.status);
         let modules: BTreeSet<String> = link
             .modules
@@ -124,17 +162,19 @@ impl Needs {
                 asked.loaded += u64::from(!modules.is_empty());
                 asked.last = asked.last.max(Some(link.time));
                 asked.modules.extend(modules);
+                asked.hosts.insert(host);
             }
+        } else if !alias.is_empty() && self.refused.len() < ASKERS_MAX {
+            self.refused.insert(alias);
         }
         for nested in &link.nested {
-            self.chain(root, nested);
+            self.chain(root, nested, host);
         }
     }
 
     /// Who would miss a module or alias, who asked most often first.
     #[must_use]
     pub fn of(&self, name: &str) -> Vec<Need> {
-        let normal = |text: &[u8]| glob::normalize(text).unwrap_or_else(|| text.to_vec());
         let wanted = normal(name.as_bytes());
         let mut needs = Vec::new();
         for (asker, asked) in &self.askers {
@@ -156,12 +196,18 @@ impl Needs {
                 as_dependency: !by_name && asked.modules.len() > 1,
                 count: asked.count,
                 loaded: asked.loaded,
+                hosts: asked.hosts.len() as u64,
                 last: asked.last,
             });
         }
         needs.sort_by_key(|need| std::cmp::Reverse(need.count));
         needs
     }
+}
+
+/// A name as modprobe compares it: `-` and `_` are the same.
+fn normal(text: &[u8]) -> Vec<u8> {
+    glob::normalize(text).unwrap_or_else(|| text.to_vec())
 }
 
 fn asker(root: &Chain, alias: Text) -> Asker {
@@ -198,7 +244,7 @@ mod tests {
 
     fn needs(items: &[Item]) -> Needs {
         let mut needs = Needs::default();
-        items.iter().for_each(|item| needs.take(item));
+        items.iter().for_each(|item| needs.take(item, "lb1"));
         needs
     }
 

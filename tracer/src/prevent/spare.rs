@@ -125,7 +125,7 @@ kernel/crypto/af_alg.ko:
         let loaded: HashMap<String, State> = loaded.iter().map(|name| ((*name).to_owned(), State::Live)).collect();
         let machine = Machine { loaded: Some(loaded), ..Machine::default() };
         let mut needs = Needs::default();
-        items.iter().for_each(|item| needs.take(item));
+        items.iter().for_each(|item| needs.take(item, "lb1"));
         let entries = surface(&config, &index, &machine);
         let kept = Kept::new(&needs, &config, &index, &machine);
         let spare = spare(&entries, &kept, &config, &index, &machine);

@@ -37,7 +37,6 @@ fn walk(link: &Chain, context: &mut Context<'_>, is_root: bool) {
         blocked_ns: link.result.as_ref().and_then(|result| result.duration_ns).filter(|_| is_root),
         modules: Vec::new(),
         attempts: Vec::new(),
-        attempts_made: link.attempts.len(),
     };
     for module in &link.modules {
         end.modules.push(Arrived {
@@ -145,8 +144,6 @@ pub(super) struct End {
     pub(super) blocked_ns: Option<u64>,
     pub(super) modules: Vec<Arrived>,
     pub(super) attempts: Vec<Tried>,
-    /// Failed system calls, those included that load nothing.
-    pub(super) attempts_made: usize,
 }
 
 impl End {

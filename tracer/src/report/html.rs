@@ -161,7 +161,7 @@ impl Html {
                 output::count(whole.streams.len() as u64, "stream", "streams")
             ),
             note: notes.join(" "),
-            streams: whole.streams.iter().map(|stream| stream_entry(stream, whole.plan.is_followed)).collect(),
+            streams: whole.streams.iter().map(stream_entry).collect(),
             timeline: &self.timeline,
             rows,
             chains,
@@ -230,22 +230,20 @@ fn row_entry(row: &super::rows::Row, whole: &Whole<'_>) -> RowEntry {
     }
 }
 
-fn stream_entry(stream: &Stream, is_followed: bool) -> StreamEntry {
+fn stream_entry(stream: &Stream) -> StreamEntry {
     let name = output::escape_str(&stream.source);
-    let more = if stream.sources > 1 { format!(" and {} more", stream.sources - 1) } else { String::new() };
-    // As `verify` counts them.
-    let events = output::count(stream.events.saturating_sub(stream.seals), "event", "events");
+    let events = output::count(stream.events, "event", "events");
     let told = match &stream.about {
         Some(about) => format!(
-            "{}, kernel {} ({}), boot {}, {events}, {name}{more}",
+            "{}, kernel {} ({}), boot {}, {events}, {name}",
             output::escape_str(&about.host),
             output::escape_str(&about.kernel),
             output::escape_str(&about.arch),
             output::escape_str(&about.boot_id),
         ),
-        None => format!("{events}, {name}{more}"),
+        None => format!("{events}, {name}"),
     };
-    let missing = stream.missing(is_followed).iter().map(|told| output::escape_str(told)).collect();
+    let missing = stream.issues().collect();
     let host = if stream.host().is_empty() { "-".to_owned() } else { output::escape_str(stream.host()) };
     StreamEntry { name, host, told, missing }
 }

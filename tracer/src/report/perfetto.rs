@@ -335,8 +335,8 @@ impl Sink for Perfetto {
         let missing: Vec<String> = whole
             .streams
             .iter()
-            .flat_map(|stream| stream.missing(whole.plan.is_followed).into_iter().map(move |told| (stream, told)))
-            .map(|(stream, told)| output::escape_str(&format!("{}: {told}", stream.source)))
+            .flat_map(|stream| stream.issues().map(move |issue| (stream, issue)))
+            .map(|(stream, issue)| format!("{}: {issue}", output::escape_str(&stream.source)))
             .collect();
         let lead = if self.has_begun { "\n]" } else { "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[]" };
         let zero = self.base_ns.map(|base_ns| timestamp(base_ns).to_string());

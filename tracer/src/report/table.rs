@@ -157,14 +157,17 @@ fn rolled_up(whole: &Whole<'_>, groups: &[Group], by: By, zone: &TimeZone) -> (V
 #[cfg(test)]
 mod tests {
     use super::{By, Sort, Style, View, table};
-    use crate::report::{Engine, Plan};
+    use crate::{
+        report::{Engine, Plan},
+        stream::{Pipeline, read_inputs},
+    };
 
     const CAPTURE: &[u8] = include_bytes!("../../../tests/fixtures/captures/outage-6.1.jsonl");
 
     fn shown(plan: Plan, by: Option<By>, width: Option<usize>) -> String {
-        let mut engine = Engine::new(plan, Vec::new());
-        engine.begin("o.jsonl");
-        engine.block(CAPTURE).unwrap();
+        let mut pipeline = Pipeline::new(Engine::new(plan, Vec::new()));
+        read_inputs([("o.jsonl".to_owned(), CAPTURE)], None, &mut pipeline).unwrap();
+        let mut engine = pipeline.finish().unwrap().0;
         engine.finish().unwrap();
         let view = View { by, sort: Sort::First, top: None };
         table(&engine.whole(), view, Style { utc: true, width, ..Style::default() })

@@ -5,7 +5,6 @@ use std::io;
 use super::{
     cells::{Cells, Fact},
     names::Names,
-    origin::Repeats,
     stream::Stream,
 };
 use crate::{
@@ -25,8 +24,6 @@ pub struct Plan {
     pub until_ns: Option<i64>,
     /// Only what came for the first time at this time or later.
     pub new_since_ns: Option<i64>,
-    /// The end of the input is not the end of the stream.
-    pub is_followed: bool,
 }
 
 impl Plan {
@@ -62,8 +59,6 @@ pub struct Whole<'a> {
     pub names: &'a Names,
     /// Where it comes from.
     pub streams: &'a [Stream],
-    /// What was given more than once, and counted once.
-    pub repeats: &'a Repeats,
     /// What was wanted.
     pub plan: &'a Plan,
 }

@@ -1,10 +1,6 @@
 use super::{Flush, OnFull, Policy, WriteError};
 use crate::{
-    capture::{
-        reader::Reader,
-        testing::{MemoryDisk, at, begin, clock, end, recording, unload},
-        verify::Verifier,
-    },
+    capture::testing::{MemoryDisk, at, begin, clock, end, lines, problems, read, recording, unload},
     event::{Body, Clock, Event, LossStage},
 };
 
@@ -17,14 +13,8 @@ const EROFS: i32 = 30;
 
 /// All events of all files, which must be without a fault.
 fn events(disk: &MemoryDisk) -> Vec<Event> {
-    let mut verifier = Verifier::new(None);
-    let mut events = Vec::new();
-    for file in disk.files() {
-        let report = verifier.file(file.as_slice()).unwrap();
-        assert_eq!(report.problems, Vec::<String>::new());
-        events.extend(Reader::new(file.as_slice()).unwrap().map(Result::unwrap));
-    }
-    events
+    assert_eq!(problems(&disk.files()), Vec::<String>::new());
+    disk.files().iter().flat_map(|file| lines(file)).collect()
 }
 
 fn modules(events: &[Event]) -> Vec<String> {
@@ -146,12 +136,9 @@ fn a_torn_file_is_not_written_to_again() {
     write_past_a_torn_frame(&disk);
     let files = disk.files();
     assert_eq!(files.len(), 2);
-    let mut verifier = Verifier::new(None);
-    assert_eq!(verifier.file(files[0].as_slice()).unwrap().problems.len(), 1);
-    let second = verifier.file(files[1].as_slice()).unwrap();
-    assert_eq!(second.problems, Vec::<String>::new());
-    assert!(second.ended);
-    let events: Vec<Event> = Reader::new(files[1].as_slice()).unwrap().map(Result::unwrap).collect();
+    assert_eq!(problems(&files).len(), 1);
+    assert!(read(&files).1[1].has_end);
+    let events = lines(&files[1]);
     assert!(matches!(events[0].body, Body::Header(_)), "a file tells first what it is");
     assert_eq!((modules(&events), lost(&events)), (numbered(1..=1), 0));
 }
@@ -172,18 +159,10 @@ fn torn_again_and_again() {
         disk.0.borrow_mut().room = None;
         writer.tick(at(20), clock()).unwrap();
         writer.finish(&end(21)).unwrap();
-        let mut verifier = Verifier::new(None);
-        let mut told = Vec::new();
         let files = disk.files();
-        for (number, file) in files.iter().enumerate() {
-            let problems = verifier.file(file.as_slice()).unwrap().problems;
-            assert!(
-                problems.len() <= usize::from(number + 1 < files.len()),
-                "{room} bytes, file {number}: {problems:?}"
-            );
-            let whole = Reader::new(file.as_slice()).into_iter().flatten().map_while(Result::ok);
-            told.extend(whole);
-        }
+        let problems = problems(&files);
+        assert!(problems.len() < files.len(), "{room} bytes: {problems:?}");
+        let told: Vec<Event> = files.iter().flat_map(|file| lines(file)).collect();
         assert_eq!(modules(&told), numbered(2..=13), "{room} bytes");
         assert_eq!(lost(&told), 0, "{room} bytes");
     }
@@ -292,10 +271,10 @@ fn segments_rotate_and_are_kept() {
     let files = disk.files();
     assert_eq!(files.len(), 3);
     for file in &files {
-        let mut reader = Reader::new(file.as_slice()).unwrap();
-        let Some(Ok(Event { body: Body::Header(header), .. })) = reader.next() else { panic!("no header") };
+        let events = lines(file);
+        let Body::Header(header) = &events[0].body else { panic!("no header") };
         assert!(header.segment > Some(0) && header.previous.is_some());
-        assert!(matches!(reader.next(), Some(Ok(Event { body: Body::Baseline(_), .. }))));
+        assert!(matches!(events[1].body, Body::Baseline(_)));
     }
     assert_eq!(modules(&events(&disk)).last().map(String::as_str), Some("module40"));
 }

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use crate::{
     chain::{Chain, ChainKey, Item, samples},
-    event::{Body, Event, Process, Text},
+    event::{Body, End, Event, Process, Text},
     policy::{Judge, Kernel, Lookup, Verdict, parse},
+    stream::Pipeline,
 };
 
 const POLICY: &str = "version = 1
@@ -56,13 +57,16 @@ impl Kernel for Loadable {
 }
 
 fn judge(policy: &str, name: &str, chains: &[Chain]) -> Verdict {
-    let mut judge = Judge::new(parse(policy, name).unwrap(), "");
+    let mut pipeline = Pipeline::new(Judge::new(parse(policy, name).unwrap()));
+    let stream = pipeline.begin("");
     let mut bodies = vec![
         (
             None,
             serde_json::from_str(
                 r#"{"type":"header","schema":1,"tool":"","kernel":"","kernel_version":"","arch":"","hostname":"",
-                "boot_id":"","modprobe":"","realtime_minus_boot_ns":0,"clock_uncertainty_ns":0,"hooks":[]}"#,
+                "boot_id":"","modprobe":"","realtime_minus_boot_ns":0,"clock_uncertainty_ns":0,"hooks":[{"hook":"request","attached":"kprobe","target":""},{"hook":"helper","attached":"kprobe","target":""},
+                {"hook":"load","attached":"kprobe","target":""},{"hook":"init","attached":"fexit","target":""},
+                {"hook":"result","attached":"fexit","target":""}]}"#,
             )
             .unwrap(),
         ),
@@ -81,11 +85,15 @@ fn judge(policy: &str, name: &str, chains: &[Chain]) -> Verdict {
         bodies
             .extend(chain.result.clone().map(|result| (id, Body::Result(crate::event::Outcome { loader, ..result }))));
     }
-    bodies.push((None, serde_json::from_str(r#"{"type":"end","requests":0,"loads":0,"unloads":0,"lost":0}"#).unwrap()));
+    let count = |is: fn(&Body) -> bool| bodies.iter().filter(|(_, body)| is(body)).count() as u64;
+    let requests = count(|body| matches!(body, Body::Request(_)));
+    let loads = count(|body| matches!(body, Body::Load(_)));
+    bodies.push((None, Body::End(End { requests, loads, ..End::default() })));
     for (seq, (request, body)) in (0..).zip(bodies) {
-        judge.event(Event { seq, time: "2026-03-01T12:04:31.201Z".parse().unwrap(), boot_ns: seq, request, body });
+        let event = Event { seq, time: "2026-03-01T12:04:31.201Z".parse().unwrap(), boot_ns: seq, request, body };
+        pipeline.event(stream, event).unwrap();
     }
-    judge.finish(&Loadable)
+    pipeline.finish().unwrap().0.finish(&Loadable)
 }
 
 /// A verdict with every kind of rule, violated.

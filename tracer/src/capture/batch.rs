@@ -1,0 +1,220 @@
+//! Sections to events: decodes, parses, and checks the seal of each. Sections are independent, so several threads can do
+//! this side by side.
+
+use std::hash::{BuildHasher, RandomState};
+
+use zstd::bulk::Decompressor;
+
+use super::{
+    frame::{HASH_FIELD, find_last},
+    hash::{Hash, hash, to_hex},
+    reader::{ReadError, parse},
+    section::{self, Damage, FRAME_TEXT_BYTES_MAX, Section},
+    sign::PublicKey,
+};
+use crate::event::{Body, Event, Seal};
+
+/// A section of a capture, ready to be used.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// Its size in the file.
+    pub bytes: u64,
+    /// Its lines, cut behind every seal.
+    pub parts: Vec<Part>,
+    /// Lines in all, blank ones included.
+    pub line_count: u64,
+    /// Why it cannot be read.
+    pub damage: Option<Damage>,
+}
+
+impl Content {
+    /// The number of the event.
+    #[must_use]
+    pub const fn seq(&self) -> Option<u64> {
+        match self {
+            Self::Event(event) => Some(event.seq),
+            Self::Unknown(seq) => *seq,
+            Self::Malformed(_) | Self::Newer(_) => None,
+        }
+    }
+}
+
+/// Lines up to a seal or the end of the section.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// The lines, without blank ones and without the seal.
+    pub lines: Vec<Line>,
+    /// The seal that they end with.
+    pub seal: Option<Sealed>,
+}
+
+/// A line.
+#[derive(Debug)]
+pub struct Line {
+    /// Its number in the section, from 0.
+    pub number: u64,
+    /// Where it begins in the section's text, bytes.
+    pub begin: u64,
+    /// It has an end; only the last of a file may have none.
+    pub is_terminated: bool,
+    /// What it is compared by with another copy; only good within one run.
+    pub fingerprint: u32,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What a line holds.
+#[derive(Debug)]
+pub enum Content {
+    /// An event.
+    Event(Event),
+    /// An event of a type that this version does not know, and its number.
+    Unknown(Option<u64>),
+    /// No event, and why.
+    Malformed(String),
+    /// The header of a format that this version would misunderstand.
+    Newer(String),
+}
+
+/// A seal, and what it seals.
+#[derive(Debug)]
+pub struct Sealed {
+    /// Its number.
+    pub seq: u64,
+    /// What it says.
+    pub seal: Seal,
+    /// The hash of the text before it; absent when not all of that is here.
+    pub hash: Option<Hash>,
+    /// Nothing but the hash and a signature stands behind what the hash covers.
+    pub is_canonical: bool,
+    /// Whether the key has signed it, where a key was given.
+    pub is_signed: Option<bool>,
+}
+
+/// Makes batches.
+pub struct Batcher {
+    decompressor: Decompressor<'static>,
+    text: Vec<u8>,
+    key: Option<PublicKey>,
+    hasher: RandomState,
+}
+
+impl std::fmt::Debug for Batcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batcher").finish_non_exhaustive()
+    }
+}
+
+impl Batcher {
+    /// One that holds signatures against `key`. Fingerprints are comparable between batchers of one `hasher`.
+    ///
+    /// # Errors
+    /// When zstd cannot be set up.
+    pub fn new(key: Option<PublicKey>, hasher: RandomState) -> std::io::Result<Self> {
+        Ok(Self { decompressor: Decompressor::new()?, text: Vec::new(), key, hasher })
+    }
+
+    /// Reads a section.
+    pub fn batch(&mut self, section: Section) -> Batch {
+        let Section { offset, bytes, body } = section;
+        let mut batch = Batch { offset, bytes, ..Batch::default() };
+        match body {
+            section::Body::Gap(damage) => batch.damage = Some(damage),
+            section::Body::Text { text, is_complete } => self.parts(&text, is_complete, &mut batch),
+            section::Body::Frame(frame) => {
+                let mut text = std::mem::take(&mut self.text);
+                text.clear();
+                text.reserve(FRAME_TEXT_BYTES_MAX);
+                match self.decompressor.decompress_to_buffer(&frame, &mut text) {
+                    Err(_) => batch.damage = Some(Damage::Frame),
+                    Ok(_) if text.last().is_some_and(|byte| *byte != b'\n') => batch.damage = Some(Damage::Line),
+                    Ok(_) => self.parts(&text, true, &mut batch),
+                }
+                self.text = text;
+            }
+        }
+        batch
+    }
+
+    /// Cuts text into parts. The first begins where a section does, if `is_complete`.
+    fn parts(&self, text: &[u8], mut is_complete: bool, batch: &mut Batch) {
+        let mut part = Part::default();
+        let mut begin = 0;
+        let mut at = 0;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let line_begin = at;
+            at += line.len();
+            let number = batch.line_count;
+            batch.line_count += 1;
+            let is_terminated = line.ends_with(b"\n");
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let content = content(line);
+            if let Content::Event(Event { seq, body: Body::Seal(seal), .. }) = content {
+                let covered = find_last(line, HASH_FIELD).and_then(|end| text.get(begin..line_begin + end));
+                let hash = covered.filter(|_| is_complete).map(hash);
+                part.seal = Some(self.sealed(line, seq, seal, hash));
+                batch.parts.push(std::mem::take(&mut part));
+                (begin, is_complete) = (at, true);
+                continue;
+            }
+            // The fingerprint only has to differ where the line does.
+            #[expect(clippy::cast_possible_truncation, reason = "any 32 of its bits serve")]
+            let fingerprint = self.hasher.hash_one(line) as u32;
+            part.lines.push(Line { number, begin: line_begin as u64, is_terminated, fingerprint, content });
+        }
+        if !part.lines.is_empty() {
+            batch.parts.push(part);
+        }
+    }
+
+    fn sealed(&self, line: &[u8], seq: u64, seal: Seal, hash: Option<Hash>) -> Sealed {
+        let is_canonical = find_last(line, HASH_FIELD).is_some_and(|end| line.get(end..) == Some(&tail(&seal)[..]));
+        let is_signed = self
+            .key
+            .as_ref()
+            .zip(hash)
+            .map(|(key, hash)| seal.signature.as_ref().is_some_and(|signature| key.has_signed(&hash, signature)));
+        Sealed { seq, seal, hash, is_canonical, is_signed }
+    }
+}
+
+/// What the writer puts behind the text that a hash covers.
+fn tail(seal: &Seal) -> Vec<u8> {
+    let signature =
+        seal.signature.as_ref().map_or_else(String::new, |signature| format!(",\"signature\":\"{signature}\""));
+    format!("{}\"{}\"{signature}}}", String::from_utf8_lossy(HASH_FIELD), seal.sha256).into_bytes()
+}
+
+impl Sealed {
+    /// The hash that the next seal has to name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.seal.sha256
+    }
+
+    /// Whether the text is what was sealed.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.hash.is_some_and(|hash| to_hex(&hash) == self.seal.sha256)
+    }
+}
+
+fn content(line: &[u8]) -> Content {
+    match parse(line, 0) {
+        Ok(Some(event)) => Content::Event(event),
+        Ok(None) => Content::Unknown(serde_json::from_slice::<Numbered>(line).ok().map(|numbered| numbered.seq)),
+        Err(error @ ReadError::Version { .. }) => Content::Newer(error.to_string()),
+        Err(ReadError::Event { why, .. }) => Content::Malformed(why),
+    }
+}
+
+/// What every event has, also one of a type that is not known.
+#[derive(serde::Deserialize)]
+struct Numbered {
+    seq: u64,
+}

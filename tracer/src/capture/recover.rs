@@ -1,0 +1,96 @@
+//! Copies the intact parts of a damaged capture, byte for byte.
+
+use std::{
+    collections::HashSet,
+    hash::RandomState,
+    io::{self, Read, Write},
+};
+
+use super::{
+    batch::{Batch, Batcher, Content},
+    section::{Body, Damage, SectionError, Sections},
+};
+
+/// Gaps that are listed one by one.
+const GAPS_MAX: usize = 64;
+
+/// Why a capture cannot be recovered.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] SectionError),
+    /// The copy cannot be written.
+    #[error("cannot write the copy")]
+    Write(#[source] io::Error),
+    /// zstd cannot be set up.
+    #[error("cannot set up zstd")]
+    SetUp(#[source] io::Error),
+}
+
+/// A part that was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Where it begins, bytes.
+    pub offset: u64,
+    /// Its size, bytes.
+    pub bytes: u64,
+    /// Why.
+    pub damage: Damage,
+}
+
+/// What became of a capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Bytes that were copied.
+    pub copied_bytes: u64,
+    /// Bytes that were left out.
+    pub left_out_bytes: u64,
+    /// The first parts that were left out.
+    pub gaps: Vec<Gap>,
+}
+
+/// Copies what is intact: frames that decode, and lines of plain text that are events.
+///
+/// # Errors
+/// See [`RecoverError`].
+pub fn recover(input: impl Read, output: &mut dyn Write) -> Result<Recovered, RecoverError> {
+    let mut sections = Sections::new(input);
+    let mut batcher = Batcher::new(None, RandomState::new()).map_err(RecoverError::SetUp)?;
+    let mut recovered = Recovered::default();
+    while let Some(section) = sections.next_section(true)? {
+        let (raw, is_text) = match &section.body {
+            Body::Frame(frame) => (frame.clone(), false),
+            Body::Text { text, .. } => (text.clone(), true),
+            Body::Gap(_) => (Vec::new(), false),
+        };
+        let batch = batcher.batch(section);
+        let copied = match batch.damage {
+            Some(damage) => {
+                if recovered.gaps.len() < GAPS_MAX {
+                    recovered.gaps.push(Gap { offset: batch.offset, bytes: batch.bytes, damage });
+                }
+                Vec::new()
+            }
+            None if is_text => events_only(&raw, &batch),
+            None => raw.clone(),
+        };
+        output.write_all(&copied).map_err(RecoverError::Write)?;
+        recovered.copied_bytes += copied.len() as u64;
+        let whole = if is_text { raw.len() as u64 } else { batch.bytes };
+        recovered.left_out_bytes += whole.saturating_sub(copied.len() as u64);
+    }
+    Ok(recovered)
+}
+
+/// The lines that are events, of this version or a later one; blank lines go with the damaged ones.
+fn events_only(text: &[u8], batch: &Batch) -> Vec<u8> {
+    let lines = batch.parts.iter().flat_map(|part| &part.lines);
+    let damaged: HashSet<u64> =
+        lines.filter(|line| matches!(line.content, Content::Malformed(_))).map(|line| line.number).collect();
+    if damaged.is_empty() {
+        return text.to_vec();
+    }
+    let lines = (0..).zip(text.split_inclusive(|byte| *byte == b'\n'));
+    lines.filter(|(number, _)| !damaged.contains(number)).flat_map(|(_, line)| line.iter().copied()).collect()
+}

@@ -1,0 +1,682 @@
+//! Splits a capture into sections, each small enough to be held and judged alone: a zstd frame, or lines of plain text.
+//!
+//! A damaged section costs itself only: reading resumes at the next frame or line. Memory is bounded whatever the file
+//! holds.
+
+use std::io::{self, Read};
+
+use memchr::memmem;
+use zstd::{
+    stream::raw::{Decoder, InBuffer, Operation, OutBuffer},
+    zstd_safe::{self, DParameter},
+};
+
+use super::LINE_BYTES_MAX;
+
+/// Text of a frame that is decoded as one, bytes. Larger frames, which our writer never makes, are read as a stream.
+pub const FRAME_TEXT_BYTES_MAX: usize = 4 << 20;
+
+/// Plain text without a seal is handed on in parts of about this size, bytes. A sealed section is smaller: the writer
+/// closes one at 256 KiB.
+const PART_BYTES: usize = 512 << 10;
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 128 << 10;
+
+/// The largest window of a frame that is read as a stream: 8 MiB.
+const WINDOW_LOG_MAX: u32 = 23;
+
+/// Work that looking for the next frame may take, in bytes looked at for each byte of the file.
+const SEARCH_FACTOR: u64 = 64;
+
+/// Work that looking for the next frame may always take, bytes.
+const SEARCH_BYTES_MIN: u64 = 64 << 20;
+
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Magic of skippable frames (RFC 8878, 3.1.2) without its lowest four bits.
+const SKIPPABLE: u32 = 0x184d_2a50;
+
+/// The largest header of a frame (RFC 8878, 3.1.1.1), with its magic.
+const HEADER_BYTES_MAX: usize = 18;
+
+/// As much is looked at to find out what a file is whose first bytes are damaged, bytes.
+const FORM_BYTES: usize = 1 << 20;
+
+/// As many beginnings of frames are tried for that.
+const FORM_CANDIDATES: usize = 64;
+
+/// What every seal has between its fields: a string of JSON never contains it, since its quotes are escaped.
+const SEAL_TYPE: &[u8] = b"\"type\":\"seal\"";
+
+/// Why a file cannot be read any further.
+#[derive(Debug, thiserror::Error)]
+pub enum SectionError {
+    /// The file cannot be read.
+    #[error("cannot be read")]
+    Read(#[source] io::Error),
+    /// It does not begin as a capture does.
+    #[error("is not a capture: neither zstd nor JSON Lines")]
+    NotACapture,
+}
+
+/// Why a part of a file is not readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The file ends inside it: what a crash leaves behind.
+    Torn,
+    /// zstd cannot decode the frame.
+    Frame,
+    /// A frame ends in the middle of a line.
+    Line,
+    /// A line is larger than any event.
+    LongLine,
+    /// The rest was not searched for intact frames: that took more work than the file is worth.
+    Unsearched,
+}
+
+/// A part of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// Its size in the file.
+    pub bytes: u64,
+    /// What it holds.
+    pub body: Body,
+}
+
+/// What a section holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// A compressed frame of bounded size, not decoded yet.
+    Frame(Vec<u8>),
+    /// Lines, each with its end, except perhaps the last of a file.
+    Text {
+        /// The lines.
+        text: Vec<u8>,
+        /// All of the section is here: it began with the first line, and a seal or the end of a frame follows the last.
+        is_complete: bool,
+    },
+    /// Not readable.
+    Gap(Damage),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Unknown,
+    Zstd,
+    Plain,
+}
+
+/// Splits a file. At its end [`Sections::next_section`] may be called again: more may have been written.
+pub struct Sections<R> {
+    input: R,
+    form: Form,
+    buffer: Vec<u8>,
+    /// Bytes of the buffer that were used.
+    start: usize,
+    /// Where the unused part of the buffer begins in the file.
+    offset: u64,
+    /// Bytes looked at while searching for intact frames.
+    searched: u64,
+    lines: Lines,
+    /// Decodes the frame that is being read as a stream; its text goes to `lines`.
+    decoder: Option<Decoder<'static>>,
+}
+
+/// Text that is cut into sections.
+#[derive(Default)]
+struct Lines {
+    text: Vec<u8>,
+    /// As much of it was handed on, bytes.
+    start: usize,
+    /// No more text follows: the frame has ended.
+    has_ended: bool,
+    /// Where its part that was not handed on yet begins in the file.
+    offset: u64,
+    /// Part of the section was handed on already.
+    has_begun: bool,
+}
+
+impl Lines {
+    fn rest(&self) -> &[u8] {
+        self.text.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// What came of reading more text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fill {
+    More,
+    /// The frame has ended, or a plain file.
+    End,
+    /// The file ends inside the frame.
+    Torn,
+    Damaged,
+}
+
+impl<R> std::fmt::Debug for Sections<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sections").field("offset", &self.offset).field("form", &self.form).finish_non_exhaustive()
+    }
+}
+
+impl<R: Read> Sections<R> {
+    /// Splits `input`.
+    #[must_use]
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            form: Form::Unknown,
+            buffer: Vec::new(),
+            start: 0,
+            offset: 0,
+            searched: 0,
+            lines: Lines::default(),
+            decoder: None,
+        }
+    }
+
+    /// Whether the file is plain text, without frames.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.form == Form::Plain
+    }
+
+    /// Bytes that were read of the file.
+    #[must_use]
+    pub fn read_bytes(&self) -> u64 {
+        self.offset + self.rest().len() as u64
+    }
+
+    /// The next section; `None` at the end. What the file ends inside of is handed on as torn only when `is_final`: a file
+    /// that is still written to may be continued.
+    ///
+    /// # Errors
+    /// See [`SectionError`].
+    pub fn next_section(&mut self, is_final: bool) -> Result<Option<Section>, SectionError> {
+        if self.form == Form::Unknown {
+            while self.rest().len() < 4 && self.read_more()? {}
+            if self.rest().is_empty() || (!is_final && self.rest().len() < 4) {
+                return Ok(None);
+            }
+            self.form = self.find_form()?;
+        }
+        if self.form == Form::Plain || self.decoder.is_some() {
+            self.next_lines(is_final)
+        } else {
+            self.next_frame(is_final)
+        }
+    }
+
+    /// What the file is, by its first bytes; where these are damaged, by what follows.
+    fn find_form(&mut self) -> Result<Form, SectionError> {
+        if let Some(form) = form_of(self.rest()) {
+            return Ok(form);
+        }
+        while self.rest().len() < FORM_BYTES && self.read_more()? {}
+        if memmem::find(self.rest(), b"\n{\"seq\":").is_some() {
+            return Ok(Form::Plain);
+        }
+        let mut from = 1;
+        for _ in 0..FORM_CANDIDATES {
+            let Some(found) = self.rest().get(from..).and_then(|rest| memmem::find(rest, &MAGIC)) else { break };
+            let frame = self.rest().get(from + found..).unwrap_or_default();
+            if let Some(Measure::Size(_)) = measure(frame) {
+                return Ok(Form::Zstd);
+            }
+            from += found + 1;
+        }
+        Err(SectionError::NotACapture)
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// Reads more into the buffer; false at the end of the file.
+    fn read_more(&mut self) -> Result<bool, SectionError> {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        let kept = self.buffer.len();
+        self.buffer.resize(kept + READ_BYTES, 0);
+        let read = loop {
+            match self.input.read(self.buffer.get_mut(kept..).unwrap_or_default()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        let count = *read.as_ref().unwrap_or(&0);
+        self.buffer.truncate(kept + count);
+        read.map(|count| count > 0).map_err(SectionError::Read)
+    }
+
+    fn take(&mut self, bytes: usize) -> Vec<u8> {
+        let taken = self.rest().get(..bytes).unwrap_or_default().to_vec();
+        self.skip(bytes);
+        taken
+    }
+
+    const fn skip(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.offset += bytes as u64;
+    }
+
+    const fn section(&self, offset: u64, body: Body) -> Section {
+        Section { offset, bytes: self.offset - offset, body }
+    }
+
+    // Text: a plain file, or a frame that is too large to be held.
+
+    fn next_lines(&mut self, is_final: bool) -> Result<Option<Section>, SectionError> {
+        let mut searched = 0;
+        loop {
+            let text = self.lines.rest();
+            if let Some(found) = text.get(searched..).and_then(|new| memmem::find(new, SEAL_TYPE))
+                && let Some(end) = memchr::memchr(b'\n', text.get(searched + found..).unwrap_or_default())
+            {
+                let is_complete = !std::mem::take(&mut self.lines.has_begun);
+                return Ok(Some(self.hand_on(searched + found + end + 1, is_complete)));
+            }
+            let last_line = memchr::memrchr(b'\n', text).map_or(0, |at| at + 1);
+            let is_too_long = text.len() - last_line > LINE_BYTES_MAX;
+            if last_line >= PART_BYTES || (is_too_long && last_line > 0) {
+                self.lines.has_begun = true;
+                return Ok(Some(self.hand_on(last_line, false)));
+            }
+            if is_too_long {
+                return self.skip_line();
+            }
+            // A seal may have begun in the last line, which is not here in full.
+            searched = last_line;
+            match self.fill()? {
+                Fill::More => {}
+                Fill::End if self.decoder.is_some() && !self.lines.has_ended => self.lines.has_ended = true,
+                Fill::End if self.decoder.is_some() => {
+                    let bytes = self.lines.rest().len();
+                    let section = self.hand_on(bytes, false);
+                    self.end_frame();
+                    return if bytes > 0 { Ok(Some(section)) } else { self.next_section(is_final) };
+                }
+                Fill::End | Fill::Torn if !is_final => {
+                    return Ok((last_line > 0).then(|| {
+                        self.lines.has_begun = true;
+                        self.hand_on(last_line, false)
+                    }));
+                }
+                Fill::End => {
+                    let bytes = self.lines.rest().len();
+                    return Ok((bytes > 0).then(|| self.hand_on(bytes, false)));
+                }
+                Fill::Torn | Fill::Damaged if last_line > 0 => {
+                    self.lines.has_begun = true;
+                    return Ok(Some(self.hand_on(last_line, false)));
+                }
+                Fill::Torn => {
+                    let offset = self.end_frame();
+                    return Ok(Some(self.section(offset, Body::Gap(Damage::Torn))));
+                }
+                Fill::Damaged => {
+                    let offset = self.end_frame();
+                    return self.resume(offset, is_final).map(Some);
+                }
+            }
+        }
+    }
+
+    /// Gives a frame up that is read as a stream; where its unread part begins.
+    fn end_frame(&mut self) -> u64 {
+        self.decoder = None;
+        let offset = self.lines.offset;
+        self.lines = Lines::default();
+        offset
+    }
+
+    fn hand_on(&mut self, bytes: usize, is_complete: bool) -> Section {
+        let text = self.lines.rest().get(..bytes).unwrap_or_default().to_vec();
+        self.lines.start += bytes;
+        let offset = self.lines.offset;
+        // Of plain text this is exact; of a frame it is as far as was read for these lines.
+        self.lines.offset = if self.decoder.is_some() { self.offset } else { offset + bytes as u64 };
+        Section { offset, bytes: self.lines.offset - offset, body: Body::Text { text, is_complete } }
+    }
+
+    /// Reads more text.
+    fn fill(&mut self) -> Result<Fill, SectionError> {
+        if self.lines.has_ended {
+            return Ok(Fill::End);
+        }
+        self.lines.text.drain(..self.lines.start);
+        self.lines.start = 0;
+        if self.rest().is_empty() && !self.read_more()? {
+            return Ok(if self.decoder.is_some() { Fill::Torn } else { Fill::End });
+        }
+        let Some(decoder) = &mut self.decoder else {
+            let rest = self.buffer.get(self.start..).unwrap_or_default();
+            let bytes = rest.len();
+            if self.lines.text.is_empty() {
+                self.lines.offset = self.offset;
+            }
+            self.lines.text.extend_from_slice(rest);
+            self.skip(bytes);
+            return Ok(Fill::More);
+        };
+        let text = &mut self.lines.text;
+        let begin = text.len();
+        text.resize(begin + READ_BYTES, 0);
+        let mut input = InBuffer::around(self.buffer.get(self.start..).unwrap_or_default());
+        let mut output = OutBuffer::around(text.get_mut(begin..).unwrap_or_default());
+        let hint = decoder.run(&mut input, &mut output);
+        let (used, made) = (input.pos(), output.pos());
+        text.truncate(begin + made);
+        match hint {
+            Ok(0) => {
+                self.skip(used);
+                Ok(Fill::End)
+            }
+            Ok(_) if used > 0 || made > 0 => {
+                self.skip(used);
+                Ok(Fill::More)
+            }
+            // What was used of the damaged part is searched for the next frame.
+            _ => Ok(Fill::Damaged),
+        }
+    }
+
+    /// Passes over a line that is too long.
+    fn skip_line(&mut self) -> Result<Option<Section>, SectionError> {
+        let offset = self.lines.offset;
+        self.lines.has_begun = true;
+        loop {
+            let rest = self.lines.rest();
+            let end = memchr::memchr(b'\n', rest);
+            let bytes = end.map_or(rest.len(), |end| end + 1);
+            drop(self.hand_on(bytes, false));
+            if end.is_some() || self.fill()? != Fill::More {
+                return Ok(Some(Section {
+                    offset,
+                    bytes: self.lines.offset.saturating_sub(offset),
+                    body: Body::Gap(Damage::LongLine),
+                }));
+            }
+        }
+    }
+
+    // Frames.
+
+    fn next_frame(&mut self, is_final: bool) -> Result<Option<Section>, SectionError> {
+        loop {
+            while self.rest().len() < 8 && self.read_more()? {}
+            let rest = self.rest();
+            let Some(first) = first_word(rest) else {
+                return Ok(if rest.is_empty() || !is_final { None } else { Some(self.torn()) });
+            };
+            if first & !0xf == SKIPPABLE {
+                if !self.skip_frame(is_final)? {
+                    return Ok(is_final.then(|| self.torn()));
+                }
+                continue;
+            }
+            if first != u32::from_le_bytes(MAGIC) {
+                let offset = self.offset;
+                return self.resume(offset, is_final).map(Some);
+            }
+            return match self.measure()? {
+                Measure::Size(bytes) => {
+                    let offset = self.offset;
+                    let frame = self.take(bytes);
+                    Ok(Some(self.section(offset, Body::Frame(frame))))
+                }
+                Measure::Large => {
+                    let mut decoder = Decoder::new().map_err(SectionError::Read)?;
+                    decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(SectionError::Read)?;
+                    self.decoder = Some(decoder);
+                    self.lines = Lines { offset: self.offset, ..Lines::default() };
+                    self.next_lines(is_final)
+                }
+                Measure::Unfinished if !is_final => Ok(None),
+                // The sizes of its blocks may be what is damaged: then intact frames follow.
+                Measure::Unfinished | Measure::Damaged => {
+                    let offset = self.offset;
+                    self.resume(offset, is_final).map(Some)
+                }
+            };
+        }
+    }
+
+    /// Passes over a skippable frame; false when the file ends inside it.
+    fn skip_frame(&mut self, is_final: bool) -> Result<bool, SectionError> {
+        let size = self.rest().get(4..8).and_then(first_word);
+        let Some(size) = size else { return Ok(false) };
+        let mut left = 8 + size as usize;
+        if !is_final {
+            // It is passed over in one go, or not at all.
+            while self.rest().len() < left {
+                if !self.read_more()? {
+                    return Ok(false);
+                }
+            }
+        }
+        loop {
+            let step = left.min(self.rest().len());
+            self.skip(step);
+            left -= step;
+            if left == 0 {
+                return Ok(true);
+            }
+            if !self.read_more()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn torn(&mut self) -> Section {
+        let offset = self.offset;
+        self.skip(self.rest().len());
+        self.section(offset, Body::Gap(Damage::Torn))
+    }
+
+    /// How large the frame at the beginning of the buffer is; as much is read as it takes to know.
+    fn measure(&mut self) -> Result<Measure, SectionError> {
+        loop {
+            if let Some(measure) = measure(self.rest()) {
+                return Ok(measure);
+            }
+            if !self.read_more()? {
+                return Ok(measure_last(self.rest()));
+            }
+        }
+    }
+
+    /// Looks for the next intact frame behind damage that begins at `offset`.
+    fn resume(&mut self, offset: u64, is_final: bool) -> Result<Section, SectionError> {
+        self.searched = self.searched.max(self.offset);
+        let mut skipped = 1;
+        loop {
+            let Some(found) = self.rest().get(skipped..).and_then(|rest| memmem::find(rest, &MAGIC)) else {
+                // The magic may be cut in two by the end of the buffer.
+                let step = self.rest().len().saturating_sub(3).max(skipped.min(self.rest().len()));
+                self.skip(step);
+                skipped = 0;
+                if !self.read_more()? {
+                    return Ok(self.rest_is(offset, Damage::Torn));
+                }
+                continue;
+            };
+            self.skip(skipped + found);
+            skipped = 1;
+            let measure = self.measure()?;
+            self.searched = self.searched.saturating_add(self.rest().len() as u64);
+            match measure {
+                Measure::Size(_) => return Ok(self.section(offset, Body::Gap(Damage::Frame))),
+                // It may be a frame that is being written.
+                Measure::Unfinished if !is_final => return Ok(self.section(offset, Body::Gap(Damage::Frame))),
+                _ => {}
+            }
+            if self.searched > SEARCH_BYTES_MIN.saturating_add(self.offset.saturating_mul(SEARCH_FACTOR)) {
+                loop {
+                    self.skip(self.rest().len());
+                    if !self.read_more()? {
+                        return Ok(self.rest_is(offset, Damage::Unsearched));
+                    }
+                }
+            }
+        }
+    }
+
+    /// All that is left is damage.
+    fn rest_is(&mut self, offset: u64, damage: Damage) -> Section {
+        self.skip(self.rest().len());
+        self.section(offset, Body::Gap(damage))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measure {
+    /// It has so many bytes.
+    Size(usize),
+    /// It is too large to be held.
+    Large,
+    /// The file ends before it does.
+    Unfinished,
+    /// It is not intact.
+    Damaged,
+}
+
+/// How large the frame is that `rest` begins with; `None` when that needs more of the file.
+fn measure(rest: &[u8]) -> Option<Measure> {
+    let text_bytes = match zstd_safe::get_frame_content_size(rest) {
+        Ok(Some(bytes)) if bytes <= FRAME_TEXT_BYTES_MAX as u64 => usize::try_from(bytes).ok()?,
+        Ok(_) => return Some(Measure::Large),
+        // Its header is not here in full, or it is none.
+        Err(_) if rest.len() < HEADER_BYTES_MAX => return None,
+        Err(_) => return Some(Measure::Damaged),
+    };
+    // An encoder that is not ours may make small blocks, each with a header.
+    let bound = zstd_safe::compress_bound(text_bytes) + 1024;
+    match zstd_safe::find_frame_compressed_size(rest.get(..bound).unwrap_or(rest)) {
+        Ok(bytes) => {
+            let after = rest.get(bytes..)?;
+            let word = first_word(after)?;
+            let is_frame = word == u32::from_le_bytes(MAGIC) || word & !0xf == SKIPPABLE;
+            // Damaged sizes lead nowhere in particular; but it may be the next frame that is damaged.
+            Some(if is_frame || decodes(rest.get(..bytes)?, text_bytes) {
+                Measure::Size(bytes)
+            } else {
+                Measure::Damaged
+            })
+        }
+        Err(_) if rest.len() >= bound => Some(Measure::Damaged),
+        Err(_) => None,
+    }
+}
+
+/// The same, when nothing comes behind `rest`.
+fn measure_last(rest: &[u8]) -> Measure {
+    match zstd_safe::find_frame_compressed_size(rest) {
+        Ok(bytes) => Measure::Size(bytes),
+        Err(_) => Measure::Unfinished,
+    }
+}
+
+fn decodes(frame: &[u8], text_bytes: usize) -> bool {
+    zstd::bulk::decompress(frame, text_bytes).is_ok()
+}
+
+fn first_word(bytes: &[u8]) -> Option<u32> {
+    bytes.get(..4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes)
+}
+
+/// What a file is, by its first bytes; `None` when they are neither's.
+fn form_of(first: &[u8]) -> Option<Form> {
+    let is_skippable = first_word(first).is_some_and(|word| word & !0xf == SKIPPABLE);
+    if first.starts_with(&MAGIC) || is_skippable || (first.len() < 4 && MAGIC.starts_with(first)) {
+        return Some(Form::Zstd);
+    }
+    match first.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') | None => Some(Form::Plain),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, Damage, SectionError, Sections};
+
+    const LINE: &str = "{\"seq\":1,\"type\":\"loss\"}\n";
+    const SEAL: &str = "{\"seq\":2,\"type\":\"seal\",\"sha256\":\"\"}\n";
+
+    fn frame(text: &str) -> Vec<u8> {
+        let mut compressor = zstd::bulk::Compressor::new(3).unwrap();
+        compressor.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true)).unwrap();
+        compressor.compress(text.as_bytes()).unwrap()
+    }
+
+    /// What a file is split into: `f` a frame, `t` text, `T` a complete section of text, `d` damage, `x` what is torn.
+    fn split(bytes: &[u8]) -> String {
+        let mut sections = Sections::new(bytes);
+        let (mut out, mut offset) = (String::new(), 0);
+        loop {
+            match sections.next_section(true) {
+                Ok(Some(section)) => {
+                    assert!(section.offset >= offset, "sections are in order");
+                    offset = section.offset;
+                    out.push(match section.body {
+                        Body::Frame(_) => 'f',
+                        Body::Text { is_complete: true, .. } => 'T',
+                        Body::Text { is_complete: false, .. } => 't',
+                        Body::Gap(Damage::Torn) => 'x',
+                        Body::Gap(_) => 'd',
+                    });
+                }
+                Ok(None) => return out,
+                Err(SectionError::NotACapture) => return "not a capture".to_owned(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Check frames, text and what is neither, with damage at each place.
+    #[test]
+    fn sections_of_damaged_files_resume_at_the_next_frame() {
+        let one = frame(LINE);
+        let three = [&one[..], &one, &one].concat();
+        let with = |at: usize| {
+            let mut bytes = three.clone();
+            bytes[at] ^= 0x10;
+            bytes
+        };
+        assert_eq!(split(&three), "fff");
+        assert_eq!(split(&three[..three.len() - 1]), "ffx");
+        assert_eq!(split(&with(0)), "dff", "the first magic");
+        assert_eq!(split(&with(one.len())), "fdf", "the magic of the second");
+        assert_eq!(split(&with(2 * one.len())), "ffx", "the magic of the last");
+        assert_eq!(split(&[&three[..], b"garbage"].concat()), "fffx");
+        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &three].concat();
+        assert_eq!(split(&skippable), "fff");
+        assert_eq!(split(LINE.repeat(3).as_bytes()), "t");
+        assert_eq!(split(format!("{LINE}{SEAL}{LINE}{SEAL}{LINE}").as_bytes()), "TTt");
+        assert_eq!(split(b"hello\nworld\n"), "not a capture");
+        assert_eq!(split(b""), "");
+    }
+
+    /// Check that a frame that is too large to be held is cut at its seals, as plain text is.
+    #[test]
+    fn sections_of_a_large_frame_are_cut_at_seals() {
+        let text = format!("{LINE}{SEAL}").repeat(200_000);
+        let large = zstd::encode_all(text.as_bytes(), 1).unwrap();
+        assert_eq!(split(&large).len(), 200_000);
+        assert!(split(&large).bytes().all(|kind| kind == b'T'));
+        assert!(split(&large[..large.len() / 2]).ends_with('x'));
+    }
+
+    /// Check that a line of any length takes bounded memory and costs itself only.
+    #[test]
+    fn sections_leave_a_line_out_that_is_too_long() {
+        let long = format!("{{\"seq\":1,\"x\":\"{}\"}}\n", "a".repeat(6 << 20));
+        assert_eq!(split(format!("{LINE}{long}{LINE}").as_bytes()), "tdt");
+    }
+}

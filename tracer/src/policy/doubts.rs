@@ -1,0 +1,89 @@
+//! What leaves a verdict open: issues of the evidence, rules that cannot be decided, and loads outside of the scope that may
+//! belong to it.
+
+use std::{cmp::Reverse, collections::HashSet};
+
+use crate::{
+    event::{Body, Event, RequestId},
+    stream::{Issue, Severity, attribution},
+};
+
+/// Requests of kernel threads outside of the scope that are kept in mind at a time.
+const UNATTRIBUTED_MAX: usize = 4096;
+
+/// Doubts that are listed one by one.
+const DOUBTS_MAX: usize = 100;
+
+/// Doubts about a verdict.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Doubts {
+    list: Vec<(Severity, String)>,
+    more: usize,
+    /// Requests outside of what is judged, by kernel threads that act for no known process.
+    unattributed: HashSet<RequestId>,
+}
+
+impl Doubts {
+    /// Adds what leaves the verdict open. Names in it are escaped or in the debug form.
+    pub(super) fn add(&mut self, source: &str, doubt: &str) {
+        let doubt = if source.is_empty() { doubt.to_owned() } else { format!("{source}: {doubt}") };
+        self.push(Severity::Incomplete, doubt);
+    }
+
+    /// Adds what is wrong with the evidence.
+    pub(super) fn issue(&mut self, issue: &Issue) {
+        self.push(issue.kind.severity(), issue.to_string());
+    }
+
+    fn push(&mut self, severity: Severity, doubt: String) {
+        if self.list.len() < DOUBTS_MAX {
+            self.list.push((severity, doubt));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Looks at an event outside of the scope. Work that was handed to a kernel thread may have been handed over by a process
+    /// in scope.
+    pub(super) fn out_of_scope(&mut self, event: &Event) {
+        if let Some(issue) = attribution::of_event(event) {
+            self.add("", &issue.to_string());
+        }
+        match &event.body {
+            Body::Request(request) if request.process.kthread && request.behalf.is_none() => {
+                if self.unattributed.len() < UNATTRIBUTED_MAX {
+                    self.unattributed.extend(event.request);
+                } else {
+                    self.add("", "too many kernel threads requested modules for no known process");
+                }
+            }
+            Body::Load(load) if event.request.is_some_and(|id| self.unattributed.contains(&id)) => {
+                let module = &load.module;
+                self.add(
+                    "",
+                    &format!(
+                        "a kernel thread made {module:?} load in the meantime, for which process is unknown: judge the \
+                         whole machine (--host)"
+                    ),
+                );
+            }
+            Body::Result(_) => {
+                if let Some(id) = event.request {
+                    self.unattributed.remove(&id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// All doubts, a sentence each, the worst first.
+    pub(super) fn finish(mut self) -> Vec<String> {
+        // What is broken explains the rest.
+        self.list.sort_by_key(|(severity, _)| Reverse(*severity));
+        let mut list: Vec<String> = self.list.into_iter().map(|(_, doubt)| doubt).collect();
+        if self.more > 0 {
+            list.push(format!("and {} doubts more", self.more));
+        }
+        list
+    }
+}

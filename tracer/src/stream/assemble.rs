@@ -1,0 +1,578 @@
+//! Parts of captures to streams: which recording each is of, whether it was read before, and whether it is what was sealed.
+
+use std::{collections::HashMap, io};
+
+use super::{
+    Consumer, Identity, Pipeline, StreamId,
+    copies::{Comparison, Content, Copies},
+    identity::SharedIds,
+    issue::{Alteration, IssueKind},
+};
+use crate::{
+    capture::{
+        batch::{self, Batch, Line, Part, Sealed},
+        hash::{NO_HASH, to_hex},
+        section::Damage,
+    },
+    event::{Body, Event, Header},
+};
+
+/// Streams of the same ids that a header is compared with: more is a capture made to take time.
+const CANDIDATES_MAX: usize = 16;
+
+/// Streams in one input; each takes up to some kilobytes.
+const STREAMS_MAX: usize = 65_536;
+
+/// Why reading stops.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The consumer cannot write.
+    #[error(transparent)]
+    Write(#[from] io::Error),
+    /// There are more streams than memory is planned for.
+    #[error("more than {STREAMS_MAX} recordings: give fewer captures at a time")]
+    TooManyStreams,
+}
+
+/// What is known of one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct FileSummary {
+    /// Its name.
+    pub file: String,
+    /// Events, seals left out.
+    pub events: u64,
+    /// Numbers of the first and the last event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<(u64, u64)>,
+    /// Seals.
+    pub seals: u64,
+    /// Seals with a good signature.
+    pub signed: u64,
+    /// The hash of the last seal, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_hash: Option<String>,
+    /// It holds the end of a recording.
+    pub has_end: bool,
+    /// Events that were read before, from another file.
+    pub repeated: u64,
+    /// The first such file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<String>,
+}
+
+/// A stream, as far as it was read.
+struct Tracked {
+    id: StreamId,
+    identity: Option<Identity>,
+    source: String,
+    copies: Copies,
+    /// What the next seal has to name; `None` when that is not known.
+    previous: Option<String>,
+    segment: Option<u32>,
+    has_ended: bool,
+    is_after_end: bool,
+    sealed_parts: u64,
+    /// The first event that is not sealed.
+    unsealed: Option<u64>,
+    is_unsealed_reported: bool,
+    doubled: u64,
+    has_room: bool,
+}
+
+/// The file that is being read.
+#[derive(Default)]
+struct File {
+    summary: FileSummary,
+    current: Option<usize>,
+    /// What is read was read before, from another file or copy.
+    is_repeat: bool,
+    lines: u64,
+    malformed: u64,
+    first_malformed: Option<(u64, String)>,
+    is_lost: bool,
+}
+
+/// Puts streams together.
+#[derive(Default)]
+pub struct Assembler {
+    streams: Vec<Tracked>,
+    by_ids: HashMap<SharedIds, Vec<usize>>,
+    by_header: HashMap<(SharedIds, u64, Content), usize>,
+    file: File,
+    /// Lines of sealed parts are remembered as well: another copy may be cut inside of one.
+    keeps_lines: bool,
+}
+
+impl std::fmt::Debug for Assembler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assembler").field("streams", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+impl Assembler {
+    /// Begins, with as many files to come.
+    #[must_use]
+    pub fn new(files: usize) -> Self {
+        Self { keeps_lines: files > 1, ..Self::default() }
+    }
+
+    /// Begins a file.
+    pub fn begin_file(&mut self, name: &str) {
+        self.file =
+            File { summary: FileSummary { file: name.to_owned(), ..FileSummary::default() }, ..File::default() };
+    }
+
+    /// The name of the file that is being read.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        &self.file.summary.file
+    }
+
+    /// Whether the file holds the end of a recording so far.
+    #[must_use]
+    pub const fn file_has_end(&self) -> bool {
+        self.file.summary.has_end
+    }
+
+    /// The rest of the file cannot be read, which was reported.
+    pub const fn abandon_file(&mut self) {
+        self.file.is_lost = true;
+    }
+
+    /// Ends a file.
+    ///
+    /// # Errors
+    /// See [`AssembleError`].
+    pub fn end_file(&mut self, pipeline: &mut Pipeline<impl Consumer>) -> Result<FileSummary, AssembleError> {
+        let File { summary, current, malformed, first_malformed, is_lost, .. } = std::mem::take(&mut self.file);
+        if let Some((line, why)) = first_malformed {
+            let kind = IssueKind::Malformed { lines: malformed, line, why };
+            self.report(pipeline, current, &summary.file, kind);
+        }
+        if summary.events == 0 && summary.repeated == 0 && current.is_none() && !is_lost {
+            pipeline.issue_of(&summary.file, IssueKind::Empty);
+        }
+        Ok(summary)
+    }
+
+    fn report(&self, pipeline: &mut Pipeline<impl Consumer>, number: Option<usize>, file: &str, kind: IssueKind) {
+        match number.and_then(|number| self.streams.get(number)) {
+            Some(tracked) => pipeline.issue_in(tracked.id, file, kind),
+            None => pipeline.issue_of(file, kind),
+        }
+    }
+
+    fn report_here(&self, pipeline: &mut Pipeline<impl Consumer>, kind: IssueKind) {
+        self.report(pipeline, self.file.current, &self.file.summary.file, kind);
+    }
+
+    /// Takes the next batch of the file.
+    ///
+    /// # Errors
+    /// See [`AssembleError`].
+    pub fn batch(&mut self, batch: Batch, pipeline: &mut Pipeline<impl Consumer>) -> Result<(), AssembleError> {
+        let Batch { offset, bytes, parts, line_count, damage } = batch;
+        if self.file.is_lost {
+            return Ok(());
+        }
+        for part in parts {
+            self.part(part, offset, pipeline)?;
+        }
+        self.file.lines += line_count;
+        if let Some(damage) = damage {
+            let kind = match damage {
+                Damage::Torn => IssueKind::Torn { offset },
+                Damage::Frame => IssueKind::Damaged { offset, bytes, why: "the frame is not intact" },
+                Damage::Line => IssueKind::Damaged { offset, bytes, why: "the frame ends in the middle of a line" },
+                Damage::LongLine => IssueKind::Damaged { offset, bytes, why: "a line of more than 4 MiB" },
+                Damage::Unsearched => {
+                    IssueKind::Damaged { offset, bytes, why: "no intact frame was found in reasonable time" }
+                }
+            };
+            self.report_here(pipeline, kind);
+            if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
+                // What was lost is reported; what follows does not follow what was read before.
+                tracked.previous = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, part: Part, offset: u64, pipeline: &mut Pipeline<impl Consumer>) -> Result<(), AssembleError> {
+        let Part { lines, seal } = part;
+        let Some(sealed) = seal else {
+            return lines.into_iter().try_for_each(|line| self.line(line, offset, pipeline));
+        };
+        let is_headed =
+            |line: &Line| matches!(&line.content, batch::Content::Event(Event { body: Body::Header(_), .. }));
+        let has_header_inside = lines.iter().skip(1).any(is_headed);
+        let Some(hash) = sealed.hash.filter(|_| !has_header_inside) else {
+            lines.into_iter().try_for_each(|line| self.line(line, offset, pipeline))?;
+            self.check(&sealed, None, pipeline);
+            if let Some(tracked) = self.file.current.and_then(|number| self.streams.get(number)) {
+                pipeline.seal(tracked.id, sealed.seq);
+            }
+            return Ok(());
+        };
+        let range = range(&lines);
+        let content = Content::Sealed(hash.first_chunk().copied().unwrap_or_default());
+        let first_seq = range.map_or(sealed.seq, |(first, _)| first);
+        let header = lines.first().and_then(|line| match &line.content {
+            batch::Content::Event(Event { boot_ns, body: Body::Header(header), .. }) => Some((&**header, *boot_ns)),
+            _ => None,
+        });
+        let events = lines.len() as u64;
+        if self.is_known_in_part(first_seq, content, pipeline) {
+            // The copy that was read first ends inside of this part.
+            lines.into_iter().try_for_each(|line| self.line(line, offset, pipeline))?;
+            self.check(&sealed, Some(range), pipeline);
+            if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
+                tracked.copies.add(first_seq, content);
+                pipeline.seal(tracked.id, sealed.seq);
+            }
+            return Ok(());
+        }
+        if !self.place(first_seq, events, content, header, pipeline)? {
+            return Ok(());
+        }
+        self.check(&sealed, Some(range), pipeline);
+        for line in lines {
+            if let (true, Some(seq), Some(tracked)) = (
+                self.keeps_lines,
+                line.content.seq(),
+                self.file.current.and_then(|number| self.streams.get_mut(number)),
+            ) {
+                tracked.copies.add(seq, Content::Line(line.fingerprint));
+            }
+            self.deliver(line, offset, pipeline)?;
+        }
+        if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
+            tracked.has_room &= tracked.copies.add(first_seq, content);
+            pipeline.seal(tracked.id, sealed.seq);
+        }
+        Ok(())
+    }
+
+    /// Whether the lines of a sealed part were read in part, without their seal.
+    fn is_known_in_part(&self, seq: u64, content: Content, pipeline: &Pipeline<impl Consumer>) -> bool {
+        let Some(tracked) = self.file.current.and_then(|number| self.streams.get(number)) else { return false };
+        self.file.is_repeat
+            && seq < pipeline.next_seq(tracked.id)
+            && tracked.copies.compare(seq, content) == Comparison::New
+    }
+
+    fn line(&mut self, line: Line, offset: u64, pipeline: &mut Pipeline<impl Consumer>) -> Result<(), AssembleError> {
+        if self.file.is_lost {
+            return Ok(());
+        }
+        let content = Content::Line(line.fingerprint);
+        if let Some(seq) = line.content.seq() {
+            let header = match &line.content {
+                batch::Content::Event(Event { boot_ns, body: Body::Header(header), .. }) => Some((&**header, *boot_ns)),
+                _ => None,
+            };
+            if !self.place(seq, 1, content, header, pipeline)? {
+                return Ok(());
+            }
+            self.not_sealed(seq, pipeline);
+            if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
+                let had_room = tracked.has_room;
+                tracked.has_room &= tracked.copies.add(seq, content);
+                if had_room && !tracked.has_room {
+                    let what = "too many unsealed lines to recognize all copies of them: what is given twice may be \
+                                counted twice";
+                    self.report_here(pipeline, IssueKind::Limit { what: what.to_owned() });
+                }
+            }
+        }
+        self.deliver(line, offset, pipeline)
+    }
+
+    /// A line or part that no seal covers.
+    fn not_sealed(&mut self, seq: u64, pipeline: &mut Pipeline<impl Consumer>) {
+        let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) else { return };
+        tracked.unsealed.get_or_insert(seq);
+        if tracked.sealed_parts > 0 && !std::mem::replace(&mut tracked.is_unsealed_reported, true) {
+            self.report_here(pipeline, IssueKind::UnsealedPart { first_seq: seq });
+        }
+    }
+
+    /// Finds the stream of what comes next; false when it was read before.
+    fn place(
+        &mut self,
+        seq: u64,
+        events: u64,
+        content: Content,
+        header: Option<(&Header, u64)>,
+        pipeline: &mut Pipeline<impl Consumer>,
+    ) -> Result<bool, AssembleError> {
+        if let Some((header, boot_ns)) = header {
+            return self.place_header(seq, events, content, header, boot_ns, pipeline);
+        }
+        let Some(number) = self.file.current else {
+            let number = self.begin(None, None, pipeline)?;
+            self.file.current = Some(number);
+            return Ok(true);
+        };
+        let Some(tracked) = self.streams.get_mut(number) else { return Ok(true) };
+        let comparison = tracked.copies.compare(seq, content);
+        if self.file.is_repeat {
+            return match comparison {
+                Comparison::Same => {
+                    self.repeated(events, number);
+                    Ok(false)
+                }
+                Comparison::New => {
+                    self.file.is_repeat = false;
+                    Ok(true)
+                }
+                Comparison::Different => {
+                    let (id, identity, segment, other) =
+                        (tracked.id, tracked.identity.clone(), tracked.segment, tracked.source.clone());
+                    let id = pipeline.fork(id, &self.file.summary.file, seq);
+                    let fork = self.track(id, identity, segment)?;
+                    (self.file.current, self.file.is_repeat) = (Some(fork), false);
+                    self.report_here(pipeline, IssueKind::Contradiction { other, seq });
+                    Ok(true)
+                }
+            };
+        }
+        if comparison == Comparison::Same {
+            tracked.doubled += events;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn repeated(&mut self, events: u64, number: usize) {
+        let source = self.streams.get(number).map(|tracked| tracked.source.clone());
+        let summary = &mut self.file.summary;
+        summary.repeated += events;
+        summary.repeats = summary.repeats.take().or(source);
+    }
+
+    /// Finds the stream of a header, or begins one; false when it was read before.
+    fn place_header(
+        &mut self,
+        seq: u64,
+        events: u64,
+        content: Content,
+        header: &Header,
+        boot_ns: u64,
+        pipeline: &mut Pipeline<impl Consumer>,
+    ) -> Result<bool, AssembleError> {
+        let identity = Identity::new(header, boot_ns);
+        let shared = identity.shared();
+        self.file.is_repeat = false;
+        let key = (shared, seq, content);
+        if let Some(number) = self.by_header.get(&key) {
+            (self.file.current, self.file.is_repeat) = (Some(*number), true);
+            self.repeated(events, *number);
+            return Ok(false);
+        }
+        let candidates: Vec<usize> = self
+            .by_ids
+            .get(&key.0)
+            .map(|all| all.iter().rev().take(CANDIDATES_MAX).copied().collect())
+            .unwrap_or_default();
+        let continued = candidates.iter().copied().find(|number| {
+            self.streams
+                .get(*number)
+                .is_some_and(|tracked| tracked.is_continued_by(&identity, header, seq, pipeline.next_seq(tracked.id)))
+        });
+        let number = match continued {
+            Some(number) => number,
+            None => self.begin(Some(identity), header.segment, pipeline)?,
+        };
+        self.file.current = Some(number);
+        self.by_header.insert(key.clone(), number);
+        if continued.is_some() {
+            self.continue_with(number, header, seq, pipeline);
+            return Ok(true);
+        }
+        self.by_ids.entry(key.0).or_default().push(number);
+        if let Some(tracked) = self.streams.get_mut(number) {
+            tracked.previous =
+                if header.segment.unwrap_or(0) == 0 { Some(to_hex(&NO_HASH)) } else { header.previous.clone() };
+            if header.segment.unwrap_or(0) > 0 {
+                pipeline.skip_to(tracked.id, seq);
+            }
+        }
+        if let Some(other) = candidates.first().and_then(|other| self.streams.get(*other)) {
+            let other = other.source.clone();
+            self.report_here(pipeline, IssueKind::Contradiction { other, seq });
+        } else if let Some(segment) = header.segment.filter(|segment| *segment > 0) {
+            self.report_here(pipeline, IssueKind::MissingBeginning { segment });
+        }
+        Ok(true)
+    }
+
+    /// Goes on with a stream in the next segment that there is.
+    fn continue_with(&mut self, number: usize, header: &Header, seq: u64, pipeline: &mut Pipeline<impl Consumer>) {
+        let Some(tracked) = self.streams.get_mut(number) else { return };
+        let due = tracked.segment.map_or(0, |segment| segment.saturating_add(1));
+        let segment = header.segment.unwrap_or(due);
+        tracked.segment = Some(segment);
+        if segment > due {
+            tracked.previous = None;
+            self.report_here(pipeline, IssueKind::MissingSegments { first: due, last: segment - 1 });
+        } else if pipeline.next_seq(tracked.id) != seq {
+            // The end of the segment before is missing, which is reported as such.
+            tracked.previous = None;
+        } else if tracked.sealed_parts > 0 && tracked.previous.is_some() && tracked.previous != header.previous {
+            tracked.previous = None;
+            let kind = IssueKind::Altered { first_seq: seq, last_seq: seq, how: Alteration::Order };
+            self.report_here(pipeline, kind);
+        }
+    }
+
+    fn begin(
+        &mut self,
+        identity: Option<Identity>,
+        segment: Option<u32>,
+        pipeline: &mut Pipeline<impl Consumer>,
+    ) -> Result<usize, AssembleError> {
+        let id = pipeline.begin(&self.file.summary.file);
+        self.track(id, identity, segment)
+    }
+
+    fn track(
+        &mut self,
+        id: StreamId,
+        identity: Option<Identity>,
+        segment: Option<u32>,
+    ) -> Result<usize, AssembleError> {
+        if self.streams.len() >= STREAMS_MAX {
+            return Err(AssembleError::TooManyStreams);
+        }
+        let source = self.file.summary.file.clone();
+        self.streams.push(Tracked {
+            id,
+            identity,
+            source,
+            copies: Copies::default(),
+            previous: None,
+            segment,
+            has_ended: false,
+            is_after_end: false,
+            sealed_parts: 0,
+            unsealed: None,
+            is_unsealed_reported: false,
+            doubled: 0,
+            has_room: true,
+        });
+        Ok(self.streams.len() - 1)
+    }
+
+    /// Holds a seal against what it seals. `range`: numbers of the events that stand before it.
+    fn check(&mut self, sealed: &Sealed, range: Option<Option<(u64, u64)>>, pipeline: &mut Pipeline<impl Consumer>) {
+        let summary = &mut self.file.summary;
+        summary.seals += 1;
+        summary.signed += u64::from(sealed.is_signed == Some(true));
+        summary.last_hash = Some(sealed.name().to_owned());
+        let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) else { return };
+        tracked.sealed_parts += 1;
+        let seal = &sealed.seal;
+        // Events that are missing before it are reported as such.
+        let is_behind_gap = range.flatten().is_some_and(|(first, _)| first > pipeline.next_seq(tracked.id));
+        let how = if sealed.hash.is_none() || range.is_none() {
+            Some(Alteration::Unchecked)
+        } else if !sealed.holds() {
+            Some(Alteration::Text)
+        } else if !sealed.is_canonical {
+            Some(Alteration::OutsideHash)
+        } else if !is_behind_gap && tracked.previous.as_ref().is_some_and(|previous| *previous != seal.previous) {
+            Some(Alteration::Order)
+        } else if range.flatten() != Some((seal.first_seq, seal.last_seq)) {
+            Some(Alteration::Range)
+        } else if sealed.is_signed == Some(false) {
+            Some(if seal.signature.is_some() { Alteration::Signature } else { Alteration::Unsigned })
+        } else {
+            None
+        };
+        tracked.previous = Some(sealed.name().to_owned());
+        let unsealed = tracked.unsealed.filter(|_| range.is_some() && !tracked.is_unsealed_reported);
+        tracked.is_unsealed_reported |= unsealed.is_some();
+        if let Some(first_seq) = unsealed {
+            self.report_here(pipeline, IssueKind::UnsealedPart { first_seq });
+        }
+        if let Some(how) = how {
+            let (first_seq, last_seq) = (seal.first_seq, seal.last_seq);
+            self.report_here(pipeline, IssueKind::Altered { first_seq, last_seq, how });
+        }
+    }
+
+    /// Hands a line on.
+    fn deliver(
+        &mut self,
+        line: Line,
+        offset: u64,
+        pipeline: &mut Pipeline<impl Consumer>,
+    ) -> Result<(), AssembleError> {
+        let (number, begin) = (self.file.lines + line.number + 1, line.begin);
+        let event = match line.content {
+            batch::Content::Event(event) => event,
+            batch::Content::Unknown(seq) => {
+                if let Some(tracked) = self.file.current.and_then(|number| self.streams.get(number)) {
+                    pipeline.unknown(tracked.id, seq);
+                }
+                return Ok(());
+            }
+            batch::Content::Malformed(_) if !line.is_terminated => {
+                self.report_here(pipeline, IssueKind::Torn { offset: offset.saturating_add(begin) });
+                return Ok(());
+            }
+            batch::Content::Malformed(why) => {
+                self.file.malformed += 1;
+                self.file.first_malformed.get_or_insert((number, why));
+                return Ok(());
+            }
+            batch::Content::Newer(why) => {
+                self.file.is_lost = true;
+                pipeline.issue_of(&self.file.summary.file, IssueKind::Unreadable { why });
+                return Ok(());
+            }
+        };
+        let summary = &mut self.file.summary;
+        summary.events += 1;
+        summary.range = Some((summary.range.map_or(event.seq, |(first, _)| first), event.seq));
+        let is_end = matches!(event.body, Body::End(_));
+        summary.has_end |= is_end;
+        let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) else { return Ok(()) };
+        let is_first_after = tracked.has_ended && !std::mem::replace(&mut tracked.is_after_end, true);
+        tracked.has_ended |= is_end;
+        let id = tracked.id;
+        if is_first_after {
+            self.report_here(pipeline, IssueKind::AfterEnd { seq: event.seq });
+        }
+        pipeline.event(id, event)?;
+        Ok(())
+    }
+
+    /// Reports what is wrong with streams as wholes.
+    pub fn finish(&mut self, pipeline: &mut Pipeline<impl Consumer>) {
+        for tracked in &self.streams {
+            if tracked.doubled > 0 {
+                pipeline.issue(tracked.id, IssueKind::Doubled { events: tracked.doubled });
+            }
+            if tracked.sealed_parts == 0 {
+                pipeline.issue(tracked.id, IssueKind::Unsealed);
+            }
+        }
+    }
+}
+
+impl Tracked {
+    /// Whether a header is of a later segment of this recording.
+    fn is_continued_by(&self, identity: &Identity, header: &Header, seq: u64, next_seq: u64) -> bool {
+        let (Some(own), Some(theirs)) = (self.segment, header.segment) else { return false };
+        self.identity.as_ref() == Some(identity) && !self.has_ended && theirs > own && seq >= next_seq
+    }
+}
+
+/// Numbers of the first and last event of a part.
+fn range(lines: &[Line]) -> Option<(u64, u64)> {
+    let mut numbers = lines.iter().filter_map(|line| line.content.seq());
+    let first = numbers.next()?;
+    Some((first, numbers.next_back().unwrap_or(first)))
+}

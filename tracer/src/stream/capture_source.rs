@@ -1,0 +1,333 @@
+//! The source of captured events: files in order, decoded and parsed on all processors.
+
+use std::{
+    fs::File,
+    hash::RandomState,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use super::{
+    Consumer, Pipeline,
+    assemble::{AssembleError, Assembler, FileSummary},
+    issue::IssueKind,
+};
+use crate::{
+    capture::{
+        batch::{Batch, Batcher, Content},
+        files::{self, Unusable},
+        section::{Section, SectionError, Sections},
+        sign::PublicKey,
+    },
+    event::{Body, Event},
+};
+
+/// Sections that are read ahead.
+const AHEAD: usize = 16;
+
+/// Threads that decode and parse, at most.
+const WORKERS_MAX: usize = 8;
+
+/// What is said of a file that begins as no capture does.
+const NOT_A_CAPTURE: &str = "not a capture: neither zstd nor JSON Lines; unpack other formats first (gunzip, xz -d)";
+
+/// Why captures cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The consumer cannot write.
+    #[error("cannot write the output")]
+    Write(#[source] io::Error),
+    /// There are too many recordings.
+    #[error(transparent)]
+    Streams(AssembleError),
+    /// zstd or a thread cannot be set up.
+    #[error("cannot set up reading")]
+    SetUp(#[source] io::Error),
+    /// Nothing of what was given can be read.
+    #[error("{0}")]
+    Nothing(String),
+    /// A directory has no captures.
+    #[error("no capture in {}: captures end with {} or .jsonl", .0.display(), files::EXTENSION)]
+    NoCaptures(PathBuf),
+}
+
+impl From<AssembleError> for SourceError {
+    fn from(error: AssembleError) -> Self {
+        match error {
+            AssembleError::Write(error) => Self::Write(error),
+            AssembleError::TooManyStreams => Self::Streams(error),
+        }
+    }
+}
+
+/// Captures to read: files, directories, and `-` for standard input.
+#[derive(Debug)]
+pub struct CaptureSource {
+    files: Vec<PathBuf>,
+    unusable: Vec<Unusable>,
+    key: Option<PublicKey>,
+}
+
+/// One step of reading, in order.
+enum Step {
+    Begin(String),
+    Batch(Receiver<Batch>),
+    Failed(SectionError),
+    End,
+}
+
+/// A section for a worker, and where its batch goes.
+type Order = (Section, SyncSender<Batch>);
+
+impl CaptureSource {
+    /// Finds the captures, oldest first; segments of a recording in their order.
+    ///
+    /// # Errors
+    /// When a directory has none.
+    pub fn new(paths: &[PathBuf]) -> Result<Self, SourceError> {
+        let listing = files::list(paths);
+        if let Some(empty) = listing.empty.into_iter().next() {
+            return Err(SourceError::NoCaptures(empty));
+        }
+        let files::Listing { files, unusable, .. } = listing;
+        Ok(Self { files: in_order(files), unusable, key: None })
+    }
+
+    /// Each seal must be signed by this key.
+    #[must_use]
+    pub fn signed_by(mut self, key: Option<PublicKey>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The files, in order.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Reads everything into a pipeline; what is known of each file.
+    ///
+    /// # Errors
+    /// See [`SourceError`]. A file that cannot be read is an issue, unless no file can be.
+    pub fn read(self, pipeline: &mut Pipeline<impl Consumer>) -> Result<Vec<FileSummary>, SourceError> {
+        let Self { files, unusable, key } = self;
+        let mut failures = Failures::default();
+        for Unusable { path, error } in unusable {
+            failures.add(&path.to_string_lossy(), format!("cannot be read: {error}"), pipeline);
+        }
+        let mut assembler = Assembler::new(files.len());
+        let hasher = RandomState::new();
+        let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+        let batchers = (0..workers).map(|_| Batcher::new(key.clone(), hasher.clone()));
+        let batchers = batchers.collect::<io::Result<Vec<_>>>().map_err(SourceError::SetUp)?;
+        let (steps_in, steps) = sync_channel::<Step>(AHEAD);
+        let (orders_in, orders) = sync_channel::<Order>(AHEAD);
+        let orders = Arc::new(Mutex::new(orders));
+        let mut summaries = Vec::new();
+        thread::scope(|scope| {
+            for batcher in batchers {
+                let orders = Arc::clone(&orders);
+                thread::Builder::new()
+                    .spawn_scoped(scope, move || work(batcher, &orders))
+                    .map_err(SourceError::SetUp)?;
+            }
+            drop(orders);
+            let reader = move || read_files(&files, &steps_in, &orders_in);
+            thread::Builder::new().spawn_scoped(scope, reader).map_err(SourceError::SetUp)?;
+            for step in steps {
+                match step {
+                    Step::Begin(name) => assembler.begin_file(&name),
+                    Step::Batch(batch) => {
+                        let batch =
+                            batch.recv().map_err(|_| SourceError::SetUp(io::Error::other("a thread has died")))?;
+                        assembler.batch(batch, pipeline)?;
+                    }
+                    Step::Failed(error) => {
+                        let name = assembler.file_name().to_owned();
+                        failures.add(&name, why(error), pipeline);
+                        assembler.abandon_file();
+                    }
+                    Step::End => summaries.push(assembler.end_file(pipeline)?),
+                }
+            }
+            Ok::<_, SourceError>(())
+        })?;
+        assembler.finish(pipeline);
+        if pipeline.streams() == 0
+            && let Some(first) = failures.first
+        {
+            return Err(SourceError::Nothing(first));
+        }
+        Ok(summaries)
+    }
+}
+
+/// Reads captures that are not files, in this order, on this thread; what is known of each.
+///
+/// # Errors
+/// See [`SourceError`]. An input that cannot be read is an issue.
+pub fn read_inputs<R: Read>(
+    inputs: impl IntoIterator<Item = (String, R)>,
+    key: Option<PublicKey>,
+    pipeline: &mut Pipeline<impl Consumer>,
+) -> Result<Vec<FileSummary>, SourceError> {
+    let mut assembler = Assembler::new(usize::MAX);
+    let mut batcher = Batcher::new(key, RandomState::new()).map_err(SourceError::SetUp)?;
+    let mut summaries = Vec::new();
+    for (name, input) in inputs {
+        assembler.begin_file(&name);
+        let mut sections = Sections::new(input);
+        loop {
+            match sections.next_section(true) {
+                Ok(Some(section)) => assembler.batch(batcher.batch(section), pipeline)?,
+                Ok(None) => break,
+                Err(error) => {
+                    pipeline.issue_of(&name, IssueKind::Unreadable { why: why(error) });
+                    assembler.abandon_file();
+                    break;
+                }
+            }
+        }
+        summaries.push(assembler.end_file(pipeline)?);
+    }
+    assembler.finish(pipeline);
+    Ok(summaries)
+}
+
+/// Why a file cannot be read, in words.
+pub(super) fn why(error: SectionError) -> String {
+    match error {
+        SectionError::NotACapture => NOT_A_CAPTURE.to_owned(),
+        SectionError::Read(error) => format!("cannot be read: {error}"),
+    }
+}
+
+/// Files that cannot be read.
+#[derive(Default)]
+struct Failures {
+    first: Option<String>,
+}
+
+impl Failures {
+    fn add(&mut self, name: &str, why: String, pipeline: &mut Pipeline<impl Consumer>) {
+        let escaped = crate::output::escape_str(name);
+        self.first.get_or_insert_with(|| format!("{escaped}: {why}"));
+        pipeline.issue_of(name, IssueKind::Unreadable { why });
+    }
+}
+
+/// Decodes and parses until nothing is left to do.
+fn work(mut batcher: Batcher, orders: &Mutex<Receiver<Order>>) {
+    loop {
+        let order = orders.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((section, result)) = order else { return };
+        // A reader that has ended early wants no more.
+        let _ = result.send(batcher.batch(section));
+    }
+}
+
+/// Reads files one after the other, until nobody wants more.
+fn read_files(files: &[PathBuf], steps: &SyncSender<Step>, orders: &SyncSender<Order>) {
+    for path in files {
+        let name = if files::is_stdin(path) { "standard input".into() } else { path.to_string_lossy().into_owned() };
+        if steps.send(Step::Begin(name)).is_err() {
+            return;
+        }
+        let input: io::Result<Box<dyn Read>> = if files::is_stdin(path) {
+            Ok(Box::new(io::stdin()))
+        } else {
+            File::open(path).map(|file| Box::new(file) as _)
+        };
+        let end = match input.map_err(SectionError::Read).and_then(|input| read_file(input, steps, orders)) {
+            Ok(true) => Step::End,
+            Ok(false) => return,
+            Err(error) => {
+                if steps.send(Step::Failed(error)).is_err() {
+                    return;
+                }
+                Step::End
+            }
+        };
+        if steps.send(end).is_err() {
+            return;
+        }
+    }
+}
+
+/// False when nobody wants more.
+fn read_file(input: Box<dyn Read>, steps: &SyncSender<Step>, orders: &SyncSender<Order>) -> Result<bool, SectionError> {
+    let mut sections = Sections::new(input);
+    while let Some(section) = sections.next_section(true)? {
+        let (result, batch) = sync_channel(1);
+        if orders.send((section, result)).is_err() || steps.send(Step::Batch(batch)).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What the first line of a capture says of its place among others.
+struct Beginning {
+    time: jiff::Timestamp,
+    recording: Option<(String, String, u32)>,
+}
+
+/// Sorts by the time of the header; segments of one recording stand together, by number. Files without a header come first,
+/// in the order given.
+pub(super) fn in_order(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    if files.len() < 2 {
+        return files;
+    }
+    let beginnings: Vec<Option<Beginning>> = files.iter().map(|path| beginning(path)).collect();
+    let mut first_times = std::collections::HashMap::new();
+    for Beginning { time, recording } in beginnings.iter().flatten() {
+        if let Some((boot, id, _)) = recording {
+            let first = first_times.entry((boot.clone(), id.clone())).or_insert(*time);
+            *first = (*first).min(*time);
+        }
+    }
+    let mut keyed: Vec<_> = files
+        .into_iter()
+        .zip(beginnings)
+        .map(|(path, beginning)| {
+            let key = beginning.map(|Beginning { time, recording }| match recording {
+                Some((boot, id, segment)) => {
+                    let first = first_times.get(&(boot.clone(), id.clone())).copied().unwrap_or(time);
+                    (first, boot, id, segment, time)
+                }
+                None => (time, String::new(), String::new(), 0, time),
+            });
+            (key, path)
+        })
+        .collect();
+    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    keyed.into_iter().map(|(_, path)| path).collect()
+}
+
+fn beginning(path: &Path) -> Option<Beginning> {
+    // What is read of a pipe is gone.
+    let file = path.is_file().then(|| File::open(path).ok())??;
+    let section = Sections::new(file.take(FIRST_BYTES)).next_section(true).ok()??;
+    let mut batcher = Batcher::new(None, RandomState::new()).ok()?;
+    let batch = batcher.batch(section);
+    match &batch.parts.first()?.lines.first()?.content {
+        Content::Event(Event { time, body: Body::Header(header), .. }) => Some(Beginning {
+            time: *time,
+            recording: header
+                .recording
+                .clone()
+                .zip(header.segment)
+                .map(|(id, segment)| (header.boot_id.clone(), id, segment)),
+        }),
+        _ => None,
+    }
+}
+
+/// As much of a file is read to find its header, bytes.
+const FIRST_BYTES: u64 = 1 << 20;

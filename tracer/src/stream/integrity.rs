@@ -1,0 +1,206 @@
+//! Whether a stream is complete by what its own events say, live or captured.
+
+use std::collections::BTreeMap;
+
+use super::{identity::clipped, issue::IssueKind};
+use crate::event::{Body, End, Event, HeaderHook, LossStage};
+
+/// Hooks without which no load or request is missed: they report files, failed calls, unloads and devices.
+const DISPENSABLE: [&str; 6] = ["file", "unload", "init_module", "finit_module", "delete_module", "uevents"];
+
+/// Hooks that a "nothing else happened" needs: without them a request or load is not seen.
+const NEEDED: [&str; 5] = ["request", "helper", "load", "init", "result"];
+
+/// Causes of loss that are kept apart.
+const CAUSES_MAX: usize = 64;
+
+/// What a stream says of itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Integrity {
+    read: End,
+    /// The same since the header of the last segment.
+    read_of_segment: End,
+    recorded: Option<End>,
+    losses: BTreeMap<(&'static str, String), (LossStage, u64)>,
+    has_header: bool,
+    next_seq: u64,
+    missing: Range,
+    disordered: Range,
+    unknown: u64,
+}
+
+/// Events of a kind: how many, in how many places, and the first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Range {
+    events: u64,
+    places: u64,
+    first_seq: u64,
+}
+
+impl Range {
+    const fn add(&mut self, events: u64, first_seq: u64) {
+        if self.places == 0 {
+            self.first_seq = first_seq;
+        }
+        self.events = self.events.saturating_add(events);
+        self.places += 1;
+    }
+}
+
+impl Integrity {
+    /// The same for a stream that forks off this one with event `seq`.
+    pub(super) fn fork(&self, seq: u64) -> Self {
+        Self { has_header: self.has_header, next_seq: seq, ..Self::default() }
+    }
+
+    /// The number that the next event should have.
+    pub(super) const fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The stream begins, or goes on, with this number: what came before is reported otherwise.
+    pub(super) const fn skip_to(&mut self, seq: u64) {
+        self.next_seq = seq;
+    }
+
+    /// Takes a number, of an event or a seal.
+    pub(super) const fn number(&mut self, seq: u64) {
+        if seq > self.next_seq {
+            self.missing.add(seq - self.next_seq, self.next_seq);
+        } else if seq < self.next_seq {
+            self.disordered.add(1, seq);
+        }
+        self.next_seq = seq.saturating_add(1);
+    }
+
+    /// Takes note of an event of a type that is not known.
+    pub(super) const fn unknown(&mut self, seq: Option<u64>) {
+        self.unknown += 1;
+        if let Some(seq) = seq {
+            self.number(seq);
+        }
+    }
+
+    /// Takes the next event; what is wrong by it.
+    pub(super) fn event(&mut self, event: &Event) -> Vec<IssueKind> {
+        self.number(event.seq);
+        match &event.body {
+            Body::Header(header) => {
+                let mut issues = Vec::new();
+                self.read_of_segment = End::default();
+                if !std::mem::replace(&mut self.has_header, true) {
+                    issues.extend(header.hooks.iter().filter(|hook| is_missing(hook)).map(missing));
+                    let is_listed = |name: &&str| header.hooks.iter().any(|hook| hook.hook == **name);
+                    issues.extend(NEEDED.iter().filter(|name| !is_listed(name)).map(|name| IssueKind::MissingHook {
+                        hook: (*name).to_owned(),
+                        why: "the header does not list it".to_owned(),
+                    }));
+                    if !header.filters.is_empty() {
+                        issues.push(IssueKind::Filtered { filters: clipped(&header.filters.join(" ")) });
+                    }
+                }
+                issues
+            }
+            body => {
+                self.count(body);
+                Vec::new()
+            }
+        }
+    }
+
+    fn count(&mut self, body: &Body) {
+        match body {
+            Body::Request(_) => {
+                self.read.requests += 1;
+                self.read_of_segment.requests += 1;
+            }
+            Body::Load(_) => {
+                self.read.loads += 1;
+                self.read_of_segment.loads += 1;
+            }
+            Body::Unload(_) => {
+                self.read.unloads += 1;
+                self.read_of_segment.unloads += 1;
+            }
+            Body::Loss(loss) => {
+                let cause = clipped(&loss.cause);
+                let mut key = (name(loss.stage), cause);
+                if self.losses.len() >= CAUSES_MAX && !self.losses.contains_key(&key) {
+                    key.1 = "other causes".to_owned();
+                }
+                let lost = self.losses.entry(key).or_insert((loss.stage, 0));
+                lost.1 = lost.1.saturating_add(loss.count);
+            }
+            Body::End(end) => self.recorded = Some(end.clone()),
+            _ => {}
+        }
+    }
+
+    /// What is wrong by all events together. `is_intact`: nothing was missing between them.
+    pub(super) fn finish(&self, is_intact: bool) -> Vec<IssueKind> {
+        let lost = self.losses.iter().map(|((_, cause), (stage, count))| IssueKind::Lost {
+            stage: *stage,
+            cause: cause.clone(),
+            count: *count,
+        });
+        let mut issues: Vec<IssueKind> = lost.collect();
+        if !self.has_header {
+            issues.push(IssueKind::NoHeader);
+        }
+        let Range { events, places, first_seq } = self.missing;
+        if events > 0 {
+            issues.push(IssueKind::MissingEvents { events, places, first_seq });
+        }
+        let Range { events, first_seq, .. } = self.disordered;
+        if events > 0 {
+            issues.push(IssueKind::OutOfOrder { events, first_seq });
+        }
+        if self.unknown > 0 {
+            issues.push(IssueKind::UnknownTypes { events: self.unknown });
+        }
+        let is_intact = is_intact && self.has_header && self.missing.places == 0 && self.disordered.places == 0;
+        let not_written = self.losses.values().any(|(stage, _)| *stage == LossStage::Write);
+        let counts = |end: &End| (end.requests, end.loads, end.unloads);
+        // Our recorder counts the whole recording; a writer that counts each segment by itself loses nothing either.
+        let is_right = |recorded: &&End| {
+            counts(recorded) == counts(&self.read) || counts(recorded) == counts(&self.read_of_segment)
+        };
+        let comparable = is_intact && self.unknown == 0 && !not_written;
+        if let Some(recorded) = self.recorded.as_ref().filter(|recorded| comparable && !is_right(recorded)) {
+            for (what, recorded, read) in [
+                ("requests", recorded.requests, self.read.requests),
+                ("loads", recorded.loads, self.read.loads),
+                ("unloads", recorded.unloads, self.read.unloads),
+            ] {
+                if recorded != read {
+                    issues.push(IssueKind::Total { what, recorded, read });
+                }
+            }
+        }
+        issues
+    }
+
+    /// Records that were lost.
+    pub(super) fn lost(&self) -> u64 {
+        self.losses.values().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+}
+
+fn is_missing(hook: &HeaderHook) -> bool {
+    hook.attached.is_none() && !DISPENSABLE.contains(&hook.hook.as_str())
+}
+
+fn missing(hook: &HeaderHook) -> IssueKind {
+    let why = hook.missing.as_deref().unwrap_or("the header does not say why");
+    IssueKind::MissingHook { hook: clipped(&hook.hook), why: clipped(why) }
+}
+
+/// The public name of a stage.
+const fn name(stage: LossStage) -> &'static str {
+    match stage {
+        LossStage::Probe => "probe",
+        LossStage::Missed => "missed",
+        LossStage::Decode => "decode",
+        LossStage::Write => "write",
+    }
+}

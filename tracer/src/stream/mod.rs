@@ -1,0 +1,22 @@
+//! One pipeline for every event, live or captured: a source, its integrity, chains, consumers.
+//!
+//! Whether the evidence is complete is decided here, once; consumers are given [`Issue`]s and never look for themselves.
+
+mod assemble;
+pub(crate) mod attribution;
+mod capture_source;
+mod collector;
+mod copies;
+mod follow;
+mod identity;
+mod integrity;
+mod issue;
+mod pipeline;
+
+pub use assemble::{AssembleError, Assembler, FileSummary};
+pub use capture_source::{CaptureSource, SourceError, read_inputs};
+pub use collector::Collector;
+pub use follow::follow;
+pub use identity::Identity;
+pub use issue::{Alteration, Issue, IssueKind, Severity};
+pub use pipeline::{Consumer, Issues, Pipeline, StreamId, StreamInfo, StreamSummary};

@@ -1,0 +1,397 @@
+//! The one way from events to consumers: integrity, chains, and whoever wants them.
+
+use std::io;
+
+use super::{
+    Identity, attribution,
+    integrity::Integrity,
+    issue::{Issue, IssueKind, Severity},
+};
+use crate::{
+    chain::{Builder, Item},
+    event::{Body, Event, Header},
+};
+
+/// Issues of one kind that are kept of a source; the rest is counted.
+const ISSUES_OF_A_KIND_MAX: usize = 32;
+
+/// Issues that are kept in all.
+const ISSUES_MAX: usize = 4096;
+
+/// Chains of a captured stream that may be open at a time. The kernel runs 50 requests at a time.
+const OPEN_CHAINS_MAX: usize = 8192;
+
+/// The number of a stream, counted from 0 in the order in which they begin.
+pub type StreamId = usize;
+
+/// What is known of a stream while it is read.
+#[derive(Clone, Debug, Default)]
+pub struct StreamInfo {
+    /// Its number.
+    pub id: StreamId,
+    /// Where it was read from; the first of several files.
+    pub source: String,
+    /// Who recorded what; absent while no header was read.
+    pub identity: Option<Identity>,
+    /// The kernel release.
+    pub kernel: String,
+    /// The architecture.
+    pub arch: String,
+}
+
+impl StreamInfo {
+    /// The host's name; empty when it is not known.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.identity.as_ref().map_or("", |identity| identity.host.as_str())
+    }
+
+    /// The boot; empty when it is not known.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        self.identity.as_ref().map_or("", |identity| identity.boot_id.as_str())
+    }
+
+    fn header(&mut self, header: &Header, boot_ns: u64) {
+        if self.identity.is_none() {
+            self.identity = Some(Identity::new(header, boot_ns));
+            self.kernel = super::identity::clipped(&header.kernel);
+            self.arch = super::identity::clipped(&header.arch);
+        }
+    }
+}
+
+/// What is known of a stream when it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamSummary<'a> {
+    /// The stream.
+    pub info: &'a StreamInfo,
+    /// Events of it, seals left out.
+    pub events: u64,
+    /// Records that it says were lost.
+    pub lost: u64,
+    /// It ends as a recording does.
+    pub has_ended: bool,
+}
+
+/// Something that takes events, chains and issues of streams.
+///
+/// Errors are those of writing; `BrokenPipe` means that the reader of the output is gone.
+pub trait Consumer {
+    /// An event, as it was read. Seals are left out.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn event(&mut self, _event: &Event, _stream: &StreamInfo) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether chains are wanted at all. Building them takes most of the time.
+    fn wants_items(&self) -> bool {
+        true
+    }
+
+    /// A chain that has ended, or an event that belongs to none.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()>;
+
+    /// Something is wrong with the evidence.
+    fn issue(&mut self, _issue: &Issue) {}
+
+    /// A stream was read to its end.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn end(&mut self, _stream: &StreamSummary<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A stream that is being read.
+struct State {
+    info: StreamInfo,
+    chains: Option<Box<Builder>>,
+    integrity: Integrity,
+    events: u64,
+    has_ended: bool,
+    is_broken: bool,
+    is_done: bool,
+}
+
+impl<C: Consumer + ?Sized> Consumer for &mut C {
+    fn event(&mut self, event: &Event, stream: &StreamInfo) -> io::Result<()> {
+        (**self).event(event, stream)
+    }
+
+    fn wants_items(&self) -> bool {
+        (**self).wants_items()
+    }
+
+    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()> {
+        (**self).item(item, stream)
+    }
+
+    fn issue(&mut self, issue: &Issue) {
+        (**self).issue(issue);
+    }
+
+    fn end(&mut self, stream: &StreamSummary<'_>) -> io::Result<()> {
+        (**self).end(stream)
+    }
+}
+
+/// Hands the events of streams to a consumer.
+pub struct Pipeline<C> {
+    consumer: C,
+    streams: Vec<State>,
+    issues: Vec<Issue>,
+    /// Issues that were not kept.
+    more: u64,
+    is_followed: bool,
+}
+
+impl<C> std::fmt::Debug for Pipeline<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipeline").field("streams", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+impl<C: Consumer> Pipeline<C> {
+    /// A pipeline to a consumer.
+    #[must_use]
+    pub const fn new(consumer: C) -> Self {
+        Self { consumer, streams: Vec::new(), issues: Vec::new(), more: 0, is_followed: false }
+    }
+
+    /// The end of the input is not the end of what is recorded: streams without end are no issue.
+    pub const fn follow(&mut self) {
+        self.is_followed = true;
+    }
+
+    /// Begins a stream.
+    pub fn begin(&mut self, source: &str) -> StreamId {
+        let id = self.streams.len();
+        self.streams.push(State {
+            info: StreamInfo { id, source: source.to_owned(), ..StreamInfo::default() },
+            chains: Some(Box::new(Builder::with_limit(OPEN_CHAINS_MAX))),
+            integrity: Integrity::default(),
+            events: 0,
+            has_ended: false,
+            is_broken: false,
+            is_done: false,
+        });
+        id
+    }
+
+    /// Begins a stream that has the beginning of another, up to event `seq`.
+    pub fn fork(&mut self, from: StreamId, source: &str, seq: u64) -> StreamId {
+        let id = self.begin(source);
+        if let Ok([from, fork]) = self.streams.get_disjoint_mut([from, id]) {
+            fork.info = StreamInfo { id, source: source.to_owned(), ..from.info.clone() };
+            fork.integrity = from.integrity.fork(seq);
+        }
+        id
+    }
+
+    /// The number that the next event of a stream should have.
+    #[must_use]
+    pub fn next_seq(&self, id: StreamId) -> u64 {
+        self.streams.get(id).map_or(0, |state| state.integrity.next_seq())
+    }
+
+    /// A stream goes on with this number: what came before is reported otherwise, or belongs to another stream.
+    pub fn skip_to(&mut self, id: StreamId, seq: u64) {
+        if let Some(state) = self.streams.get_mut(id) {
+            state.integrity.skip_to(seq);
+        }
+    }
+
+    /// Takes the number of a seal.
+    pub fn seal(&mut self, id: StreamId, seq: u64) {
+        if let Some(state) = self.streams.get_mut(id) {
+            state.integrity.number(seq);
+            if let Some(chains) = &mut state.chains {
+                chains.number(seq);
+            }
+        }
+    }
+
+    /// Takes note of an event of a type that is not known.
+    pub fn unknown(&mut self, id: StreamId, seq: Option<u64>) {
+        if let Some(state) = self.streams.get_mut(id) {
+            state.integrity.unknown(seq);
+            if let (Some(chains), Some(seq)) = (&mut state.chains, seq) {
+                chains.number(seq);
+            }
+        }
+    }
+
+    /// How many streams there are.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Takes the next event of a stream.
+    ///
+    /// # Errors
+    /// Those of the consumer.
+    pub fn event(&mut self, id: StreamId, event: Event) -> io::Result<()> {
+        let Some(state) = self.streams.get_mut(id) else { return Ok(()) };
+        state.events += 1;
+        if let Body::Header(header) = &event.body {
+            state.info.header(header, event.boot_ns);
+        }
+        let mut kinds = state.integrity.event(&event);
+        kinds.extend(attribution::of_event(&event));
+        let is_end = matches!(event.body, Body::End(_));
+        state.has_ended |= is_end;
+        for kind in kinds {
+            self.issue(id, kind);
+        }
+        let Some(state) = self.streams.get_mut(id) else { return Ok(()) };
+        self.consumer.event(&event, &state.info)?;
+        if !self.consumer.wants_items() {
+            return Ok(());
+        }
+        let chains = state.chains.get_or_insert_with(|| Box::new(Builder::with_limit(OPEN_CHAINS_MAX)));
+        chains.push(event);
+        let items: Vec<Item> = std::iter::from_fn(|| chains.next_item()).collect();
+        self.items(id, items)?;
+        if is_end {
+            self.close(id)?;
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, id: StreamId, items: Vec<Item>) -> io::Result<()> {
+        for item in items {
+            for kind in attribution::of_item(&item) {
+                self.issue(id, kind);
+            }
+            let Some(state) = self.streams.get(id) else { return Ok(()) };
+            self.consumer.item(item, &state.info)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what a stream has open.
+    fn close(&mut self, id: StreamId) -> io::Result<()> {
+        let Some(state) = self.streams.get_mut(id) else { return Ok(()) };
+        let Some(mut chains) = state.chains.take() else { return Ok(()) };
+        self.items(id, chains.finish())
+    }
+
+    /// Takes note of something that is wrong with a stream.
+    pub fn issue(&mut self, id: StreamId, kind: IssueKind) {
+        let Some(state) = self.streams.get_mut(id) else { return };
+        state.is_broken |= kind.severity() == Severity::Broken;
+        let (source, host) = (state.info.source.clone(), state.info.host().to_owned());
+        self.keep(Issue { source, stream: Some(id), host, kind });
+    }
+
+    /// Takes note of something that is wrong with a file of a stream.
+    pub fn issue_in(&mut self, id: StreamId, file: &str, kind: IssueKind) {
+        let Some(state) = self.streams.get_mut(id) else { return };
+        state.is_broken |= kind.severity() == Severity::Broken;
+        let host = state.info.host().to_owned();
+        self.keep(Issue { source: file.to_owned(), stream: Some(id), host, kind });
+    }
+
+    /// Takes note of something that is wrong with a source of which no stream is known.
+    pub fn issue_of(&mut self, source: &str, kind: IssueKind) {
+        self.keep(Issue { source: source.to_owned(), stream: None, host: String::new(), kind });
+    }
+
+    fn keep(&mut self, issue: Issue) {
+        self.consumer.issue(&issue);
+        let same = |other: &&Issue| other.source == issue.source && other.kind.name() == issue.kind.name();
+        // The newest are of the same source.
+        let of_a_kind = self.issues.iter().rev().take(ISSUES_OF_A_KIND_MAX * 8).filter(same).count();
+        if self.issues.len() < ISSUES_MAX && of_a_kind < ISSUES_OF_A_KIND_MAX {
+            self.issues.push(issue);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Whether nothing broke a stream so far.
+    #[must_use]
+    pub fn is_intact(&self, id: StreamId) -> bool {
+        self.streams.get(id).is_some_and(|state| !state.is_broken)
+    }
+
+    /// The consumer.
+    pub const fn consumer(&mut self) -> &mut C {
+        &mut self.consumer
+    }
+
+    /// Ends all streams. The consumer, and what is wrong with the evidence, in the order in which it was found.
+    ///
+    /// # Errors
+    /// Those of the consumer.
+    pub fn finish(mut self) -> io::Result<(C, Issues)> {
+        for id in 0..self.streams.len() {
+            self.end(id)?;
+        }
+        Ok((self.consumer, Issues { list: self.issues, more: self.more }))
+    }
+
+    /// Ends a stream: nothing more comes of it.
+    fn end(&mut self, id: StreamId) -> io::Result<()> {
+        self.close(id)?;
+        let Some(state) = self.streams.get_mut(id) else { return Ok(()) };
+        if std::mem::replace(&mut state.is_done, true) {
+            return Ok(());
+        }
+        if state.events == 0 {
+            self.issue(id, IssueKind::Empty);
+            return Ok(());
+        }
+        let mut kinds = state.integrity.finish(!state.is_broken);
+        if !state.has_ended && !self.is_followed {
+            kinds.push(IssueKind::NoEnd);
+        }
+        for kind in kinds {
+            self.issue(id, kind);
+        }
+        let Some(State { info, integrity, events, has_ended, .. }) = self.streams.get(id) else { return Ok(()) };
+        let summary = StreamSummary { info, events: *events, lost: integrity.lost(), has_ended: *has_ended };
+        self.consumer.end(&summary)
+    }
+}
+
+/// What is wrong with the evidence.
+#[derive(Clone, Debug, Default)]
+pub struct Issues {
+    list: Vec<Issue>,
+    more: u64,
+}
+
+impl Issues {
+    /// All that are kept.
+    pub fn iter(&self) -> impl Iterator<Item = &Issue> {
+        self.list.iter()
+    }
+
+    /// How many more there were.
+    #[must_use]
+    pub const fn more(&self) -> u64 {
+        self.more
+    }
+
+    /// The worst of them.
+    #[must_use]
+    pub fn worst(&self) -> Option<Severity> {
+        self.list.iter().map(|issue| issue.kind.severity()).max()
+    }
+
+    /// Those that no verdict stands beside, a sentence each.
+    pub fn doubts(&self) -> impl Iterator<Item = String> {
+        let more =
+            (self.more > 0).then(|| format!("and {}", crate::output::count(self.more, "issue more", "issues more")));
+        self.list.iter().filter(|issue| issue.kind.severity() > Severity::Note).map(ToString::to_string).chain(more)
+    }
+}
