@@ -70,7 +70,7 @@ fn refresh_lists(survey: &Survey, missing: &[&Requirement]) {
     if has_all_packages {
         return;
     }
-    if let Err(error) = shell::run(&mut crate::apt::update()) {
+    if let Err(error) = shell::run(&mut crate::apt::host::update()) {
         eprintln!("xtask: {error:#}; going on with the package lists that are here");
     }
 }

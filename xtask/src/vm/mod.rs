@@ -1,13 +1,13 @@
 //! `cargo xtask vm`: real kernels in QEMU, with the distribution's own programs.
 
 mod accel;
-mod apt;
 mod boot;
 mod cpio;
 mod extras;
 mod guest;
 mod image;
 mod judged;
+mod kernel_packages;
 mod kernels;
 mod lock;
 mod modules;
@@ -17,7 +17,6 @@ pub(crate) mod parsers;
 mod paths;
 mod qemu;
 mod report;
-mod sources;
 mod splat;
 mod suite;
 mod tree;
