@@ -1,14 +1,13 @@
 //! The machine's own apt: what it offers, and installing from it.
 
-use std::collections::BTreeSet;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::shell;
 use crate::toolchain::probe;
 
-use super::parse;
+use super::install::{self, Facts};
+use super::parse::{self, Offer};
 
 /// Whether this package is installed.
 pub(crate) fn is_installed(package: &str) -> bool {
@@ -35,61 +34,49 @@ pub(crate) fn update() -> Command {
     apt_get(&["update"])
 }
 
-/// Installs packages. Where that would remove others, those are upgraded with them; where that is not possible either, only
-/// other parts of the same software may go, and it is said: two versions of one program cannot share a machine.
+/// The command that installs packages and removes none: where versions clash, it installs those that fit. The error says what to
+/// do where there are none.
 pub(crate) fn install(packages: &[String]) -> Result<Command> {
-    let removed = removed_by(packages)?;
-    let mut command = if removed.is_empty() {
-        install_command(packages)
-    } else {
-        let together: Vec<_> = packages.iter().chain(&removed).cloned().collect();
-        if removed_by(&together).is_ok_and(|removed| removed.is_empty()) {
-            install_command(&together)
-        } else {
-            return give_way(packages, &removed);
-        }
-    };
-    command.arg("--no-remove");
+    let arguments = install::arguments(&Machine::default(), packages)?;
+    let mut command = apt_get(&["install", "--yes", "--no-install-recommends", "--no-remove"]);
+    command.args(arguments);
     Ok(command)
 }
 
-/// Installs packages although others must go, if they are parts of the same software.
-fn give_way(packages: &[String], removed: &[String]) -> Result<Command> {
-    let command = install_command(packages);
-    let sources: BTreeSet<String> = packages.iter().filter_map(|package| source_of(package)).collect();
-    let strangers: Vec<_> =
-        removed.iter().filter(|package| source_of(package).is_none_or(|source| !sources.contains(&source))).collect();
-    if !strangers.is_empty() {
-        bail!(
-            "{} cannot be installed without removing {}; that is for you to decide: {}",
-            packages.join(" "),
-            removed.join(" "),
-            shell::show(&command)
-        );
+/// What this machine's apt and dpkg answer.
+#[derive(Debug, Default)]
+pub(super) struct Machine {
+    /// Variables besides those of this process.
+    pub(super) environment: Vec<(String, String)>,
+}
+
+impl Machine {
+    pub(super) fn query(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(program);
+        command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        probe::query(command.env("LC_ALL", "C"))
     }
-    eprintln!(
-        "xtask: {} must go: another version of the same software is installed, and apt has no other",
-        removed.join(" ")
-    );
-    Ok(command)
 }
 
-/// The source package that a package is built from.
-fn source_of(package: &str) -> Option<String> {
-    let text = probe::query(Command::new("apt-cache").args(["show", "--no-all-versions", package])).ok()?;
-    Some(parse::source(&text).unwrap_or(package).to_owned())
-}
+impl Facts for Machine {
+    fn simulate(&self, arguments: &[String]) -> Result<String> {
+        let fixed = ["install", "--simulate", "--no-install-recommends"];
+        self.query("apt-get", &fixed.into_iter().chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>())
+    }
 
-/// The plain command that installs packages, without looking at what it would do.
-pub(crate) fn install_command(packages: &[String]) -> Command {
-    let mut command = apt_get(&["install", "--yes", "--no-install-recommends"]);
-    command.args(packages);
-    command
-}
+    fn show(&self, package: &str) -> Result<String> {
+        self.query("apt-cache", &["show", "--all-versions", package])
+    }
 
-fn removed_by(packages: &[String]) -> Result<Vec<String>> {
-    let mut command = apt_get(&["install", "--simulate", "--no-install-recommends"]);
-    probe::query(command.args(packages).env("LC_ALL", "C")).map(|text| parse::removals(&text))
+    fn madison(&self, package: &str) -> Result<String> {
+        self.query("apt-cache", &["madison", package])
+    }
+
+    fn installed(&self, package: &str) -> Result<Offer> {
+        let form = "-f=Package: ${Package}\\nSource: ${source:Package} (${source:Version})\\nVersion: ${Version}\\n\\n";
+        let text = self.query("dpkg-query", &["-W", form, package])?;
+        parse::offers(&text).into_iter().next().with_context(|| format!("dpkg does not describe {package}"))
+    }
 }
 
 fn apt_get(arguments: &[&str]) -> Command {

@@ -7,6 +7,7 @@
 mod archive;
 mod config;
 pub(crate) mod host;
+mod install;
 mod mirrors;
 mod parse;
 mod private;

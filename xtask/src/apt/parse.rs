@@ -50,6 +50,17 @@ pub(super) struct PackageFile {
     pub(super) version: String,
 }
 
+/// A version of a package, and the source it is built from. Binary packages may be rebuilt: their versions are then longer
+/// than that of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub(super) version: String,
+    pub(super) source: String,
+    pub(super) source_version: String,
+    /// Names of packages that it depends on, the first of each set of alternatives.
+    pub(super) needs: Vec<String>,
+}
+
 /// Whether an `apt-cache policy` answer names a version that could be installed.
 pub(super) fn has_candidate(policy: &str) -> bool {
     let candidate = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate:"));
@@ -83,6 +94,43 @@ pub(super) fn versions(madison: &str) -> Vec<String> {
 /// The source package in an `apt-cache show` answer; absent when it has the package's own name.
 pub(super) fn source(show: &str) -> Option<&str> {
     show.lines().find_map(|line| line.strip_prefix("Source: "))?.split_whitespace().next()
+}
+
+/// Every version in an `apt-cache show --all-versions` answer.
+pub(super) fn offers(show: &str) -> Vec<Offer> {
+    let read = |record: &str| {
+        let field = |name: &str| {
+            let value = record.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            value.map(str::trim)
+        };
+        let version = field("Version")?;
+        let source = field("Source").or_else(|| field("Package"))?;
+        let (source, source_version) = match source.split_once(" (") {
+            Some((source, rest)) => (source, rest.strip_suffix(')')?),
+            None => (source, version),
+        };
+        let needs = ["Pre-Depends", "Depends"].into_iter().filter_map(field).flat_map(|field| field.split(','));
+        let needs = needs.filter_map(|item| item.split(['|', ':', ' ', '(']).find(|word| !word.is_empty()));
+        Some(Offer {
+            version: version.to_owned(),
+            source: source.to_owned(),
+            source_version: source_version.to_owned(),
+            needs: needs.map(str::to_owned).collect(),
+        })
+    };
+    show.split("\n\n").filter_map(read).collect()
+}
+
+/// Versions and the releases that have them, in an `apt-cache madison` answer: `bookworm-backports/main` is of
+/// `bookworm-backports`.
+pub(super) fn releases(madison: &str) -> Vec<(String, String)> {
+    let read = |line: &str| {
+        let mut columns = line.split('|').skip(1).map(str::trim);
+        let (version, origin) = (columns.next()?, columns.next()?);
+        let (release, _) = origin.split_whitespace().nth(1)?.split_once('/')?;
+        Some((version.to_owned(), release.to_owned()))
+    };
+    madison.lines().filter_map(read).filter(|(_, release)| release != ".").collect()
 }
 
 /// The names of packages that a simulated installation removes.
@@ -185,6 +233,40 @@ mod tests {
                        meta |    6.1.190-1 | http://m/debian bookworm/main amd64 Packages\n";
         assert_eq!(versions(madison), ["1:6.1.192-2", "6.1.190-1"]);
         assert!(versions("").is_empty());
+    }
+
+    /// A rebuilt package has another version than its source; a package without a source field is its own.
+    #[test]
+    fn offers_are_read_with_their_sources() {
+        let show = "Package: qemu-utils\nSource: qemu (1:7.2+dfsg-7+deb12u18)\nVersion: 1:7.2+dfsg-7+deb12u18+b3\n\
+                    Pre-Depends: init:any\nDepends: libc6 (>= 2.36), a | b,c:any (= 2)\n\nPackage: qemu-utils\nSource: qemu\n\
+                    Version: 1:8.2~bpo12+1\n\nPackage: kmod\nVersion: 30\n\n";
+        let offers = offers(show);
+        let read: Vec<(&str, &str, &str)> = offers
+            .iter()
+            .map(|offer| (offer.version.as_str(), offer.source.as_str(), offer.source_version.as_str()))
+            .collect();
+        assert_eq!(
+            read,
+            [
+                ("1:7.2+dfsg-7+deb12u18+b3", "qemu", "1:7.2+dfsg-7+deb12u18"),
+                ("1:8.2~bpo12+1", "qemu", "1:8.2~bpo12+1"),
+                ("30", "kmod", "30"),
+            ]
+        );
+        assert_eq!(offers[0].needs, ["init", "libc6", "a", "c"]);
+        assert!(super::offers("").is_empty());
+    }
+
+    /// A release is named without its component; an archive without releases has none.
+    #[test]
+    fn releases_are_read() {
+        let madison = "qemu-utils | 1:8.2~bpo12+1 | http://m/debian bookworm-backports/main amd64 Packages\n\
+                       qemu-utils | 1:8.0 | http://flat.example ./ Packages\n\
+                       qemu-utils | 1:7.2 | http://m/debian bookworm/main amd64 Packages\n";
+        let pair = |version: &str, release: &str| (version.to_owned(), release.to_owned());
+        let wanted = [pair("1:8.2~bpo12+1", "bookworm-backports"), pair("1:7.2", "bookworm")];
+        assert_eq!(releases(madison), wanted);
     }
 
     #[test]

@@ -21,11 +21,12 @@ pub(crate) struct Package {
     pub(crate) version: &'static str,
     pub(crate) depends: &'static str,
     pub(crate) source: &'static str,
+    pub(crate) breaks: &'static str,
 }
 
 /// A package that depends on nothing and is built from a source of its own name.
 pub(crate) const fn package(name: &'static str, version: &'static str) -> Package {
-    Package { name, version, depends: "", source: name }
+    Package { name, version, depends: "", source: name, breaks: "" }
 }
 
 /// A repository, reached by apt's `copy:` method: it needs no network.
@@ -44,11 +45,12 @@ impl Repository {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             let text = format!("{} {}\n", package.name, package.version);
             fs::write(&path, &text).unwrap();
-            let depends =
-                if package.depends.is_empty() { String::new() } else { format!("Depends: {}\n", package.depends) };
+            let relations = [("Depends", package.depends), ("Breaks", package.breaks)];
+            let relations = relations.into_iter().filter(|(_, value)| !value.is_empty());
+            let relations: String = relations.map(|(name, value)| format!("{name}: {value}\n")).collect();
             write!(
                 index,
-                "Package: {}\nSource: {}\nVersion: {}\nArchitecture: amd64\nMaintainer: nobody\n{depends}\
+                "Package: {}\nSource: {}\nVersion: {}\nArchitecture: amd64\nMaintainer: nobody\n{relations}\
                  Filename: {}\nSize: {}\nSHA256: {}\nDescription: none\n\n",
                 package.name,
                 package.source,
@@ -70,9 +72,12 @@ impl Repository {
     fn release(&self, suite: &str, index: &str) {
         let path = self.index(suite);
         let hash = sha256(&path);
+        // As Debian's: such a release is used only for what is asked from it, or came from it.
+        let automatic =
+            if suite.ends_with("-backports") { "NotAutomatic: yes\nButAutomaticUpgrades: yes\n" } else { "" };
         let text = format!(
             "Origin: test\nSuite: {suite}\nCodename: {suite}\nDate: Sat, 28 Nov 2026 19:00:00 +0000\n\
-             Architectures: amd64\nComponents: main\nSHA256:\n {hash} {} main/binary-amd64/Packages\n",
+             Architectures: amd64\nComponents: main\n{automatic}SHA256:\n {hash} {} main/binary-amd64/Packages\n",
             index.len()
         );
         fs::write(self.root.join("dists").join(suite).join("Release"), text).unwrap();

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::requirements::Purpose;
 use crate::setup;
 use crate::vm;
 
@@ -72,7 +73,7 @@ impl Options {
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     // A name that does not exist is reported now, not after an hour.
     vm::check_names(&options.kernel, &options.scenario)?;
-    setup::run(&setup::Options::default())?;
+    setup::run(Purpose::Everything)?;
     let mut summary = Summary::default();
     if options.scenario.is_empty() {
         summary.push(host::run());

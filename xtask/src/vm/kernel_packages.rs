@@ -62,7 +62,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::apt::testing::{Package, Repository, SUITE, Watcher, archive};
+    use crate::apt::testing::{Package, Repository, SUITE, Watcher, archive, package};
 
     const LINE: Line = Line { name: "6.1", suite: SUITE, metapackage: "linux-image-amd64" };
 
@@ -99,7 +99,7 @@ mod tests {
     }
 
     const fn depending(name: &'static str, version: &'static str, depends: &'static str) -> Package {
-        Package { name, version, depends, source: "linux" }
+        Package { depends, source: "linux", ..package(name, version) }
     }
 
     const KERNELS: [Package; 6] = [

@@ -135,7 +135,7 @@ fn version_that_is_gone_falls_back() {
 #[test]
 fn versions_that_belong_together_fall_back_together() {
     let dir = tempfile::tempdir().unwrap();
-    let part = |name, version, depends| Package { name, version, depends, source: "software" };
+    let part = |name, version, depends| Package { depends, source: "software", ..package(name, version) };
     let packages = [
         part("library", "2", ""),
         part("program", "2", "library (= 2), other"),
@@ -235,7 +235,7 @@ impl Hostile {
 #[test]
 fn hostile_configuration_has_no_effect() {
     let dir = tempfile::tempdir().unwrap();
-    let recommended = Package { name: "a", version: "1", depends: "b", source: "a" };
+    let recommended = Package { depends: "b", ..package("a", "1") };
     let mirror = repository(&dir, "mirror", &[recommended, package("b", "1")]);
     let hostile = Hostile::create(dir.path());
     for is_broken in [false, true] {
