@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use crate::requirements::Purpose;
 use crate::setup;
 use crate::shell;
 use crate::toolchain::{linker, probe};
@@ -41,7 +42,7 @@ pub(crate) fn verb(_options: &Options) -> Result<ExitCode> {
 
 /// Sets up what the build needs, builds the tool and leaves it in `target/dist`.
 pub(crate) fn run() -> Result<PathBuf> {
-    setup::run(&setup::Options { no_rig: true })?;
+    setup::run(Purpose::Build)?;
     static_binary(KMODTRACE)
 }
 

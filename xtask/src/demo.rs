@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use crate::requirements::Purpose;
 use crate::vm::{self, Guest, Sink};
 use crate::{build, setup};
 
@@ -29,7 +30,7 @@ pub(crate) struct Options {
 
 /// Sets up, builds, boots, and shows what kmodtrace saw.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
-    setup::run(&setup::Options::default())?;
+    setup::run(Purpose::Guests)?;
     build::run()?;
     let guest = Guest::prepare(&options.kernel, options.accel)?;
     println!(

@@ -127,13 +127,15 @@ fn candidate_rows(candidate: &Candidate, is_ready: bool) -> Vec<Row> {
 fn requirement_row(system: &System, requirement: &Requirement) -> Row {
     let needed_by = match requirement.part {
         Part::Build => "the build",
-        Part::Rig => "the rig",
+        Part::Fetch | Part::Guests => "the demo and the tests",
+        Part::Tests => "the tests",
+        Part::Parsers => "`cargo xtask parsers`",
     };
     match requirement.find() {
         Some(path) => row(requirement.name(), State::Ok, path.display().to_string()),
         None => Row {
             fix: setup::hints::install(system, &[requirement]),
-            ..row(requirement.name(), State::Missing, format!("{needed_by} needs it: {}", requirement.reason))
+            ..row(requirement.name(), State::Missing, format!("for {needed_by}: {}", requirement.reason))
         },
     }
 }

@@ -15,6 +15,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::requirements::Purpose;
 use crate::vm::{self, Guest, Sink};
 use crate::{build, setup};
 
@@ -56,7 +57,7 @@ const GROWTH_PERCENT: u64 = 110;
 
 /// The verb.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
-    setup::run(&setup::Options::default())?;
+    setup::run(Purpose::Guests)?;
     build::run()?;
     let mut table = read()?;
     let lines: Vec<String> = if options.kernel.is_empty() {

@@ -11,8 +11,39 @@ use crate::toolchain::probe;
 pub(crate) enum Part {
     /// Building.
     Build,
+    /// Fetching Debian's packages.
+    Fetch,
     /// Booting guests.
-    Rig,
+    Guests,
+    /// The tests, beyond guests.
+    Tests,
+    /// Trying our output with the parsers of others.
+    Parsers,
+}
+
+/// What a machine is set up for. A verb needs only what it uses itself: a demo needs no browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Building the tool.
+    Build,
+    /// Building it and booting guests with it.
+    Guests,
+    /// Building it and trying what it writes with other parsers.
+    Parsers,
+    /// Every verb.
+    Everything,
+}
+
+impl Purpose {
+    /// Whether it includes a part.
+    pub(crate) const fn needs(self, part: Part) -> bool {
+        match self {
+            Self::Build => matches!(part, Part::Build),
+            Self::Guests => matches!(part, Part::Build | Part::Fetch | Part::Guests),
+            Self::Parsers => matches!(part, Part::Build | Part::Fetch | Part::Parsers),
+            Self::Everything => true,
+        }
+    }
 }
 
 /// How it is seen that something is there.
@@ -60,15 +91,15 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
         arch: "glibc",
     },
     Requirement {
-        part: Part::Rig,
-        reason: "indexes the guests' modules, and is the modprobe that tests compare with",
+        part: Part::Tests,
+        reason: "is the modprobe that tests compare with",
         sign: Sign::Program("depmod"),
         debian: "kmod",
         fedora: "kmod",
         arch: "kmod",
     },
     Requirement {
-        part: Part::Rig,
+        part: Part::Guests,
         reason: "boots the guests",
         sign: Sign::Program("qemu-system-x86_64"),
         debian: "qemu-system-x86",
@@ -76,7 +107,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
         arch: "qemu-system-x86",
     },
     Requirement {
-        part: Part::Rig,
+        part: Part::Tests,
         reason: "reads captures in the tests",
         sign: Sign::Program("zstdcat"),
         debian: "zstd",
@@ -84,7 +115,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
         arch: "zstd",
     },
     Requirement {
-        part: Part::Rig,
+        part: Part::Tests,
         reason: "reads captures in the tests",
         sign: Sign::Program("jq"),
         debian: "jq",
@@ -92,7 +123,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
         arch: "jq",
     },
     Requirement {
-        part: Part::Rig,
+        part: Part::Tests,
         reason: "opens the page of a report in the tests",
         sign: Sign::AnyProgram(&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
         debian: "chromium",
@@ -100,7 +131,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
         arch: "chromium",
     },
     Requirement {
-        part: Part::Rig,
+        part: Part::Parsers,
         reason: "runs the parsers that verdicts are tried with",
         sign: Sign::Program("python3"),
         debian: "python3",
@@ -108,7 +139,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
         arch: "python",
     },
     Requirement {
-        part: Part::Rig,
+        part: Part::Parsers,
         reason: "unpacks the source of one of them",
         sign: Sign::Program("xz"),
         debian: "xz-utils",
@@ -116,7 +147,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
         arch: "xz",
     },
     Requirement {
-        part: Part::Rig,
+        part: Part::Fetch,
         reason: "fetches the guests' kernels and programs",
         sign: Sign::Program("apt-get"),
         debian: "apt",
@@ -124,7 +155,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
         arch: "apt",
     },
     Requirement {
-        part: Part::Rig,
+        part: Part::Fetch,
         reason: "unpacks the guests' kernels and programs",
         sign: Sign::Program("dpkg-deb"),
         debian: "dpkg",
@@ -132,7 +163,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
         arch: "dpkg",
     },
     Requirement {
-        part: Part::Rig,
+        part: Part::Fetch,
         reason: "checks what is fetched against Debian's signatures",
         sign: Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
         debian: "debian-archive-keyring",
@@ -175,7 +206,31 @@ impl Requirement {
     }
 }
 
-/// What is missing of the parts that are needed.
-pub(crate) fn missing(with_rig: bool) -> Vec<&'static Requirement> {
-    REQUIREMENTS.iter().filter(|one| (with_rig || one.part == Part::Build) && one.find().is_none()).collect()
+/// What is missing for a purpose.
+pub(crate) fn missing(purpose: Purpose) -> Vec<&'static Requirement> {
+    needed(purpose).filter(|one| one.find().is_none()).collect()
+}
+
+fn needed(purpose: Purpose) -> impl Iterator<Item = &'static Requirement> {
+    REQUIREMENTS.iter().filter(move |one| purpose.needs(one.part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(purpose: Purpose) -> Vec<&'static str> {
+        needed(purpose).map(Requirement::name).collect()
+    }
+
+    /// A build needs a compiler for C; guests need QEMU and Debian's packages besides, and nothing that only tests use.
+    #[test]
+    fn purposes_need_only_what_they_use() {
+        assert_eq!(names(Purpose::Build), ["cc", "libc.a"]);
+        let keyring = "debian-archive-keyring.gpg";
+        assert_eq!(names(Purpose::Guests), ["cc", "libc.a", "qemu-system-x86_64", "apt-get", "dpkg-deb", keyring]);
+        assert_eq!(names(Purpose::Parsers), ["cc", "libc.a", "python3", "xz", "apt-get", "dpkg-deb", keyring]);
+        assert_eq!(names(Purpose::Everything).len(), REQUIREMENTS.len());
+        assert!(names(Purpose::Everything).contains(&"chromium"));
+    }
 }

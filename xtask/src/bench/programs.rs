@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::stats::Figure;
+use crate::requirements::Purpose;
 use crate::toolchain::linker;
 use crate::{setup, shell};
 
@@ -39,7 +40,7 @@ struct Line {
 
 /// Runs the bench of the programs. A machine that does not let them run leaves the figures out, and says why.
 pub(super) fn run() -> Result<Native> {
-    setup::run(&setup::Options { no_rig: true })?;
+    setup::run(Purpose::Build)?;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").context("cannot read the kernel's release")?;
     // Whose build it is says nothing about its speed.
     let kernel = kernel.split(['-', '\n']).next().unwrap_or_default().to_owned();

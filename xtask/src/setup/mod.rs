@@ -9,11 +9,11 @@ pub(crate) mod plan;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use self::plan::Plan;
-use crate::requirements::{self, Requirement};
+use crate::requirements::{self, Purpose, Requirement};
 use crate::shell;
 use crate::system::{Family, System};
 use crate::toolchain::{Survey, Toolchain};
@@ -23,21 +23,22 @@ use crate::toolchain::{Survey, Toolchain};
 pub(crate) struct Options {
     /// Only what the build needs: no QEMU and nothing else that guests need
     #[arg(long)]
-    pub(crate) no_rig: bool,
+    no_rig: bool,
 }
 
 /// The verb: sets up, then says what is used.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
-    let toolchain = run(options)?;
+    let toolchain = run(if options.no_rig { Purpose::Build } else { Purpose::Everything })?;
     eprintln!("ready: the eBPF object comes from {}", toolchain.describe());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the machine ready, and tells the toolchain that the build will use. Quick and silent when nothing is missing.
-pub(crate) fn run(options: &Options) -> Result<Toolchain> {
+/// Makes the machine ready for a purpose, and returns the toolchain that the build will use. Quick and silent when nothing is
+/// missing.
+pub(crate) fn run(purpose: Purpose) -> Result<Toolchain> {
     let workspace = workspace();
     let survey = Survey::look(&workspace)?;
-    let missing = requirements::missing(!options.no_rig);
+    let missing = requirements::missing(purpose);
     if let (Some(toolchain), []) = (survey.chosen(), missing.as_slice()) {
         return Ok(toolchain);
     }
@@ -50,13 +51,15 @@ pub(crate) fn run(options: &Options) -> Result<Toolchain> {
         bail!("{}", hints::text(&workspace, &system, &survey, &missing));
     };
     for step in plan.steps() {
-        if let Err(error) = plan.command(&workspace, step).and_then(|mut command| shell::run(&mut command)) {
+        // An error here says itself what to do.
+        let mut command = plan.command(&workspace, step).context("set-up stopped; nothing was changed")?;
+        if let Err(error) = shell::run(&mut command) {
             let commands = hints::indent(&plan.commands(&workspace, system.is_root));
             bail!("set-up stopped: {error:#}\nthe same by hand:\n{commands}");
         }
     }
     let survey = Survey::look(&workspace)?;
-    let missing = requirements::missing(!options.no_rig);
+    let missing = requirements::missing(purpose);
     match (survey.chosen(), missing.as_slice()) {
         (Some(toolchain), []) => Ok(toolchain),
         _ => bail!("all was installed, yet:\n{}", hints::findings(&survey, &missing)),
@@ -70,7 +73,7 @@ fn refresh_lists(survey: &Survey, missing: &[&Requirement]) {
     if has_all_packages {
         return;
     }
-    if let Err(error) = shell::run(&mut crate::apt::update()) {
+    if let Err(error) = shell::run(&mut crate::apt::host::update()) {
         eprintln!("xtask: {error:#}; going on with the package lists that are here");
     }
 }

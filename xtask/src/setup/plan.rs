@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::apt;
+use crate::apt::host as apt;
 use crate::requirements::Requirement;
 use crate::shell;
 use crate::system::{Family, System};

@@ -1,5 +1,6 @@
 //! A guest made ready to boot, and the two things a person does with one: run a command, get a shell.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,23 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The guest's agent: static, so that it runs with any distribution's programs.
 const AGENT: Binary = Binary { package: "kmodtrace-tests", name: "kmodtrace-guest" };
+
+/// Marks an error as one of fetching or packing an image: `cargo xtask vm fetch` repeats that step alone.
+#[derive(Debug)]
+struct ImageError {
+    kernel: &'static str,
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "cannot fetch or pack kernel {}", self.kernel)
+    }
+}
+
+/// Whether an error of `Guest::prepare` is one of fetching or packing the image.
+pub(crate) fn is_of_image(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ImageError>().is_some()
+}
 
 /// Takes what a command in the guest writes.
 pub(crate) trait Sink {
@@ -53,7 +71,7 @@ impl Guest {
         let paths = Paths::new();
         let agent = build::static_binary(AGENT)?;
         let lock = Lock::take(&paths.vm)?;
-        let image = Image::prepare(&paths.vm, line)?;
+        let image = Image::prepare(&paths.vm, line).context(ImageError { kernel: line.name })?;
         let accelerator = accel::settle(&paths.vm, choice, image.vmlinuz())?;
         lock.release()?;
         let kmodtrace = paths.target.join("dist/kmodtrace");
@@ -199,5 +217,19 @@ fn terminal_size() -> (u16, u16) {
     match rustix::termios::tcgetwinsize(std::io::stdout()) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),
         _ => (24, 80),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error of the image is recognised under whatever is put around it, and others are not taken for one.
+    #[test]
+    fn image_errors_are_recognised() {
+        let error = anyhow::anyhow!("no mirror has the suite trixie").context(ImageError { kernel: "6.12" });
+        assert_eq!(format!("{error:#}"), "cannot fetch or pack kernel 6.12: no mirror has the suite trixie");
+        assert!(is_of_image(&error.context("cannot prepare a guest")));
+        assert!(!is_of_image(&anyhow::anyhow!("cannot build the agent")));
     }
 }

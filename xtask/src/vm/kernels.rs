@@ -1,5 +1,7 @@
 //! The kernels the rig can boot: one line of the table is one Debian kernel package of one suite.
 
+use std::fmt;
+
 use anyhow::{Result, bail};
 
 /// A kernel line: a name people use, and the package that follows its updates.
@@ -11,6 +13,12 @@ pub(crate) struct Line {
     pub(crate) suite: &'static str,
     /// The metapackage that depends on the newest image of the line.
     pub(crate) metapackage: &'static str,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name)
+    }
 }
 
 /// Every line, oldest kernel first.

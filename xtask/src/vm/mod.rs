@@ -1,13 +1,13 @@
 //! `cargo xtask vm`: real kernels in QEMU, with the distribution's own programs.
 
 mod accel;
-mod apt;
 mod boot;
 mod cpio;
 mod extras;
 mod guest;
 mod image;
 mod judged;
+mod kernel_packages;
 mod kernels;
 mod lock;
 mod modules;
@@ -17,12 +17,12 @@ pub(crate) mod parsers;
 mod paths;
 mod qemu;
 mod report;
-mod sources;
 mod splat;
 mod suite;
 mod tree;
 mod validated;
 
+use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ use kmodtrace_tests::scenarios;
 
 pub(crate) use accel::Choice;
 pub(crate) use extras::Set;
-pub(crate) use guest::{DEFAULT_TIMEOUT, Guest, Sink};
+pub(crate) use guest::{DEFAULT_TIMEOUT, Guest, Sink, is_of_image};
 pub(crate) use kernels::DEFAULT as DEFAULT_KERNEL;
 pub(crate) use report::outcome_line;
 
@@ -158,6 +158,14 @@ pub(crate) fn kernel_lines() -> impl Iterator<Item = &'static str> {
     kernels::LINES.iter().map(|line| line.name)
 }
 
+/// Checks that each kernel line exists and that the filters, if any, name a scenario.
+pub(crate) fn check_names(lines: &[String], filters: &[String]) -> Result<()> {
+    for line in lines {
+        kernels::find(line)?;
+    }
+    suite::choose(filters).map(drop)
+}
+
 /// Does what was asked.
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     match options.verb {
@@ -188,34 +196,54 @@ fn run_tests(test: &Test) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut is_good = true;
-    for kernel in &test.kernel {
+    check_names(&test.kernel, &test.filter)?;
+    for_each_line(&test.kernel, |kernel| {
         let guest = Guest::prepare(kernel, test.accel)?;
         let show = |outcome: &Outcome| eprintln!("{}", outcome_line(kernel, outcome));
         let report = guest.run_scenarios(&test.filter, test.parallel, &show)?;
         say(&report.to_string())?;
-        is_good &= report.is_good();
+        Ok(report.is_good())
+    })
+}
+
+/// Does something for each kernel line, also for those after one that fails; fails at the end if any did.
+fn for_each_line<T: fmt::Display>(lines: &[T], mut work: impl FnMut(&T) -> Result<bool>) -> Result<ExitCode> {
+    let mut failed = Vec::new();
+    for line in lines {
+        match work(line) {
+            Ok(true) => {}
+            Ok(false) => failed.push(line.to_string()),
+            Err(error) => {
+                eprintln!("vm: {line}: {error:#}");
+                failed.push(line.to_string());
+            }
+        }
     }
-    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("vm: failed: {}", failed.join(", "));
+    Ok(ExitCode::FAILURE)
 }
 
 fn fetch_lines(fetch: &Fetch) -> Result<ExitCode> {
     let paths = Paths::new();
     let lock = Lock::take(&paths.vm)?;
     let lines = if fetch.all {
-        kernels::LINES.iter().collect()
+        kernels::LINES.iter().collect::<Vec<_>>()
     } else {
         fetch.kernel.iter().map(|name| kernels::find(name)).collect::<Result<Vec<_>>>()?
     };
-    for line in lines {
+    let code = for_each_line(&lines, |line| {
         let kernel = Packages::kernel(&paths.vm, line, fetch.update)?;
         let userland = Packages::userland(&paths.vm, line.suite, fetch.update)?;
         kernel.verify().and_then(|()| userland.verify())?;
         let image = Image::prepare(&paths.vm, line)?;
         describe(line, &image)?;
-    }
+        Ok(true)
+    })?;
     lock.release()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 fn list() -> Result<ExitCode> {
@@ -267,6 +295,30 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A line that fails does not keep the ones after it from their turn, and the verb fails.
+    #[test]
+    fn failed_line_does_not_stop_the_others() {
+        let mut seen = Vec::new();
+        let code = for_each_line(&["5.10", "6.1", "7"], |line| {
+            seen.push(*line);
+            if *line == "5.10" { Err(anyhow::anyhow!("no mirror")) } else { Ok(*line != "6.1") }
+        });
+        assert_eq!(seen, ["5.10", "6.1", "7"]);
+        assert_eq!(format!("{:?}", code.unwrap()), format!("{:?}", ExitCode::FAILURE));
+        let code = for_each_line(&["6.1"], |_| Ok(true));
+        assert_eq!(format!("{:?}", code.unwrap()), format!("{:?}", ExitCode::SUCCESS));
+    }
+
+    /// Unknown kernels and filters that name no scenario are refused before anything runs.
+    #[test]
+    fn unknown_names_are_refused() {
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        check_names(&words(&["6.1"]), &words(&["outage"])).unwrap();
+        check_names(&[], &[]).unwrap();
+        assert!(check_names(&words(&["6.1", "2.4"]), &[]).is_err());
+        assert!(check_names(&[], &words(&["no such scenario"])).is_err());
+    }
 
     /// Times are read with and without unit; none and nonsense are refused.
     #[test]

@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::apt::Apt;
+use crate::apt::Archive;
+
+use super::kernel_packages;
 use super::kernels::Line;
 
 /// What the guest runs besides our own programs; what they need comes along.
@@ -48,21 +50,18 @@ impl Packages {
     pub(crate) fn kernel(root: &Path, line: &Line, update: bool) -> Result<Self> {
         let dir = root.join("kernels").join(line.name);
         Self::cached_or(dir, &[line.metapackage], update, |into| {
-            let apt = Apt::open(&root.join("apt"), line.suite)?;
-            let packages = kernel_packages(line.metapackage, |package| apt.depends(package))?;
-            eprintln!("vm: fetching kernel {}: {}", line.name, packages.join(" "));
-            apt.download(&packages, into)?;
-            let release = packages.iter().find_map(|package| release_of(package));
-            Ok(Some(release.with_context(|| format!("{} names no kernel release", line.metapackage))?.to_owned()))
+            Archive::of_debian(&root.join("apt"), line.suite)?
+                .with(|apt| kernel_packages::fetch(apt, line, into))
+                .map(Some)
         })
     }
 
     /// The guest's programs from one suite.
     pub(crate) fn userland(root: &Path, suite: &str, update: bool) -> Result<Self> {
         Self::cached_or(root.join("userland").join(suite), USERLAND, update, |into| {
-            let apt = Apt::open(&root.join("apt"), suite)?;
             eprintln!("vm: fetching programs of {suite}: {} and what they need", USERLAND.join(" "));
-            apt.download_closure(USERLAND, into)?;
+            let archive = Archive::of_debian(&root.join("apt"), suite)?;
+            archive.with(|apt| apt.download_closure(USERLAND, into))?;
             Ok(None)
         })
     }
@@ -70,17 +69,18 @@ impl Packages {
     /// More programs from one suite: those of them that it has.
     pub(crate) fn more(root: &Path, suite: &str, set: &str, wanted: &[&str]) -> Result<Self> {
         Self::cached_or(root.join(set).join(suite), wanted, false, |into| {
-            let apt = Apt::open(&root.join("apt"), suite)?;
-            let mut offered = Vec::new();
-            for package in wanted {
-                if apt.offers(package)? {
-                    offered.push(*package);
-                } else {
-                    eprintln!("vm: {suite} has no {package}");
+            Archive::of_debian(&root.join("apt"), suite)?.with(|apt| {
+                let mut offered = Vec::new();
+                for package in wanted {
+                    if apt.offers(package)? {
+                        offered.push(*package);
+                    } else {
+                        eprintln!("vm: {suite} has no {package}");
+                    }
                 }
-            }
-            eprintln!("vm: fetching programs of {suite}: {} and what they need", offered.join(" "));
-            apt.download_closure(&offered, into)?;
+                eprintln!("vm: fetching programs of {suite}: {} and what they need", offered.join(" "));
+                apt.download_closure(&offered, into)
+            })?;
             Ok(None)
         })
     }
@@ -89,11 +89,13 @@ impl Packages {
     pub(crate) fn parsers(root: &Path, suite: &str, source: &str, packages: &[&str]) -> Result<Self> {
         let asked: Vec<&str> = [source].into_iter().chain(packages.iter().copied()).collect();
         Self::cached_or(root.join("parser-packages"), &asked, false, |into| {
-            let apt = Apt::open(&root.join("apt"), suite)?;
-            let sources = apt.depends(source)?.into_iter().filter(|package| package.starts_with("linux-source-"));
-            let all: Vec<String> = sources.chain(packages.iter().copied().map(str::to_owned)).collect();
-            eprintln!("vm: fetching parsers of {suite}: {}", all.join(" "));
-            apt.download(&all, into)?;
+            Archive::of_debian(&root.join("apt"), suite)?.with(|apt| {
+                let needed = apt.depends(source)?.into_iter().map(|dependency| dependency.name);
+                let sources = needed.filter(|package| package.starts_with("linux-source-"));
+                let all: Vec<String> = sources.chain(packages.iter().copied().map(str::to_owned)).collect();
+                eprintln!("vm: fetching parsers of {suite}: {}", all.join(" "));
+                apt.download(&all, into)
+            })?;
             Ok(None)
         })
     }
@@ -101,10 +103,9 @@ impl Packages {
     /// A validator of JSON Schemas that is not ours.
     pub(crate) fn validator(root: &Path, suite: &str, packages: &[&str]) -> Result<Self> {
         Self::cached_or(root.join("validator-packages"), packages, false, |into| {
-            let apt = Apt::open(&root.join("apt"), suite)?;
             let packages: Vec<String> = packages.iter().copied().map(str::to_owned).collect();
             eprintln!("vm: fetching a validator of {suite}: {}", packages.join(" "));
-            apt.download(&packages, into)?;
+            Archive::of_debian(&root.join("apt"), suite)?.with(|apt| apt.download(&packages, into))?;
             Ok(None)
         })
     }
@@ -241,63 +242,9 @@ fn sha256_files(dir: &Path, names: &[&str]) -> Result<BTreeMap<String, String>> 
     Ok(pairs.map(|(hex, name)| (name.to_owned(), hex.to_owned())).collect())
 }
 
-/// The packages that hold the kernel itself: the image, and, where Debian splits it, its base, binary and modules.
-fn kernel_packages(metapackage: &str, depends: impl Fn(&str) -> Result<Vec<String>>) -> Result<Vec<String>> {
-    let mut found: Vec<String> = Vec::new();
-    let mut open = vec![metapackage.to_owned()];
-    while let Some(package) = open.pop() {
-        for name in depends(&package)? {
-            if release_of(&name).is_some() && !found.contains(&name) {
-                found.push(name.clone());
-                open.push(name);
-            }
-        }
-    }
-    if found.is_empty() {
-        bail!("{metapackage} depends on no kernel image");
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// The kernel release a package name carries, if it is one of the kernel's own packages.
-fn release_of(package: &str) -> Option<&str> {
-    let kinds = ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-"];
-    let release = kinds.iter().find_map(|kind| package.strip_prefix(kind))?;
-    release.starts_with(|first: char| first.is_ascii_digit()).then_some(release)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A split kernel is followed from its metapackage through image to binary, modules and base, and nothing else.
-    #[test]
-    fn follows_a_split_kernel() {
-        let depends = |package: &str| {
-            Ok(match package {
-                "linux-image-amd64" => vec!["linux-base-amd64".to_owned(), "linux-image-7.2.13+deb14-amd64".into()],
-                "linux-image-7.2.13+deb14-amd64" => vec![
-                    "linux-base-7.2.13+deb14-amd64".to_owned(),
-                    "linux-base".into(),
-                    "dracut".into(),
-                    "linux-binary-7.2.13+deb14-amd64".into(),
-                    "linux-modules-7.2.13+deb14-amd64".into(),
-                ],
-                "linux-modules-7.2.13+deb14-amd64" => vec!["linux-base-7.2.13+deb14-amd64".to_owned()],
-                _ => vec!["kmod".to_owned()],
-            })
-        };
-        let packages = kernel_packages("linux-image-amd64", depends).unwrap();
-        let kinds: Vec<&str> = packages.iter().map(|package| package.split('-').nth(1).unwrap()).collect();
-        assert_eq!(kinds, ["base", "binary", "image", "modules"]);
-    }
-
-    /// A metapackage without an image is an error, not an empty kernel.
-    #[test]
-    fn refuses_a_metapackage_without_image() {
-        assert!(kernel_packages("linux-image-amd64", |_| Ok(vec!["kmod".into()])).is_err());
-    }
 
     /// Verification notices a changed file and a missing one.
     #[test]

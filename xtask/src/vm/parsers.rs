@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use crate::requirements::Purpose;
 use crate::setup;
 use crate::toolchain::linker;
 
@@ -43,7 +44,7 @@ print(json.dumps({
 
 /// Validates captures by their schema; then fetches the parsers, judges the captures, and compares what each parser makes of the verdict.
 pub(crate) fn verb() -> Result<ExitCode> {
-    setup::run(&setup::Options::default())?;
+    setup::run(Purpose::Parsers)?;
     validated::run(&Paths::new().vm, SUITE)?;
     let parsers = Parsers::prepare()?;
     let kmodtrace = build()?;

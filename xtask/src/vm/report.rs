@@ -47,6 +47,12 @@ impl Report {
         counts
     }
 
+    /// Names of the scenarios that failed.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = &str> {
+        let failed = self.outcomes.iter().filter(|outcome| outcome.status == Status::Failed);
+        failed.map(|outcome| outcome.name.as_str())
+    }
+
     /// Whether nothing at all is wrong.
     pub(crate) fn is_good(&self) -> bool {
         self.problems.is_empty() && self.evidence.is_empty() && self.counts().failed == 0

@@ -51,10 +51,7 @@ impl Guest {
         parallel: usize,
         on_outcome: &(dyn Fn(&Outcome) + Sync),
     ) -> Result<Report> {
-        let chosen = choose(filters);
-        if chosen.is_empty() {
-            bail!("no scenario is named like {}", filters.join(" or "));
-        }
+        let chosen = choose(filters)?;
         // Now, not in the middle of the run, and by one.
         let prepared = |set, needed: bool| needed.then(|| self.clone().with_extras(set)).transpose();
         let richer = Richer {
@@ -69,33 +66,30 @@ impl Guest {
         let started = Instant::now();
         let boots = Mutex::new(plan(&chosen, parallel));
         let report = Mutex::new(Report::new(self.line.name));
-        let failures: Vec<anyhow::Error> = thread::scope(|scope| {
+        let panicked = thread::scope(|scope| {
             let workers: Vec<_> =
                 (0..parallel.max(1)).map(|_| scope.spawn(|| self.work(&richer, &boots, &report, on_outcome))).collect();
-            let ends = workers.into_iter().map(|worker| {
-                worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread that runs guests panicked")))
-            });
-            ends.filter_map(Result::err).collect()
+            workers.into_iter().filter_map(|worker| worker.join().err()).count()
         });
-        if let Some(failure) = failures.into_iter().next() {
-            return Err(failure);
-        }
         let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if panicked > 0 {
+            report.problems.push(format!("{panicked} threads that run guests panicked: results are missing"));
+        }
         report.took = started.elapsed();
         Ok(report)
     }
 
-    /// Boots until nothing is left to do.
+    /// Boots until nothing is left to do. The scenarios of a guest that cannot be started fail; the others still run.
     fn work(
         &self,
         richer: &Richer,
         boots: &Mutex<VecDeque<Vec<&'static Scenario>>>,
         report: &Mutex<Report>,
         on_outcome: &(dyn Fn(&Outcome) + Sync),
-    ) -> Result<()> {
+    ) {
         loop {
             // Plain data on both sides of a lock: a panic elsewhere leaves nothing half done.
-            let Some(boot) = boots.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return Ok(()) };
+            let Some(boot) = boots.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return };
             let limit = BOOT_LIMIT + SCENARIO_LIMIT * u32::try_from(boot.len()).unwrap_or(u32::MAX);
             let names: Vec<String> = boot.iter().map(|scenario| scenario.name.to_owned()).collect();
             let orders = Orders { job: Job::Scenarios { names, timeout_s: SCENARIO_LIMIT.as_secs() } };
@@ -103,13 +97,22 @@ impl Guest {
             let arguments = boot.iter().flat_map(|scenario| scenario.kernel_arguments());
             let guest = richer.of(&boot).unwrap_or(self).clone();
             let guest = arguments.fold(guest, Self::with_kernel_arguments);
-            let (ending, evidence) = guest.with_timeout(limit).boot(&orders, &mut |frame| {
+            let booted = guest.with_timeout(limit).boot(&orders, &mut |frame| {
                 if let Frame::TestEnd(outcome) = frame {
                     on_outcome(outcome);
                     outcomes.push(outcome.clone());
                 }
-            })?;
+            });
             let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            let (ending, evidence) = match booted {
+                Ok(booted) => booted,
+                Err(error) => {
+                    let lost = not_run(&boot, &outcomes, &error);
+                    lost.iter().for_each(on_outcome);
+                    report.outcomes.extend(outcomes.into_iter().chain(lost));
+                    continue;
+                }
+            };
             report.boots += 1;
             report.boot_ms.extend(ending.boot_ms);
             report.evidence.extend(evidence);
@@ -120,10 +123,28 @@ impl Guest {
     }
 }
 
-fn choose(filters: &[String]) -> Vec<&'static Scenario> {
+/// The scenarios that filters choose. It is an error when they choose none.
+pub(super) fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>> {
     let wanted =
         |scenario: &&Scenario| filters.is_empty() || filters.iter().any(|part| scenario.name.contains(part.as_str()));
-    scenarios::all().filter(wanted).collect()
+    let chosen: Vec<_> = scenarios::all().filter(wanted).collect();
+    if chosen.is_empty() {
+        bail!("no scenario is named like {}", filters.join(" or "));
+    }
+    Ok(chosen)
+}
+
+/// The scenarios of a boot that have no result because the guest could not be run: each of them failed.
+fn not_run(ordered: &[&Scenario], outcomes: &[Outcome], error: &anyhow::Error) -> Vec<Outcome> {
+    let lost = ordered.iter().filter(|scenario| outcomes.iter().all(|outcome| outcome.name != scenario.name));
+    let outcome = |scenario: &&Scenario| Outcome {
+        name: scenario.name.to_owned(),
+        status: Status::Failed,
+        reason: format!("the guest could not be run: {error:#}"),
+        duration_ms: 0,
+        output: String::new(),
+    };
+    lost.map(outcome).collect()
 }
 
 /// Divides scenarios into boots. The shared ones are spread evenly; the fresh ones come last, one each.
@@ -199,6 +220,18 @@ mod tests {
             assert!(boots.iter().all(|boot| !boot.is_empty() && boot.len() <= SHARED_BOOT_SIZE));
         }
         assert!(plan(&[], 2).is_empty());
+    }
+
+    /// Scenarios of a guest that could not be run fail with the reason; results that came before that are kept.
+    #[test]
+    fn scenarios_of_a_failed_guest_fail() {
+        let error = anyhow::anyhow!("no space left").context("cannot create qemu.log");
+        let lost = not_run(&[&A, &B, &NEW], &[outcome("b", Status::Passed)], &error);
+        assert_eq!(lost.iter().map(|outcome| outcome.name.as_str()).collect::<Vec<_>>(), ["a", "new"]);
+        assert!(lost.iter().all(|outcome| outcome.status == Status::Failed));
+        assert_eq!(lost[0].reason, "the guest could not be run: cannot create qemu.log: no space left");
+        assert!(!choose(&[]).unwrap().is_empty());
+        assert!(choose(&["no such scenario".to_owned()]).is_err());
     }
 
     /// A missing result, a double one, a foreign one and an unexpected skip are each a problem; an expected skip is none.

@@ -5,48 +5,58 @@ use std::path::Path;
 
 /// A mirror of the Debian archive, and the security archive that belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mirror {
+pub(super) struct Mirror {
     /// Base of the main archive.
-    pub(crate) debian: String,
+    pub(super) debian: String,
     /// Base of the security archive.
-    pub(crate) security: String,
+    pub(super) security: String,
     /// An archive of suites that get no more updates: its release files are past their date by design.
-    pub(crate) frozen: bool,
+    pub(super) frozen: bool,
 }
 
 const DEBIAN: &str = "http://deb.debian.org/debian";
 const SECURITY: &str = "http://deb.debian.org/debian-security";
+/// A country mirror and the security team's own servers, for when deb.debian.org is unusable.
+const OTHER: &str = "http://ftp.us.debian.org/debian";
+const OTHER_SECURITY: &str = "http://security.debian.org/debian-security";
 const ARCHIVE: &str = "http://archive.debian.org/debian";
 const ARCHIVE_SECURITY: &str = "http://archive.debian.org/debian-security";
 
 /// The mirrors to try, in order.
-pub(crate) fn mirrors() -> Vec<Mirror> {
+pub(super) fn mirrors() -> Vec<Mirror> {
     let uris = configured_uris(Path::new("/etc/apt"));
     let own = Mirror {
         debian: first_ending(&uris, "debian").unwrap_or(DEBIAN).to_owned(),
         security: first_ending(&uris, "debian-security").unwrap_or(SECURITY).to_owned(),
         frozen: false,
     };
-    let public = Mirror { debian: DEBIAN.to_owned(), security: SECURITY.to_owned(), frozen: false };
-    let archive = Mirror { debian: ARCHIVE.to_owned(), security: ARCHIVE_SECURITY.to_owned(), frozen: true };
+    let public = [(DEBIAN, SECURITY, false), (OTHER, OTHER_SECURITY, false), (ARCHIVE, ARCHIVE_SECURITY, true)];
+    let public = public.map(|(debian, security, frozen)| Mirror {
+        debian: debian.to_owned(),
+        security: security.to_owned(),
+        frozen,
+    });
     let mut mirrors = vec![own];
-    if mirrors[0] != public {
-        mirrors.push(public);
+    for mirror in public {
+        if !mirrors.contains(&mirror) {
+            mirrors.push(mirror);
+        }
     }
-    mirrors.push(archive);
     mirrors
 }
 
-/// The text of a `sources.list` for one suite of a mirror.
-///
-/// Testing and unstable have no security archive: their fixes arrive in the suite itself.
-pub(crate) fn sources_list(mirror: &Mirror, suite: &str, keyring: &Path) -> String {
-    let options = format!("[arch=amd64 signed-by={}]", keyring.display());
-    let mut text = format!("deb {options} {} {suite} main\n", mirror.debian);
-    if !matches!(suite, "sid" | "unstable" | "testing") {
-        text.push_str(&format!("deb {options} {} {suite}-security main\n", mirror.security));
+/// The text of a `sources.list` for one suite of a mirror. `trust` says how what is fetched is checked.
+pub(super) fn sources_list(mirror: &Mirror, suite: &str, trust: &str, with_security: bool) -> String {
+    let mut text = format!("deb [arch=amd64 {trust}] {} {suite} main\n", mirror.debian);
+    if with_security && has_security(suite) {
+        text.push_str(&format!("deb [arch=amd64 {trust}] {} {suite}-security main\n", mirror.security));
     }
     text
+}
+
+/// Testing and unstable have no security archive: their fixes arrive in the suite itself.
+pub(super) fn has_security(suite: &str) -> bool {
+    !matches!(suite, "sid" | "unstable" | "testing")
 }
 
 fn first_ending<'a>(uris: &'a [String], last: &str) -> Option<&'a str> {
@@ -120,9 +130,9 @@ mod tests {
     fn lists_security_only_where_it_exists() {
         let mirror =
             Mirror { debian: "http://m/debian".into(), security: "http://m/debian-security".into(), frozen: false };
-        let keyring = Path::new("/k.gpg");
-        let list = sources_list(&mirror, "bookworm", keyring);
+        let list = sources_list(&mirror, "bookworm", "signed-by=/k.gpg", true);
         assert!(list.contains("http://m/debian-security bookworm-security main"), "{list}");
-        assert_eq!(sources_list(&mirror, "sid", keyring).lines().count(), 1);
+        assert_eq!(sources_list(&mirror, "bookworm", "signed-by=/k.gpg", false).lines().count(), 1);
+        assert_eq!(sources_list(&mirror, "sid", "signed-by=/k.gpg", true).lines().count(), 1);
     }
 }
