@@ -10,7 +10,6 @@
 mod count;
 mod globals;
 mod maps;
-mod pair;
 mod path;
 mod probes;
 mod read;

@@ -8,11 +8,9 @@
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, RingBuf},
 };
-use tracer_ebpf::wire::{
-    Behalf, COUNTER_COUNT, FEXIT_TAILS, KPROBE_TAILS, MODULE_NAME_BYTES, PAIR_COUNTERS, RequestKey, SETTING_COUNT,
-};
+use tracer_ebpf::wire::{Behalf, COUNTER_COUNT, MODULE_NAME_BYTES, RequestKey, SETTING_COUNT};
 
 /// Records on their way to user space. User space sets its size.
 #[map]
@@ -25,19 +23,6 @@ pub(crate) static COUNTERS: Array<u64> = Array::with_max_entries(COUNTER_COUNT, 
 /// One word a `Setting`. User space writes it in memory, as it reads the counters.
 #[map]
 pub(crate) static SETTINGS: Array<u64> = Array::with_max_entries(SETTING_COUNT, BPF_F_MMAPABLE);
-
-/// Programs that do the rest of kprobes': one a `Tail`.
-#[map]
-pub(crate) static KPROBES: ProgramArray = ProgramArray::with_max_entries(KPROBE_TAILS, 0);
-
-/// The program that does the rest of those at the return of a system call.
-#[map]
-pub(crate) static FEXITS: ProgramArray = ProgramArray::with_max_entries(FEXIT_TAILS, 0);
-
-/// Whether the module of which the rest is to be told comes (1) or goes (0): from one kprobe's program to the next, with
-/// preemption off.
-#[map]
-pub(crate) static COMES: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 /// How far a request has come.
 pub(crate) mod stage {
@@ -95,14 +80,6 @@ pub(crate) struct InitOf {
 /// By thread: a thread runs one module's init at a time.
 #[map]
 pub(crate) static INITS: LruHashMap<u32, InitOf> = LruHashMap::with_max_entries(1024, 0);
-
-/// By thread and pair: which of the two programs took the return, for the other one.
-#[map]
-pub(crate) static RETURNS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(8192, 0);
-
-/// Runs and returns taken, by pair.
-#[map]
-pub(crate) static PAIRS: Array<u64> = Array::with_max_entries(PAIR_COUNTERS, BPF_F_MMAPABLE);
 
 /// A kernel thread: who created it.
 #[derive(Clone, Copy)]

@@ -62,7 +62,7 @@ fn distinct(ctx: &mut Ctx) -> Result<()> {
 }
 
 /// What tells of attempts that failed, and of nothing else, is the one long program at a return. Where tasks are preempted
-/// in the kernel (7 and later) and everything is slow, the kernel may skip both of its kind for a while; that is told.
+/// in the kernel (7 and later) and everything is slow, the kernel may skip it for a while; that is told.
 const ATTEMPTS: &[&str] = &["sys_finit_fexit", "sys_init_fexit"];
 
 /// All ask for the same: whose helper loads each module is the kernel's chance, and exactly one does.

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use tracer_ebpf::wire::{Counter, InitDone, Kind, MODULE_NAME_BYTES};
 
-use super::module::jump;
+use super::module::record;
 use crate::{
     count::count,
     globals,
@@ -30,8 +30,9 @@ pub(crate) fn init_fentry(ctx: FEntryContext) -> i32 {
 
 #[kprobe]
 pub(crate) fn load_kprobe(ctx: ProbeContext) -> u32 {
-    began(ctx.arg::<u64>(0).unwrap_or(0) as Address);
-    jump(&ctx, true);
+    let module = ctx.arg::<u64>(0).unwrap_or(0) as Address;
+    began(module);
+    record(module, true);
     0
 }
 

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::{ProbeContext, RawTracePointContext},
 };
 
-use super::module::{jump, record};
+use super::module::record;
 use crate::read::Address;
 
 #[raw_tracepoint(tracepoint = "module_free")]
@@ -19,6 +19,6 @@ pub(crate) fn module_free(ctx: RawTracePointContext) -> i32 {
 
 #[kprobe]
 pub(crate) fn free_kprobe(ctx: ProbeContext) -> u32 {
-    jump(&ctx, false);
+    record(ctx.arg::<u64>(0).unwrap_or(0) as Address, false);
     0
 }

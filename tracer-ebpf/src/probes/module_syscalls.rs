@@ -1,6 +1,8 @@
 //! `init_module(2)`, `finit_module(2)`, `delete_module(2)`: `long __x64_sys_finit_module(const struct pt_regs *)`
 //! and its kin (kernel/module/main.c). Their exits tell of every attempt that
 //! failed, the refused ones included.
+//!
+//! All three programs do the same: the calls have the same arguments and return values.
 
 use core::ptr::{addr_of, addr_of_mut};
 
@@ -9,13 +11,10 @@ use aya_ebpf::{
     macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext},
 };
-use tracer_ebpf::wire::{Counter, Kind, LoadExit, Pair, Syscall};
+use tracer_ebpf::wire::{Counter, Kind, LoadExit, Syscall};
 
 use crate::{
-    count::count,
     globals,
-    maps::FEXITS,
-    pair::{Who, is_ours},
     read::{Address, long, number, pointer, user_text},
     send::{at_once, reserve},
     task::{boot_ns, capture, current, is_own, write_header, write_owner},
@@ -23,70 +22,29 @@ use crate::{
 
 #[fexit(function = "__x64_sys_init_module")]
 pub(crate) fn sys_init_fexit(ctx: FExitContext) -> i32 {
-    if is_ours(Pair::InitModule, Who::First) {
-        jump(&ctx);
-    }
-    0
-}
-
-#[fexit(function = "__x64_sys_init_module")]
-pub(crate) fn sys_init_fexit_second(ctx: FExitContext) -> i32 {
-    if is_ours(Pair::InitModule, Who::Second) {
-        jump(&ctx);
-    }
+    tell_failed(&ctx);
     0
 }
 
 #[fexit(function = "__x64_sys_finit_module")]
 pub(crate) fn sys_finit_fexit(ctx: FExitContext) -> i32 {
-    if is_ours(Pair::FinitModule, Who::First) {
-        jump(&ctx);
-    }
-    0
-}
-
-#[fexit(function = "__x64_sys_finit_module")]
-pub(crate) fn sys_finit_fexit_second(ctx: FExitContext) -> i32 {
-    if is_ours(Pair::FinitModule, Who::Second) {
-        jump(&ctx);
-    }
+    tell_failed(&ctx);
     0
 }
 
 #[fexit(function = "__x64_sys_delete_module")]
 pub(crate) fn sys_delete_fexit(ctx: FExitContext) -> i32 {
-    jump(&ctx);
+    tell_failed(&ctx);
     0
 }
 
-/// Has one program tell of all calls that failed: all have the same arguments and return values.
+/// Tells of a call that failed. What succeeds is told by the loads and unloads themselves.
 #[inline(always)]
-fn jump(ctx: &FExitContext) {
-    // What succeeds is told by the loads and unloads themselves.
-    if ctx.arg::<i64>(1) < 0 && !is_own() {
-        // SAFETY: the map has programs of this type only.
-        unsafe { FEXITS.tail_call(ctx, 0) };
-        count(Counter::TailMissing);
+fn tell_failed(ctx: &FExitContext) {
+    let ret = ctx.arg::<i64>(1);
+    if ret >= 0 || is_own() {
+        return;
     }
-}
-
-#[fexit(function = "__x64_sys_finit_module")]
-pub(crate) fn sys_failed_fexit(ctx: FExitContext) -> i32 {
-    // Never so: who jumps here has looked. But a program that jumps itself runs on the task's own stack. To any other the
-    // kernel (6.13 and later) gives one stack a processor, on the ground that it runs once at a time there; that is so of who
-    // jumps here, each of whom may be preempted, and not of this one.
-    if ctx.arg::<i64>(1) >= 0 {
-        // SAFETY: the map has programs of this type only.
-        unsafe { FEXITS.tail_call(&ctx, 0) };
-        return 0;
-    }
-    tell(&ctx);
-    0
-}
-
-/// Tells of a call that failed.
-#[inline(always)]
-fn tell(ctx: &FExitContext) {
     let Some(mut entry) = reserve::<LoadExit>(Counter::RingModule) else { return };
     let to = entry.as_mut_ptr();
     // SAFETY: `to` is the reserved record.
@@ -98,55 +56,9 @@ fn tell(ctx: &FExitContext) {
         (*to).syscall = number(regs, globals::REGS_SYSCALL.load()) | number(regs, globals::REGS_SYSCALL_ARM64.load());
         let first = long(regs, globals::REGS_ARG0.load()) | long(regs, globals::REGS_ARG0_ARM64.load());
         user_text(addr_of_mut!((*to).module), first as Address);
-        write_failed(to, ctx.arg::<i64>(1));
+        write_failed(to, ret);
     }
     entry.submit(at_once());
-}
-
-#[fexit(function = "__x64_sys_init_module")]
-pub(crate) fn whole_init(ctx: FExitContext) -> i32 {
-    if is_ours(Pair::InitModule, Who::First) {
-        tell_failed(&ctx);
-    }
-    0
-}
-
-#[fexit(function = "__x64_sys_init_module")]
-pub(crate) fn whole_init_second(ctx: FExitContext) -> i32 {
-    if is_ours(Pair::InitModule, Who::Second) {
-        tell_failed(&ctx);
-    }
-    0
-}
-
-#[fexit(function = "__x64_sys_finit_module")]
-pub(crate) fn whole_finit(ctx: FExitContext) -> i32 {
-    if is_ours(Pair::FinitModule, Who::First) {
-        tell_failed(&ctx);
-    }
-    0
-}
-
-#[fexit(function = "__x64_sys_finit_module")]
-pub(crate) fn whole_finit_second(ctx: FExitContext) -> i32 {
-    if is_ours(Pair::FinitModule, Who::Second) {
-        tell_failed(&ctx);
-    }
-    0
-}
-
-#[fexit(function = "__x64_sys_delete_module")]
-pub(crate) fn whole_delete(ctx: FExitContext) -> i32 {
-    tell_failed(&ctx);
-    0
-}
-
-/// Tells of a call if it failed, where the kernel lets no program jump to one at the return of another function (7).
-#[inline(always)]
-fn tell_failed(ctx: &FExitContext) {
-    if ctx.arg::<i64>(1) < 0 && !is_own() {
-        tell(ctx);
-    }
 }
 
 #[kretprobe]

@@ -7,12 +7,12 @@ use core::ptr::addr_of_mut;
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use aya_log_ebpf::debug;
-use tracer_ebpf::wire::{Counter, ENTERED_VALUES, Entered, Kind, Setting, Tail};
+use tracer_ebpf::wire::{Counter, ENTERED_VALUES, Entered, Kind, Setting};
 
+use super::security_kernel_module_request::ended_here;
 use crate::{
-    count::count,
     globals,
-    maps::{IN_FLIGHT, KPROBES},
+    maps::IN_FLIGHT,
     read::{Address, kernel_bytes, kernel_text, member, number, pointer},
     send::{at_once, reserve},
     settings::setting,
@@ -62,10 +62,8 @@ fn entered(ctx: &ProbeContext) {
         entry.submit(at_once());
     }
     if no_modprobe == 1 {
-        // The kernel stops here: no hook sees the request, so this does what that would.
-        // SAFETY: the map has programs of this type only.
-        unsafe { KPROBES.tail_call(ctx, Tail::Request as u32) };
-        count(Counter::TailMissing);
+        // The kernel stops here: no other hook sees the request.
+        ended_here(ctx);
     }
 }
 

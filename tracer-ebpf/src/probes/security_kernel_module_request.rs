@@ -78,20 +78,22 @@ fn refused(verdict: i32) {
     }
 }
 
+/// Records a request that ends at its very beginning, because `kernel.modprobe` is empty: the kernel has not made its name.
+#[inline(always)]
+pub(crate) fn ended_here<C: EbpfContext>(ctx: &C) {
+    let now = boot_ns();
+    let request = RequestKey { boot_ns: now, tid: tid(), reserved: 0 };
+    debug!(ctx, "request by {}: kernel.modprobe is empty", request.tid);
+    send_request(ctx, request, Asked { name: core::ptr::null(), verdict: 0, no_modprobe: 1 });
+}
+
 /// Records a request and, unless it was refused, notes it as in flight.
-///
-/// Where the program of `__request_module` jumps here, because the kernel stops there, the name is none: it is the first
-/// argument there, whether to wait. Such a request stays noted until this thread's next one: nothing asks for it.
 #[inline(always)]
 fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, now: u64) {
     let tid = tid();
     let request = RequestKey { boot_ns: now, tid, reserved: 0 };
     debug!(ctx, "request by {}: verdict {}", tid, verdict);
-    if let Some(mut entry) = reserve::<Request>(Counter::RingRequest) {
-        // SAFETY: it is the reserved record, `ctx` the program's own.
-        unsafe { write_request(entry.as_mut_ptr(), ctx, request, name, verdict) };
-        entry.submit(at_once());
-    }
+    send_request(ctx, request, Asked { name, verdict, no_modprobe: 0 });
     if verdict == 0 || verdict == Request::VERDICT_LATER {
         let in_flight = InFlight { request, handover_ns: 0, sub_info: 0, stage: stage::ASKED, wait: 0 };
         if IN_FLIGHT.insert(&tid, &in_flight, 0).is_err() {
@@ -100,19 +102,27 @@ fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, now: u64) {
     }
 }
 
-/// Fills a record of a request.
-///
-/// # Safety
-/// `to` must point to a writable `Request`; `ctx` must be the program's context.
+/// What a hook knows of a request, beside who asks.
+struct Asked {
+    /// Null where there is none.
+    name: Address,
+    verdict: i32,
+    no_modprobe: u32,
+}
+
+/// Records a request.
 #[inline(always)]
-unsafe fn write_request<C: EbpfContext>(to: *mut Request, ctx: &C, request: RequestKey, name: Address, verdict: i32) {
-    // SAFETY: the caller vouches for both.
+fn send_request<C: EbpfContext>(ctx: &C, request: RequestKey, asked: Asked) {
+    let Some(mut entry) = reserve::<Request>(Counter::RingRequest) else { return };
+    let to = entry.as_mut_ptr();
+    // SAFETY: `to` is the reserved record; `ctx` is the program's own.
     unsafe {
         write_header(addr_of_mut!((*to).header), Kind::Request, request.boot_ns);
         (*to).request = request;
-        (*to).verdict = verdict;
-        (*to).no_modprobe = 0;
-        kernel_text(addr_of_mut!((*to).name), name);
+        (*to).verdict = asked.verdict;
+        (*to).no_modprobe = asked.no_modprobe;
+        // The helper writes zeroes when it fails: no name is an empty one.
+        kernel_text(addr_of_mut!((*to).name), asked.name);
         write_owner(addr_of_mut!((*to).owner), current());
         write_stack(addr_of_mut!((*to).kernel_stack), ctx.as_ptr(), 0);
         write_stack(addr_of_mut!((*to).user_stack), ctx.as_ptr(), u64::from(BPF_F_USER_STACK));
@@ -120,12 +130,8 @@ unsafe fn write_request<C: EbpfContext>(to: *mut Request, ctx: &C, request: Requ
         // Last: what follows is verified for each answer.
         write_init(addr_of_mut!((*to).in_init), request.tid);
         write_behalf(addr_of_mut!((*to).behalf), request.tid);
-        // Nothing can be read at such an address: the name is empty.
-        if name as u64 <= 1 {
-            (*to).verdict = 0;
-            (*to).no_modprobe = 1;
-        }
     }
+    entry.submit(at_once());
 }
 
 /// The module in whose init this thread is.

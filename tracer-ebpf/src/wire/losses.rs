@@ -1,8 +1,8 @@
-//! Why something could not be sent or stored: one per-CPU counter a cause.
+//! Why something could not be sent or stored: one counter a cause.
 
-/// A cause of loss, and its index in the per-CPU counter array.
+/// A cause of loss, and its index in the array of counters.
 ///
-/// Numbers are never reused.
+/// A number means the same in every build of one [`super::ABI_VERSION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Counter {
@@ -26,12 +26,10 @@ pub enum Counter {
     ResultWithoutRequest = 8,
     /// A parent walk was cut at its limit before it reached the top: an owner further up is unknown.
     WalkCut = 9,
-    /// A program that does the rest of another one was not there: a record is lost.
-    TailMissing = 10,
 }
 
 /// Number of counters.
-pub const COUNTER_COUNT: u32 = 11;
+pub const COUNTER_COUNT: u32 = 10;
 
 impl Counter {
     /// Every counter, in index order.
@@ -46,7 +44,6 @@ impl Counter {
         Self::MapKthreads,
         Self::ResultWithoutRequest,
         Self::WalkCut,
-        Self::TailMissing,
     ];
 
     /// The counter's public name, as it appears in `loss` records.
@@ -63,45 +60,9 @@ impl Counter {
             Self::MapKthreads => "map-kthreads",
             Self::ResultWithoutRequest => "result-without-request",
             Self::WalkCut => "walk-cut",
-            Self::TailMissing => "tail-missing",
         }
     }
 }
-
-/// Two programs at one return, of which the second does what the first was not run for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Pair {
-    /// `init_module(2)`.
-    InitModule = 0,
-    /// `finit_module(2)`.
-    FinitModule = 1,
-}
-
-/// Number of counters of all pairs.
-pub const PAIR_COUNTERS: u32 = 6;
-
-impl Pair {
-    /// Where the runs of the first program are counted.
-    #[must_use]
-    pub const fn runs(self) -> u32 {
-        self as u32 * 3
-    }
-
-    /// Where the returns are counted that the first program took.
-    #[must_use]
-    pub const fn taken_by_first(self) -> u32 {
-        self as u32 * 3 + 1
-    }
-
-    /// Where the returns are counted that the second program took.
-    #[must_use]
-    pub const fn taken_by_second(self) -> u32 {
-        self as u32 * 3 + 2
-    }
-}
-
-const _: () = assert!(Pair::FinitModule.taken_by_second() + 1 == PAIR_COUNTERS, "every pair has its three counters");
 
 const _: () = {
     let mut index = 0;

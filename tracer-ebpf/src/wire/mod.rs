@@ -6,15 +6,15 @@ mod records;
 mod settings;
 
 pub use context::{Ancestor, Argv, Behalf, Context, Have, Owner, PathSegments, ProcessKey, RequestKey, Stack};
-pub use losses::{COUNTER_COUNT, Counter, PAIR_COUNTERS, Pair};
+pub use losses::{COUNTER_COUNT, Counter};
 pub use records::{
     Admitted, Entered, Handover, Header, Helper, InitDone, Kind, Load, LoadExit, ModuleFile, Request, RequestResult,
     Syscall, Unload, Verdict,
 };
-pub use settings::{FEXIT_TAILS, KPROBE_TAILS, SETTING_COUNT, Setting, Tail};
+pub use settings::{SETTING_COUNT, Setting};
 
 /// Version of the wire layout: part of the pin path, so that old programs are never read by a new tool.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Bytes of a module name or alias in the kernel: `MODULE_NAME_LEN` is 64 - sizeof(long), include/linux/module.h.
 pub const MODULE_NAME_BYTES: usize = 56;

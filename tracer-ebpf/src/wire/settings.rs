@@ -18,21 +18,3 @@ pub enum Setting {
 pub const SETTING_COUNT: u32 = 3;
 
 const _: () = assert!(Setting::FreeModprobeArgv as u32 + 1 == SETTING_COUNT, "every word has its place");
-
-/// What is done by a program of its own, which others jump to: its index in the map of such programs of one type.
-///
-/// The verifier goes through a program once for each one that contains it: what captures a whole task is most of the work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Tail {
-    /// Of kprobes: a request, by the program of its hook.
-    Request = 0,
-    /// Of kprobes: a module that comes or goes.
-    Module = 1,
-}
-
-/// Number of places for kprobes' programs.
-pub const KPROBE_TAILS: u32 = 2;
-
-/// Number of places for programs at the return of a system call, all of which do the same.
-pub const FEXIT_TAILS: u32 = 1;

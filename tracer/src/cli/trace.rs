@@ -221,7 +221,7 @@ impl Trace {
         // What was lost was lost before the last of these events: chains that they end must know of it.
         let events = self.tracker.take_events();
         if !events.is_empty() {
-            self.losses()?;
+            self.losses();
         }
         let losses = self.tracker.take_events();
         for mut event in losses.into_iter().chain(events) {
@@ -276,7 +276,7 @@ impl Trace {
         }
         self.read()?;
         self.tracer.flush_log();
-        self.losses_until(None)?;
+        self.losses();
         if self.tracer.is_pinned() {
             self.tracker.leave_entered();
         }

@@ -93,11 +93,7 @@ fn attempt() -> anyhow::Result<Vec<HookState>> {
 
 fn state(attached: &AttachedHook, costs: &[(String, u32)]) -> HookState {
     let cost = |name: &str| costs.iter().find(|(program, _)| program == name).map(|(_, count)| *count);
-    // Those that it jumps to are part of it.
-    let tails = attached.programs.iter().filter_map(|program| program.jumps_to);
-    let mut programs: Vec<_> = attached.programs.iter().chain(tails).collect();
-    programs.dedup_by_key(|program| program.name);
-    let programs = programs.into_iter();
+    let programs = attached.programs.iter();
     let programs = programs.map(|one| ProgramCost { program: one.name, verified_instructions: cost(one.name) });
     HookState {
         hook: attached.hook.name,

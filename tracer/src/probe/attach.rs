@@ -3,14 +3,11 @@
 use std::path::Path;
 
 use aya::{
-    Btf,
+    Btf, Ebpf,
     programs::{FEntry, FExit, KProbe, ProgramError, RawTracePoint, links::FdLink},
 };
 
-use super::{
-    hooks::{How, Program},
-    programs::Programs,
-};
+use super::hooks::{How, Program};
 
 /// Why a program could not be attached, short.
 #[derive(Debug, thiserror::Error)]
@@ -21,29 +18,23 @@ pub(super) enum AttachError {
     Refused { how: &'static str, target: &'static str, why: String },
     #[error("{how} {target}: cannot be pinned: {why}")]
     Pin { how: &'static str, target: &'static str, why: String },
-    #[error("{program}, which does the rest, cannot be jumped to: {why}")]
-    Tail { program: &'static str, why: String },
 }
 
 /// Loads and attaches `program`. The link lives as long as the object.
-pub(super) fn attach(programs: &Programs<'_>, program: Program, btf: &Btf) -> Result<(), AttachError> {
-    make_ready(programs, program.jumps_to, btf)?;
+pub(super) fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(), AttachError> {
     let Program { name, how, target, .. } = program;
-    let attached = programs.with(name, |loaded| {
-        load(loaded, program, btf)?;
-        match how {
-            How::FEntry => <&mut FEntry>::try_from(loaded)?.attach().map(drop),
-            How::FExit => <&mut FExit>::try_from(loaded)?.attach().map(drop),
-            How::KProbe | How::KRetProbe => <&mut KProbe>::try_from(loaded)?.attach(target, 0).map(drop),
-            How::RawTracePoint => <&mut RawTracePoint>::try_from(loaded)?.attach(target).map(drop),
-        }
+    let loaded = ebpf.program_mut(name).ok_or(AttachError::Missing { program: name })?;
+    let attached = load(loaded, program, btf).and_then(|()| match how {
+        How::FEntry => <&mut FEntry>::try_from(loaded)?.attach().map(drop),
+        How::FExit => <&mut FExit>::try_from(loaded)?.attach().map(drop),
+        How::KProbe | How::KRetProbe => <&mut KProbe>::try_from(loaded)?.attach(target, 0).map(drop),
+        How::RawTracePoint => <&mut RawTracePoint>::try_from(loaded)?.attach(target).map(drop),
     });
-    let attached = attached.ok_or(AttachError::Missing { program: name })?;
     attached.map_err(|error| AttachError::Refused { how: how.name(), target, why: explain(&error) })
 }
 
-/// Loads a program, unless that was done: for others that jump to it, or ahead.
-pub(super) fn load(loaded: &mut aya::programs::Program, program: Program, btf: &Btf) -> Result<(), ProgramError> {
+/// Loads a program, unless another way did.
+fn load(loaded: &mut aya::programs::Program, program: Program, btf: &Btf) -> Result<(), ProgramError> {
     if loaded.fd().is_ok() {
         return Ok(());
     }
@@ -53,17 +44,6 @@ pub(super) fn load(loaded: &mut aya::programs::Program, program: Program, btf: &
         How::KProbe | How::KRetProbe => <&mut KProbe>::try_from(loaded)?.load(),
         How::RawTracePoint => <&mut RawTracePoint>::try_from(loaded)?.load(),
     }
-}
-
-/// Loads a program that others jump to, and puts it in its place. It is attached, if at all, by its own hook.
-fn make_ready(programs: &Programs<'_>, tail: Option<&Program>, btf: &Btf) -> Result<(), AttachError> {
-    let Some(program) = tail else { return Ok(()) };
-    let name = program.name;
-    let fail = |why: String| AttachError::Tail { program: name, why };
-    let place = program.place.ok_or_else(|| fail("it has no place".to_owned()))?;
-    let loaded = programs.with(name, |loaded| load(loaded, *program, btf).map_err(|error| fail(explain(&error))));
-    loaded.ok_or(AttachError::Missing { program: name })??;
-    programs.put(name, place).map_err(|error| fail(error.to_string()))
 }
 
 /// Whether this kernel can keep a program attached without a process: kprobes are links since 5.15.
@@ -83,26 +63,18 @@ pub(super) fn pin_names(name: &str) -> [String; 2] {
 }
 
 /// As [`attach`], and keeps the program attached after this process.
-pub(super) fn attach_pinned(
-    programs: &Programs<'_>,
-    program: Program,
-    btf: &Btf,
-    pins: &Path,
-) -> Result<(), AttachError> {
-    make_ready(programs, program.jumps_to, btf)?;
+pub(super) fn attach_pinned(ebpf: &mut Ebpf, program: Program, btf: &Btf, pins: &Path) -> Result<(), AttachError> {
     let Program { name, how, target, .. } = program;
     let fail = |why: String| AttachError::Pin { how: how.name(), target, why };
     if !is_pinnable(how) {
         return Err(fail("this kernel has no links for kprobes (5.15 and later have)".to_owned()));
     }
-    let attached = programs.with(name, |loaded| {
-        let link = load(loaded, program, btf).and_then(|()| link(loaded, program));
-        let link = link.map_err(|error| AttachError::Refused { how: how.name(), target, why: explain(&error) })?;
-        let [link_name, program_name] = pin_names(name);
-        link.pin(pins.join(link_name)).map_err(|error| fail(error.to_string()))?;
-        loaded.pin(pins.join(program_name)).map_err(|error| fail(error.to_string()))
-    });
-    attached.ok_or(AttachError::Missing { program: name })?
+    let loaded = ebpf.program_mut(name).ok_or(AttachError::Missing { program: name })?;
+    let link = load(loaded, program, btf).and_then(|()| link(loaded, program));
+    let link = link.map_err(|error| AttachError::Refused { how: how.name(), target, why: explain(&error) })?;
+    let [link_name, program_name] = pin_names(name);
+    link.pin(pins.join(link_name)).map_err(|error| fail(error.to_string()))?;
+    loaded.pin(pins.join(program_name)).map_err(|error| fail(error.to_string()))
 }
 
 /// Attaches a loaded program, and takes what holds it.
@@ -149,8 +121,8 @@ pub(super) fn detach_pinned(program: Program, pins: &Path) {
 }
 
 /// Unloads what a way that failed half-way has attached.
-pub(super) fn detach(programs: &Programs<'_>, program: Program) {
-    let result = programs.with(program.name, |loaded| match program.how {
+pub(super) fn detach(ebpf: &mut Ebpf, program: Program) {
+    let result = ebpf.program_mut(program.name).map(|loaded| match program.how {
         How::FEntry => <&mut FEntry>::try_from(loaded).and_then(FEntry::unload),
         How::FExit => <&mut FExit>::try_from(loaded).and_then(FExit::unload),
         How::KProbe | How::KRetProbe => <&mut KProbe>::try_from(loaded).and_then(KProbe::unload),

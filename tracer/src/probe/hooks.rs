@@ -5,10 +5,10 @@
 //!   and meanwhile the kernel skips the same program for every other task on that CPU (`__bpf_prog_enter_recur`,
 //!   kernel/bpf/trampoline.c). On Debian's 7.2, 62 concurrent requests lost 37 of their records that way.
 //! - A kretprobe has few slots (10, or twice the processors), each taken until the function returns, and loses the rest;
-//!   fexit has no such limit. Where its program is long there are two, of which the second does what the first was not run
-//!   for; what neither was run for is counted exactly.
-
-use tracer_ebpf::wire::{Pair, Tail};
+//!   fexit has no such limit, and the kernel counts the runs that it skipped.
+//!
+//! No program jumps to another one, so there is no map of programs: on 5.10, an update of such a map while other programs were
+//! being loaded ended in `kernel BUG at kernel/bpf/arraymap.c:981` (`prog_array_map_poke_run`), which is an outage.
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,29 +59,6 @@ pub struct Program {
     pub target: &'static str,
     /// What becomes of a run that the kernel skips.
     pub skipped: Skipped,
-    /// Where others find it that jump to it.
-    pub place: Option<Place>,
-    /// Which program it jumps to, to have it do the rest.
-    pub jumps_to: Option<&'static Program>,
-}
-
-impl Program {
-    const fn at(self, map: &'static str, index: u32) -> Self {
-        Self { place: Some(Place { map, index }), ..self }
-    }
-
-    const fn jumps_to(self, program: &'static Self) -> Self {
-        Self { jumps_to: Some(program), ..self }
-    }
-}
-
-/// A place in a map of programs that others jump to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Name of the map.
-    pub map: &'static str,
-    /// Index of the place.
-    pub index: u32,
 }
 
 /// What becomes of a run that the kernel skips.
@@ -89,8 +66,6 @@ pub struct Place {
 pub enum Skipped {
     /// It is a loss.
     Lost,
-    /// Another program of the same place does the work.
-    Paired(Pair),
     /// Mostly nothing: another program tells the same, or there was nothing to tell. Where it matters a request stays open.
     Seen,
 }
@@ -109,12 +84,7 @@ pub struct Hook {
 }
 
 const fn program(name: &'static str, how: How, target: &'static str) -> Program {
-    Program { name, how, target, skipped: Skipped::Lost, place: None, jumps_to: None }
-}
-
-/// One of two at the return of a function.
-const fn paired(name: &'static str, target: &'static str, pair: Pair) -> Program {
-    Program { skipped: Skipped::Paired(pair), ..program(name, FExit, target) }
+    Program { name, how, target, skipped: Skipped::Lost }
 }
 
 /// One whose skipped runs show in the request.
@@ -131,24 +101,8 @@ macro_rules! syscall_symbol {
 
 use How::{FEntry, FExit, KProbe, KRetProbe, RawTracePoint};
 
-/// Tells of a request, also of one that its hook does not see.
-static REQUEST: Program =
-    program("request_kprobe", KProbe, "security_kernel_module_request").at("KPROBES", Tail::Request as u32);
-
-/// Tells of a module that comes or goes. It is only jumped to.
-static MODULE: Program = program("module_kprobe", KProbe, "do_init_module").at("KPROBES", Tail::Module as u32);
-
-/// Tells of a system call that failed. It is only jumped to; where the kernel allows that at the return of one function alone
-/// (7), `whole_*` do the same by themselves.
-static FAILED: Program = program("sys_failed_fexit", FExit, syscall_symbol!("finit_module")).at("FEXITS", 0);
-
-/// Attached by a thread of its own from the beginning. Having attached the first trampoline of all, kernels before 6.10 wait
-/// until every task has slept or come back from the kernel (`synchronize_rcu_tasks` in `register_ftrace_direct`,
-/// kernel/trace/ftrace.c), which takes long where there is much to do. No other program asks for this one's function.
-pub(super) const ASIDE: &str = "kthread";
-
-/// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen whole; last what is
-/// part of none. Before the first trampoline come some kprobes, so that the one of the hook that is attached aside is the first.
+/// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen from its beginning to
+/// its end; last what is part of none.
 pub static HOOKS: &[Hook] = &[
     Hook {
         name: "kthread",
@@ -173,7 +127,7 @@ pub static HOOKS: &[Hook] = &[
         without: "modules are not seen to leave",
         need: Need::Optional,
         ways: &[
-            &[program("free_kprobe", KProbe, "free_module").jumps_to(&MODULE)],
+            &[program("free_kprobe", KProbe, "free_module")],
             &[program("module_free", RawTracePoint, "module_free")],
         ],
     },
@@ -229,7 +183,7 @@ pub static HOOKS: &[Hook] = &[
         without: "modules are not seen to arrive",
         need: Need::Required,
         ways: &[
-            &[program("load_kprobe", KProbe, "do_init_module").jumps_to(&MODULE)],
+            &[program("load_kprobe", KProbe, "do_init_module")],
             &[program("module_load", RawTracePoint, "module_load"), program("init_fentry", FEntry, "do_init_module")],
         ],
     },
@@ -238,14 +192,7 @@ pub static HOOKS: &[Hook] = &[
         without: "failed init_module(2) calls are not seen",
         need: Need::Optional,
         ways: &[
-            &[
-                paired("sys_init_fexit", syscall_symbol!("init_module"), Pair::InitModule).jumps_to(&FAILED),
-                paired("sys_init_fexit_second", syscall_symbol!("init_module"), Pair::InitModule).jumps_to(&FAILED),
-            ],
-            &[
-                paired("whole_init", syscall_symbol!("init_module"), Pair::InitModule),
-                paired("whole_init_second", syscall_symbol!("init_module"), Pair::InitModule),
-            ],
+            &[program("sys_init_fexit", FExit, syscall_symbol!("init_module"))],
             &[program("sys_init_kretprobe", KRetProbe, syscall_symbol!("init_module"))],
         ],
     },
@@ -254,14 +201,7 @@ pub static HOOKS: &[Hook] = &[
         without: "failed finit_module(2) calls are not seen: why a module could not be loaded is unknown",
         need: Need::Optional,
         ways: &[
-            &[
-                paired("sys_finit_fexit", syscall_symbol!("finit_module"), Pair::FinitModule).jumps_to(&FAILED),
-                paired("sys_finit_fexit_second", syscall_symbol!("finit_module"), Pair::FinitModule).jumps_to(&FAILED),
-            ],
-            &[
-                paired("whole_finit", syscall_symbol!("finit_module"), Pair::FinitModule),
-                paired("whole_finit_second", syscall_symbol!("finit_module"), Pair::FinitModule),
-            ],
+            &[program("sys_finit_fexit", FExit, syscall_symbol!("finit_module"))],
             &[program("sys_finit_kretprobe", KRetProbe, syscall_symbol!("finit_module"))],
         ],
     },
@@ -276,8 +216,14 @@ pub static HOOKS: &[Hook] = &[
         without: "who asks for a module is not seen",
         need: Need::Required,
         ways: &[
-            &[seen("verdict_fexit", FExit, "security_kernel_module_request"), REQUEST],
-            &[seen("verdict_kretprobe", KRetProbe, "security_kernel_module_request"), REQUEST],
+            &[
+                seen("verdict_fexit", FExit, "security_kernel_module_request"),
+                program("request_kprobe", KProbe, "security_kernel_module_request"),
+            ],
+            &[
+                seen("verdict_kretprobe", KRetProbe, "security_kernel_module_request"),
+                program("request_kprobe", KProbe, "security_kernel_module_request"),
+            ],
             &[program("request_fexit", FExit, "security_kernel_module_request")],
         ],
     },
@@ -285,15 +231,14 @@ pub static HOOKS: &[Hook] = &[
         name: "entered",
         without: "requests that end at an empty kernel.modprobe or at a name that is too long are not seen",
         need: Need::Optional,
-        ways: &[&[program("request_module_entry", KProbe, "__request_module").jumps_to(&REQUEST)]],
+        ways: &[&[program("request_module_entry", KProbe, "__request_module")]],
     },
     Hook {
         name: "delete_module",
         without: "failed delete_module(2) calls are not seen",
         need: Need::Optional,
         ways: &[
-            &[program("sys_delete_fexit", FExit, syscall_symbol!("delete_module")).jumps_to(&FAILED)],
-            &[program("whole_delete", FExit, syscall_symbol!("delete_module"))],
+            &[program("sys_delete_fexit", FExit, syscall_symbol!("delete_module"))],
             &[program("sys_delete_kretprobe", KRetProbe, syscall_symbol!("delete_module"))],
         ],
     },
@@ -301,9 +246,9 @@ pub static HOOKS: &[Hook] = &[
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashSet;
 
-    use super::{ASIDE, HOOKS, Hook};
+    use super::HOOKS;
 
     /// Check that names are unique and that every hook has a way and a sentence.
     #[test]
@@ -319,32 +264,5 @@ mod tests {
                 assert!(programs.insert(program), "{program} in two hooks");
             }
         }
-    }
-
-    /// Check that what is attached aside comes first where there are no threads, and that nobody has to wait for its function.
-    #[test]
-    fn what_is_attached_aside_is_alone() {
-        let targets =
-            |hook: &Hook| hook.ways.iter().copied().flatten().map(|program| program.target).collect::<HashSet<_>>();
-        let (aside, others) = HOOKS.split_first().unwrap();
-        assert_eq!(aside.name, ASIDE);
-        assert!(others.iter().all(|hook| targets(hook).is_disjoint(&targets(aside))));
-        assert!(aside.ways.iter().copied().flatten().all(|program| program.jumps_to.is_none()));
-    }
-
-    /// Check that whoever is jumped to has a place of its own, among programs of its type.
-    #[test]
-    fn who_is_jumped_to_has_a_place() {
-        let programs = || HOOKS.iter().flat_map(|hook| hook.ways).copied().flatten();
-        let mut places = HashMap::new();
-        for program in programs() {
-            let Some(next) = program.jumps_to else { continue };
-            let place = next.place.unwrap();
-            assert_eq!(next.how, program.how, "{}", program.name);
-            assert_eq!(*places.entry((place.map, place.index)).or_insert(next.name), next.name);
-            // A jump to who jumps on has to make sure of the last one as well.
-            assert!(next.jumps_to.is_none(), "{}", next.name);
-        }
-        assert_eq!(places.len(), 3);
     }
 }

@@ -2,9 +2,7 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
-    panic::resume_unwind,
     path::PathBuf,
-    thread,
 };
 
 use aya::{Btf as Targets, Ebpf, EbpfLoader};
@@ -67,21 +65,9 @@ fn loader<'a>() -> EbpfLoader<'a> {
     loader
 }
 
-/// Loads the object; and the functions that its programs attach to, which are found meanwhile.
+/// Loads the object; and the functions that its programs attach to.
 pub(super) fn load(object: &[u8], fit: Fit<'_>) -> Result<(Ebpf, Targets), ProbeError> {
-    let find = || targets(fit.btf);
-    thread::scope(|scope| {
-        let finding = thread::Builder::new().spawn_scoped(scope, find);
-        let loaded = load_with(object, fit, &[]);
-        let found = match finding {
-            Ok(finding) => finding.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            Err(error) => {
-                log::debug!("one thread has to do: {error}");
-                find()
-            }
-        };
-        Ok((loaded?, found))
-    })
+    Ok((load_with(object, fit, &[])?, targets(fit.btf)))
 }
 
 /// Loads the object on top of maps that are there already.
@@ -135,14 +121,8 @@ pub(super) fn load_at(
 }
 
 /// Maps of what is under way, and how many entries they have at least.
-const STATES: [(&str, u32); 6] = [
-    ("IN_FLIGHT", 16384),
-    ("HANDOVERS", 4096),
-    ("HELPERS", 8192),
-    ("INITS", 1024),
-    ("RETURNS", 8192),
-    ("KTHREADS", 4096),
-];
+const STATES: [(&str, u32); 5] =
+    [("IN_FLIGHT", 16384), ("HANDOVERS", 4096), ("HELPERS", 8192), ("INITS", 1024), ("KTHREADS", 4096)];
 
 /// Each processor keeps up to 128 free entries of such a map for itself (`LOCAL_FREE_TARGET`, kernel/bpf/bpf_lru_list.h),
 /// and one that finds none takes the youngest of its own, in use or not.

@@ -8,7 +8,6 @@ use crate::event::LossStage;
 /// Reads the loss counters; gives what is new since the last reading.
 pub struct Losses {
     counters: Counts,
-    pairs: Counts,
     seen: Vec<u64>,
     /// Attached programs, and how many runs were told as skipped so far.
     programs: Vec<(Watched, u64)>,
@@ -22,19 +21,14 @@ pub struct Losses {
 
 impl Losses {
     /// Begins where `told` says that the reading ended before; without it, at 0.
-    pub(super) fn new(
-        counters: Counts,
-        pairs: Counts,
-        programs: Vec<Watched>,
-        told: Option<Told>,
-    ) -> Result<Self, ProbeError> {
+    pub(super) fn new(counters: Counts, programs: Vec<Watched>, told: Option<Told>) -> Result<Self, ProbeError> {
         let before = |name| told.as_ref().map_or(Ok(0), |told| told.get(name));
         let seen = Counter::ALL.into_iter().map(|counter| before(counter.name())).collect::<Result<_, _>>()?;
         let programs = programs
             .into_iter()
             .map(|watched| before(watched.name).map(|before| (watched, before)))
             .collect::<Result<_, ProbeError>>()?;
-        Ok(Self { counters, pairs, seen, programs, told, untold: false, open_ended: false })
+        Ok(Self { counters, seen, programs, told, untold: false, open_ended: false })
     }
 
     /// Whether something was handed out that is not kept as told, and has to be.
@@ -64,11 +58,8 @@ impl Losses {
         std::mem::take(&mut self.open_ended)
     }
 
-    /// New losses since the last call; at the end, without a time, also what may be made up for yet.
-    ///
-    /// # Errors
-    /// When the kernel refuses to read the counters.
-    pub fn take_new(&mut self, now_ns: Option<u64>) -> Result<Vec<(LossStage, &'static str, u64)>, ProbeError> {
+    /// New losses since the last call.
+    pub fn take_new(&mut self) -> Vec<(LossStage, &'static str, u64)> {
         let mut new = Vec::new();
         for (counter, seen) in Counter::ALL.into_iter().zip(&mut self.seen) {
             let total = self.counters.get(counter as u32);
@@ -78,7 +69,7 @@ impl Losses {
             }
         }
         for (watched, seen) in &mut self.programs {
-            let total = watched.missed(now_ns, |index| self.pairs.get(index));
+            let total = watched.missed();
             if total > *seen {
                 if watched.is_seen() {
                     self.open_ended = true;
@@ -90,6 +81,6 @@ impl Losses {
             }
         }
         self.untold |= !new.is_empty();
-        Ok(new)
+        new
     }
 }

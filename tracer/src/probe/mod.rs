@@ -14,7 +14,6 @@ mod object;
 mod offsets;
 mod options;
 mod pin;
-mod programs;
 mod recorder;
 mod rehearse;
 mod ring;

@@ -10,7 +10,7 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError, MapInfo, MapType},
     programs::{FEntry, FExit, KProbe, ProbeKind, ProgramError, RawTracePoint, links::PinnedLink},
 };
-use tracer_ebpf::wire::{COUNTER_COUNT, FEXIT_TAILS, KPROBE_TAILS, PAIR_COUNTERS, SETTING_COUNT};
+use tracer_ebpf::wire::{COUNTER_COUNT, SETTING_COUNT};
 
 use super::{
     Addresses, ProbeError,
@@ -34,21 +34,8 @@ use super::{
 use crate::kernel::btf::Btf;
 
 /// Every map of the object that programs share.
-const MAPS: [&str; 13] = [
-    "EVENTS",
-    "COUNTERS",
-    "PAIRS",
-    "SETTINGS",
-    "KPROBES",
-    "FEXITS",
-    "IN_FLIGHT",
-    "HANDOVERS",
-    "HELPERS",
-    "INITS",
-    "RETURNS",
-    "KTHREADS",
-    TOLD,
-];
+const MAPS: [&str; 9] =
+    ["EVENTS", "COUNTERS", "SETTINGS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "KTHREADS", TOLD];
 
 /// Under this name the digest of the object that was pinned is kept among the losses.
 const OBJECT_DIGEST: &str = "object-digest";
@@ -109,16 +96,15 @@ fn begin(
     }
     let settings = settings(&path, addresses)?;
     let how = Attaching { targets: &targets, preference: options.preference, pins: Some(&path) };
-    let hooks = attach_hooks(&mut ebpf, &HOOKS.iter().collect::<Vec<_>>(), how)?;
+    let hooks = attach_hooks(&mut ebpf, HOOKS, how);
     let links = pinned_links(&path, &hooks)?;
     let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
     let mut told = Told::new(open_map(&path, TOLD, HashMap::try_from)?);
     told.set(OBJECT_DIGEST, digest(object))?;
     let counters = open_map(&path, "COUNTERS", Counts::try_from)?;
-    let pairs = open_map(&path, "PAIRS", Counts::try_from)?;
-    let mut losses = Losses::new(counters, pairs, programs, Some(told))?;
+    let mut losses = Losses::new(counters, programs, Some(told))?;
     // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
-    losses.take_new(None)?;
+    losses.take_new();
     losses.keep_told()?;
     let ring = HeldRing::new(open_data(&path, "EVENTS")?).map_err(ProbeError::Wait)?;
     let found = (found != Resumed::default()).then_some(found);
@@ -141,10 +127,7 @@ fn check(path: &Path) -> Result<HeldRing, PinError> {
     for (name, kind, sizes) in [
         ("EVENTS", MapType::RingBuf, None),
         ("COUNTERS", MapType::Array, Some((4, 8, COUNTER_COUNT))),
-        ("PAIRS", MapType::Array, Some((4, 8, PAIR_COUNTERS))),
         ("SETTINGS", MapType::Array, Some((4, 8, SETTING_COUNT))),
-        ("KPROBES", MapType::ProgramArray, Some((4, 4, KPROBE_TAILS))),
-        ("FEXITS", MapType::ProgramArray, Some((4, 4, FEXIT_TAILS))),
         (TOLD, MapType::Hash, Some((32, 8, 256))),
     ] {
         let info = MapInfo::from_pin(path.join(name)).map_err(|error| differs(format!("map {name}: {error}")))?;
@@ -197,17 +180,15 @@ fn resume(
         let pinned: Vec<_> = MAPS.iter().map(|name| (*name, path.join(name))).collect();
         let mut loaded = load_with(object, Fit { btf, options }, &pinned)?;
         let (mut attached, missing): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| !hook.programs.is_empty());
-        let missing: Vec<&Hook> = missing.into_iter().map(|hook| hook.hook).collect();
         let how = Attaching { targets: &targets, preference: options.preference, pins: None };
-        let anew = attach_hooks(&mut loaded, &missing, how)?;
+        let anew = attach_hooks(&mut loaded, missing.into_iter().map(|hook| hook.hook), how);
         programs.extend(watched(&anew, |program| descriptor(&loaded, program.name))?);
         attached.extend(anew);
         hooks = attached;
         ebpf = Some(loaded);
     }
     let counters = open_map(path, "COUNTERS", Counts::try_from)?;
-    let pairs = open_map(path, "PAIRS", Counts::try_from)?;
-    let losses = Losses::new(counters, pairs, programs, Some(told))?;
+    let losses = Losses::new(counters, programs, Some(told))?;
     let resumed = Some(found);
     let settings = settings(path, addresses)?;
     let ring = Ring::held(ring)?;

@@ -1,4 +1,4 @@
-//! What the kernel did not run: where it says so, and what two programs of a pair both missed.
+//! What the kernel did not run, where it says so.
 
 use std::{
     collections::HashMap,
@@ -16,20 +16,11 @@ use super::{
     hooks::{Program, Skipped},
 };
 
-/// How long one program of a pair may be behind the other before a return counts as missed by both.
-const PAIR_NS: u64 = 1_000_000_000;
-
-/// A program, or two of a pair, of which something is missed only where the kernel skipped both.
+/// A program, and what keeps it attached: each counts for itself. Their files stay open, as they are read over and over.
 pub(super) struct Watched {
-    /// Name of the first.
+    /// Its name.
     pub(super) name: &'static str,
-    program: Skips,
     skipped: Skipped,
-    lasting: Lasting,
-}
-
-/// One program, and what keeps it attached: each counts for itself. Their files stay open, as they are read over and over.
-struct Skips {
     /// The file tells of it for as long as it is open.
     _program: OwnedFd,
     told: Option<File>,
@@ -40,13 +31,12 @@ struct Skips {
 const FDINFO_BYTES: usize = 1024;
 
 impl Watched {
-    /// The program that is asked; of a pair the first one. `links` are those that count, by the id of their program.
+    /// The program that is asked. `links` are those that count, by the id of their program.
     fn new(program: Program, fd: OwnedFd, links: &HashMap<u64, PathBuf>) -> Self {
         let told = File::open(fdinfo(&fd)).ok();
         let id = told.as_ref().and_then(|file| value(file, "prog_id"));
         let link = id.and_then(|id| links.get(&id)).and_then(|path| File::open(path).ok());
-        let skips = Skips { _program: fd, told, link };
-        Self { name: program.name, program: skips, skipped: program.skipped, lasting: Lasting::default() }
+        Self { name: program.name, skipped: program.skipped, _program: fd, told, link }
     }
 
     /// Whether what it missed is no loss by itself, but shows in a request that stays open.
@@ -54,45 +44,11 @@ impl Watched {
         self.skipped == Skipped::Seen
     }
 
-    /// How many runs or returns were missed. `counted` is what a pair's programs have counted.
-    pub(super) fn missed(&mut self, now_ns: Option<u64>, counted: impl Fn(u32) -> u64) -> u64 {
-        let Skipped::Paired(pair) = self.skipped else { return self.program.count() };
-        // In this order: what comes meanwhile is not taken for missed.
-        let runs = counted(pair.runs()).saturating_add(self.program.count());
-        let taken = counted(pair.taken_by_first()).saturating_add(counted(pair.taken_by_second()));
-        self.lasting.take(runs.saturating_sub(taken), now_ns)
-    }
-}
-
-/// A number that may be too high for a moment: of it counts what has lasted.
-#[derive(Default)]
-struct Lasting {
-    known: u64,
-    least: u64,
-    since_ns: u64,
-}
-
-impl Lasting {
-    /// What has lasted; without a time, all.
-    fn take(&mut self, number: u64, now_ns: Option<u64>) -> u64 {
-        let Some(now_ns) = now_ns else {
-            self.known = self.known.max(number);
-            return self.known;
-        };
-        self.least = self.least.min(number);
-        if self.least <= self.known {
-            (self.least, self.since_ns) = (number, now_ns);
-        } else if now_ns.saturating_sub(self.since_ns) >= PAIR_NS {
-            self.known = self.least;
-        }
-        self.known
-    }
-}
-
-impl Skips {
+    /// How many runs were skipped.
+    ///
     /// `recursion_misses` (since 5.12; earlier kernels do not skip): the program was running already on that CPU.
     /// `missed` (since 6.17): a kprobe within another, or no slot for a kretprobe.
-    fn count(&self) -> u64 {
+    pub(super) fn missed(&self) -> u64 {
         let count = |file: &Option<File>, key| file.as_ref().and_then(|file| value(file, key)).unwrap_or(0);
         count(&self.told, "recursion_misses") + count(&self.link, "missed")
     }
@@ -107,17 +63,11 @@ pub(super) fn watched(
     asked(hooks).map(|program| Ok(Watched::new(program, open(program)?, &links))).collect()
 }
 
-/// Programs that are asked: all but what another one tells again, and of a pair the first one.
+/// Programs that are asked: all but one, whose work another one does as well.
 fn asked(hooks: &[AttachedHook]) -> impl Iterator<Item = Program> {
-    let mut pairs = Vec::new();
     // What `module_request` tells is told again by the hand-over.
     let programs = hooks.iter().flat_map(|hook| hook.programs).filter(|program| program.name != "module_request");
-    programs.copied().filter(move |program| {
-        let Skipped::Paired(pair) = program.skipped else { return true };
-        let is_first = !pairs.contains(&pair);
-        pairs.push(pair);
-        is_first
-    })
+    programs.copied()
 }
 
 pub(super) fn fdinfo(fd: &OwnedFd) -> PathBuf {
@@ -185,29 +135,14 @@ mod tests {
         assert_eq!(value(&own, "pos"), Some(0));
     }
 
-    /// Check that of a pair the first program is asked, whose runs are counted, and that every other one is.
+    /// Check that every program is asked but the one whose work another one does.
     #[test]
-    fn pairs_count_together() {
+    fn every_program_is_asked() {
         let attached = |hook| AttachedHook { hook, programs: hook.ways[0], refused: Vec::new(), pinned: false };
         let hooks: Vec<AttachedHook> = HOOKS.iter().map(attached).collect();
         let names: Vec<&str> = asked(&hooks).map(|program| program.name).collect();
-        let all: Vec<&str> = HOOKS.iter().flat_map(|hook| hook.ways[0]).map(|program| program.name).collect();
-        let wanted: Vec<&str> =
-            all.into_iter().filter(|name| !name.ends_with("_second") && *name != "module_request").collect();
-        assert_eq!(names, wanted);
+        let all = HOOKS.iter().flat_map(|hook| hook.ways[0]).map(|program| program.name);
+        assert_eq!(names, all.filter(|name| *name != "module_request").collect::<Vec<_>>());
         assert!(names.contains(&"sys_finit_fexit"));
-    }
-
-    /// Check that a number counts when it has lasted, that what passes does not, and that all counts in the end.
-    #[test]
-    fn what_passes_does_not_count() {
-        let mut lasting = Lasting::default();
-        assert_eq!(lasting.take(2, Some(PAIR_NS)), 0);
-        assert_eq!(lasting.take(0, Some(PAIR_NS + 1)), 0);
-        assert_eq!(lasting.take(2, Some(PAIR_NS * 2)), 0, "it went to 0 meanwhile");
-        assert_eq!(lasting.take(1, Some(PAIR_NS * 3)), 1, "1 of it has lasted");
-        assert_eq!(lasting.take(4, Some(PAIR_NS * 3 + 1)), 1);
-        assert_eq!(lasting.take(4, None), 4);
-        assert_eq!(lasting.take(3, Some(PAIR_NS * 9)), 4, "what was told stays told");
     }
 }

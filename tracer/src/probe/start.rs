@@ -61,15 +61,14 @@ impl Tracer {
             LogLevel::Debug => Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?),
         };
         let how = Attaching { targets: &targets, preference: options.preference, pins: None };
-        let hooks = attach_hooks(&mut ebpf, &HOOKS.iter().collect::<Vec<_>>(), how)?;
+        let hooks = attach_hooks(&mut ebpf, HOOKS, how);
 
         let ring = take_ring(&mut ebpf)?;
         let counters: Counts = take_map(&mut ebpf, "COUNTERS")?;
         let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
-        let pairs: Counts = take_map(&mut ebpf, "PAIRS")?;
-        let mut losses = Losses::new(counters, pairs, programs, None)?;
+        let mut losses = Losses::new(counters, programs, None)?;
         // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
-        losses.take_new(None)?;
+        losses.take_new();
         let ring = Ring::live(ring)?;
         let ebpf = Some(ebpf);
         Ok(Self { ring, losses, hooks, resumed: None, logger, ebpf, pins: None, _links: Vec::new(), settings })

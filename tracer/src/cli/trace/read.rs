@@ -63,7 +63,7 @@ impl Trace {
         let before_ns = now_ns();
         self.read()?;
         if self.losses_at <= self.pace.read_at() || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
-            self.losses()?;
+            self.losses();
         }
         self.tracker.tick(before_ns, now_ns());
         if self.tracker.has_events() {
@@ -103,19 +103,14 @@ impl Trace {
         }
     }
 
-    pub(super) fn losses(&mut self) -> anyhow::Result<()> {
+    pub(super) fn losses(&mut self) {
         self.losses_at = Instant::now();
-        self.losses_until(Some(now_ns()))
-    }
-
-    pub(super) fn losses_until(&mut self, now: Option<u64>) -> anyhow::Result<()> {
-        for (stage, cause, count) in self.tracer.losses.take_new(now)? {
+        for (stage, cause, count) in self.tracer.losses.take_new() {
             self.tracker.loss(now_ns(), stage, cause, count);
         }
         if self.tracer.losses.take_open_ended() {
             self.tracker.may_have_missed(now_ns());
         }
-        Ok(())
     }
 
     /// What the flight recorder found when it began.
