@@ -1,5 +1,7 @@
 //! What a run of kmodtrace gave: its events, whatever else it printed, and how it ended.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
@@ -96,7 +98,7 @@ impl Capture {
         }
     }
 
-    /// States that the capture is whole: numbered without a gap, nothing lost, ended in order.
+    /// States that the capture is whole: numbered without a gap, nothing lost, no request ended twice, ended in order.
     ///
     /// # Errors
     /// When it is not.
@@ -121,6 +123,11 @@ impl Capture {
         };
         if let Some(loss) = self.of_type("loss").find(|loss| !is_skipped(loss)) {
             bail!("events were lost: {loss}");
+        }
+        let mut ended = BTreeSet::new();
+        let results = self.of_type("result").filter(|result| !result["request"].is_null());
+        if let Some(second) = results.into_iter().find(|result| !ended.insert(result["request"].to_string())) {
+            bail!("a request ended twice: {second}");
         }
         match self.events.last() {
             Some(last) if last["type"] == "end" => Ok(()),
@@ -182,5 +189,8 @@ mod tests {
         assert!(skipped.expect_whole_but(&["y"]).is_err() && skipped.expect_whole().is_err());
         assert!(capture(RUN.trim_end().rsplit_once('\n').unwrap().0).expect_whole().is_err());
         assert!(Capture::new("{\"type\":", String::new(), 0).is_err());
+        let second =
+            "{\"type\":\"result\",\"seq\":5,\"request\":7,\"status\":\"throttled\"}\n{\"type\":\"end\",\"seq\":6}\n";
+        assert!(capture(&RUN.replace("{\"type\":\"end\",\"seq\":5}\n", second)).expect_whole().is_err());
     }
 }

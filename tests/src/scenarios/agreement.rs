@@ -79,6 +79,15 @@ pub(super) fn with_oracle_but(capture: &Capture, oracle: &[Event], skipped: &[&s
     Ok(theirs.into_iter().map(|(_, name)| name).collect())
 }
 
+/// Whether the oracle saw the request of an event: it got one of the kernel's places.
+pub(super) fn is_admitted(oracle: &[Event], request: &Value) -> bool {
+    let (tid, alias) = (number(request, "/process/tid"), text(request, "/name"));
+    oracle.iter().any(|event| match &event.what {
+        What::Request { name, .. } => Some(u64::from(event.tid)) == tid && *name == alias,
+        _ => false,
+    })
+}
+
 /// States that a result has a status, and that its certainty is as stated.
 ///
 /// # Errors

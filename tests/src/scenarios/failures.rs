@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::agreement::{ended, number, text, with_oracle};
+use super::agreement::{ended, is_admitted, number, text, with_oracle};
 use super::{Need, Scenario};
 use crate::ctx::{Act, Capture, Ctx, contains, equal, that};
 
@@ -43,28 +43,38 @@ pub(super) fn helper_script(ctx: &mut Ctx, text: &str) -> Result<&'static str> {
     Ok(PATH)
 }
 
-/// 53 at a time, and helpers that take 8 s: 50 get a place, and the kernel gives up on the others after 5 s.
+/// 53 at a time, and helpers that take 8 s: 50 get a place, and the kernel gives up on the others after 5 s. Each asks for two
+/// names in one system call, so those that were given up show by the kernel's own times that they went on.
 fn throttled(ctx: &mut Ctx) -> Result<()> {
+    const PF_INET: u16 = 2;
     let script = helper_script(ctx, "sleep 8; exit 1")?;
     let oracle = ctx.oracle()?;
     let tracer = ctx.watch(&[])?;
-    let acts = (0..53).map(|n| Act::mount(&format!("slow{n}")).named(&format!("slow{n}")));
+    // No such protocols.
+    let acts = (150..203).map(|protocol| Act::socket(PF_INET, 1, protocol).named(&format!("slow{protocol}")));
     let crowd = ctx.crowd(acts.collect())?;
     let reports = with_modprobe(script, || crowd.release())?;
     let capture = tracer.stop()?;
-    with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
+    let events = ctx.oracle_events(&oracle)?;
+    with_oracle(&capture, &events)?;
     let mut count = 0;
     for report in &reports {
-        let request = capture.request_for(&format!("fs-{}", report.act.comm))?;
-        equal("pid", number(request, "/process/pid"), Some(u64::from(report.pid)))?;
-        let result = capture.result_of(request)?;
-        if text(result, "/status") == "throttled" {
-            count += 1;
-            ended(result, "throttled", "inferred")?;
-            equal("errno", text(result, "/errno"), "ETIME")?;
+        let protocol = report.act.comm.trim_start_matches("slow");
+        let first = capture.request_for(&format!("net-pf-2-proto-{protocol}-type-1"))?;
+        let second = capture.request_for(&format!("net-pf-2-proto-{protocol}"))?;
+        for request in [first, second] {
+            equal("pid", number(request, "/process/pid"), Some(u64::from(report.pid)))?;
         }
+        if is_admitted(&events, first) {
+            continue;
+        }
+        count += 1;
+        let result = capture.result_of(first)?;
+        ended(result, "throttled", "inferred")?;
+        equal("errno", text(result, "/errno"), "ETIME")?;
+        equal("rule", text(result, "/rule"), "admission-timeout")?;
     }
-    equal("throttled requests", count, 3)
+    that("some were given up", count > 0)
 }
 
 /// The requester dies; its helper goes on and is still told to be its own.

@@ -173,9 +173,11 @@ impl Builder {
     fn request(&mut self, id: RequestId, at: Moment, body: Request) {
         let parent = self.parent(id, &body, at);
         let (number, open) = self.own(ChainKey::Request(id), at);
-        open.chain.time = at.time;
-        open.chain.boot_ns = at.boot_ns;
-        open.chain.request = Some(body);
+        if open.chain.request.is_none() {
+            open.chain.time = at.time;
+            open.chain.boot_ns = at.boot_ns;
+        }
+        open.request(body);
         if let Some(parent) = parent {
             self.hang(number, parent);
         }
@@ -244,7 +246,7 @@ impl Builder {
 
     fn result(&mut self, key: ChainKey, at: Moment, result: Outcome) {
         let (number, open) = self.own(key, at);
-        open.chain.result = Some(result);
+        open.result(result);
         self.hand_out_if_done(Some(number));
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod samples;
 
 pub use builder::Builder;
 pub use cause::Cause;
+pub(crate) use cause::is_kmod_tool;
 
 use jiff::Timestamp;
 

@@ -9,7 +9,7 @@ use super::{
     gone::Gone,
     lost::{Lost, Totals},
 };
-use crate::event::Init;
+use crate::event::{Init, Outcome, Request};
 
 /// A moment of the stream.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Open {
     pub(super) height: usize,
     /// Inits of which no load was seen.
     pub(super) inits_alone: Vec<Init>,
+    /// Requests and results that differ from the first of this id.
+    repeats: u64,
     /// It had to make room.
     pub(super) handed_out_early: bool,
     /// A part of it was handed out before.
@@ -65,10 +67,27 @@ impl Open {
             children: BTreeSet::new(),
             height: 0,
             inits_alone: Vec::new(),
+            repeats: 0,
             handed_out_early: false,
             continued,
             beginning_hidden,
             lost_before: lost.before(began.boot_ns),
+        }
+    }
+
+    /// Takes the request. The first stays: a request is asked once.
+    pub(super) fn request(&mut self, request: Request) {
+        match &self.chain.request {
+            Some(first) => self.repeats += u64::from(*first != request),
+            None => self.chain.request = Some(request),
+        }
+    }
+
+    /// Takes the result. The first stays: a request ends once.
+    pub(super) fn result(&mut self, result: Outcome) {
+        match &self.chain.result {
+            Some(first) => self.repeats += u64::from(*first != result),
+            None => self.chain.result = Some(result),
         }
     }
 
@@ -105,10 +124,13 @@ impl Open {
         for init in &self.inits_alone {
             notes.push(format!("the init of {} ended, but its arrival was not seen", init.module.field()));
         }
+        if self.repeats > 0 {
+            notes.push("the stream has another request or result of the same id: the first is shown".to_owned());
+        }
         notes.extend(lost.since(&self.lost_before));
         if self.handed_out_early {
             notes.push("too many chains were open: it was handed out before its end".to_owned());
-        } else if chain.result.is_none() {
+        } else if chain.result.as_ref().is_none_or(|result| result.incomplete) {
             notes.push("its end was not seen: it still ran when tracing ended, or its end was lost".to_owned());
         }
         notes

@@ -30,7 +30,7 @@ use crate::{
     policy::{Finding, Judge},
     probe::{Options, Tracer, Uevents},
     select::{Selector, Sieve, Sifted},
-    session::{self, Clock, Filter, Host, Scope, Started, Tracker},
+    session::{self, Clock, Drained, Filter, Host, Scope, Started, Tracker},
     stream::{Pipeline, StreamId},
 };
 
@@ -70,6 +70,8 @@ pub(super) struct Trace {
     /// When the counters were read last.
     losses_at: Instant,
     looks_into_processes: bool,
+    /// How far the ring was read last.
+    drained: Drained,
 }
 
 impl Trace {
@@ -139,6 +141,7 @@ impl Trace {
             is_awake: false,
             losses_at: now,
             looks_into_processes: names_user_stacks,
+            drained: Drained { began_ns: clocks.boot_ns, ended_ns: clocks.boot_ns, is_complete: false },
         };
         if trace.tracer.resumed.is_some() {
             // Header and baseline come before what was lost while no recorder ran.
@@ -278,9 +281,9 @@ impl Trace {
         self.tracer.flush_log();
         self.losses();
         if self.tracer.is_pinned() {
-            self.tracker.leave_entered();
+            self.tracker.leave();
         }
-        self.tracker.finish(now_ns());
+        self.tracker.finish(self.drained);
         let reads_on = self.pass_on()?;
         self.sieve.finish();
         if reads_on && self.show()? {

@@ -77,7 +77,7 @@ pub struct Request {
     #[serde(flatten, with = "name_field")]
     #[schemars(with = "name_field::Fields")]
     pub name: Text,
-    /// The caller waits for modprobe to end; absent when the request did not get that far.
+    /// The caller waits for modprobe to end; absent when that was not known yet when the event was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<bool>,
     /// Who asked.

@@ -23,7 +23,7 @@ pub enum Status {
     Denied,
     /// `kernel.modprobe` is empty.
     NoModprobe,
-    /// 50 requests were already running, and none ended within 5 s.
+    /// 50 requests were already running, none ended within 5 s, and the kernel gave up.
     Throttled,
     /// The requester was killed while it waited.
     Interrupted,
@@ -92,6 +92,9 @@ pub struct Outcome {
     /// In words, what decided the status beyond the kernel's value: "install vfat /bin/false in modprobe.d".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The end itself was not seen: more may have come of the request than this stream has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
     /// How the status is known: exact from the kernel, or inferred by a rule.
     #[serde(flatten)]
     pub attribution: Attribution,
@@ -101,6 +104,15 @@ impl Outcome {
     /// An end of which only the status is known.
     #[must_use]
     pub const fn new(status: Status, attribution: Attribution) -> Self {
-        Self { loader: None, status, code: None, errno: None, duration_ns: None, detail: None, attribution }
+        Self {
+            loader: None,
+            status,
+            code: None,
+            errno: None,
+            duration_ns: None,
+            detail: None,
+            incomplete: false,
+            attribution,
+        }
     }
 }

@@ -84,7 +84,7 @@ pub enum LossStage {
     Probe,
     /// The kernel did not run a probe (recursion, or too few return-probe slots).
     Missed,
-    /// In user space: a record could not be decoded.
+    /// In user space: a record could not be decoded, or came after the result of its request (`late-record`).
     Decode,
     /// In user space: an event could not be written.
     Write,

@@ -84,39 +84,121 @@ fn start_ticks(stat: &[u8]) -> Option<u64> {
     number(stat, 22)
 }
 
+/// Whether a process still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// It runs.
+    Alive,
+    /// It has ended.
+    Gone,
+    /// That cannot be found out.
+    Unknown,
+}
+
+/// What a thread does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThreadState {
+    /// It has ended.
+    Gone,
+    /// It sleeps interruptibly or is idle: nothing that the kernel does for it is under way.
+    Asleep,
+    /// It waits in the kernel (uninterruptibly, or so that only a fatal signal wakes it).
+    Blocked,
+    /// It runs, is about to, or is stopped: it may be anywhere.
+    Running,
+    /// That cannot be found out.
+    Unknown,
+}
+
+/// Whether this very process still runs, as far as that is known.
+#[must_use]
+pub fn is_alive(process: ProcessId) -> bool {
+    liveness(process) == Liveness::Alive
+}
+
 /// Whether this very process still runs: its id is in use, and by a process of the same start.
 /// A zombie has ended, unless other threads of it run: the first may end before them.
 #[must_use]
-pub fn is_alive(process: ProcessId) -> bool {
-    is_alive_in(Path::new("/proc"), process)
+pub fn liveness(process: ProcessId) -> Liveness {
+    liveness_in(Path::new("/proc"), process)
 }
 
-fn is_alive_in(proc: &Path, process: ProcessId) -> bool {
-    let Ok(stat) = fs::read(proc.join(process.pid.to_string()).join("stat")) else { return false };
-    is_of(&stat, process) && (!is_zombie(&stat) || number(&stat, 20).is_some_and(|threads| threads > 1))
+fn liveness_in(proc: &Path, process: ProcessId) -> Liveness {
+    let stat = match stat(&proc.join(process.pid.to_string())) {
+        Ok(Some(stat)) => stat,
+        Ok(None) => return Liveness::Gone,
+        Err(_) => return Liveness::Unknown,
+    };
+    let runs = is_of(&stat, process) && (!is_zombie(&stat) || number(&stat, 20).is_some_and(|threads| threads > 1));
+    if runs { Liveness::Alive } else { Liveness::Gone }
 }
 
-/// Whether this very thread of a process still runs.
+/// What this very thread of a process does.
 #[must_use]
-pub fn is_thread_alive(process: ProcessId, tid: u32) -> bool {
-    is_thread_alive_in(Path::new("/proc"), process, tid)
+pub fn thread_state(process: ProcessId, tid: u32) -> ThreadState {
+    thread_state_in(Path::new("/proc"), process, tid)
 }
 
-fn is_thread_alive_in(proc: &Path, process: ProcessId, tid: u32) -> bool {
+fn thread_state_in(proc: &Path, process: ProcessId, tid: u32) -> ThreadState {
     let directory = proc.join(process.pid.to_string());
-    let Ok(thread) = fs::read(directory.join("task").join(tid.to_string()).join("stat")) else { return false };
+    let thread = match stat(&directory.join("task").join(tid.to_string())) {
+        Ok(Some(thread)) => thread,
+        Ok(None) => return ThreadState::Gone,
+        Err(_) => return ThreadState::Unknown,
+    };
     // Whose thread that was: the process's id may be another's by now.
-    let Ok(stat) = fs::read(directory.join("stat")) else { return false };
-    is_of(&stat, process) && !is_zombie(&thread)
+    match stat(&directory) {
+        Ok(Some(stat)) if is_of(&stat, process) => {}
+        Ok(_) => return ThreadState::Gone,
+        Err(_) => return ThreadState::Unknown,
+    }
+    match state(&thread) {
+        Some(b'Z' | b'X') => ThreadState::Gone,
+        Some(b'S' | b'I') => ThreadState::Asleep,
+        Some(b'D') => ThreadState::Blocked,
+        Some(_) => ThreadState::Running,
+        None => ThreadState::Unknown,
+    }
+}
+
+/// The `stat` of a process or thread by its directory; `None` when there is none.
+fn stat(directory: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(directory.join("stat")) {
+        Ok(stat) => Ok(Some(stat)),
+        // It may end between opening and reading.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) =>
+        {
+            Ok(None)
+        }
+        Err(error) => {
+            log::debug!("cannot read the stat of {}: {error}", directory.display());
+            Err(error)
+        }
+    }
+}
+
+/// Whether `/proc` numbers processes as the kernel itself does: this process is in the first pid namespace
+/// (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+#[must_use]
+pub fn has_global_ids() -> bool {
+    // Without the file there are no namespaces.
+    fs::read_link("/proc/self/ns/pid").map_or(true, |namespace| namespace.as_os_str() == "pid:[4026531836]")
 }
 
 fn is_of(stat: &[u8], process: ProcessId) -> bool {
     start_ticks(stat).is_some_and(|ticks| ticks == process.start_ns / TICK_NS)
 }
 
+/// The letter of the state.
+fn state(stat: &[u8]) -> Option<u8> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    stat.get(name_end + 2).copied()
+}
+
 fn is_zombie(stat: &[u8]) -> bool {
-    let Some(name_end) = stat.iter().rposition(|byte| *byte == b')') else { return false };
-    matches!(stat.get(name_end + 2), Some(b'Z' | b'X'))
+    matches!(state(stat), Some(b'Z' | b'X'))
 }
 
 /// Sends a signal.
@@ -135,7 +217,10 @@ pub fn send_signal(pid: u32, signal: Signal) -> Result<(), ProcessError> {
 mod tests {
     use std::fs;
 
-    use super::{TICK_NS, id_of, is_alive, is_alive_in, is_thread_alive, is_thread_alive_in, is_zombie, start_ticks};
+    use super::{
+        Liveness, TICK_NS, ThreadState, id_of, is_alive, is_zombie, liveness, liveness_in, start_ticks, thread_state,
+        thread_state_in,
+    };
     use crate::event::ProcessId;
 
     /// Only the mount of /proc itself counts, and only where the option hides something.
@@ -172,18 +257,53 @@ mod tests {
         write("7", "Z", 2);
         write("7/task/7", "Z", 2);
         write("7/task/8", "D", 2);
-        assert!(is_alive_in(proc.path(), process) && !is_alive_in(proc.path(), another));
-        let lives = |process, tid| is_thread_alive_in(proc.path(), process, tid);
-        assert!(lives(process, 8) && !lives(process, 7) && !lives(process, 9) && !lives(another, 8));
+        assert_eq!(liveness_in(proc.path(), process), Liveness::Alive);
+        assert_eq!(liveness_in(proc.path(), another), Liveness::Gone);
+        let thread = |process, tid| thread_state_in(proc.path(), process, tid);
+        assert_eq!(thread(process, 8), ThreadState::Blocked);
+        assert_eq!([thread(process, 7), thread(process, 9), thread(another, 8)], [ThreadState::Gone; 3]);
         write("7", "Z", 1);
-        assert!(!is_alive_in(proc.path(), process));
+        assert_eq!(liveness_in(proc.path(), process), Liveness::Gone);
+    }
+
+    /// A `stat` that cannot be read is no proof that the process has ended, and states are told apart.
+    #[test]
+    fn unreadable_stat_is_unknown() {
+        let proc = tempfile::tempdir().unwrap();
+        let process = ProcessId { pid: 7, start_ns: 100 * TICK_NS };
+        let of_thread = proc.path().join("7/task/8");
+        fs::create_dir_all(of_thread.join("stat")).unwrap();
+        assert_eq!(thread_state_in(proc.path(), process, 8), ThreadState::Unknown);
+        fs::remove_dir(of_thread.join("stat")).unwrap();
+        let line = |state: &str| format!("7 (a) b) {state} 1 1 1 0 -1 0 1 2 3 4 5 6 7 8 20 0 2 0 100 1 2");
+        for (state, expected) in [
+            ("S", ThreadState::Asleep),
+            ("I", ThreadState::Asleep),
+            ("D", ThreadState::Blocked),
+            ("R", ThreadState::Running),
+            ("T", ThreadState::Running),
+            ("t", ThreadState::Running),
+            ("X", ThreadState::Gone),
+        ] {
+            fs::write(of_thread.join("stat"), line(state)).unwrap();
+            fs::write(proc.path().join("7/stat"), line("S")).unwrap();
+            assert_eq!(thread_state_in(proc.path(), process, 8), expected, "{state}");
+        }
+        fs::remove_file(proc.path().join("7/stat")).unwrap();
+        fs::create_dir(proc.path().join("7/stat")).unwrap();
+        assert_eq!(liveness_in(proc.path(), process), Liveness::Unknown);
+        assert_eq!(thread_state_in(proc.path(), process, 8), ThreadState::Unknown);
     }
 
     /// Check that this process lives, and that the same id with another start does not.
     #[test]
     fn this_process_lives() {
         let own = id_of(std::process::id()).unwrap();
-        assert!(is_alive(own) && is_thread_alive(own, own.pid));
-        assert!(!is_alive(ProcessId { start_ns: own.start_ns + 1_000_000_000, ..own }));
+        assert!(is_alive(own));
+        // The test runs in a thread of its own; the first waits for it.
+        assert_ne!(thread_state(own, own.pid), ThreadState::Gone);
+        let another = ProcessId { start_ns: own.start_ns + 1_000_000_000, ..own };
+        assert_eq!(liveness(another), Liveness::Gone);
+        assert_eq!(thread_state(another, own.pid), ThreadState::Gone);
     }
 }

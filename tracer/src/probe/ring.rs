@@ -54,6 +54,12 @@ impl Ring {
         ring.has_read(ring.end())
     }
 
+    /// Whether everything before `end` was read. A record that is still being written keeps the later ones back.
+    #[must_use]
+    pub fn has_read(&self, end: Mark) -> bool {
+        self.fd.get_ref().has_read(end)
+    }
+
     /// Hands out up to `limit` records from before `end`; true when there may be more.
     pub fn drain(&mut self, end: Mark, limit: usize, mut each: impl FnMut(Result<Record, DecodeError>)) -> bool {
         let ring = self.fd.get_mut();

@@ -18,7 +18,8 @@ use crate::{
     kernel::{
         clock::ClockTriple,
         kallsyms::{Kallsyms, KallsymsError},
-        process, taints,
+        process::{self, Liveness, ThreadState},
+        taints,
     },
     probe::Addresses,
 };
@@ -34,6 +35,8 @@ pub struct Host {
     plans: Plans,
     /// When the files that tell of users were looked at.
     users_looked: Option<Instant>,
+    /// Whether process ids of records can be looked up.
+    has_global_ids: bool,
 }
 
 /// Parents among which a script is looked for.
@@ -49,6 +52,7 @@ impl Host {
             user_symbols: None,
             plans: Plans::new(root),
             users_looked: None,
+            has_global_ids: process::has_global_ids(),
         }
     }
 
@@ -147,12 +151,13 @@ impl Knowledge for Host {
         !name.contains('/') && self.root.join("sys/module").join(name).join("initstate").exists()
     }
 
-    fn is_alive(&mut self, process: ProcessId) -> bool {
-        process::is_alive(process)
+    fn liveness(&mut self, process: ProcessId) -> Liveness {
+        // Records have the kernel's own process ids: elsewhere the same number is another process, or none.
+        if self.has_global_ids { process::liveness(process) } else { Liveness::Unknown }
     }
 
-    fn is_thread_alive(&mut self, process: ProcessId, tid: u32) -> bool {
-        process::is_thread_alive(process, tid)
+    fn thread_state(&mut self, process: ProcessId, tid: u32) -> ThreadState {
+        if self.has_global_ids { process::thread_state(process, tid) } else { ThreadState::Unknown }
     }
 
     fn udev_was_idle(&mut self) -> Option<u64> {

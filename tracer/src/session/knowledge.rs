@@ -5,6 +5,7 @@ use tracer_ebpf::wire;
 use crate::{
     event::{Ancestor, Frame, Process, ProcessId, Text},
     explain::Resolution,
+    kernel::process::{Liveness, ThreadState},
 };
 
 /// Facts about the traced machine.
@@ -24,9 +25,9 @@ pub trait Knowledge {
     /// Whether a module is loaded now.
     fn is_loaded(&mut self, module: &str) -> bool;
     /// Whether a process still runs.
-    fn is_alive(&mut self, process: ProcessId) -> bool;
-    /// Whether a thread of a process still runs: the first may end before the others.
-    fn is_thread_alive(&mut self, process: ProcessId, tid: u32) -> bool;
+    fn liveness(&mut self, process: ProcessId) -> Liveness;
+    /// What a thread of a process does: the first may end before the others.
+    fn thread_state(&mut self, process: ProcessId, tid: u32) -> ThreadState;
     /// When udev was found to have nothing to do just now, nanoseconds since boot; `None` when it is busy.
     fn udev_was_idle(&mut self) -> Option<u64>;
     /// The module set changed: symbols must be read again before the next stack.

@@ -9,10 +9,11 @@ use super::{
     verdict::{Failure, errno_name},
 };
 use crate::{
+    chain::is_kmod_tool,
     enrich::process::{self as from_wire, nul_text, process_id, request_id},
     event::{
-        Ancestor, Attempt, Attribution, Behalf, Body, Init, Load, Origin, Outcome, Process, ProcessId, Reason, Request,
-        RequestId, Status, Text, Unload,
+        Ancestor, Attempt, Attribution, Behalf, Body, Init, Load, Origin, Process, ProcessId, Reason, Request,
+        RequestId, Text, Unload,
     },
     explain::Resolution,
 };
@@ -87,7 +88,7 @@ impl<K: Knowledge> Tracker<K> {
         let module = nul_text(&record.module);
         let boot_ns = record.header.boot_ns;
         let asked = match request {
-            Some(id) => self.requests.get(&id).map(|in_flight| in_flight.name.clone()),
+            Some(id) => self.requests.get(id).map(|in_flight| in_flight.name.clone()),
             None => None,
         };
         let (device, reason) = match (asked, origin) {
@@ -97,14 +98,15 @@ impl<K: Knowledge> Tracker<K> {
         };
         match request {
             Some(id) => {
-                if let Some(in_flight) = self.requests.get_mut(&id) {
+                self.requests.change(id, |in_flight| {
                     in_flight.loaded.push(module.field());
                     in_flight.is_run(boot_ns);
-                }
+                });
                 self.recent_loads.insert(module.field(), (boot_ns, id));
             }
             None => {
                 let loader = self.loader_seen(process.id(), boot_ns);
+                loader.is_tool = is_tool(&process);
                 loader.loaded += 1;
                 loader.in_init += 1;
             }
@@ -138,11 +140,10 @@ impl<K: Knowledge> Tracker<K> {
         let request = request_id(&record.owner.request);
         let process = process_id(&record.header.process);
         let module = nul_text(&record.module);
-        if request.is_none()
-            && let Some(loader) = self.loaders.get_mut(&process)
-        {
+        if request.is_none() {
+            let loader = self.loader_seen(process, record.header.boot_ns);
+            loader.late_inits += usize::from(loader.in_init == 0 && record.ret >= 0);
             loader.in_init = loader.in_init.saturating_sub(1);
-            loader.last_ns = record.header.boot_ns;
         }
         if record.ret < 0 {
             let failure = Failure { what: format!("the init of {}", module.field()), ret: record.ret };
@@ -169,12 +170,10 @@ impl<K: Knowledge> Tracker<K> {
     fn arrived_in_vain(&mut self, request: Option<RequestId>, process: ProcessId, module: &str) {
         match request {
             Some(id) => {
-                if let Some(in_flight) = self.requests.get_mut(&id) {
-                    in_flight.loaded.retain(|loaded| loaded != module);
-                }
+                self.requests.change(id, |in_flight| in_flight.loaded.retain(|loaded| loaded != module));
             }
             None => {
-                if let Some(loader) = self.loaders.get_mut(&process) {
+                if let Some(loader) = self.loaders.get_mut(process) {
                     loader.loaded = loader.loaded.saturating_sub(1);
                 }
             }
@@ -185,21 +184,10 @@ impl<K: Knowledge> Tracker<K> {
     fn failed(&mut self, request: Option<RequestId>, process: ProcessId, boot_ns: u64, failure: Failure) {
         match request {
             Some(id) => {
-                if let Some(in_flight) = self.requests.get_mut(&id) {
-                    in_flight.failures.push(failure);
-                }
+                self.requests.change(id, |in_flight| in_flight.failures.push(failure));
             }
             None => self.loader_seen(process, boot_ns).last_failure = Some(failure),
         }
-    }
-
-    fn loader_seen(&mut self, process: ProcessId, boot_ns: u64) -> &mut super::requests::Loader {
-        let loader = self.loaders.entry(process).or_default();
-        if loader.began_ns == 0 {
-            loader.began_ns = boot_ns;
-        }
-        loader.last_ns = boot_ns;
-        loader
     }
 
     pub(super) fn unload(&mut self, record: &wire::Unload) {
@@ -232,13 +220,16 @@ impl<K: Knowledge> Tracker<K> {
         if record.syscall < DELETE_MODULE {
             let what = file.as_ref().map_or_else(|| syscall.to_owned(), Text::field);
             let known = request
-                .and_then(|id| self.requests.get(&id))
+                .and_then(|id| self.requests.get(id))
                 .is_some_and(|in_flight| in_flight.failures.last().is_some_and(|last| last.ret == ret));
             // The init that failed has said so already, in better words. EEXIST: another was faster.
             if !known && ret != -17 {
                 self.failed(request, process.id(), boot_ns, Failure { what, ret });
             } else if request.is_none() {
                 self.loader_seen(process.id(), boot_ns);
+            }
+            if let Some(loader) = self.loaders.get_mut(process.id()).filter(|_| request.is_none()) {
+                loader.is_tool = is_tool(&process);
             }
         }
         let attempt = Attempt {
@@ -262,24 +253,11 @@ impl<K: Knowledge> Tracker<K> {
         let (boot_ns, by) = self.recent_loads.get(&target.module)?;
         (*by != id && *boot_ns >= id.boot_ns).then(|| by.to_string())
     }
+}
 
-    /// A process that loads modules by itself has ended, or paused.
-    pub(super) fn loader_ended(&mut self, process: ProcessId) {
-        let Some(loader) = self.loaders.remove(&process) else { return };
-        let mut outcome = match (&loader.last_failure, loader.loaded) {
-            (Some(failure), _) => Outcome {
-                code: Some(failure.ret),
-                errno: Some(errno_name(failure.ret)),
-                detail: Some(format!("{}: {}", failure.what, errno_name(failure.ret))),
-                ..Outcome::new(Status::Failed, Attribution::exact())
-            },
-            (None, 0) => Outcome::new(Status::AlreadyLoaded, Attribution::exact()),
-            (None, _) => Outcome::new(Status::Loaded, Attribution::exact()),
-        };
-        outcome.loader = Some(process);
-        outcome.duration_ns = Some(loader.last_ns.saturating_sub(loader.began_ns));
-        self.emit(loader.last_ns, None, Body::Result(outcome));
-    }
+/// Whether a process is a program of kmod.
+fn is_tool(process: &Process) -> bool {
+    is_kmod_tool(process.comm.as_bytes(), process.exe.as_ref().map(Text::as_bytes))
 }
 
 /// The thread that acts.

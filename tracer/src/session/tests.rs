@@ -1,6 +1,6 @@
 //! The tracker's joins and endings, on records made by hand and on any interleaving of many.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use proptest::prelude::*;
 use tracer_ebpf::wire::{self, Context, Header, ProcessKey, RequestKey};
@@ -8,14 +8,21 @@ use zerocopy::FromZeros;
 
 mod alive;
 mod arrived;
+mod entries;
 mod files;
-mod udev;
-mod unended;
+mod late;
+mod loaders;
+mod stream;
 
-use super::{Clock, Knowledge, Tracker};
+mod udev;
+mod unresolved;
+
+use super::{Clock, Drained, Knowledge, Tracker};
 use crate::{
-    event::{Ancestor, Body, Event, Frame, LossStage, Process, ProcessId, Reason, RequestId, Status, Text},
+    enrich::process::nul_text,
+    event::{Ancestor, Body, Event, Frame, Process, ProcessId, Reason, RequestId, Status, Text},
     explain::{Planned, Resolution},
+    kernel::process::{Liveness, ThreadState},
     probe::Record,
 };
 
@@ -24,6 +31,12 @@ use crate::{
 struct World {
     /// Processes by their id, and threads by theirs.
     dead: HashSet<u32>,
+    /// What threads do that live; the others wait in the kernel.
+    threads: HashMap<u32, ThreadState>,
+    /// How often processes and threads were looked at.
+    looks: usize,
+    /// `/proc` has other process ids than the kernel's records.
+    cannot_look: bool,
     udev: HashSet<u32>,
     udev_is_busy: bool,
     provided: Option<(&'static str, &'static str)>,
@@ -36,7 +49,8 @@ struct World {
 impl Knowledge for World {
     fn process(&mut self, context: &Context) -> (Process, Vec<Ancestor>, bool) {
         let ProcessKey { pid, start_ns, .. } = context.process;
-        let process = Process { pid, tid: context.tid, start_ns, ..Process::default() };
+        let comm = nul_text(&context.comm);
+        let process = Process { pid, tid: context.tid, start_ns, comm, ..Process::default() };
         if self.udev.contains(&pid) {
             let manager = Ancestor { pid: 1, ..Ancestor::default() };
             return (Process { exe: Some(Text::from("/usr/bin/udevadm")), ..process }, vec![manager], false);
@@ -64,11 +78,21 @@ impl Knowledge for World {
     fn is_loaded(&mut self, _: &str) -> bool {
         false
     }
-    fn is_alive(&mut self, process: ProcessId) -> bool {
-        !self.dead.contains(&process.pid)
+    fn liveness(&mut self, process: ProcessId) -> Liveness {
+        self.looks += 1;
+        match self.dead.contains(&process.pid) {
+            _ if self.cannot_look => Liveness::Unknown,
+            true => Liveness::Gone,
+            false => Liveness::Alive,
+        }
     }
-    fn is_thread_alive(&mut self, _: ProcessId, tid: u32) -> bool {
-        !self.dead.contains(&tid)
+    fn thread_state(&mut self, _: ProcessId, tid: u32) -> ThreadState {
+        self.looks += 1;
+        match self.dead.contains(&tid) {
+            _ if self.cannot_look => ThreadState::Unknown,
+            true => ThreadState::Gone,
+            false => self.threads.get(&tid).copied().unwrap_or(ThreadState::Blocked),
+        }
     }
     fn udev_was_idle(&mut self) -> Option<u64> {
         (!self.udev_is_busy).then_some(500)
@@ -81,6 +105,20 @@ impl Knowledge for World {
 
 fn tracker() -> Tracker<World> {
     Tracker::new(World::default(), Clock { realtime_minus_boot_ns: 0 })
+}
+
+/// The ring was read to its end at this time, and the machine is looked at.
+fn tick(tracker: &mut Tracker<World>, at_ns: u64) {
+    tracker.tick(drained(at_ns));
+}
+
+fn drained(at_ns: u64) -> Drained {
+    Drained { began_ns: at_ns, ended_ns: at_ns, is_complete: true }
+}
+
+/// As [`tick`], where a record that is still being written keeps the others back.
+fn stalled_tick(tracker: &mut Tracker<World>, at_ns: u64) {
+    tracker.tick(Drained { is_complete: false, ..drained(at_ns) });
 }
 
 fn header(pid: u32, boot_ns: u64) -> Header {
@@ -120,7 +158,10 @@ fn ends(events: &[Event]) -> BTreeMap<RequestId, Status> {
         (Body::Result(outcome), Some(id)) => Some((id, outcome.status)),
         _ => None,
     };
-    events.iter().filter_map(end).collect()
+    let ends: Vec<_> = events.iter().filter_map(end).collect();
+    let by_id: BTreeMap<_, _> = ends.iter().copied().collect();
+    assert_eq!(ends.len(), by_id.len(), "a request has two results: {ends:?}");
+    by_id
 }
 
 fn enters(pid: u32, boot_ns: u64, format: &str) -> Record {
@@ -158,110 +199,6 @@ fn init_done(pid: u32, boot_ns: u64, module: &str, ret: i32) -> Record {
     Record::InitDone(done)
 }
 
-/// Check that a name that does not fit is told at once, and one that did not reach the hook at the end at the latest.
-#[test]
-fn stopped_requests_are_told() {
-    let mut tracker = tracker();
-    tracker.record(enters(7, 1_000, &"n".repeat(wire::MODULE_NAME_BYTES)));
-    let id = RequestId { boot_ns: 1_000, tid: 7 };
-    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Failed)]));
-    tracker.record(enters(8, 2_000, &"n".repeat(wire::MODULE_NAME_BYTES - 1)));
-    assert!(tracker.take_events().is_empty(), "the hook comes next");
-    tracker.finish(2_001);
-    let id = RequestId { boot_ns: 2_000, tid: 8 };
-    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
-}
-
-/// Check that who has just entered when the recorder ends is not told by one whose programs go on: the next one sees
-/// the request itself.
-#[test]
-fn a_request_is_left_to_the_next_recorder() {
-    let mut tracker = tracker();
-    tracker.record(enters(7, 1_000, "fs-x"));
-    tracker.record(enters(7, 2_000, "fs-y"));
-    assert!(!tracker.is_idle());
-    tracker.leave_entered();
-    tracker.finish(2_001);
-    let id = RequestId { boot_ns: 1_000, tid: 7 };
-    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]), "that one entered again");
-}
-
-/// Check that a name that does not fit is told as such at the end too, whoever reads on: no request follows it.
-#[test]
-fn a_name_that_does_not_fit_is_never_left() {
-    for is_left in [false, true] {
-        let mut tracker = tracker();
-        let mut record = enters(7, 1_000, &"n".repeat(wire::MODULE_NAME_BYTES));
-        if let Record::Entered(entered) = &mut record {
-            entered.no_modprobe = 2;
-        }
-        tracker.record(record);
-        assert!(tracker.take_events().is_empty(), "kernel.modprobe may be empty");
-        if is_left {
-            tracker.leave_entered();
-        }
-        tracker.finish(1_001);
-        let id = RequestId { boot_ns: 1_000, tid: 7 };
-        assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Failed)]));
-    }
-}
-
-/// Check that an entry whose request may be among those lost is not told as one that was stopped.
-#[test]
-fn a_lost_request_is_not_told_as_stopped() {
-    let mut tracker = tracker();
-    tracker.record(enters(7, 1_000, "fs-x"));
-    tracker.record(enters(7, 2_000, "fs-y"));
-    tracker.record(enters(8, 3_000, "fs-z"));
-    tracker.loss(4_000, LossStage::Probe, "ring-request", 2);
-    tracker.record(enters(9, 5_000, "fs-w"));
-    tracker.tick(60_000_000_000, 60_000_000_000);
-    let id = RequestId { boot_ns: 5_000, tid: 9 };
-    assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
-}
-
-/// Check that a request which went no further is not called throttled where its verdict may have been missed and there
-/// was room for it, and that it is where all places were taken.
-#[test]
-fn a_missed_verdict_is_not_a_throttled_request() {
-    const MISSED_NS: u64 = 1_500;
-    let mut tracker = tracker();
-    tracker.record(asks(7, 1_000, "fs-x"));
-    tracker.may_have_missed(MISSED_NS);
-    tracker.tick(6_000_000_000, 6_000_000_000);
-    let events = tracker.take_events();
-    assert_eq!(ends(&events), BTreeMap::from([(RequestId { boot_ns: 1_000, tid: 7 }, Status::Unknown)]));
-    let lost = events.iter().filter(|event| matches!(&event.body, Body::Loss(loss) if loss.cause == "verdict"));
-    assert_eq!(lost.count(), 1);
-
-    for tid in 100..150 {
-        tracker.record(asks(tid, 7_000_000_000, "fs-y"));
-        tracker.record(handed_over(tid, 7_000_000_000));
-    }
-    tracker.record(asks(8, 7_000_000_000, "fs-z"));
-    tracker.may_have_missed(7_000_000_001);
-    tracker.tick(13_000_000_000, 13_000_000_000);
-    let late = RequestId { boot_ns: 7_000_000_000, tid: 8 };
-    assert_eq!(ends(&tracker.take_events()).get(&late), Some(&Status::Throttled));
-}
-
-/// Check that a request whose result was lost ends as unknown once its requester is gone, and not before.
-#[test]
-fn a_lost_result_ends_as_unknown() {
-    let mut tracker = tracker();
-    tracker.record(asks(7, 1_000, "fs-x"));
-    tracker.record(handed_over(7, 1_000));
-    tracker.tick(60_000_000_000, 60_000_000_000);
-    assert!(ends(&tracker.take_events()).is_empty(), "the requester still waits");
-    tracker.knowledge.dead.insert(7);
-    tracker.tick(60_200_000_000, 60_200_000_000);
-    assert!(ends(&tracker.take_events()).is_empty(), "its record may be on its way");
-    tracker.tick(61_300_000_000, 61_300_000_000);
-    let ended = ends(&tracker.take_events());
-    assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 7 }), Some(&Status::Unknown));
-    assert_eq!(tracker.open(), 0);
-}
-
 /// Check that a result whose request was lost claims nothing but its value.
 #[test]
 fn a_lost_request_claims_nothing() {
@@ -270,40 +207,6 @@ fn a_lost_request_claims_nothing() {
     let events = tracker.take_events();
     assert_eq!(ends(&events).get(&RequestId { boot_ns: 1_000, tid: 7 }), Some(&Status::Unknown));
     assert!(!events.iter().any(|event| matches!(event.body, Body::Request(_))));
-}
-
-/// Check that a process that loads by itself ends once, though it is found gone before its last record was read.
-#[test]
-fn a_loader_ends_after_its_last_record() {
-    let mut tracker = tracker();
-    tracker.record(arrives(9, 1_000, "x_tables"));
-    tracker.knowledge.dead.insert(9);
-    tracker.tick(2_000, 2_000);
-    tracker.record(arrives(9, 3_000, "ip_tables"));
-    tracker.tick(4_000, 4_000);
-    tracker.tick(5_000, 5_000);
-    let results = tracker.take_events().into_iter().filter(|event| matches!(event.body, Body::Result(_)));
-    assert_eq!(results.count(), 1);
-    assert_eq!(tracker.open(), 0);
-}
-
-/// Check that one who waits for a place is throttled after the kernel's 5 s, and killed when gone well before; shortly before
-/// it is not known.
-#[test]
-fn waiting_for_a_place_ends_one_way_or_the_other() {
-    let mut tracker = tracker();
-    tracker.record(asks(7, 1_000, "fs-patient"));
-    tracker.record(asks(8, 1_000, "fs-killed"));
-    tracker.record(asks(9, 1_000, "fs-either"));
-    tracker.knowledge.dead.insert(8);
-    tracker.tick(1_000_000_000, 1_000_000_000);
-    tracker.knowledge.dead.insert(9);
-    tracker.tick(4_000_000_000, 4_000_000_000);
-    tracker.tick(6_000_000_000, 6_000_000_000);
-    let ended = ends(&tracker.take_events());
-    assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 7 }), Some(&Status::Throttled));
-    assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 8 }), Some(&Status::Interrupted));
-    assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 9 }), Some(&Status::Unknown));
 }
 
 proptest! {
@@ -347,16 +250,4 @@ proptest! {
         let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
         prop_assert_eq!(seqs, (0..u64::try_from(events.len()).unwrap()).collect::<Vec<_>>());
     }
-}
-
-/// Check that who is found gone late is not taken for one that was killed: reading what came before can take long.
-#[test]
-fn a_late_look_is_no_early_end() {
-    let mut tracker = tracker();
-    tracker.record(asks(7, 1_000, "fs-patient"));
-    tracker.knowledge.dead.insert(7);
-    tracker.tick(4_000_000_000, 5_100_000_000);
-    tracker.tick(5_200_000_000, 5_300_000_000);
-    let ended = ends(&tracker.take_events());
-    assert_eq!(ended.get(&RequestId { boot_ns: 1_000, tid: 7 }), Some(&Status::Throttled));
 }

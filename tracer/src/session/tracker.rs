@@ -1,22 +1,26 @@
 //! Records to events: holds what is in flight and joins each record by the key the kernel gave it. No clock and no I/O
 //! of its own: time comes with records and ticks, everything else from [`Knowledge`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use tracer_ebpf::wire;
 
 use super::{
     clock::Clock,
     devices::Devices,
+    entries::Entries,
     files::Files,
     format::name as format_name,
+    in_flight::{Ending, InFlight, Requests, Retired},
     knowledge::Knowledge,
-    requests::{Ending, InFlight, Loader},
+    loaders::Loaders,
+    looks::Seen,
+    unresolved::unseen,
     verdict::{self, Facts},
 };
 use crate::{
     enrich::process::{nul_text, process_id, request_id},
-    event::{Attribution, Body, End, Event, Helper, Loss, LossStage, Outcome, ProcessId, RequestId, Status, Text},
+    event::{Attribution, Body, End, Event, Helper, Loss, LossStage, Outcome, RequestId, Status},
     probe::Record,
 };
 
@@ -29,20 +33,23 @@ pub struct Tracker<K> {
     pub(super) clock: Clock,
     seq: u64,
     pub(super) out: Vec<Event>,
-    /// By thread: entered `__request_module`, not yet at the security hook.
-    pub(super) entered: HashMap<u32, Box<wire::Entered>>,
-    /// Entered, and the same thread entered again: settled when it is known what was lost meanwhile.
-    pub(super) overtaken: Vec<wire::Entered>,
+    pub(super) entries: Entries,
     /// When a loss in the kernel was last told.
     pub(super) lost_ns: Option<u64>,
     /// When the kernel was last found to have skipped what tells verdicts.
     pub(super) missed_ns: Option<u64>,
     /// When as many requests were last under way as the kernel allows.
     pub(super) crowded_ns: Option<u64>,
-    pub(super) requests: BTreeMap<RequestId, InFlight>,
-    /// By thread: its latest request.
-    pub(super) latest: HashMap<u32, RequestId>,
-    pub(super) loaders: BTreeMap<ProcessId, Loader>,
+    pub(super) requests: Requests,
+    pub(super) loaders: Loaders,
+    /// What the last look at the machine has shown.
+    pub(super) seen: Seen,
+    /// What earlier looks have shown, until the ring was read.
+    pub(super) settling: Seen,
+    /// Records that came after the result of their request, since that was told.
+    pub(super) late: u64,
+    /// The programs go on after the end of the stream.
+    pub(super) is_continued: bool,
     pub(super) files: Files,
     /// Who loaded what lately, to tell a request that lost a race from one that had nothing to do.
     pub(super) recent_loads: HashMap<String, (u64, RequestId)>,
@@ -58,14 +65,16 @@ impl<K: Knowledge> Tracker<K> {
             clock,
             seq: 0,
             out: Vec::new(),
-            entered: HashMap::new(),
-            overtaken: Vec::new(),
+            entries: Entries::default(),
             lost_ns: None,
             missed_ns: None,
             crowded_ns: None,
-            requests: BTreeMap::new(),
-            latest: HashMap::new(),
-            loaders: BTreeMap::new(),
+            requests: Requests::default(),
+            loaders: Loaders::default(),
+            seen: Seen::default(),
+            settling: Seen::default(),
+            late: 0,
+            is_continued: false,
             files: Files::default(),
             recent_loads: HashMap::new(),
             devices: Devices::default(),
@@ -106,10 +115,36 @@ impl<K: Knowledge> Tracker<K> {
     /// Whether every record was made into events, and none that is still to come depends on one that came.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.open() == 0 && self.entered.is_empty()
+        self.open() == 0 && self.entries.is_empty()
     }
 
+    /// Emits an event. The result of a request goes through [`Self::emit_result`].
     pub(super) fn emit(&mut self, boot_ns: u64, request: Option<RequestId>, body: Body) {
+        debug_assert!(request.is_none() || !matches!(body, Body::Result(_)), "a result takes a retired request");
+        self.send(boot_ns, request, body);
+    }
+
+    /// Emits the result of a request, which has left the table for it.
+    pub(super) fn emit_result(&mut self, retired: &Retired, boot_ns: u64, outcome: Outcome) {
+        self.send(boot_ns, Some(retired.id()), Body::Result(outcome));
+    }
+
+    /// Ends a request: tells it, if that was not done, and its result.
+    pub(super) fn end(&mut self, id: RequestId, boot_ns: u64, outcome: Outcome) {
+        self.release(id, None);
+        match self.requests.retire(id) {
+            Some(retired) => self.emit_result(&retired, boot_ns, outcome),
+            None => self.count_late(id.tid),
+        }
+    }
+
+    /// Counts a record that came after the result of its request, or cannot be of it: nothing that was told changes.
+    pub(super) fn count_late(&mut self, tid: u32) {
+        log::debug!("a record of thread {tid} came after the result of its request");
+        self.late += 1;
+    }
+
+    fn send(&mut self, boot_ns: u64, request: Option<RequestId>, body: Body) {
         match &body {
             Body::Request(_) => self.totals.requests += 1,
             Body::Load(_) => self.totals.loads += 1,
@@ -153,63 +188,54 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Notes whether all the kernel's places are taken.
     fn look_around(&mut self, boot_ns: u64) {
-        if self.requests.values().filter(|in_flight| in_flight.has_place()).count() >= PLACES {
+        if self.requests.placed() >= PLACES {
             self.crowded_ns = self.crowded_ns.max(Some(boot_ns));
         }
     }
 
-    fn entered(&mut self, record: Box<wire::Entered>) {
-        let tid = record.header.tid;
-        self.asks_again(tid, record.header.boot_ns);
-        // An empty kernel.modprobe is looked at before the name's length is.
-        let ends_here = record.no_modprobe == 0 && is_too_long(format_name(&record).as_ref());
-        self.overtaken.extend(self.entered.insert(tid, record).map(|overtaken| *overtaken));
-        if ends_here && let Some(stopped) = self.entered.remove(&tid) {
-            self.stopped_early(&stopped);
+    /// The request that a record of its own thread is about. None where that has ended, or where another process has the
+    /// thread's id by now: such a record is counted.
+    fn request_of(&mut self, key: &wire::RequestKey, header: &wire::Header) -> Option<RequestId> {
+        let id = request_id(key)?;
+        let is_another = |in_flight: &InFlight| in_flight.process != process_id(&header.process);
+        if self.requests.has_ended(id) || self.requests.get(id).is_some_and(is_another) {
+            self.count_late(id.tid);
+            return None;
         }
+        self.requests.change(id, |in_flight| in_flight.goes_on(header.boot_ns));
+        Some(id)
     }
 
     fn asked(&mut self, record: &wire::Request) {
         let Some(id) = request_id(&record.request) else { return };
-        self.asks_again(id.tid, record.header.boot_ns);
-        let entered = self.entered.remove(&record.header.tid);
+        if self.requests.is_known(id) {
+            self.count_late(id.tid);
+            return;
+        }
+        let process = process_id(&record.context.process);
+        self.requests.asks_again(id.tid, process, record.header.boot_ns);
+        let entered = self.entry_of(record);
         let began_ns = entered.as_ref().map_or(record.header.boot_ns, |entered| entered.header.boot_ns);
         let name = match (&entered, record.no_modprobe) {
             (Some(entered), 1..) => format_name(entered).unwrap_or_default(),
             _ => nul_text(&record.name),
         };
+        if let Some(oldest) = self.requests.surplus() {
+            self.end(oldest, record.header.boot_ns, unseen("too many requests were under way to follow it to its end"));
+        }
         let request = Box::new(self.request_body(record, name.clone()));
+        self.requests.insert(id, InFlight::new(name, id, began_ns, process, request));
         let duration_ns = Some(record.header.boot_ns.saturating_sub(began_ns));
 
         if record.no_modprobe != 0 {
-            self.emit(record.header.boot_ns, Some(id), Body::Request(request));
             let mut outcome = Outcome::new(Status::NoModprobe, Attribution::exact());
             outcome.code = Some(-2);
             outcome.errno = Some("ENOENT".to_owned());
             outcome.detail = Some("kernel.modprobe is empty: this kernel loads nothing by itself".to_owned());
             outcome.duration_ns = duration_ns;
-            self.emit(record.header.boot_ns, Some(id), Body::Result(outcome));
+            self.end(id, record.header.boot_ns, outcome);
         } else if record.verdict < 0 && record.verdict != wire::Request::VERDICT_LATER {
-            self.emit(record.header.boot_ns, Some(id), Body::Request(request));
             self.deny(id, record.header.boot_ns, record.verdict, duration_ns);
-        } else {
-            let in_flight = InFlight {
-                name,
-                began_ns,
-                process: process_id(&record.context.process),
-                held: Some(request),
-                admitted_ns: None,
-                handed_over: false,
-                helper: None,
-                helper_gone: false,
-                loaded: Vec::new(),
-                failures: Vec::new(),
-                over_ns: None,
-                gone_ns: None,
-                ending: None,
-            };
-            self.requests.insert(id, in_flight);
-            self.latest.insert(id.tid, id);
         }
     }
 
@@ -219,29 +245,26 @@ impl<K: Knowledge> Tracker<K> {
         outcome.errno = Some(verdict::errno_name(verdict));
         outcome.detail = Some("a security module refused the request".to_owned());
         outcome.duration_ns = duration_ns;
-        self.emit(boot_ns, Some(id), Body::Result(outcome));
+        self.end(id, boot_ns, outcome);
     }
 
     fn denied(&mut self, record: &wire::Verdict) {
-        let Some(id) = request_id(&record.request) else { return };
-        self.release(id, None);
-        let began_ns = self.requests.remove(&id).map(|in_flight| in_flight.began_ns);
+        let Some(id) = self.request_of(&record.request, &record.header) else { return };
+        let began_ns = self.requests.get(id).map(|in_flight| in_flight.began_ns);
         let duration_ns = began_ns.map(|began| record.header.boot_ns.saturating_sub(began));
         self.deny(id, record.header.boot_ns, record.verdict, duration_ns);
     }
 
     /// Lets a held request event out, with what is known by now.
     pub(super) fn release(&mut self, id: RequestId, wait: Option<bool>) {
-        let Some(mut request) = self.requests.get_mut(&id).and_then(|in_flight| in_flight.held.take()) else { return };
+        let Some(mut request) = self.requests.change(id, |in_flight| in_flight.held.take()).flatten() else { return };
         request.wait = wait;
         self.emit(id.boot_ns, Some(id), Body::Request(request));
     }
 
     fn admitted(&mut self, record: &wire::Admitted) {
-        let Some(id) = request_id(&record.request) else { return };
-        if let Some(in_flight) = self.requests.get_mut(&id) {
-            in_flight.admitted_ns.get_or_insert(record.header.boot_ns);
-        }
+        let Some(id) = self.request_of(&record.request, &record.header) else { return };
+        self.requests.change(id, |in_flight| in_flight.is_admitted = true);
         self.look_around(record.header.boot_ns);
         self.release(id, Some(record.wait != 0));
     }
@@ -249,11 +272,9 @@ impl<K: Knowledge> Tracker<K> {
     fn handed_over(&mut self, record: &wire::Handover) {
         /// include/linux/umh.h: the caller waits until the helper has ended.
         const UMH_WAIT_PROC: u32 = 2;
-        let Some(id) = request_id(&record.request) else { return };
+        let Some(id) = self.request_of(&record.request, &record.header) else { return };
         self.release(id, Some(record.wait & UMH_WAIT_PROC != 0));
-        if let Some(in_flight) = self.requests.get_mut(&id) {
-            in_flight.is_run(record.header.boot_ns);
-        }
+        self.requests.change(id, |in_flight| in_flight.is_run(record.header.boot_ns));
         self.look_around(record.header.boot_ns);
     }
 
@@ -261,10 +282,14 @@ impl<K: Knowledge> Tracker<K> {
         let Some(id) = request_id(&record.request) else { return };
         self.release(id, None);
         let process = process_id(&record.header.process);
-        if let Some(in_flight) = self.requests.get_mut(&id) {
+        if self.requests.get(id).is_some_and(|in_flight| in_flight.helper == Some(process)) {
+            self.count_late(id.tid);
+            return;
+        }
+        self.requests.change(id, |in_flight| {
             in_flight.helper = Some(process);
             in_flight.is_run(record.header.boot_ns);
-        }
+        });
         let helper = Helper {
             pid: process.pid,
             start_ns: process.start_ns,
@@ -276,19 +301,23 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     fn returned(&mut self, record: &wire::RequestResult) {
-        let Some(id) = request_id(&record.request) else { return };
+        let Some(id) = self.request_of(&record.request, &record.header) else { return };
         self.release(id, Some(record.wait != 0));
         let boot_ns = record.header.boot_ns;
         self.look_around(boot_ns);
-        let Some(in_flight) = self.requests.get(&id) else {
+        let Some(in_flight) = self.requests.get(id) else {
             // Its request record was lost: the value is true, the rest is not known.
             let mut outcome = Outcome::new(Status::Unknown, Attribution::unknown());
             outcome.code = Some(record.ret);
-            self.emit(boot_ns, Some(id), Body::Result(outcome));
+            self.end(id, boot_ns, outcome);
             return;
         };
+        if in_flight.ending.as_ref().is_some_and(|ending| ending.outcome.code.is_some()) {
+            self.count_late(id.tid);
+            return;
+        }
         let parallel = self.loaded_meanwhile(&in_flight.name.clone(), id);
-        let Some(in_flight) = self.requests.get_mut(&id) else { return };
+        let Some(in_flight) = self.requests.get(id) else { return };
         let facts = Facts {
             name: &in_flight.name,
             ret: record.ret,
@@ -300,15 +329,10 @@ impl<K: Knowledge> Tracker<K> {
         };
         let outcome = verdict::decide(&facts, &mut self.knowledge);
         if matches!(outcome.status, Status::NotWaited | Status::Interrupted) {
-            in_flight.ending = Some(Ending { outcome, boot_ns });
+            let ending = Ending { outcome, boot_ns, is_due: false };
+            self.requests.change(id, |in_flight| in_flight.ending = Some(ending));
             return;
         }
-        self.requests.remove(&id);
-        self.emit(boot_ns, Some(id), Body::Result(outcome));
+        self.end(id, boot_ns, outcome);
     }
-}
-
-/// `char module_name[MODULE_NAME_LEN]` of `__request_module` must hold the name and its NUL.
-pub(super) fn is_too_long(name: Option<&Text>) -> bool {
-    name.is_some_and(|name| name.as_bytes().len() >= wire::MODULE_NAME_BYTES)
 }

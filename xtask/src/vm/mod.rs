@@ -129,6 +129,9 @@ struct Test {
     /// How many guests run at the same time.
     #[arg(long, value_name = "N", default_value_t = default_parallel())]
     parallel: usize,
+    /// Run them this many times, in fresh guests: what fails only sometimes shows.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    repeat: u32,
     /// List the scenarios instead of running them.
     #[arg(long)]
     list: bool,
@@ -200,9 +203,13 @@ fn run_tests(test: &Test) -> Result<ExitCode> {
     for_each_line(&test.kernel, |kernel| {
         let guest = Guest::prepare(kernel, test.accel)?;
         let show = |outcome: &Outcome| eprintln!("{}", outcome_line(kernel, outcome));
-        let report = guest.run_scenarios(&test.filter, test.parallel, &show)?;
-        say(&report.to_string())?;
-        Ok(report.is_good())
+        let mut is_good = true;
+        for _ in 0..test.repeat.max(1) {
+            let report = guest.run_scenarios(&test.filter, test.parallel, &show)?;
+            say(&report.to_string())?;
+            is_good &= report.is_good();
+        }
+        Ok(is_good)
     })
 }
 

@@ -6,7 +6,12 @@ use anyhow::Context;
 use tokio::time::Instant;
 
 use super::{Trace, now_ns};
-use crate::{event::LossStage, logging::say, probe::Mark, session};
+use crate::{
+    event::LossStage,
+    logging::say,
+    probe::Mark,
+    session::{self, Drained},
+};
 
 /// Counters are read this often while nothing comes: a probe that was missed leaves nothing else behind.
 const LOSSES: Duration = Duration::from_secs(3);
@@ -40,6 +45,7 @@ impl Trace {
     /// Reads what is there now, and passes it on batch by batch: what comes meanwhile may never end. False when nobody reads
     /// the output any more.
     pub(super) fn read(&mut self) -> anyhow::Result<bool> {
+        let began_ns = now_ns();
         let end = self.tracer.ring.end();
         let mut total = 0;
         loop {
@@ -50,22 +56,22 @@ impl Trace {
             }
             let reads_on = self.pass_on()?;
             if !reads_on || !is_more {
+                let is_complete = self.tracer.ring.has_read(end);
+                self.drained = Drained { began_ns, ended_ns: now_ns(), is_complete };
                 return Ok(reads_on);
             }
         }
     }
 
-    /// Lets what waits too long end; false when nobody reads the output any more. First everything is read that waits with
-    /// it, and what was lost: a record of which the next one is in the ring yet, or was lost, is not one that had no
+    /// Lets end what no record ends; false when nobody reads the output any more. First everything is read that is in the
+    /// ring, and what was lost: a record of which the next one is in the ring yet, or was lost, is not one that had no
     /// successor.
     pub(super) fn settle(&mut self) -> anyhow::Result<bool> {
-        // The time before: what comes while this process does not run is not late.
-        let before_ns = now_ns();
         self.read()?;
         if self.losses_at <= self.pace.read_at() || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
             self.losses();
         }
-        self.tracker.tick(before_ns, now_ns());
+        self.tracker.tick(self.drained);
         if self.tracker.has_events() {
             // What a clock that is slow by now has brought must not wait for its next turn to be made to last.
             self.pace.read(Instant::now(), 0);

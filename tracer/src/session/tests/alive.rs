@@ -3,7 +3,7 @@
 use tracer_ebpf::wire;
 use zerocopy::FromZeros;
 
-use super::{arrives_for, asks, ends, handed_over, header, key, returns, tracker};
+use super::{arrives_for, asks, drained, ends, handed_over, header, key, returns, stalled_tick, tick, tracker};
 use crate::{
     event::{Body, Status},
     probe::Record,
@@ -32,9 +32,10 @@ fn a_request_ends_after_its_helper() {
         let [load, init] = arrives_for(7, 1_000, 8, 2_000, "x");
         tracker.record(load);
         tracker.knowledge.dead.insert(8);
-        tracker.tick(2_010, 2_010);
+        tick(&mut tracker, 2_010);
+        (1..100).for_each(|second| stalled_tick(&mut tracker, second * 1_000_000_000));
         tracker.record(init);
-        tracker.tick(3_000, 3_000);
+        tick(&mut tracker, 100_000_000_000);
         let events = tracker.take_events();
         assert!(matches!(events.last().unwrap().body, Body::Result(_)), "{events:?}");
         assert_eq!(events.iter().filter(|event| matches!(event.body, Body::Result(_))).count(), 1);
@@ -55,8 +56,8 @@ fn the_thread_that_asks_is_looked_at() {
         let mut tracker = tracker();
         tracker.record(by_thread(8, 1_000, "fs-x"));
         tracker.knowledge.dead.insert(dead);
-        tracker.tick(1_000_000_000, 1_000_000_000);
-        tracker.tick(2_000_000_000, 2_000_000_000);
+        tick(&mut tracker, 1_000_000_000);
+        tick(&mut tracker, 2_000_000_000);
         assert_eq!(ends(&tracker.take_events()).into_values().next(), ended, "{dead}");
     }
 }
@@ -70,13 +71,42 @@ fn a_late_helper_belongs_to_its_request() {
     let Record::Result(mut result) = returns(7, 1_000, -512) else { unreachable!("it is a result") };
     result.header.boot_ns = 20_000_000_000;
     tracker.record(Record::Result(result));
-    tracker.tick(20_100_000_000, 20_100_000_000);
+    tick(&mut tracker, 20_100_000_000);
     let Record::Helper(mut born) = helper(7, 1_000, 8) else { unreachable!("it is a helper") };
     born.header.boot_ns = 20_200_000_000;
     tracker.record(Record::Helper(born));
     assert!(ends(&tracker.take_events()).is_empty(), "its helper runs");
     tracker.knowledge.dead.insert(8);
-    tracker.tick(30_000_000_000, 30_000_000_000);
-    tracker.tick(31_000_000_000, 31_000_000_000);
+    tick(&mut tracker, 30_000_000_000);
+    tick(&mut tracker, 31_000_000_000);
     assert_eq!(ends(&tracker.take_events()).into_values().next(), Some(Status::Interrupted));
+}
+
+/// A helper that was never born does not keep its request open.
+#[test]
+fn request_without_helper_ends() {
+    let mut tracker = tracker();
+    tracker.record(asks(7, 1_000, "fs-x"));
+    tracker.record(returns(7, 1_000, -512));
+    (1..10).for_each(|second| tick(&mut tracker, second * 1_000_000_000));
+    assert_eq!(ends(&tracker.take_events()).into_values().next(), Some(Status::Interrupted));
+    assert_eq!(tracker.open(), 0);
+}
+
+/// What ends while its helper still runs says that more may come of it; what ends after it does not.
+#[test]
+fn end_before_the_helper_is_incomplete() {
+    for is_gone in [false, true] {
+        let mut tracker = tracker();
+        tracker.record(asks(7, 1_000, "fs-x"));
+        tracker.record(helper(7, 1_000, 8));
+        tracker.record(returns(7, 1_000, -512));
+        tracker.knowledge.dead.extend(is_gone.then_some(8));
+        tick(&mut tracker, 2_000);
+        tracker.finish(drained(3_000));
+        let events = tracker.take_events();
+        let incomplete = |body: &Body| matches!(body, Body::Result(end) if end.incomplete);
+        assert_eq!(events.iter().any(|event| incomplete(&event.body)), !is_gone);
+        assert_eq!(ends(&events).into_values().next(), Some(Status::Interrupted));
+    }
 }

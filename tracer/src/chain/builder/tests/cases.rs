@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     chain::{Builder, Chain, ChainKey, Item, samples},
-    event::{Body, Event, Init, Loss, LossStage, ProcessId, RequestId},
+    event::{Body, Event, Init, Loss, LossStage, ProcessId, RequestId, Status, Text},
 };
 
 /// The events of one request: request, helper, load, init, attempt, result, and the stream's end.
@@ -238,4 +238,53 @@ fn a_failed_unload_of_a_helper_belongs_to_its_request() {
     let chains = build(Builder::new(), numbered(events));
     let of_unload = only(&chains).attempts.iter().filter(|attempt| attempt.syscall == "delete_module");
     assert_eq!(of_unload.count(), 1);
+}
+
+/// A second request or result of one id does not replace the first, and the chain says that there is one; the same again
+/// (a recorder that was resumed) is none.
+#[test]
+fn second_result_of_a_request_is_flagged() {
+    let note = "the stream has another request or result of the same id: the first is shown";
+    let mut told = events();
+    let nested = RequestId { boot_ns: told[0].boot_ns + 1, tid: 4_000_000 };
+    let mut inner = told[0].clone();
+    inner.request = Some(nested);
+    let Body::Request(request) = &mut inner.body else { panic!("the first event is the request") };
+    request.parent_request = told[0].request;
+    // What is nested in it keeps it open.
+    told.insert(1, inner);
+    let at = told.iter().position(|event| matches!(event.body, Body::Result(_))).unwrap();
+    let first = told[at].clone();
+    let mut second = first.clone();
+    let Body::Result(result) = &mut second.body else { unreachable!("it is a result") };
+    result.status = Status::Throttled;
+    for (again, is_flagged) in [(first.clone(), false), (second, true)] {
+        let mut told = told.clone();
+        told.insert(at + 1, again);
+        let out = build(Builder::new(), numbered(told));
+        let Body::Result(result) = &first.body else { unreachable!("it is a result") };
+        assert_eq!(only(&out).result.as_ref(), Some(result));
+        assert_eq!(only(&out).incomplete.iter().any(|found| found == note), is_flagged, "{:?}", only(&out).incomplete);
+    }
+    let mut other = told[0].clone();
+    let Body::Request(request) = &mut other.body else { panic!("the first event is the request") };
+    request.name = Text::from("fs-other");
+    told.insert(2, other);
+    let out = build(Builder::new(), numbered(told));
+    assert_ne!(only(&out).request.as_ref().unwrap().name, Text::from("fs-other"));
+    assert!(only(&out).incomplete.iter().any(|found| found == note));
+}
+
+/// A result that says that the end was not seen leaves the chain incomplete.
+#[test]
+fn result_without_its_end_is_incomplete() {
+    let mut told = events();
+    for event in &mut told {
+        if let Body::Result(result) = &mut event.body {
+            result.incomplete = true;
+        }
+    }
+    let out = build(Builder::new(), numbered(told));
+    let note = "its end was not seen: it still ran when tracing ended, or its end was lost";
+    assert_eq!(only(&out).incomplete, [note]);
 }

@@ -1,0 +1,154 @@
+//! Looks at processes: what proves that a thread has left a request, that a helper or a loader has ended.
+//!
+//! A look proves that all records of a thread are in the ring, not that they were read. So what is seen here counts only
+//! after the ring was read from a later moment on (`settle.rs`). A tick looks at few, in turn: anyone may make ten thousand
+//! threads wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    in_flight::{InFlight, Over},
+    knowledge::Knowledge,
+    loaders::PAUSE_NS,
+    tracker::Tracker,
+};
+use crate::{
+    event::{ProcessId, RequestId},
+    kernel::process::{Liveness, ThreadState},
+};
+
+/// How many of each kind a tick looks at. Each look reads one or two files.
+pub(super) const LOOKS: usize = 128;
+
+/// How young a request or entry is that need not be looked at: most are over sooner.
+const YOUNG_NS: u64 = 100_000_000;
+
+/// How long nothing has come of something that is no longer waited for, where looking proves nothing: a thread that is always
+/// found running may be anywhere. What ends so is unknown, or was decided before.
+const ABANDONED_NS: u64 = 60_000_000_000;
+
+/// How long after the end of its request a helper may be born: a busy machine's workers are late.
+const BIRTH_NS: u64 = 5_000_000_000;
+
+/// What was seen, and settles something once the ring was read from then on.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub requests: Vec<RequestId>,
+    /// Entries whose thread has left.
+    pub entries: BTreeSet<RequestId>,
+    /// Loaders that have ended; or have paused, and since when.
+    pub loaders: BTreeMap<ProcessId, Option<u64>>,
+}
+
+impl<K: Knowledge> Tracker<K> {
+    /// Looks at the next few.
+    pub(super) fn look(&mut self, now_ns: u64) {
+        for id in self.requests.next_looks(LOOKS) {
+            self.look_at_request(id, now_ns);
+        }
+        for id in self.requests.next_endings(LOOKS) {
+            self.look_at_ending(id, now_ns);
+        }
+        for tid in self.entries.next_looks(LOOKS) {
+            self.look_at_entry(tid, now_ns);
+        }
+        for process in self.loaders.next_looks(LOOKS) {
+            self.look_at_loader(process, now_ns);
+        }
+    }
+
+    fn look_at_request(&mut self, id: RequestId, now_ns: u64) {
+        let Some(in_flight) = self.requests.get(id) else { return };
+        if in_flight.ending.is_some() || in_flight.over.is_some() || is_within(id.boot_ns, now_ns, YOUNG_NS) {
+            return;
+        }
+        let helper = in_flight.helper.map(|helper| self.knowledge.liveness(helper));
+        let process = in_flight.process;
+        let is_abandoned = self.requests.change(id, |in_flight| {
+            let was_gone = std::mem::replace(&mut in_flight.is_helper_gone, helper == Some(Liveness::Gone));
+            // It is waited for as long as its helper runs, and some time from when that is found gone.
+            if helper == Some(Liveness::Alive) || in_flight.is_helper_gone && !was_gone {
+                in_flight.goes_on(now_ns);
+            }
+            !is_within(in_flight.last_ns, now_ns, ABANDONED_NS)
+        });
+        let over = match self.knowledge.thread_state(process, id.tid) {
+            ThreadState::Gone => Some(Over::Gone { by_ns: None }),
+            ThreadState::Asleep => Some(Over::Asleep { by_ns: None }),
+            ThreadState::Running | ThreadState::Unknown if is_abandoned == Some(true) => Some(Over::Abandoned),
+            ThreadState::Unknown => None,
+            ThreadState::Blocked | ThreadState::Running => {
+                self.requests.change(id, |in_flight| in_flight.waiting_ns = in_flight.waiting_ns.max(now_ns));
+                None
+            }
+        };
+        if over.is_some() {
+            self.requests.change(id, |in_flight| in_flight.over = over);
+            self.seen.requests.push(id);
+        }
+    }
+
+    fn look_at_ending(&mut self, id: RequestId, now_ns: u64) {
+        let Some(InFlight { ending: Some(ending), helper, last_ns, .. }) = self.requests.get(id) else { return };
+        if ending.is_due {
+            return;
+        }
+        let is_due = match helper {
+            // One that was never born (the requester was killed first) gets some seconds to appear.
+            None => !is_within(ending.boot_ns, now_ns, BIRTH_NS),
+            Some(helper) => match self.knowledge.liveness(*helper) {
+                Liveness::Gone => true,
+                Liveness::Alive => false,
+                Liveness::Unknown => !is_within(*last_ns, now_ns, ABANDONED_NS),
+            },
+        };
+        if is_due {
+            self.requests.change(id, |in_flight| {
+                if let Some(ending) = &mut in_flight.ending {
+                    ending.is_due = true;
+                }
+            });
+            self.seen.requests.push(id);
+        }
+    }
+
+    fn look_at_entry(&mut self, tid: u32, now_ns: u64) {
+        let Some((process, began_ns)) = self.entries.thread(tid) else { return };
+        if is_within(began_ns, now_ns, YOUNG_NS) {
+            return;
+        }
+        let has_left = match self.knowledge.thread_state(process, tid) {
+            ThreadState::Gone | ThreadState::Asleep => true,
+            ThreadState::Blocked => false,
+            ThreadState::Running | ThreadState::Unknown => !is_within(began_ns, now_ns, ABANDONED_NS),
+        };
+        if has_left {
+            self.seen.entries.insert(RequestId { boot_ns: began_ns, tid });
+        }
+    }
+
+    fn look_at_loader(&mut self, process: ProcessId, now_ns: u64) {
+        let Some(loader) = self.loaders.get(process) else { return };
+        let last_ns = loader.last_ns;
+        let may_pause = loader.may_pause();
+        let is_in_init = loader.in_init > 0;
+        let paused_since_ns = match self.knowledge.liveness(process) {
+            Liveness::Gone => None,
+            // A tool does one thing, however slow the disk is, and ends. Others go on.
+            Liveness::Alive if !may_pause => return,
+            Liveness::Alive | Liveness::Unknown => {
+                let pause_ns = if is_in_init || !may_pause { ABANDONED_NS } else { PAUSE_NS };
+                if is_within(last_ns, now_ns, pause_ns) {
+                    return;
+                }
+                Some(last_ns)
+            }
+        };
+        self.seen.loaders.insert(process, paused_since_ns);
+    }
+}
+
+/// Whether a time is not longer ago than that.
+const fn is_within(since_ns: u64, now_ns: u64, limit_ns: u64) -> bool {
+    now_ns.saturating_sub(since_ns) <= limit_ns
+}

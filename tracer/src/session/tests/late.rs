@@ -1,0 +1,114 @@
+//! Records that come too late or are another's, and more requests than can be followed.
+
+use super::{
+    arrives_for, asks, drained, ends, handed_over, process, returns, tick, tracker,
+    unresolved::{FIRST, SECOND, admitted, losses},
+};
+use crate::{
+    event::{Body, RequestId, Status},
+    probe::Record,
+    session::{in_flight, looks},
+};
+
+/// A thread whose id is another process's by now has ended; what the new one does is not the old one's.
+#[test]
+fn reused_thread_id_inherits_nothing() {
+    let by_another = |record: Record| match record {
+        Record::Request(mut request) => {
+            (request.header.process, request.context.process) = (process(900), process(900));
+            Record::Request(request)
+        }
+        Record::Admitted(mut admitted) => {
+            admitted.header.process = process(900);
+            Record::Admitted(admitted)
+        }
+        Record::Result(mut result) => {
+            result.header.process = process(900);
+            Record::Result(result)
+        }
+        other => other,
+    };
+    // Stages that the kernel side took for the old request's: nothing came of that.
+    let mut tracker = tracker();
+    tracker.record(asks(7, 1_000, "fs-x"));
+    tracker.record(by_another(admitted(7, 1_000)));
+    tracker.record(by_another(returns(7, 1_000, 0)));
+    tick(&mut tracker, 2_000);
+    let events = tracker.take_events();
+    assert!(ends(&events).is_empty());
+    assert_eq!(losses(&events, "late-record"), 2);
+
+    // A new request with the old thread's id: that thread is gone, and did not go on for 5 s.
+    tracker.record(by_another(asks(7, 9 * SECOND, "fs-y")));
+    tick(&mut tracker, 9 * SECOND);
+    assert_eq!(ends(&tracker.take_events()).get(&FIRST), Some(&Status::Unknown));
+    assert_eq!(tracker.open(), 1);
+}
+
+/// Records that come after the result of their request, or twice, change nothing, and are counted.
+#[test]
+fn late_records_are_counted() {
+    let mut tracker = tracker();
+    tracker.record(asks(7, 1_000, "fs-x"));
+    tracker.record(handed_over(7, 1_000));
+    tracker.record(returns(7, 1_000, 256));
+    assert_eq!(ends(&tracker.take_events()).get(&FIRST), Some(&Status::NotFound));
+    tracker.record(returns(7, 1_000, 0));
+    tracker.record(handed_over(7, 1_000));
+    tracker.record(asks(7, 1_000, "fs-x"));
+    tick(&mut tracker, 2_000);
+    tracker.record(admitted(7, 1_000));
+    tracker.finish(drained(3_000));
+    let events = tracker.take_events();
+    assert!(ends(&events).is_empty());
+    assert!(!events.iter().any(|event| matches!(event.body, Body::Request(_))));
+    assert_eq!(losses(&events, "late-record"), 4);
+    let Some(Body::End(end)) = events.last().map(|event| &event.body) else { panic!("no end: {events:?}") };
+    assert_eq!((end.requests, end.lost), (1, 4));
+}
+
+/// A module that arrives through a request that has ended is told as its own.
+#[test]
+fn late_module_is_attached() {
+    let mut tracker = tracker();
+    tracker.record(asks(7, 1_000, "fs-x"));
+    tracker.record(returns(7, 1_000, 256));
+    arrives_for(7, 1_000, 8, 3_000, "x").into_iter().for_each(|record| tracker.record(record));
+    let events = tracker.take_events();
+    assert!(events.iter().any(|event| event.request == Some(FIRST) && matches!(event.body, Body::Load(_))));
+    assert_eq!(ends(&events).len(), 1);
+}
+
+/// However many requests wait, a tick looks at a bounded number; each has its turn.
+#[test]
+fn looks_at_requests_are_bounded() {
+    let mut tracker = tracker();
+    for tid in 1_000..11_000 {
+        tracker.record(asks(tid, 1_000, "fs-x"));
+        tracker.knowledge.dead.insert(tid);
+    }
+    for turn in 1..100 {
+        let before = tracker.knowledge.looks;
+        tick(&mut tracker, turn * SECOND);
+        assert!(tracker.knowledge.looks - before <= 2 * looks::LOOKS);
+    }
+    assert_eq!(ends(&tracker.take_events()).len(), 10_000);
+    assert_eq!(tracker.open(), 0);
+}
+
+/// Memory is bounded: beyond a limit the oldest request is given up, and ends once.
+#[test]
+fn too_many_requests_end_the_oldest() {
+    let limit = in_flight::LIMIT;
+    let mut tracker = tracker();
+    for tid in 0..=u32::try_from(limit).unwrap() {
+        tracker.record(asks(tid + 1, u64::from(tid) + 1, "fs-x"));
+    }
+    assert_eq!(tracker.open(), limit);
+    let first = RequestId { boot_ns: 1, tid: 1 };
+    tracker.record(returns(1, 1, 0));
+    tick(&mut tracker, SECOND);
+    let events = tracker.take_events();
+    assert_eq!(ends(&events).into_iter().collect::<Vec<_>>(), [(first, Status::Unknown)]);
+    assert_eq!(losses(&events, "late-record"), 1);
+}

@@ -1,0 +1,126 @@
+//! Requests whose end no record tells: the thread has left the request, and all that it recorded was read.
+//!
+//! Nothing here is decided because time has passed. A thread reserves its records in the ring before it goes on, so one
+//! that asks again, sleeps elsewhere or has ended has reserved all of them; once the ring was read from then on, none is
+//! still to come. Only then are times compared, and only those of the kernel or bounds of them.
+//!
+//! A request that got a place and for which no modprobe is run ends without a record: the kernel takes it for a duplicate
+//! (`CONFIG_MODULE_DEBUG_AUTOLOAD_DUPS`, kernel/module/dups.c), or has no memory (`call_modprobe`, kernel/module/kmod.c).
+
+use super::{
+    in_flight::{Ending, Over},
+    knowledge::Knowledge,
+    tracker::Tracker,
+};
+use crate::event::{Attribution, LossStage, Outcome, RequestId, Status};
+
+/// The kernel gives up after 5 s without a free place (`MAX_KMOD_ALL_BUSY_TIMEOUT`, kernel/kmod.c). It counts them in ticks,
+/// which a processor that stood still makes up for at once.
+const ADMISSION_TIMEOUT_NS: u64 = 4_800_000_000;
+
+/// A requester that has ended by then did not wait for the limit: it was killed. Between the two that is not known.
+const KILLED_BEFORE_NS: u64 = 3_000_000_000;
+
+impl<K: Knowledge> Tracker<K> {
+    /// Settles a request whose thread has left it, or whose ending is due.
+    pub(super) fn resolve(&mut self, id: RequestId, now_ns: u64) {
+        let Some(in_flight) = self.requests.get(id) else { return };
+        if let Some(ending) = &in_flight.ending {
+            if ending.is_due {
+                self.end_as_decided(id);
+            }
+            return;
+        }
+        let Some(over) = in_flight.over else { return };
+        let at_ns = match over {
+            Over::AskedAgain { at_ns } => at_ns,
+            Over::Asleep { .. } | Over::Gone { .. } | Over::Abandoned => now_ns,
+        };
+        if in_flight.is_handed_over && !matches!(over, Over::Abandoned) {
+            // What its helper still does belongs to it.
+            let ending = Ending { outcome: lost(), boot_ns: at_ns, is_due: false };
+            self.requests.change(id, |in_flight| in_flight.ending = Some(ending));
+            return;
+        }
+        let outcome = match over {
+            Over::Abandoned => abandoned(),
+            _ if in_flight.is_admitted => not_run(),
+            over => self.not_admitted(id, in_flight.waiting_ns, over, now_ns),
+        };
+        self.end(id, at_ns, outcome);
+    }
+
+    /// How a request ended that was neither refused nor given a place.
+    fn not_admitted(&mut self, id: RequestId, waiting_ns: u64, over: Over, now_ns: u64) -> Outcome {
+        if self.lost_ns.is_some_and(|at_ns| at_ns >= id.boot_ns) {
+            return unknown("records were lost while it ran: what stopped it is not known");
+        }
+        let is_crowded = self.crowded_ns.is_some_and(|at_ns| at_ns >= id.boot_ns);
+        if self.missed_ns.is_some_and(|at_ns| at_ns >= id.boot_ns) && !is_crowded {
+            self.loss(now_ns, LossStage::Missed, "verdict", 1);
+            return unknown("it went no further although there was room for it: what stopped it was missed");
+        }
+        let since_asked = |at_ns: u64| at_ns.saturating_sub(id.boot_ns);
+        match over {
+            // A thread that goes on was not killed. Only the limit takes a request so long.
+            Over::AskedAgain { at_ns: by_ns } | Over::Asleep { by_ns: Some(by_ns) }
+                if since_asked(by_ns) >= ADMISSION_TIMEOUT_NS =>
+            {
+                timed_out()
+            }
+            Over::Gone { .. } if since_asked(waiting_ns) >= ADMISSION_TIMEOUT_NS => timed_out(),
+            Over::Gone { by_ns: Some(by_ns) } if since_asked(by_ns) <= KILLED_BEFORE_NS => killed(),
+            Over::Gone { .. } => {
+                unknown("it waited for its turn and its thread is gone: it was killed, or given up after about 5 s")
+            }
+            Over::AskedAgain { .. } => {
+                unknown("it went no further, and its thread asked again: what stopped it was not seen")
+            }
+            Over::Asleep { .. } | Over::Abandoned => {
+                unknown("it went no further, and its thread went on: what stopped it was not seen")
+            }
+        }
+    }
+}
+
+fn timed_out() -> Outcome {
+    Outcome {
+        code: Some(-62),
+        errno: Some("ETIME".to_owned()),
+        detail: Some("50 requests were running and none ended within 5 s".to_owned()),
+        ..Outcome::new(Status::Throttled, Attribution::inferred("admission-timeout"))
+    }
+}
+
+fn killed() -> Outcome {
+    Outcome {
+        code: Some(-512),
+        errno: Some("ERESTARTSYS".to_owned()),
+        detail: Some("the requester was killed while it waited for its turn".to_owned()),
+        ..Outcome::new(Status::Interrupted, Attribution::inferred("killed-before-admission"))
+    }
+}
+
+/// An end of which no more is known than that.
+pub(super) fn unknown(detail: &str) -> Outcome {
+    Outcome { detail: Some(detail.to_owned()), ..Outcome::new(Status::Unknown, Attribution::unknown()) }
+}
+
+/// As [`unknown`], where more may have come of it.
+pub(super) fn unseen(detail: &str) -> Outcome {
+    Outcome { incomplete: true, ..unknown(detail) }
+}
+
+fn lost() -> Outcome {
+    unseen("its end was not seen: the record of it was lost")
+}
+
+fn abandoned() -> Outcome {
+    unseen("its end was not seen: nothing came of it any more, and its thread still runs")
+}
+
+fn not_run() -> Outcome {
+    unknown(
+        "no modprobe was seen to run for it: it was a duplicate of another request, or the kernel could not start one",
+    )
+}
