@@ -141,6 +141,41 @@ fn check_names_the_culprit() {
     }
 }
 
+/// Check that a pattern that can never match is told by `policy check` with its place, and that nothing is judged by it.
+#[test]
+fn a_pattern_that_can_never_match_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    write("cap.jsonl", &capture(Some("tipc")));
+    let rule = |key: &str| format!("[[rule]]\naction = 'deny'\n{key}\n");
+    write("p.toml", &format!("version = 1\ndefault = 'allow'\n{}{}", rule("module = 'tipc '"), rule("uid = '00'")));
+    let output = kmodtrace(directory.path(), &["policy", "check", "p.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = text(&output.stdout);
+    assert!(lines.starts_with("p.toml:5:10: never-matches: \"tipc \" can never match"), "{lines}");
+    assert!(lines.contains("\np.toml:8:7: never-matches: \"00\" can never match: a user id"), "{lines}");
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    for arguments in [&["check", "-p", "p.toml", "cap.jsonl"][..], &["policy", "test", "p.toml"]] {
+        let output = kmodtrace(directory.path(), arguments);
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}");
+        assert!(text(&output.stderr).contains("p.toml:5:10: "), "{}", text(&output.stderr));
+    }
+}
+
+/// Check that a rule on the path of an ancestor's executable, of which the last component is known, is an error.
+#[test]
+fn a_path_seen_in_part_is_no_silent_pass() {
+    let capture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/captures/outage-6.1.jsonl");
+    let directory = tempfile::tempdir().unwrap();
+    let rule = "version = 1\ndefault = 'allow'\n[[rule]]\naction = 'deny'\norigin = 'explicit'\n";
+    for (exe, code) in [("/usr/bin/dash", 125), ("dash", 1), ("*/dash", 1), ("/usr/bin/no-such", 0)] {
+        fs::write(directory.path().join("p.toml"), format!("{rule}exe = '{exe}'\n")).unwrap();
+        let output = kmodtrace(directory.path(), &["check", "-p", "p.toml", capture.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(code), "{exe}: {}", text(&output.stderr));
+    }
+}
+
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(directory)

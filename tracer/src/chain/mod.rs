@@ -86,6 +86,17 @@ pub struct Chain {
     pub incomplete: Vec<String>,
 }
 
+impl Chain {
+    /// The load that tells who is behind a module of a process that loads by itself: the first, unless the process has
+    /// become another program since.
+    #[must_use]
+    pub fn load_behind<'a>(&'a self, module: &'a Module) -> &'a Load {
+        let program = |load: &'a Load| (&load.process.exe, &load.process.comm, load.process.uid);
+        let first = self.modules.first().map(|first| &first.load);
+        first.filter(|first| program(first) == program(&module.load)).unwrap_or(&module.load)
+    }
+}
+
 /// What the builder hands out, in order of completion.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {

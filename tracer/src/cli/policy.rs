@@ -15,7 +15,7 @@ use crate::{
     chain::Item,
     logging::say,
     output::{count, escape_str, sentence},
-    policy::{self, Learner},
+    policy::{self, Learner, NEVER_FAILS},
 };
 
 /// Arguments of `policy`.
@@ -29,7 +29,7 @@ pub struct Args {
 enum Verb {
     /// Say what is wrong or doubtful in a policy.
     ///
-    /// Rules that never decide, that have expired, and that name modules or aliases that this kernel does not have.
+    /// Rules that can never match or never decide, that have expired, and that name modules or aliases that this kernel does not have.
     /// Exit code: 0 nothing, 1 something is doubtful, 125 it is no policy.
     Check {
         /// The policy.
@@ -76,9 +76,13 @@ fn today() -> jiff::civil::Date {
 }
 
 fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
-    let policy = policy::load(path)?;
+    let (policy, mut lints) = policy::load_for_lint(path)?;
+    let rules = policy.rules.len() + lints.len();
     let kernel = InstalledKernel::running();
-    let lints = policy::lint(&policy, today(), &kernel);
+    // Of a policy without the rules that were left out it is not known whether it can fail.
+    let is_whole = lints.is_empty();
+    let more = policy::lint(&policy, today(), &kernel);
+    lints.extend(more.into_iter().filter(|lint| is_whole || lint.kind != NEVER_FAILS));
     let lines = lints
         .iter()
         .map(|lint| format!("{}: {}: {}\n", escape_str(&lint.place.to_string()), lint.kind, sentence(&lint.message)));
@@ -86,7 +90,7 @@ fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     if let Some(why) = kernel.unknown_why() {
         say(&format!("names of modules and aliases were not checked: {why}"));
     }
-    say(&format!("{}, {} doubtful", count(policy.rules.len() as u64, "rule", "rules"), lints.len()));
+    say(&format!("{}, {} doubtful", count(rules as u64, "rule", "rules"), lints.len()));
     Ok(if lints.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 

@@ -9,7 +9,6 @@ use super::{
     expect::{self, Kernel},
     file::Action,
     load::DEFAULT_RULE,
-    pattern::Truth,
     rule::{Place, Policy, Rule},
     stream::Stream,
     subject::Subject,
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     chain::{Chain, Item},
     event::{Body, Event},
+    select::Match,
 };
 
 /// Findings that are kept of each rule; a watch may last for months.
@@ -126,7 +126,7 @@ impl Judge {
         *if is_load { &mut self.counts.loads } else { &mut self.counts.unloaded_requests } += 1;
 
         for (rule, tally) in self.policy.rules.iter().zip(&mut self.tallies) {
-            if rule.action == Action::Expect && rule.is_in_force(day) && rule.matches(&facts) == Truth::Yes {
+            if rule.action == Action::Expect && rule.is_in_force(day) && rule.matches(&facts) == Match::Yes {
                 if expect::is_met(rule, subject) {
                     tally.is_met = true;
                 } else {
@@ -146,7 +146,7 @@ impl Judge {
                     let fields = rule.open_fields(&facts).join(" and ");
                     let what = what.map_or_else(|| "a request".to_owned(), |name| format!("{name:?}"));
                     self.stream.doubt(format!(
-                        "whether rule {:?} is about {what} is not known: its {fields} was not seen",
+                        "whether rule {:?} is about {what} is not known: its {fields} was not seen in full",
                         rule.name
                     ));
                 }

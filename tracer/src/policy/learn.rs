@@ -14,6 +14,7 @@ use super::{
 use crate::{
     chain::Chain,
     event::{Status, Text},
+    select::Field,
 };
 
 /// Explanations that a rule quotes.
@@ -45,7 +46,7 @@ impl Learner {
 
     fn subject(&mut self, subject: &Subject<'_>) {
         // What loaded nothing is fine by default.
-        let Some(module) = subject.module else { return };
+        let Some(module) = subject.module.filter(|module| !module.load.module.is_empty()) else { return };
         let key = (by(subject), subject.origin().name());
         let seen = self.seen.entry(key).or_default();
         seen.modules.insert(module.load.module.clone());
@@ -74,7 +75,7 @@ impl Learner {
         let mut text = format!("version = {POLICY_VERSION}\ndefault = \"deny\"\n");
         for ((modules, origin, _), (requesters, reasons)) in rules {
             text.push_str("\n[[rule]]\naction = \"allow\"\n");
-            key(&mut text, "module", modules.iter());
+            key(&mut text, Field::Module, modules.iter());
             let names = |exe: bool| {
                 requesters.iter().filter_map(move |by| match by {
                     By::Exe(name) if exe => Some(name),
@@ -82,8 +83,8 @@ impl Learner {
                     _ => None,
                 })
             };
-            key(&mut text, "exe", names(true));
-            key(&mut text, "comm", names(false));
+            key(&mut text, Field::Exe, names(true));
+            key(&mut text, Field::Comm, names(false));
             push(&mut text, format_args!("origin = {}\n", string(origin)));
             let more = reasons.len().saturating_sub(REASONS_LIMIT);
             let mut reasons: Vec<String> = reasons.into_iter().take(REASONS_LIMIT).cloned().collect();
@@ -97,15 +98,16 @@ impl Learner {
         let live: BTreeSet<&Text> = self.seen.values().flat_map(|seen| &seen.live).collect();
         for module in live.into_iter().filter(|_| expect) {
             text.push_str("\n[[rule]]\naction = \"expect\"\n");
-            key(&mut text, "module", [module].into_iter());
+            key(&mut text, Field::Module, [module].into_iter());
             text.push_str("reason = \"it was loaded when the policy was learned\"\n");
         }
         text
     }
 }
 
-fn key<'a>(text: &mut String, name: &str, values: impl Iterator<Item = &'a Text>) {
-    let values: Vec<String> = values.map(|value| string(&quote(value))).collect();
+fn key<'a>(text: &mut String, field: Field, values: impl Iterator<Item = &'a Text>) {
+    let name = field.name();
+    let values: Vec<String> = values.map(|value| string(&quote(field, value))).collect();
     match values.as_slice() {
         [] => {}
         [one] => push(text, format_args!("{name} = {one}\n")),

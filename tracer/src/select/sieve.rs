@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Selector;
+use super::{Match, Selector};
 use crate::{
     chain::{self, Chain, ChainKey, Item},
     event::Event,
@@ -27,6 +27,7 @@ pub struct Sieve {
     held: HashMap<ChainKey, Vec<(u64, Event)>>,
     taken: u64,
     ready: VecDeque<Sifted>,
+    undecided: u64,
 }
 
 impl Sieve {
@@ -63,6 +64,12 @@ impl Sieve {
         self.held.clear();
     }
 
+    /// Chains and events of which it is not known whether they are meant: what would decide was not seen.
+    #[must_use]
+    pub const fn undecided(&self) -> u64 {
+        self.undecided
+    }
+
     /// Requests that are under way, longest first, as far as they are known and selected.
     pub fn running(&self) -> impl Iterator<Item = &Chain> {
         self.chains.running().filter(|chain| self.selector.selects(&super::Subject::chain(chain)))
@@ -74,6 +81,7 @@ impl Sieve {
             return;
         }
         let is_selected = self.selector.selects_item(&item);
+        self.undecided += u64::from(self.selector.matches_item(&item) == Match::Maybe);
         let mut events = Vec::new();
         match &item {
             Item::Chain(chain) => self.release(chain, &mut events),
