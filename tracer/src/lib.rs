@@ -19,3 +19,4 @@ pub mod probe;
 pub mod report;
 pub mod select;
 pub mod session;
+mod unicode;

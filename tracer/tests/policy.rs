@@ -176,6 +176,38 @@ fn a_path_seen_in_part_is_no_silent_pass() {
     }
 }
 
+/// Check that files meant for review show every character that hides or reorders text as an escape, and read back; that
+/// `-o` writes the same as standard output; and that a forged snapshot does not reach the terminal.
+#[test]
+fn files_for_review_hide_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+    let hostile = "x\u{202e}y\u{9b}31m\u{feff}";
+    let capture = capture(Some("tipc")).replace("/usr/bin/nc", &format!("/usr/bin/{hostile}"));
+    write("cap.jsonl", &capture.replace("no socket of this", &format!("no {hostile} of this")));
+    let is_hidden = |text: &str| text.contains(['\u{202e}', '\u{9b}', '\u{feff}']);
+    for verb in [&["policy", "learn"][..], &["snapshot"]] {
+        let run = |more: &[&str]| kmodtrace(directory.path(), &[verb, more].concat());
+        let printed = run(&["cap.jsonl"]);
+        assert!(printed.status.success());
+        let printed = text(&printed.stdout);
+        assert!(printed.contains("\\u202e") && !is_hidden(&printed), "{printed}");
+        assert!(run(&["-o", "out", "cap.jsonl"]).status.success());
+        assert_eq!(read("out"), printed);
+        assert_eq!(run(&["-o", "cap.jsonl", "cap.jsonl"]).status.code(), Some(125), "it is an input");
+    }
+    write("learned.toml", &text(&kmodtrace(directory.path(), &["policy", "learn", "cap.jsonl"]).stdout));
+    let output = kmodtrace(directory.path(), &["check", "--json", "-p", "learned.toml", "cap.jsonl"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!is_hidden(&text(&output.stdout)));
+    let good = read("out");
+    write("forged.json", &good.replace("\"loaded\"", "\"loaded\\u001b]0;OWNED\\u0007\""));
+    let output = kmodtrace(directory.path(), &["diff", "out", "forged.json"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(output.stdout.is_empty() && !text(&output.stderr).contains('\u{1b}'), "{}", text(&output.stderr));
+}
+
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(directory)

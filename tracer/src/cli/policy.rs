@@ -1,6 +1,10 @@
 //! `kmodtrace policy`: lints, learns and tests policies.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use jiff::{Timestamp, tz::TimeZone};
@@ -8,6 +12,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{
     EXIT_VERDICT,
     events::{self, Items},
+    outputs::Outputs,
     print,
     verdict::InstalledKernel,
 };
@@ -51,6 +56,9 @@ enum Verb {
         /// Also expect each module: a policy that is violated when one is not loaded any more.
         #[arg(long)]
         expect: bool,
+        /// Write to FILE instead of standard output.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
         /// Captures; `-` is standard input.
         #[arg(required = true, value_name = "CAPTURE")]
         captures: Vec<PathBuf>,
@@ -63,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.verb {
         Verb::Check { policy } => check(policy),
         Verb::Test { policy } => test(policy),
-        Verb::Learn { expect, captures } => learn(*expect, captures),
+        Verb::Learn { expect, output, captures } => learn(*expect, output.as_deref(), captures),
         Verb::Schema => {
             let schema = serde_json::to_string_pretty(&policy::schema()).context("cannot write the schema")?;
             print::stdout(&format!("{schema}\n")).map(|()| ExitCode::SUCCESS)
@@ -75,7 +83,7 @@ fn today() -> jiff::civil::Date {
     Timestamp::now().to_zoned(TimeZone::UTC).date()
 }
 
-fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
+fn check(path: &Path) -> anyhow::Result<ExitCode> {
     let (policy, mut lints) = policy::load_for_lint(path)?;
     let rules = policy.rules.len() + lints.len();
     let kernel = InstalledKernel::running();
@@ -94,7 +102,7 @@ fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     Ok(if lints.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
-fn test(path: &std::path::Path) -> anyhow::Result<ExitCode> {
+fn test(path: &Path) -> anyhow::Result<ExitCode> {
     let policy = policy::load(path)?;
     let results = policy.run_cases(today());
     anyhow::ensure!(!results.is_empty(), "{} has no [[case]]: there is nothing to test", path.display());
@@ -112,7 +120,9 @@ fn test(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
-fn learn(expect: bool, captures: &[PathBuf]) -> anyhow::Result<ExitCode> {
+fn learn(expect: bool, output: Option<&Path>, captures: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    let mut outputs = Outputs::of(captures)?;
+    let file = output.map(|path| outputs.open(path)).transpose()?;
     let mut learner = Learner::default();
     let mut learn = |item: Item| {
         if let Item::Chain(chain) = item {
@@ -124,5 +134,13 @@ fn learn(expect: bool, captures: &[PathBuf]) -> anyhow::Result<ExitCode> {
     for doubt in items.finish() {
         say(&format!("warning: the policy may be too narrow: {}", sentence(&doubt)));
     }
-    print::stdout(&learner.policy(expect)).map(|()| ExitCode::SUCCESS)
+    let text = learner.policy(expect);
+    match file {
+        Some(mut file) => {
+            file.write_all(text.as_bytes()).and_then(|()| file.flush()).context("cannot write the policy")?;
+            outputs.keep()?;
+        }
+        None => print::stdout(&text)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,7 @@ use crate::{
     chain::Chain,
     event::{Status, Text},
     select::Field,
+    unicode::toml_string,
 };
 
 /// Explanations that a rule quotes.
@@ -85,14 +86,14 @@ impl Learner {
             };
             key(&mut text, Field::Exe, names(true));
             key(&mut text, Field::Comm, names(false));
-            push(&mut text, format_args!("origin = {}\n", string(origin)));
+            push(&mut text, format_args!("origin = {}\n", toml_string(origin)));
             let more = reasons.len().saturating_sub(REASONS_LIMIT);
             let mut reasons: Vec<String> = reasons.into_iter().take(REASONS_LIMIT).cloned().collect();
             if more > 0 {
                 reasons.push(format!("and {more} more"));
             }
             if !reasons.is_empty() {
-                push(&mut text, format_args!("reason = {}\n", string(&reasons.join("; "))));
+                push(&mut text, format_args!("reason = {}\n", toml_string(&reasons.join("; "))));
             }
         }
         let live: BTreeSet<&Text> = self.seen.values().flat_map(|seen| &seen.live).collect();
@@ -107,7 +108,7 @@ impl Learner {
 
 fn key<'a>(text: &mut String, field: Field, values: impl Iterator<Item = &'a Text>) {
     let name = field.name();
-    let values: Vec<String> = values.map(|value| string(&quote(field, value))).collect();
+    let values: Vec<String> = values.map(|value| toml_string(&quote(field, value))).collect();
     match values.as_slice() {
         [] => {}
         [one] => push(text, format_args!("{name} = {one}\n")),
@@ -118,9 +119,4 @@ fn key<'a>(text: &mut String, field: Field, values: impl Iterator<Item = &'a Tex
 fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _ = text.write_fmt(line);
-}
-
-/// A string of TOML.
-fn string(text: &str) -> String {
-    toml::Value::from(text).to_string()
 }
