@@ -789,12 +789,20 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__policy__subcmd__learn)
-            opts="-v -h -V --expect --verbose --help --version"
+            opts="-o -v -h -V --expect --output --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -184,6 +184,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_s
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from test" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from test" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from test" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -s o -l output -d 'Write to FILE instead of standard output' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -l expect -d 'Also expect each module: a policy that is violated when one is not loaded any more'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and __fish_seen_subcommand_from learn" -s h -l help -d 'Print help (see more with \'--help\')'

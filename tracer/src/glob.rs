@@ -1,5 +1,10 @@
 //! Patterns of module aliases: fnmatch(3) without flags, and libkmod's way of writing names.
 
+mod partial;
+
+pub use partial::Match;
+pub(crate) use partial::{Places, can_be_number, can_be_path, match_beginning, match_path_end, shortest};
+
 /// A name as libkmod compares it: `-` becomes `_`, but not inside brackets. `None` when the brackets are
 /// not balanced; modprobe refuses such a name.
 #[must_use]

@@ -145,6 +145,73 @@ fn check_names_the_culprit() {
     }
 }
 
+/// Check that a pattern that can never match is told by `policy check` with its place, and that nothing is judged by it.
+#[test]
+fn a_pattern_that_can_never_match_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    write("cap.jsonl", &capture(Some("tipc")));
+    let rule = |key: &str| format!("[[rule]]\naction = 'deny'\n{key}\n");
+    write("p.toml", &format!("version = 1\ndefault = 'allow'\n{}{}", rule("module = 'tipc '"), rule("uid = '00'")));
+    let output = kmodtrace(directory.path(), &["policy", "check", "p.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = text(&output.stdout);
+    assert!(lines.starts_with("p.toml:5:10: never-matches: \"tipc \" can never match"), "{lines}");
+    assert!(lines.contains("\np.toml:8:7: never-matches: \"00\" can never match: a user id"), "{lines}");
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    for arguments in [&["check", "-p", "p.toml", "cap.jsonl"][..], &["policy", "test", "p.toml"]] {
+        let output = kmodtrace(directory.path(), arguments);
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}");
+        assert!(text(&output.stderr).contains("p.toml:5:10: "), "{}", text(&output.stderr));
+    }
+}
+
+/// Check that a rule on the path of an ancestor's executable, of which the last component is known, is an error.
+#[test]
+fn a_path_seen_in_part_is_no_silent_pass() {
+    let capture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/captures/outage-6.1.jsonl");
+    let directory = tempfile::tempdir().unwrap();
+    let rule = "version = 1\ndefault = 'allow'\n[[rule]]\naction = 'deny'\norigin = 'explicit'\n";
+    for (exe, code) in [("/usr/bin/dash", 125), ("dash", 1), ("*/dash", 1), ("/usr/bin/no-such", 0)] {
+        fs::write(directory.path().join("p.toml"), format!("{rule}exe = '{exe}'\n")).unwrap();
+        let output = kmodtrace(directory.path(), &["check", "-p", "p.toml", capture.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(code), "{exe}: {}", text(&output.stderr));
+    }
+}
+
+/// Check that files meant for review show every character that hides or reorders text as an escape, and read back; that
+/// `-o` writes the same as standard output; and that a forged snapshot does not reach the terminal.
+#[test]
+fn files_for_review_hide_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+    let hostile = "x\u{202e}y\u{9b}31m\u{feff}";
+    let capture = capture(Some("tipc")).replace("/usr/bin/nc", &format!("/usr/bin/{hostile}"));
+    write("cap.jsonl", &capture.replace("no socket of this", &format!("no {hostile} of this")));
+    let is_hidden = |text: &str| text.contains(['\u{202e}', '\u{9b}', '\u{feff}']);
+    for verb in [&["policy", "learn"][..], &["snapshot"]] {
+        let run = |more: &[&str]| kmodtrace(directory.path(), &[verb, more].concat());
+        let printed = run(&["cap.jsonl"]);
+        assert!(printed.status.success());
+        let printed = text(&printed.stdout);
+        assert!(printed.contains("\\u202e") && !is_hidden(&printed), "{printed}");
+        assert!(run(&["-o", "out", "cap.jsonl"]).status.success());
+        assert_eq!(read("out"), printed);
+        assert_eq!(run(&["-o", "cap.jsonl", "cap.jsonl"]).status.code(), Some(125), "it is an input");
+    }
+    write("learned.toml", &text(&kmodtrace(directory.path(), &["policy", "learn", "cap.jsonl"]).stdout));
+    let output = kmodtrace(directory.path(), &["check", "--json", "-p", "learned.toml", "cap.jsonl"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!is_hidden(&text(&output.stdout)));
+    let good = read("out");
+    write("forged.json", &good.replace("\"loaded\"", "\"loaded\\u001b]0;OWNED\\u0007\""));
+    let output = kmodtrace(directory.path(), &["diff", "out", "forged.json"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(output.stdout.is_empty() && !text(&output.stderr).contains('\u{1b}'), "{}", text(&output.stderr));
+}
+
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(directory)

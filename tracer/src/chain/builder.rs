@@ -1,21 +1,23 @@
 //! Builds chains from events. Every event goes where its ids say, or nowhere: nothing is joined by guess.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+};
 
 use super::{
-    Chain, ChainKey, Item, Module,
-    gone::Gone,
+    Chain, ChainKey, Issue, Item, Part, Single,
+    gone::{Gone, Had},
     is_unload,
+    issues::Issues,
     lost::Lost,
-    open::{Moment, Open},
+    open::{Early, Moment, Open},
+    weight::Heap,
 };
-use crate::event::{Body, Event, Init, Outcome, ProcessId, Request, RequestId};
+use crate::event::{Body, Event, Outcome, ProcessId, Request, RequestId};
 
 #[cfg(test)]
 mod tests;
-
-/// Chains that may be open at a time, before the oldest is handed out as it is.
-const OPEN_LIMIT: usize = 65_536;
 
 /// Chains under chains. The kernel runs 50 requests at a time, so no true stream comes near; a damaged
 /// one must not exhaust the stack of whoever walks a chain.
@@ -23,6 +25,24 @@ const DEPTH_LIMIT: usize = 64;
 
 /// The number of a chain: they count up in order of their beginning.
 type Number = u64;
+
+/// What a builder keeps at most. What has no room comes out before its end and says so; nothing is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Chains that are open: with more of them the oldest comes out.
+    pub chains: usize,
+    /// All open chains together, bytes: with more the largest comes out.
+    pub bytes: usize,
+    /// One chain with all that is nested in it, bytes: a larger one comes out, and what follows is a chain of its own
+    /// ([`Part::Rest`]).
+    pub chain_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { chains: 65_536, bytes: 64 << 20, chain_bytes: 16 << 20 }
+    }
+}
 
 /// Builds chains.
 ///
@@ -34,6 +54,8 @@ type Number = u64;
 /// - A chain is handed out when its result has come and all that hangs under it has ended. A request whose
 ///   parent is already out comes out by itself.
 /// - What is open while something is lost says so.
+/// - Memory is bounded ([`Limits`]), whatever the stream: what has no room comes out early.
+/// - Of two requests, helpers or results with one id both come out, marked as incomplete, and there is an [`Issue`].
 #[derive(Debug)]
 pub struct Builder {
     open: BTreeMap<Number, Open>,
@@ -42,8 +64,15 @@ pub struct Builder {
     begun: Number,
     ready: VecDeque<Item>,
     lost: Lost,
-    gone: Gone,
-    limit: usize,
+    gone: Gone<RequestId>,
+    /// Processes whose piece of work was handed out before its end.
+    cut: Gone<ProcessId>,
+    issues: Issues,
+    limits: Limits,
+    /// What all open chains take.
+    bytes: usize,
+    /// Open chains by the power of two that they take at least; of the same the oldest is last.
+    sizes: BTreeSet<(u32, Reverse<Number>)>,
 }
 
 impl Default for Builder {
@@ -56,21 +85,31 @@ impl Builder {
     /// A builder without chains.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_limit(OPEN_LIMIT)
+        Self::with_limits(Limits::default())
     }
 
     /// A builder that keeps at most `limit` chains open: the oldest comes out as it is when there are more.
     #[must_use]
     pub fn with_limit(limit: usize) -> Self {
-        let limit = limit.max(1);
+        Self::with_limits(Limits { chains: limit, ..Limits::default() })
+    }
+
+    /// A builder with other limits.
+    #[must_use]
+    pub fn with_limits(limits: Limits) -> Self {
+        let limits = Limits { chains: limits.chains.max(1), ..limits };
         Self {
             open: BTreeMap::new(),
             current: HashMap::new(),
             begun: 0,
             ready: VecDeque::new(),
             lost: Lost::default(),
-            gone: Gone::with_limit(limit),
-            limit,
+            gone: Gone::with_limit(limits.chains),
+            cut: Gone::with_limit(limits.chains),
+            issues: Issues::default(),
+            limits,
+            bytes: 0,
+            sizes: BTreeSet::new(),
         }
     }
 
@@ -79,37 +118,49 @@ impl Builder {
         self.lost.take(&event);
         let Event { seq, time, boot_ns, request, body } = event;
         let at = Moment { time, boot_ns };
-        match (body, request) {
-            (Body::Request(body), Some(id)) => self.request(id, at, *body),
-            (Body::Helper(body), Some(id)) => self.own(ChainKey::Request(id), at).1.chain.helper = Some(body),
-            (Body::Load(load), request) => {
-                let key = key_of(request, load.process.id());
-                self.own(key, at).1.chain.modules.push(Module { load: *load, boot_ns, init: None });
+        let number = match (body, request) {
+            (Body::Request(body), Some(id)) => self.request(id, at, body),
+            (Body::Helper(body), Some(id)) => {
+                let bytes = body.heap_bytes();
+                let is_same = self.open_chain(id).is_some_and(|chain| chain.helper.as_ref() == Some(&body));
+                self.single(id, Single::Helper, at, (bytes, is_same), |chain| chain.helper = Some(body))
             }
-            (Body::Init(body), request) => {
-                let key = key_of(request, ProcessId { pid: body.pid, start_ns: body.start_ns });
-                self.init(key, at, body);
+            (Body::Load(load), request) => {
+                let (key, bytes) = (key_of(request, load.process.id()), Open::module_bytes(&load));
+                Some(self.add(key, at, bytes, |open| open.add_module(*load, boot_ns)))
+            }
+            (Body::Init(init), request) => {
+                let key = key_of(request, ProcessId { pid: init.pid, start_ns: init.start_ns });
+                // One without its load is told in words.
+                let bytes = 2 * init.bytes() + init.module.heap_bytes();
+                Some(self.add(key, at, bytes, |open| open.add_init(init)))
             }
             (Body::Attempt(body), request) if request.is_some() || !is_unload(&body) => {
-                let key = key_of(request, body.process.id());
-                self.own(key, at).1.chain.attempts.push(*body);
+                let (key, bytes) = (key_of(request, body.process.id()), size_of_val(&*body) + body.bytes());
+                Some(self.add(key, at, bytes, |open| open.chain.attempts.push(*body)))
             }
-            (Body::Result(body), Some(id)) => self.result(ChainKey::Request(id), at, body),
+            (Body::Result(body), Some(id)) => {
+                let bytes = body.heap_bytes();
+                let is_same = self.open_chain(id).is_some_and(|chain| chain.result.as_ref() == Some(&body));
+                self.single(id, Single::Result, at, (bytes, is_same), |chain| chain.result = Some(body))
+            }
             (Body::Result(body @ Outcome { loader: Some(loader), .. }), None) => {
-                self.result(ChainKey::Loader(loader), at, body);
+                let bytes = body.heap_bytes();
+                Some(self.add(ChainKey::Loader(loader), at, bytes, |open| open.chain.result = Some(body)))
             }
             (body, request) => {
+                match &body {
+                    Body::Request(_) => self.issues.no_id(Single::Request),
+                    Body::Helper(_) => self.issues.no_id(Single::Helper),
+                    Body::Result(_) => self.issues.no_id(Single::Result),
+                    _ => {}
+                }
                 self.ready.push_back(Item::Event(Box::new(Event { seq, time, boot_ns, request, body })));
+                None
             }
-        }
-        while self.open.len() > self.limit {
-            let Some(mut oldest) = self.open.first_entry() else { break };
-            oldest.get_mut().handed_out_early = true;
-            let number = *oldest.key();
-            let parent = self.detach(number);
-            self.hand_out(number);
-            self.hand_out_if_done(parent);
-        }
+        };
+        self.hand_out_if_done(number);
+        self.keep_limits(number);
     }
 
     /// Takes the number of something that is no event of a chain: a seal, or a type that is not known.
@@ -120,6 +171,31 @@ impl Builder {
     /// The next chain or event that is finished.
     pub fn next_item(&mut self) -> Option<Item> {
         self.ready.pop_front()
+    }
+
+    /// What is wrong with the ids of the stream, as far as it was found since this was asked last.
+    pub fn take_issues(&mut self) -> Vec<Issue> {
+        self.issues.take()
+    }
+
+    /// What the open chains take, estimated, bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Hands out the largest chains until all that are open take no more than `bytes`: for a reader of many streams, which
+    /// have a limit together.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        while self.bytes > bytes {
+            let Some((_, Reverse(largest))) = self.sizes.last().copied() else { break };
+            self.evict(largest, Early::NoRoom(bytes));
+        }
+    }
+
+    /// Whether the next event of a key goes on with a chain that is open.
+    pub(crate) fn is_open(&self, key: &ChainKey) -> bool {
+        self.current.contains_key(key)
     }
 
     /// Requests that have not ended, oldest first. What is nested in them stands beside them.
@@ -149,38 +225,153 @@ impl Builder {
         self.hand_out(number);
     }
 
-    /// The chain of a key, begun if there is none.
-    fn own(&mut self, key: ChainKey, at: Moment) -> (Number, &mut Open) {
+    /// Hands out what has no room, after an event of this chain.
+    fn keep_limits(&mut self, number: Option<Number>) {
+        if let Some(number) = number.filter(|number| self.lacks_room(*number, 0)) {
+            self.evict(number, Early::TooLarge(self.limits.chain_bytes));
+        }
+        self.shrink_to(self.limits.bytes);
+        while self.open.len() > self.limits.chains {
+            let Some(oldest) = self.open.keys().next().copied() else { break };
+            self.evict(oldest, Early::TooMany);
+        }
+    }
+
+    /// Whether a chain would be too large with so much more.
+    fn lacks_room(&self, number: Number, more: usize) -> bool {
+        self.open.get(&number).is_some_and(|open| open.bytes.saturating_add(more) > self.limits.chain_bytes)
+    }
+
+    /// Hands a chain out before its end.
+    fn evict(&mut self, number: Number, early: Early) {
+        if let Some(open) = self.open.get_mut(&number) {
+            open.early = Some(early);
+        }
+        let parent = self.detach(number);
+        self.hand_out(number);
+        self.hand_out_if_done(parent);
+    }
+
+    /// Notes that a chain takes more than it did.
+    fn grow(&mut self, number: Number, bytes: usize) {
+        if let Some(open) = self.open.get_mut(&number) {
+            let (before, now) = (open.bytes, open.bytes + bytes);
+            open.bytes = now;
+            self.bytes += bytes;
+            if before.ilog2() != now.ilog2() {
+                self.sizes.remove(&(before.ilog2(), Reverse(number)));
+                self.sizes.insert((now.ilog2(), Reverse(number)));
+            }
+        }
+    }
+
+    /// Adds what takes so many bytes to the chain of a key.
+    fn add(&mut self, key: ChainKey, at: Moment, bytes: usize, add: impl FnOnce(&mut Open)) -> Number {
+        let number = self.own(key, at, bytes);
+        if let Some(open) = self.open.get_mut(&number) {
+            add(open);
+        }
+        self.grow(number, bytes);
+        number
+    }
+
+    /// The open chain of a key, with room for so many bytes; begun if there is none.
+    fn own(&mut self, key: ChainKey, at: Moment, bytes: usize) -> Number {
         let going_on = self.current.get(&key).copied().filter(|number| match key {
             ChainKey::Request(_) => true,
             // A process that goes on after its result has begun another piece of work.
             ChainKey::Loader(_) => self.loads_now(*number),
         });
-        let number = going_on.unwrap_or_else(|| {
-            self.begun += 1;
-            self.current.insert(key, self.begun);
-            self.begun
-        });
-        let (lost, gone) = (&self.lost, &self.gone);
-        let open = self.open.entry(number).or_insert_with(|| Open::new(key, at, lost, gone));
-        (number, open)
+        match going_on {
+            Some(number) if !self.lacks_room(number, bytes) => return number,
+            Some(number) => self.evict(number, Early::TooLarge(self.limits.chain_bytes)),
+            None => {}
+        }
+        let is_rest = match key {
+            ChainKey::Request(id) => self.gone.contains(id),
+            ChainKey::Loader(process) => self.cut.may_contain(process),
+        };
+        self.begun += 1;
+        let number = self.begun;
+        self.current.insert(key, number);
+        let open = Open::new(key, at, &self.lost, if is_rest { Part::Rest } else { Part::Whole });
+        self.bytes += open.bytes;
+        self.sizes.insert((open.bytes.ilog2(), Reverse(number)));
+        self.open.insert(number, open);
+        number
     }
 
     fn loads_now(&self, number: Number) -> bool {
         self.open.get(&number).is_some_and(|open| open.chain.result.is_none())
     }
 
-    fn request(&mut self, id: RequestId, at: Moment, body: Request) {
-        let parent = self.parent(id, &body, at);
-        let (number, open) = self.own(ChainKey::Request(id), at);
-        if open.chain.request.is_none() {
-            open.chain.time = at.time;
-            open.chain.boot_ns = at.boot_ns;
+    /// Whether the open chain of a request has such an event.
+    fn has_open(&self, id: RequestId, event: Single) -> bool {
+        self.open_chain(id).is_some_and(|chain| has(chain, event))
+    }
+
+    /// Hands out a second event where a request has one: it must not take the place of the first.
+    fn duplicate(&mut self, id: RequestId, event: Single, at: Moment, set: impl FnOnce(&mut Chain)) {
+        let key = ChainKey::Request(id);
+        self.issues.shared(event, id);
+        if let Some(open) = self.current.get(&key).and_then(|number| self.open.get_mut(number)) {
+            open.shared.insert(event);
         }
-        open.request(body);
+        let mut other = Open::new(key, at, &self.lost, Part::Duplicate);
+        other.shared.insert(event);
+        set(&mut other.chain);
+        self.ready.push_back(Item::Chain(Box::new(other.into_chain(&self.lost))));
+    }
+
+    /// The open chain of a request.
+    fn open_chain(&self, id: RequestId) -> Option<&Chain> {
+        let number = self.current.get(&ChainKey::Request(id))?;
+        self.open.get(number).map(|open| &open.chain)
+    }
+
+    /// Takes an event of which a request has one. The same again is none: a recorder that was resumed may write it twice.
+    fn single(
+        &mut self,
+        id: RequestId,
+        event: Single,
+        at: Moment,
+        (bytes, is_same): (usize, bool),
+        set: impl FnOnce(&mut Chain),
+    ) -> Option<Number> {
+        if is_same {
+            return None;
+        }
+        if self.has_open(id, event) {
+            self.duplicate(id, event, at, set);
+            return None;
+        }
+        // One that was handed out already is told of in the chain of the second alone.
+        let is_second = self.gone.get(id).is_some_and(|had| had.contains(event));
+        if is_second {
+            self.issues.shared(event, id);
+        }
+        Some(self.add(ChainKey::Request(id), at, bytes, |open| {
+            set(&mut open.chain);
+            if is_second {
+                open.shared.insert(event);
+            }
+        }))
+    }
+
+    fn request(&mut self, id: RequestId, at: Moment, body: Box<Request>) -> Option<Number> {
+        let is_duplicate = self.has_open(id, Single::Request);
+        let parent = if is_duplicate { None } else { self.parent(id, &body, at) };
+        let is_same = self.open_chain(id).is_some_and(|chain| chain.request.as_ref() == Some(&*body));
+        let bytes = body.heap_bytes();
+        let number = self.single(id, Single::Request, at, (bytes, is_same), |chain| {
+            chain.time = at.time;
+            chain.boot_ns = at.boot_ns;
+            chain.request = Some(*body);
+        })?;
         if let Some(parent) = parent {
             self.hang(number, parent);
         }
+        Some(number)
     }
 
     /// The open chain that a request belongs under.
@@ -191,7 +382,7 @@ impl Builder {
             return match self.current.get(&key) {
                 Some(number) => Some(*number),
                 None if parent == id || self.gone.may_contain(parent) => None,
-                None => Some(self.own(key, at).0),
+                None => Some(self.own(key, at, 0)),
             };
         }
         let loader = match (&body.in_init, behalf) {
@@ -229,27 +420,6 @@ impl Builder {
         }
     }
 
-    fn init(&mut self, key: ChainKey, at: Moment, init: Init) {
-        let open = self.own(key, at).1;
-        // The kernel lets a name in again only after its first load failed or left: the latest is meant.
-        let loaded = open.chain.modules.iter_mut().rev().find(|module| {
-            let by = &module.load.process;
-            module.init.is_none()
-                && module.load.module == init.module
-                && (by.pid, by.start_ns) == (init.pid, init.start_ns)
-        });
-        match loaded {
-            Some(module) => module.init = Some(init),
-            None => open.inits_alone.push(init),
-        }
-    }
-
-    fn result(&mut self, key: ChainKey, at: Moment, result: Outcome) {
-        let (number, open) = self.own(key, at);
-        open.result(result);
-        self.hand_out_if_done(Some(number));
-    }
-
     fn hand_out_if_done(&mut self, number: Option<Number>) {
         let mut next = number;
         while let Some(number) = next {
@@ -270,11 +440,16 @@ impl Builder {
     fn hand_out(&mut self, number: Number) -> Option<Number> {
         let parent = self.detach(number);
         let open = self.open.remove(&number)?;
+        let bytes = open.bytes;
+        self.bytes -= bytes;
+        self.sizes.remove(&(bytes.ilog2(), Reverse(number)));
         if self.current.get(&open.chain.key) == Some(&number) {
             self.current.remove(&open.chain.key);
         }
-        if let ChainKey::Request(id) = open.chain.key {
-            self.gone.insert(id);
+        match open.chain.key {
+            ChainKey::Request(id) => self.gone.insert(id, had(&open.chain)),
+            ChainKey::Loader(process) if open.chain.result.is_none() => self.cut.insert(process, Had::default()),
+            ChainKey::Loader(process) => self.cut.remove(process),
         }
         // What still hangs under it will come out by itself.
         for child in &open.children {
@@ -283,12 +458,31 @@ impl Builder {
             }
         }
         let chain = open.into_chain(&self.lost);
-        match parent.and_then(|parent| self.open.get_mut(&parent)) {
-            Some(open) => open.add_nested(chain),
+        if let Some(full) = parent.filter(|parent| self.lacks_room(*parent, bytes)) {
+            self.evict(full, Early::TooLarge(self.limits.chain_bytes));
+        }
+        match parent.and_then(|parent| Some((parent, self.open.get_mut(&parent)?))) {
+            Some((number, open)) => {
+                open.add_nested(chain);
+                self.grow(number, bytes);
+            }
             None => self.ready.push_back(Item::Chain(Box::new(chain))),
         }
         parent
     }
+}
+
+const fn has(chain: &Chain, event: Single) -> bool {
+    match event {
+        Single::Request => chain.request.is_some(),
+        Single::Helper => chain.helper.is_some(),
+        Single::Result => chain.result.is_some(),
+    }
+}
+
+fn had(chain: &Chain) -> Had {
+    let events = [Single::Request, Single::Helper, Single::Result];
+    events.into_iter().fold(Had::default(), |had, event| had.with(event, has(chain, event)))
 }
 
 fn key_of(request: Option<RequestId>, process: ProcessId) -> ChainKey {

@@ -1,7 +1,7 @@
 //! Who is behind a chain: never modprobe, which does what another wants.
 
 use super::Chain;
-use crate::event::{Ancestor, Attempt, Behalf, Origin, Process, ProcessId, Text};
+use crate::event::{Ancestor, Attempt, Behalf, Load, Origin, Process, ProcessId, Text};
 
 /// Who is behind a chain.
 #[derive(Clone, Copy, Debug)]
@@ -40,10 +40,16 @@ impl<'a> Cause<'a> {
         }
         let load = chain.modules.first().map(|module| &module.load);
         match (load, chain.attempts.first()) {
-            (Some(load), _) => Self::of_origin(load.origin, &load.process, &load.ancestors),
+            (Some(load), _) => Self::of_load(load),
             (None, Some(attempt)) => Self::of_attempt(attempt),
             (None, None) => Self::Unseen,
         }
+    }
+
+    /// Who is behind a load that is not part of a request.
+    #[must_use]
+    pub fn of_load(load: &'a Load) -> Self {
+        Self::of_origin(load.origin, &load.process, &load.ancestors)
     }
 
     /// Who is behind a system call that failed.

@@ -10,6 +10,9 @@ use crate::event::{Body, Event};
 /// Causes that are told apart; a stream with more is damaged, and the rest is one cause.
 const CAUSES_LIMIT: usize = 64;
 
+/// Bytes of a cause's name; what has a longer one is one cause, too.
+const CAUSE_BYTES_MAX: usize = 256;
+
 /// Losses that are remembered by their time. More are told at once only when each probe loses.
 const RECENT_LIMIT: usize = 64;
 
@@ -28,6 +31,14 @@ pub(super) struct Totals {
     cut: bool,
     /// Events by the cause of their loss.
     by_cause: BTreeMap<String, u64>,
+}
+
+impl Totals {
+    /// What they take.
+    pub(super) fn bytes(&self) -> usize {
+        let causes = self.by_cause.keys().map(|cause| size_of::<(String, u64)>() + cause.len());
+        size_of::<Self>() + causes.sum::<usize>()
+    }
 }
 
 /// Keeps count of what is lost.
@@ -76,7 +87,8 @@ impl Lost {
             }
             self.recent.push_back((event.boot_ns, Arc::clone(&self.totals)));
             let by_cause = &mut Arc::make_mut(&mut self.totals).by_cause;
-            let known = by_cause.len() < CAUSES_LIMIT || by_cause.contains_key(&loss.cause);
+            let known = loss.cause.len() <= CAUSE_BYTES_MAX
+                && (by_cause.len() < CAUSES_LIMIT || by_cause.contains_key(&loss.cause));
             let cause = if known { loss.cause.as_str() } else { "other causes" };
             let count = by_cause.entry(cause.to_owned()).or_default();
             *count = count.saturating_add(loss.count);

@@ -5,15 +5,20 @@
 mod builder;
 mod cause;
 mod gone;
+mod issues;
 mod lost;
 mod open;
+mod weight;
 
+#[cfg(test)]
+pub(crate) mod growth;
 #[cfg(test)]
 pub(crate) mod samples;
 
-pub use builder::Builder;
+pub use builder::{Builder, Limits};
 pub use cause::Cause;
 pub(crate) use cause::is_kmod_tool;
+pub use issues::{Issue, Single};
 
 use jiff::Timestamp;
 
@@ -61,6 +66,19 @@ pub struct Module {
     pub init: Option<Init>,
 }
 
+/// Whether a chain has all events of its request or piece of work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// As far as they were seen.
+    #[default]
+    Whole,
+    /// What came after another chain of the same key, which was handed out before its end: count its modules, but not
+    /// the request a second time.
+    Rest,
+    /// A single event that has the id of another one of its type: which of them is true is not known.
+    Duplicate,
+}
+
 /// One cause and everything that came of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
@@ -70,6 +88,8 @@ pub struct Chain {
     pub time: Timestamp,
     /// The same, nanoseconds since boot.
     pub boot_ns: u64,
+    /// Whether it is all.
+    pub part: Part,
     /// The request; absent for loaders, and when its event was lost.
     pub request: Option<Request>,
     /// The helper.
@@ -84,6 +104,17 @@ pub struct Chain {
     pub nested: Vec<Chain>,
     /// What is missing, in words; empty for a whole chain.
     pub incomplete: Vec<String>,
+}
+
+impl Chain {
+    /// The load that tells who is behind a module of a process that loads by itself: the first, unless the process has
+    /// become another program since.
+    #[must_use]
+    pub fn load_behind<'a>(&'a self, module: &'a Module) -> &'a Load {
+        let program = |load: &'a Load| (&load.process.exe, &load.process.comm, load.process.uid);
+        let first = self.modules.first().map(|first| &first.load);
+        first.filter(|first| program(first) == program(&module.load)).unwrap_or(&module.load)
+    }
 }
 
 /// What the builder hands out, in order of completion.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    chain::{Chain, ChainKey, Item, Module},
+    chain::{Chain, ChainKey, Item, Module, Part},
     event::{
         Ancestor, Attempt, Attribution, Behalf, Body, Event, Frame, Helper, Init, Load, Loss, LossStage, Origin,
         Outcome, Process, ProcessId, Reason, Request, RequestId, Status, Text, Unload,
@@ -113,6 +113,7 @@ fn chain(boot_ns: u64, request: Option<Request>, status: Status) -> Chain {
         key: ChainKey::Request(RequestId { boot_ns, tid }),
         time: time(),
         boot_ns,
+        part: Part::Whole,
         request,
         helper: None,
         modules: Vec::new(),

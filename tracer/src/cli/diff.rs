@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::{EXIT_VERDICT, print, snapshot};
 use crate::{
     logging::say,
-    output::{difference, label},
+    output::{difference, json, label},
     policy::{self, Slower},
 };
 
@@ -50,11 +50,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut text = String::new();
     let in_vain = if args.requests { diff.in_vain.as_slice() } else { &[] };
     for change in diff.changes.iter().chain(in_vain).chain(&diff.slower) {
-        text += &if args.json {
-            serde_json::to_string(change).context("cannot write a difference")?
-        } else {
-            difference(change, &name)
-        };
+        text += &if args.json { json(change).context("cannot write a difference")? } else { difference(change, &name) };
         text.push('\n');
     }
     print::stdout(&text)?;

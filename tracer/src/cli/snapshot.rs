@@ -13,6 +13,7 @@ use super::{captures, outputs::Outputs, print};
 use crate::{
     chain::Item,
     event::{Body, Event},
+    output::pretty_json,
     policy::{Recorder, Snapshot},
     stream::{Consumer, StreamInfo},
 };
@@ -33,7 +34,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut outputs = Outputs::of(&args.captures)?;
     let file = args.output.as_deref().map(|path| outputs.open(path)).transpose()?;
     let snapshot = of_captures(&args.captures)?;
-    let text = serde_json::to_string_pretty(&snapshot).context("cannot write the snapshot")? + "\n";
+    let text = pretty_json(&snapshot).context("cannot write the snapshot")? + "\n";
     match file {
         Some(mut file) => {
             file.write_all(text.as_bytes()).and_then(|()| file.flush()).context("cannot write the snapshot")?;
@@ -91,7 +92,8 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Snapshot> {
         File::open(path).with_context(cannot)?.take(BEGIN_BYTES).read_to_end(&mut begin).with_context(cannot)?;
         if is_snapshot(&begin) {
             let text = fs::read(path).with_context(cannot)?;
-            return String::from_utf8_lossy(&text).parse().with_context(|| format!("cannot use {}", path.display()));
+            let cannot = || format!("cannot use {}", path.display());
+            return String::from_utf8(text).with_context(cannot)?.parse().with_context(cannot);
         }
     }
     of_captures(&[path.to_owned()])

@@ -27,7 +27,9 @@ pub fn difference(change: &Change, now: &str) -> String {
     let list = |names: &std::collections::BTreeSet<String>| {
         names.iter().map(|module| name(&Text::from(module.as_str()))).collect::<Vec<_>>().join(", ")
     };
-    let results = |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join("+");
+    let results = |names: &std::collections::BTreeSet<String>| {
+        names.iter().map(|name| escape_str(name)).collect::<Vec<_>>().join("+")
+    };
     let (before, after) = (results(&change.results_before), results(&change.results_now));
     let ends = match (change.results_now.is_empty(), before == after) {
         (true, _) => ": it is not asked for any more".to_owned(),
@@ -135,7 +137,23 @@ mod tests {
         (change.requester, change.run_by, change.alias) = (evil.clone(), Some(evil.clone()), Some(evil.clone()));
         change.gained = BTreeSet::from([evil.clone()]);
         change.command = vec![evil.clone()];
-        change.explanation = Some(evil);
-        assert_eq!(difference(&change, "6.12").lines().count(), 1);
+        change.explanation = Some(evil.clone());
+        change.results_before = BTreeSet::from([evil.clone()]);
+        change.results_now = BTreeSet::from(["\u{1b}]0;t\u{7}".to_owned(), "\u{9b}2J".to_owned()]);
+        (change.origin, change.alias_before, change.lost) = (evil.clone(), Some(evil.clone()), BTreeSet::from([evil]));
+        for kind in [
+            Kind::NowLoads,
+            Kind::NoLongerLoads,
+            Kind::LoadsOthers,
+            Kind::OtherAlias,
+            Kind::ResultChanged,
+            Kind::NowAsks,
+            Kind::NoLongerAsks,
+            Kind::Slower,
+        ] {
+            change.kind = kind;
+            let line = difference(&change, "6.12");
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
     }
 }

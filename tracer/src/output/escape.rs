@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::event::Text;
+use crate::{event::Text, unicode::is_unsafe};
 
 /// Makes bytes safe for any terminal and any line of a log, without ambiguity.
 ///
@@ -101,18 +101,6 @@ fn hex(out: &mut String, bytes: &[u8]) {
         // Writing to a String cannot fail.
         let _ = write!(out, "\\x{byte:02x}");
     }
-}
-
-/// Characters that hide, move or reorder what stands beside them, or that no font shows
-/// (Unicode general categories Cc, Cf, Zl, Zp, Zs but for the space, Co, variation selectors, and the blanks
-/// of Hangul and Braille).
-pub(super) fn is_unsafe(character: char) -> bool {
-    matches!(u32::from(character),
-        0x7f..=0xa0 | 0xad | 0x34f | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2
-        | 0x115f..=0x1160 | 0x1680 | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x2000..=0x200f | 0x2028..=0x202f
-        | 0x205f..=0x206f | 0x2800 | 0x3000 | 0x3164 | 0xe000..=0xf8ff | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xffff
-        | 0x110bd | 0x110cd | 0x13430..=0x1345f | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a
-        | 0xe0000..=0x10_ffff)
 }
 
 #[cfg(test)]

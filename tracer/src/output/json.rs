@@ -3,10 +3,14 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use serde_json::ser::{Formatter, Serializer};
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
-use super::{Output, escape::is_unsafe};
-use crate::{chain::Item, event::Event};
+use super::Output;
+use crate::{
+    chain::Item,
+    event::Event,
+    unicode::{is_unsafe, pieces},
+};
 
 /// Writes each event as soon as it is known; every line is whole when it is written.
 pub struct JsonLines {
@@ -24,7 +28,7 @@ impl JsonLines {
 impl Output for JsonLines {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         let mut line = Vec::with_capacity(1024);
-        event.serialize(&mut Serializer::with_formatter(&mut line, Plain))?;
+        event.serialize(&mut Serializer::with_formatter(&mut line, Plain(CompactFormatter)))?;
         line.push(b'\n');
         self.writer.write_all(&line)?;
         self.writer.flush()
@@ -39,23 +43,64 @@ impl Output for JsonLines {
     }
 }
 
-/// Compact JSON in which every character that is not shown as it is stands as `\uXXXX`: the same value to a program,
-/// and nothing that a terminal obeys.
-struct Plain;
+/// A value as one line of JSON, without its end. Every character that is not shown as it is stands as `\uXXXX`: the same
+/// value to a program, and nothing that a terminal obeys or that hides from a review.
+///
+/// # Errors
+/// When the value cannot be JSON.
+pub fn json<Value: ?Sized + Serialize>(value: &Value) -> serde_json::Result<String> {
+    written(value, CompactFormatter)
+}
 
-impl Formatter for Plain {
+/// The same over many lines, indented.
+///
+/// # Errors
+/// As [`json`].
+pub fn pretty_json<Value: ?Sized + Serialize>(value: &Value) -> serde_json::Result<String> {
+    written(value, PrettyFormatter::new())
+}
+
+fn written<Value: ?Sized + Serialize>(value: &Value, form: impl Formatter) -> serde_json::Result<String> {
+    let mut text = Vec::with_capacity(1024);
+    value.serialize(&mut Serializer::with_formatter(&mut text, Plain(form)))?;
+    // What the serializer writes is UTF-8.
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// JSON of another form, in which every character that is not shown as it is stands as `\uXXXX`.
+struct Plain<Form>(Form);
+
+/// Leaves these to the other form.
+macro_rules! as_the_other_form {
+    ($($name:ident($($argument:ident: $type:ty)?);)*) => {
+        $(fn $name<W: ?Sized + Write>(&mut self, writer: &mut W $(, $argument: $type)?) -> io::Result<()> {
+            self.0.$name(writer $(, $argument)?)
+        })*
+    };
+}
+
+impl<Form: Formatter> Formatter for Plain<Form> {
+    as_the_other_form! {
+        begin_array();
+        end_array();
+        begin_array_value(first: bool);
+        end_array_value();
+        begin_object();
+        end_object();
+        begin_object_key(first: bool);
+        end_object_key();
+        begin_object_value();
+        end_object_value();
+    }
+
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(is_unsafe) {
-            let (plain, from) = rest.split_at(at);
+        for (plain, escaped) in pieces(fragment, is_unsafe) {
             writer.write_all(plain.as_bytes())?;
-            let mut characters = from.chars();
-            for unit in characters.next().iter().flat_map(|character| character.encode_utf16(&mut [0; 2]).to_vec()) {
+            for unit in escaped.iter().flat_map(|character| character.encode_utf16(&mut [0; 2]).to_vec()) {
                 write!(writer, "\\u{unit:04x}")?;
             }
-            rest = characters.as_str();
         }
-        writer.write_all(rest.as_bytes())
+        Ok(())
     }
 }
 
@@ -67,10 +112,7 @@ mod tests {
         rc::Rc,
     };
 
-    use serde::Serialize;
-    use serde_json::ser::Serializer;
-
-    use super::{JsonLines, Plain};
+    use super::{JsonLines, json, pretty_json};
     use crate::{chain::samples, event::Event, output::Output};
 
     /// Takes what is written, in pieces as the kernel may, until it is told to be a closed pipe.
@@ -123,11 +165,15 @@ mod tests {
     #[test]
     fn hostile_text_stays_plain_and_whole() {
         let hostile = "a\u{9b}2J\u{7f}\u{202e}b\u{e0001}\u{1b}\n\u{e4}\u{1f600}\u{2028}";
-        let mut line = Vec::new();
-        hostile.serialize(&mut Serializer::with_formatter(&mut line, Plain)).unwrap();
-        let line = String::from_utf8(line).unwrap();
+        let line = json(hostile).unwrap();
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), hostile);
         let wanted = "\"a\\u009b2J\\u007f\\u202eb\\udb40\\udc01\\u001b\\n\u{e4}\u{1f600}\\u2028\"";
         assert_eq!(line, wanted);
+        let value = serde_json::json!({ "a\u{202e}": [hostile, {}], "b": [] });
+        let text = pretty_json(&value).unwrap();
+        assert!(!text.contains(crate::unicode::is_unsafe), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        let harmless = serde_json::json!({ "a": [1, {}, { "b": null }], "c": [] });
+        assert_eq!(pretty_json(&harmless).unwrap(), serde_json::to_string_pretty(&harmless).unwrap());
     }
 }

@@ -16,7 +16,7 @@ use std::io;
 
 pub use differences::{difference, label};
 pub use escape::{argument, escape, escape_str, name, quoted, sentence};
-pub use json::JsonLines;
+pub use json::{JsonLines, json, pretty_json};
 pub use line::Lines;
 pub use summary::Summary;
 pub use tree::Tree;

@@ -2,7 +2,8 @@
 
 use jiff::civil::Date;
 
-use super::{field::Facts, file::Action, pattern::Truth, rule::Policy};
+use super::{field::Facts, file::Action, rule::Policy};
+use crate::select::Match;
 
 /// Who decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +40,9 @@ impl Policy {
         let mut decision = Decision::Default;
         for (number, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.is_in_force(day)) {
             match rule.matches(facts) {
-                Truth::No => {}
-                Truth::Unknown => open.push(number),
-                Truth::Yes => {
+                Match::No => {}
+                Match::Maybe => open.push(number),
+                Match::Yes => {
                     decision = Decision::Rule(number);
                     break;
                 }
@@ -65,6 +66,6 @@ impl Policy {
     /// The first rule that would match if it had not ended.
     pub(super) fn expired(&self, facts: &Facts, day: Date) -> Option<&str> {
         let ended = self.rules.iter().filter(|rule| !rule.is_in_force(day));
-        ended.filter(|rule| rule.matches(facts) == Truth::Yes).map(|rule| rule.name.as_str()).next()
+        ended.filter(|rule| rule.matches(facts) == Match::Yes).map(|rule| rule.name.as_str()).next()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     field::Field,
     file::Excuse,
-    pattern::{PatternSet, Truth},
+    pattern::PatternSet,
     rule::Rule,
     subject::Subject,
     value::Value,
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     event::{Status, Text},
     explain::{Resolution, Resolver},
+    select::Match,
 };
 
 /// What a kernel would do with a name.
@@ -96,7 +97,7 @@ fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<String>, kern
     if let Some(module) = modules.iter().find(|module| baseline.contains(*module)) {
         return Reason::Excuse(Excuse::AlreadyLoaded, format!("{module} was loaded before tracing began"));
     }
-    let is_wanted = |set: &PatternSet, name: &str| set.test(&Value::is(name)) == Truth::Yes;
+    let is_wanted = |set: &PatternSet, name: &str| set.test(&Value::is(name)) == Match::Yes;
     let module_set = rule.patterns(Field::Module);
     if let Some(module) = module_set.and_then(|set| baseline.iter().find(|name| is_wanted(set, name))) {
         return Reason::Excuse(Excuse::AlreadyLoaded, format!("{module} was loaded before tracing began"));

@@ -2,7 +2,7 @@
 
 use crate::{
     event::Text,
-    select::{Field, Pattern, PatternError},
+    select::{Field, Match, Pattern, PatternError, Seen},
 };
 
 /// A pattern, negated or not.
@@ -23,6 +23,16 @@ impl Glob {
     /// Whether a name is of the pattern; the negation is left to the caller.
     pub(super) fn matches(&self, name: &Text) -> bool {
         self.0.fits(name.as_bytes())
+    }
+
+    /// As it was written, without the negation.
+    pub(super) fn text(&self) -> &str {
+        self.0.text()
+    }
+
+    /// Compares what was seen of a name; the negation is left to the caller.
+    pub(super) fn compare(&self, seen: Seen<'_>) -> Match {
+        self.0.compare(seen)
     }
 
     /// The name that it is, when it has no wildcard.
@@ -67,25 +77,41 @@ fn is_plain(text: &str) -> bool {
     !text.contains(['*', '?', '[', ']', '\\'])
 }
 
-/// A pattern for this very name. What a pattern cannot say literally (a byte that is not UTF-8, a control
-/// character, a `]`, a `!` in front) becomes `?`, which matches any byte.
-pub(super) fn quote(name: &Text) -> String {
-    let mut pattern = String::with_capacity(name.as_bytes().len());
+/// A pattern for this very name of a field. What a pattern cannot say literally (a byte that is not UTF-8, a control
+/// character, a `]`, a `!` in front, what names of the field do not have) becomes `?`, which matches any byte; what is longer
+/// than names of the field are becomes `*`.
+pub(super) fn quote(field: Field, name: &Text) -> String {
+    let bytes = name.as_bytes();
+    let mut pattern = String::with_capacity(bytes.len());
     // In brackets modprobe does not take `-` for `_`.
-    let has_bracket = name.as_bytes().iter().any(|byte| matches!(byte, b'[' | b']'));
-    for chunk in name.as_bytes().utf8_chunks() {
+    let has_bracket = bytes.iter().any(|byte| matches!(byte, b'[' | b']'));
+    let mut used = 0;
+    'name: for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
+            let len = character.len_utf8();
+            if used + len > field.bytes_max() {
+                pattern.push('*');
+                break 'name;
+            }
+            used += len;
             match character {
+                _ if !field.may_have(bytes, used - len) => pattern.extend(std::iter::repeat_n('?', len)),
                 '*' | '?' => pattern.extend(['[', character, ']']),
                 '[' => pattern.push_str("[[]"),
                 '!' if pattern.is_empty() => pattern.push('?'),
                 ']' | '\\' => pattern.push('?'),
                 '-' if has_bracket => pattern.push('?'),
-                _ if character.is_control() => pattern.extend(std::iter::repeat_n('?', character.len_utf8())),
+                _ if character.is_control() => pattern.extend(std::iter::repeat_n('?', len)),
                 _ => pattern.push(character),
             }
         }
-        pattern.extend(chunk.invalid().iter().map(|_| '?'));
+        let invalid = chunk.invalid().len().min(field.bytes_max() - used);
+        used += invalid;
+        pattern.extend(std::iter::repeat_n('?', invalid));
+        if invalid < chunk.invalid().len() {
+            pattern.push('*');
+            break;
+        }
     }
     pattern
 }
@@ -101,16 +127,24 @@ mod tests {
         /// Check that a quoted name matches itself, whatever is in it, and that an ordinary one matches nothing else.
         #[test]
         fn quoted_names_match_themselves(
-            name in proptest::collection::vec(any::<u8>(), 1..12),
-            tricky in "[a*?!\\[\\]\\\\\n-]{1,8}",
+            name in proptest::collection::vec(any::<u8>(), 1..80),
+            tricky in "[a*?!\\[\\]\\\\\n/, -]{1,20}(\\.ko(\\.xz)?)?",
             plain in "[a*?-]{1,8}",
             other in "[a*?-]{1,8}",
         ) {
             for name in [Text::from(name.as_slice()), Text::from(tricky.as_str())] {
-                let glob = Glob::new(Field::Exe, &format!("/{}", quote(&name))).unwrap();
-                prop_assert!(glob.matches(&Text::from([b"/", name.as_bytes()].concat().as_slice())), "{} {:?}", glob, name);
+                for field in Field::ALL.into_iter().filter(|field| ![Field::Exe, Field::Pid].contains(field)) {
+                    if let Ok(glob) = Glob::new(field, &quote(field, &name)) {
+                        prop_assert!(glob.matches(&name), "{} {:?}", glob, name);
+                    } else {
+                        prop_assert!(![Field::Module, Field::Comm].contains(&field), "{:?} {:?}", field, name);
+                    }
+                }
+                let path = Text::from([b"/", name.as_bytes()].concat().as_slice());
+                let glob = Glob::new(Field::Exe, &quote(Field::Exe, &path)).unwrap();
+                prop_assert!(glob.matches(&path), "{} {:?}", glob, path);
             }
-            let glob = Glob::new(Field::Comm, &quote(&Text::from(plain.as_str()))).unwrap();
+            let glob = Glob::new(Field::Comm, &quote(Field::Comm, &Text::from(plain.as_str()))).unwrap();
             prop_assert_eq!(glob.matches(&Text::from(other.as_str())), plain == other);
         }
 
@@ -118,7 +152,7 @@ mod tests {
         #[test]
         fn holding_is_sound(ours in "[ab/*?]{1,5}", theirs in "[ab/*?]{1,5}", name in "[ab/]{0,6}") {
             for field in [Field::Comm, Field::Exe, Field::Module] {
-                let (ours, theirs) = (Glob::new(field, &ours).unwrap(), Glob::new(field, &theirs).unwrap());
+                let (Ok(ours), Ok(theirs)) = (Glob::new(field, &ours), Glob::new(field, &theirs)) else { continue };
                 let name = Text::from(name.as_str());
                 if ours.holds(&theirs) && theirs.matches(&name) {
                     prop_assert!(ours.matches(&name), "{} {} {:?}", ours, theirs, name);

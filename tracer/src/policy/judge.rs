@@ -10,7 +10,6 @@ use super::{
     expect::{self, Kernel},
     file::Action,
     load::DEFAULT_RULE,
-    pattern::Truth,
     rule::{Place, Policy, Rule},
     subject::Subject,
     verdict::{Counts, Finding, Outcome, RuleVerdict, State, Verdict},
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     chain::{Chain, Item},
     event::{Body, Event},
+    select::Match,
     stream::{Consumer, Issue, Severity, StreamInfo},
 };
 
@@ -92,7 +92,7 @@ impl Judge {
         *if is_load { &mut self.counts.loads } else { &mut self.counts.unloaded_requests } += 1;
 
         for (rule, tally) in self.policy.rules.iter().zip(&mut self.tallies) {
-            if rule.action == Action::Expect && rule.is_in_force(day) && rule.matches(&facts) == Truth::Yes {
+            if rule.action == Action::Expect && rule.is_in_force(day) && rule.matches(&facts) == Match::Yes {
                 if expect::is_met(rule, subject) {
                     tally.is_met = true;
                 } else {
@@ -111,8 +111,10 @@ impl Judge {
                     let what = finding.module.as_ref().or(finding.alias.as_ref());
                     let fields = rule.open_fields(&facts).join(" and ");
                     let what = what.map_or_else(|| "a request".to_owned(), |name| format!("{name:?}"));
-                    let doubt =
-                        format!("whether rule {:?} is about {what} is unknown: its {fields} was not seen", rule.name);
+                    let doubt = format!(
+                        "whether rule {:?} is about {what} is unknown: its {fields} was not seen in full",
+                        rule.name
+                    );
                     self.doubts.add(source, &doubt);
                 }
                 return;

@@ -14,6 +14,8 @@ use super::{
 use crate::{
     chain::Chain,
     event::{Status, Text},
+    select::Field,
+    unicode::toml_string,
 };
 
 /// Explanations that a rule quotes.
@@ -45,7 +47,7 @@ impl Learner {
 
     fn subject(&mut self, subject: &Subject<'_>) {
         // What loaded nothing is fine by default.
-        let Some(module) = subject.module else { return };
+        let Some(module) = subject.module.filter(|module| !module.load.module.is_empty()) else { return };
         let key = (by(subject), subject.origin().name());
         let seen = self.seen.entry(key).or_default();
         seen.modules.insert(module.load.module.clone());
@@ -74,7 +76,7 @@ impl Learner {
         let mut text = format!("version = {POLICY_VERSION}\ndefault = \"deny\"\n");
         for ((modules, origin, _), (requesters, reasons)) in rules {
             text.push_str("\n[[rule]]\naction = \"allow\"\n");
-            key(&mut text, "module", modules.iter());
+            key(&mut text, Field::Module, modules.iter());
             let names = |exe: bool| {
                 requesters.iter().filter_map(move |by| match by {
                     By::Exe(name) if exe => Some(name),
@@ -82,30 +84,31 @@ impl Learner {
                     _ => None,
                 })
             };
-            key(&mut text, "exe", names(true));
-            key(&mut text, "comm", names(false));
-            push(&mut text, format_args!("origin = {}\n", string(origin)));
+            key(&mut text, Field::Exe, names(true));
+            key(&mut text, Field::Comm, names(false));
+            push(&mut text, format_args!("origin = {}\n", toml_string(origin)));
             let more = reasons.len().saturating_sub(REASONS_LIMIT);
             let mut reasons: Vec<String> = reasons.into_iter().take(REASONS_LIMIT).cloned().collect();
             if more > 0 {
                 reasons.push(format!("and {more} more"));
             }
             if !reasons.is_empty() {
-                push(&mut text, format_args!("reason = {}\n", string(&reasons.join("; "))));
+                push(&mut text, format_args!("reason = {}\n", toml_string(&reasons.join("; "))));
             }
         }
         let live: BTreeSet<&Text> = self.seen.values().flat_map(|seen| &seen.live).collect();
         for module in live.into_iter().filter(|_| expect) {
             text.push_str("\n[[rule]]\naction = \"expect\"\n");
-            key(&mut text, "module", [module].into_iter());
+            key(&mut text, Field::Module, [module].into_iter());
             text.push_str("reason = \"it was loaded when the policy was learned\"\n");
         }
         text
     }
 }
 
-fn key<'a>(text: &mut String, name: &str, values: impl Iterator<Item = &'a Text>) {
-    let values: Vec<String> = values.map(|value| string(&quote(value))).collect();
+fn key<'a>(text: &mut String, field: Field, values: impl Iterator<Item = &'a Text>) {
+    let name = field.name();
+    let values: Vec<String> = values.map(|value| toml_string(&quote(field, value))).collect();
     match values.as_slice() {
         [] => {}
         [one] => push(text, format_args!("{name} = {one}\n")),
@@ -116,9 +119,4 @@ fn key<'a>(text: &mut String, name: &str, values: impl Iterator<Item = &'a Text>
 fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _ = text.write_fmt(line);
-}
-
-/// A string of TOML.
-fn string(text: &str) -> String {
-    toml::Value::from(text).to_string()
 }

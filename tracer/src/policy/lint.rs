@@ -8,15 +8,27 @@ use super::{
     expect::{Kernel, Lookup},
     field::Field,
     file::Action,
+    pattern::PatternSet,
     rule::{Place, Policy, Rule},
+    value::Value,
 };
+use crate::{
+    event::{Origin, Status},
+    select::Match,
+};
+
+/// Of a rule that can match nothing.
+pub(super) const NEVER_MATCHES: &str = "never-matches";
+
+/// Of a policy that nothing can violate.
+pub const NEVER_FAILS: &str = "never-fails";
 
 /// Something doubtful.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lint {
     /// Where.
     pub place: Place,
-    /// What kind: `unreachable`, `expired`, `unknown-module`, `unknown-alias` or `never-fails`.
+    /// What kind: `never-matches`, `unreachable`, `expired`, `unknown-module`, `unknown-alias` or `never-fails`.
     pub kind: &'static str,
     /// What and why.
     pub message: String,
@@ -31,6 +43,9 @@ pub fn lint(policy: &Policy, today: Date, kernel: &dyn Kernel) -> Vec<Lint> {
         let mut add = |kind, message: &str| {
             lints.push(Lint { place: rule.place.clone(), kind, message: format!("rule {:?} {message}", rule.name) });
         };
+        if let Some(why) = contradiction(rule) {
+            add(NEVER_MATCHES, why);
+        }
         if let Some(by) = earlier.hiding(rule, &policy.rules) {
             add("unreachable", &format!("never decides: rule {:?} ({}) matches all that it does", by.name, by.place));
         }
@@ -63,11 +78,31 @@ pub fn lint(policy: &Policy, today: Date, kernel: &dyn Kernel) -> Vec<Lint> {
     if policy.default == Action::Allow && policy.default_unloaded == Action::Allow && !can_fail {
         lints.push(Lint {
             place: Place { file: policy.file.clone(), line: 1, column: 1 },
-            kind: "never-fails",
+            kind: NEVER_FAILS,
             message: "nothing can violate this policy: it denies nothing and expects nothing".to_owned(),
         });
     }
     lints
+}
+
+/// Why no load and no request has all that a rule asks for.
+fn contradiction(rule: &Rule) -> Option<&'static str> {
+    let lacks = |field: Field, values: &[&str]| {
+        let is_wanted = |set: &PatternSet| values.iter().any(|value| set.test(&Value::is(*value)) == Match::Yes);
+        rule.patterns(field).is_some_and(|set| !is_wanted(set))
+    };
+    let wants = |field| rule.patterns(field).is_some_and(PatternSet::wants_a_value);
+    let (loaded, failed, unknown) = (Status::Loaded.name(), Status::Failed.name(), Status::Unknown.name());
+    if wants(Field::Module) && lacks(Field::Result, &[loaded, failed, unknown]) {
+        return Some(
+            "never matches: a module that arrived is `loaded` or `failed`, and of any other result there is none",
+        );
+    }
+    let asks = wants(Field::Alias) || wants(Field::Family);
+    if asks && lacks(Field::Origin, &[Origin::Request.name(), Origin::Unknown.name()]) {
+        return Some("never matches: what has an alias has the origin `request`");
+    }
+    None
 }
 
 /// Rules by what they can hide, so that each is compared with few.
@@ -118,11 +153,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Earlier, hides};
-    use crate::policy::{Policy, parse};
+    use crate::policy::{Policy, PolicyError, parse};
 
-    fn policy(rules: impl Iterator<Item = String>) -> Policy {
+    fn policy(rules: impl Iterator<Item = String>) -> Result<Policy, PolicyError> {
         let rules: String = rules.map(|rule| format!("[[rule]]\n{rule}\n")).collect();
-        parse(&format!("version = 1\n{rules}"), "p").unwrap()
+        parse(&format!("version = 1\n{rules}"), "p")
     }
 
     /// By what each rule is hidden.
@@ -140,7 +175,7 @@ mod tests {
     #[test]
     fn many_rules_are_few_comparisons() {
         let rule = |number: usize| format!("action='allow'\nmodule='m{}'\nexe='/bin/a'", number % 14_000);
-        let hidden = hidden(&policy((0..15_000).map(rule)));
+        let hidden = hidden(&policy((0..15_000).map(rule)).unwrap());
         assert_eq!(hidden.iter().filter(|by| by.is_some()).count(), 1_000);
     }
 
@@ -163,7 +198,8 @@ mod tests {
                 let action = ["allow", "deny", "expect"][action];
                 format!("action='{action}'\n{}{}", list("module", &MODULES, modules), list("exe", &EXES, exes))
             });
-            let policy = policy(rules);
+            // One may take out all that it wants.
+            let Ok(policy) = policy(rules) else { return Err(TestCaseError::reject("a rule that can never match")) };
             for (number, by) in hidden(&policy).into_iter().enumerate() {
                 let (rule, earlier) = (&policy.rules[number], &policy.rules[..number]);
                 prop_assert_eq!(by, earlier.iter().find(|earlier| hides(earlier, rule)).map(|by| by.name.clone()));

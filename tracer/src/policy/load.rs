@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::{
     field::{Facts, Field},
     file::{Action, CaseEntry, Default, Excuse, POLICY_VERSION, Patterns, PolicyFile, RuleEntry},
+    lint::{Lint, NEVER_MATCHES},
     pattern::PatternSet,
     rule::{Case, Place, Policy, Rule},
     value::Value,
@@ -20,6 +21,8 @@ use super::{
 use crate::{
     event::{Origin, Status, Text},
     explain::families,
+    glob,
+    select::PatternError,
 };
 
 /// Files that one policy may be made of: more is a mistake.
@@ -50,6 +53,14 @@ pub enum PolicyError {
         /// What is wrong.
         message: String,
     },
+    /// A pattern that can never match: a rule with it would pass whatever happens, or never allow what it is there for.
+    #[error("{place}: {message}")]
+    NeverMatches {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        message: String,
+    },
     /// Too many files.
     #[error("the policy {} is made of more than {FILES_LIMIT} files", path.display())]
     TooManyFiles {
@@ -66,6 +77,19 @@ pub fn load(path: &Path) -> Result<Policy, PolicyError> {
     let mut loader = Loader { read: &read, ..Loader::new() };
     loader.file(path)?;
     loader.finish(path)
+}
+
+/// The same for a look at what is doubtful: rules with patterns that can never match are left out and told, instead of
+/// being an error.
+///
+/// # Errors
+/// As [`load`], but for [`PolicyError::NeverMatches`].
+pub fn load_for_lint(path: &Path) -> Result<(Policy, Vec<Lint>), PolicyError> {
+    let mut never = Vec::new();
+    let mut loader = Loader { read: &read, never: Some(&mut never), ..Loader::new() };
+    loader.file(path)?;
+    let policy = loader.finish(path)?;
+    Ok((policy, never))
 }
 
 /// The bytes of a file, or of a pipe that ends.
@@ -97,6 +121,8 @@ pub fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
 
 struct Loader<'a> {
     read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// Where rules go that can never match; without it they are errors.
+    never: Option<&'a mut Vec<Lint>>,
     /// Files that were taken already: a second time they add nothing.
     seen: HashSet<PathBuf>,
     names: HashSet<String>,
@@ -112,6 +138,7 @@ impl Loader<'_> {
     fn new() -> Self {
         Self {
             read: &|_| Err(io::ErrorKind::NotFound.into()),
+            never: None,
             seen: HashSet::new(),
             names: HashSet::from([DEFAULT_RULE.to_owned()]),
             numbers: HashMap::new(),
@@ -170,8 +197,12 @@ impl Loader<'_> {
         self.default = self.default.or(file.default);
         self.default_unloaded = self.default_unloaded.or(file.default_unloaded);
         for entry in file.rule {
-            let rule = self.rule(entry, &source)?;
-            self.rules.push(rule);
+            match (self.rule(entry, &source), self.never.as_deref_mut()) {
+                (Err(PolicyError::NeverMatches { place, message }), Some(never)) => {
+                    never.push(Lint { place, kind: NEVER_MATCHES, message });
+                }
+                (rule, _) => self.rules.push(rule?),
+            }
         }
         for entry in file.case {
             self.cases.push(case(entry, &source)?);
@@ -254,6 +285,10 @@ impl<'a> Source<'a> {
         Place { file: self.name.clone(), line, column }
     }
 
+    fn never(&self, span: Range<usize>, message: String) -> PolicyError {
+        PolicyError::NeverMatches { place: self.place(span.start), message }
+    }
+
     fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> PolicyError {
         // The parser's messages may have several lines; ours are one.
         let message = message.into().replace('\n', ", ");
@@ -281,14 +316,22 @@ fn tests(entry: &RuleEntry, source: &Source<'_>) -> Result<Vec<(Field, PatternSe
     for (field, patterns) in keys {
         let Some(Patterns(written)) = patterns else { continue };
         let wrong = |message: String| source.wrong(written.span(), message);
-        let set = PatternSet::parse(field, written.get_ref()).map_err(|error| wrong(error.to_string()))?;
+        let never = |message: String| source.never(written.span(), message);
+        let set = PatternSet::parse(field, written.get_ref()).map_err(|error| match error {
+            PatternError::Impossible { .. } => never(error.to_string()),
+            _ => wrong(error.to_string()),
+        })?;
         for glob in set.globs() {
             let names = [INITIAL, OTHER];
             if field == Field::UserNamespace && !names.iter().any(|name| glob.matches(&Text::from(*name))) {
                 return Err(wrong(format!("{glob} is no user namespace: it is one of {}", names.join(", "))));
             }
-            if field == Field::Uid && glob.literal().is_some_and(|text| text.parse::<u32>().is_err()) {
-                return Err(wrong(format!("{glob} is no user id: `user` takes names")));
+            if field == Field::Uid && !glob::can_be_number(glob.text().as_bytes()) {
+                let message = "is no user id, which is a number of 32 bits without leading zeros: `user` takes names";
+                return Err(never(format!("{glob} {message}")));
+            }
+            if field == Field::User && glob.text().bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(never(format!("{glob} is no user's name: `uid` takes numbers")));
             }
         }
         tests.push((field, set));

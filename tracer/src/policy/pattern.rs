@@ -1,15 +1,7 @@
 //! What a rule asks of one field, and what can be said of it when not everything is known.
 
 use super::{field::Field, glob::Glob, value::Value};
-use crate::select::PatternError;
-
-/// An answer that may have to stay open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Truth {
-    No,
-    Unknown,
-    Yes,
-}
+use crate::select::{Match, PatternError};
 
 /// Patterns of one key of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,24 +18,26 @@ impl PatternSet {
         }
         let globs = patterns.iter().map(|pattern| Glob::new(field.selects(), pattern));
         let globs = globs.collect::<Result<Vec<_>, _>>()?;
-        let (refused, wanted) = globs.into_iter().partition(Glob::is_negated);
-        Ok(Self { wanted, refused })
+        let (refused, wanted): (Vec<Glob>, Vec<Glob>) = globs.into_iter().partition(Glob::is_negated);
+        let takes_out = |wanted: &Glob| refused.iter().any(|refused| refused.holds(wanted));
+        match wanted.first() {
+            Some(first) if wanted.iter().all(takes_out) => Err(PatternError::Impossible {
+                pattern: first.to_string(),
+                why: "a pattern with `!` takes out all that is wanted",
+            }),
+            _ => Ok(Self { wanted, refused }),
+        }
     }
 
-    /// Whether a field's value is wanted.
-    pub(super) fn test(&self, value: &Value) -> Truth {
-        let any = |globs: &[Glob]| globs.iter().any(|glob| value.texts().iter().any(|text| glob.matches(text)));
-        let is_wanted = self.wanted.is_empty() || any(&self.wanted);
-        if any(&self.refused) {
-            return Truth::No;
-        }
-        // What was not seen may be what is wanted, or what is refused.
-        match (is_wanted, value.is_open()) {
-            (true, true) if !self.refused.is_empty() => Truth::Unknown,
-            (true, _) => Truth::Yes,
-            (false, true) => Truth::Unknown,
-            (false, false) => Truth::No,
-        }
+    /// Whether a field's value is wanted. What was not seen may be what is wanted, or what is refused.
+    pub(super) fn test(&self, value: &Value) -> Match {
+        let any = |globs: &[Glob]| {
+            let open = if value.is_open() && !globs.is_empty() { Match::Maybe } else { Match::No };
+            let seen = value.known().iter().flat_map(|known| globs.iter().map(|glob| glob.compare(known.seen())));
+            seen.fold(open, Match::max)
+        };
+        let wanted = if self.wanted.is_empty() { Match::Yes } else { any(&self.wanted) };
+        wanted.min(any(&self.refused).negated())
     }
 
     /// True when whatever the other set matches is certain to be matched by this one.
@@ -52,6 +46,11 @@ impl PatternSet {
         let no_less = self.wanted.is_empty() || (!other.wanted.is_empty() && other.wanted.iter().all(covered));
         // What we take out, they must take out as well.
         no_less && self.refused.iter().all(|ours| other.refused.iter().any(|theirs| theirs.holds(ours)))
+    }
+
+    /// Whether it matches nothing where there is no value.
+    pub(super) const fn wants_a_value(&self) -> bool {
+        !self.wanted.is_empty()
     }
 
     /// Names without wildcards that are wanted.
@@ -87,7 +86,8 @@ impl std::fmt::Display for PatternSet {
 
 #[cfg(test)]
 mod tests {
-    use super::{Field, PatternSet, Truth, Value};
+    use super::{Field, Match, PatternSet, Value};
+    use crate::event::Text;
 
     fn set(patterns: &[&str]) -> PatternSet {
         let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
@@ -97,20 +97,20 @@ mod tests {
     /// Check what lists, exceptions and values that are not there or not known come to.
     #[test]
     fn lists_exceptions_and_gaps() {
-        let both = || vec!["kworker".into(), "ss".into()];
+        let both = || ["kworker", "ss"].map(|name| Text::from(name).into()).to_vec();
         for (patterns, value, truth) in [
-            (&["nf_*", "!nf_tables"][..], Value::is("nf_nat"), Truth::Yes),
-            (&["nf_*", "!nf_tables"], Value::is("nf_tables"), Truth::No),
-            (&["!nf_tables"], Value::is("tipc"), Truth::Yes),
-            (&["!nf_tables"], Value::default(), Truth::Yes),
-            (&["nf_*"], Value::default(), Truth::No),
-            (&["*"], Value::known(None::<&str>), Truth::Unknown),
-            (&["!a"], Value::known(None::<&str>), Truth::Unknown),
-            (&["ss"], Value::all(both()), Truth::Yes),
-            (&["!ss"], Value::all(both()), Truth::No),
-            (&["ss"], Value::at_least(both()), Truth::Yes),
-            (&["!ss"], Value::at_least(both()), Truth::No),
-            (&["ss", "!x"], Value::at_least(both()), Truth::Unknown),
+            (&["nf_*", "!nf_tables"][..], Value::is("nf_nat"), Match::Yes),
+            (&["nf_*", "!nf_tables"], Value::is("nf_tables"), Match::No),
+            (&["!nf_tables"], Value::is("tipc"), Match::Yes),
+            (&["!nf_tables"], Value::default(), Match::Yes),
+            (&["nf_*"], Value::default(), Match::No),
+            (&["*"], Value::unseen(), Match::Maybe),
+            (&["!a"], Value::unseen(), Match::Maybe),
+            (&["ss"], Value::of(both(), false), Match::Yes),
+            (&["!ss"], Value::of(both(), false), Match::No),
+            (&["ss"], Value::of(both(), true), Match::Yes),
+            (&["!ss"], Value::of(both(), true), Match::No),
+            (&["ss", "!x"], Value::of(both(), true), Match::Maybe),
         ] {
             assert_eq!(set(patterns).test(&value), truth, "{patterns:?} {value:?}");
         }

@@ -5,8 +5,9 @@ use jiff::civil::Date;
 use super::{
     field::{Facts, Field},
     file::{Action, Excuse},
-    pattern::{PatternSet, Truth},
+    pattern::PatternSet,
 };
+use crate::select::Match;
 
 /// Where something stands in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -46,13 +47,13 @@ pub struct Rule {
 
 impl Rule {
     /// Whether the rule matches. The first field that does not settles it; what is not known leaves it open.
-    pub(super) fn matches(&self, facts: &Facts) -> Truth {
-        self.tests.iter().map(|(field, patterns)| patterns.test(facts.get(*field))).min().unwrap_or(Truth::Yes)
+    pub(super) fn matches(&self, facts: &Facts) -> Match {
+        self.tests.iter().map(|(field, patterns)| patterns.test(facts.get(*field))).min().unwrap_or(Match::Yes)
     }
 
     /// The fields that leave open whether it matches.
     pub(super) fn open_fields(&self, facts: &Facts) -> Vec<&'static str> {
-        let is_open = |(field, patterns): &&(Field, PatternSet)| patterns.test(facts.get(*field)) == Truth::Unknown;
+        let is_open = |(field, patterns): &&(Field, PatternSet)| patterns.test(facts.get(*field)) == Match::Maybe;
         self.tests.iter().filter(is_open).map(|(field, _)| field.name()).collect()
     }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     chain::{Cause, Chain, ChainKey, Module},
-    event::{Origin, Process, Status, Text},
+    event::{Ancestor, Load, Origin, Process, Status, Text},
     select,
 };
 
@@ -50,14 +50,8 @@ impl<'a> Subject<'a> {
         match self.module.map(|module| module.init.as_ref()) {
             Some(Some(init)) if init.ret < 0 => Status::Failed,
             Some(Some(_)) => Status::Loaded,
-            // Its init was not seen to end: whoever loaded it knows.
-            Some(None) => {
-                if result == Status::Loaded {
-                    Status::Loaded
-                } else {
-                    Status::Unknown
-                }
-            }
+            // Its init was not seen to end: that another module of the request came to life does not tell.
+            Some(None) => Status::Unknown,
             None => result,
         }
     }
@@ -72,62 +66,80 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// For what a process loads by itself: the load that tells which process that was.
+    fn own_load(&self) -> Option<&'a Load> {
+        let is_root = self.root.request.is_none() && self.root.key == self.link.key;
+        self.module.filter(|_| is_root).map(|module| self.root.load_behind(module))
+    }
+
+    /// Who is behind it.
+    #[must_use]
+    pub fn cause(&self) -> Cause<'a> {
+        self.own_load().map_or_else(|| Cause::of(self.root), Cause::of_load)
+    }
+
     /// The process that asked, or loaded by itself; of what is nested, the one that began it all.
     #[must_use]
     pub fn process(&self) -> Option<&'a Process> {
-        let asked = self.root.request.as_ref().map(|request| &request.process);
-        let loaded = self.root.modules.first().map(|module| &module.load.process);
-        asked.or(loaded)
+        self.process_and_ancestors().map(|(process, _)| process)
+    }
+
+    /// The same with its parents, nearest first.
+    pub(super) fn process_and_ancestors(&self) -> Option<(&'a Process, &'a [Ancestor])> {
+        let asked = self.root.request.as_ref().map(|request| (&request.process, request.ancestors.as_slice()));
+        let load = self.own_load().or_else(|| self.root.modules.first().map(|module| &module.load));
+        asked.or_else(|| load.map(|load| (&load.process, load.ancestors.as_slice())))
     }
 
     /// The values that rules are compared with.
     pub(super) fn facts(&self) -> Facts {
-        let cause = Cause::of(self.root);
+        let cause = self.cause();
         // The helper that the kernel started says nothing of who asked.
         let process = self.process().filter(|_| !matches!(cause, Cause::Kernel(_) | Cause::Unseen));
         // What is known of the task behind a kernel thread is its name.
         let own = process.filter(|_| !matches!(cause, Cause::Through { .. }));
-        let known = |field: select::Field, is_known: bool| {
-            let values = if process.is_some() { self.values(field) } else { Vec::new() };
-            if is_known { Value::all(values) } else { Value::at_least(values) }
+        let of = |process: Option<&Process>, field| process.map_or_else(Value::unseen, |_| self.value(field));
+        // Who ran a tool may be another user, of whom no more than the number is known.
+        let other_uid = match cause {
+            Cause::Ran { by, tool } if by.uid != tool.uid => Some(by.uid),
+            _ => None,
         };
-        let has_cgroup = own.is_some_and(|own| own.cgroup.is_some());
-        let has_exe = own.is_some_and(|own| own.kthread || (own.exe.is_some() && !own.exe_truncated));
-        let user = own.and_then(|own| own.user.clone());
+        let uids = own.into_iter().flat_map(|own| [Some(own.uid), other_uid]).flatten();
+        let uids = uids.map(|uid| Text::from(uid.to_string()).into()).collect();
+        let user = own.and_then(|own| own.user.clone()).filter(|user| !user.is_empty());
+        let users = user.iter().cloned().map(Into::into).collect();
+        let module = self.module.map(|module| module.load.module.clone());
         Facts::default()
-            .with(
-                Field::Module,
-                self.module.map_or_else(Value::default, |module| Value::is(module.load.module.clone())),
-            )
-            .with(Field::Alias, self.of_request(select::Field::Alias))
-            .with(Field::Family, self.of_request(select::Field::Family))
+            .with(Field::Module, module.map_or_else(Value::default, |module| Value::seen(Some(module))))
+            .with(Field::Alias, self.value(select::Field::Alias))
+            .with(Field::Family, self.value(select::Field::Family))
             .with(Field::Result, known_name(self.status().name(), self.status() != Status::Unknown))
             .with(Field::Origin, known_name(self.origin().name(), self.origin() != Origin::Unknown))
-            .with(Field::Uid, Value::known(own.map(|own| own.uid.to_string())))
-            .with(Field::User, Value::known(user))
-            .with(Field::Exe, known(select::Field::Exe, has_exe))
-            .with(Field::Comm, known(select::Field::Comm, process.is_some()))
-            .with(Field::Cgroup, known(select::Field::Cgroup, has_cgroup))
-            .with(Field::Unit, known(select::Field::Unit, has_cgroup))
-            .with(Field::Container, known(select::Field::Container, has_cgroup))
-            .with(Field::UserNamespace, Value::known(own.and_then(user_namespace)))
+            .with(Field::Uid, Value::of(uids, own.is_none()))
+            .with(Field::User, Value::of(users, user.is_none() || other_uid.is_some()))
+            .with(Field::Exe, of(own, select::Field::Exe))
+            .with(Field::Comm, of(process, select::Field::Comm))
+            .with(Field::Cgroup, of(own, select::Field::Cgroup))
+            .with(Field::Unit, of(own, select::Field::Unit))
+            .with(Field::Container, of(own, select::Field::Container))
+            .with(Field::UserNamespace, Value::seen(own.and_then(user_namespace)))
     }
 
-    fn of_request(&self, field: select::Field) -> Value {
-        let is_known = self.link.request.is_some() || matches!(self.link.key, ChainKey::Loader(_));
-        if is_known { Value::all(self.values(field)) } else { Value::at_least(Vec::new()) }
-    }
-
-    fn values(&self, field: select::Field) -> Vec<Text> {
-        let mut values = Vec::new();
-        let subject = select::Subject::Link { root: self.root, link: self.link };
-        subject.values(field, &mut |value| values.push(Text::from(value)));
-        values
+    /// What the selecting engine sees of a field.
+    fn value(&self, field: select::Field) -> Value {
+        let Self { root, link, module } = *self;
+        let subject = match module {
+            Some(module) => select::Subject::Module { root, link, module },
+            None => select::Subject::Link { root, link },
+        };
+        let mut known = Vec::new();
+        let is_open = subject.values(field, &mut |seen| known.push(seen.into()));
+        Value::of(known, is_open)
     }
 }
 
 fn known_name(name: &str, is_known: bool) -> Value {
-    Value::known(is_known.then_some(name))
+    Value::seen(is_known.then_some(name))
 }
 
 fn user_namespace(process: &Process) -> Option<&'static str> {
@@ -179,7 +191,7 @@ mod tests {
     fn gaps_are_told_from_nothing() {
         let mut outage = chain(samples::outage());
         let facts = |chain: &Chain| Subject { root: chain, link: chain, module: chain.modules.first() }.facts();
-        let open = Value::known(None::<Text>);
+        let open = Value::unseen();
         assert_eq!(facts(&outage).get(Field::UserNamespace), &open);
         assert_eq!(facts(&outage).get(Field::Unit), &open);
         let process = &mut outage.request.as_mut().unwrap().process;

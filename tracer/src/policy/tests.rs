@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod files;
+mod unseen;
 
 const NAME: &str = "policy.toml";
 
@@ -358,15 +359,16 @@ fn learned_policies_hold_and_are_minimal() {
 }
 
 fn hostile_text() -> impl Strategy<Value = Text> {
-    let tricky: Vec<u8> = b"*?[]\\!\"'\n\xff\x00a#-_/".to_vec();
-    proptest::collection::vec(prop_oneof![3 => proptest::sample::select(tricky), 1 => any::<u8>()], 1..8)
+    let tricky: Vec<u8> = b"*?[]\\!\"'\n\xff\x00a#-_/ ,.ko\xe2\x80\xae".to_vec();
+    proptest::collection::vec(prop_oneof![3 => proptest::sample::select(tricky), 1 => any::<u8>()], 1..70)
         .prop_map(|bytes| Text::from(bytes.as_slice()))
 }
 
 proptest! {
     /// Check that a learned policy can be read and holds, whatever the names of modules and requesters are.
     #[test]
-    fn any_name_can_be_learned(module in hostile_text(), exe in hostile_text(), comm in hostile_text(), has_exe: bool) {
+    fn any_name_can_be_learned(module in hostile_text(), exe in hostile_text(), comm in hostile_text(), has_exe: bool, is_path: bool) {
+        let exe = if is_path { Text::from([b"/", exe.as_bytes()].concat().as_slice()) } else { exe };
         let mut outage = chain(samples::outage());
         outage.modules[0].load.module = module.clone();
         outage.modules[0].init.as_mut().unwrap().module = module;

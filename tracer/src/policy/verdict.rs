@@ -189,17 +189,13 @@ fn is_built_in(detail: &str) -> bool {
 }
 
 fn who(subject: &Subject<'_>) -> Option<Who> {
-    let root = subject.root;
-    let (behalf, is_seen) = match Cause::of(root) {
+    let (behalf, is_seen) = match subject.cause() {
         Cause::Through { behalf, .. } => (Some((behalf.comm.clone(), behalf.pid)), true),
         Cause::Kernel(_) | Cause::Unseen => (None, false),
         Cause::Process(_) | Cause::Ran { .. } => (None, true),
     };
-    let asked = root.request.as_ref().map(|request| &request.ancestors);
-    let loaded = root.modules.first().map(|module| &module.load.ancestors);
-    let ancestors = asked.or(loaded).cloned().unwrap_or_default();
-    let process = subject.process().filter(|_| is_seen)?.clone();
-    Some(Who { process, ancestors, behalf })
+    let (process, ancestors) = subject.process_and_ancestors().filter(|_| is_seen)?;
+    Some(Who { process: process.clone(), ancestors: ancestors.to_vec(), behalf })
 }
 
 /// The verdict of a policy.

@@ -3,12 +3,15 @@
 //! Pure: the data of alias families is all it knows beyond the chain.
 
 mod pattern;
+mod seen;
 mod sieve;
 mod subject;
 
 use std::collections::BTreeMap;
 
+pub use crate::glob::Match;
 pub use pattern::{Pattern, PatternError};
+pub use seen::Seen;
 pub use sieve::{Sieve, Sifted};
 pub use subject::Subject;
 
@@ -25,7 +28,8 @@ pub enum Field {
     Family,
     /// Name of the one who asked or loaded, or who is behind it.
     Comm,
-    /// Its executable: the whole path, or for a pattern without `/` the last component.
+    /// Its executable: the whole path, or for a pattern without `/` the last component. Of an ancestor no more than the
+    /// last component is known.
     Exe,
     /// Its process id, or that of one of its ancestors.
     Pid,
@@ -143,37 +147,88 @@ impl Selector {
         patterns.map(|pattern| format!("{}={pattern}", pattern.field().name())).collect()
     }
 
-    /// Whether a subject is selected.
+    /// Whether a subject is meant. What was not seen, or seen in part, leaves that open where it decides.
+    #[must_use]
+    pub fn matches(&self, subject: &Subject<'_>) -> Match {
+        self.fields
+            .iter()
+            .map(|(field, patterns)| outcome(*field, patterns, subject).matches())
+            .min()
+            .unwrap_or(Match::Yes)
+    }
+
+    /// The fields that leave open whether a subject is meant.
+    #[must_use]
+    pub fn undecided(&self, subject: &Subject<'_>) -> Vec<Field> {
+        let is_open =
+            |(field, patterns): &(&Field, &Vec<Pattern>)| outcome(**field, patterns, subject).matches() == Match::Maybe;
+        self.fields.iter().filter(is_open).map(|(field, _)| *field).collect()
+    }
+
+    /// Whether a subject is selected: what is wanted was seen, and what is refused was not.
+    ///
+    /// Where [`Selector::matches`] says [`Match::Maybe`], that is a choice and no knowledge: count those and say so.
     #[must_use]
     pub fn selects(&self, subject: &Subject<'_>) -> bool {
         self.fields.iter().all(|(field, patterns)| {
-            let mut wanted = patterns.iter().all(Pattern::is_negated);
-            let mut refused = false;
-            subject.values(*field, &mut |value| {
-                for pattern in patterns.iter().filter(|pattern| pattern.fits(value)) {
-                    if pattern.is_negated() {
-                        refused = true;
-                    } else {
-                        wanted = true;
-                    }
-                }
-            });
-            wanted && !refused
+            let Outcome { wanted, refused } = outcome(*field, patterns, subject);
+            wanted == Match::Yes && refused != Match::Yes
         })
     }
 
-    /// Whether an item is selected. What tells of the stream itself (its header, a loss) always is.
+    /// Whether an item is meant, as [`Selector::matches`]. What tells of the stream itself (its header, a loss) always is.
+    #[must_use]
+    pub fn matches_item(&self, item: &Item) -> Match {
+        subject_of(item).map_or(Match::Yes, |subject| self.matches(&subject))
+    }
+
+    /// Whether an item is selected, as [`Selector::selects`]. What tells of the stream itself (its header, a loss) always is.
     #[must_use]
     pub fn selects_item(&self, item: &Item) -> bool {
-        match item {
-            Item::Chain(chain) => self.selects(&Subject::chain(chain)),
-            Item::Event(event) => match &event.body {
-                Body::Unload(unload) => self.selects(&Subject::unload(unload)),
-                Body::Attempt(attempt) => self.selects(&Subject::failed_unload(attempt)),
-                _ => true,
-            },
-        }
+        subject_of(item).is_none_or(|subject| self.selects(&subject))
     }
+}
+
+/// What a selector looks at of an item; nothing of one that tells of the stream itself.
+fn subject_of(item: &Item) -> Option<Subject<'_>> {
+    match item {
+        Item::Chain(chain) => Some(Subject::chain(chain)),
+        Item::Event(event) => match &event.body {
+            Body::Unload(unload) => Some(Subject::unload(unload)),
+            Body::Attempt(attempt) => Some(Subject::failed_unload(attempt)),
+            _ => None,
+        },
+    }
+}
+
+/// What the patterns of a field come to.
+struct Outcome {
+    /// One that is wanted is there; also where none is named.
+    wanted: Match,
+    /// One that is refused is there.
+    refused: Match,
+}
+
+impl Outcome {
+    fn matches(&self) -> Match {
+        self.wanted.min(self.refused.negated())
+    }
+}
+
+fn outcome(field: Field, patterns: &[Pattern], subject: &Subject<'_>) -> Outcome {
+    let wanted = Match::certain(patterns.iter().all(Pattern::is_negated));
+    let mut outcome = Outcome { wanted, refused: Match::No };
+    let mut add = |pattern: &Pattern, found: Match| {
+        let side = if pattern.is_negated() { &mut outcome.refused } else { &mut outcome.wanted };
+        *side = found.max(*side);
+    };
+    let is_open = subject.values(field, &mut |seen| {
+        patterns.iter().for_each(|pattern| add(pattern, pattern.compare(seen)));
+    });
+    if is_open {
+        patterns.iter().filter(|pattern| pattern.may_be_unseen()).for_each(|pattern| add(pattern, Match::Maybe));
+    }
+    outcome
 }
 
 #[cfg(test)]

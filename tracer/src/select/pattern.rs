@@ -1,10 +1,10 @@
 //! A pattern of a field: a glob, perhaps negated, checked when it is given and not when it fails to match.
 
-use super::Field;
+use super::{Field, Seen};
 use crate::{
     event::{Origin, Status, Text},
     explain::families::Family,
-    glob,
+    glob::{self, Match, Places},
 };
 
 /// A pattern that cannot be meant.
@@ -24,6 +24,14 @@ pub enum PatternError {
     NotANumber {
         /// The pattern.
         pattern: String,
+    },
+    /// A pattern that no value of the field can have.
+    #[error("{pattern:?} can never match: {why}")]
+    Impossible {
+        /// The pattern.
+        pattern: String,
+        /// What the field's values have.
+        why: &'static str,
     },
     /// A name of which no value is.
     #[error("{pattern:?} is no {field}: it is one of {}", known.join(", "))]
@@ -75,6 +83,9 @@ impl Pattern {
     }
 
     fn check(&self) -> Result<(), PatternError> {
+        if let Some(why) = self.impossible() {
+            return Err(PatternError::Impossible { pattern: self.text.clone(), why });
+        }
         let known = match self.field {
             Field::Pid if !self.text.bytes().all(|byte| byte.is_ascii_digit()) => {
                 return Err(PatternError::NotANumber { pattern: self.text.clone() });
@@ -93,6 +104,51 @@ impl Pattern {
             return Ok(());
         }
         Err(PatternError::Unknown { field: self.field.name(), pattern: self.text.clone(), known })
+    }
+
+    /// Why no value of the field can be of the pattern, when none can.
+    fn impossible(&self) -> Option<&'static str> {
+        let glob = self.glob.as_slice();
+        let any = |allowed: &dyn Fn(u8) -> bool| Places::start(glob).any(allowed).is_end();
+        if !any(&|byte| byte != 0) {
+            return Some("no value has a NUL byte");
+        }
+        match self.field {
+            Field::Module if has_suffix(self.text.as_bytes()) => {
+                Some("a module's name has no .ko: give the name as lsmod prints it")
+            }
+            Field::Module if !any(&is_module_byte) => {
+                Some("the name of a module has no spaces, control characters, commas and slashes")
+            }
+            Field::Module if glob::shortest(glob) > MODULE_BYTES_MAX => {
+                Some("the name of a module has at most 55 bytes")
+            }
+            Field::Comm if glob::shortest(glob) > COMM_BYTES_MAX => Some("the name of a task has at most 15 bytes"),
+            Field::Exe if glob.contains(&b'/') && !glob::can_be_path(glob) => {
+                Some("a path begins with / and has no // and no / at its end; the last component alone has no /")
+            }
+            Field::Cgroup if !any(&|byte| !matches!(byte, 0 | b'\n')) => Some("the path of a cgroup is one line"),
+            Field::Cgroup if !glob::can_be_path(glob) => {
+                Some("the path of a cgroup begins with / and has no // and no / at its end")
+            }
+            Field::Unit if !is_unit(glob) => Some(
+                "a unit's name is made of letters, digits and :-_.\\@ and ends in .service, .scope, .socket, .mount or .swap",
+            ),
+            Field::Container if !any(&is_container_byte) => {
+                Some("a container is RUNTIME:ID, or its id: letters, digits and -_.:")
+            }
+            Field::Pid if is_number(&self.text) && !glob::can_be_number(glob) => {
+                Some("a process id has no leading zeros and fits 32 bits")
+            }
+            // A user is a number, or a name.
+            Field::Uid if is_number(&self.text) && !glob::can_be_number(glob) => {
+                Some("a user id has no leading zeros and fits 32 bits")
+            }
+            Field::Uid if !any(&|byte| !matches!(byte, 0 | b':' | b'\n')) => {
+                Some("the name of a user has no colon and is one line")
+            }
+            _ => None,
+        }
     }
 
     /// What it asks.
@@ -132,12 +188,105 @@ impl Pattern {
         }
     }
 
+    /// Compares what was seen of a value; the negation is left to the selector.
+    #[must_use]
+    pub fn compare(&self, seen: Seen<'_>) -> Match {
+        if seen.is_whole() {
+            return Match::certain(self.fits(seen.text));
+        }
+        let in_name = |byte| byte != b'/' && byte != 0;
+        match self.field {
+            Field::Exe if !self.glob.contains(&b'/') => {
+                let base = seen.text.rsplit(|byte| *byte == b'/').next().unwrap_or(seen.text);
+                if seen.lacks_end {
+                    glob::match_beginning(&self.glob, base, &in_name)
+                } else {
+                    Match::certain(glob::matches(&self.glob, base))
+                }
+            }
+            Field::Exe | Field::Cgroup if seen.lacks_front => {
+                glob::match_path_end(&self.glob, seen.text, seen.lacks_end)
+            }
+            Field::Exe | Field::Cgroup => glob::match_beginning(&self.glob, seen.text, &in_name),
+            Field::Alias if !seen.lacks_front => {
+                let normal = glob::normalize(seen.text);
+                let begin = normal.as_deref().unwrap_or(seen.text);
+                glob::match_beginning(&self.glob, begin, &|byte| byte != 0)
+            }
+            _ => Match::Maybe,
+        }
+    }
+
+    /// Whether a value that was not seen may be of it. A user's number is always known: what may be missing is the name.
+    #[must_use]
+    pub fn may_be_unseen(&self) -> bool {
+        self.field != Field::Uid || !is_number(&self.text)
+    }
+
     /// `runtime:id`, the id alone, or its first twelve digits as the engines print them.
     fn fits_container(&self, value: &[u8]) -> bool {
         let id = value.split(|byte| *byte == b':').next_back().unwrap_or(value);
         let is_short = self.glob.len() >= SHORT_ID_BYTES && id.starts_with(&self.glob);
         is_short || glob::matches(&self.glob, value) || glob::matches(&self.glob, id)
     }
+}
+
+/// Bytes of a module's name: `MODULE_NAME_LEN` without its NUL, include/linux/module.h.
+const MODULE_BYTES_MAX: usize = 55;
+
+/// Bytes of a task's name: `TASK_COMM_LEN` without its NUL, include/linux/sched.h.
+const COMM_BYTES_MAX: usize = 15;
+
+impl Field {
+    /// The most bytes that a value of the field has.
+    pub(crate) const fn bytes_max(self) -> usize {
+        match self {
+            Self::Module => MODULE_BYTES_MAX,
+            Self::Comm => COMM_BYTES_MAX,
+            _ => usize::MAX,
+        }
+    }
+
+    /// Whether a pattern may name the byte at a place of a value literally: some values are in no pattern, since
+    /// nothing but a forged capture has them.
+    pub(crate) fn may_have(self, value: &[u8], at: usize) -> bool {
+        let byte = value.get(at).copied().unwrap_or_default();
+        let is_last = at + 1 == value.len();
+        match self {
+            Self::Module => is_module_byte(byte) && !(is_last && has_suffix(value)),
+            Self::Exe if byte == b'/' => at == 0 || !(is_last || value.get(at - 1) == Some(&b'/')),
+            _ => byte != 0,
+        }
+    }
+}
+
+/// What the kernel's build makes names of modules of: `-` and `,` become `_` there (scripts/Makefile.lib).
+const fn is_module_byte(byte: u8) -> bool {
+    !matches!(byte, 0..=b' ' | b',' | b'/' | 0x7f)
+}
+
+/// The name of a module's file.
+fn has_suffix(name: &[u8]) -> bool {
+    [&b".ko"[..], b".ko.gz", b".ko.xz", b".ko.zst"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+const fn is_container_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':')
+}
+
+/// Whether a systemd unit that holds processes can be of the pattern.
+fn is_unit(glob: &[u8]) -> bool {
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || br":-_.\@".contains(&byte);
+    let any = Places::start(glob).any(&is_valid);
+    ["service", "scope", "socket", "mount", "swap"].iter().any(|kind| {
+        let suffix = format!(".{kind}");
+        any.clone().bytes(suffix.as_bytes()).is_end()
+    })
+}
+
+/// Whether a pattern of users is about numbers.
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Digits of a container id that engines print.

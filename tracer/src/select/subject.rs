@@ -1,9 +1,9 @@
 //! The values that a chain, a part of one, or an unload, also one that failed, has for a field.
 
-use super::Field;
+use super::{Field, Seen};
 use crate::{
-    chain::{Cause, Chain, Module},
-    event::{Ancestor, Attempt, Origin, Process, Status, Unload},
+    chain::{Cause, Chain, ChainKey, Module, is_kmod_tool},
+    event::{Ancestor, Attempt, Load, Origin, Process, Status, Text, Unload},
     explain::families,
 };
 
@@ -36,9 +36,31 @@ pub enum Subject<'a> {
 
 /// Who is behind something.
 struct Who<'a> {
-    process: Option<(&'a Process, &'a [Ancestor])>,
+    process: Option<(&'a Process, Above<'a>)>,
     cause: Cause<'a>,
 }
+
+/// The ancestors of a process.
+#[derive(Clone, Copy)]
+struct Above<'a> {
+    ancestors: &'a [Ancestor],
+    /// There are more than these.
+    is_cut: bool,
+}
+
+impl<'a> Above<'a> {
+    /// Ancestors of an event that does not say whether these are all: the first processes have no parent.
+    fn unsaid(ancestors: &'a [Ancestor]) -> Self {
+        Self { ancestors, is_cut: ancestors.last().is_none_or(|last| last.pid > FIRST_PIDS) }
+    }
+
+    fn of_load(load: &'a Load) -> Self {
+        Self { ancestors: &load.ancestors, is_cut: load.ancestors_truncated }
+    }
+}
+
+/// init and kthreadd have no parent.
+const FIRST_PIDS: u32 = 2;
 
 impl<'a> Subject<'a> {
     /// A chain as a whole.
@@ -59,28 +81,36 @@ impl<'a> Subject<'a> {
         Self::FailedUnload(attempt)
     }
 
-    /// Hands each value of a field to `take`.
-    pub fn values(&self, field: Field, take: &mut dyn FnMut(&[u8])) {
+    /// Hands each value of a field to `take`, as far as it was seen. True when there may be others that were not seen:
+    /// whether the field has a value is then not known.
+    pub fn values(&self, field: Field, take: &mut dyn FnMut(Seen<'_>)) -> bool {
+        let mut is_open = false;
         match field {
-            Field::Module => self.modules(take),
-            Field::Alias => self.links(&mut |link| {
-                if let Some(request) = &link.request {
-                    take(request.name.as_bytes());
-                }
+            Field::Module => return self.modules(take),
+            Field::Alias => self.links(&mut |link| match &link.request {
+                Some(request) if !request.name.is_empty() => take(Seen::alias(request.name.as_bytes())),
+                _ => is_open |= is_request(link),
             }),
             Field::Family => self.links(&mut |link| {
-                let name = link.request.as_ref().map(|request| &request.name);
-                if let Some(found) = name.and_then(families::find) {
-                    take(found.family.name.as_bytes());
+                let name = link.request.as_ref().map(|request| &request.name).filter(|name| !name.is_empty());
+                match name {
+                    // What is missing of a name may be what its family is known by.
+                    Some(name) if !Seen::alias(name.as_bytes()).is_whole() => is_open = true,
+                    Some(name) => {
+                        families::find(name).into_iter().for_each(|found| take(whole(found.family.name)));
+                    }
+                    None => is_open |= is_request(link),
                 }
             }),
             Field::Result => self.links(&mut |link| {
                 let status = link.result.as_ref().map_or(Status::Unknown, |result| result.status);
-                take(status.name().as_bytes());
+                is_open |= status == Status::Unknown;
+                take(whole(status.name()));
             }),
-            Field::Origin => self.origins(take),
-            _ => self.who().values(field, take),
+            Field::Origin => return self.origins(take),
+            _ => return self.who().values(field, take),
         }
+        is_open
     }
 
     /// Each request and loader that is looked at.
@@ -92,56 +122,75 @@ impl<'a> Subject<'a> {
         }
     }
 
-    fn modules(&self, take: &mut dyn FnMut(&[u8])) {
+    fn modules(&self, take: &mut dyn FnMut(Seen<'_>)) -> bool {
+        let mut is_open = false;
+        let mut one = |module: Option<&Text>| match module.filter(|module| !module.is_empty()) {
+            Some(module) => take(Seen::whole(module.as_bytes())),
+            None => is_open = true,
+        };
         match self {
             Self::Chain(chain) => walk(chain, &mut |link| {
-                link.modules.iter().for_each(|module| take(module.load.module.as_bytes()));
-                let attempted = link.attempts.iter().filter_map(|attempt| attempt.module.as_ref());
-                attempted.for_each(|module| take(module.as_bytes()));
+                link.modules.iter().for_each(|module| one(Some(&module.load.module)));
+                link.attempts.iter().for_each(|attempt| one(attempt.module.as_ref()));
             }),
             Self::Link { .. } => {}
-            Self::Module { module, .. } => take(module.load.module.as_bytes()),
-            Self::Unload(unload) => take(unload.module.as_bytes()),
-            Self::FailedUnload(attempt) => attempt.module.iter().for_each(|module| take(module.as_bytes())),
+            Self::Module { module, .. } => one(Some(&module.load.module)),
+            Self::Unload(unload) => one(Some(&unload.module)),
+            Self::FailedUnload(attempt) => one(attempt.module.as_ref()),
         }
+        is_open
     }
 
-    fn origins(&self, take: &mut dyn FnMut(&[u8])) {
+    fn origins(&self, take: &mut dyn FnMut(Seen<'_>)) -> bool {
+        let mut is_open = false;
+        let mut one = |origin: Origin| {
+            is_open |= origin == Origin::Unknown;
+            take(whole(origin.name()));
+        };
         match self {
-            Self::Unload(_) => take(Origin::Explicit.name().as_bytes()),
-            Self::FailedUnload(attempt) => take(attempt.origin.name().as_bytes()),
+            Self::Unload(_) => one(Origin::Explicit),
+            Self::FailedUnload(attempt) => one(attempt.origin),
             _ => {}
         }
         self.links(&mut |link| {
             let loaded = link.modules.first().map(|module| module.load.origin);
             let tried = link.attempts.first().map(|attempt| attempt.origin);
             let asked = link.request.as_ref().map(|_| Origin::Request);
-            take(asked.or(loaded).or(tried).unwrap_or(Origin::Unknown).name().as_bytes());
+            one(asked.or(loaded).or(tried).unwrap_or(Origin::Unknown));
         });
+        is_open
     }
 
     fn who(&self) -> Who<'a> {
         match self {
+            // A process may have become another program between two loads: each is by what it was then.
+            Self::Module { root, link, module } if root.request.is_none() && root.key == link.key => {
+                let load = root.load_behind(module);
+                Who { process: Some((&load.process, Above::of_load(load))), cause: Cause::of_load(load) }
+            }
             Self::Chain(root) | Self::Link { root, .. } | Self::Module { root, .. } => {
-                let asked = root.request.as_ref().map(|request| (&request.process, request.ancestors.as_slice()));
-                let loaded =
-                    root.modules.first().map(|module| (&module.load.process, module.load.ancestors.as_slice()));
-                let tried = root.attempts.first().map(|attempt| (&attempt.process, attempt.ancestors.as_slice()));
+                let asked = root.request.as_ref().map(|request| {
+                    let above = Above { ancestors: &request.ancestors, is_cut: request.ancestors_truncated };
+                    (&request.process, above)
+                });
+                let loaded = root.modules.first().map(|module| (&module.load.process, Above::of_load(&module.load)));
+                let tried = root.attempts.first().map(|attempt| (&attempt.process, Above::unsaid(&attempt.ancestors)));
                 Who { process: asked.or(loaded).or(tried), cause: Cause::of(root) }
             }
             Self::Unload(unload) => Who {
-                process: Some((&unload.process, &unload.ancestors)),
+                process: Some((&unload.process, Above::unsaid(&unload.ancestors))),
                 cause: Cause::of_process(&unload.process, &unload.ancestors),
             },
-            Self::FailedUnload(attempt) => {
-                Who { process: Some((&attempt.process, &attempt.ancestors)), cause: Cause::of_attempt(attempt) }
-            }
+            Self::FailedUnload(attempt) => Who {
+                process: Some((&attempt.process, Above::unsaid(&attempt.ancestors))),
+                cause: Cause::of_attempt(attempt),
+            },
         }
     }
 }
 
-impl Who<'_> {
-    fn values(&self, field: Field, take: &mut dyn FnMut(&[u8])) {
+impl<'a> Who<'a> {
+    fn values(&self, field: Field, take: &mut dyn FnMut(Seen<'_>)) -> bool {
         let by = match self.cause {
             Cause::Ran { by, .. } => Some(by),
             _ => None,
@@ -150,44 +199,92 @@ impl Who<'_> {
             Cause::Through { behalf, .. } => Some(behalf),
             _ => None,
         };
-        let (process, ancestors) = match self.process {
-            Some((process, ancestors)) => (Some(process), ancestors),
-            None => (None, &[][..]),
-        };
+        let Some((process, above)) = self.process else { return true };
+        // Of who made a kernel thread ask no more is known than a name and an id, and of who asked for what a helper does
+        // nothing is.
+        let is_another = behalf.is_some() || matches!(self.cause, Cause::Kernel(_) | Cause::Unseen);
         match field {
             Field::Comm => {
-                let names = process.map(|process| &process.comm).into_iter();
-                let behind = by.map(|by| &by.comm).into_iter().chain(behalf.map(|behalf| &behalf.comm));
-                names.chain(behind).for_each(|name| take(name.as_bytes()));
+                let names = [Some(&process.comm), by.map(|by| &by.comm), behalf.map(|behalf| &behalf.comm)];
+                let mut is_empty = false;
+                for name in names.into_iter().flatten() {
+                    is_empty |= name.is_empty();
+                    take(Seen::whole(name.as_bytes()));
+                }
+                is_empty || self.is_hidden(process, above)
             }
             Field::Exe => {
-                let own = process.and_then(|process| process.exe.as_ref());
-                own.into_iter().chain(by.and_then(|by| by.exe.as_ref())).for_each(|exe| take(exe.as_bytes()));
+                let own = process.exe.as_ref().filter(|exe| !exe.is_empty());
+                own.into_iter().for_each(|exe| take(Seen::path(exe.as_bytes(), process.exe_truncated)));
+                let above_exe = by.and_then(|by| by.exe.as_ref()).filter(|exe| !exe.is_empty());
+                above_exe.into_iter().for_each(|exe| take(Seen::ancestor_exe(exe.as_bytes())));
+                let lacks_own = own.is_none() && !process.kthread;
+                let lacks_above = by.is_some() && above_exe.is_none();
+                lacks_own || lacks_above || is_another || self.is_hidden(process, above)
             }
             Field::Pid => {
-                let own = process.into_iter().flat_map(|process| [process.pid, process.tid]);
+                let own = [process.pid, process.tid].into_iter();
                 let behalf = behalf.into_iter().flat_map(|behalf| [behalf.pid, behalf.tid]);
-                let above = ancestors.iter().map(|ancestor| ancestor.pid);
-                own.chain(behalf).chain(above).for_each(|pid| take(pid.to_string().as_bytes()));
+                let ancestors = above.ancestors.iter().map(|ancestor| ancestor.pid);
+                own.chain(behalf).chain(ancestors).for_each(|pid| take(whole(&pid.to_string())));
+                above.is_cut || is_another
             }
             Field::Uid => {
-                if let Some(process) = process {
-                    take(process.uid.to_string().as_bytes());
-                    process.user.iter().for_each(|user| take(user.as_bytes()));
-                }
+                take(whole(&process.uid.to_string()));
+                // Who ran a tool may be another user.
+                let other = by.map(|by| by.uid).filter(|uid| *uid != process.uid);
+                other.into_iter().for_each(|uid| take(whole(&uid.to_string())));
+                let user = process.user.as_ref().filter(|user| !user.is_empty());
+                user.into_iter().for_each(|user| take(Seen::whole(user.as_bytes())));
+                user.is_none() || other.is_some() || is_another
             }
             Field::Cgroup => {
-                process.and_then(|process| process.cgroup.as_ref()).iter().for_each(|path| take(path.as_bytes()));
+                let cgroup = process.cgroup.as_ref().filter(|path| !path.is_empty());
+                cgroup.into_iter().for_each(|path| take(Seen::path(path.as_bytes(), false)));
+                cgroup.is_none() || is_another
             }
-            Field::Container => {
-                process.and_then(|process| process.container.as_ref()).iter().for_each(|id| take(id.as_bytes()));
-            }
-            Field::Unit => {
-                process.and_then(|process| process.unit.as_ref()).iter().for_each(|unit| take(unit.as_bytes()));
-            }
-            Field::Module | Field::Alias | Field::Family | Field::Result | Field::Origin => {}
+            Field::Container => placed(process, process.container.as_deref(), take) || is_another,
+            Field::Unit => placed(process, process.unit.as_deref(), take) || is_another,
+            Field::Module | Field::Alias | Field::Family | Field::Result | Field::Origin => false,
         }
     }
+
+    /// Whether another may be behind it, of whom nothing was seen: who runs a tool of kmod is above it, beyond the
+    /// ancestors that are known; and what is no tool by its name may be one by its executable, where that was not seen.
+    fn is_hidden(&self, process: &Process, above: Above<'_>) -> bool {
+        let is_tool = |comm: &Text, exe: Option<&Text>| is_kmod_tool(comm.as_bytes(), exe.map(Text::as_bytes));
+        let is_unseen = |exe: Option<&Text>| exe.is_none_or(Text::is_empty);
+        match self.cause {
+            Cause::Process(_) if process.kthread => false,
+            Cause::Process(_) if is_tool(&process.comm, process.exe.as_ref()) => above.is_cut,
+            Cause::Process(_) => is_unseen(process.exe.as_ref()) && (above.is_cut || !above.ancestors.is_empty()),
+            Cause::Ran { by, .. } => is_unseen(by.exe.as_ref()),
+            Cause::Through { behalf, .. } => is_tool(&behalf.comm, None),
+            Cause::Kernel(_) | Cause::Unseen => true,
+        }
+    }
+}
+
+/// Hands over what the path of a cgroup says of a process; true when the path does not say all.
+fn placed(process: &Process, name: Option<&str>, take: &mut dyn FnMut(Seen<'_>)) -> bool {
+    let path = process.cgroup.as_ref().map(Text::as_bytes).unwrap_or_default();
+    // With its front missing a path may be read wrongly. And a process in the root is not placed by this hierarchy:
+    // where systemd or an engine uses the first version, that says nothing.
+    let is_whole = path.starts_with(b"/");
+    let says_nothing = path == b"/" && !process.kthread;
+    for name in name.into_iter().filter(|name| !name.is_empty()) {
+        take(Seen { lacks_front: !is_whole, ..whole(name) });
+    }
+    !is_whole || (says_nothing && name.is_none())
+}
+
+const fn whole(text: &str) -> Seen<'_> {
+    Seen::whole(text.as_bytes())
+}
+
+/// Whether something is a request, seen or not: what a process loads by itself has no alias.
+const fn is_request(link: &Chain) -> bool {
+    matches!(link.key, ChainKey::Request(_))
 }
 
 fn walk<'a>(chain: &'a Chain, visit: &mut dyn FnMut(&'a Chain)) {

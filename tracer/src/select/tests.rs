@@ -1,4 +1,4 @@
-use super::{Field, Pattern, PatternError, Selector, Sieve, Sifted};
+use super::{Field, Match, Pattern, PatternError, Selector, Sieve, Sifted, Subject};
 use crate::{
     chain::{Item, samples},
     event::{Body, Event},
@@ -52,6 +52,50 @@ fn fields_find_their_values() {
         assert!(!selects(&item, &[(field, &format!("!{finds}"))]), "{} !{finds}", field.name());
         assert!(selects(&item, &[(field, &format!("!{misses}"))]), "{} !{misses}", field.name());
     }
+}
+
+/// What was seen in part or not at all is neither found nor ruled out, and can be counted: only a refusal lets it through.
+#[test]
+fn what_was_not_seen_is_undecided() {
+    let Item::Chain(mut by_hand) = samples::by_hand() else { unreachable!("it is a chain") };
+    let unseen = |change: &dyn Fn(&mut crate::chain::Chain)| {
+        let Item::Chain(mut chain) = samples::outage() else { unreachable!("it is a chain") };
+        change(&mut chain);
+        Item::Chain(chain)
+    };
+    for ancestor in &mut by_hand.modules[0].load.ancestors {
+        ancestor.exe = Some("dash".into());
+    }
+    let by_hand = Item::Chain(by_hand);
+    let no_exe = unseen(&|chain| chain.request.as_mut().unwrap().process.exe = None);
+    let no_request = unseen(&|chain| chain.request = None);
+    let no_end = unseen(&|chain| chain.result = None);
+    for (item, field, pattern, matches, selects) in [
+        (&by_hand, Field::Exe, "/usr/bin/dash", Match::Maybe, false),
+        (&by_hand, Field::Exe, "!/usr/bin/dash", Match::Maybe, true),
+        (&by_hand, Field::Exe, "dash", Match::Yes, true),
+        (&by_hand, Field::Exe, "!dash", Match::No, false),
+        (&by_hand, Field::Exe, "/usr/bin/bash", Match::No, false),
+        (&no_exe, Field::Exe, "/usr/bin/dash", Match::Maybe, false),
+        (&no_exe, Field::Comm, "iptables", Match::Yes, true),
+        (&no_request, Field::Alias, "iptable_nat", Match::Maybe, false),
+        (&no_request, Field::Alias, "!iptable_nat", Match::Maybe, true),
+        (&no_request, Field::Uid, "1000", Match::No, false),
+        (&no_request, Field::Unit, "ssh.service", Match::Maybe, false),
+        (&no_end, Field::Result, "loaded", Match::Maybe, false),
+        (&no_end, Field::Result, "unknown", Match::Yes, true),
+    ] {
+        let selector = selector(&[(field, pattern)]);
+        let found = (selector.matches_item(item), selector.selects_item(item));
+        assert_eq!(found, (matches, selects), "{} {pattern}", field.name());
+        let Item::Chain(chain) = item else { unreachable!("it is a chain") };
+        let undecided = if matches == Match::Maybe { vec![field] } else { Vec::new() };
+        assert_eq!(selector.undecided(&Subject::chain(chain)), undecided, "{} {pattern}", field.name());
+    }
+    let mut sieve = Sieve::new(selector(&[(Field::Container, "docker:*")]));
+    stream().into_iter().for_each(|event| sieve.push(event));
+    sieve.finish();
+    assert_eq!(sieve.undecided(), 2);
 }
 
 /// Who is behind a chain is who is behind its root: a helper that asked in turn is not the one.

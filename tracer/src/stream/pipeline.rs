@@ -281,7 +281,11 @@ impl<C: Consumer> Pipeline<C> {
     fn close(&mut self, id: StreamId) -> io::Result<()> {
         let Some(state) = self.streams.get_mut(id) else { return Ok(()) };
         let Some(mut chains) = state.chains.take() else { return Ok(()) };
-        self.items(id, chains.finish())
+        let items = chains.finish();
+        for issue in chains.take_issues() {
+            self.issue(id, IssueKind::Ambiguous { why: issue.to_string() });
+        }
+        self.items(id, items)
     }
 
     /// Takes note of something that is wrong with a stream.

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
-use super::{Builder, DEPTH_LIMIT};
+use super::{Builder, DEPTH_LIMIT, Limits, has};
 use crate::{
-    chain::{Chain, ChainKey, Item},
-    event::{Body, Event, RequestId},
+    chain::{Chain, ChainKey, Item, Part},
+    event::{Body, Event, RequestId, Text},
 };
 use history::{Parent, Told, stories, storm, tell};
 use model::{Model, mark};
@@ -210,6 +210,56 @@ proptest! {
                 prop_assert_eq!(telling.key(owner[&mark]), chain.key);
             }
             prop_assert!(!chain.incomplete.is_empty() || chain.result.is_some());
+        }
+        prop_assert_eq!(count, owner.len());
+    }
+
+    /// Check that whatever names are long, the builder takes no more than its limits, counts what it takes, and that no event is
+    /// lost or in another's chain.
+    #[test]
+    fn limits_in_bytes_are_kept(
+        stories in stories(),
+        choices in proptest::collection::vec(any::<u8>(), 1..200),
+        padding in proptest::collection::vec(0..40_000_usize, 1..20),
+        bytes in 0..100_000_usize,
+        chain_bytes in 0..60_000_usize,
+    ) {
+        let telling = tell(&stories, &choices);
+        let limits = Limits { chains: 1_000, bytes, chain_bytes };
+        let mut builder = Builder::with_limits(limits);
+        let mut out = Vec::new();
+        for (at, told) in telling.told.iter().enumerate() {
+            let mut event = told.event.clone();
+            let long = Text::from("x".repeat(padding[at % padding.len()]));
+            match &mut event.body {
+                Body::Request(request) => request.process.argv.push(long),
+                Body::Helper(helper) => helper.path = long,
+                Body::Load(load) => load.process.exe = Some(long),
+                Body::Init(init) => init.effect = Some(long.field()),
+                Body::Attempt(attempt) => attempt.file = Some(long),
+                Body::Result(result) => result.detail = Some(long.field()),
+                _ => {}
+            }
+            builder.push(event);
+            prop_assert!(builder.bytes() <= bytes, "{} of {}", builder.bytes(), bytes);
+            prop_assert_eq!(builder.bytes(), builder.open.values().map(|open| open.bytes).sum::<usize>());
+            prop_assert_eq!(builder.sizes.len(), builder.open.len());
+            prop_assert!(builder.open.values().all(|open| open.bytes <= chain_bytes));
+            out.extend(chains(&mut builder));
+        }
+        out.extend(builder.finish().into_iter().filter_map(chain_of));
+        prop_assert_eq!((builder.bytes(), builder.sizes.len(), builder.current.len()), (0, 0, 0));
+        prop_assert!(builder.take_issues().is_empty(), "what comes out in parts is no second event");
+        let owner: HashMap<String, usize> =
+            telling.told.iter().filter_map(|told| Some((mark_of(told)?, told.tag))).collect();
+        let mut count = 0;
+        for (_, chain) in flat(&out) {
+            count += chain.incomplete.iter().filter(|note| note.contains("the init of")).count();
+            for mark in marks(chain) {
+                count += 1;
+                prop_assert_eq!(telling.key(owner[&mark]), chain.key);
+            }
+            prop_assert!(!chain.incomplete.is_empty() || (chain.result.is_some() && chain.part == Part::Whole));
         }
         prop_assert_eq!(count, owner.len());
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     chain::ChainKey,
     event::{Process, Text},
+    output,
     policy::{Counts, Finding, Outcome, RuleVerdict, State, Verdict},
 };
 
@@ -77,7 +78,7 @@ pub fn json(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         not_seen: &verdict.doubts,
         rules: verdict.rules.iter().map(rule).collect(),
     };
-    serde_json::to_writer(&mut *out, &whole)?;
+    out.write_all(output::json(&whole)?.as_bytes())?;
     out.write_all(b"\n")
 }
 

@@ -1,6 +1,6 @@
 //! What another kernel does otherwise with the same workload.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use super::snapshot::{Entry, Seen, Snapshot};
 const NOISE_NS: u64 = 20_000_000;
 
 /// What kind of difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Modules are loaded that were not.
@@ -109,36 +109,39 @@ pub fn diff(before: &Snapshot, now: &Snapshot, slower: Slower) -> Diff {
 
 /// Puts what a requester does not load by one alias any more together with what it loads by another now.
 fn with_renamed(changes: Vec<Change>) -> Vec<Change> {
-    let mut merged: Vec<Change> = Vec::new();
+    let mut merged: Vec<Option<Change>> = Vec::with_capacity(changes.len());
+    // Halves without another one, by requester, origin and modules, in their order.
+    let mut halves: HashMap<(Kind, String, String, BTreeSet<String>), VecDeque<usize>> = HashMap::new();
     for change in changes {
-        let is_other_half = |known: &Change| {
-            let (gone, new) = match (known.kind, change.kind) {
-                (Kind::NoLongerLoads, Kind::NowLoads) => (known, &change),
-                (Kind::NowLoads, Kind::NoLongerLoads) => (&change, known),
-                _ => return false,
-            };
-            // Neither alias was asked for on both sides.
-            gone.results_now.is_empty()
-                && new.results_before.is_empty()
-                && gone.lost == new.gained
-                && (&gone.requester, &gone.origin) == (&new.requester, &new.origin)
+        // An alias that was asked for on both sides is none.
+        let (other, modules) = match change.kind {
+            Kind::NoLongerLoads if change.results_now.is_empty() => (Kind::NowLoads, &change.lost),
+            Kind::NowLoads if change.results_before.is_empty() => (Kind::NoLongerLoads, &change.gained),
+            _ => {
+                merged.push(Some(change));
+                continue;
+            }
         };
-        match merged.iter().position(is_other_half) {
-            Some(at) => {
-                let other = merged.remove(at);
+        let key = |kind| (kind, change.requester.clone(), change.origin.clone(), modules.clone());
+        let other = halves.get_mut(&key(other)).and_then(VecDeque::pop_front);
+        match other.and_then(|at| merged.get_mut(at)).and_then(Option::take) {
+            Some(other) => {
                 let (gone, new) = if change.kind == Kind::NowLoads { (other, change) } else { (change, other) };
-                merged.push(Change {
+                merged.push(Some(Change {
                     kind: Kind::OtherAlias,
                     alias_before: gone.alias,
                     lost: gone.lost,
                     results_before: gone.results_before,
                     ..new
-                });
+                }));
             }
-            None => merged.push(change),
+            None => {
+                halves.entry(key(change.kind)).or_default().push_back(merged.len());
+                merged.push(Some(change));
+            }
         }
     }
-    merged
+    merged.into_iter().flatten().collect()
 }
 
 type One<'a> = (&'a Entry, &'a Seen);

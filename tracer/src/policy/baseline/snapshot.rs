@@ -1,6 +1,6 @@
 //! Snapshots: sorted, without times, numbers and ids, so that the same workload gives the same text.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     chain::Chain,
-    event::{Header, Process, Status, Text},
+    event::{Header, Origin, Process, Status, Text},
     policy::Action,
 };
 
@@ -98,6 +98,20 @@ pub enum SnapshotError {
     /// It is of another version.
     #[error("this snapshot has version {0}, and this kmodtrace reads version {SNAPSHOT_VERSION}")]
     Version(u32),
+    /// A result that no request and no module has.
+    #[error("this snapshot is damaged: {0:?} is no result")]
+    Result(String),
+    /// An origin that nothing has.
+    #[error("this snapshot is damaged: {0:?} is no origin")]
+    Origin(String),
+    /// Something that is told twice.
+    #[error("this snapshot is damaged: it has two entries for {alias:?} by {requester:?}")]
+    Twice {
+        /// By whom.
+        requester: String,
+        /// What was asked for; empty for loads without a request.
+        alias: String,
+    },
     /// Its parts do not fit together.
     #[error("this snapshot is damaged: it compares {0} and has seen {1}")]
     Damaged(usize, usize),
@@ -114,8 +128,28 @@ impl std::str::FromStr for Snapshot {
         if snapshot.compared.len() != snapshot.seen.len() {
             return Err(SnapshotError::Damaged(snapshot.compared.len(), snapshot.seen.len()));
         }
+        let mut keys = HashSet::new();
+        for entry in &snapshot.compared {
+            if let Some(result) = entry.results.iter().find(|result| !is_result(result)) {
+                return Err(SnapshotError::Result(result.clone()));
+            }
+            if !Origin::ALL.iter().any(|origin| origin.name() == entry.origin) {
+                return Err(SnapshotError::Origin(entry.origin.clone()));
+            }
+            if !keys.insert(entry.key()) {
+                let alias = entry.alias.clone().unwrap_or_default();
+                return Err(SnapshotError::Twice { requester: entry.requester.clone(), alias });
+            }
+        }
         Ok(snapshot)
     }
+}
+
+/// What a result is called where nothing had to be loaded, since it is part of the kernel.
+const BUILT_IN: &str = "built-in";
+
+fn is_result(name: &str) -> bool {
+    name == BUILT_IN || Status::ALL.iter().any(|status| status.name() == name)
 }
 
 /// Makes snapshots of chains.
@@ -154,7 +188,7 @@ impl Recorder {
         };
         let key = (requester, finding.origin.name(), finding.alias.as_ref().map(plain));
         let recorded = self.entries.entry(key).or_default();
-        let result = if finding.is_built_in { "built-in" } else { finding.status.name() };
+        let result = if finding.is_built_in { BUILT_IN } else { finding.status.name() };
         recorded.results.insert(result.to_owned());
         // What failed in its init is gone again.
         let stayed = finding.module.as_ref().filter(|_| finding.status != Status::Failed);

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::{Diff, Kind, Recorder, Slower, Snapshot, diff};
+use super::{Diff, Kind, Recorder, Slower, Snapshot, SnapshotError, diff};
 use crate::{
-    chain::{Chain, Item, samples},
+    chain::{Chain, Item, growth::is_linear, samples},
     event::{Status, Text},
 };
 
@@ -45,6 +45,60 @@ fn the_same_workload_gives_the_same_text() {
     assert_eq!(compare(&other), Diff::default());
     assert!("{}".parse::<Snapshot>().is_err());
     assert!(text.replacen("\"snapshot\": 1", "\"snapshot\": 9", 1).parse::<Snapshot>().is_err());
+}
+
+/// Check that a snapshot with what no recorder writes is refused: results that are none, entries that are there twice.
+#[test]
+fn forged_snapshots_are_refused() {
+    let read = |change: &dyn Fn(&mut Snapshot)| {
+        let mut forged = snapshot(&usual());
+        change(&mut forged);
+        serde_json::to_string(&forged).unwrap().parse::<Snapshot>().map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(read(&|_| {}), Ok(()));
+    let result = |name: &str| {
+        let name = name.to_owned();
+        read(&move |forged| forged.compared[1].results = [name.clone()].into())
+    };
+    for (name, is_one) in
+        [("loaded", true), ("built-in", true), ("Loaded", false), ("", false), ("loaded\u{1b}[2J", false)]
+    {
+        assert_eq!(result(name).is_ok(), is_one, "{name:?}: {:?}", result(name));
+    }
+    let escape = result("loaded\u{1b}]0;x\u{7}\u{202e}").unwrap_err();
+    assert!(!escape.contains(|character| char::is_control(character) || character == '\u{202e}'), "{escape}");
+    assert!(read(&|forged| forged.compared[0].origin = "kernel".to_owned()).unwrap_err().contains("is no origin"));
+    let twice = read(&|forged| {
+        let (entry, seen) = (forged.compared[0].clone(), forged.seen[0].clone());
+        forged.compared.push(entry);
+        forged.compared.last_mut().unwrap().modules = ["evil".to_owned()].into();
+        forged.seen.push(seen);
+    });
+    assert!(twice.unwrap_err().contains("two entries for"));
+    let member =
+        serde_json::to_string(&snapshot(&usual())).unwrap().replacen("\"origin\"", "\"origin\":\"udev\",\"origin\"", 1);
+    assert!(matches!(member.parse::<Snapshot>(), Err(SnapshotError::Form(_))));
+}
+
+/// Check that aliases that changed for many entries take a time that grows with them.
+#[test]
+fn many_other_aliases_grow_linearly() {
+    let aliases = |size: usize, prefix: &str| {
+        let mut one = snapshot(&usual()[1..2]);
+        let (entry, seen) = (one.compared.remove(0), one.seen.remove(0));
+        for number in 0..size {
+            let modules = [format!("m{number}")].into();
+            one.compared.push(super::Entry { alias: Some(format!("{prefix}{number}")), modules, ..entry.clone() });
+            one.seen.push(seen.clone());
+        }
+        one
+    };
+    let make = |size| (aliases(size, "a"), aliases(size, "z"));
+    is_linear("other aliases", 300, make, |(before, now)| {
+        let diff = diff(&before, &now, TWICE);
+        assert_eq!(diff.changes.len(), before.compared.len());
+        assert!(diff.changes.iter().all(|change| change.kind == Kind::OtherAlias));
+    });
 }
 
 /// Check each kind of difference: what, by whom, from what to what.

@@ -4,7 +4,7 @@ use jiff::civil::{Date, date};
 use proptest::prelude::*;
 
 use super::{NAME, Small, policy};
-use crate::policy::{Action, lint, load, parse};
+use crate::policy::{Action, PolicyError, lint, load, load_for_lint, parse};
 
 /// Check that mistakes are told with file, line and column.
 #[test]
@@ -31,6 +31,97 @@ fn mistakes_have_a_place() {
     ] {
         let error = parse(text, NAME).unwrap_err().to_string();
         assert!(error.starts_with(wanted) && error.lines().count() == 1, "{error}\nwanted {wanted}");
+    }
+}
+
+/// Check that a pattern that can never match is refused with its place, whatever field it is of, and that one that can is
+/// not; and that `load_for_lint` tells all of them.
+#[test]
+fn patterns_that_can_never_match_are_refused() {
+    let impossible = [
+        ("uid", "\"00\""),
+        ("uid", "\"0 \""),
+        ("uid", "\"+1\""),
+        ("uid", "4294967296"),
+        ("uid", "-1"),
+        ("uid", "\"1.0\""),
+        ("uid", "\"root\""),
+        ("uid", "\"!01\""),
+        ("uid", "[0, \"0x1\"]"),
+        ("user", "0"),
+        ("user", "\"a:b\""),
+        ("module", "\"xfs \""),
+        ("module", "\" xfs\""),
+        ("module", "\"xfs\\t\""),
+        ("module", "\"nf_*, xfs\""),
+        ("module", "\"xfs.ko\""),
+        ("module", "\"xfs.ko.zst\""),
+        ("module", "\"kernel/fs/xfs\""),
+        ("module", "\"!xfs \""),
+        ("module", "[\"tipc\", \"x y\"]"),
+        ("module", "\"a234567890123456789012345678901234567890123456789012345x\""),
+        ("module", "[\"tipc\", \"!tip*\"]"),
+        ("alias", "\"fs-\\u0000\""),
+        ("comm", "\"NetworkManager-dispatcher\""),
+        ("comm", "\"a\\u0000\""),
+        ("exe", "\"bin/dash\""),
+        ("exe", "\"/usr//bin/dash\""),
+        ("exe", "\"/usr/bin/\""),
+        ("cgroup", "\"system.slice/*\""),
+        ("cgroup", "\"/system.slice/\""),
+        ("unit", "\"ssh\""),
+        ("unit", "\"ssh.service \""),
+        ("unit", "\"system.slice\""),
+        ("container", "\"docker 0123\""),
+        ("container", "\"docker:*/x\""),
+    ];
+    let possible = [
+        ("uid", "[0, 1000, \"10??\", \"!4*\"]"),
+        ("user", "[\"domain users\", \"www-data\", \"user1\"]"),
+        ("module", "[\"nf-*\", \"BusLogic\", \"xt_CT\", \"8021q\", \"snd_[a-z ]*\", \"*\", \"!*_diag\"]"),
+        ("alias", "[\"fs-a b\", \"crypto-ccm(aes)\", \"net-pf-30\", \"*\", \"symbol:x\"]"),
+        ("comm", "[\"(udev-worker)\", \"kworker/*\", \"NetworkManager-*\", \"tmux: server\"]"),
+        ("exe", "[\"/usr/bin/dash\", \"dash\", \"*/dash\", \"/opt/My App/*\", \"/memfd:x (deleted)\"]"),
+        ("cgroup", "[\"/\", \"/system.slice/*\", \"*docker*\"]"),
+        ("unit", "[\"ssh.service\", \"ssh*\", \"session-?.scope\", \"user@1000.service\", \"*.mount\"]"),
+        ("container", "[\"docker:*\", \"0123456789ab\", \"lxc:web_1.x\"]"),
+        ("result", "[\"loaded\", \"!failed\"]"),
+        ("user_namespace", "\"o*\""),
+    ];
+    let text = |key: &str, value: &str| format!("version = 1\n[[rule]]\naction='allow'\n{key}={value}\n");
+    for (key, value) in impossible {
+        let error = parse(&text(key, value), NAME).unwrap_err();
+        assert!(matches!(error, PolicyError::NeverMatches { .. }), "{key}={value}: {error}");
+        let place = format!("policy.toml:4:{}: ", key.len() + 2);
+        assert!(error.to_string().starts_with(&place), "{error}\nwanted {place}");
+    }
+    for (key, value) in possible {
+        assert!(parse(&text(key, value), NAME).is_ok(), "{key}={value}: {:?}", parse(&text(key, value), NAME).err());
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("p.toml");
+    let rules = impossible.map(|(key, value)| format!("[[rule]]\naction='allow'\n{key}={value}\n")).concat();
+    std::fs::write(&path, format!("version = 1\n{rules}[[rule]]\naction='allow'\nmodule='xfs'\n")).unwrap();
+    let (policy, never) = load_for_lint(&path).unwrap();
+    assert_eq!((policy.rules.len(), never.len()), (1, impossible.len()));
+    assert_eq!((never[1].kind, never[1].place.line), ("never-matches", 7));
+}
+
+/// Check that rules whose keys exclude each other are doubtful.
+#[test]
+fn keys_that_exclude_each_other_are_told() {
+    for (rule, is_never) in [
+        ("module='xfs'\nresult='not-found'", true),
+        ("module='xfs'\nresult=['not-found', 'failed']", false),
+        ("module='xfs'\nresult='!loaded'", false),
+        ("module='!xfs'\nresult='not-found'", false),
+        ("alias='fs-xfs'\norigin='explicit'", true),
+        ("family='socket family'\norigin=['udev', 'explicit']", true),
+        ("alias='fs-xfs'\norigin='!udev'", false),
+        ("alias='!fs-xfs'\norigin='udev'", false),
+    ] {
+        let lints = lint(&policy(&format!("[[rule]]\naction='deny'\n{rule}\n")), TODAY, &Small);
+        assert_eq!(lints.iter().any(|lint| lint.kind == "never-matches"), is_never, "{rule}: {lints:?}");
     }
 }
 
@@ -71,7 +162,7 @@ fn what_is_no_policy_is_refused() {
     }
 }
 
-const TODAY: Date = date(2026, 3, 1);
+pub(super) const TODAY: Date = date(2026, 3, 1);
 
 /// Check what the lints find, and that they find nothing in a plain policy.
 #[test]

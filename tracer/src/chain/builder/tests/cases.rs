@@ -5,7 +5,7 @@ use super::{
     history::{storm, tell},
 };
 use crate::{
-    chain::{Builder, Chain, ChainKey, Item, samples},
+    chain::{Builder, Chain, ChainKey, Issue, Item, Limits, Part, Single, growth::is_linear, samples},
     event::{Body, Event, Init, Loss, LossStage, ProcessId, RequestId, Status, Text},
 };
 
@@ -179,8 +179,8 @@ fn a_continued_chain_says_so() {
     let told = tell(&storm(2), &[0, 1]).told;
     let out = build(Builder::with_limit(1), told.into_iter().map(|told| told.event));
     let notes: Vec<&String> = out.iter().flat_map(|chain| &chain.incomplete).collect();
-    assert!(notes.iter().any(|note| note.contains("too many chains were open")), "{notes:?}");
-    assert!(notes.iter().any(|note| note.contains("its first part was handed out")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("too many open chains")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("its first part was emitted")), "{notes:?}");
     assert!(!notes.iter().any(|note| note.contains("was not seen: who asked")), "{notes:?}");
 }
 
@@ -240,39 +240,25 @@ fn a_failed_unload_of_a_helper_belongs_to_its_request() {
     assert_eq!(of_unload.count(), 1);
 }
 
-/// A second request or result of one id does not replace the first, and the chain says that there is one; the same again
-/// (a recorder that was resumed) is none.
+/// Check that the same event again, as a recorder that was resumed may write it, is no second one.
 #[test]
-fn second_result_of_a_request_is_flagged() {
-    let note = "the stream has another request or result of the same id: the first is shown";
-    let mut told = events();
-    let nested = RequestId { boot_ns: told[0].boot_ns + 1, tid: 4_000_000 };
-    let mut inner = told[0].clone();
-    inner.request = Some(nested);
-    let Body::Request(request) = &mut inner.body else { panic!("the first event is the request") };
-    request.parent_request = told[0].request;
-    // What is nested in it keeps it open.
-    told.insert(1, inner);
-    let at = told.iter().position(|event| matches!(event.body, Body::Result(_))).unwrap();
-    let first = told[at].clone();
-    let mut second = first.clone();
-    let Body::Result(result) = &mut second.body else { unreachable!("it is a result") };
-    result.status = Status::Throttled;
-    for (again, is_flagged) in [(first.clone(), false), (second, true)] {
-        let mut told = told.clone();
-        told.insert(at + 1, again);
-        let out = build(Builder::new(), numbered(told));
-        let Body::Result(result) = &first.body else { unreachable!("it is a result") };
-        assert_eq!(only(&out).result.as_ref(), Some(result));
-        assert_eq!(only(&out).incomplete.iter().any(|found| found == note), is_flagged, "{:?}", only(&out).incomplete);
+fn the_same_event_again_is_no_second_one() {
+    for which in [0, 1, 5] {
+        let mut told = events();
+        told.insert(which + 1, told[which].clone());
+        if which == 5 {
+            // Something nested keeps the chain open.
+            let mut nested = told[0].clone();
+            nested.request = Some(RequestId { boot_ns: told[0].boot_ns + 1, tid: 4_000_000 });
+            let Body::Request(request) = &mut nested.body else { panic!("the first event is the request") };
+            request.parent_request = told[0].request;
+            told.insert(1, nested);
+        }
+        let mut builder = Builder::new();
+        numbered(told).into_iter().for_each(|event| builder.push(event));
+        builder.finish();
+        assert_eq!(builder.take_issues(), [], "{which}");
     }
-    let mut other = told[0].clone();
-    let Body::Request(request) = &mut other.body else { panic!("the first event is the request") };
-    request.name = Text::from("fs-other");
-    told.insert(2, other);
-    let out = build(Builder::new(), numbered(told));
-    assert_ne!(only(&out).request.as_ref().unwrap().name, Text::from("fs-other"));
-    assert!(only(&out).incomplete.iter().any(|found| found == note));
 }
 
 /// A result that says that the end was not seen leaves the chain incomplete.
@@ -287,4 +273,177 @@ fn result_without_its_end_is_incomplete() {
     let out = build(Builder::new(), numbered(told));
     let note = "its end was not seen: it still ran when tracing ended, or its end was lost";
     assert_eq!(only(&out).incomplete, [note]);
+}
+
+/// Check that of two events of which a request has one neither takes the place of the other, wherever the second is told,
+/// that both say so, and that it is an issue.
+#[test]
+fn a_second_event_with_an_id_is_not_hidden() {
+    for (which, event) in [(0, Single::Request), (1, Single::Helper), (5, Single::Result)] {
+        let told = events();
+        let mut second = told[which].clone();
+        match &mut second.body {
+            Body::Request(request) => request.process.comm = Text::from("planted"),
+            Body::Helper(helper) => helper.path = Text::from("/planted"),
+            Body::Result(result) => result.status = Status::NotFound,
+            _ => unreachable!("it is one of these"),
+        }
+        for at in which + 1..told.len() {
+            for is_first in [false, true] {
+                let mut events = told.clone();
+                events.insert(at, second.clone());
+                if is_first {
+                    events.swap(which, at);
+                }
+                let mut builder = Builder::new();
+                numbered(events).into_iter().for_each(|event| builder.push(event));
+                let out: Vec<Chain> = builder.finish().into_iter().filter_map(chain_of).collect();
+                let id = told[0].request.unwrap();
+                assert_eq!(builder.take_issues(), [Issue::SharedId { event, id, count: 1 }], "{event:?} at {at}");
+                assert!(builder.take_issues().is_empty());
+                let note = format!("two {} events share the id {id}", event.name());
+                let shared = out.iter().filter(|chain| chain.incomplete.contains(&note)).count();
+                let both: Vec<&Chain> = out.iter().filter(|chain| super::has(chain, event)).collect();
+                assert_eq!(both.len(), 2, "{event:?} at {at}: {out:#?}");
+                // What came out before the second one was told cannot say so.
+                let is_out = at > 5;
+                assert_eq!(shared, if is_out { 1 } else { 2 }, "{event:?} at {at}: {out:#?}");
+                assert!(out.iter().any(|chain| chain.part == if is_out { Part::Rest } else { Part::Duplicate }));
+                assert_eq!(out.iter().map(|chain| chain.modules.len()).sum::<usize>(), 1);
+            }
+        }
+    }
+}
+
+/// Check that an event that belongs to a request and does not say to which comes out, and is an issue.
+#[test]
+fn events_without_an_id_are_told() {
+    let mut told = events();
+    told.iter_mut().for_each(|event| {
+        if matches!(event.body, Body::Request(_) | Body::Helper(_) | Body::Result(_)) {
+            event.request = None;
+        }
+    });
+    let mut builder = Builder::new();
+    told.into_iter().for_each(|event| builder.push(event));
+    let items = builder.finish();
+    let alone = items.iter().filter(|item| matches!(item, Item::Event(event) if !matches!(event.body, Body::End(_))));
+    assert_eq!(alone.count(), 3);
+    let wanted = [Single::Request, Single::Helper, Single::Result].map(|event| Issue::NoId { event, count: 1 });
+    assert_eq!(builder.take_issues(), wanted);
+}
+
+/// Check that a chain that is too large comes out in parts that have all of it, that each part says so, and that what is
+/// loaded without a request says it too.
+#[test]
+fn a_large_chain_comes_out_in_parts() {
+    let limits = Limits { chain_bytes: 20_000, ..Limits::default() };
+    let loads = |by_itself: bool| {
+        let told = events();
+        let many = (0..100).map(|number| {
+            let mut load = told[2].clone();
+            if let Body::Load(body) = &mut load.body {
+                body.module = Text::from(format!("m{number}"));
+            }
+            load
+        });
+        let all: Vec<Event> = [told[0].clone()].into_iter().chain(many).chain(told[5..].to_vec()).collect();
+        if by_itself { numbered(by_loader(all)) } else { numbered(all) }
+    };
+    for by_itself in [false, true] {
+        let out = build(Builder::with_limits(limits), loads(by_itself));
+        assert!(out.len() > 3, "{}", out.len());
+        let names: Vec<String> =
+            out.iter().flat_map(|chain| &chain.modules).map(|module| module.load.module.field()).collect();
+        assert_eq!(names, (0..100).map(|number| format!("m{number}")).collect::<Vec<_>>());
+        let (last, first) = out.split_last().unwrap();
+        for chain in first {
+            assert_eq!(chain.incomplete.last().unwrap(), "emitted early: the chain is larger than 20000 bytes");
+        }
+        assert!(last.result.is_some());
+        for (number, chain) in out.iter().enumerate() {
+            assert_eq!(chain.part, if number == 0 { Part::Whole } else { Part::Rest });
+            assert!(!chain.incomplete.is_empty(), "{chain:?}");
+        }
+        // What the process loads later is no part of that.
+        let mut builder = Builder::with_limits(limits);
+        loads(by_itself).into_iter().for_each(|event| builder.push(event));
+        builder.finish();
+        let mut again = numbered(by_loader(events()));
+        again.iter_mut().for_each(|event| event.seq += 1_000);
+        let later = build(builder, again);
+        assert_eq!(only(&later).part, Part::Whole);
+    }
+}
+
+/// Check that nested chains of a chain that has no more room for them come out by themselves.
+#[test]
+fn what_is_nested_in_a_full_chain_comes_out() {
+    let mut told = events();
+    told.truncate(2);
+    let parent = told[0].request.unwrap();
+    for number in 0..50 {
+        let mut nested = events();
+        nested.pop();
+        for event in &mut nested {
+            event.request = Some(RequestId { boot_ns: parent.boot_ns + 1, tid: 100 + number });
+            if let Body::Request(request) = &mut event.body {
+                request.parent_request = Some(parent);
+            }
+        }
+        told.extend(nested);
+    }
+    told.extend(events().split_off(2));
+    let limits = Limits { chain_bytes: 100_000, ..Limits::default() };
+    let out = build(Builder::with_limits(limits), numbered(told));
+    let all = flat(&out);
+    assert_eq!(all.iter().filter(|(_, chain)| chain.request.is_some()).count(), 51);
+    assert_eq!(all.iter().map(|(_, chain)| chain.modules.len()).sum::<usize>(), 51);
+    assert!(out.len() > 10 && out.iter().any(|chain| chain.nested.len() > 5), "{}", out.len());
+    let full = out.iter().find(|chain| !chain.nested.is_empty()).unwrap();
+    assert!(full.incomplete.iter().any(|note| note.contains("larger than 100000 bytes")), "{:?}", full.incomplete);
+}
+
+/// Check that one chain with much in it takes a time that grows with it: inits that end in the order of their loads or in the
+/// opposite one, and nested chains that end in any order.
+#[test]
+fn one_large_chain_grows_linearly() {
+    let limits = Limits { chains: usize::MAX, bytes: usize::MAX, chain_bytes: usize::MAX };
+    let push = |events: Vec<Event>| {
+        let out = build(Builder::with_limits(limits), numbered(events));
+        assert_eq!(out.len(), 1);
+    };
+    let inits = |size: usize, is_reversed: bool| {
+        let told = events();
+        let named = |like: &Event, number: usize| {
+            let mut event = like.clone();
+            match &mut event.body {
+                Body::Load(load) => load.module = Text::from(format!("m{number}")),
+                Body::Init(init) => init.module = Text::from(format!("m{number}")),
+                _ => {}
+            }
+            event
+        };
+        let loads = (0..size).map(|number| named(&told[2], number));
+        let inits = (0..size).map(|number| named(&told[3], if is_reversed { size - number - 1 } else { number }));
+        told[..2].iter().cloned().chain(loads).chain(inits).chain(told[5..].iter().cloned()).collect::<Vec<_>>()
+    };
+    let nested = |size: usize| {
+        let told = events();
+        let parent = told[0].request.unwrap();
+        let inner = (0..size).rev().flat_map(|number| {
+            let mut pair = [told[0].clone(), told[5].clone()];
+            for event in &mut pair {
+                event.request = Some(RequestId { boot_ns: parent.boot_ns + 1 + number as u64, tid: 1 });
+                if let Body::Request(request) = &mut event.body {
+                    request.parent_request = Some(parent);
+                }
+            }
+            pair
+        });
+        told[..1].iter().cloned().chain(inner).chain(told[5..].iter().cloned()).collect::<Vec<_>>()
+    };
+    is_linear("inits in order", 1_000, |size| inits(size, false), push);
+    is_linear("inits in the opposite order", 1_000, |size| inits(size, true), push);
+    is_linear("nested chains", 1_000, nested, push);
 }

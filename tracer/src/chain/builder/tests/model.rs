@@ -2,7 +2,7 @@
 
 use super::history::{Parent, Telling, Told};
 use crate::{
-    chain::{Chain, Module},
+    chain::{Chain, Module, Part},
     event::{Body, Load},
 };
 
@@ -90,6 +90,7 @@ impl<'a> Model<'a> {
             key: self.telling.key(tag),
             time: first.time,
             boot_ns: first.boot_ns,
+            part: Part::Whole,
             request: None,
             helper: None,
             modules: Vec::new(),
