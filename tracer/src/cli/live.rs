@@ -13,7 +13,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::select::SelectArgs;
 use crate::{
-    output::{Colour, JsonLines, Lines, Output, Style, Tree},
+    output::{Colour, JsonLines, Lines, Output, Style, Tree, check_local},
     probe::{LogLevel, Options, Preference},
     select::Selector,
 };
@@ -155,10 +155,16 @@ impl LiveArgs {
             ColourChoice::Auto if terminal && !no_colour => Colour::Ansi,
             ColourChoice::Auto | ColourChoice::Never => Colour::None,
         };
+        if !self.utc {
+            check_local()?;
+        }
+        let has_utf8 = has_utf8_locale(|name| std::env::var_os(name));
         let style = Style {
             colour,
-            unicode: terminal && has_utf8_locale(|name| std::env::var_os(name)),
+            unicode: terminal && has_utf8,
+            ascii: !has_utf8,
             utc: self.utc,
+            names_zone: true,
             stacks: self.stacks || self.user_symbols,
             width: terminal.then(|| terminal_columns(stream)).flatten(),
         };

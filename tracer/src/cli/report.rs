@@ -20,7 +20,7 @@ use args::{Form, is_stdin};
 use super::outputs::Outputs;
 use crate::{
     logging::say,
-    output::{Lines, Output, Style, Tree},
+    output::{Lines, Output, Style, Tree, check_local},
     report::{Engine, Human, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto, table},
 };
 
@@ -65,6 +65,9 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// What is wanted, with times that are not relative any more.
 fn plan(args: &Args) -> anyhow::Result<Plan> {
+    if !args.utc {
+        check_local()?;
+    }
     let now = if args.utc { Zoned::now().with_time_zone(TimeZone::UTC) } else { Zoned::now() };
     let time = |name: &str, text: &Option<String>| -> anyhow::Result<Option<i64>> {
         let Some(text) = text else { return Ok(None) };
@@ -136,7 +139,7 @@ fn sinks(
     outputs: &mut Outputs,
 ) -> anyhow::Result<Vec<Box<dyn Sink>>> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    let human = |output: Box<dyn Output>| Box::new(Human::new(output, target.writer(), args.utc));
+    let human = |output: Box<dyn Output>| Box::new(Human::new(output, target.writer(), style));
     match form {
         Form::Tree => sinks.push(human(Box::new(Tree::new(target.writer(), style)))),
         Form::Lines => sinks.push(human(Box::new(Lines::new(target.writer(), style)))),
@@ -157,13 +160,10 @@ fn sinks(
 
 /// What is told when everything was read.
 fn told(args: &Args, form: Form, whole: &Whole<'_>, style: Style, target: &Target) -> io::Result<()> {
-    let view = View { by: args.by.map(Into::into), sort: args.sort.into(), top: args.top };
+    let view = View { by: args.by.map(Into::into), sort: args.sort(), top: args.top };
     let mut writer = target.clone();
     match form {
-        Form::Table => {
-            let text = table(whole, view, style);
-            writer.write_all(text.as_bytes())?;
-        }
+        Form::Table => table(whole, view, style, &mut writer)?,
         Form::CsvRows => csv::table(whole, view, &mut writer)?,
         Form::JsonRows => json::table(whole, view, &mut writer)?,
         Form::Tree | Form::Lines | Form::JsonChains | Form::CsvRecords | Form::None => {}

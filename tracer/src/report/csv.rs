@@ -10,7 +10,7 @@ use super::{
     engine::{Sink, Told, Whole},
     facts::Unloading,
     names::Names,
-    rows::{By, Group, Row, groups, rows},
+    rows::{By, Group, New, Row, Shown, groups, rows},
     stream::Stream,
     table::View,
     words::{field, program_field, timestamp, what_fields},
@@ -82,7 +82,7 @@ fn cell(text: &str) -> String {
 /// When it cannot be written.
 pub fn table(whole: &Whole<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
     match view.by {
-        None => combinations(whole, view.first(&rows(whole, view.sort)), writer),
+        None => combinations(whole, view.first(&rows(whole, view.sort, Shown::All)), writer),
         Some(by) => rolled_up(whole, view.first(&groups(whole, by, view.sort)), by, writer),
     }
 }
@@ -107,7 +107,7 @@ fn combinations(whole: &Whole<'_>, rows: &[Row], writer: &mut dyn Write) -> io::
             .number(tally.blocked_max_ns)
             .time(tally.first_ns)
             .time(tally.last_ns)
-            .text(new.map_or("", super::rows::New::name))
+            .text(new.map_or("", New::name))
             .write(writer)?;
     }
     Ok(())

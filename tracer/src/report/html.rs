@@ -17,7 +17,7 @@ use super::{
     engine::{Sink, Told, Whole},
     facts::{Unloading, nanoseconds},
     names::Names,
-    rows::{Sort, rows},
+    rows::{Shown, Sort, rows},
     stream::Stream,
     timeline::Timeline,
     words,
@@ -139,7 +139,8 @@ impl Html {
             self.first.iter().chain(&self.latest).map(|entry| serde_json::from_str(entry)).collect();
         let chains = chains?;
         let shown = chains.len();
-        let mut rows: Vec<RowEntry> = rows(whole, Sort::Last).iter().map(|row| row_entry(row, whole)).collect();
+        let mut rows: Vec<RowEntry> =
+            rows(whole, Sort::Last, Shown::All).iter().map(|row| row_entry(row, whole)).collect();
         let rows_in_all = rows.len();
         rows.truncate(ROWS_LIMIT);
         let mut notes = Vec::new();

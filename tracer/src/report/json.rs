@@ -9,7 +9,7 @@ use super::{
     cells::{CellKey, Tally},
     engine::{Sink, Told, Whole},
     names::Names,
-    rows::{By, groups, rows},
+    rows::{By, New, Shown, groups, rows},
     stream::Stream,
     table::View,
     words::{field, program_field, shared_fields, timestamp, what_fields},
@@ -229,10 +229,10 @@ fn who(key: &CellKey, names: &Names) -> WhoJson {
 pub fn table(whole: &Whole<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
     let names = whole.names;
     let Some(by) = view.by else {
-        for row in view.first(&rows(whole, view.sort)) {
+        for row in view.first(&rows(whole, view.sort, Shown::All)) {
             let told = RowJson {
                 who: Some(who(&row.key, names)),
-                new: row.new.map(super::rows::New::name),
+                new: row.new.map(New::name),
                 ..RowJson::new(what_fields(&row.key, names), &row.tally)
             };
             line(writer, &told)?;
@@ -247,7 +247,7 @@ pub fn table(whole: &Whole<'_>, view: View, writer: &mut dyn Write) -> io::Resul
         });
         let told = RowJson {
             others: others.collect(),
-            new: group.is_new.then_some(shared_fields(&group.key, by, names).0),
+            new: group.new.map(New::name),
             ..RowJson::new(shared_fields(&group.key, by, names), &group.tally)
         };
         line(writer, &told)?;

@@ -11,7 +11,7 @@ use crate::{
     event::{RequestId, Status},
     report::{
         cells::{Fact, WhoIds},
-        facts::{Arrived, End, Tried},
+        facts::{Arrived, End, Tried, init_status},
         names::{NameId, Names},
         who::Who,
     },
@@ -154,7 +154,7 @@ impl Join {
     fn load(&mut self, line: &Line<'_>, host: NameId, names: &mut Names) -> Result<(), Malformed> {
         let key = line.key()?.ok_or(Malformed)?;
         let module = names.id(&line.module()?.ok_or(Malformed)?);
-        let arrived = Arrived { name: module, has_failed: false, reason: line.reason()? };
+        let arrived = Arrived { name: module, status: init_status(None), reason: line.reason()? };
         let who = self.loader(key, line, names, |end| end.modules.is_empty())?;
         let open = self.own(key, line, host, names)?;
         open.end.who = who.unwrap_or(open.end.who);
@@ -185,7 +185,7 @@ impl Join {
         let arrived = open.end.modules.iter_mut().zip(&mut open.inits).rev();
         if let Some((arrived, ended)) = arrived.into_iter().find(|(arrived, ended)| arrived.name == module && !**ended)
         {
-            arrived.has_failed = ret < 0;
+            arrived.status = init_status(Some(ret));
             *ended = true;
         }
         Ok(())
