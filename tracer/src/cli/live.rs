@@ -2,16 +2,14 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
     io::{self, IsTerminal, Write},
     path::PathBuf,
 };
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rustix::termios::tcgetwinsize;
 
-use super::select::SelectArgs;
+use super::{outputs::create_live, select::SelectArgs};
 use crate::{
     output::{Colour, JsonLines, Lines, Output, Style, Tree, check_local},
     probe::{LogLevel, Options, Preference},
@@ -139,10 +137,7 @@ impl LiveArgs {
     /// Opens the output.
     pub(super) fn open_output(&self, stream: Stream) -> anyhow::Result<Box<dyn Output>> {
         let (writer, terminal): (Box<dyn Write>, bool) = match (&self.output, stream) {
-            (Some(path), _) => {
-                let file = File::create(path).with_context(|| format!("cannot write to {}", path.display()))?;
-                (Box::new(file), false)
-            }
+            (Some(path), _) => (Box::new(create_live(path)?), false),
             (None, Stream::Stdout) => (Box::new(io::stdout()), io::stdout().is_terminal()),
             (None, Stream::Stderr) => (Box::new(io::stderr()), io::stderr().is_terminal()),
         };
