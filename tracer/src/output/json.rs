@@ -23,8 +23,7 @@ impl JsonLines {
 
 impl Output for JsonLines {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        let mut line = Vec::with_capacity(1024);
-        event.serialize(&mut Serializer::with_formatter(&mut line, Plain))?;
+        let mut line = plain_json(event)?;
         line.push(b'\n');
         self.writer.write_all(&line)?;
         self.writer.flush()
@@ -37,6 +36,13 @@ impl Output for JsonLines {
     fn finish(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
+}
+
+/// A value as JSON of which a terminal obeys nothing.
+pub(crate) fn plain_json(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut json = Vec::with_capacity(1024);
+    value.serialize(&mut Serializer::with_formatter(&mut json, Plain))?;
+    Ok(json)
 }
 
 /// Compact JSON in which every character that is not shown as it is stands as `\uXXXX`: the same value to a program,

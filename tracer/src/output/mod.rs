@@ -19,6 +19,7 @@ use std::{borrow::Cow, io};
 pub use differences::{difference, label};
 pub use escape::{alias, argument, ascii, escape, escape_str, module, name, quoted, sentence};
 pub use json::JsonLines;
+pub(crate) use json::plain_json;
 pub use line::Lines;
 pub use summary::Summary;
 pub use tree::Tree;

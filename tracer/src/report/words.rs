@@ -119,35 +119,31 @@ pub(super) fn timestamp(ns: i64) -> Timestamp {
 }
 
 /// What it is, for programs: `module` or `alias`, and its name.
-pub(super) fn what_fields(key: &CellKey, names: &Names) -> (&'static str, String) {
-    let name = String::from_utf8_lossy(names.name(key.what.name)).into_owned();
+pub(super) fn what_fields(key: &CellKey, names: &Names) -> (&'static str, Text) {
+    let name = Text::from(names.name(key.what.name));
     match (key.what.kind, key.what.name) {
-        (Kind::Others, _) | (_, NameId::OTHERS) => ("others", String::new()),
+        (Kind::Others, _) | (_, NameId::OTHERS) => ("others", Text::default()),
         (Kind::Module, _) => ("module", name),
         (Kind::Alias, _) => ("alias", name),
     }
 }
 
 /// The program, for programs.
-pub(super) fn program_field(key: &CellKey, names: &Names) -> String {
-    if key.who.program == NameId::OTHERS { OTHERS.to_owned() } else { program_of(key, names).field() }
-}
-
-fn program_of<'a>(key: &CellKey, names: &'a Names) -> Program<'a> {
-    key.who.program(names)
+pub(super) fn program_field(key: &CellKey, names: &Names) -> Text {
+    if key.who.program == NameId::OTHERS { Text::from(OTHERS) } else { key.who.program(names).field() }
 }
 
 /// A name that may be absent, for programs.
-pub(super) fn field(id: NameId, names: &Names) -> Option<String> {
+pub(super) fn field(id: NameId, names: &Names) -> Option<Text> {
     match id {
         NameId::NONE => None,
-        NameId::OTHERS => Some(OTHERS.to_owned()),
-        id => Some(String::from_utf8_lossy(names.name(id)).into_owned()),
+        NameId::OTHERS => Some(Text::from(OTHERS)),
+        id => Some(Text::from(names.name(id))),
     }
 }
 
 /// The part that rows are rolled up by, for programs.
-pub(super) fn shared_fields(key: &CellKey, by: By, names: &Names) -> (&'static str, String) {
+pub(super) fn shared_fields(key: &CellKey, by: By, names: &Names) -> (&'static str, Text) {
     let named = |id| field(id, names).unwrap_or_default();
     match by {
         By::Module => what_fields(key, names),
@@ -156,5 +152,16 @@ pub(super) fn shared_fields(key: &CellKey, by: By, names: &Names) -> (&'static s
         By::Unit => ("unit", named(key.who.unit)),
         By::Container => ("container", named(key.who.container)),
         By::Host => ("host", named(key.host)),
+    }
+}
+
+/// A module, alias or program in a list for programs: as in a table, but never cut.
+pub(super) fn listed(key: &CellKey, by: By, names: &Names) -> String {
+    let name = Text::from(names.name(key.what.name));
+    match (by, key.what.kind, key.what.name) {
+        (By::Module, Kind::Module, id) if id > NameId::NONE => output::module(&name),
+        (By::Module, Kind::Alias, id) if id > NameId::NONE => output::alias(&name),
+        (By::Exe, ..) if key.who.program != NameId::OTHERS => key.who.program(names).words(),
+        _ => shared(key, by, names),
     }
 }
