@@ -23,6 +23,7 @@ pub(crate) use json::plain_json;
 pub use line::Lines;
 pub use summary::Summary;
 pub use tree::Tree;
+pub(crate) use tree::block as story;
 pub(crate) use words::{count, duration};
 pub use zone::{ZoneError, check_local};
 

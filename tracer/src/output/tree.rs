@@ -65,7 +65,7 @@ impl Output for Tree {
 }
 
 /// An item as a block of lines; nothing for what the tree does not tell.
-fn block(item: &Item, style: Style) -> Option<String> {
+pub(crate) fn block(item: &Item, style: Style) -> Option<String> {
     let mut page = Page::new(style);
     match item {
         Item::Chain(chain) => root(&mut page, chain, style),
