@@ -21,7 +21,10 @@ use super::outputs::Outputs;
 use crate::{
     logging::say,
     output::{Lines, Output, Style, Tree, check_local},
-    report::{Engine, Human, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto, table},
+    report::{
+        Engine, Human, Late, Ordered, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto,
+        table,
+    },
 };
 
 /// What is written at a time.
@@ -36,7 +39,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Who reads along wants it as it comes.
     let mut outputs = if args.follow { Outputs::live(&args.files)? } else { Outputs::of(&args.files)? };
     let (target, style) = Target::open(args, form, &mut outputs)?;
-    let mut engine = Engine::new(plan, sinks(args, form, &target, style, &mut outputs)?);
+    let mut late = Vec::new();
+    let mut engine = Engine::new(plan, sinks(args, form, &target, style, &mut outputs, &mut late)?);
     match input::read(args, &mut engine).and_then(|()| Ok(engine.finish()?)) {
         Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
         result => result?,
@@ -53,6 +57,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     outputs.keep()?;
     missing(&whole);
+    late.iter().filter_map(Late::sentence).for_each(|sentence| say(&sentence));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -137,15 +142,24 @@ fn sinks(
     target: &Target,
     style: Style,
     outputs: &mut Outputs,
+    late: &mut Vec<Late>,
 ) -> anyhow::Result<Vec<Box<dyn Sink>>> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     let human = |output: Box<dyn Output>| Box::new(Human::new(output, target.writer(), style));
-    match form {
-        Form::Tree => sinks.push(human(Box::new(Tree::new(target.writer(), style)))),
-        Form::Lines => sinks.push(human(Box::new(Lines::new(target.writer(), style)))),
-        Form::JsonChains => sinks.push(Box::new(json::Chains::new(target.writer()))),
-        Form::CsvRecords => sinks.push(Box::new(csv::Records::new(target.writer()))),
-        Form::Table | Form::JsonRows | Form::CsvRows | Form::None => {}
+    let told: Option<Box<dyn Sink>> = match form {
+        Form::Tree => Some(human(Box::new(Tree::new(target.writer(), style)))),
+        Form::Lines => Some(human(Box::new(Lines::new(target.writer(), style)))),
+        Form::JsonChains => Some(Box::new(json::Chains::new(target.writer()))),
+        Form::CsvRecords => Some(Box::new(csv::Records::new(target.writer()))),
+        Form::Table | Form::JsonRows | Form::CsvRows | Form::None => None,
+    };
+    // What is followed is shown when it ends.
+    if args.follow {
+        sinks.extend(told);
+    } else if let Some(told) = told {
+        let ordered = Ordered::new(told);
+        late.push(ordered.late());
+        sinks.push(Box::new(ordered));
     }
     let mut file =
         |path: &Path| -> anyhow::Result<Box<dyn Write>> { Ok(Box::new(BufWriter::new(outputs.open(path)?))) };
