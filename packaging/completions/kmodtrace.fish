@@ -213,12 +213,12 @@ user\t'User'
 unit\t'Systemd unit'
 container\t'Container'
 host\t'Machine'"
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l sort -d 'The order of the table' -r -f -a "first\t'Earliest first time first'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l sort -d 'The order of the table: by first time, or with --top by count, unless ORDER is given' -r -f -a "first\t'Earliest first time first'
 last\t'Latest last time first'
 count\t'Most often first'
 blocked\t'Longest blocked first'
 name\t'By name'"
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l top -d 'Show at most N rows of the table' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l top -d 'Show at most N rows of the table: the most frequent ones, unless --sort gives another order' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l html -d 'Write one page that holds everything and opens offline' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l perfetto -d 'Write trace events for ui.perfetto.dev: a track for each requester, a slice for each request and init' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s o -l output -d 'Write to FILE instead of standard output' -r -F

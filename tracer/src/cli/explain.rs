@@ -13,7 +13,11 @@ use crate::{
         families::Access,
     },
     kernel::facts::Facts,
-    output::{argument, escape},
+    output::{
+        argument, ascii,
+        cell::{cell, columns, left},
+        escape,
+    },
 };
 
 /// Causes of one kind are alike: more than these are in the JSON form only.
@@ -59,7 +63,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             human(&mut text, &name, &answer);
         }
     }
-    print::stdout(&text)?;
+    if args.json {
+        print::stdout(&text)?;
+    } else {
+        print::human(&text)?;
+    }
     Ok(if all_known { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
@@ -127,13 +135,14 @@ fn needed_by(users: &[String]) -> String {
 }
 
 fn steps(out: &mut String, steps: &[Step]) {
-    let width = steps.iter().map(|step| escape_str(&step.module).len()).max().unwrap_or(0);
+    let name = |step: &Step| cell(&ascii(&escape_str(&step.module))).into_owned();
+    let width = steps.iter().map(|step| columns(&name(step))).max().unwrap_or(0);
     for step in steps {
-        let module = escape_str(&step.module);
+        let module = left(&name(step), width);
         let state = if step.loaded == Some(true) { "loaded already" } else { "" };
         let command = step.command.as_deref().map(|command| format!("runs instead: {}", escape_str(command)));
         let what = command.unwrap_or_else(|| state.to_owned());
-        line(out, "", &format!("  {module:<width$}  {:<10}  {what}", reason(step.reason)));
+        line(out, "", &format!("  {module}  {:<10}  {what}", reason(step.reason)));
     }
 }
 

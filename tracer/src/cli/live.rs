@@ -2,18 +2,16 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
     io::{self, IsTerminal, Write},
     path::PathBuf,
 };
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rustix::termios::tcgetwinsize;
 
-use super::select::SelectArgs;
+use super::{outputs::create_live, select::SelectArgs};
 use crate::{
-    output::{Colour, JsonLines, Lines, Output, Style, Tree},
+    output::{Colour, JsonLines, Lines, Output, Style, Tree, check_local},
     probe::{LogLevel, Options, Preference},
     select::Selector,
 };
@@ -139,10 +137,7 @@ impl LiveArgs {
     /// Opens the output.
     pub(super) fn open_output(&self, stream: Stream) -> anyhow::Result<Box<dyn Output>> {
         let (writer, terminal): (Box<dyn Write>, bool) = match (&self.output, stream) {
-            (Some(path), _) => {
-                let file = File::create(path).with_context(|| format!("cannot write to {}", path.display()))?;
-                (Box::new(file), false)
-            }
+            (Some(path), _) => (Box::new(create_live(path)?), false),
             (None, Stream::Stdout) => (Box::new(io::stdout()), io::stdout().is_terminal()),
             (None, Stream::Stderr) => (Box::new(io::stderr()), io::stderr().is_terminal()),
         };
@@ -155,10 +150,16 @@ impl LiveArgs {
             ColourChoice::Auto if terminal && !no_colour => Colour::Ansi,
             ColourChoice::Auto | ColourChoice::Never => Colour::None,
         };
+        if !self.utc {
+            check_local()?;
+        }
+        let has_utf8 = has_utf8_locale(|name| std::env::var_os(name));
         let style = Style {
             colour,
-            unicode: terminal && has_utf8_locale(|name| std::env::var_os(name)),
+            unicode: terminal && has_utf8,
+            ascii: !has_utf8,
             utc: self.utc,
+            names_zone: true,
             stacks: self.stacks || self.user_symbols,
             width: terminal.then(|| terminal_columns(stream)).flatten(),
         };

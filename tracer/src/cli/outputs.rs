@@ -6,13 +6,14 @@ use std::{
     io::{self, Write},
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::fs::{MetadataExt, PermissionsExt},
+        unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     rc::Rc,
 };
 
 use anyhow::{Context, bail};
+use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_getfl, fcntl_setfl};
 use tempfile::{Builder, TempPath};
 
 use crate::capture::files;
@@ -94,11 +95,13 @@ impl Outputs {
         }
         let name = path.display().to_string();
         let cannot = || format!("cannot write to {name}");
-        let there = match fs::metadata(path) {
-            Ok(metadata) => Some(metadata),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        // Whatever leads to an input is that input.
+        match fs::metadata(path) {
+            Ok(metadata) => Id::of(&metadata).map_or(Ok(()), |id| self.is_free(&id, &name))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(cannot),
-        };
+        }
+        let there = writable(path).with_context(cannot)?;
         let target = resolved(path).with_context(cannot)?;
         match &there {
             Some(metadata) => {
@@ -109,11 +112,9 @@ impl Outputs {
             None => self.take(Id::Path(target.clone()), &name)?,
         }
         let file: Box<dyn Write> = match there {
-            _ if self.is_live => Box::new(File::create(path).with_context(cannot)?),
-            // A pipe, a terminal, a device.
-            Some(metadata) if !metadata.is_file() => {
-                Box::new(OpenOptions::new().write(true).open(path).with_context(cannot)?)
-            }
+            // A terminal, a device, a pipe that the shell has opened for us.
+            Some(metadata) if !metadata.is_file() => Box::new(opened(path).with_context(cannot)?),
+            _ if self.is_live => Box::new(create(path).with_context(cannot)?),
             // Another name or another owner would lose it.
             Some(metadata) if metadata.nlink() > 1 || metadata.uid() != rustix::process::geteuid().as_raw() => {
                 Box::new(self.in_place(path).with_context(cannot)?)
@@ -143,7 +144,7 @@ impl Outputs {
     }
 
     fn in_place(&mut self, path: &Path) -> io::Result<InPlace> {
-        let file = OpenOptions::new().write(true).open(path)?;
+        let file = opened(path)?;
         let output = InPlace { file: Rc::new(file), is_cut: Rc::default() };
         self.in_place.push(output.clone());
         Ok(output)
@@ -188,6 +189,79 @@ fn standard(stream: BorrowedFd<'_>) -> anyhow::Result<Option<Id>> {
     Ok(Id::of(&file.metadata().context("cannot look at a standard stream")?))
 }
 
+/// What has a name that is written to: a regular file or nothing, a device, or a pipe that the shell has opened for us.
+///
+/// No link is followed, which in a directory of everybody may be anybody's, and nothing is opened that may block.
+fn writable(path: &Path) -> anyhow::Result<Option<Metadata>> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata?,
+    };
+    // Links of the kernel, to what this process has open already.
+    let metadata = if is_own_descriptor(path) { fs::metadata(path)? } else { metadata };
+    let of = metadata.file_type();
+    let kind = if of.is_file() || of.is_char_device() || (of.is_fifo() && is_own_descriptor(path)) {
+        return Ok(Some(metadata));
+    } else if of.is_symlink() {
+        "a symbolic link: give the name of the file itself"
+    } else if of.is_fifo() {
+        "a named pipe: use > to write to one"
+    } else if of.is_dir() {
+        "a directory"
+    } else {
+        "no regular file"
+    };
+    bail!("it is {kind}")
+}
+
+/// Whether a path names something that this process has open already.
+fn is_own_descriptor(path: &Path) -> bool {
+    let is_stream = ["/dev/stdout", "/dev/stderr"].iter().any(|name| path == Path::new(name));
+    is_stream || ["/dev/fd", "/proc/self/fd"].iter().any(|directory| path.parent() == Some(Path::new(directory)))
+}
+
+/// How what is written to is opened: it may have been replaced since it was looked at.
+fn flags(path: &Path) -> i32 {
+    let careful = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = if is_own_descriptor(path) { OFlags::NOCTTY } else { careful | OFlags::NOFOLLOW };
+    flags.bits().cast_signed()
+}
+
+/// Opens what is there, as it is.
+fn opened(path: &Path) -> io::Result<File> {
+    checked(OpenOptions::new().write(true).custom_flags(flags(path)).open(path)?, path)
+}
+
+/// Opens a file that is written where it is wanted; what was in it is gone.
+fn create(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).custom_flags(flags(path)).open(path)?;
+    let file = checked(file, path)?;
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    Ok(file)
+}
+
+/// Creates an output of a live verb, which has no other output and reads nothing.
+pub(super) fn create_live(path: &Path) -> anyhow::Result<File> {
+    let cannot = || format!("cannot write to {}", path.display());
+    writable(path).with_context(cannot)?;
+    create(path).with_context(cannot)
+}
+
+/// Refuses what took the place of what was looked at, and lets writing wait again.
+fn checked(file: File, path: &Path) -> io::Result<File> {
+    let of = file.metadata()?.file_type();
+    if is_own_descriptor(path) || of.is_file() {
+        return Ok(file);
+    }
+    if !of.is_char_device() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
 /// A path without links, whose last part need not be there.
 fn resolved(path: &Path) -> io::Result<PathBuf> {
     match path.canonicalize() {
@@ -206,7 +280,12 @@ fn draft(target: &Path, there: Option<&Metadata>) -> io::Result<(Draft, File)> {
     let permissions = there.map_or_else(|| Permissions::from_mode(0o666), Metadata::permissions);
     // A name that no reader of directories takes for a capture.
     let made = Builder::new().prefix(".kmodtrace.").permissions(permissions.clone()).tempfile_in(directory)?;
-    if there.is_some() {
+    if let Some(there) = there {
+        let own = made.as_file().metadata()?;
+        // The rights of a group are those of that group.
+        if own.gid() != there.gid() {
+            fchown(made.as_file(), None::<Uid>, Some(Gid::from_raw(there.gid())))?;
+        }
         // What making it left out: the process's own mask does not count for what was there.
         made.as_file().set_permissions(permissions)?;
     }
@@ -267,7 +346,9 @@ impl Write for Named {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write, path::Path};
+    use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path};
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::Outputs;
 
@@ -322,6 +403,48 @@ mod tests {
             let found = [text("old"), text("new"), text("twin"), text("other")];
             assert_eq!(found.each_ref().map(Option::as_deref), [old, new, twin, twin]);
             assert_eq!(fs::read_dir(root.path()).unwrap().count(), if is_kept { 4 } else { 3 });
+        }
+    }
+
+    /// Check that no link is followed, whether a file or nothing is behind it, that a pipe never blocks, and that what a
+    /// link names stays as it is.
+    #[test]
+    fn links_and_pipes_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::write(path("victim"), "kept").unwrap();
+        std::os::unix::fs::symlink(path("victim"), path("link")).unwrap();
+        std::os::unix::fs::symlink(path("nowhere"), path("dangling")).unwrap();
+        mknodat(CWD, path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for make in [Outputs::of, Outputs::live] {
+            let mut outputs = make(&[]).unwrap();
+            for (name, kind) in [
+                ("link", "a symbolic link"),
+                ("dangling", "a symbolic link"),
+                ("pipe", "a named pipe"),
+                ("", "a directory"),
+            ] {
+                let error = outputs.open(&path(name)).map(drop).unwrap_err();
+                assert!(format!("{error:#}").contains(kind), "{name}: {error:#}");
+            }
+        }
+        assert_eq!(fs::read_to_string(path("victim")).unwrap(), "kept");
+        assert!(!path("nowhere").exists());
+    }
+
+    /// Check that a file that only its owner can read stays so.
+    #[test]
+    fn modes_are_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("x");
+        for mode in [0o600, 0o640, 0o644] {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let mut outputs = Outputs::of(&[]).unwrap();
+            outputs.open(&path).unwrap().write_all(b"new").unwrap();
+            outputs.keep().unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+            assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         }
     }
 }

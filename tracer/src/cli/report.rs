@@ -19,8 +19,12 @@ use args::{Form, is_stdin};
 
 use super::outputs::Outputs;
 use crate::{
-    output::{Lines, Output, Style, Tree, escape_str},
-    report::{Engine, Human, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto, table},
+    logging::say,
+    output::{Lines, Output, Style, Tree, check_local, escape_str},
+    report::{
+        Engine, Human, Late, Ordered, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto,
+        table,
+    },
 };
 
 /// What is written at a time.
@@ -35,7 +39,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Who reads along wants it as it comes.
     let mut outputs = if args.follow { Outputs::live(&args.files)? } else { Outputs::of(&args.files)? };
     let (target, style) = Target::open(args, form, &mut outputs)?;
-    let mut engine = Engine::new(plan, sinks(args, form, &target, style, &mut outputs)?);
+    let mut late = Vec::new();
+    let mut engine = Engine::new(plan, sinks(args, form, &target, style, &mut outputs, &mut late)?);
     let captures = match input::read(args, &mut engine).and_then(|captures| {
         engine.finish()?;
         Ok(captures)
@@ -56,6 +61,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     outputs.keep()?;
     captures.warn();
+    late.iter().filter_map(Late::sentence).for_each(|sentence| say(&sentence));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,6 +74,9 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// What is wanted, with times that are not relative any more.
 fn plan(args: &Args) -> anyhow::Result<Plan> {
+    if !args.utc {
+        check_local()?;
+    }
     let now = if args.utc { Zoned::now().with_time_zone(TimeZone::UTC) } else { Zoned::now() };
     let time = |name: &str, text: &Option<String>| -> anyhow::Result<Option<i64>> {
         let Some(text) = text else { return Ok(None) };
@@ -131,15 +140,24 @@ fn sinks(
     target: &Target,
     style: Style,
     outputs: &mut Outputs,
+    late: &mut Vec<Late>,
 ) -> anyhow::Result<Vec<Box<dyn Sink>>> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    let human = |output: Box<dyn Output>| Box::new(Human::new(output, target.writer(), args.utc));
-    match form {
-        Form::Tree => sinks.push(human(Box::new(Tree::new(target.writer(), style)))),
-        Form::Lines => sinks.push(human(Box::new(Lines::new(target.writer(), style)))),
-        Form::JsonChains => sinks.push(Box::new(json::Chains::new(target.writer()))),
-        Form::CsvRecords => sinks.push(Box::new(csv::Records::new(target.writer()))),
-        Form::Table | Form::JsonRows | Form::CsvRows | Form::None => {}
+    let human = |output: Box<dyn Output>| Box::new(Human::new(output, target.writer(), style));
+    let told: Option<Box<dyn Sink>> = match form {
+        Form::Tree => Some(human(Box::new(Tree::new(target.writer(), style)))),
+        Form::Lines => Some(human(Box::new(Lines::new(target.writer(), style)))),
+        Form::JsonChains => Some(Box::new(json::Chains::new(target.writer()))),
+        Form::CsvRecords => Some(Box::new(csv::Records::new(target.writer()))),
+        Form::Table | Form::JsonRows | Form::CsvRows | Form::None => None,
+    };
+    // What is followed is shown when it ends.
+    if args.follow {
+        sinks.extend(told);
+    } else if let Some(told) = told {
+        let ordered = Ordered::new(told);
+        late.push(ordered.late());
+        sinks.push(Box::new(ordered));
     }
     let mut file =
         |path: &Path| -> anyhow::Result<Box<dyn Write>> { Ok(Box::new(BufWriter::new(outputs.open(path)?))) };
@@ -154,13 +172,10 @@ fn sinks(
 
 /// What is told when everything was read.
 fn told(args: &Args, form: Form, whole: &Whole<'_>, style: Style, target: &Target) -> io::Result<()> {
-    let view = View { by: args.by.map(Into::into), sort: args.sort.into(), top: args.top };
+    let view = View { by: args.by.map(Into::into), sort: args.sort(), top: args.top };
     let mut writer = target.clone();
     match form {
-        Form::Table => {
-            let text = table(whole, view, style);
-            writer.write_all(text.as_bytes())?;
-        }
+        Form::Table => table(whole, view, style, &mut writer)?,
         Form::CsvRows => csv::table(whole, view, &mut writer)?,
         Form::JsonRows => json::table(whole, view, &mut writer)?,
         Form::Tree | Form::Lines | Form::JsonChains | Form::CsvRecords | Form::None => {}

@@ -13,7 +13,11 @@ use crate::{
     explain::{Machine, Resolver, families::Access},
     kernel::facts::Facts,
     logging::say,
-    output::escape_str,
+    output::{
+        ascii,
+        cell::{cell, columns, left},
+        escape_str,
+    },
     prevent::{Entry, Kept, Needs, State, surface},
 };
 
@@ -111,8 +115,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let is_shown = |entry: &&Entry| args.all || entry.state == State::Open;
     let shown: Vec<Shown<'_>> =
         entries.iter().filter(is_shown).map(|entry| Shown { entry, needed: needed(entry) }).collect();
-    let text = if args.json { json(&shown, &machine)? } else { table(&shown) };
-    print::stdout(&text)?;
+    if args.json {
+        print::stdout(&json(&shown, &machine)?)?;
+    } else {
+        print::human(&table(&shown))?;
+    }
     for line in summary(&entries, &machine) {
         say(&line);
     }
@@ -145,12 +152,13 @@ fn json(shown: &[Shown<'_>], machine: &Machine) -> anyhow::Result<String> {
 }
 
 fn table(shown: &[Shown<'_>]) -> String {
-    let name = |shown: &Shown<'_>| escape_str(&shown.entry.module);
-    let width = shown.iter().map(|shown| name(shown).len()).max().unwrap_or(0).max("MODULE".len());
+    let name = |shown: &Shown<'_>| cell(&ascii(&escape_str(&shown.entry.module))).into_owned();
+    let width = shown.iter().map(|shown| columns(&name(shown))).max().unwrap_or(0).max("MODULE".len());
     // The column is there with captures only.
     let needed = |text: Option<&str>| text.map_or_else(String::new, |text| format!("{text:<7}  "));
     let head = needed(shown.first().and_then(|shown| shown.needed).map(|_| "NEEDED"));
-    let mut out = format!("{:<width$}  {:<11}  {:<7}  {head}{:>5}  ASKED FOR BY\n", "MODULE", "WHO", "STATE", "LOADS");
+    let module = left("MODULE", width);
+    let mut out = format!("{module}  {:<11}  {:<7}  {head}{:>5}  ASKED FOR BY\n", "WHO", "STATE", "LOADS");
     for shown in shown {
         let entry = shown.entry;
         let state = match entry.state {
@@ -160,7 +168,8 @@ fn table(shown: &[Shown<'_>]) -> String {
         };
         let needed = needed(shown.needed.map(Needed::name));
         let (whom, loads, asked_by) = (whom(entry.access), entry.modules.len(), asked_by(entry));
-        out.push_str(&format!("{:<width$}  {whom:<11}  {state:<7}  {needed}{loads:>5}  {asked_by}\n", name(shown)));
+        let module = left(&name(shown), width);
+        out.push_str(&format!("{module}  {whom:<11}  {state:<7}  {needed}{loads:>5}  {asked_by}\n"));
     }
     out
 }

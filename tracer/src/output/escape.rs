@@ -1,15 +1,17 @@
 //! The one way for foreign bytes to get into human output.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
+use super::cell::columns_of;
 use crate::{event::Text, unicode::is_unsafe};
 
 /// Makes bytes safe for any terminal and any line of a log, without ambiguity.
 ///
 /// Control characters, what changes the direction or the look of text (bidi controls, zero-width and
-/// other format characters), spaces that are not the usual one, line and paragraph separators, private-use
-/// characters and invalid UTF-8 become `\n`, `\xNN` or `\u{N}`; a backslash becomes `\\`. Two different inputs
-/// never look alike.
+/// other format characters), characters without a width of their own (combining ones, modifiers of emoji), spaces that
+/// are not the usual one, line and paragraph separators, private-use characters and invalid UTF-8 become `\n`, `\xNN`
+/// or `\u{N}`; a backslash becomes `\\`. Two different inputs never look alike, as far as letters of different scripts
+/// do not: names of modules and aliases, which are ASCII by nature, are written by [`module`] and [`alias`].
 #[must_use]
 pub fn escape(text: &Text) -> String {
     let mut out = String::with_capacity(text.as_bytes().len());
@@ -66,12 +68,47 @@ pub fn quoted(text: &Text) -> String {
     enclosed(text.as_bytes(), '"')
 }
 
+/// Like [`name`], for the name of a module: it is ASCII by nature, and a letter of another script that looks like one of
+/// its own is shown as what it is.
+#[must_use]
+pub fn module(text: &Text) -> String {
+    ascii(&name(text)).into_owned()
+}
+
+/// Like [`quoted`], for an alias: ASCII by nature, as [`module`].
+#[must_use]
+pub fn alias(text: &Text) -> String {
+    ascii(&quoted(text)).into_owned()
+}
+
+/// Escaped text in ASCII alone: for a locale that has no other characters.
+#[must_use]
+pub fn ascii(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_ascii() {
+            out.push(character);
+        } else {
+            code(&mut out, character);
+        }
+    }
+    Cow::Owned(out)
+}
+
 fn enclosed(bytes: &[u8], quote: char) -> String {
     let mut out = String::with_capacity(bytes.len() + 2);
     out.push(quote);
     push(&mut out, bytes, |character| character == quote);
     out.push(quote);
     out
+}
+
+fn code(out: &mut String, character: char) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
 }
 
 fn push(out: &mut String, bytes: &[u8], also: impl Fn(char) -> bool) {
@@ -85,10 +122,7 @@ fn push(out: &mut String, bytes: &[u8], also: impl Fn(char) -> bool) {
                 _ if character.is_ascii_control() || (also(character) && character.is_ascii()) => {
                     hex(out, &[u8::try_from(character).unwrap_or(b'?')]);
                 }
-                _ if is_unsafe(character) || also(character) => {
-                    // Writing to a String cannot fail.
-                    let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
-                }
+                _ if is_unsafe(character) || joins(character) || also(character) => code(out, character),
                 _ => out.push(character),
             }
         }
@@ -103,14 +137,20 @@ fn hex(out: &mut String, bytes: &[u8]) {
     }
 }
 
+/// Characters that stand on or join the one before them: terminals do not agree on their width, and with them two
+/// spellings look alike.
+fn joins(character: char) -> bool {
+    !character.is_ascii() && (columns_of(character) == 0 || matches!(u32::from(character), 0x1f3fb..=0x1f3ff))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
 
-    use super::{argument, escape, escape_str, is_unsafe, name, quoted, sentence};
-    use crate::event::Text;
+    use super::{alias, argument, ascii, escape, escape_str, is_unsafe, module, name, quoted, sentence};
+    use crate::{event::Text, output::cell::columns_of};
 
     /// Check what an attacker would try: line breaks, cursor moves, direction marks, broken UTF-8.
     #[test]
@@ -165,6 +205,28 @@ mod tests {
         }
     }
 
+    /// Check that a name of a module that looks like another one does not, and that usual ones stay as they are.
+    #[test]
+    fn modules_and_aliases_are_ascii() {
+        for (raw, shown) in [
+            ("nf_conntrack", "nf_conntrack"),
+            ("nf_\u{441}onntrack", "nf_\\u{441}onntrack"),
+            ("模块 x", "'\\u{6a21}\\u{5757} x'"),
+        ] {
+            assert_eq!(module(&Text::from(raw)), shown);
+        }
+        assert_eq!(alias(&Text::from("fs-\u{445}fs")), "\"fs-\\u{445}fs\"");
+        assert_eq!(ascii("Grüße \\x1b"), "Gr\\u{fc}\\u{df}e \\x1b");
+    }
+
+    /// Check that what has no width of its own is shown by its number: composed and combining letters differ.
+    #[test]
+    fn combining_characters_become_visible() {
+        assert_eq!(escape_str("é e\u{301}"), "é e\\u{301}");
+        assert_eq!(escape_str("👍\u{1f3fd}"), "👍\\u{1f3fd}");
+        assert_eq!(escape_str("漢字"), "漢字");
+    }
+
     /// Bytes with a liking for what escapes are made of.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let tricky: Vec<u8> = b"\\\\nx'1b{} \n\x1b\x7f\xc2\xff".to_vec();
@@ -179,7 +241,7 @@ mod tests {
             for shown in [&bytes, &text].into_iter().flat_map(|text| {
                 [escape(text), argument(text), name(text), quoted(text), escape_str(&text.field()), sentence(&text.field())]
             }) {
-                prop_assert!(shown.chars().all(|c| !c.is_control() && !is_unsafe(c)), "{:?}", shown);
+                prop_assert!(shown.chars().all(|c| !c.is_control() && !is_unsafe(c) && columns_of(c) > 0), "{:?}", shown);
             }
         }
 

@@ -27,8 +27,7 @@ impl JsonLines {
 
 impl Output for JsonLines {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        let mut line = Vec::with_capacity(1024);
-        event.serialize(&mut Serializer::with_formatter(&mut line, Plain(CompactFormatter)))?;
+        let mut line = json(event)?.into_bytes();
         line.push(b'\n');
         self.writer.write_all(&line)?;
         self.writer.flush()

@@ -10,10 +10,10 @@ use std::{
 use self::columns::{Columns, Row};
 use super::{
     Output, Style,
-    escape::{escape_str, name, quoted},
+    escape::{alias, escape_str, module as module_name, name},
     fold::{Fold, Repeats},
     page::Meaning,
-    words::{comm_pid, count, duration, errno, meaning, short, stage},
+    words::{comm_pid, count, duration, errno, meaning, short, stage, zone_line},
 };
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
@@ -48,7 +48,13 @@ impl Lines {
             return Ok(());
         }
         let columns = Columns::new(self.style);
-        let mut text = if std::mem::take(&mut self.header_due) { columns.header() } else { String::new() };
+        let mut text = String::new();
+        if std::mem::take(&mut self.header_due) {
+            if let Some(first) = rows.first().filter(|_| self.style.names_zone) {
+                text.push_str(&zone_line(first.time, self.style.utc));
+            }
+            text.push_str(&columns.header());
+        }
         for row in rows {
             text.push_str(&columns.line(row));
         }
@@ -115,7 +121,7 @@ fn rows(item: &Item) -> Vec<Row> {
                     meaning: Meaning::Plain,
                     who: cause.name(),
                     user: user(Some(&unload.process)),
-                    what: name(&unload.module),
+                    what: module_name(&unload.module),
                     ..Row::at(event.time)
                 });
             }
@@ -146,7 +152,7 @@ fn rows(item: &Item) -> Vec<Row> {
 }
 
 fn failed_unload(failed: &Attempt) -> String {
-    let module = failed.module.as_ref().map_or_else(String::new, |module| format!(" {}", name(module)));
+    let module = failed.module.as_ref().map_or_else(String::new, |module| format!(" {}", module_name(module)));
     format!("unload{module}: {}", errno(failed.ret))
 }
 
@@ -173,7 +179,7 @@ fn row(told: &Chain, depth: usize) -> Row {
     };
     let (what, words) = match (&told.request, cause) {
         (Some(request), _) => {
-            (quoted(&request.name), request.explanation.as_deref().map(|words| escape_str(short(words))))
+            (alias(&request.name), request.explanation.as_deref().map(|words| escape_str(short(words))))
         }
         (None, Cause::Ran { tool, .. }) => (format!("ran {}", comm_pid(&tool.comm, tool.pid)), None),
         (None, Cause::Process(_)) => ("by itself".to_owned(), None),
@@ -226,7 +232,7 @@ fn user(process: Option<&Process>) -> String {
 }
 
 fn module(module: &Module) -> String {
-    let name = name(&module.load.module);
+    let name = module_name(&module.load.module);
     match &module.init {
         Some(init) if init.ret < 0 => format!("{name}!{}", errno(init.ret)),
         _ => name,

@@ -1,6 +1,7 @@
 //! Output: one trait, one file a format. Human formats write every foreign byte through [`escape()`].
 
 mod cause;
+pub(crate) mod cell;
 mod differences;
 mod escape;
 mod fold;
@@ -11,16 +12,19 @@ mod summary;
 mod tree;
 pub mod verdict;
 mod words;
+pub(crate) mod zone;
 
-use std::io;
+use std::{borrow::Cow, io};
 
 pub use differences::{difference, label};
-pub use escape::{argument, escape, escape_str, name, quoted, sentence};
+pub use escape::{alias, argument, ascii, escape, escape_str, module, name, quoted, sentence};
 pub use json::{JsonLines, json, pretty_json};
 pub use line::Lines;
 pub use summary::Summary;
 pub use tree::Tree;
+pub(crate) use tree::block as story;
 pub(crate) use words::{count, duration};
+pub use zone::{ZoneError, check_local};
 
 use crate::{
     chain::{Chain, Item},
@@ -44,12 +48,23 @@ pub struct Style {
     pub colour: Colour,
     /// Box-drawing characters, for readers whose locale has them; else ASCII.
     pub unicode: bool,
+    /// ASCII alone: everything else is escaped, for a locale that has no other characters.
+    pub ascii: bool,
     /// Times in UTC instead of local time.
     pub utc: bool,
+    /// Say above the first time in which zone times are; not where a heading says so.
+    pub names_zone: bool,
     /// Kernel and user stacks (the tree alone shows them).
     pub stacks: bool,
     /// Columns: the tree wraps, lines are cut. `None` keeps them as long as they are.
     pub width: Option<usize>,
+}
+
+impl Style {
+    /// Escaped text as the reader's locale can show it.
+    pub(crate) fn text(self, text: &str) -> Cow<'_, str> {
+        if self.ascii { ascii(text) } else { Cow::Borrowed(text) }
+    }
 }
 
 /// A format. It gets every event as it comes, and every chain when it has ended; each format uses what it needs.

@@ -1,6 +1,6 @@
 //! Lines of text with colours by meaning, a column of labels, branches, and a width.
 
-use super::{Colour, Style};
+use super::{Colour, Style, cell::columns_of};
 
 /// What a piece of text means to the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +49,10 @@ impl Phrase {
     /// The text as one line, cut where the width ends.
     pub(super) fn line(&self, style: Style) -> String {
         const CUT: &str = "...";
-        let mut line: Vec<(Meaning, char)> = self.wrapped(None).into_iter().flatten().collect();
-        if let Some(width) = style.width.filter(|width| line.len() > *width) {
-            line.truncate(width.saturating_sub(CUT.len()));
+        let mut line = self.characters(style);
+        if let Some(width) = style.width.filter(|width| columns(&line) > *width) {
+            let kept = room(&line, width.saturating_sub(CUT.len()));
+            line.truncate(kept);
             line.extend(CUT.chars().map(|character| (Meaning::Plain, character)));
         }
         painted(&line, style.colour)
@@ -62,7 +63,8 @@ impl Phrase {
         let mut out = String::new();
         let margin = " ".repeat(indent);
         let width = style.width.map(|width| width.saturating_sub(indent).max(TEXT_WIDTH_MIN));
-        for (number, line) in self.wrapped(width).iter().enumerate() {
+        let characters = self.characters(style);
+        for (number, line) in wrapped(&characters, width).into_iter().enumerate() {
             if number > 0 {
                 out.push_str(&margin);
             }
@@ -72,20 +74,50 @@ impl Phrase {
         out
     }
 
-    /// The text in lines of at most `width` characters, broken at spaces where there are any.
-    fn wrapped(&self, width: Option<usize>) -> Vec<Vec<(Meaning, char)>> {
-        let mut rest: Vec<(Meaning, char)> =
-            self.0.iter().flat_map(|(meaning, text)| text.chars().map(|character| (*meaning, character))).collect();
-        let mut lines = Vec::new();
-        while let Some(width) = width.filter(|width| rest.len() > *width) {
-            let space = (1..=width).rev().find(|at| rest.get(*at).is_some_and(|(_, character)| *character == ' '));
-            let tail = rest.split_off(space.unwrap_or(width));
-            lines.push(std::mem::take(&mut rest));
-            rest = tail.into_iter().skip_while(|(_, character)| space.is_some() && *character == ' ').collect();
+    fn characters(&self, style: Style) -> Vec<(Meaning, char)> {
+        let mut out = Vec::new();
+        for (meaning, text) in &self.0 {
+            out.extend(style.text(text).chars().map(|character| (*meaning, character)));
         }
-        lines.push(rest);
-        lines
+        out
     }
+}
+
+fn columns(line: &[(Meaning, char)]) -> usize {
+    line.iter().map(|(_, character)| columns_of(*character)).sum()
+}
+
+/// Characters that have room in so many columns.
+fn room(line: &[(Meaning, char)], width: usize) -> usize {
+    let mut used: usize = 0;
+    line.iter()
+        .take_while(|(_, character)| {
+            used = used.saturating_add(columns_of(*character));
+            used <= width
+        })
+        .count()
+}
+
+/// The text in lines of at most `width` columns, broken at spaces where there are any.
+fn wrapped(text: &[(Meaning, char)], width: Option<usize>) -> Vec<&[(Meaning, char)]> {
+    let is_space = |at: usize| text.get(at).is_some_and(|(_, character)| *character == ' ');
+    let (mut lines, mut from) = (Vec::new(), 0);
+    while let Some(width) = width {
+        // A character that is wider than the line still takes one.
+        let room = from + room(text.get(from..).unwrap_or_default(), width).max(1);
+        if room >= text.len() {
+            break;
+        }
+        let space = (from + 1..=room).rev().find(|at| is_space(*at));
+        let end = space.unwrap_or(room);
+        lines.push(text.get(from..end).unwrap_or_default());
+        from = end;
+        while space.is_some() && is_space(from) {
+            from += 1;
+        }
+    }
+    lines.push(text.get(from..).unwrap_or_default());
+    lines
 }
 
 /// One line, painted.
@@ -146,9 +178,10 @@ impl Page {
         let taken = self.margin.chars().count() + first.chars().count().max(next.len());
         let width = self.style.width.map(|width| width.saturating_sub(taken).max(TEXT_WIDTH_MIN));
         let mut lead = first;
-        for line in phrase.wrapped(width) {
+        let characters = phrase.characters(self.style);
+        for line in wrapped(&characters, width) {
             let margin = self.corner.take();
-            let text = painted(&line, self.style.colour);
+            let text = painted(line, self.style.colour);
             let whole = format!("{}{lead}{text}", margin.as_ref().unwrap_or(&self.margin));
             self.out.push_str(whole.trim_end());
             self.out.push('\n');
@@ -196,6 +229,21 @@ mod tests {
             text,
             "  asked    one two three four five\n           six\n           aaaaaaaaaaaaaaaaaaaaaaaaa\n           aaaaa\n"
         );
+    }
+
+    /// Check that wide characters take their two columns, that a locale without them gets escapes, and that a text of
+    /// megabytes is wrapped in time that grows with it.
+    #[test]
+    fn lines_are_as_wide_as_they_look() {
+        let style = Style { width: Some(36), ..Style::default() };
+        let wide = Phrase::plain("漢".repeat(13));
+        let text = page(style, |page| page.line("asked", &wide));
+        assert_eq!(text, format!("  asked    {}\n           漢\n", "漢".repeat(12)));
+        let ascii = page(Style { ascii: true, ..Style::default() }, |page| page.line("who", &Phrase::plain("ä")));
+        assert_eq!(ascii, "  who      \\u{e4}\n");
+        let long = Phrase::plain("a ".repeat(2_000_000));
+        let text = page(style, |page| page.line("asked", &long));
+        assert!(text.lines().count() > 100_000);
     }
 
     /// Check that each piece has its colour on every line that it is on, and no line leaves one switched on.

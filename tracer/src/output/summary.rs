@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    escape::{argument, escape_str, name},
+    escape::{argument, ascii, escape_str, module as module_name},
     words::{count, stage},
 };
 use crate::{
@@ -72,7 +72,7 @@ impl Summary {
         }
         self.came_for(chain);
         for module in chain.modules.iter().filter(|module| module.init.as_ref().is_none_or(|init| init.ret >= 0)) {
-            self.loaded(culprit, name(&module.load.module));
+            self.loaded(culprit, module_name(&module.load.module));
         }
         self.incomplete += u64::from(!chain.incomplete.is_empty());
         for nested in &chain.nested {
@@ -89,7 +89,7 @@ impl Summary {
         let has_effect = inits.clone().any(|init| init.effect.is_some());
         let is_better = self.came.as_ref().is_none_or(|(_, had_effect)| has_effect && !had_effect);
         if is_better && inits.clone().all(|init| init.ret >= 0) {
-            self.came = Some((argument(&meant.load.module), has_effect));
+            self.came = Some((ascii(&argument(&meant.load.module)).into_owned(), has_effect));
         }
     }
 

@@ -1,18 +1,23 @@
 //! A chain as a block of lines: the culprit first, then how it came about, then what came of it.
 
-use std::io::{self, Write};
+use std::{
+    collections::{HashMap, HashSet},
+    io::{self, Write},
+};
 
 use super::{
     Output, Style,
-    escape::{argument, escape_str, name, quoted},
+    cell::{cell, columns, left},
+    escape::{alias, argument, escape_str, module as module_name, name},
     page::{Meaning, Page, Phrase},
     words::{
         ancestors, attempt, comm_pid, count, device, doubt, duration, errno, meaning, reason, stage, time_of_day, who,
+        zone_line,
     },
 };
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
-    event::{Ancestor, Attempt, Body, Event, Loss, Origin, Outcome, Process, Request, Unload},
+    event::{Ancestor, Attempt, Body, Event, Loss, Origin, Outcome, Process, Request, Text, Unload},
 };
 
 #[cfg(test)]
@@ -42,6 +47,12 @@ impl Output for Tree {
         let Some(block) = block(item, self.style) else { return Ok(()) };
         if !self.first {
             self.writer.write_all(b"\n")?;
+        } else if self.style.names_zone {
+            let time = match item {
+                Item::Chain(chain) => chain.time,
+                Item::Event(event) => event.time,
+            };
+            self.writer.write_all(zone_line(time, self.style.utc).as_bytes())?;
         }
         self.first = false;
         self.writer.write_all(block.as_bytes())?;
@@ -54,7 +65,7 @@ impl Output for Tree {
 }
 
 /// An item as a block of lines; nothing for what the tree does not tell.
-fn block(item: &Item, style: Style) -> Option<String> {
+pub(crate) fn block(item: &Item, style: Style) -> Option<String> {
     let mut page = Page::new(style);
     match item {
         Item::Chain(chain) => root(&mut page, chain, style),
@@ -118,12 +129,12 @@ fn people(page: &mut Page, process: &Process, parents: &[Ancestor], truncated: b
 }
 
 fn asked(request: &Request) -> Phrase {
-    let mut words = format!("the kernel for {}", quoted(&request.name));
+    let mut words = format!("the kernel for {}", alias(&request.name));
     if let Some(syscall) = &request.syscall {
         words.push_str(&format!(" in {}()", escape_str(syscall)));
     }
     if let Some(module) = &request.in_init {
-        words.push_str(&format!(" in the init of {}", name(module)));
+        words.push_str(&format!(" in the init of {}", module_name(module)));
     } else if let Some(frame) = request.stack.first() {
         words.push_str(&format!(", from {}", escape_str(&frame.to_string())));
     }
@@ -148,9 +159,9 @@ fn nested(page: &mut Page, chain: &Chain, style: Style) {
         return body(page, chain, style);
     };
     let process = &request.process;
-    let mut words = format!("{} asked for {}", comm_pid(&process.comm, process.pid), quoted(&request.name));
+    let mut words = format!("{} asked for {}", comm_pid(&process.comm, process.pid), alias(&request.name));
     if let Some(module) = &request.in_init {
-        words.push_str(&format!(" in the init of {}", name(module)));
+        words.push_str(&format!(" in the init of {}", module_name(module)));
     }
     if let Some(behalf) = &request.behalf {
         let who = comm_pid(&behalf.comm, behalf.pid);
@@ -182,12 +193,15 @@ fn body(page: &mut Page, chain: &Chain, style: Style) {
         let doubt = doubt(&helper.attribution);
         page.line("helper", &Phrase::plain(format!("{} (pid {}){doubt}", arguments.join(" "), helper.pid)));
     }
-    modules(page, chain, style);
+    let homes = Homes::new(chain);
+    modules(page, chain, &homes, style);
     for effect in chain.modules.iter().filter_map(|module| module.init.as_ref()?.effect.as_deref()) {
         page.line("effect", &Phrase::new(Meaning::Bad, escape_str(effect)));
     }
-    branches(page, "in turn", chain, None, style);
-    for attempt_made in chain.attempts.iter().filter(|attempt| !told_by_init(chain, attempt)) {
+    branches(page, "in turn", homes.of(None), style);
+    let told = if chain.attempts.is_empty() { HashSet::new() } else { failed_inits(chain) };
+    let is_told = |attempt: &&Attempt| attempt.module.as_ref().is_some_and(|name| told.contains(&(name, attempt.ret)));
+    for attempt_made in chain.attempts.iter().filter(|attempt| !is_told(attempt)) {
         page.line("failed", &Phrase::new(Meaning::Bad, attempt(attempt_made)));
     }
     let result = chain.result.as_ref();
@@ -197,24 +211,26 @@ fn body(page: &mut Page, chain: &Chain, style: Style) {
     }
 }
 
-fn modules(page: &mut Page, chain: &Chain, style: Style) {
-    let names: Vec<String> = chain.modules.iter().map(|module| name(&module.load.module)).collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+fn modules(page: &mut Page, chain: &Chain, homes: &Homes<'_>, style: Style) {
+    let name = |module: &Module| cell(&module_name(&module.load.module)).into_owned();
+    let names: Vec<String> = chain.modules.iter().map(name).collect();
+    let width = names.iter().map(|name| columns(name)).max().unwrap_or(0);
     let mut last_label = "";
     let mut last_device = None;
     for (index, (module, shown)) in chain.modules.iter().zip(&names).enumerate() {
-        if module.load.device != last_device
+        if module.load.device.as_ref() != last_device
             && let Some(told) = &module.load.device
         {
             page.line("device", &Phrase::plain(device(told)));
             last_label = "";
         }
-        last_device.clone_from(&module.load.device);
+        last_device = module.load.device.as_ref();
         let failed = module.init.as_ref().is_some_and(|init| init.ret < 0);
         let label = if failed { "failed" } else { "loaded" };
-        page.line(if label == last_label { "" } else { label }, &module_words(module, &format!("{shown:<width$}  ")));
+        let name = format!("{}  ", left(shown, width));
+        page.line(if label == last_label { "" } else { label }, &module_words(module, &name));
         last_label = label;
-        if branches(page, "", chain, Some(index), style) {
+        if branches(page, "", homes.of(Some(index)), style) {
             last_label = "";
         }
     }
@@ -245,9 +261,8 @@ fn module_words(module: &Module, name: &str) -> Phrase {
     phrase.and_plain(rest)
 }
 
-/// The chains under a module's line (by its index), or those that no module's init asked for. True if there are any.
-fn branches(page: &mut Page, label: &str, chain: &Chain, module: Option<usize>, style: Style) -> bool {
-    let here: Vec<&Chain> = chain.nested.iter().filter(|nested| home(chain, nested) == module).collect();
+/// Draws the chains that stand under a line. True if there are any.
+fn branches(page: &mut Page, label: &str, here: &[&Chain], style: Style) -> bool {
     for (index, inner) in here.iter().enumerate() {
         let label = if index == 0 { label } else { "" };
         page.branch(label, index + 1 == here.len(), |page| nested(page, inner, style));
@@ -255,18 +270,46 @@ fn branches(page: &mut Page, label: &str, chain: &Chain, module: Option<usize>, 
     !here.is_empty()
 }
 
-/// The module in whose init a nested chain was asked for: the last of that name that had arrived.
-fn home(chain: &Chain, nested: &Chain) -> Option<usize> {
-    let name = nested.request.as_ref()?.in_init.as_ref()?;
-    chain.modules.iter().rposition(|module| module.load.module == *name && module.boot_ns <= nested.boot_ns)
+/// Nested chains by the module in whose init they were asked for: the last of that name that had arrived.
+struct Homes<'a>(HashMap<Option<usize>, Vec<&'a Chain>>);
+
+impl<'a> Homes<'a> {
+    fn new(chain: &'a Chain) -> Self {
+        let mut arrivals: HashMap<&Text, Vec<(u64, usize)>> = HashMap::new();
+        for (index, module) in chain.modules.iter().enumerate().filter(|_| !chain.nested.is_empty()) {
+            arrivals.entry(&module.load.module).or_default().push((module.boot_ns, index));
+        }
+        for of_name in arrivals.values_mut() {
+            of_name.sort_unstable();
+            // Each knows the last in order of the chain among those that had arrived by then.
+            let mut last = 0;
+            for (_, index) in of_name {
+                last = last.max(*index);
+                *index = last;
+            }
+        }
+        let mut homes: HashMap<Option<usize>, Vec<&Chain>> = HashMap::new();
+        for nested in &chain.nested {
+            let of_name = nested.request.as_ref().and_then(|request| arrivals.get(request.in_init.as_ref()?));
+            let home = of_name.and_then(|of_name| {
+                let arrived = of_name.partition_point(|(boot_ns, _)| *boot_ns <= nested.boot_ns);
+                of_name.get(arrived.checked_sub(1)?).map(|(_, index)| *index)
+            });
+            homes.entry(home).or_default().push(nested);
+        }
+        Self(homes)
+    }
+
+    /// The chains of a module by its index, or those that no module's init asked for.
+    fn of(&self, module: Option<usize>) -> &[&'a Chain] {
+        self.0.get(&module).map_or(&[], Vec::as_slice)
+    }
 }
 
-/// The init that failed has said so already.
-fn told_by_init(chain: &Chain, attempt: &Attempt) -> bool {
-    chain.modules.iter().any(|module| {
-        Some(&module.load.module) == attempt.module.as_ref()
-            && module.init.as_ref().is_some_and(|init| init.ret < 0 && init.ret == attempt.ret)
-    })
+/// Inits that failed: their modules' lines have said so already.
+fn failed_inits(chain: &Chain) -> HashSet<(&Text, i32)> {
+    let failed = |module: &'_ Module| module.init.as_ref().map(|init| init.ret).filter(|ret| *ret < 0);
+    chain.modules.iter().filter_map(|module| Some((&module.load.module, failed(module)?))).collect()
 }
 
 fn outcome(result: &Outcome, chain: &Chain) -> Phrase {
@@ -288,7 +331,7 @@ fn outcome(result: &Outcome, chain: &Chain) -> Phrase {
 fn unload(page: &mut Page, event: &Event, unload: &Unload, style: Style) {
     head(page, event.time, style, Cause::of_process(&unload.process, &unload.ancestors).head());
     people(page, &unload.process, &unload.ancestors, false);
-    page.line("unloaded", &Phrase::plain(name(&unload.module)));
+    page.line("unloaded", &Phrase::plain(module_name(&unload.module)));
 }
 
 fn failed_unload(page: &mut Page, event: &Event, failed: &Attempt, style: Style) {

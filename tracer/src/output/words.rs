@@ -1,10 +1,11 @@
 //! Words shared by the human formats.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 
 use super::{
-    escape::{argument, escape_str, name},
+    escape::{argument, escape_str, module, name},
     page::Meaning,
+    zone::{name as zone_name, offset_of_repeated, zone},
 };
 use crate::event::{Ancestor, Attempt, Attribution, Certainty, Device, LossStage, Process, Reason, Status, Text};
 
@@ -23,16 +24,25 @@ pub(crate) fn duration(ns: u64) -> String {
     format!("{ns} ns")
 }
 
-/// A time of day, to the millisecond.
+/// A time of day, to the millisecond; with its offset where clocks showed that time twice.
 pub(super) fn time_of_day(time: Timestamp, utc: bool) -> String {
-    let zone = if utc { TimeZone::UTC } else { TimeZone::system() };
-    time.to_zoned(zone).strftime("%H:%M:%S%.3f").to_string()
+    clock(time, utc, "%H:%M:%S%.3f")
 }
 
-/// A time of day, to the second.
+/// A time of day, to the second; with its offset where clocks showed that time twice.
 pub(super) fn time_of_day_s(time: Timestamp, utc: bool) -> String {
-    let zone = if utc { TimeZone::UTC } else { TimeZone::system() };
-    time.to_zoned(zone).strftime("%H:%M:%S").to_string()
+    clock(time, utc, "%H:%M:%S")
+}
+
+fn clock(time: Timestamp, utc: bool, format: &str) -> String {
+    let zone = zone(utc);
+    let shown = time.to_zoned(zone.clone()).strftime(format).to_string();
+    shown + &offset_of_repeated(time, &zone)
+}
+
+/// The line that says in which zone times are, for a format that is not given a heading.
+pub(super) fn zone_line(time: Timestamp, utc: bool) -> String {
+    format!("# times are in {}\n", zone_name(&zone(utc), time))
 }
 
 /// The action of an explanation, without what it means and without the family.
@@ -118,8 +128,9 @@ pub(super) fn who(process: &Process) -> String {
 /// A system call that failed.
 pub(super) fn attempt(attempt: &Attempt) -> String {
     let what = match (&attempt.module, &attempt.file) {
-        (Some(module), Some(file)) => format!(" of {} ({})", name(module), name(file)),
-        (Some(what), None) | (None, Some(what)) => format!(" of {}", name(what)),
+        (Some(name_of), Some(file)) => format!(" of {} ({})", module(name_of), name(file)),
+        (Some(name_of), None) => format!(" of {}", module(name_of)),
+        (None, Some(file)) => format!(" of {}", name(file)),
         (None, None) => String::new(),
     };
     let process = &attempt.process;

@@ -1,20 +1,40 @@
-//! Putting a file in place, whole or not at all, with a copy of what was there.
+//! Putting a file in place, complete or not at all, with a copy of what was there.
+//!
+//! The directory may be one that others can write to: no link is followed, no name that can be guessed is opened for
+//! writing unless the file is made by that very call, and what is no regular file is refused before it can block.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::{self, File, Metadata, OpenOptions, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Gid, OFlags, Uid, fchown};
+use tempfile::Builder;
+
 /// Why a file is not in place.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {what} {}", path.display())]
-pub struct WriteError {
-    what: &'static str,
-    path: PathBuf,
-    #[source]
-    source: io::Error,
+pub enum WriteError {
+    /// An operation failed.
+    #[error("cannot {what} {}", path.display())]
+    Failed {
+        /// What was done.
+        what: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something other than a file has the name.
+    #[error("cannot write {}: it is {kind}, not a regular file; remove it or give another directory", path.display())]
+    NotRegular {
+        /// The name.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
 }
 
 /// What was done.
@@ -31,41 +51,94 @@ pub enum Written {
     },
 }
 
-/// Writes `text` to `path`.
+/// Mode of a file that was not there: modprobe's configuration is for everybody to read.
+const NEW_MODE: u32 = 0o644;
+
+/// Writes `text` to `path`. A file that is there gives its mode and owner to the new one and to the copy.
 ///
 /// # Errors
-/// When the directory cannot be written; then nothing has changed.
+/// When the directory cannot be written, or the name is that of a link, a pipe or anything else that is no regular file;
+/// then nothing has changed.
 pub fn write(path: &Path, text: &str) -> Result<Written, WriteError> {
-    let fail = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| WriteError { what, path, source }
-    };
-    let old = match fs::read(path) {
-        Ok(old) if old == text.as_bytes() => return Ok(Written::Same),
-        Ok(old) => Some(old),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(fail("read", path)(error)),
-    };
-    let written = match old {
+    let old = read(path)?;
+    let written = match &old {
         None => Written::New,
-        Some(old) => {
-            let backup = save(path, &old)?;
-            Written::Replaced { backup }
-        }
+        Some((old, _)) if old == text.as_bytes() => return Ok(Written::Same),
+        Some((old, metadata)) => Written::Replaced { backup: save(path, old, metadata)? },
     };
-    let new = with_end(path, ".new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(&new)
-        .map_err(fail("write", &new))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail("write", &new))?;
-    fs::rename(&new, path).map_err(fail("put in place", path))?;
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    let directory = directory(path);
+    let mut new = Builder::new()
+        // Not a name that modprobe reads.
+        .prefix(".kmodtrace.")
+        .tempfile_in(directory)
+        .map_err(fail("make a file in", directory))?;
+    let metadata = old.as_ref().map(|(_, metadata)| metadata);
+    fill(new.as_file_mut(), text.as_bytes(), metadata).map_err(fail("write", path))?;
+    new.persist(path).map_err(|error| fail("put in place", path)(error.error))?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(fail("sync", directory))?;
     Ok(written)
+}
+
+fn fail(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WriteError {
+    let path = path.to_owned();
+    move |source| WriteError::Failed { what, path, source }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What is there, without following a link and without waiting for a writer of a pipe.
+fn read(path: &Path) -> Result<Option<(Vec<u8>, Metadata)>, WriteError> {
+    let refuse = |metadata: &Metadata| WriteError::NotRegular { path: path.to_owned(), kind: kind(metadata) };
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return Err(refuse(&metadata)),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail("read", path)(error)),
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(fail("read", path))?;
+    // It may have been replaced in between.
+    let metadata = file.metadata().map_err(fail("read", path))?;
+    if !metadata.is_file() {
+        return Err(refuse(&metadata));
+    }
+    let mut old = Vec::new();
+    file.read_to_end(&mut old).map_err(fail("read", path))?;
+    Ok(Some((old, metadata)))
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    let of = metadata.file_type();
+    if of.is_symlink() {
+        "a symbolic link"
+    } else if of.is_dir() {
+        "a directory"
+    } else if of.is_fifo() {
+        "a pipe"
+    } else if of.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+/// Fills a file that nobody else can read yet, then lets those read it who could read the one it stands for.
+fn fill(file: &mut File, text: &[u8], like: Option<&Metadata>) -> io::Result<()> {
+    file.write_all(text)?;
+    let own = file.metadata()?;
+    if let Some(like) = like.filter(|like| (like.uid(), like.gid()) != (own.uid(), own.gid())) {
+        fchown(&*file, Some(Uid::from_raw(like.uid())), Some(Gid::from_raw(like.gid())))?;
+    }
+    let mode = like.map_or(NEW_MODE, |like| like.permissions().mode() & 0o7777);
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
 }
 
 fn with_end(path: &Path, end: &str) -> PathBuf {
@@ -75,27 +148,36 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
 }
 
 /// A copy under the first free name.
-fn save(path: &Path, old: &[u8]) -> Result<PathBuf, WriteError> {
+fn save(path: &Path, old: &[u8], like: &Metadata) -> Result<PathBuf, WriteError> {
     let mut number = 1;
     loop {
         let backup = with_end(path, &format!(".bak{number}"));
-        match OpenOptions::new().write(true).create_new(true).mode(0o644).open(&backup) {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&backup) {
             Ok(mut file) => {
-                let done = file.write_all(old).and_then(|()| file.sync_all());
-                return match done {
-                    Ok(()) => Ok(backup),
-                    Err(source) => Err(WriteError { what: "write", path: backup, source }),
-                };
+                fill(&mut file, old, Some(like)).map_err(fail("write", &backup))?;
+                return Ok(backup);
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            Err(source) => return Err(WriteError { what: "write", path: backup, source }),
+            Err(source) => return Err(fail("write", &backup)(source)),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::{PermissionsExt, symlink},
+        path::Path,
+    };
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::{Written, write};
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
 
     /// Check that what was there is kept, each time under a name of its own, and that the same text changes nothing.
     #[test]
@@ -103,20 +185,79 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("00-x.conf");
         assert_eq!(write(&path, "one\n").unwrap(), Written::New);
+        assert_eq!(mode(&path), 0o644);
         assert_eq!(write(&path, "one\n").unwrap(), Written::Same);
         for (text, old) in [("two\n", "one\n"), ("three\n", "two\n")] {
             let Written::Replaced { backup } = write(&path, text).unwrap() else { panic!("it was another text") };
-            assert_eq!(std::fs::read_to_string(&backup).unwrap(), old);
+            assert_eq!(fs::read_to_string(&backup).unwrap(), old);
             assert!(backup.extension().is_none_or(|end| end != "conf"), "modprobe would read {}", backup.display());
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
-        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3);
+    }
+
+    /// Check that neither the file nor its copy can be read by more than could read it before.
+    #[test]
+    fn modes_are_kept() {
+        for kept in [0o600, 0o640, 0o444, 0o664] {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join("00-x.conf");
+            fs::write(&path, "old\n").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(kept)).unwrap();
+            let Written::Replaced { backup } = write(&path, "new\n").unwrap() else { panic!("it was another text") };
+            assert_eq!((mode(&path), mode(&backup)), (kept, kept), "{kept:o}");
+        }
+    }
+
+    /// Check that no link is followed at any name that is written to, and that what a link names stays as it is.
+    #[test]
+    fn links_are_not_followed() {
+        for end in ["", ".new", ".bak1"] {
+            let root = tempfile::tempdir().unwrap();
+            let (path, victim) = (root.path().join("00-x.conf"), root.path().join("victim"));
+            fs::write(&victim, "victim\n").unwrap();
+            if !end.is_empty() {
+                fs::write(&path, "old\n").unwrap();
+            }
+            let link = super::with_end(&path, end);
+            symlink(&victim, &link).unwrap();
+            let written = write(&path, "new\n");
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "victim\n", "{end}");
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "{end}");
+            if end.is_empty() {
+                assert!(written.unwrap_err().to_string().contains("it is a symbolic link"));
+            } else {
+                assert_eq!(fs::read_to_string(&path).unwrap(), "new\n", "{end}");
+            }
+        }
+        let root = tempfile::tempdir().unwrap();
+        let dangling = root.path().join("00-y.conf");
+        symlink(root.path().join("nowhere"), &dangling).unwrap();
+        write(&dangling, "new\n").unwrap_err();
+        assert!(!root.path().join("nowhere").exists());
+    }
+
+    /// Check that what is no file is refused at once: a pipe without a reader would block for ever.
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let pipe = root.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let directory = root.path().join("directory");
+        fs::create_dir(&directory).unwrap();
+        let socket = root.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for (path, kind) in [(pipe, "a pipe"), (directory, "a directory"), (socket, "a socket")] {
+            let error = write(&path, "x").unwrap_err().to_string();
+            assert!(error.contains(&format!("it is {kind}, not a regular file")), "{error}");
+        }
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3);
     }
 
     /// Check that a directory that is not there is named.
     #[test]
     fn says_what_is_wrong() {
-        let error = write(std::path::Path::new("/nonexistent/x.conf"), "x").unwrap_err();
-        assert_eq!(error.to_string(), "cannot write /nonexistent/x.conf.new");
+        let error = write(Path::new("/nonexistent/x.conf"), "x").unwrap_err();
+        assert_eq!(error.to_string(), "cannot make a file in /nonexistent");
     }
 }

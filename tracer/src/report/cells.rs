@@ -81,6 +81,8 @@ pub struct Fact {
     pub time_ns: i64,
     /// How it ended.
     pub status: Status,
+    /// It stands for its request: of the facts of a request one does.
+    pub is_request: bool,
     /// How long a process was blocked by it; absent for what came along, and for nobody who waits.
     pub blocked_ns: Option<u64>,
 }
@@ -90,6 +92,10 @@ pub struct Fact {
 pub struct Tally {
     /// How often.
     pub count: u64,
+    /// Requests of the kernel.
+    pub requests: u64,
+    /// Modules that arrived, or that somebody tried to load.
+    pub loads: u64,
     /// How it ended, in order of [`Status::ALL`].
     statuses: [u64; Status::ALL.len()],
     /// Time that processes were blocked, in all.
@@ -108,6 +114,8 @@ impl Default for Tally {
     fn default() -> Self {
         Self {
             count: 0,
+            requests: 0,
+            loads: 0,
             statuses: [0; Status::ALL.len()],
             blocked_ns: 0,
             blocked_max_ns: 0,
@@ -121,6 +129,8 @@ impl Default for Tally {
 impl Tally {
     fn add(&mut self, fact: &Fact) {
         self.count += 1;
+        self.requests += u64::from(fact.is_request);
+        self.loads += u64::from(fact.key.what.kind == Kind::Module);
         if let Some(count) = self.statuses.get_mut(fact.status as usize) {
             *count += 1;
         }
@@ -136,6 +146,8 @@ impl Tally {
     /// Adds another's counts.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
+        self.requests += other.requests;
+        self.loads += other.loads;
         for (own, more) in self.statuses.iter_mut().zip(other.statuses) {
             *own += more;
         }
@@ -238,9 +250,10 @@ mod tests {
         let mut names = Names::default();
         let mut cells = Cells::with_limit(2);
         let host = names.id(b"lb1");
-        let mut add = |name: &[u8], time_ns, status, blocked_ns| {
+        let mut add = |name: &[u8], time_ns, status, blocked_ns: Option<u64>| {
             let what = What { kind: Kind::Module, name: names.id(name) };
-            cells.add(&Fact { key: CellKey { what, who: NOBODY, host }, time_ns, status, blocked_ns })
+            let key = CellKey { what, who: NOBODY, host };
+            cells.add(&Fact { key, time_ns, status, is_request: blocked_ns.is_some(), blocked_ns })
         };
         assert!(add(b"a", 7, Status::Loaded, Some(5)));
         assert!(!add(b"a", 3, Status::Failed, Some(6)));
@@ -254,6 +267,7 @@ mod tests {
         assert_eq!((a.count, a.first_ns, a.last_ns, a.blocked_ns, a.blocked_max_ns), (2, 3, 7, 11, 6));
         assert_eq!(a.statuses().collect::<Vec<_>>(), [(Status::Loaded, 1), (Status::Failed, 1)]);
         assert_eq!((counts[2].0, counts[2].1.count), (Kind::Others, 2));
+        assert_eq!((a.requests, a.loads), (2, 2));
     }
 
     /// Check that the position of a status is its place in the list.

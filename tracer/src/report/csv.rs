@@ -1,7 +1,8 @@
 //! CSV (RFC 4180): rows of the table, or a record for each module and request.
 //!
 //! A spreadsheet runs what begins with `=`, and a name is whatever its author wrote: names are escaped as for people,
-//! so that a record is a line, and what could be a formula gets a `'` in front.
+//! so that a record is a line without tabs, and what could be a formula gets a `'` in front. So does what stands behind a
+//! `;`, since that is what separates cells where a comma separates decimals, and quotes within a cell protect nothing then.
 
 use std::io::{self, Write};
 
@@ -10,10 +11,11 @@ use super::{
     engine::{Sink, Told, Whole},
     facts::Unloading,
     names::Names,
-    rows::{By, Group, Row, groups, rows},
+    rows::{By, Group, New, Row, Shown, groups, rows},
     stream::Stream,
     table::View,
-    words::{field, program_field, timestamp, what_fields},
+    who::own_program,
+    words::{field, listed, named, program_field, shared_fields, timestamp, what_fields},
 };
 use crate::{
     chain::{Chain, ChainKey},
@@ -33,7 +35,23 @@ impl Record {
         }
     }
 
-    fn text(mut self, text: &str) -> Self {
+    fn text(self, text: &str) -> Self {
+        self.shown(&output::escape_str(text))
+    }
+
+    fn name(self, name: &Text) -> Self {
+        self.shown(&output::escape(name))
+    }
+
+    fn optional_name(self, name: Option<&Text>) -> Self {
+        match name {
+            Some(name) => self.name(name),
+            None => self.text(""),
+        }
+    }
+
+    /// What is escaped already.
+    fn shown(mut self, text: &str) -> Self {
         self.next();
         self.0.push_str(&cell(text));
         self
@@ -63,12 +81,22 @@ impl Record {
     }
 }
 
-/// A cell with text.
+/// What spreadsheets take for the beginning of a formula, with the wide forms of the same signs.
+const FORMULA: [char; 10] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '|', '%'];
+
+/// A cell with escaped text.
 fn cell(text: &str) -> String {
-    let safe = output::escape_str(text);
-    // What spreadsheets take for the beginning of a formula, with the wide forms of the same signs.
-    let runs = safe.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '|', '%']);
-    let safe = if runs { format!("'{safe}") } else { safe };
+    let mut safe = String::with_capacity(text.len() + 2);
+    for (number, part) in text.split(';').enumerate() {
+        if number > 0 {
+            safe.push(';');
+        }
+        // Where `;` separates, a quote that is doubled here is an empty pair of them.
+        if part.trim_start_matches([' ', '"']).starts_with(FORMULA) {
+            safe.push('\'');
+        }
+        safe.push_str(part);
+    }
     if safe.contains(['"', ',', ';', '\'']) || safe.starts_with(' ') || safe.ends_with(' ') {
         format!("\"{}\"", safe.replace('"', "\"\""))
     } else {
@@ -82,7 +110,7 @@ fn cell(text: &str) -> String {
 /// When it cannot be written.
 pub fn table(whole: &Whole<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
     match view.by {
-        None => combinations(whole, view.first(&rows(whole, view.sort)), writer),
+        None => combinations(whole, view.first(&rows(whole, view.sort, Shown::All)), writer),
         Some(by) => rolled_up(whole, view.first(&groups(whole, by, view.sort)), by, writer),
     }
 }
@@ -92,51 +120,64 @@ fn combinations(whole: &Whole<'_>, rows: &[Row], writer: &mut dyn Write) -> io::
     writer.write_all(head.as_bytes())?;
     for Row { key, tally, new } in rows {
         let (kind, name) = what_fields(key, whole.names);
-        let or_empty = |id| field(id, whole.names).unwrap_or_default();
+        let named = |id| field(id, whole.names);
         Record::default()
             .text(kind)
-            .text(&name)
-            .text(&program_field(key, whole.names))
-            .text(&or_empty(key.who.user))
-            .text(&or_empty(key.who.unit))
-            .text(&or_empty(key.who.container))
-            .text(&or_empty(key.host))
+            .name(&name)
+            .name(&program_field(key, whole.names))
+            .optional_name(named(key.who.user).as_ref())
+            .optional_name(named(key.who.unit).as_ref())
+            .optional_name(named(key.who.container).as_ref())
+            .optional_name(named(key.host).as_ref())
             .number(tally.count)
             .text(&results(tally))
             .number(tally.blocked_ns)
             .number(tally.blocked_max_ns)
             .time(tally.first_ns)
             .time(tally.last_ns)
-            .text(new.map_or("", super::rows::New::name))
+            .text(new.map_or("", New::name))
             .write(writer)?;
     }
     Ok(())
 }
 
 fn rolled_up(whole: &Whole<'_>, groups: &[Group], by: By, writer: &mut dyn Write) -> io::Result<()> {
-    let others = if by == By::Module { "programs" } else { "names" };
-    let head = format!("by,name,times,results,blocked_ns,blocked_max_ns,first,last,{others}\r\n");
+    let (counts, other, others) = match by {
+        By::Module => ("times", By::Exe, "programs"),
+        _ => ("requests,loads", By::Module, "modules"),
+    };
+    let head = format!("by,name,{counts},results,blocked_ns,blocked_max_ns,first,last,new,hosts,{others}\r\n");
     writer.write_all(head.as_bytes())?;
-    for Group { key, tally, others, .. } in groups {
-        let (kind, name) = super::words::shared_fields(key, by, whole.names);
-        Record::default()
-            .text(kind)
-            .text(&name)
-            .number(tally.count)
+    for Group { key, tally, others, hosts, new } in groups {
+        let (kind, name) = shared_fields(key, by, whole.names);
+        let record = Record::default().text(kind).name(&name);
+        let counted = match by {
+            By::Module => record.number(tally.count),
+            _ => record.number(tally.requests).number(tally.loads),
+        };
+        let others = others.iter().map(|(key, count)| format!("{} {count}", listed(key, other, whole.names)));
+        counted
             .text(&results(tally))
             .number(tally.blocked_ns)
             .number(tally.blocked_max_ns)
             .time(tally.first_ns)
             .time(tally.last_ns)
-            .number(others.len())
+            .text(new.map_or("", New::name))
+            .shown(&joined(hosts.iter().map(|host| named(*host, whole.names))))
+            .shown(&joined(others))
             .write(writer)?;
     }
     Ok(())
 }
 
+/// A list in a cell.
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join("; ")
+}
+
 /// `loaded 11; failed 1`
 fn results(tally: &super::cells::Tally) -> String {
-    tally.statuses().map(|(status, count)| format!("{} {count}", status.name())).collect::<Vec<_>>().join("; ")
+    joined(tally.statuses().map(|(status, count)| format!("{} {count}", status.name())))
 }
 
 /// Writes a record for each module that came, and for each request that brought none.
@@ -169,22 +210,22 @@ impl Records {
             ChainKey::Request(id) => id.to_string(),
             ChainKey::Loader(_) => String::new(),
         };
-        let or_empty = |id| field(id, names).unwrap_or_default();
+        let named = |id| field(id, names);
         Record::default()
             .time(fact.time_ns)
             .text(told.stream.host())
             .text(told.stream.boot_id())
             .text(&request)
             .text(kind)
-            .text(&name)
+            .name(&name)
             .text(fact.status.name())
-            .text(&program_field(&fact.key, names))
+            .name(&program_field(&fact.key, names))
             .optional_number(process.map(|process| process.pid))
-            .text(&process.map(|process| process.comm.field()).unwrap_or_default())
-            .text(&or_empty(fact.key.who.user))
+            .optional_name(process.map(|process| &process.comm))
+            .optional_name(named(fact.key.who.user).as_ref())
             .optional_number(process.map(|process| process.uid))
-            .text(&or_empty(fact.key.who.unit))
-            .text(&or_empty(fact.key.who.container))
+            .optional_name(named(fact.key.who.unit).as_ref())
+            .optional_name(named(fact.key.who.container).as_ref())
             .optional_number(fact.blocked_ns)
             .text(if told.is_first { "yes" } else { "" })
             .text(if told.chain.incomplete.is_empty() { "" } else { "yes" })
@@ -209,19 +250,19 @@ impl Sink for Records {
     fn event(&mut self, event: &Event, stream: &Stream, _: usize) -> io::Result<()> {
         self.begin()?;
         let Some(Unloading { module, process, result }) = Unloading::of(event) else { return Ok(()) };
-        let user = process.user.as_ref().map_or_else(|| format!("uid {}", process.uid), Text::field);
+        let user = process.user.clone().unwrap_or_else(|| Text::from(format!("uid {}", process.uid)));
         Record::default()
             .number(event.time)
             .text(stream.host())
             .text(stream.boot_id())
             .text("")
             .text("unload")
-            .text(&module.map(Text::field).unwrap_or_default())
+            .optional_name(module)
             .text(result)
-            .text(&process.exe.as_ref().map_or_else(|| format!("[{}]", process.comm.field()), Text::field))
+            .name(&own_program(process).field())
             .number(process.pid)
-            .text(&process.comm.field())
-            .text(&user)
+            .name(&process.comm)
+            .name(&user)
             .number(process.uid)
             .text(process.unit.as_deref().unwrap_or_default())
             .text(process.container.as_deref().unwrap_or_default())
@@ -243,9 +284,9 @@ mod tests {
 
     use super::{Record, cell};
 
-    /// Reads a record as a spreadsheet does.
-    fn read(line: &str) -> Vec<String> {
-        let (mut cells, mut cell, mut quoted) = (Vec::new(), String::new(), false);
+    /// Reads a record as a spreadsheet does: a quote counts where a cell begins, and there until it ends.
+    fn read(line: &str, separator: char) -> Vec<String> {
+        let (mut cells, mut cell, mut quoted, mut begins) = (Vec::new(), String::new(), false, true);
         let mut rest = line.chars().peekable();
         while let Some(character) = rest.next() {
             match character {
@@ -253,10 +294,15 @@ mod tests {
                     rest.next();
                     cell.push('"');
                 }
-                '"' => quoted = !quoted,
-                ',' if !quoted => cells.push(std::mem::take(&mut cell)),
+                '"' if quoted || begins => quoted = !quoted,
+                other if other == separator && !quoted => {
+                    cells.push(std::mem::take(&mut cell));
+                    begins = true;
+                    continue;
+                }
                 other => cell.push(other),
             }
+            begins = false;
         }
         cells.push(cell);
         cells
@@ -274,9 +320,22 @@ mod tests {
             ("a\"b", "\"a\"\"b\""),
             ("a\r\nb", "a\\r\\nb"),
             ("\t=1", "\\t=1"),
+            ("a;=1+1;b", "\"a;'=1+1;b\""),
+            ("a; =1", "\"a;' =1\""),
+            ("a;\"=1\"", "\"a;'\"\"=1\"\"\""),
+            ("a;b-c", "\"a;b-c\""),
+            (" =1", "\"' =1\""),
         ] {
-            assert_eq!(cell(raw), shown);
+            assert_eq!(cell(&crate::output::escape_str(raw)), shown);
         }
+    }
+
+    /// Check that bytes that are no text are shown by their numbers, and that different names stay different.
+    #[test]
+    fn bytes_stay_apart() {
+        let name = |bytes: &[u8]| Record::default().name(&crate::event::Text::from(bytes)).0;
+        assert_eq!(name(b"a\xff"), "a\\xff");
+        assert_ne!(name(b"a\xff"), name(b"a\xfe"));
     }
 
     proptest! {
@@ -289,12 +348,19 @@ mod tests {
             let written = String::from_utf8(written).unwrap();
             let line = written.strip_suffix("\r\n").unwrap();
             prop_assert!(!line.contains(['\r', '\n', '\t']));
-            let cells = read(line);
+            for separator in [',', ';', '\t'] {
+                for cell in read(line, separator).iter().skip(1) {
+                    let shown = cell.trim_start_matches([' ', '"']);
+                    prop_assert!(!shown.starts_with(super::FORMULA), "{separator:?} {cell}");
+                    prop_assert!(!cell.starts_with(['\t', '\r']), "{cell}");
+                }
+            }
+            let cells = read(line, ',');
             prop_assert_eq!(cells.len(), texts.len() + 1);
             for (cell, text) in cells.iter().skip(1).zip(&texts) {
-                prop_assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\u{ff1d}']), "{}", cell);
                 let own = crate::output::escape_str(text);
-                prop_assert_eq!(cell.strip_prefix('\'').filter(|_| *cell != own).unwrap_or(cell), own);
+                // A quote was put in, or nothing was.
+                prop_assert_eq!(cell.replace('\'', ""), own.replace('\'', ""));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! A chain as facts: each module that it brought, and what was asked for where that brought none.
 
+use std::collections::HashSet;
+
 use super::{
     cells::{CellKey, Fact, Kind, What, WhoIds},
     names::{NameId, Names},
@@ -41,7 +43,7 @@ fn walk(link: &Chain, context: &mut Context<'_>, is_root: bool) {
     for module in &link.modules {
         end.modules.push(Arrived {
             name: context.names.id(module.load.module.as_bytes()),
-            has_failed: module.init.as_ref().is_some_and(|init| init.ret < 0),
+            status: init_status(module.init.as_ref().map(|init| init.ret)),
             reason: module.load.reason,
         });
     }
@@ -88,11 +90,20 @@ impl<'a> Unloading<'a> {
     }
 }
 
+/// How a load ended, by what its init returned: one whose init was not seen is not known to be loaded.
+pub(super) const fn init_status(ret: Option<i32>) -> Status {
+    match ret {
+        Some(..0) => Status::Failed,
+        Some(0..) => Status::Loaded,
+        None => Status::Unknown,
+    }
+}
+
 /// A module that arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived {
     pub(super) name: NameId,
-    pub(super) has_failed: bool,
+    pub(super) status: Status,
     pub(super) reason: Option<Reason>,
 }
 
@@ -152,19 +163,22 @@ impl End {
     /// The time a requester was blocked counts for what was asked for, once: not for each of its dependencies.
     pub(super) fn facts(&self, take: &mut dyn FnMut(Fact)) {
         let main = if self.status == Status::Loaded { self.main() } else { None };
+        let alias = self.alias.filter(|_| main.is_none());
+        // A request whose own event was lost still is one.
+        let of_request = main.or_else(|| alias.is_none().then_some(0)).filter(|_| self.is_request);
         for (index, module) in self.modules.iter().enumerate() {
-            let status = if module.has_failed { Status::Failed } else { Status::Loaded };
             let blocked_ns = self.blocked_ns.filter(|_| self.is_request && main == Some(index));
-            self.fact(Kind::Module, module.name, status, blocked_ns, take);
+            let fact = self.fact(Kind::Module, module.name, module.status);
+            take(Fact { is_request: of_request == Some(index), blocked_ns, ..fact });
         }
-        if let Some(alias) = self.alias.filter(|_| main.is_none()) {
-            self.fact(Kind::Alias, alias, self.status, self.blocked_ns, take);
+        if let Some(alias) = alias {
+            let fact = self.fact(Kind::Alias, alias, self.status);
+            take(Fact { is_request: self.is_request, blocked_ns: self.blocked_ns, ..fact });
         }
-        if !self.is_request {
-            for tried in &self.attempts {
-                if !self.modules.iter().any(|module| module.name == tried.name) {
-                    self.fact(Kind::Module, tried.name, tried.status, None, take);
-                }
+        if !self.is_request && !self.attempts.is_empty() {
+            let arrived: HashSet<NameId> = self.modules.iter().map(|module| module.name).collect();
+            for tried in self.attempts.iter().filter(|tried| !arrived.contains(&tried.name)) {
+                take(self.fact(Kind::Module, tried.name, tried.status));
             }
         }
     }
@@ -175,8 +189,50 @@ impl End {
         is(&[Some(Reason::Asked), Some(Reason::Alias)]).or_else(|| is(&[None])).or(self.modules.len().checked_sub(1))
     }
 
-    fn fact(&self, kind: Kind, name: NameId, status: Status, blocked_ns: Option<u64>, take: &mut dyn FnMut(Fact)) {
+    fn fact(&self, kind: Kind, name: NameId, status: Status) -> Fact {
         let key = CellKey { what: What { kind, name }, who: self.who, host: self.host };
-        take(Fact { key, time_ns: self.time_ns, status, blocked_ns });
+        Fact { key, time_ns: self.time_ns, status, is_request: false, blocked_ns: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Names, Status, of_chain};
+    use crate::{
+        chain::{Item, samples},
+        report::cells::{Fact, Kind},
+        report::names::NameId,
+    };
+
+    fn facts(item: &Item) -> Vec<Fact> {
+        let Item::Chain(chain) = item else { unreachable!("it is a chain") };
+        let mut found = Vec::new();
+        of_chain(chain, NameId::NONE, &mut Names::default(), &mut |_, fact| found.push(fact));
+        found
+    }
+
+    /// Check that a module whose init was not seen is not said to be loaded, and that one whose init failed has failed.
+    #[test]
+    fn a_module_whose_init_was_not_seen_is_unknown() {
+        let Item::Chain(mut chain) = samples::outage() else { unreachable!("it is a chain") };
+        for (ret, status) in [(Some(0), Status::Loaded), (Some(-12), Status::Failed), (None, Status::Unknown)] {
+            match ret {
+                Some(ret) => chain.modules[0].init.as_mut().unwrap().ret = ret,
+                None => chain.modules[0].init = None,
+            }
+            assert_eq!(facts(&Item::Chain(chain.clone()))[0].status, status, "{ret:?}");
+        }
+    }
+
+    /// Check that a request is one, however many modules it brings, and that a load without one is none.
+    #[test]
+    fn a_request_counts_once() {
+        for (item, requests) in
+            [(samples::outage(), 1), (samples::not_found(), 1), (samples::nested(), 3), (samples::by_hand(), 0)]
+        {
+            let found = facts(&item);
+            assert_eq!(found.iter().filter(|fact| fact.is_request).count(), requests, "{found:?}");
+        }
+        assert_eq!(facts(&samples::outage()).iter().filter(|fact| fact.key.what.kind == Kind::Module).count(), 3);
     }
 }

@@ -1,21 +1,28 @@
 //! Columns of text side by side, as wide as there is room.
 
-/// Characters of a time without its seconds.
-const MINUTES_CHARS: usize = 16;
+use crate::output::{
+    Style,
+    cell::{self, cut, left, right},
+};
+
+/// Where a time has its seconds: `2026-11-23 06:30:49`, then the offset where one is shown.
+const SECONDS: std::ops::Range<usize> = 16..19;
 
 /// Characters of its year, with what follows it.
 const YEAR_CHARS: usize = 5;
 
-/// What stands for what was cut off.
-const CUT: &str = "...";
-
 /// Between columns.
 const GAP: usize = 2;
+
+/// Names keep so many columns where nothing else has room.
+const NAMES_MIN: usize = 6;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Column {
     head: &'static str,
+    /// What stands for it where the cells are narrower.
+    short_head: &'static str,
     kind: Kind,
     /// The lower, the sooner it is left out where there is no room; never without.
     spared: Option<u8>,
@@ -27,24 +34,29 @@ enum Kind {
     Names(usize),
     /// Numbers, which are never cut.
     Number,
-    /// Times, which may lose their seconds.
+    /// Times, which may lose their seconds and a year that all share.
     Time,
 }
 
 impl Column {
     /// Names, cut to no fewer characters than `min`.
     pub(super) const fn names(head: &'static str, min: usize) -> Self {
-        Self { head, kind: Kind::Names(min), spared: None }
+        Self { head, short_head: head, kind: Kind::Names(min), spared: None }
+    }
+
+    /// The same, with a head that a narrow column has.
+    pub(super) const fn short(self, short_head: &'static str) -> Self {
+        Self { short_head, ..self }
     }
 
     /// Numbers, on the right.
     pub(super) const fn number(head: &'static str) -> Self {
-        Self { head, kind: Kind::Number, spared: None }
+        Self { head, short_head: head, kind: Kind::Number, spared: None }
     }
 
     /// Dates with times to the second.
     pub(super) const fn time(head: &'static str) -> Self {
-        Self { head, kind: Kind::Time, spared: None }
+        Self { head, short_head: head, kind: Kind::Time, spared: None }
     }
 
     /// The same, left out where there is no room: those with the lowest number first.
@@ -60,64 +72,144 @@ struct Laid {
     /// Its place among the cells of a line.
     place: usize,
     width: usize,
-    /// Characters of its cells that are passed over.
-    skipped: usize,
+    /// What its cells alone take.
+    cells_width: usize,
+    /// Names that are the same in every line tell none apart.
+    is_uniform: bool,
+    has_seconds: bool,
+    has_year: bool,
 }
 
 impl Laid {
-    /// The narrowest that it can be.
-    const fn min(&self) -> usize {
+    /// The narrowest that it should be.
+    fn min(&self) -> usize {
         match self.column.kind {
-            Kind::Names(min) if min < self.width => min,
-            _ => self.width,
+            Kind::Names(min) => {
+                min.min(self.cells_width).max(cell::columns(self.column.short_head).min(min)).min(self.width)
+            }
+            Kind::Number | Kind::Time => self.width,
+        }
+    }
+
+    fn head(&self) -> String {
+        let Column { head, short_head, kind, .. } = self.column;
+        let head = if cell::columns(head) > self.width { short_head } else { head };
+        if kind == Kind::Number { right(head, self.width) } else { left(&cut(head, self.width), self.width) }
+    }
+
+    fn is_time(&self) -> bool {
+        self.column.kind == Kind::Time
+    }
+
+    fn cell(&self, text: &str) -> String {
+        match self.column.kind {
+            Kind::Number => right(text, self.width),
+            Kind::Names(_) => left(&cut(text, self.width), self.width),
+            Kind::Time => {
+                let seconds = if self.has_seconds { 0..0 } else { SECONDS };
+                let skipped = if self.has_year { 0 } else { YEAR_CHARS };
+                let kept = text.chars().enumerate().filter(|(at, _)| !seconds.contains(at) && *at >= skipped);
+                left(&kept.map(|(_, character)| character).collect::<String>(), self.width)
+            }
         }
     }
 }
 
-/// The lines under their heads. Where they do not fit, times lose their seconds first, then columns are left out (and
-/// that is said), then times lose a year that all share (which is said, too), then names are cut.
-pub(super) fn drawn(columns: &[Column], lines: &[Vec<String>], width: Option<usize>) -> String {
-    let laid = columns.iter().enumerate().map(|(place, column)| {
-        let cells = lines.iter().filter_map(|line| line.get(place)).map(|cell| length(cell));
-        Laid { column: *column, place, width: cells.fold(length(column.head), usize::max), skipped: 0 }
-    });
-    let mut laid: Vec<Laid> = laid.collect();
-    let year = shared_year(columns, lines);
-    let left_out = width.map_or_else(Vec::new, |limit| fit(&mut laid, limit, year.is_some()));
-    let year = year.filter(|_| laid.iter().any(|column| column.skipped > 0));
-    let mut out = String::new();
-    let heads: Vec<String> = columns.iter().map(|column| column.head.to_owned()).collect();
-    for line in std::iter::once(&heads).chain(lines) {
-        let cells = laid.iter().map(|Laid { column, place, width, skipped }| {
-            let cell = line.get(*place).map_or("", String::as_str);
-            let cell = match column.kind {
-                // A head is no time.
-                Kind::Time if cell == column.head => cell.to_owned(),
-                Kind::Time => cell.chars().skip(*skipped).take(*width).collect(),
-                Kind::Names(_) | Kind::Number => cut(cell, *width),
-            };
-            if column.kind == Kind::Number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+/// Columns with their widths. Where they do not fit, times lose their seconds first, then what can be spared is left out
+/// (names that are the same in all lines first, and that is said), then times lose a year that all share (which is said, too), then names are cut.
+///
+/// Lines are asked for twice, once to be measured and once to be written, so that a long table is never in memory.
+#[derive(Debug)]
+pub(super) struct Layout {
+    laid: Vec<Laid>,
+    left_out: Vec<&'static str>,
+    year: Option<String>,
+    style: Style,
+}
+
+impl Layout {
+    /// Measures all lines.
+    pub(super) fn new(columns: &[Column], lines: impl Iterator<Item = Vec<String>>, style: Style) -> Self {
+        let laid = columns.iter().enumerate().map(|(place, column)| Laid {
+            column: *column,
+            place,
+            width: cell::columns(column.head),
+            cells_width: 0,
+            is_uniform: matches!(column.kind, Kind::Names(_)),
+            has_seconds: true,
+            has_year: true,
         });
-        let joined = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
-        out.push_str(joined.trim_end());
-        out.push('\n');
+        let mut laid: Vec<Laid> = laid.collect();
+        let mut years = Years::None;
+        let mut first: Option<Vec<String>> = None;
+        for line in lines {
+            for (laid, text) in laid.iter_mut().zip(&line) {
+                laid.is_uniform &= first.as_ref().and_then(|first| first.get(laid.place)).is_none_or(|own| own == text);
+                laid.cells_width = laid.cells_width.max(cell::columns(&cell::cell(&style.text(text))));
+                laid.width = laid.width.max(laid.cells_width);
+                if laid.is_time() {
+                    years = years.and(text);
+                }
+            }
+            first.get_or_insert(line);
+        }
+        let year = years.shared();
+        let left_out = style.width.map_or_else(Vec::new, |limit| fit(&mut laid, limit, year.is_some()));
+        let year = year.filter(|_| laid.iter().any(|column| !column.has_year));
+        Self { laid, left_out, year, style }
     }
-    let year = year.map(|year| format!("times are of {year}"));
-    let left_out = (!left_out.is_empty()).then(|| format!("no room for {}", left_out.join(", ")));
-    let notes: Vec<String> = year.into_iter().chain(left_out).collect();
-    if !notes.is_empty() {
-        out.push_str(&format!("({})\n", notes.join("; ")));
+
+    /// The heads of columns for which there was no room.
+    pub(super) fn left_out(&self) -> &[&'static str] {
+        &self.left_out
     }
+
+    /// The year that times are of, where they do not say it themselves.
+    pub(super) fn year(&self) -> Option<&str> {
+        self.year.as_deref()
+    }
+
+    /// The heads.
+    pub(super) fn heads(&self) -> String {
+        joined(self.laid.iter().map(Laid::head))
+    }
+
+    /// A line.
+    pub(super) fn line(&self, cells: &[String]) -> String {
+        joined(self.laid.iter().map(|laid| {
+            let text = cells.get(laid.place).map_or("", String::as_str);
+            laid.cell(&self.style.text(text))
+        }))
+    }
+}
+
+fn joined(cells: impl Iterator<Item = String>) -> String {
+    let mut out = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
+    out.truncate(out.trim_end().len());
+    out.push('\n');
     out
 }
 
-/// The year that all times are of.
-fn shared_year<'a>(columns: &[Column], lines: &'a [Vec<String>]) -> Option<&'a str> {
-    let is_time = |cell: &(&Column, &String)| cell.0.kind == Kind::Time;
-    let times = lines.iter().flat_map(|line| columns.iter().zip(line).filter(is_time));
-    let mut years = times.map(|(_, cell)| cell.split('-').next().unwrap_or_default());
-    let first = years.next().filter(|year| year.len() + 1 == YEAR_CHARS)?;
-    years.all(|year| year == first).then_some(first)
+/// The years of times.
+enum Years {
+    None,
+    One(String),
+    Several,
+}
+
+impl Years {
+    fn and(self, time: &str) -> Self {
+        let year = time.split('-').next().unwrap_or_default();
+        match self {
+            Self::None if year.len() + 1 == YEAR_CHARS => Self::One(year.to_owned()),
+            Self::One(own) if own == year => Self::One(own),
+            _ => Self::Several,
+        }
+    }
+
+    fn shared(self) -> Option<String> {
+        if let Self::One(year) = self { Some(year) } else { None }
+    }
 }
 
 /// Makes columns as narrow as it takes, and gives the heads of those that are left out.
@@ -126,55 +218,75 @@ fn fit(laid: &mut Vec<Laid>, limit: usize, share_year: bool) -> Vec<&'static str
     let natural = |laid: &[Laid]| laid.iter().map(|column| column.width).sum::<usize>() + gaps(laid);
     let least = |laid: &[Laid]| laid.iter().map(Laid::min).sum::<usize>() + gaps(laid);
     if natural(laid) > limit {
-        for column in laid.iter_mut().filter(|column| column.column.kind == Kind::Time) {
-            column.width = column.width.min(MINUTES_CHARS);
+        for column in laid.iter_mut().filter(|column| column.is_time()) {
+            column.width = column.width.saturating_sub(SECONDS.len()).max(cell::columns(column.column.head));
+            column.has_seconds = false;
         }
     }
+    let skip_year = |laid: &mut [Laid]| {
+        for column in laid.iter_mut().filter(|column| column.is_time() && column.has_year && share_year) {
+            column.width = column.width.saturating_sub(YEAR_CHARS).max(cell::columns(column.column.head));
+            column.has_year = false;
+        }
+    };
     let mut left_out = Vec::new();
     while least(laid) > limit {
-        let next = laid.iter().enumerate().filter_map(|(at, column)| Some((column.column.spared?, at))).min();
+        let order = |column: &Laid| Some((!column.is_uniform, column.column.spared?));
+        let next = laid.iter().enumerate().filter_map(|(at, column)| Some((order(column)?, at))).min();
         let Some((_, at)) = next else { break };
         left_out.push(laid.remove(at).column.head);
-    }
-    if natural(laid) > limit && share_year {
-        for column in laid.iter_mut().filter(|column| column.column.kind == Kind::Time) {
-            column.width -= YEAR_CHARS.min(column.width);
-            column.skipped = YEAR_CHARS;
+        // Of the rest each tells more than the year does.
+        if least(laid) > limit {
+            skip_year(laid);
         }
     }
-    while natural(laid) > limit {
-        let widest = laid.iter_mut().filter(|column| column.width > column.min()).max_by_key(|column| column.width);
-        let Some(widest) = widest else { break };
-        widest.width -= 1;
+    if natural(laid) > limit {
+        skip_year(laid);
+    }
+    if natural(laid) > limit {
+        // Of these no cell loses anything.
+        for column in laid.iter_mut() {
+            column.width = column.width.min(column.cells_width.max(cell::columns(column.column.short_head)));
+        }
+    }
+    for is_last_resort in [false, true] {
+        let min = |column: &Laid| match column.column.kind {
+            Kind::Names(_) if is_last_resort => NAMES_MIN.min(column.width),
+            _ => column.min(),
+        };
+        while natural(laid) > limit {
+            let widest = laid.iter_mut().filter(|column| column.width > min(column)).max_by_key(|column| column.width);
+            let Some(widest) = widest else { break };
+            widest.width -= 1;
+        }
     }
     left_out
 }
 
-fn length(text: &str) -> usize {
-    text.chars().count()
-}
-
-/// What does not fit loses its end, and says so; a path loses its front, since its end is the name.
-fn cut(text: &str, width: usize) -> String {
-    let chars = length(text);
-    if chars <= width {
-        return text.to_owned();
-    }
-    let kept = width.saturating_sub(CUT.len());
-    if text.starts_with('/') || text.starts_with(".../") {
-        let end: String = text.chars().skip(chars - kept).collect();
-        return format!("{CUT}{end}");
-    }
-    let begin: String = text.chars().take(kept).collect();
-    format!("{begin}{CUT}")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Column, drawn};
+    use super::{Column, Layout};
+    use crate::output::Style;
 
     fn cells(cells: &[&str]) -> Vec<String> {
         cells.iter().map(|cell| (*cell).to_owned()).collect()
+    }
+
+    fn drawn(columns: &[Column], lines: &[Vec<String>], style: Style) -> String {
+        let layout = Layout::new(columns, lines.iter().cloned(), style);
+        let mut out = layout.heads();
+        lines.iter().for_each(|line| out.push_str(&layout.line(line)));
+        if let Some(year) = layout.year() {
+            out.push_str(&format!("of {year}\n"));
+        }
+        if !layout.left_out().is_empty() {
+            out.push_str(&format!("without {}\n", layout.left_out().join(", ")));
+        }
+        out
+    }
+
+    fn wide(width: usize) -> Style {
+        Style { width: Some(width), ..Style::default() }
     }
 
     /// Check that columns stand under each other, and that a narrow terminal cuts the front of paths, the end of names, and
@@ -184,13 +296,40 @@ mod tests {
         let columns = [Column::names("BY", 12), Column::number("TIMES")];
         let lines = [cells(&["/usr/bin/mount", "7"]), cells(&["(somebody)[else]", "12345"])];
         assert_eq!(
-            drawn(&columns, &lines, None),
+            drawn(&columns, &lines, Style::default()),
             "BY                TIMES\n/usr/bin/mount        7\n(somebody)[else]  12345\n"
         );
         assert_eq!(
-            drawn(&columns, &lines, Some(19)),
+            drawn(&columns, &lines, wide(19)),
             "BY            TIMES\n...bin/mount      7\n(somebody...  12345\n"
         );
+    }
+
+    /// Check that wide characters do not move what stands beside them, and that a locale without them gets escapes.
+    #[test]
+    fn columns_are_aligned_as_they_look() {
+        let columns = [Column::names("BY", 12), Column::number("TIMES")];
+        let lines = [cells(&["/漢字", "7"]), cells(&["/bin/a", "8"])];
+        assert_eq!(drawn(&columns, &lines, Style::default()), "BY      TIMES\n/漢字       7\n/bin/a      8\n");
+        let ascii = Style { ascii: true, ..Style::default() };
+        assert_eq!(
+            drawn(&columns, &lines, ascii),
+            "BY                 TIMES\n/\\u{6f22}\\u{5b57}      7\n/bin/a                 8\n"
+        );
+    }
+
+    /// Check that one cell of any length does not make the others as wide, and never panics.
+    #[test]
+    fn cells_have_a_maximal_width() {
+        let columns = [Column::names("BY", 12), Column::number("TIMES")];
+        for length in [300, 65_535, 65_536, 4_000_000] {
+            let lines = [cells(&[&"a".repeat(length), "7"]), cells(&["b", "8"])];
+            for style in [Style::default(), wide(80), wide(1_000_000)] {
+                let text = drawn(&columns, &lines, style);
+                assert!(text.lines().all(|line| line.len() <= 256 + 2 + 5), "{length} {style:?}");
+                assert!(text.contains("aaa..."), "{length} {style:?}");
+            }
+        }
     }
 
     /// Check that seconds go first, then the columns that can be spared, and that this is said.
@@ -198,23 +337,63 @@ mod tests {
     fn the_least_is_left_out() {
         let columns = [
             Column::names("BY", 4),
-            Column::names("UNIT", 4).spared(1),
-            Column::number("BLOCKED").spared(3),
-            Column::time("FIRST").spared(2),
+            Column::names("UNIT", 4).spared(3),
+            Column::number("BLOCKED").spared(2),
+            Column::time("FIRST").spared(1),
+            Column::time("LAST"),
         ];
-        let lines = [cells(&["mount", "a.mount", "7 ms", "2026-11-23 06:30:49"])];
-        let of = "times are of 2026";
-        let room = |heads: &str| format!("no room for {heads}");
+        let lines = ["a.mount", "b.mount"]
+            .map(|unit| cells(&["mount", unit, "7 ms", "2026-11-23 06:30:49", "2026-11-23 06:30:50"]));
         for (width, shown) in [
-            (44, "BY     UNIT     BLOCKED  FIRST\nmount  a.mount     7 ms  2026-11-23 06:30:49\n".to_owned()),
-            (43, "BY     UNIT     BLOCKED  FIRST\nmount  a.mount     7 ms  2026-11-23 06:30\n".to_owned()),
-            (37, format!("BY     UNIT     BLOCKED  FIRST\nmount  a.mount     7 ms  11-23 06:30\n({of})\n")),
-            (36, format!("BY     BLOCKED  FIRST\nmount     7 ms  2026-11-23 06:30\n({})\n", room("UNIT"))),
-            (31, format!("BY     BLOCKED  FIRST\nmount     7 ms  11-23 06:30\n({of}; {})\n", room("UNIT"))),
-            (15, format!("BY     BLOCKED\nmount     7 ms\n({})\n", room("UNIT, FIRST"))),
-            (4, format!("BY\nm...\n({})\n", room("UNIT, FIRST, BLOCKED"))),
+            (
+                65,
+                "BY     UNIT     BLOCKED  FIRST                LAST\nmount  a.mount     7 ms  2026-11-23 06:30:49  2026-11-23 06:30:50\n",
+            ),
+            (
+                64,
+                "BY     UNIT     BLOCKED  FIRST             LAST\nmount  a.mount     7 ms  2026-11-23 06:30  2026-11-23 06:30\n",
+            ),
+            (
+                55,
+                "BY     UNIT     BLOCKED  FIRST        LAST\nmount  a.mount     7 ms  11-23 06:30  11-23 06:30\nof 2026\n",
+            ),
+            (42, "BY     UNIT     BLOCKED  LAST\nmount  a.mount     7 ms  2026-11-23 06:30\nwithout FIRST\n"),
+            (36, "BY     UNIT     BLOCKED  LAST\nmount  a.mount     7 ms  11-23 06:30\nof 2026\nwithout FIRST\n"),
+            (28, "BY     UNIT     LAST\nmount  a.mount  11-23 06:30\nof 2026\nwithout FIRST, BLOCKED\n"),
+            (18, "BY     LAST\nmount  11-23 06:30\nof 2026\nwithout FIRST, BLOCKED, UNIT\n"),
         ] {
-            assert_eq!(drawn(&columns, &lines, Some(width)), shown, "{width}");
+            let second = |line: &str| {
+                if line.starts_with("mount") {
+                    format!("{line}\n{}\n", line.replace("a.m", "b.m"))
+                } else {
+                    format!("{line}\n")
+                }
+            };
+            let shown: String = shown.lines().map(second).collect();
+            assert_eq!(drawn(&columns, &lines, wide(width)), shown, "{width}");
+        }
+    }
+
+    /// Check that names that tell no lines apart make room for times.
+    #[test]
+    fn what_is_the_same_everywhere_goes_first() {
+        let columns = [Column::names("BY", 4), Column::names("UNIT", 4).spared(2), Column::time("FIRST").spared(1)];
+        let lines =
+            [cells(&["mount", "a.mount", "2026-11-23 06:30:49"]), cells(&["mkfs", "a.mount", "2026-11-23 06:30:49"])];
+        let shown = "BY     FIRST\nmount  11-23 06:30\nmkfs   11-23 06:30\nof 2026\nwithout UNIT\n";
+        assert_eq!(drawn(&columns, &lines, wide(22)), shown);
+    }
+
+    /// Check that the offset of a repeated hour stays, whatever else a time loses.
+    #[test]
+    fn offsets_stay() {
+        let columns = [Column::names("BY", 4), Column::time("LAST")];
+        let lines = [cells(&["mount", "2026-10-25 02:30:00 +02:00"]), cells(&["mount", "2026-10-25 03:30:00"])];
+        for (width, shown) in [
+            (30, "BY     LAST\nmount  2026-10-25 02:30 +02:00\nmount  2026-10-25 03:30\n"),
+            (29, "BY     LAST\nmount  10-25 02:30 +02:00\nmount  10-25 03:30\nof 2026\n"),
+        ] {
+            assert_eq!(drawn(&columns, &lines, wide(width)), shown, "{width}");
         }
     }
 }

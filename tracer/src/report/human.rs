@@ -9,7 +9,11 @@ use super::{
     names::Names,
     stream::Stream,
 };
-use crate::{chain::Item, event::Event, output};
+use crate::{
+    chain::Item,
+    event::Event,
+    output::{self, Style, zone},
+};
 
 /// Writes chains by way of a format of the live view. Which machine and which day they are of stands above them.
 pub struct Human {
@@ -17,16 +21,16 @@ pub struct Human {
     /// Writes to where the format writes.
     heading: Box<dyn Write>,
     zone: TimeZone,
+    style: Style,
     /// The stream and the day of the last line.
     told: Option<(usize, Date)>,
 }
 
 impl Human {
-    /// Writes chains to `output`, and to `heading` what they are of. Both end in the same place.
+    /// Writes chains to `output`, and to `heading` what they are of. Both end in the same place, and look the same.
     #[must_use]
-    pub fn new(output: Box<dyn output::Output>, heading: Box<dyn Write>, utc: bool) -> Self {
-        let zone = if utc { TimeZone::UTC } else { TimeZone::system() };
-        Self { output, heading, zone, told: None }
+    pub fn new(output: Box<dyn output::Output>, heading: Box<dyn Write>, style: Style) -> Self {
+        Self { output, heading, zone: zone::zone(style.utc), style, told: None }
     }
 
     fn head(&mut self, time: Timestamp, stream: &Stream, number: usize) -> io::Result<()> {
@@ -47,7 +51,8 @@ impl Human {
             ),
             None => output::escape_str(&stream.source),
         };
-        writeln!(self.heading, "{lead}# {day}: {of}")
+        let zone = zone::name(&self.zone, time);
+        writeln!(self.heading, "{lead}# {day}: {}, times in {zone}", self.style.text(&of))
     }
 }
 

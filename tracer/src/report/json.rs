@@ -9,14 +9,15 @@ use super::{
     cells::{CellKey, Tally},
     engine::{Sink, Told, Whole},
     names::Names,
-    rows::{By, groups, rows},
+    rows::{By, New, Shown, groups, rows},
     stream::Stream,
     table::View,
     words::{field, program_field, shared_fields, timestamp, what_fields},
 };
 use crate::{
     chain::{Chain, ChainKey, Module},
-    event::{Attempt, Event, Helper, Init, Load, Outcome, ProcessId, Request},
+    event::{Attempt, Event, Helper, Init, Load, Outcome, ProcessId, Request, Text},
+    output,
 };
 
 /// An event that belongs to no chain.
@@ -78,6 +79,8 @@ struct RootJson<'a> {
     /// Who is behind it: never modprobe.
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program_hex: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -129,11 +132,13 @@ impl Chains {
 
 impl Sink for Chains {
     fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
+        let program = told.facts.first().map(|fact| program_field(&fact.key, names));
         let root = RootJson {
             r#type: "chain",
             stream: StreamJson::new(told.stream),
             first_seen: told.is_first,
-            program: told.facts.first().map(|fact| program_field(&fact.key, names)),
+            program_hex: program.as_ref().and_then(Text::hex),
+            program: program.as_ref().map(Text::field),
         };
         line(&mut self.writer, &ChainJson::new(told.chain, Some(root)))
     }
@@ -147,21 +152,27 @@ impl Sink for Chains {
     }
 }
 
-/// One value, one line, whole when it is written.
+/// One value, one line, complete when it is written; nothing in it is obeyed by a terminal.
 fn line(writer: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
+    let mut line = output::json(value)?.into_bytes();
     line.push(b'\n');
     writer.write_all(&line)
 }
 
-/// A row of the table.
+/// A row of the table. Each name has a sibling with its bytes where these are no UTF-8, as in events.
 #[derive(Serialize)]
 struct RowJson {
     kind: &'static str,
     name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_hex: Option<String>,
     #[serde(flatten)]
     who: Option<WhoJson>,
-    times: u64,
+    /// How often the module came, or the alias was asked for; absent where rows are of neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times: Option<u64>,
+    requests: u64,
+    loads: u64,
     results: std::collections::BTreeMap<&'static str, u64>,
     blocked_ns: u64,
     blocked_max_ns: u64,
@@ -169,6 +180,9 @@ struct RowJson {
     last: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     new: Option<&'static str>,
+    /// The hosts that are counted in a row that is rolled up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hosts: Vec<String>,
     /// What it brought, or by whom it came; most frequent first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     others: Vec<OtherJson>,
@@ -178,7 +192,11 @@ struct RowJson {
 struct WhoJson {
     program: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    program_hex: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_hex: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,34 +209,45 @@ struct WhoJson {
 struct OtherJson {
     kind: &'static str,
     name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_hex: Option<String>,
     times: u64,
 }
 
 impl RowJson {
-    fn new((kind, name): (&'static str, String), tally: &Tally) -> Self {
+    fn new((kind, name): (&'static str, Text), tally: &Tally, by: By) -> Self {
         Self {
             kind,
-            name,
+            name_hex: name.hex(),
+            name: name.field(),
             who: None,
-            times: tally.count,
+            times: (by == By::Module).then_some(tally.count),
+            requests: tally.requests,
+            loads: tally.loads,
             results: tally.statuses().map(|(status, count)| (status.name(), count)).collect(),
             blocked_ns: tally.blocked_ns,
             blocked_max_ns: tally.blocked_max_ns,
             first: timestamp(tally.first_ns),
             last: timestamp(tally.last_ns),
             new: None,
+            hosts: Vec::new(),
             others: Vec::new(),
         }
     }
 }
 
 fn who(key: &CellKey, names: &Names) -> WhoJson {
+    let (program, user) = (program_field(key, names), field(key.who.user, names));
+    // Units, containers and hosts are text in events already.
+    let text = |id| field(id, names).as_ref().map(Text::field);
     WhoJson {
-        program: program_field(key, names),
-        user: field(key.who.user, names),
-        unit: field(key.who.unit, names),
-        container: field(key.who.container, names),
-        host: field(key.host, names),
+        program_hex: program.hex(),
+        program: program.field(),
+        user_hex: user.as_ref().and_then(Text::hex),
+        user: user.as_ref().map(Text::field),
+        unit: text(key.who.unit),
+        container: text(key.who.container),
+        host: text(key.host),
     }
 }
 
@@ -229,11 +258,11 @@ fn who(key: &CellKey, names: &Names) -> WhoJson {
 pub fn table(whole: &Whole<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
     let names = whole.names;
     let Some(by) = view.by else {
-        for row in view.first(&rows(whole, view.sort)) {
+        for row in view.first(&rows(whole, view.sort, Shown::All)) {
             let told = RowJson {
                 who: Some(who(&row.key, names)),
-                new: row.new.map(super::rows::New::name),
-                ..RowJson::new(what_fields(&row.key, names), &row.tally)
+                new: row.new.map(New::name),
+                ..RowJson::new(what_fields(&row.key, names), &row.tally, By::Module)
             };
             line(writer, &told)?;
         }
@@ -243,12 +272,13 @@ pub fn table(whole: &Whole<'_>, view: View, writer: &mut dyn Write) -> io::Resul
         let other = if by == By::Module { By::Exe } else { By::Module };
         let others = group.others.iter().map(|(key, times)| {
             let (kind, name) = shared_fields(key, other, names);
-            OtherJson { kind, name, times: *times }
+            OtherJson { kind, name_hex: name.hex(), name: name.field(), times: *times }
         });
         let told = RowJson {
             others: others.collect(),
-            new: group.is_new.then_some(shared_fields(&group.key, by, names).0),
-            ..RowJson::new(shared_fields(&group.key, by, names), &group.tally)
+            hosts: group.hosts.iter().filter_map(|host| Some(field(*host, names)?.field())).collect(),
+            new: group.new.map(New::name),
+            ..RowJson::new(shared_fields(&group.key, by, names), &group.tally, by)
         };
         line(writer, &told)?;
     }

@@ -24,6 +24,17 @@ impl NameId {
     }
 }
 
+/// Where names stand among all when they are sorted.
+#[derive(Debug)]
+pub(super) struct Ranks(Vec<usize>);
+
+impl Ranks {
+    /// Different names differ.
+    pub(super) fn of(&self, id: NameId) -> usize {
+        self.0.get(id.index()).copied().unwrap_or(usize::MAX)
+    }
+}
+
 /// The names.
 #[derive(Debug)]
 pub struct Names {
@@ -67,6 +78,19 @@ impl Names {
         name.map_or(NameId::NONE, |name| self.id(name))
     }
 
+    /// The place of each name by its number when all are sorted: what sorts by them compares no names, which may be long.
+    pub(super) fn ranks(&self) -> Ranks {
+        let mut order: Vec<usize> = (0..self.names.len()).collect();
+        order.sort_by(|one, other| self.names.get(*one).cmp(&self.names.get(*other)));
+        let mut ranks = vec![0; order.len()];
+        for (place, number) in order.into_iter().enumerate() {
+            if let Some(rank) = ranks.get_mut(number) {
+                *rank = place;
+            }
+        }
+        Ranks(ranks)
+    }
+
     /// The name of a number; empty for [`NameId::OTHERS`] and [`NameId::NONE`].
     #[must_use]
     pub fn name(&self, id: NameId) -> &[u8] {
@@ -88,5 +112,16 @@ mod tests {
         assert_eq!(names.id(b"three"), names.id(b"three"));
         assert_eq!((names.id(b"four"), names.id(b"one")), (NameId::OTHERS, one));
         assert_eq!((names.name(one), names.name(NameId::OTHERS)), (&b"one"[..], &b""[..]));
+    }
+
+    /// Check that ranks are in order of the names, and that no two are the same.
+    #[test]
+    fn ranks_sort_as_names_do() {
+        let mut names = Names::default();
+        let ids = ["b", "a", "", "ab"].map(|name| names.id(name.as_bytes()));
+        let ranks = names.ranks();
+        let [b, a, empty, ab] = ids.map(|id| ranks.of(id));
+        assert!(empty < a && a < ab && ab < b);
+        assert_ne!(ranks.of(NameId::NONE), ranks.of(NameId::OTHERS));
     }
 }

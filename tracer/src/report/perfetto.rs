@@ -2,7 +2,8 @@
 //! request, in it the inits of the modules that came, in them what those asked for.
 
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap},
     io::{self, Write},
 };
 
@@ -10,12 +11,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
+    cells::CellKey,
     csv::process,
     engine::{Sink, Told, Whole},
     facts::nanoseconds,
-    names::Names,
+    names::{NameId, Names},
     stream::Stream,
-    words::{self, timestamp},
+    words,
 };
 use crate::{
     chain::{Chain, ChainKey, Module},
@@ -23,30 +25,51 @@ use crate::{
     output,
 };
 
-/// Times count from the midnight (UTC) before the first: JSON numbers hold nanoseconds for a hundred days only.
-const DAY_NS: i64 = 86_400_000_000_000;
+#[cfg(test)]
+mod tests;
+
+/// What times count from. An earlier one stands there.
+const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 /// The track of what belongs to the machine.
 const MACHINE_TRACK: u64 = 0;
+
+/// A requester of a stream: the kind and name of its program; none where no part of it was seen.
+type Requester = (usize, Option<(u8, NameId)>);
 
 /// Writes trace events as chains end.
 pub struct Perfetto {
     writer: Box<dyn Write>,
     has_begun: bool,
-    base_ns: Option<i64>,
     /// Machines that have a name already, by the number of their stream.
     named: Vec<bool>,
-    /// Tracks of a requester on a stream: slices of one track must not overlap but by holding each other.
-    tracks: HashMap<(usize, String), Vec<Track>>,
-    next_track: u64,
+    tracks: Tracks,
 }
 
-/// A track.
-#[derive(Clone, Copy, Debug)]
-struct Track {
-    id: u64,
-    /// When its last slice ends.
-    end_ns: i64,
+/// Tracks of requesters: slices of one track must not overlap but by holding each other.
+#[derive(Debug, Default)]
+struct Tracks {
+    /// By requester: when the last slice of each ends, the earliest first, and its number.
+    of: HashMap<Requester, BinaryHeap<Reverse<(i64, u64)>>>,
+    next: u64,
+}
+
+impl Tracks {
+    /// A track on which a slice has room, and whether it is a new one.
+    fn take(&mut self, requester: Requester, span: Span) -> (u64, bool) {
+        let tracks = self.of.entry(requester).or_default();
+        let free = tracks.peek().filter(|Reverse((end_ns, _))| *end_ns <= span.begin_ns).is_some();
+        let number = match tracks.pop() {
+            Some(Reverse((_, number))) if free => number,
+            taken => {
+                tracks.extend(taken);
+                self.next += 1;
+                MACHINE_TRACK + self.next
+            }
+        };
+        tracks.push(Reverse((span.end_ns, number)));
+        (number, !free)
+    }
 }
 
 /// A piece of time, nanoseconds since 1970.
@@ -62,26 +85,71 @@ impl Span {
     }
 }
 
-/// Where slices go.
+/// A request or loader and when it was, with all that is nested in it: each span is found once.
+struct Placed<'a> {
+    chain: &'a Chain,
+    span: Span,
+    nested: Vec<Self>,
+}
+
+impl<'a> Placed<'a> {
+    fn new(chain: &'a Chain) -> Self {
+        let begin_ns = nanoseconds(chain.time);
+        let blocked_ns = chain.result.as_ref().and_then(|result| result.duration_ns).unwrap_or(0);
+        let nested: Vec<Self> = chain.nested.iter().map(Self::new).collect();
+        // To its end, or to the end of what outlasted it.
+        let inits = chain.modules.iter().map(|module| init_span(chain, module).end_ns);
+        let ends = inits.chain(nested.iter().map(|nested| nested.span.end_ns));
+        let end_ns = ends.fold(lasting(begin_ns, blocked_ns).end_ns, i64::max);
+        Self { chain, span: Span { begin_ns, end_ns }, nested }
+    }
+
+    /// What stands in its slice, in order of time: what holds something before what it holds.
+    fn parts(&self) -> Vec<Part<'_>> {
+        let mut parts: Vec<Part<'_>> = Vec::with_capacity(self.chain.modules.len() + self.nested.len());
+        parts.extend(self.chain.modules.iter().map(|module| Part::Init(module, init_span(self.chain, module))));
+        parts.extend(self.nested.iter().map(Part::Nested));
+        parts.sort_by_key(|part| (part.span().begin_ns, Reverse(part.span().end_ns), matches!(part, Part::Nested(_))));
+        parts
+    }
+}
+
+/// What stands in a slice.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Init(&'a Module, Span),
+    Nested(&'a Placed<'a>),
+}
+
+impl Part<'_> {
+    const fn span(&self) -> Span {
+        match self {
+            Self::Init(_, span) => *span,
+            Self::Nested(placed) => placed.span,
+        }
+    }
+}
+
+/// A slice that others may stand in, and what of it is free.
 #[derive(Clone, Copy, Debug)]
-struct Lane<'a> {
-    stream_number: usize,
-    requester: &'a str,
+struct Room {
     track: u64,
+    free: Span,
+}
+
+/// Whose slices are written.
+#[derive(Clone, Copy)]
+struct Lane<'a> {
+    pid: u64,
+    requester: Requester,
+    name: &'a str,
 }
 
 impl Perfetto {
     /// Writes to `writer`.
     #[must_use]
     pub fn new(writer: Box<dyn Write>) -> Self {
-        Self {
-            writer,
-            has_begun: false,
-            base_ns: None,
-            named: Vec::new(),
-            tracks: HashMap::new(),
-            next_track: MACHINE_TRACK + 1,
-        }
+        Self { writer, has_begun: false, named: Vec::new(), tracks: Tracks::default() }
     }
 
     /// Writes one trace event.
@@ -91,12 +159,6 @@ impl Perfetto {
         self.writer.write_all(lead)?;
         serde_json::to_writer(&mut self.writer, event)?;
         Ok(())
-    }
-
-    /// Microseconds since the base.
-    fn ts(&mut self, ns: i64) -> f64 {
-        let base_ns = *self.base_ns.get_or_insert(ns - ns.rem_euclid(DAY_NS));
-        micros(ns - base_ns)
     }
 
     fn machine(&mut self, stream: &Stream, number: usize) -> io::Result<u64> {
@@ -119,65 +181,66 @@ impl Perfetto {
     }
 
     /// A track of a requester on which a slice has room.
-    fn track(&mut self, stream_number: usize, pid: u64, requester: &str, span: Span) -> io::Result<u64> {
-        let next = self.next_track;
-        let tracks = self.tracks.entry((stream_number, requester.to_owned())).or_default();
-        if let Some(free) = tracks.iter_mut().find(|track| track.end_ns <= span.begin_ns) {
-            free.end_ns = span.end_ns;
-            return Ok(free.id);
+    fn track(&mut self, lane: Lane<'_>, span: Span) -> io::Result<u64> {
+        let (track, is_new) = self.tracks.take(lane.requester, span);
+        if is_new {
+            self.track_name(lane.pid, track, lane.name)?;
         }
-        tracks.push(Track { id: next, end_ns: span.end_ns });
-        self.next_track += 1;
-        self.track_name(pid, next, requester)?;
-        Ok(next)
+        Ok(track)
+    }
+
+    /// The track of a slice within another one; a track of its own where it does not fit between what stands there.
+    fn place(&mut self, lane: Lane<'_>, room: &mut Room, span: Span) -> io::Result<u64> {
+        if room.free.holds(span) {
+            room.free.begin_ns = span.end_ns;
+            return Ok(room.track);
+        }
+        self.track(lane, span)
     }
 
     fn slice(&mut self, pid: u64, tid: u64, span: Span, category: &str, name: &str, args: &Value) -> io::Result<()> {
-        let ts = self.ts(span.begin_ns);
-        let dur = micros(span.end_ns - span.begin_ns);
+        let (ts, dur) = (micros(span.begin_ns), micros(shown(span.end_ns) - shown(span.begin_ns)));
         self.put(&json!({
             "ph": "X", "pid": pid, "tid": tid, "ts": ts, "dur": dur, "cat": category, "name": name, "args": args,
         }))
     }
 
     /// A request or loader with all that it brought, on a track that has room for it.
-    fn link(&mut self, chain: &Chain, pid: u64, lane: Lane<'_>) -> io::Result<()> {
-        let span = span(chain);
+    fn link(&mut self, placed: &Placed<'_>, lane: Lane<'_>, track: u64) -> io::Result<()> {
+        let Placed { chain, span, .. } = placed;
         let status = chain.result.as_ref().map_or(Status::Unknown, |result| result.status);
         let (name, category) = match &chain.request {
-            Some(request) => (output::escape(&request.name), "request"),
+            Some(request) => (output::alias(&request.name), "request"),
             None => (format!("loads by itself ({})", status.name()), "load"),
         };
-        self.slice(pid, lane.track, span, category, &name, &args(chain, status))?;
-        // What does not fit between the one before and the end goes on a track of its own.
-        let mut free = span;
-        let mut parts: Vec<(Span, Part<'_>)> = Vec::new();
-        parts.extend(chain.modules.iter().map(|module| (init_span(chain, module), Part::Init(module))));
-        for nested in &chain.nested {
-            let within = chain.modules.iter().any(|module| init_span(chain, module).holds(self::span(nested)));
-            if !within {
-                parts.push((self::span(nested), Part::Nested(nested)));
-            }
-        }
-        parts.sort_by_key(|(span, _)| (span.begin_ns, std::cmp::Reverse(span.end_ns)));
-        for (part_span, part) in parts {
-            let fits = free.holds(part_span);
-            let lane = if fits {
-                free.begin_ns = part_span.end_ns;
-                lane
-            } else {
-                Lane { track: self.track(lane.stream_number, pid, lane.requester, part_span)?, ..lane }
-            };
+        self.slice(lane.pid, track, *span, category, &name, &args(chain, status))?;
+        let mut room = Room { track, free: *span };
+        // Inits that run, by their ends: what was asked for meanwhile stands in the one that ends first.
+        let mut running: BTreeMap<(i64, usize), Room> = BTreeMap::new();
+        for (number, part) in placed.parts().into_iter().enumerate() {
+            let span = part.span();
             match part {
-                Part::Init(module) => self.init(chain, module, part_span, pid, lane)?,
-                Part::Nested(nested) => self.link(nested, pid, lane)?,
+                Part::Init(module, _) => {
+                    let track = self.place(lane, &mut room, span)?;
+                    self.init(module, span, lane.pid, track)?;
+                    running.insert((span.end_ns, number), Room { track, free: span });
+                }
+                Part::Nested(nested) => {
+                    while running.first_key_value().is_some_and(|((end_ns, _), _)| *end_ns < span.begin_ns) {
+                        running.pop_first();
+                    }
+                    let own = running.range_mut((span.end_ns, 0)..).next();
+                    let room = own.map_or(&mut room, |(_, room)| room);
+                    let track = self.place(lane, room, span)?;
+                    self.link(nested, lane, track)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// A module's init, and in it what it asked for.
-    fn init(&mut self, chain: &Chain, module: &Module, span: Span, pid: u64, lane: Lane<'_>) -> io::Result<()> {
+    /// A module's init.
+    fn init(&mut self, module: &Module, span: Span, pid: u64, track: u64) -> io::Result<()> {
         let load = &module.load;
         let args = json!({
             "file": load.file.as_ref().map(output::escape),
@@ -186,46 +249,25 @@ impl Perfetto {
             "loader": output::escape(&load.process.comm),
             "loader_pid": load.process.pid,
         });
-        self.slice(pid, lane.track, span, "init", &output::escape(&load.module), &args)?;
-        let mut free = span;
-        let inside = chain.nested.iter().filter(|nested| span.holds(self::span(nested)));
-        let first_inside = |nested: &Chain| {
-            chain
-                .modules
-                .iter()
-                .find(|other| init_span(chain, other).holds(self::span(nested)))
-                .is_some_and(|other| std::ptr::eq(other, module))
-        };
-        for nested in inside.filter(|nested| first_inside(nested)) {
-            let nested_span = self::span(nested);
-            let fits = free.holds(nested_span);
-            let lane = if fits {
-                free.begin_ns = nested_span.end_ns;
-                lane
-            } else {
-                Lane { track: self.track(lane.stream_number, pid, lane.requester, nested_span)?, ..lane }
-            };
-            self.link(nested, pid, lane)?;
-        }
-        Ok(())
+        self.slice(pid, track, span, "init", &output::module(&load.module), &args)
     }
 }
 
-/// What stands in a slice.
-enum Part<'a> {
-    Init(&'a Module),
-    Nested(&'a Chain),
+/// Times count from 1970, where they fit.
+const fn shown(ns: i64) -> i64 {
+    if ns < 0 { 0 } else { ns }
 }
 
-/// Nanoseconds as microseconds: exact within a hundred days.
-#[expect(clippy::cast_precision_loss, reason = "times count from the day of the first event")]
-fn micros(ns: i64) -> f64 {
-    ns as f64 / 1000.0
+/// Nanoseconds as microseconds with three digits: text, since a number of JSON becomes one that cannot hold nanoseconds,
+/// and Perfetto drops a slice that then seems to stick out of the one it stands in. It reads text exactly.
+fn micros(ns: i64) -> String {
+    let ns = shown(ns);
+    format!("{}.{:03}", ns / 1000, ns % 1000)
 }
 
 fn args(chain: &Chain, status: Status) -> Value {
     #[derive(Serialize)]
-    struct Args<'a> {
+    struct Args {
         status: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         request: Option<String>,
@@ -238,9 +280,9 @@ fn args(chain: &Chain, status: Status) -> Value {
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        unit: Option<&'a str>,
+        unit: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        container: Option<&'a str>,
+        container: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -261,8 +303,8 @@ fn args(chain: &Chain, status: Status) -> Value {
         comm: process.map(|process| output::escape(&process.comm)),
         command: process.map(|process| command(&process.argv)).filter(|command| !command.is_empty()),
         user: process.and_then(|process| process.user.as_ref()).map(output::escape),
-        unit: process.and_then(|process| process.unit.as_deref()),
-        container: process.and_then(|process| process.container.as_deref()),
+        unit: process.and_then(|process| process.unit.as_deref()).map(output::escape_str),
+        container: process.and_then(|process| process.container.as_deref()).map(output::escape_str),
         why: chain.request.as_ref().and_then(|request| request.explanation.as_deref()).map(output::escape_str),
         blocked_ns: chain.request.as_ref().and(chain.result.as_ref()).and_then(|result| result.duration_ns),
         time: chain.time.to_string(),
@@ -285,36 +327,28 @@ fn init_span(chain: &Chain, module: &Module) -> Span {
     lasting(at(chain, module.boot_ns), module.init.as_ref().map_or(0, |init| init.duration_ns))
 }
 
-/// From its beginning to its end, or to the end of what outlasted it.
-fn span(chain: &Chain) -> Span {
-    let begin_ns = nanoseconds(chain.time);
-    let blocked_ns = chain.result.as_ref().and_then(|result| result.duration_ns).unwrap_or(0);
-    let own = lasting(begin_ns, blocked_ns);
-    let inits = chain.modules.iter().map(|module| init_span(chain, module).end_ns);
-    let nested = chain.nested.iter().map(|nested| span(nested).end_ns);
-    Span { begin_ns, end_ns: inits.chain(nested).fold(own.end_ns, i64::max) }
-}
-
 impl Sink for Perfetto {
     fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
         let pid = self.machine(told.stream, told.stream_number)?;
-        let requester =
-            told.facts.first().map_or_else(|| "(unseen)".to_owned(), |fact| words::program(&fact.key, names));
-        let track = self.track(told.stream_number, pid, &requester, span(told.chain))?;
-        let lane = Lane { stream_number: told.stream_number, requester: &requester, track };
-        self.link(told.chain, pid, lane)
+        let key: Option<&CellKey> = told.facts.first().map(|fact| &fact.key);
+        let name = key.map_or_else(|| "(unseen)".to_owned(), |key| words::program(key, names));
+        let program = key.map(|key| (key.who.program_kind, key.who.program));
+        let lane = Lane { pid, requester: (told.stream_number, program), name: &name };
+        let placed = Placed::new(told.chain);
+        let track = self.track(lane, placed.span)?;
+        self.link(&placed, lane, track)
     }
 
     fn event(&mut self, event: &Event, stream: &Stream, number: usize) -> io::Result<()> {
         let (name, args) = match &event.body {
             Body::Unload(unload) if !unload.init_failed => {
                 let by = output::escape(&unload.process.comm);
-                (format!("unload {}", output::escape(&unload.module)), json!({"by": by, "pid": unload.process.pid}))
+                (format!("unload {}", output::module(&unload.module)), json!({"by": by, "pid": unload.process.pid}))
             }
             Body::Attempt(failed) => {
                 let by = output::escape(&failed.process.comm);
                 let module =
-                    failed.module.as_ref().map_or_else(String::new, |module| format!(" {}", output::escape(module)));
+                    failed.module.as_ref().map_or_else(String::new, |module| format!(" {}", output::module(module)));
                 let name = format!("unload{module} failed: {}", output::escape_str(&failed.errno));
                 (name, json!({"by": by, "pid": failed.process.pid}))
             }
@@ -325,7 +359,7 @@ impl Sink for Perfetto {
             _ => return Ok(()),
         };
         let pid = self.machine(stream, number)?;
-        let ts = self.ts(nanoseconds(event.time));
+        let ts = micros(nanoseconds(event.time));
         self.put(&json!({
             "ph": "i", "s": "p", "pid": pid, "tid": MACHINE_TRACK, "ts": ts, "cat": "machine", "name": name, "args": args,
         }))
@@ -339,8 +373,8 @@ impl Sink for Perfetto {
             .map(|(stream, issue)| format!("{}: {issue}", output::escape_str(&stream.source)))
             .collect();
         let lead = if self.has_begun { "\n]" } else { "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[]" };
-        let zero = self.base_ns.map(|base_ns| timestamp(base_ns).to_string());
-        let other = json!({"tool": concat!("kmodtrace ", env!("CARGO_PKG_VERSION")), "zero": zero, "missing": missing});
+        let other =
+            json!({"tool": concat!("kmodtrace ", env!("CARGO_PKG_VERSION")), "zero": EPOCH, "missing": missing});
         writeln!(self.writer, "{lead},\"otherData\":{other}}}")?;
         self.writer.flush()
     }

@@ -34,6 +34,11 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// A stream of a source, of which nothing was read.
+    pub(super) fn new(source: &str) -> Self {
+        Self { source: source.to_owned(), ..Self::default() }
+    }
+
     /// The machine's name.
     #[must_use]
     pub fn host(&self) -> &str {

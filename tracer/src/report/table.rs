@@ -1,17 +1,21 @@
 //! Who loaded what, as a table for people.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    io::{self, Write},
+};
 
 use jiff::tz::TimeZone;
 
 use super::{
+    cells::{CellKey, Tally},
     engine::Whole,
-    grid::{Column, drawn},
-    names::Names,
-    rows::{By, Group, Row, Sort, groups, rows},
-    words::{blocked, date, named, place, program, shared, statuses, what},
+    grid::{Column, Layout},
+    names::NameId,
+    rows::{By, Group, New, Row, Shown, Sort, groups, rows},
+    words::{blocked, date, named, place, program, shared, statuses, timestamp, what},
 };
-use crate::output::{Style, escape_str};
+use crate::output::{Style, escape_str, zone};
 
 /// Names that a rolled-up row has room for.
 const NAMES_SHOWN: usize = 4;
@@ -35,23 +39,165 @@ impl View {
 }
 
 /// The table.
-#[must_use]
-pub fn table(whole: &Whole<'_>, view: View, style: Style) -> String {
-    let zone = if style.utc { TimeZone::UTC } else { TimeZone::system() };
-    let (heads, mut lines) = match view.by {
-        None => combinations(whole, &rows(whole, view.sort), &zone),
-        Some(by) => rolled_up(whole, &groups(whole, by, view.sort), by, &zone),
-    };
-    let left_out = view.top.map_or(0, |top| lines.len().saturating_sub(top));
-    lines.truncate(view.top.unwrap_or(usize::MAX));
-    if lines.is_empty() {
-        return nothing(whole, &zone);
+///
+/// # Errors
+/// When it cannot be written.
+pub fn table(whole: &Whole<'_>, view: View, style: Style, writer: &mut dyn Write) -> io::Result<()> {
+    let sheet = Sheet { whole, view, style, zone: zone::zone(style.utc) };
+    match view.by {
+        None => sheet.combinations(writer),
+        Some(by) => {
+            let groups = groups(whole, by, view.sort);
+            let lines: Vec<Line<'_>> = groups.iter().map(Line::of_group).collect();
+            let columns = grouped(whole, by);
+            sheet.write(&columns, &sheet.layout(&columns, &lines), &lines, &[], writer)
+        }
     }
-    let mut out = drawn(&heads, &lines, style.width);
-    if left_out > 0 {
-        out.push_str(&format!("... and {left_out} more\n"));
+}
+
+/// What stands in a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cell {
+    New,
+    What,
+    Program,
+    User,
+    Host,
+    Place,
+    Shared(By),
+    Times,
+    Requests,
+    Loads,
+    Blocked,
+    First,
+    Last,
+    Results,
+    /// Modules, or programs where rows are modules.
+    Others(By),
+    /// The hosts on which it is new.
+    Hosts,
+}
+
+/// A combination, or several.
+struct Line<'a> {
+    key: &'a CellKey,
+    tally: &'a Tally,
+    new: Option<New>,
+    others: &'a [(CellKey, u64)],
+    hosts: &'a [NameId],
+}
+
+impl<'a> Line<'a> {
+    fn of_row(row: &'a Row) -> Self {
+        Self { key: &row.key, tally: &row.tally, new: row.new, others: &[], hosts: &[] }
     }
-    out
+
+    fn of_group(group: &'a Group) -> Self {
+        Self { key: &group.key, tally: &group.tally, new: group.new, others: &group.others, hosts: &group.hosts }
+    }
+}
+
+/// A table that is being written.
+struct Sheet<'a> {
+    whole: &'a Whole<'a>,
+    view: View,
+    style: Style,
+    zone: TimeZone,
+}
+
+impl Sheet<'_> {
+    fn combinations(&self, writer: &mut dyn Write) -> io::Result<()> {
+        let (whole, sort) = (self.whole, self.view.sort);
+        let mut columns = combinations(whole);
+        let all = rows(whole, sort, Shown::Place);
+        let lines: Vec<Line<'_>> = all.iter().map(Line::of_row).collect();
+        let layout = self.layout(&columns, &lines);
+        let Some(head) = layout.left_out().iter().find(|head| **head == PLACE).copied() else {
+            return self.write(&columns, &layout, &lines, &[], writer);
+        };
+        // What only the unit told apart would look the same.
+        columns.retain(|(_, cell)| *cell != Cell::Place);
+        let merged = rows(whole, sort, Shown::NoPlace);
+        let lines: Vec<Line<'_>> = merged.iter().map(Line::of_row).collect();
+        self.write(&columns, &self.layout(&columns, &lines), &lines, &[head], writer)
+    }
+
+    fn layout(&self, columns: &[(Column, Cell)], lines: &[Line<'_>]) -> Layout {
+        let heads: Vec<Column> = columns.iter().map(|(column, _)| *column).collect();
+        let cells = self.view.first(lines).iter().map(|line| self.cells(columns, line));
+        Layout::new(&heads, cells, self.style)
+    }
+
+    fn write(
+        &self,
+        columns: &[(Column, Cell)],
+        layout: &Layout,
+        lines: &[Line<'_>],
+        merged: &[&str],
+        writer: &mut dyn Write,
+    ) -> io::Result<()> {
+        let Some(first) = lines.first() else {
+            return writer.write_all(self.style.text(&nothing(self.whole, &self.zone)).as_bytes());
+        };
+        writer.write_all(layout.heads().as_bytes())?;
+        let shown = self.view.first(lines);
+        for line in shown {
+            writer.write_all(layout.line(&self.cells(columns, line)).as_bytes())?;
+        }
+        if lines.len() > shown.len() {
+            let order = match self.view.sort {
+                Sort::Count => "the most frequent come first",
+                Sort::First => "the earliest come first",
+                Sort::Last => "the latest come first",
+                Sort::Blocked => "those that blocked longest come first",
+                Sort::Name => "by name",
+            };
+            writeln!(writer, "... and {} more ({order})", lines.len() - shown.len())?;
+        }
+        let year = layout.year().map_or_else(String::new, |year| format!("of {year}, "));
+        let mut notes = vec![format!("times are {year}in {}", zone::name(&self.zone, timestamp(first.tally.first_ns)))];
+        let left_out: Vec<&str> = layout.left_out().iter().chain(merged).copied().collect();
+        if !left_out.is_empty() {
+            notes.push(format!("no room for {}", left_out.join(", ")));
+        }
+        writeln!(writer, "({})", notes.join("; "))
+    }
+
+    fn cells(&self, columns: &[(Column, Cell)], line: &Line<'_>) -> Vec<String> {
+        columns.iter().map(|(_, cell)| self.cell(*cell, line)).collect()
+    }
+
+    fn cell(&self, cell: Cell, line: &Line<'_>) -> String {
+        let (names, Line { key, tally, .. }) = (self.whole.names, line);
+        match cell {
+            Cell::New => line.new.map_or("", New::name).to_owned(),
+            Cell::What => what(key, names),
+            Cell::Program => program(key, names),
+            Cell::User => named(key.who.user, names),
+            Cell::Host => named(key.host, names),
+            Cell::Place => place(key, names),
+            Cell::Shared(by) => shared(key, by, names),
+            Cell::Times => tally.count.to_string(),
+            Cell::Requests => tally.requests.to_string(),
+            Cell::Loads => tally.loads.to_string(),
+            Cell::Blocked => blocked(tally),
+            Cell::First => date(tally.first_ns, &self.zone),
+            Cell::Last => date(tally.last_ns, &self.zone),
+            Cell::Results => statuses(tally),
+            Cell::Others(By::Module) => some(line.others, |(key, _)| program(key, names)),
+            Cell::Others(_) => some(line.others, |(key, _)| what(key, names)),
+            Cell::Hosts => some(line.hosts, |host| named(*host, names)),
+        }
+    }
+}
+
+/// The first of many names.
+fn some<T>(all: &[T], name: impl Fn(&T) -> String) -> String {
+    let mut shown: Vec<String> = all.iter().take(NAMES_SHOWN).map(name).collect();
+    if all.len() > NAMES_SHOWN {
+        shown.push(format!("+{}", all.len() - NAMES_SHOWN));
+    }
+    shown.join(" ")
 }
 
 /// Why a table has no rows: nothing is there, or nothing of it is wanted.
@@ -60,7 +206,7 @@ fn nothing(whole: &Whole<'_>, zone: &TimeZone) -> String {
     let mut wanted: Vec<String> =
         plan.selector.describe().iter().map(|pattern| format!("--{}", escape_str(pattern))).collect();
     for (option, ns) in [("since", plan.since_ns), ("until", plan.until_ns), ("new-since", plan.new_since_ns)] {
-        wanted.extend(ns.map(|ns| format!("--{option} \"{}\"", date(ns, zone))));
+        wanted.extend(ns.map(|ns| format!("--{option} \"{} {}\"", date(ns, zone), zone::name(zone, timestamp(ns)))));
     }
     if wanted.is_empty() {
         return "nothing was loaded, and nothing was asked for\n".to_owned();
@@ -68,90 +214,63 @@ fn nothing(whole: &Whole<'_>, zone: &TimeZone) -> String {
     format!("nothing matches {}\n", wanted.join(" "))
 }
 
-fn combinations(whole: &Whole<'_>, rows: &[Row], zone: &TimeZone) -> (Vec<Column>, Vec<Vec<String>>) {
-    let names: &Names = whole.names;
+/// The head of the unit or container.
+const PLACE: &str = "UNIT OR CONTAINER";
+
+fn combinations(whole: &Whole<'_>) -> Vec<(Column, Cell)> {
     let hosts: HashSet<_> = whole.cells.iter().map(|(key, _)| key.host).collect();
-    let mut heads = vec![
-        Column::names("MODULE OR ALIAS", 16),
-        Column::names("BY", 16),
-        Column::names("USER", 8),
-        Column::names("UNIT OR CONTAINER", 12).spared(1),
-        Column::number("TIMES"),
-        Column::number("BLOCKED").spared(3),
-        Column::time("FIRST").spared(2),
-        Column::time("LAST"),
-        Column::names("RESULT", 12),
+    let mut columns = vec![
+        (Column::names("MODULE OR ALIAS", 16), Cell::What),
+        (Column::names("BY", 24), Cell::Program),
+        (Column::names("USER", 8), Cell::User),
+        (Column::names(PLACE, 10).short("UNIT").spared(4), Cell::Place),
+        (Column::number("TIMES"), Cell::Times),
+        (Column::number("BLOCKED").spared(2), Cell::Blocked),
+        (Column::time("FIRST").spared(1), Cell::First),
+        (Column::time("LAST").spared(3), Cell::Last),
+        (Column::names("RESULT", 12), Cell::Results),
     ];
     if hosts.len() > 1 {
-        heads.insert(4, Column::names("HOST", 8));
+        columns.insert(4, (Column::names("HOST", 8), Cell::Host));
     }
     if whole.plan.new_since_ns.is_some() {
-        heads.insert(0, Column::names("NEW", 9));
+        columns.insert(0, (Column::names("NEW", 9), Cell::New));
     }
-    let line = |row: &Row| {
-        let mut line = vec![
-            what(&row.key, names),
-            program(&row.key, names),
-            named(row.key.who.user, names),
-            place(&row.key, names),
-            row.tally.count.to_string(),
-            blocked(&row.tally),
-            date(row.tally.first_ns, zone),
-            date(row.tally.last_ns, zone),
-            statuses(&row.tally),
-        ];
-        if hosts.len() > 1 {
-            line.insert(4, named(row.key.host, names));
-        }
-        if let Some(new) = row.new {
-            line.insert(0, new.name().to_owned());
-        }
-        line
-    };
-    (heads, rows.iter().map(line).collect())
+    columns
 }
 
-fn rolled_up(whole: &Whole<'_>, groups: &[Group], by: By, zone: &TimeZone) -> (Vec<Column>, Vec<Vec<String>>) {
-    let names: &Names = whole.names;
-    let head = match by {
-        By::Module => "MODULE OR ALIAS",
-        By::Exe => "BY",
-        By::User => "USER",
-        By::Unit => "UNIT",
-        By::Container => "CONTAINER",
-        By::Host => "HOST",
+fn grouped(whole: &Whole<'_>, by: By) -> Vec<(Column, Cell)> {
+    let (head, others) = match by {
+        By::Module => ("MODULE OR ALIAS", "BY"),
+        By::Exe => ("BY", "MODULES AND ALIASES"),
+        By::User => ("USER", "MODULES AND ALIASES"),
+        By::Unit => ("UNIT", "MODULES AND ALIASES"),
+        By::Container => ("CONTAINER", "MODULES AND ALIASES"),
+        By::Host => ("HOST", "MODULES AND ALIASES"),
     };
-    let others = if by == By::Module { "BY" } else { "MODULES AND ALIASES" };
-    let heads = vec![
-        Column::names(head, 16),
-        Column::number("TIMES"),
-        Column::number("BLOCKED").spared(3),
-        Column::time("FIRST").spared(2),
-        Column::time("LAST"),
-        Column::names("RESULT", 12),
-        Column::names(others, 20),
-    ];
-    let line = |group: &Group| {
-        let mut shown: Vec<String> = group
-            .others
-            .iter()
-            .take(NAMES_SHOWN)
-            .map(|(key, _)| if by == By::Module { program(key, names) } else { what(key, names) })
-            .collect();
-        if group.others.len() > NAMES_SHOWN {
-            shown.push(format!("+{}", group.others.len() - NAMES_SHOWN));
-        }
-        vec![
-            shared(&group.key, by, names),
-            group.tally.count.to_string(),
-            blocked(&group.tally),
-            date(group.tally.first_ns, zone),
-            date(group.tally.last_ns, zone),
-            statuses(&group.tally),
-            shown.join(" "),
-        ]
-    };
-    (heads, groups.iter().map(line).collect())
+    let is_new_wanted = whole.plan.new_since_ns.is_some();
+    let mut columns = Vec::new();
+    if is_new_wanted {
+        columns.push((Column::names("NEW", 9), Cell::New));
+    }
+    columns.push((Column::names(head, if by == By::Exe { 24 } else { 16 }), Cell::Shared(by)));
+    if by == By::Module {
+        columns.push((Column::number("TIMES"), Cell::Times));
+    } else {
+        columns.push((Column::number("REQUESTS"), Cell::Requests));
+        columns.push((Column::number("LOADS"), Cell::Loads));
+    }
+    columns.extend([
+        (Column::number("BLOCKED").spared(2), Cell::Blocked),
+        (Column::time("FIRST").spared(1), Cell::First),
+        (Column::time("LAST").spared(3), Cell::Last),
+        (Column::names("RESULT", 12), Cell::Results),
+        (Column::names(others, 12), Cell::Others(by)),
+    ]);
+    if is_new_wanted && by == By::Module && whole.streams.len() > 1 {
+        columns.push((Column::names("ON HOST", 8), Cell::Hosts));
+    }
+    columns
 }
 
 #[cfg(test)]
@@ -169,8 +288,14 @@ mod tests {
         read_inputs([("o.jsonl".to_owned(), CAPTURE)], None, &mut pipeline).unwrap();
         let mut engine = pipeline.finish().unwrap().0;
         engine.finish().unwrap();
+        text(&engine, by, Style { utc: true, width, ..Style::default() })
+    }
+
+    fn text(engine: &Engine, by: Option<By>, style: Style) -> String {
         let view = View { by, sort: Sort::First, top: None };
-        table(&engine.whole(), view, Style { utc: true, width, ..Style::default() })
+        let mut text = Vec::new();
+        table(&engine.whole(), view, style, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
     }
 
     /// Check that usual terminals show who, what and when, and that nothing is wider than they are.
@@ -197,10 +322,46 @@ mod tests {
             since_ns: Some(1_795_415_443_000_000_000),
             ..Plan::default()
         };
-        assert_eq!(shown(plan, None, None), "nothing matches --module=gone --comm=a --since \"2026-11-23 06:30:43\"\n");
+        assert_eq!(
+            shown(plan, None, None),
+            "nothing matches --module=gone --comm=a --since \"2026-11-23 06:30:43 UTC\"\n"
+        );
         let engine = Engine::new(Plan::default(), Vec::new());
-        let view = View { by: None, sort: Sort::First, top: None };
-        let text = table(&engine.whole(), view, Style::default());
+        let text = text(&engine, None, Style::default());
         assert_eq!(text, "nothing was loaded, and nothing was asked for\n");
+    }
+
+    /// One line as of the stored capture with other names: `number` of them.
+    fn with_names(names: impl Iterator<Item = String>) -> Engine {
+        let text = std::str::from_utf8(CAPTURE).unwrap();
+        let request = text.lines().find(|line| line.contains("\"fs-nosuchfs\"") && line.contains("request")).unwrap();
+        let mut capture = String::new();
+        for (number, name) in names.enumerate() {
+            let id = format!("{number}-1");
+            let line = request.replace("fs-nosuchfs", &name);
+            let (front, rest) = line.split_once("\"request\":\"").unwrap();
+            let (_, rest) = rest.split_once('"').unwrap();
+            capture.push_str(&format!("{front}\"request\":\"{id}\"{rest}\n"));
+        }
+        let mut pipeline = Pipeline::new(Engine::new(Plan::default(), Vec::new()));
+        read_inputs([("o.jsonl".to_owned(), capture.as_bytes())], None, &mut pipeline).unwrap();
+        let (mut engine, _) = pipeline.finish().unwrap();
+        engine.finish().unwrap();
+        engine
+    }
+
+    /// Check that a name of any length is cut, alone and rolled up, and that it makes no other row as wide as itself.
+    #[test]
+    fn long_names_do_not_widen_the_table() {
+        for length in [65_534, 65_535, 70_000, 1_000_000] {
+            let names = (0..200).map(|number| if number == 7 { "a".repeat(length) } else { format!("m{number}") });
+            let engine = with_names(names);
+            for by in [None, Some(By::Module), Some(By::Exe)] {
+                for width in [None, Some(80)] {
+                    let shown = text(&engine, by, Style { utc: true, width, ..Style::default() });
+                    assert!(shown.len() < 200 * 1000, "{length} {by:?} {width:?}: {}", shown.len());
+                }
+            }
+        }
     }
 }

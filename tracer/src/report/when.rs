@@ -3,6 +3,7 @@
 use jiff::{
     SignedDuration, Span, Timestamp, ToSpan, Zoned,
     civil::{Date, DateTime, Time},
+    tz::TimeZone,
 };
 
 /// A time that is not understood.
@@ -37,7 +38,14 @@ fn read(text: &str, now: &Zoned) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Zoned>() {
         return Some(time.timestamp());
     }
-    ago(text, now).or_else(|| civil(text, now))
+    ago(text, now).or_else(|| civil(text, now)).or_else(|| named(text, now))
+}
+
+/// A time with the name of its zone behind it, as reports write it: `2026-11-23 10:00 UTC`, `10:00 Europe/Berlin`.
+fn named(text: &str, now: &Zoned) -> Option<Timestamp> {
+    let (time, zone) = text.rsplit_once(' ')?;
+    let zone = TimeZone::get(zone).ok()?;
+    civil(time.trim_end(), &now.with_time_zone(zone))
 }
 
 /// `1795415443.5`
@@ -109,6 +117,8 @@ mod tests {
             ("2026-11-23", "2026-11-22T23:00:00Z"),
             ("10:00", "2026-11-23T09:00:00Z"),
             ("10:00:30", "2026-11-23T09:00:30Z"),
+            ("2026-11-23 10:00 UTC", "2026-11-23T10:00:00Z"),
+            ("2026-11-23 10:00:05 utc", "2026-11-23T10:00:05Z"),
             ("now", "2026-11-23T11:00:00Z"),
             ("today", "2026-11-22T23:00:00Z"),
             ("Yesterday", "2026-11-21T23:00:00Z"),

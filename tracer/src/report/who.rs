@@ -78,15 +78,15 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// For programs: the same without escapes.
+    /// For programs: the same without escapes, byte by byte.
     #[must_use]
-    pub fn field(&self) -> String {
+    pub fn field(&self) -> Text {
         match self {
-            Self::Path(path) => String::from_utf8_lossy(path).into_owned(),
-            Self::PathEnd(end) => format!(".../{}", String::from_utf8_lossy(end)),
-            Self::Name(name) => format!("[{}]", String::from_utf8_lossy(name)),
-            Self::Kernel => "(kernel)".to_owned(),
-            Self::Unseen => "(unseen)".to_owned(),
+            Self::Path(path) => Text::from(path.as_ref()),
+            Self::PathEnd(end) => Text::from([b".../", end.as_ref()].concat().as_slice()),
+            Self::Name(name) => Text::from([b"[", name.as_ref(), b"]"].concat().as_slice()),
+            Self::Kernel => Text::from("(kernel)"),
+            Self::Unseen => Text::from("(unseen)"),
         }
     }
 }
@@ -148,7 +148,7 @@ impl<'a> Who<'a> {
 }
 
 /// The program of a process.
-fn own_program(process: &Process) -> Program<'_> {
+pub(super) fn own_program(process: &Process) -> Program<'_> {
     let exe = process.exe.as_ref().map(|exe| Cow::Borrowed(exe.as_bytes()));
     Program::of_process(Cow::Borrowed(process.comm.as_bytes()), exe, process.exe_truncated, process.kthread)
 }

@@ -44,10 +44,9 @@ impl From<ByChoice> for By {
 }
 
 /// The order of a table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum SortChoice {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SortChoice {
     /// Earliest first time first.
-    #[default]
     First,
     /// Latest last time first.
     Last,
@@ -85,10 +84,10 @@ pub struct Args {
     /// Roll the table up by one of its columns.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(super) by: Option<ByChoice>,
-    /// The order of the table.
-    #[arg(long, value_enum, value_name = "ORDER", default_value_t)]
-    pub(super) sort: SortChoice,
-    /// Show at most N rows of the table.
+    /// The order of the table: by first time, or with --top by count, unless ORDER is given.
+    #[arg(long, value_enum, value_name = "ORDER")]
+    sort: Option<SortChoice>,
+    /// Show at most N rows of the table: the most frequent ones, unless --sort gives another order.
     #[arg(long, value_name = "N", value_parser = rows)]
     pub(super) top: Option<usize>,
     /// Show chains as trees.
@@ -158,6 +157,15 @@ pub(super) enum Form {
 }
 
 impl Args {
+    /// The order of the table.
+    pub(super) fn sort(&self) -> Sort {
+        match (self.sort, self.top) {
+            (Some(choice), _) => choice.into(),
+            (None, Some(_)) => Sort::Count,
+            (None, None) => Sort::First,
+        }
+    }
+
     /// What is written. What is followed is told as it happens, unless a table is asked for.
     pub(super) fn form(&self) -> Form {
         match self {
@@ -182,10 +190,13 @@ impl Args {
             ColourChoice::Auto if is_terminal && !no_colour => Colour::Ansi,
             ColourChoice::Auto | ColourChoice::Never => Colour::None,
         };
+        let has_utf8 = has_utf8_locale(|name| std::env::var_os(name));
         Style {
             colour,
-            unicode: is_terminal && has_utf8_locale(|name| std::env::var_os(name)),
+            unicode: is_terminal && has_utf8,
+            ascii: !has_utf8,
             utc: self.utc,
+            names_zone: false,
             stacks: self.stacks,
             width: is_terminal.then(|| terminal_columns(Stream::Stdout)).flatten(),
         }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::output::{
     Style,
+    cell::{cell, columns, left, right},
     page::{Meaning, Phrase},
     words::{time_of_day, time_of_day_s},
 };
@@ -79,10 +80,12 @@ impl Columns {
 
     fn fixed(&self, time: &str, status: &str, blocked: &str, who: &str, user: &str) -> (String, String, String) {
         let Self { time: time_w, status: status_w, blocked: blocked_w, who: who_w, user: user_w, .. } = *self;
+        let [who, user] =
+            [(who, who_w), (user, user_w)].map(|(text, width)| left(&cell(&self.style.text(text)), width));
         (
-            format!("{time:<time_w$} "),
-            format!("{status:<status_w$}"),
-            format!(" {blocked:>blocked_w$}  {who:<who_w$} {user:<user_w$} "),
+            format!("{} ", left(time, time_w)),
+            left(status, status_w),
+            format!(" {}  {who} {user} ", right(blocked, blocked_w)),
         )
     }
 
@@ -110,9 +113,9 @@ impl Columns {
         }
         let blocked = if row.blocked.is_empty() { "-" } else { &row.blocked };
         let (time, status, rest) = self.fixed(&time, &row.status, blocked, &row.who, &row.user);
-        let taken = time.chars().count() + status.chars().count() + rest.chars().count();
+        let taken = columns(&time) + columns(&status) + columns(&rest);
         let marks = row.marks.join(" ");
-        let marked = if marks.is_empty() { 0 } else { marks.chars().count() + 1 };
+        let marked = if marks.is_empty() { 0 } else { columns(&marks) + 1 };
         let room = self.style.width.map(|width| width.saturating_sub(taken + marked));
         let (text, below) = text(row, room);
         let mut phrase = Phrase::plain(time).and(row.meaning, status).and_plain(rest).and_plain(text);
@@ -132,7 +135,7 @@ impl Columns {
 
 /// What was asked for and what came: in words where there is room, and the modules apart where there is none.
 fn text(row: &Row, room: Option<usize>) -> (String, Option<String>) {
-    let fits = |text: &str| room.is_none_or(|room| text.chars().count() <= room);
+    let fits = |text: &str| room.is_none_or(|room| columns(text) <= room);
     let modules = row.modules.join(" ");
     let with_modules = |text: &str| match (modules.is_empty(), text.is_empty()) {
         (true, _) => text.to_owned(),

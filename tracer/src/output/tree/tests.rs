@@ -8,7 +8,15 @@ use crate::{
     output::{Colour, Style},
 };
 
-const PLAIN: Style = Style { colour: Colour::None, unicode: false, utc: true, stacks: false, width: None };
+const PLAIN: Style = Style {
+    colour: Colour::None,
+    unicode: false,
+    ascii: false,
+    utc: true,
+    names_zone: false,
+    stacks: false,
+    width: None,
+};
 
 fn told(item: &Item, style: Style) -> String {
     block(item, style).expect("it is told")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    escape::{argument, escape_str, name, quoted},
+    escape::{alias as alias_name, argument, escape_str, module as module_name, name},
     words::{comm_pid, command, count},
 };
 use crate::{
@@ -19,9 +19,9 @@ pub(super) const EVIDENCE: &str = "evidence";
 pub(super) fn subject(finding: &Finding) -> String {
     let by = finding.who.as_ref().map_or_else(|| "somebody unseen".to_owned(), identity);
     match (&finding.module, &finding.alias) {
-        (Some(module), Some(alias)) => format!("{} for {} by {by}", name(module), quoted(alias)),
-        (Some(module), None) => format!("{} by {by}", name(module)),
-        (None, Some(alias)) => format!("request for {} by {by}", quoted(alias)),
+        (Some(module), Some(alias)) => format!("{} for {} by {by}", module_name(module), alias_name(alias)),
+        (Some(module), None) => format!("{} by {by}", module_name(module)),
+        (None, Some(alias)) => format!("request for {} by {by}", alias_name(alias)),
         (None, None) => format!("request by {by}"),
     }
 }
@@ -95,12 +95,12 @@ impl Deed<'_> {
         };
         let culprit = culprit(self.modules.iter().find(tells_line).copied().unwrap_or(self.first));
         let mut line = if self.modules.is_empty() {
-            let alias = self.first.alias.as_ref().map_or_else(|| "a module".to_owned(), quoted);
+            let alias = self.first.alias.as_ref().map_or_else(|| "a module".to_owned(), alias_name);
             let detail = self.first.detail.as_ref().map(|detail| format!(", {}", escape_str(detail)));
             format!("{culprit} asked for {alias}: {}{}", self.first.status.name(), detail.unwrap_or_default())
         } else {
             let modules: Vec<String> =
-                self.modules.iter().filter_map(|finding| finding.module.as_ref()).map(name).collect();
+                self.modules.iter().filter_map(|finding| finding.module.as_ref()).map(module_name).collect();
             format!("{culprit} loaded {}", modules.join(", "))
         };
         if !self.modules.is_empty() {
@@ -115,7 +115,7 @@ impl Deed<'_> {
     /// What the kernel was asked for, and what that means.
     fn why(&self) -> String {
         let mut aliases: Vec<String> =
-            self.modules.iter().filter_map(|finding| finding.alias.as_ref()).map(quoted).collect();
+            self.modules.iter().filter_map(|finding| finding.alias.as_ref()).map(alias_name).collect();
         aliases.dedup();
         if aliases.is_empty() {
             return match self.first.origin {

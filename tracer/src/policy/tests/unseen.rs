@@ -297,9 +297,7 @@ fn every_key_tells_seen_from_unseen() {
 /// Check that a rule on the path of what ran modprobe is no silent pass, in the verdict too.
 #[test]
 fn a_path_of_which_the_end_is_known_is_an_error() {
-    let verdict = |rules: &str| {
-        judge_events(policy(rules), super::stream(&[ran()]), &UnknownKernel(String::new()))
-    };
+    let verdict = |rules: &str| judge_events(policy(rules), super::stream(&[ran()]), &UnknownKernel(String::new()));
     let deny = |exe: &str| format!("default='allow'\n[[rule]]\naction='deny'\norigin='explicit'\nexe='{exe}'\n");
     let open = verdict(&deny("/usr/bin/dash"));
     assert_eq!(open.outcome, Outcome::Error);

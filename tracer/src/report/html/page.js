@@ -31,10 +31,11 @@ const write = () => {
   for (const key of ["q", "host", "result", "from", "to"]) if (state[key] !== "" && state[key] !== null) hash.set(key, state[key]);
   history.replaceState(null, "", "#" + hash);
 };
-const wants = (entry) =>
+const matches = (entry) =>
   state.q.toLowerCase().split(/\s+/).every((word) => entry.text.includes(word)) &&
   (!state.host || entry.host === state.host) &&
-  (!state.result || state.result in entry.results) &&
+  (!state.result || state.result in entry.results);
+const wants = (entry) => matches(entry) &&
   (state.from === null || entry.last >= state.from) && (state.to === null || entry.first < state.to);
 
 const textOf = (parts) => parts.filter((part) => part).join(" ").toLowerCase();
@@ -43,19 +44,19 @@ for (const chain of data.chains) {
   chain.host = data.streams[chain.stream].host;
   chain.results = { [chain.result]: 1 };
   chain.first = chain.last = chain.time;
-  chain.text = textOf([chain.asked, chain.who, chain.user, chain.place, chain.host, chain.result, chain.why, (chain.modules || []).join(" ")]);
+  chain.text = textOf([chain.asked, chain.who, chain.user, chain.place, chain.host, chain.result, chain.why, (chain.modules || []).join(" "), chain.details]);
 }
 
 const ROWS = [
-  ["module or alias", (row) => row.name, (row) => make("td", row.name, row.fresh ? "first" : "")],
-  ["by", (row) => row.program],
+  ["module or alias", (row) => row.name, (row) => make("td", row.name, row.fresh ? "wrap first" : "wrap")],
+  ["by", (row) => row.program, null, "wrap"],
   ["user", (row) => row.user],
-  ["unit or container", (row) => row.place],
+  ["unit or container", (row) => row.place, null, "wrap"],
   ["host", (row) => row.host],
   ["times", (row) => row.times, null, "number"],
   ["blocked", (row) => row.blocked_ns, (row) => make("td", row.blocked_ns ? duration(row.blocked_ns) : "-", "number"), "number"],
-  ["first", (row) => row.first, (row) => make("td", time(row.first), "time")],
-  ["last", (row) => row.last, (row) => make("td", time(row.last), "time")],
+  ["first (UTC)", (row) => row.first, (row) => make("td", time(row.first))],
+  ["last (UTC)", (row) => row.last, (row) => make("td", time(row.last))],
   ["result", (row) => Object.keys(row.results).join(", "), (row) => {
     const cell = make("td");
     const all = Object.entries(row.results);
@@ -66,21 +67,42 @@ const ROWS = [
     return cell;
   }],
 ];
+// A line below with all that the tree tells; once more takes it away.
+const details = (open, chain) => {
+  const line = open.closest("tr");
+  const is_open = open.getAttribute("aria-expanded") === "true";
+  open.setAttribute("aria-expanded", String(!is_open));
+  if (is_open) { line.nextElementSibling.remove(); return; }
+  const cell = make("td");
+  cell.colSpan = CHAINS.length;
+  cell.append(make("pre", chain.details));
+  const below = make("tr");
+  below.append(cell);
+  line.after(below);
+};
 const CHAINS = [
-  ["time", (chain) => chain.time, (chain) => make("td", time(chain.time, true), "time")],
-  ["who", (chain) => chain.who],
+  ["time (UTC)", (chain) => chain.time, (chain) => {
+    const cell = make("td");
+    const open = make("button", time(chain.time, true));
+    open.type = "button";
+    open.setAttribute("aria-expanded", "false");
+    open.addEventListener("click", () => details(open, chain));
+    cell.append(open);
+    return cell;
+  }],
+  ["who", (chain) => chain.who, null, "wrap"],
   ["user", (chain) => chain.user],
-  ["unit or container", (chain) => chain.place],
+  ["unit or container", (chain) => chain.place, null, "wrap"],
   ["host", (chain) => chain.host],
   ["asked for", (chain) => chain.asked, (chain) => {
-    const cell = make("td", chain.asked);
+    const cell = make("td", chain.asked, "wrap");
     if (chain.why) cell.append(make("div", chain.why, "quiet"));
     return cell;
   }],
   ["result", (chain) => chain.result, (chain) => make("td", chain.result, statusClass(chain.result))],
   ["blocked", (chain) => chain.blocked_ns || 0, (chain) => make("td", duration(chain.blocked_ns), "number"), "number"],
   ["modules", (chain) => (chain.modules || []).join(" "), (chain) => {
-    const cell = make("td", (chain.modules || []).join(" "));
+    const cell = make("td", (chain.modules || []).join(" "), "wrap");
     if (chain.is_first) cell.append(" ", make("span", "first seen", "first"));
     for (const note of chain.incomplete || []) cell.append(make("div", "incomplete: " + note, "doubt"));
     return cell;
@@ -116,8 +138,23 @@ const table = (id, columns, entries, sort) => {
   return draw;
 };
 const SVG = "http://www.w3.org/2000/svg";
-const timeline = () => {
+const KINDS = ["good", "doubt", "bad"];
+// Without a filter it counts all there is; with one, the entries of the page that match.
+const counted = () => {
   const { begin, width, buckets } = data.timeline;
+  const is_filtered = state.q.trim() || state.host || state.result;
+  byId("when").textContent = !is_filtered ? "" : data.all ? "what matches" : "what matches, of those that are shown below";
+  if (!is_filtered) return buckets;
+  const own = buckets.map(() => [0, 0, 0]);
+  for (const chain of data.chains) {
+    const bucket = own[Math.floor((chain.time - begin) / width)];
+    if (bucket && chain.asked !== "unload" && matches(chain)) bucket[KINDS.indexOf(statusClass(chain.result))]++;
+  }
+  return own;
+};
+const timeline = () => {
+  const { begin, width } = data.timeline;
+  const buckets = counted();
   const svg = byId("timeline");
   const most = Math.max(1, ...buckets.map(([good, doubt, bad]) => good + doubt + bad));
   const rect = (x, y, w, h, className) => {
@@ -131,7 +168,7 @@ const timeline = () => {
   svg.setAttribute("preserveAspectRatio", "none");
   buckets.forEach((counts, place) => {
     let y = 100;
-    ["good", "doubt", "bad"].forEach((className, kind) => {
+    KINDS.forEach((className, kind) => {
       const height = counts[kind] / most * 100;
       y -= height;
       if (height) rect(place, y, 0.9, height, className);

@@ -1,0 +1,290 @@
+//! Chains in order of time: captures have them in the order in which they ended.
+//!
+//! A chain is held back while one that began before it may still be open. What is held is limited in bytes: beyond that
+//! the earliest is handed out, and a chain that was open for longer than all that comes late, which is counted.
+
+use std::{cell::Cell, collections::BTreeMap, io, rc::Rc};
+
+use super::{
+    cells::Fact,
+    engine::{Sink, Told, Whole},
+    facts::nanoseconds,
+    footprint,
+    names::Names,
+    stream::Stream,
+};
+use crate::{chain::Item, event::Event, output};
+
+/// Bytes that are held back.
+const HELD_BYTES: usize = 16 << 20;
+
+/// Stream, time, and number in order of arrival: equal times stay in that order.
+type Place = (usize, i64, u64);
+
+/// What is held back.
+enum Held {
+    Chain { item: Item, facts: Vec<Fact>, is_first: bool },
+    Event(Event),
+}
+
+/// How many chains and events came late.
+#[derive(Clone, Debug, Default)]
+pub struct Late(Rc<Cell<u64>>);
+
+impl Late {
+    /// Something is handed out; `last_ns` is the latest of its stream so far.
+    fn count(&self, last_ns: &mut i64, time_ns: i64) {
+        if time_ns < *last_ns {
+            self.0.set(self.0.get() + 1);
+        }
+        *last_ns = time_ns.max(*last_ns);
+    }
+
+    /// A sentence; none where all are in order.
+    #[must_use]
+    pub fn sentence(&self) -> Option<String> {
+        let late = output::count(self.0.get(), "chain is", "chains are");
+        (self.0.get() > 0)
+            .then(|| format!("{late} not in order of time: more than {} MiB ended while it was open", HELD_BYTES >> 20))
+    }
+}
+
+/// Hands chains and events to another sink in order of time, stream by stream.
+pub struct Ordered {
+    inner: Box<dyn Sink>,
+    held: BTreeMap<Place, (Held, usize)>,
+    bytes: usize,
+    bytes_limit: usize,
+    number: u64,
+    /// What is told of streams, and the time of the last that was handed out.
+    streams: Vec<Option<(Stream, i64)>>,
+    late: Late,
+}
+
+impl Ordered {
+    /// Hands them to `inner`.
+    #[must_use]
+    pub fn new(inner: Box<dyn Sink>) -> Self {
+        Self::with_limit(inner, HELD_BYTES)
+    }
+
+    fn with_limit(inner: Box<dyn Sink>, bytes_limit: usize) -> Self {
+        let late = Late::default();
+        Self { inner, held: BTreeMap::new(), bytes: 0, bytes_limit, number: 0, streams: Vec::new(), late }
+    }
+
+    /// The count of those that came late, to be asked at the end.
+    #[must_use]
+    pub fn late(&self) -> Late {
+        self.late.clone()
+    }
+
+    /// Nothing of a stream that began before `border_ns` (nanoseconds since 1970) is to come: the beginning of its oldest
+    /// open chain, or the time of the last event that was read. Without it, what is held back grows to its limit.
+    ///
+    /// # Errors
+    /// When what is due cannot be written.
+    pub fn settled(&mut self, stream_number: usize, border_ns: i64, names: &Names) -> io::Result<()> {
+        let from = (stream_number, i64::MIN, 0);
+        while let Some((place, _)) = self.held.range(from..(stream_number, border_ns, 0)).next() {
+            let place = *place;
+            self.hand_out(place, names)?;
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, place: (usize, i64), held: Held, bytes: usize) {
+        self.number += 1;
+        self.held.insert((place.0, place.1, self.number), (held, bytes));
+        self.bytes += bytes;
+    }
+
+    /// Takes what is told of a stream.
+    fn arrived(&mut self, stream_number: usize, stream: &Stream) {
+        if self.streams.len() <= stream_number {
+            self.streams.resize(stream_number + 1, None);
+        }
+        let Some(known) = self.streams.get_mut(stream_number) else { return };
+        let (known, _) = known.get_or_insert_with(|| (Stream::new(&stream.source), i64::MIN));
+        if known.about.is_none() {
+            known.about.clone_from(&stream.about);
+        }
+    }
+
+    fn hand_out(&mut self, place: Place, names: &Names) -> io::Result<()> {
+        let (stream_number, time_ns, _) = place;
+        let Some((held, bytes)) = self.held.remove(&place) else { return Ok(()) };
+        self.bytes -= bytes;
+        let Some(Some((stream, last_ns))) = self.streams.get_mut(stream_number) else { return Ok(()) };
+        self.late.count(last_ns, time_ns);
+        match held {
+            Held::Chain { item, facts, is_first } => {
+                let Item::Chain(chain) = &item else { return Ok(()) };
+                let told = Told { chain, item: &item, facts: &facts, is_first, stream, stream_number };
+                self.inner.chain(&told, names)
+            }
+            Held::Event(event) => self.inner.event(&event, stream, stream_number),
+        }
+    }
+}
+
+/// What an entry takes beside what is in it.
+const ENTRY_BYTES: usize = size_of::<(Place, Held, usize)>();
+
+impl Sink for Ordered {
+    fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
+        let bytes = ENTRY_BYTES + footprint::of_chain(told.chain) + size_of_val(told.facts);
+        let (stream_number, time_ns) = (told.stream_number, nanoseconds(told.chain.time));
+        self.arrived(stream_number, told.stream);
+        let held = Held::Chain { item: told.item.clone(), facts: told.facts.to_vec(), is_first: told.is_first };
+        self.hold((stream_number, time_ns), held, bytes);
+        while self.bytes > self.bytes_limit {
+            let Some((place, _)) = self.held.first_key_value() else { break };
+            let place = *place;
+            self.hand_out(place, names)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event, stream: &Stream, stream_number: usize) -> io::Result<()> {
+        let bytes = ENTRY_BYTES + footprint::of_event(event);
+        let time_ns = nanoseconds(event.time);
+        self.arrived(stream_number, stream);
+        if self.bytes + bytes <= self.bytes_limit {
+            self.hold((stream_number, time_ns), Held::Event(event.clone()), bytes);
+            return Ok(());
+        }
+        // Chains cannot make room without the names, which events do not bring: it goes before them.
+        if let Some(Some((_, last_ns))) = self.streams.get_mut(stream_number) {
+            self.late.count(last_ns, time_ns);
+        }
+        self.inner.event(event, stream, stream_number)
+    }
+
+    fn finish(&mut self, whole: &Whole<'_>) -> io::Result<()> {
+        while let Some((place, _)) = self.held.first_key_value() {
+            let place = *place;
+            self.hand_out(place, whole.names)?;
+        }
+        self.inner.finish(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::BTreeSet, io, rc::Rc};
+
+    use proptest::prelude::*;
+
+    use super::{Event, Item, Names, Ordered, Sink, Stream, Told, Whole, nanoseconds};
+    use crate::{
+        chain::samples,
+        report::{Cells, Plan},
+    };
+
+    /// Notes the stream and the time of what it is given.
+    #[derive(Clone, Default)]
+    struct Given(Rc<RefCell<Vec<(usize, i64)>>>);
+
+    impl Sink for Given {
+        fn chain(&mut self, told: &Told<'_>, _: &Names) -> io::Result<()> {
+            self.0.borrow_mut().push((told.stream_number, nanoseconds(told.chain.time)));
+            Ok(())
+        }
+
+        fn event(&mut self, event: &Event, _: &Stream, stream_number: usize) -> io::Result<()> {
+            self.0.borrow_mut().push((stream_number, nanoseconds(event.time)));
+            Ok(())
+        }
+
+        fn finish(&mut self, _: &Whole<'_>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Run {
+        ordered: Ordered,
+        given: Given,
+        names: Names,
+    }
+
+    impl Run {
+        fn new(bytes_limit: usize) -> Self {
+            let given = Given::default();
+            let ordered = Ordered::with_limit(Box::new(given.clone()), bytes_limit);
+            Self { ordered, given, names: Names::default() }
+        }
+
+        fn chain(&mut self, stream_number: usize, time_ns: i64) {
+            let Item::Chain(mut chain) = samples::not_found() else { unreachable!("it is a chain") };
+            chain.time = jiff::Timestamp::from_nanosecond(i128::from(time_ns)).unwrap();
+            let (item, stream) = (Item::Chain(chain.clone()), Stream::new("a.jsonl"));
+            let told = Told { chain: &chain, item: &item, facts: &[], is_first: false, stream: &stream, stream_number };
+            self.ordered.chain(&told, &self.names).unwrap();
+        }
+
+        fn event(&mut self, stream_number: usize, time_ns: i64) {
+            let Item::Event(mut event) = samples::unload() else { unreachable!("it is an event") };
+            event.time = jiff::Timestamp::from_nanosecond(i128::from(time_ns)).unwrap();
+            self.ordered.event(&event, &Stream::new("a.jsonl"), stream_number).unwrap();
+        }
+
+        fn finish(&mut self) -> Vec<(usize, i64)> {
+            let (cells, plan) = (Cells::default(), Plan::default());
+            let whole = Whole { cells: &cells, names: &self.names, streams: &[], plan: &plan };
+            self.ordered.finish(&whole).unwrap();
+            self.given.0.borrow().clone()
+        }
+    }
+
+    proptest! {
+        /// Check that all come out in order of their beginning, however long they take, and that what is settled does not
+        /// wait for the end.
+        #[test]
+        fn all_are_in_order(spans in proptest::collection::vec((0_i64..200, 0_i64..50, any::<bool>()), 1..60)) {
+            let mut run = Run::new(usize::MAX);
+            let mut open: BTreeSet<(i64, usize)> =
+                spans.iter().enumerate().map(|(number, span)| (span.0, number)).collect();
+            let mut ends: Vec<(i64, usize)> =
+                spans.iter().enumerate().map(|(number, (begin, length, _))| (begin + length, number)).collect();
+            ends.sort_unstable();
+            for (_, number) in ends {
+                let (begin, _, is_event) = spans[number];
+                open.remove(&(begin, number));
+                if is_event { run.event(0, begin) } else { run.chain(0, begin) }
+                let border = open.first().map_or(i64::MAX, |(begin, _)| *begin);
+                run.ordered.settled(0, border, &run.names).unwrap();
+                let waiting = run.ordered.held.keys().filter(|(_, time_ns, _)| *time_ns < border).count();
+                prop_assert_eq!(waiting, 0);
+            }
+            let mut wanted: Vec<(usize, i64)> = spans.iter().map(|(begin, ..)| (0, *begin)).collect();
+            wanted.sort_unstable();
+            prop_assert_eq!(run.finish(), wanted);
+            prop_assert_eq!(run.ordered.late().sentence(), None);
+        }
+
+        /// Check that nothing is lost or held beyond the limit, and that what then comes late is counted.
+        #[test]
+        fn what_is_held_is_limited(
+            times in proptest::collection::vec((0_usize..2, 0_i64..1000, any::<bool>()), 1..80),
+            limit in 0_usize..60_000,
+        ) {
+            let mut run = Run::new(limit);
+            for (stream_number, time_ns, is_event) in &times {
+                if *is_event { run.event(*stream_number, *time_ns) } else { run.chain(*stream_number, *time_ns) }
+                prop_assert!(run.ordered.bytes <= limit);
+            }
+            let given = run.finish();
+            prop_assert_eq!(run.ordered.bytes, 0);
+            let mut sorted = given.clone();
+            sorted.sort_unstable();
+            let mut wanted: Vec<(usize, i64)> = times.iter().map(|(number, time_ns, _)| (*number, *time_ns)).collect();
+            wanted.sort_unstable();
+            prop_assert_eq!(sorted, wanted);
+            for number in 0..2 {
+                let of: Vec<i64> = given.iter().filter(|(own, _)| *own == number).map(|(_, time_ns)| *time_ns).collect();
+                prop_assert!(of.is_sorted() || run.ordered.late.0.get() > 0, "{:?}", of);
+            }
+        }
+    }
+}
