@@ -158,8 +158,11 @@ impl<'a> Private<'a> {
                 let lost = planned.iter().filter(|file| error.failures.iter().any(|failure| failure.uri == file.uri));
                 lost.map(|file| (file.package.clone(), file.version.clone())).collect()
             });
-            // A version that is asked for by name is fetched again although it is known to be gone.
-            if !is_gone || lost.is_subset(&gone) {
+            // Nothing takes the place of a version that is asked for by name.
+            let is_exact = lost.iter().any(|(package, version)| {
+                arguments.iter().any(|argument| argument.split_once('=') == Some((package.as_str(), version.as_str())))
+            });
+            if !is_gone || is_exact || lost.is_subset(&gone) {
                 return Err(error);
             }
             for (package, version) in lost {

@@ -76,7 +76,7 @@ impl Repository {
         let automatic =
             if suite.ends_with("-backports") { "NotAutomatic: yes\nButAutomaticUpgrades: yes\n" } else { "" };
         let text = format!(
-            "Origin: test\nSuite: {suite}\nCodename: {suite}\nDate: Sat, 28 Nov 2026 19:00:00 +0000\n\
+            "Origin: test\nSuite: {suite}\nCodename: {suite}\nDate: Sat, 01 Jan 2022 00:00:00 +0000\n\
              Architectures: amd64\nComponents: main\n{automatic}SHA256:\n {hash} {} main/binary-amd64/Packages\n",
             index.len()
         );

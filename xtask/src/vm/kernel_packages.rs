@@ -133,6 +133,8 @@ mod tests {
             fs::remove_dir_all(&into).unwrap();
         }
         assert!(watcher.has_noted("kernel 6.1.0-3-amd64 is not in the pool: taking the one before it"), "{watcher:?}");
+        // A release that is asked for is not replaced within itself.
+        assert!(!watcher.has_noted("taking the version before it"), "{watcher:?}");
         let error = archive.with(|apt| fetch(apt, &LINE, &into)).unwrap_err();
         assert!(format!("{error:#}").contains("linux-image-6.1.0-2-amd64_6.1.2-1_amd64.deb"), "{error:#}");
     }
