@@ -1,6 +1,7 @@
 //! The scenarios: one file a behaviour, each stating what is done, by whom, and what must be seen.
 
 mod agreement;
+mod attach;
 mod beside;
 mod causes;
 mod cli;
@@ -77,6 +78,7 @@ pub enum Need {
 /// Every scenario, file by file.
 const FILES: &[&[Scenario]] = &[
     oracle_sees_modprobe::SCENARIOS,
+    attach::SCENARIOS,
     outage::SCENARIOS,
     beside::SCENARIOS,
     endings::SCENARIOS,
