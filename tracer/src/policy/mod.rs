@@ -11,6 +11,7 @@ mod expect;
 mod field;
 mod file;
 mod glob;
+mod hidden;
 mod judge;
 mod learn;
 mod lint;
