@@ -1,13 +1,12 @@
 //! The engine: events in, one verdict out. It serves every verb that takes a policy.
 
-use std::collections::BTreeSet;
-
 use jiff::{civil::Date, tz::TimeZone};
 
 use super::{
     decide::Decision,
     expect::{self, Kernel},
     file::Action,
+    host::{Asked, Hosts, StreamId},
     load::DEFAULT_RULE,
     rule::{Place, Policy, Rule},
     stream::Stream,
@@ -28,10 +27,6 @@ const FINDINGS_LIMIT: usize = 1000;
 struct Tally {
     findings: Vec<Finding>,
     more: u64,
-    /// For an expectation: it happened.
-    is_met: bool,
-    /// The last that matched and did not do.
-    near: Option<Finding>,
 }
 
 /// Judges streams of events.
@@ -43,8 +38,8 @@ pub struct Judge {
     counts: Counts,
     stream: Stream,
     doubts: Vec<String>,
-    /// Modules that were there before.
-    baseline: BTreeSet<String>,
+    /// Of each host in each boot what expectations need.
+    hosts: Hosts,
     /// What is against the policy and was not told yet.
     news: Vec<Finding>,
     last_day: Option<Date>,
@@ -56,12 +51,12 @@ impl Judge {
     pub fn new(policy: Policy, source: &str) -> Self {
         let tallies = (0..=policy.rules.len()).map(|_| Tally::default()).collect();
         Self {
+            hosts: Hosts::new(policy.rules.iter().any(|rule| rule.action == Action::Expect)),
             policy,
             tallies,
             counts: Counts::default(),
             stream: Stream::new(source),
             doubts: Vec::new(),
-            baseline: BTreeSet::new(),
             news: Vec::new(),
             last_day: None,
         }
@@ -75,10 +70,15 @@ impl Judge {
 
     /// Takes the next event of the stream, numbered without gaps.
     pub fn event(&mut self, event: Event) {
-        if let Body::Baseline(baseline) = &event.body {
-            self.baseline.extend(baseline.modules.iter().cloned());
+        let day = event.time.to_zoned(TimeZone::UTC).date();
+        if let Body::Header(header) = &event.body {
+            self.hosts.header(header);
         }
-        self.last_day = Some(event.time.to_zoned(TimeZone::UTC).date());
+        self.hosts.day(day);
+        if let Body::Baseline(baseline) = &event.body {
+            self.hosts.baseline(&baseline.modules);
+        }
+        self.last_day = Some(day);
         let items = self.stream.event(event);
         items.iter().for_each(|item| self.item(item));
     }
@@ -98,9 +98,22 @@ impl Judge {
         std::mem::take(&mut self.news)
     }
 
-    /// Ends the stream and begins another.
+    /// Ends the stream and begins another. Its header tells where it comes from.
     pub fn next_stream(&mut self, source: &str) {
         self.end_stream(Stream::new(source));
+        self.hosts.next(None);
+    }
+
+    /// The same for a stream of which it is known where it comes from: expectations, and what excuses them, count for each
+    /// host and boot.
+    pub fn next_stream_of(&mut self, source: &str, id: StreamId) {
+        self.end_stream(Stream::new(source));
+        self.hosts.next(Some(id));
+    }
+
+    /// Says where the present stream comes from, before its first event.
+    pub fn stream_is_of(&mut self, id: StreamId) {
+        self.hosts.next(Some(id));
     }
 
     fn end_stream(&mut self, next: Stream) {
@@ -125,12 +138,12 @@ impl Judge {
         let day = subject.link.time.to_zoned(TimeZone::UTC).date();
         *if is_load { &mut self.counts.loads } else { &mut self.counts.unloaded_requests } += 1;
 
-        for (rule, tally) in self.policy.rules.iter().zip(&mut self.tallies) {
+        for (number, rule) in self.policy.rules.iter().enumerate() {
             if rule.action == Action::Expect && rule.is_in_force(day) && rule.matches(&facts) == Match::Yes {
                 if expect::is_met(rule, subject) {
-                    tally.is_met = true;
+                    self.hosts.met(number);
                 } else {
-                    tally.near = Some(Finding::of(subject, Action::Expect));
+                    self.hosts.near(number, || Finding::of(subject, Action::Expect));
                 }
             }
         }
@@ -182,12 +195,16 @@ impl Judge {
     #[must_use]
     pub fn finish(mut self, kernel: &dyn Kernel) -> Verdict {
         self.end_stream(Stream::new(""));
-        let Self { policy, tallies, mut counts, mut doubts, baseline, last_day, .. } = self;
+        let Self { policy, tallies, mut counts, mut doubts, mut hosts, last_day, .. } = self;
+        hosts.finish();
+        let kernel = Asked::new(kernel);
         let default = default_rule(&policy);
         let mut rules = Vec::new();
-        for (rule, tally) in policy.rules.into_iter().chain([default]).zip(tallies) {
-            let has_ended = last_day.is_some_and(|day| !rule.is_in_force(day));
-            let state = state(&rule, &tally, has_ended, &baseline, kernel);
+        for (number, (rule, tally)) in policy.rules.into_iter().chain([default]).zip(tallies).enumerate() {
+            let state = match rule.action {
+                Action::Expect => hosts.state(number, &rule, &kernel),
+                _ => state(&rule, &tally, last_day.is_some_and(|day| !rule.is_in_force(day))),
+            };
             match &state {
                 State::Unmet { .. } => counts.unmet += 1,
                 State::Skipped { .. } => counts.skipped += 1,
@@ -234,16 +251,15 @@ fn default_rule(policy: &Policy) -> Rule {
     }
 }
 
-fn state(rule: &Rule, tally: &Tally, has_ended: bool, baseline: &BTreeSet<String>, kernel: &dyn Kernel) -> State {
+/// What a rule comes to that expects nothing.
+fn state(rule: &Rule, tally: &Tally, has_ended: bool) -> State {
     let is_denied = tally.findings.iter().any(|finding| finding.action == Action::Deny);
     match rule.action {
         _ if is_denied => State::Violated,
-        Action::Expect if tally.is_met => State::Held,
         _ if has_ended && tally.findings.is_empty() => State::Expired,
-        Action::Expect => expect::unmet(rule, tally.near.as_ref(), baseline, kernel),
         // A prohibition holds when nothing was forbidden.
         Action::Deny => State::Held,
-        Action::Allow | Action::Ignore if tally.findings.is_empty() => State::Unused,
-        Action::Allow | Action::Ignore => State::Held,
+        Action::Allow | Action::Ignore | Action::Expect if tally.findings.is_empty() => State::Unused,
+        Action::Allow | Action::Ignore | Action::Expect => State::Held,
     }
 }

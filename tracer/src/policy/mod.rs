@@ -12,6 +12,7 @@ mod field;
 mod file;
 mod glob;
 mod hidden;
+mod host;
 mod judge;
 mod learn;
 mod lint;
@@ -32,6 +33,7 @@ pub use baseline::{
 pub use cases::CaseResult;
 pub use expect::{Kernel, Lookup, UnknownKernel};
 pub use file::{Action, Excuse, POLICY_VERSION};
+pub use host::StreamId;
 pub use judge::{Judge, skipped};
 pub use learn::Learner;
 pub use lint::{Lint, NEVER_FAILS, lint};
