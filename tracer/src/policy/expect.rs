@@ -1,6 +1,6 @@
 //! Expectations: whether one is met, and what else can be said when it is not.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     field::Field,
@@ -70,7 +70,7 @@ pub(super) fn is_met(rule: &Rule, subject: &Subject<'_>) -> bool {
 }
 
 /// What an expectation that was not met comes to.
-pub(super) fn unmet(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<String>, kernel: &dyn Kernel) -> State {
+pub(super) fn unmet(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, kernel: &dyn Kernel) -> State {
     match reason(rule, near, baseline, kernel) {
         Reason::Excuse(excuse, why) if rule.skip.contains(&excuse) => State::Skipped { excuse, why },
         // Where nothing is an excuse, it does not matter.
@@ -89,12 +89,12 @@ enum Reason {
     None(String),
 }
 
-fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<String>, kernel: &dyn Kernel) -> Reason {
+fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, kernel: &dyn Kernel) -> Reason {
     // modprobe knows names with `_`.
     let normal = |name: &str| name.replace('-', "_");
     let modules: Vec<String> = rule.literals(Field::Module).map(normal).collect();
     let aliases: Vec<&str> = rule.literals(Field::Alias).collect();
-    if let Some(module) = modules.iter().find(|module| baseline.contains(*module)) {
+    if let Some(module) = modules.iter().find(|module| baseline.contains(module.as_str())) {
         return Reason::Excuse(Excuse::AlreadyLoaded, format!("{module} was loaded before tracing began"));
     }
     let is_wanted = |set: &PatternSet, name: &str| set.test(&Value::is(name)) == Match::Yes;
@@ -108,7 +108,7 @@ fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<String>, kern
         match lookup {
             Lookup::BuiltIn => return Reason::Excuse(Excuse::BuiltIn, format!("{name} is built into the kernel")),
             Lookup::Modules(modules)
-                if !modules.is_empty() && modules.iter().all(|module| baseline.contains(module)) =>
+                if !modules.is_empty() && modules.iter().all(|module| baseline.contains(module.as_str())) =>
             {
                 let modules = modules.join(", ");
                 return Reason::Excuse(

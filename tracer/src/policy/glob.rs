@@ -40,14 +40,42 @@ impl Glob {
         is_plain(self.0.text()).then_some(self.0.text())
     }
 
-    /// What names without wildcards that hold each other share.
-    pub(super) fn key(&self) -> Option<String> {
-        let name = self.literal()?;
-        Some(match self.0.field() {
-            Field::Module | Field::Alias => name.replace('-', "_"),
-            Field::Family => name.to_ascii_lowercase(),
-            _ => name.to_owned(),
-        })
+    /// What every pattern that this one holds has.
+    pub(super) fn affix(&self) -> Affix {
+        let text = self.normal();
+        let is_special = |byte: &u8| b"*?[]\\".contains(byte);
+        let front = text.iter().position(is_special).unwrap_or(text.len());
+        let back = text.iter().rposition(is_special).map_or(text.len(), |at| text.len() - at - 1);
+        if front == text.len() {
+            Affix::Name(text)
+        } else if front > 0 {
+            Affix::Beginning(text.get(..front.min(AFFIX_BYTES_MAX)).unwrap_or_default().to_vec())
+        } else if back > 0 {
+            let back = back.min(AFFIX_BYTES_MAX);
+            Affix::End(text.get(text.len() - back..).unwrap_or_default().to_vec())
+        } else {
+            Affix::None
+        }
+    }
+
+    /// The affixes of all patterns that can hold this one.
+    pub(super) fn affixes_that_hold(&self) -> Vec<Affix> {
+        let text = self.normal();
+        let lengths = 1..=text.len().min(AFFIX_BYTES_MAX);
+        let beginnings = lengths.clone().filter_map(|len| Some(Affix::Beginning(text.get(..len)?.to_vec())));
+        let ends = lengths.filter_map(|len| Some(Affix::End(text.get(text.len() - len..)?.to_vec())));
+        let mut affixes: Vec<Affix> = beginnings.chain(ends).collect();
+        affixes.extend([Affix::None, Affix::Name(text)]);
+        affixes
+    }
+
+    /// As it is compared: names that are the same to the kernel are the same text.
+    fn normal(&self) -> Vec<u8> {
+        match self.0.field() {
+            Field::Module | Field::Alias => self.0.text().replace('-', "_").into_bytes(),
+            Field::Family => self.0.text().to_ascii_lowercase().into_bytes(),
+            _ => self.0.text().as_bytes().to_vec(),
+        }
     }
 
     /// True when whatever the other matches is certain to be matched by this one.
@@ -71,6 +99,22 @@ impl std::fmt::Display for Glob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// Bytes of a beginning or an end that patterns are found by.
+const AFFIX_BYTES_MAX: usize = 64;
+
+/// By what to find the patterns that can hold another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Affix {
+    /// All of it: there is no wildcard.
+    Name(Vec<u8>),
+    /// What stands in front of the first wildcard.
+    Beginning(Vec<u8>),
+    /// What stands behind the last wildcard.
+    End(Vec<u8>),
+    /// It begins and ends with a wildcard.
+    None,
 }
 
 fn is_plain(text: &str) -> bool {

@@ -1,6 +1,6 @@
 //! The engine: events in, one verdict out. It serves every verb that takes a policy.
 
-use std::{collections::BTreeSet, io};
+use std::io;
 
 use jiff::{civil::Date, tz::TimeZone};
 
@@ -9,6 +9,7 @@ use super::{
     doubts::Doubts,
     expect::{self, Kernel},
     file::Action,
+    host::{Asked, Hosts},
     load::DEFAULT_RULE,
     rule::{Place, Policy, Rule},
     subject::Subject,
@@ -29,10 +30,6 @@ const FINDINGS_LIMIT: usize = 1000;
 struct Tally {
     findings: Vec<Finding>,
     more: u64,
-    /// For an expectation: it happened.
-    is_met: bool,
-    /// The last that matched and did not do.
-    near: Option<Finding>,
 }
 
 /// Judges streams of events.
@@ -43,8 +40,8 @@ pub struct Judge {
     tallies: Vec<Tally>,
     counts: Counts,
     doubts: Doubts,
-    /// Modules that were there before.
-    baseline: BTreeSet<String>,
+    /// Of each host in each boot what expectations need.
+    hosts: Hosts,
     /// What is against the policy and was not told yet.
     news: Vec<Finding>,
     last_day: Option<Date>,
@@ -56,11 +53,11 @@ impl Judge {
     pub fn new(policy: Policy) -> Self {
         let tallies = (0..=policy.rules.len()).map(|_| Tally::default()).collect();
         Self {
+            hosts: Hosts::new(policy.rules.iter().any(|rule| rule.action == Action::Expect)),
             policy,
             tallies,
             counts: Counts::default(),
             doubts: Doubts::default(),
-            baseline: BTreeSet::new(),
             news: Vec::new(),
             last_day: None,
         }
@@ -91,12 +88,12 @@ impl Judge {
         let day = subject.link.time.to_zoned(TimeZone::UTC).date();
         *if is_load { &mut self.counts.loads } else { &mut self.counts.unloaded_requests } += 1;
 
-        for (rule, tally) in self.policy.rules.iter().zip(&mut self.tallies) {
+        for (number, rule) in self.policy.rules.iter().enumerate() {
             if rule.action == Action::Expect && rule.is_in_force(day) && rule.matches(&facts) == Match::Yes {
                 if expect::is_met(rule, subject) {
-                    tally.is_met = true;
+                    self.hosts.met(number);
                 } else {
-                    tally.near = Some(Finding::of(subject, Action::Expect));
+                    self.hosts.near(number, || Finding::of(subject, Action::Expect));
                 }
             }
         }
@@ -148,13 +145,17 @@ impl Judge {
     /// Gives the verdict. What the kernel has is asked only for expectations that were not met.
     #[must_use]
     pub fn finish(self, kernel: &dyn Kernel) -> Verdict {
-        let Self { policy, tallies, mut counts, doubts, baseline, last_day, .. } = self;
+        let Self { policy, tallies, mut counts, doubts, mut hosts, last_day, .. } = self;
         let mut doubts = doubts.finish();
+        hosts.finish();
+        let kernel = Asked::new(kernel);
         let default = default_rule(&policy);
         let mut rules = Vec::new();
-        for (rule, tally) in policy.rules.into_iter().chain([default]).zip(tallies) {
-            let has_ended = last_day.is_some_and(|day| !rule.is_in_force(day));
-            let state = state(&rule, &tally, has_ended, &baseline, kernel);
+        for (number, (rule, tally)) in policy.rules.into_iter().chain([default]).zip(tallies).enumerate() {
+            let state = match rule.action {
+                Action::Expect => hosts.state(number, &rule, &kernel),
+                _ => state(&rule, &tally, last_day.is_some_and(|day| !rule.is_in_force(day))),
+            };
             match &state {
                 State::Unmet { .. } => counts.unmet += 1,
                 State::Skipped { .. } => counts.skipped += 1,
@@ -175,16 +176,20 @@ impl Judge {
 }
 
 impl Consumer for Judge {
-    fn event(&mut self, event: &Event, _: &StreamInfo) -> io::Result<()> {
+    fn event(&mut self, event: &Event, stream: &StreamInfo) -> io::Result<()> {
+        let day = event.time.to_zoned(TimeZone::UTC).date();
+        self.hosts.select(stream);
+        self.hosts.day(day);
         if let Body::Baseline(baseline) = &event.body {
-            self.baseline.extend(baseline.modules.iter().cloned());
+            self.hosts.baseline(&baseline.modules);
         }
-        self.last_day = Some(event.time.to_zoned(TimeZone::UTC).date());
+        self.last_day = Some(day);
         Ok(())
     }
 
     fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()> {
         if let Item::Chain(chain) = &item {
+            self.hosts.select(stream);
             self.chain(chain, &stream.source);
         }
         Ok(())
@@ -224,16 +229,15 @@ fn default_rule(policy: &Policy) -> Rule {
     }
 }
 
-fn state(rule: &Rule, tally: &Tally, has_ended: bool, baseline: &BTreeSet<String>, kernel: &dyn Kernel) -> State {
+/// What a rule comes to that expects nothing.
+fn state(rule: &Rule, tally: &Tally, has_ended: bool) -> State {
     let is_denied = tally.findings.iter().any(|finding| finding.action == Action::Deny);
     match rule.action {
         _ if is_denied => State::Violated,
-        Action::Expect if tally.is_met => State::Held,
         _ if has_ended && tally.findings.is_empty() => State::Expired,
-        Action::Expect => expect::unmet(rule, tally.near.as_ref(), baseline, kernel),
         // A prohibition holds when nothing was forbidden.
         Action::Deny => State::Held,
-        Action::Allow | Action::Ignore if tally.findings.is_empty() => State::Unused,
-        Action::Allow | Action::Ignore => State::Held,
+        Action::Allow | Action::Ignore | Action::Expect if tally.findings.is_empty() => State::Unused,
+        Action::Allow | Action::Ignore | Action::Expect => State::Held,
     }
 }

@@ -11,6 +11,8 @@ mod expect;
 mod field;
 mod file;
 mod glob;
+mod hidden;
+mod host;
 mod judge;
 mod learn;
 mod lint;

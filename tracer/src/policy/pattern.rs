@@ -58,15 +58,9 @@ impl PatternSet {
         self.wanted.iter().filter_map(Glob::literal)
     }
 
-    /// Keys of what is wanted, when all of that is names without wildcards. A set that is held by this one has none but
-    /// these.
-    pub(super) fn keys(&self) -> Option<Vec<String>> {
-        self.wanted.iter().map(Glob::key).collect::<Option<Vec<_>>>().filter(|keys| !keys.is_empty())
-    }
-
-    /// The key of the first that is wanted.
-    pub(super) fn first_key(&self) -> Option<String> {
-        self.wanted.first().and_then(Glob::key)
+    /// Patterns of what is wanted.
+    pub(super) fn wanted(&self) -> &[Glob] {
+        &self.wanted
     }
 
     /// All of its patterns.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Excuse, Judge, Kernel, Learner, Lookup, Outcome, Policy, State, UnknownKernel, Verdict, parse};
+use super::{Excuse, Judge, Kernel, Learner, Lookup, Outcome, Policy, State, StreamId, UnknownKernel, Verdict, parse};
 use crate::{
     chain::{Chain, ChainKey, Item, samples},
     event::{Attribution, Baseline, Body, End, Event, Header, HeaderHook, Outcome as Ending, Process, Status, Text},
@@ -314,6 +314,65 @@ fn expectations_of_an_unknown_kernel_are_open() {
         assert_eq!(is_open, outcome == Outcome::Error, "{rule}");
         assert_eq!(verdict.doubts.iter().any(|doubt| doubt.contains(open)), is_open, "{rule}");
     }
+}
+
+/// Check that an expectation is one of each host in each boot: what another did, or had loaded before, is nothing to it; and
+/// that streams of one host and boot count together.
+#[test]
+fn expectations_are_of_each_host_and_boot() {
+    type Part<'a> = (&'a str, &'a str, &'a [&'a str], bool);
+    let judge = |parts: &[Part<'_>], skip: &str| {
+        let rules = format!("default='allow'\n[[rule]]\nname='it'\naction='expect'\nmodule='nf_conntrack'\n{skip}\n");
+        let mut pipeline = Pipeline::new(Judge::new(policy(&rules)));
+        for (host, boot, loaded, does) in parts {
+            let id = pipeline.begin(host);
+            let chains = if *does { usual() } else { Vec::new() };
+            for mut event in stream(&chains) {
+                match &mut event.body {
+                    Body::Header(header) => {
+                        (header.hostname, header.boot_id) = ((*host).to_owned(), (*boot).to_owned());
+                    }
+                    Body::Baseline(baseline) => {
+                        baseline.modules = loaded.iter().map(|name| (*name).to_owned()).collect();
+                    }
+                    _ => {}
+                }
+                pipeline.event(id, event).unwrap();
+            }
+        }
+        let verdict = pipeline.finish().unwrap().0.finish(&Small);
+        (verdict.outcome, state(&verdict, "it").clone())
+    };
+    let unmet = |why: &str| State::Unmet { why: why.to_owned() };
+    let (a, b, c) = (("a", "1", &[][..], true), ("b", "1", &[][..], false), ("c", "1", &["nf_conntrack"][..], false));
+    let missing = "this kernel has no module for nf_conntrack";
+    let had = "nf_conntrack was loaded before tracing began";
+    let skipped = || State::Skipped { excuse: Excuse::AlreadyLoaded, why: had.to_owned() };
+    for (parts, skip, wanted) in [
+        (&[a][..], "", State::Held),
+        (&[b], "", unmet(missing)),
+        (&[a, b], "", unmet(&format!("on host \"b\": {missing}"))),
+        (&[b, a], "", unmet(&format!("on host \"b\": {missing}"))),
+        (&[b, c], "", unmet(&format!("on host \"b\": {missing}"))),
+        (&[c], "", skipped()),
+        (&[c, ("d", "1", &["nf_conntrack"], false)], "", skipped()),
+        (&[a, c], "", State::Held),
+        (&[c], "skip=[]", unmet(had)),
+        (&[("a", "1", &[], false), a], "", State::Held),
+        (&[("a", "1", &["nf_conntrack"], false), ("a", "1", &[], false)], "", skipped()),
+        (&[a, ("a", "2", &[], false)], "", unmet(&format!("on host \"a\", boot \"2\": {missing}"))),
+        (&[a, ("x\u{1b}[2J", "1", &[], false)], "", unmet(&format!("on host \"x\\u{{1b}}[2J\": {missing}"))),
+    ] {
+        let (outcome, state) = judge(parts, skip);
+        assert_eq!(state, wanted, "{parts:?} {skip}");
+        let is_unmet = matches!(wanted, State::Unmet { .. });
+        assert_eq!(outcome, if is_unmet { Outcome::Violated } else { Outcome::Holds }, "{parts:?}");
+    }
+    let names: Vec<String> = (0..25).map(|number| format!("h{number:02}")).collect();
+    let many: Vec<Part<'_>> = names.iter().map(|name| (name.as_str(), "1", &[][..], false)).collect();
+    let (_, state) = judge(&many, "");
+    let State::Unmet { why } = state else { panic!("{state:?}") };
+    assert!(why.contains("on host \"h09\"") && !why.contains("h10") && why.ends_with("; and on 15 more"), "{why}");
 }
 
 /// Check that exceptions end on their day, that prohibitions do not, and that the message names what ended.
