@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Excuse, Judge, Kernel, Learner, Lookup, Outcome, Policy, State, StreamId, UnknownKernel, Verdict, parse};
+use super::{Excuse, Judge, Kernel, Learner, Lookup, Outcome, Policy, State, UnknownKernel, Verdict, parse};
 use crate::{
     chain::{Chain, ChainKey, Item, samples},
     event::{Attribution, Baseline, Body, End, Event, Header, HeaderHook, Outcome as Ending, Process, Status, Text},
