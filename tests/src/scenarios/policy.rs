@@ -195,7 +195,7 @@ fn no_silent_pass(ctx: &mut Ctx) -> Result<()> {
         .collect();
     let output = check(ctx, &(lost.join("\n") + "\n"))?;
     equal("with a missed probe", output.code, 125)?;
-    contains("the reason", &output.stderr, "1 events were missed: the kernel did not run the probe (\"request\")")?;
+    contains("the reason", &output.stderr, "1 record was missed: the kernel did not run the probe (request)")?;
     equal("cut within a line", check(ctx, &whole[..whole.len() - 30])?.code, 125)?;
     fs::remove_file("/tmp/whole.jsonl").context("cannot remove the capture")
 }

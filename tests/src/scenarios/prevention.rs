@@ -128,7 +128,7 @@ fn keeps_out(ctx: &mut Ctx) -> Result<()> {
     let missed = ctx.run(&["kmodtrace", "impact", "af_alg", "sctp", CAPTURES])?;
     equal("exit code where somebody would miss it", missed.code, 1)?;
     contains("who would", &missed.stdout, "(alice): asked for net-pf-38, once")?;
-    contains("who would not", &missed.stdout, "sctp: nobody in these captures needed it")?;
+    contains("who would not", &missed.stdout, "sctp: no process needed it in 1 host, 1 boot")?;
     equal("exit code where nobody would", ctx.run(&["kmodtrace", "impact", "sctp", CAPTURES])?.code, 0)?;
 
     let list = ctx.run(&["kmodtrace", "surface", "--json", "--all", CAPTURES])?.ok()?;
@@ -140,9 +140,13 @@ fn keeps_out(ctx: &mut Ctx) -> Result<()> {
     }
     contains("how much they know", &list.stderr, "the captures cover 1 host, 1 boot")?;
 
-    let shown = ctx.run(&["kmodtrace", "surface", "--block", CAPTURES])?.ok()?;
+    let refused = ctx.run(&["kmodtrace", "surface", "--block", "--write", CAPTURES])?;
+    equal("exit code with captures of a minute", refused.code, 125)?;
+    contains("why", &refused.stderr, "less than a day does not show what is needed; --force goes on")?;
+    that("nothing is written without evidence", !std::path::Path::new(FILE).exists())?;
+    let shown = ctx.run(&["kmodtrace", "surface", "--block", "--force", CAPTURES])?.ok()?;
     that("nothing is written unasked", !std::path::Path::new(FILE).exists())?;
-    let written = ctx.run(&["kmodtrace", "surface", "--block", "--write", CAPTURES])?.ok()?;
+    let written = ctx.run(&["kmodtrace", "surface", "--block", "--force", "--write", CAPTURES])?.ok()?;
     contains("what is said", &written.stderr, &format!("wrote {FILE}"))?;
     equal("the file", std::fs::read_to_string(FILE)?, shown.stdout)?;
 
@@ -158,7 +162,7 @@ fn keeps_out(ctx: &mut Ctx) -> Result<()> {
     that("SCTP stays out", !ctx.modules()?.contains_key("sctp"))?;
 
     // With the lines in place there is nothing more to keep out.
-    let again = ctx.run(&["kmodtrace", "surface", "--block", CAPTURES])?.ok()?;
+    let again = ctx.run(&["kmodtrace", "surface", "--block", "--force", CAPTURES])?.ok()?;
     equal("the second file", again.stdout.as_str(), "")?;
     contains("what is said", &again.stderr, "there is nothing to keep out")
 }
@@ -172,7 +176,9 @@ fn page(ctx: &mut Ctx) -> Result<()> {
     let commands: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("# kmodtrace ")).collect();
     that("the page has commands", commands.len() >= 7)?;
     for command in commands {
-        let argv: Vec<&str> = ["kmodtrace"].into_iter().chain(command.split(' ')).collect();
+        // The captures are of a minute, on which the page's command refuses to act.
+        let force = command.starts_with("surface --block").then_some("--force");
+        let argv: Vec<&str> = ["kmodtrace"].into_iter().chain(command.split(' ')).chain(force).collect();
         let output = ctx.run(&argv)?;
         // Somebody would miss connection tracking.
         equal(command, output.code, u8::from(command.starts_with("impact")))?;

@@ -87,7 +87,7 @@ fn whole(ctx: &mut Ctx) -> Result<()> {
     let types: Vec<String> = events.iter().rev().take(2).map(|event| text(event, "/type")).collect();
     equal("last, from the end", types, ["seal", "end"])?;
     let verified = ctx.run(&["kmodtrace", "verify", "--ended", DIRECTORY])?.ok()?;
-    contains("verdict", &verified.stdout, "whole: nothing is missing, nothing was lost")
+    contains("verdict", &verified.stdout, "intact: nothing is missing, nothing was lost")
 }
 
 /// A pinned recorder that is killed at any moment, again and again, misses nothing.

@@ -74,9 +74,9 @@ pub enum Verb {
     Run(Later<run::Args>),
     /// Record what makes the kernel load modules into files that last.
     Record(Later<record::Args>),
-    /// Say whether anything of a capture is missing or altered.
+    /// Verify the integrity of captures.
     Verify(Later<verify::Args>),
-    /// Copy what is good of a capture that was torn or damaged.
+    /// Recover the intact parts of a damaged capture.
     Recover(Later<recover::Args>),
     /// Judge captures by a policy.
     Check(Later<check::Args>),
@@ -90,7 +90,7 @@ pub enum Verb {
     Report(Later<report::Args>),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
     Explain(Later<explain::Args>),
-    /// Say who has needed a module, by captures: so who would miss it.
+    /// Show which programs used a module, from captures.
     Impact(Later<impact::Args>),
     /// List what users without privileges can make the kernel load here, and by what.
     Surface(Later<surface::Args>),

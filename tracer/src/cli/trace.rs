@@ -62,6 +62,8 @@ pub(super) struct Trace {
     output: Box<dyn Output>,
     summary: Summary,
     judge: Option<Pipeline<Judge>>,
+    /// Of the events that are judged, selected or not.
+    judged_totals: Totals,
     /// Number of the next event that belongs to the scope.
     belonging: u64,
     pace: Pace,
@@ -136,6 +138,7 @@ impl Trace {
                 pipeline.begin("");
                 pipeline
             }),
+            judged_totals: Totals::default(),
             belonging: 0,
             pace: Pace::new(now),
             is_awake: false,
@@ -233,7 +236,9 @@ impl Trace {
                 event.seq = self.belonging;
                 self.belonging += 1;
                 if let Some(pipeline) = &mut self.judge {
-                    pipeline.event(LIVE, unfiltered(event.clone())).context("cannot judge an event")?;
+                    let mut judged = unfiltered(event.clone());
+                    self.judged_totals.count(&mut judged.body);
+                    pipeline.event(LIVE, judged).context("cannot judge an event")?;
                 }
                 self.sieve.push(event);
             } else if let Some(pipeline) = &mut self.judge {
