@@ -76,6 +76,13 @@ fn the_page_draws_and_filters() {
     let chains = cells(&dom, "chains");
     assert!(chains.iter().any(|own| own.contains("first seen")), "{chains:?}");
 
+    let bars = |dom: &str| dom.matches("<rect").count() - dom.matches("class=\"pick\"").count();
+    let all = bars(&dom);
+    // The parents are known to the filter, and the timeline follows it.
+    let (dom, _) = shown(&capture, "q=from+sh+mount", &[]);
+    assert!(dom.contains("what matches") && (1..all).contains(&bars(&dom)), "{all} {}", bars(&dom));
+    assert!(cells(&dom, "chains").iter().any(|own| own.contains("fs-nosuchfs")));
+
     let (dom, _) = shown(&capture, "q=conntrack+xtables", &[]);
     let rows = cells(&dom, "rows");
     assert!(rows.iter().any(|own| own == "nf_conntrack") && !rows.iter().any(|own| own == "xfs"), "{rows:?}");

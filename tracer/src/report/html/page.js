@@ -55,8 +55,6 @@ const ROWS = [
   ["host", (row) => row.host],
   ["times", (row) => row.times, null, "number"],
   ["blocked", (row) => row.blocked_ns, (row) => make("td", row.blocked_ns ? duration(row.blocked_ns) : "-", "number"), "number"],
-  ["first (UTC)", (row) => row.first, (row) => make("td", time(row.first))],
-  ["last (UTC)", (row) => row.last, (row) => make("td", time(row.last))],
   ["result", (row) => Object.keys(row.results).join(", "), (row) => {
     const cell = make("td");
     const all = Object.entries(row.results);
@@ -66,6 +64,8 @@ const ROWS = [
     });
     return cell;
   }],
+  ["first (UTC)", (row) => row.first, (row) => make("td", time(row.first))],
+  ["last (UTC)", (row) => row.last, (row) => make("td", time(row.last))],
 ];
 // A line below with all that the tree tells; once more takes it away.
 const details = (open, chain) => {
@@ -186,7 +186,7 @@ const timeline = () => {
   byId("begin").textContent = buckets.length ? time(begin) + " UTC" : "";
   byId("end").textContent = buckets.length ? time(begin + buckets.length * width) + " UTC" : "";
 };
-const rows = table("rows", ROWS, data.rows, { column: 7, sign: 1 });
+const rows = table("rows", ROWS, data.rows, { column: 8, sign: 1 });
 const chains = table("chains", CHAINS, data.chains, { column: 0, sign: 1 });
 const all = () => { write(); timeline(); rows(); chains(); };
 
