@@ -94,7 +94,7 @@ fn many_other_aliases_grow_linearly() {
         one
     };
     let make = |size| (aliases(size, "a"), aliases(size, "z"));
-    is_linear("other aliases", 300, make, |(before, now)| {
+    is_linear("other aliases", 2_000, make, |(before, now)| {
         let diff = diff(&before, &now, TWICE);
         assert_eq!(diff.changes.len(), before.compared.len());
         assert!(diff.changes.iter().all(|change| change.kind == Kind::OtherAlias));
