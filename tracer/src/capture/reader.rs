@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::lines::{LineError, Lines};
-use crate::event::{Body, Event, SCHEMA_VERSION};
+use crate::event::{self, Event, ParseError, Parsed, SCHEMA_VERSION};
 
 /// Why events end early.
 #[derive(Debug, thiserror::Error)]
@@ -39,22 +39,6 @@ pub struct Reader<R> {
     unknown: u64,
     failed: bool,
 }
-
-/// What is read of a line that is no event of ours.
-#[derive(serde::Deserialize)]
-struct Outline {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    schema: Option<u64>,
-    #[serde(default)]
-    tool: Option<String>,
-}
-
-const KINDS: [&str; 13] = [
-    "header", "baseline", "request", "helper", "load", "init", "unload", "attempt", "result", "loss", "clock", "seal",
-    "end",
-];
 
 impl<R: Read> Reader<R> {
     /// Reads events of `input`.
@@ -98,34 +82,12 @@ impl<R: Read> Reader<R> {
 /// # Errors
 /// When it is no event, or a header of a version that is not known.
 pub fn parse(text: &[u8], line: u64) -> Result<Option<Event>, ReadError> {
-    let error = match serde_json::from_slice::<Event>(text) {
-        Ok(event) => {
-            if let Body::Header(header) = &event.body {
-                check_version(u64::from(header.schema), &header.tool)?;
-            }
-            return Ok(Some(event));
-        }
-        Err(error) => error,
-    };
-    match serde_json::from_slice::<Outline>(text) {
-        // A newer header may have changed in any way but these.
-        Ok(outline) if outline.kind == "header" => {
-            check_version(
-                outline.schema.unwrap_or(0),
-                outline.tool.as_deref().unwrap_or("the kmodtrace that wrote it"),
-            )?;
-        }
-        Ok(outline) if !KINDS.contains(&outline.kind.as_str()) => return Ok(None),
-        _ => {}
+    match event::parse(text) {
+        Ok(Parsed::Event(event)) => Ok(Some(event)),
+        Ok(Parsed::Unknown { .. }) => Ok(None),
+        Err(ParseError::Version { schema, tool }) => Err(ReadError::Version { schema, tool }),
+        Err(error) => Err(ReadError::Event { line, why: error.to_string() }),
     }
-    Err(ReadError::Event { line, why: error.to_string() })
-}
-
-fn check_version(schema: u64, tool: &str) -> Result<(), ReadError> {
-    if schema > u64::from(SCHEMA_VERSION) {
-        return Err(ReadError::Version { schema, tool: tool.to_owned() });
-    }
-    Ok(())
 }
 
 impl<R: Read> Iterator for Reader<R> {
