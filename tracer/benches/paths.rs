@@ -6,9 +6,8 @@ use std::{hint::black_box, io};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kmodtrace::{
-    capture::reader,
     chain::{Builder, Item},
-    event::{Body, Event, Text},
+    event::{self, Body, Event, Parsed, Text},
     explain,
     output::{JsonLines, Lines, Output, Style, escape},
     policy::{self, Judge},
@@ -25,8 +24,13 @@ const POLICY: &str =
     "version = 1\ndefault = \"allow\"\n\n[[rule]]\naction = \"deny\"\nmodule = \"nf_*\"\norigin = \"request\"\n";
 
 fn events() -> Vec<Event> {
-    let lines = CAPTURE.lines().zip(1..);
-    lines.filter_map(|(line, number)| reader::parse(line.as_bytes(), number).unwrap()).collect()
+    let parsed = CAPTURE.lines().map(|line| event::parse(line.as_bytes()).unwrap());
+    parsed
+        .filter_map(|parsed| match parsed {
+            Parsed::Event(event) => Some(event),
+            Parsed::Unknown { .. } => None,
+        })
+        .collect()
 }
 
 fn items(events: &[Event]) -> Vec<Item> {

@@ -8,11 +8,10 @@ use zstd::bulk::Decompressor;
 use super::{
     frame::{HASH_FIELD, find_last},
     hash::{Hash, hash, to_hex},
-    reader::{ReadError, parse},
     section::{self, Damage, FRAME_TEXT_BYTES_MAX, Section},
     sign::PublicKey,
 };
-use crate::event::{Body, Event, Seal};
+use crate::event::{self, Body, Event, ParseError, Parsed, Seal};
 
 /// A section of a capture, ready to be used.
 #[derive(Debug, Default)]
@@ -35,7 +34,7 @@ impl Content {
     pub const fn seq(&self) -> Option<u64> {
         match self {
             Self::Event(event) => Some(event.seq),
-            Self::Unknown(seq) => *seq,
+            Self::Unknown(seq) => Some(*seq),
             Self::Malformed(_) | Self::Newer(_) => None,
         }
     }
@@ -71,7 +70,7 @@ pub enum Content {
     /// An event.
     Event(Event),
     /// An event of a type that this version does not know, and its number.
-    Unknown(Option<u64>),
+    Unknown(u64),
     /// No event, and why.
     Malformed(String),
     /// The header of a format that this version would misunderstand.
@@ -205,16 +204,10 @@ impl Sealed {
 }
 
 fn content(line: &[u8]) -> Content {
-    match parse(line, 0) {
-        Ok(Some(event)) => Content::Event(event),
-        Ok(None) => Content::Unknown(serde_json::from_slice::<Numbered>(line).ok().map(|numbered| numbered.seq)),
-        Err(error @ ReadError::Version { .. }) => Content::Newer(error.to_string()),
-        Err(ReadError::Event { why, .. }) => Content::Malformed(why),
+    match event::parse(line) {
+        Ok(Parsed::Event(event)) => Content::Event(event),
+        Ok(Parsed::Unknown { seq }) => Content::Unknown(seq),
+        Err(error @ ParseError::Version { .. }) => Content::Newer(format!("written in {error}")),
+        Err(error) => Content::Malformed(error.to_string()),
     }
-}
-
-/// What every event has, also one of a type that is not known.
-#[derive(serde::Deserialize)]
-struct Numbered {
-    seq: u64,
 }

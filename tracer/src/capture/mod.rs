@@ -1,14 +1,13 @@
 //! The capture format: see `docs/capture-format.md`.
 //!
 //! Writing is split in three: [`frame`] makes sealed frames of events, [`segment`] puts them into files,
-//! [`writer`] keeps both going whatever the disk does. Reading is lines of files ([`lines`]), events of lines
-//! ([`reader`]), and what can be said of the whole ([`verify`]).
+//! [`writer`] keeps both going whatever the disk does. Reading is sections of files ([`section`]) and events of sections
+//! ([`batch`]); what the events of several files come to is decided in `stream`.
 
 pub mod batch;
 pub mod files;
 pub mod frame;
 pub mod hash;
-pub mod reader;
 pub mod recover;
 pub mod section;
 pub mod segment;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::members::members;
 use super::text::{optional_text_field, text_field, text_list_field};
 use super::{
     Ancestor, Attribution, Baseline, Behalf, Clock, Device, End, Frame, Header, Loss, Outcome, Process, RequestId,
@@ -39,7 +40,7 @@ text_list_field! {
 }
 
 /// The body of an event; `type` names it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Body {
     /// First event of a stream.
@@ -71,7 +72,7 @@ pub enum Body {
 }
 
 /// The kernel was made to ask for a module.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Request {
     /// The alias or name, as asked.
     #[serde(flatten, with = "name_field")]
@@ -118,7 +119,7 @@ pub struct Request {
 }
 
 /// The kernel started modprobe for a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Helper {
     /// Its process id.
     pub pid: u32,
@@ -182,7 +183,7 @@ pub enum Reason {
 }
 
 /// A module arrived.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Load {
     /// Its name.
     #[serde(flatten, with = "module_field")]
@@ -219,7 +220,7 @@ pub struct Load {
 }
 
 /// A module's init ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Init {
     /// The module.
     #[serde(flatten, with = "module_field")]
@@ -239,7 +240,7 @@ pub struct Init {
 }
 
 /// A module left.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Unload {
     /// The module.
     #[serde(flatten, with = "module_field")]
@@ -255,7 +256,7 @@ pub struct Unload {
 }
 
 /// A system call that loads or unloads a module failed. (Those that succeed are `load` and `unload` events.)
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Attempt {
     /// `init_module`, `finit_module` or `delete_module`.
     pub syscall: String,
@@ -280,4 +281,68 @@ pub struct Attempt {
     /// How it is tied to its request or loader.
     #[serde(flatten)]
     pub attribution: Attribution,
+}
+
+members! {
+    Request {
+        name / name_hex: RequiredText,
+        wait: Optional,
+        process: Required,
+        ancestors: Required,
+        ancestors_truncated: Optional,
+        syscall: Optional,
+        stack: Optional,
+        user_stack: Optional,
+        parent_request: Optional,
+        parent_attribution: Optional,
+        in_init / in_init_hex: OptionalText,
+        behalf: Optional,
+        explanation: Optional,
+        attribution / rule: InlineAttribution,
+    }
+    Helper {
+        pid: Required,
+        start_ns: Required,
+        path / path_hex: RequiredText,
+        argv / argv_hex: TextList,
+        attribution / rule: InlineAttribution,
+    }
+    Load {
+        module / module_hex: RequiredText,
+        origin: Required,
+        process: Required,
+        ancestors: Required,
+        ancestors_truncated: Optional,
+        helper_depth: Optional,
+        file / file_hex: OptionalText,
+        taints: Optional,
+        reason: Optional,
+        device: Optional,
+        attribution / rule: InlineAttribution,
+    }
+    Init {
+        module / module_hex: RequiredText,
+        pid: Required,
+        start_ns: Required,
+        ret: Required,
+        duration_ns: Required,
+        effect: Optional,
+    }
+    Unload {
+        module / module_hex: RequiredText,
+        process: Required,
+        ancestors: Required,
+        init_failed: Optional,
+    }
+    Attempt {
+        syscall: Required,
+        ret: Required,
+        errno: Required,
+        module / module_hex: OptionalText,
+        file / file_hex: OptionalText,
+        origin: Required,
+        process: Required,
+        ancestors: Required,
+        attribution / rule: InlineAttribution,
+    }
 }

@@ -1,8 +1,9 @@
 //! Which device: what udev most likely loaded a module for.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::members::members;
 use super::text::optional_text_field;
 use super::{Attribution, Text};
 
@@ -26,7 +27,7 @@ optional_text_field! {
 /// The device that udev was dealing with, by what the kernel announced and udev had not dealt with.
 ///
 /// Where several devices can be the cause none is claimed: what they have in common is told, and how many they are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Device {
     /// The device, below `/sys`.
     #[serde(flatten, with = "devpath_field")]
@@ -49,4 +50,15 @@ pub struct Device {
     /// How it is known.
     #[serde(flatten)]
     pub attribution: Attribution,
+}
+
+members! {
+    Device {
+        devpath / devpath_hex: OptionalText,
+        modalias / modalias_hex: OptionalText,
+        subsystem / subsystem_hex: OptionalText,
+        action / action_hex: OptionalText,
+        candidates: Required,
+        attribution / rule: InlineAttribution,
+    }
 }

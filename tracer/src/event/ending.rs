@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Attribution, ProcessId};
+use super::{Attribution, ProcessId, members::members};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -73,7 +73,7 @@ impl Status {
 }
 
 /// A request ended; or, without `request`, a process that loaded modules by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Outcome {
     /// For loads without a request: the process that loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,5 +114,18 @@ impl Outcome {
             incomplete: false,
             attribution,
         }
+    }
+}
+
+members! {
+    Outcome {
+        loader: Optional,
+        status: Required,
+        code: Optional,
+        errno: Optional,
+        duration_ns: Optional,
+        detail: Optional,
+        incomplete: Optional,
+        attribution / rule: InlineAttribution,
     }
 }

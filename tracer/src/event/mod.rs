@@ -5,14 +5,21 @@
 mod body;
 mod device;
 mod ending;
+mod json;
+mod members;
+mod parse;
 mod process;
 mod schema;
 mod stream;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::{Attempt, Body, Helper, Init, Load, Origin, Reason, Request, Unload};
 pub use device::Device;
 pub use ending::{Outcome, Status};
+pub use parse::{ParseError, Parsed, parse};
 pub use process::{Ancestor, Behalf, Frame, Namespaces, Process, ProcessId};
 pub use schema::schema;
 pub use stream::{Baseline, Clock, End, Header, HeaderHook, Loss, LossStage, Seal};
@@ -51,9 +58,14 @@ impl std::str::FromStr for RequestId {
     type Err = RequestIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Numbers as they are written only: a request has one id, also for readers that compare text.
+        fn number(text: &str) -> Option<u64> {
+            let is_plain = text == "0" || !text.starts_with(['0', '+']);
+            text.parse().ok().filter(|_| is_plain)
+        }
         let parse = || {
             let (boot_ns, tid) = text.split_once('-')?;
-            Some(Self { boot_ns: boot_ns.parse().ok()?, tid: tid.parse().ok()? })
+            Some(Self { boot_ns: number(boot_ns)?, tid: number(tid)?.try_into().ok()? })
         };
         parse().ok_or_else(|| RequestIdError(text.to_owned()))
     }
@@ -85,7 +97,7 @@ pub enum Certainty {
 }
 
 /// A certainty and, when it is inferred, the rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Attribution {
     /// How sure.
     pub attribution: Certainty,
@@ -115,7 +127,7 @@ impl Attribution {
 }
 
 /// One event: one line of JSON. Fields and types that are not named here may come: readers ignore them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(title = "kmodtrace event")]
 pub struct Event {
     /// Number in the stream, from 0, without gaps: a gap is a loss.
@@ -131,4 +143,8 @@ pub struct Event {
     /// What happened; its `type` is a field of the same object.
     #[serde(flatten)]
     pub body: Body,
+}
+
+members::members! {
+    Attribution { attribution: Required, rule: Optional }
 }

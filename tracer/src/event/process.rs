@@ -1,8 +1,9 @@
 //! Who: a process as the kernel saw it at the moment of the event.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::members::members;
 use super::text::{optional_text_field, text_field, text_list_field};
 use super::{Attribution, RequestId, Text};
 
@@ -36,7 +37,7 @@ text_list_field! {
 }
 
 /// A process's identity: its id alone is reused by the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 pub struct ProcessId {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -45,7 +46,7 @@ pub struct ProcessId {
 }
 
 /// Inode numbers of a process's namespaces, as in `/proc/<pid>/ns`; 0 is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Namespaces {
     /// Pid namespace.
     pub pid: u32,
@@ -58,7 +59,7 @@ pub struct Namespaces {
 }
 
 /// A process, captured in the kernel. `None` is "not known", never "none".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Process {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -140,7 +141,7 @@ impl Process {
 }
 
 /// An ancestor of a process, nearest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Ancestor {
     /// Process id.
     pub pid: u32,
@@ -178,7 +179,7 @@ impl Ancestor {
 }
 
 /// The task a kernel thread works for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Behalf {
     /// Process id of the task that created the kernel thread.
     pub pid: u32,
@@ -202,7 +203,7 @@ pub struct Behalf {
 }
 
 /// A return address with its symbol.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Frame {
     /// The address, in hexadecimal.
     pub address: String,
@@ -229,4 +230,54 @@ impl std::fmt::Display for Frame {
             None => Ok(()),
         }
     }
+}
+
+members! {
+    ProcessId { pid: Required, start_ns: Required }
+    Namespaces { pid: Required, mnt: Required, net: Required, user: Required }
+    Process {
+        pid: Required,
+        tid: Required,
+        start_ns: Required,
+        comm / comm_hex: RequiredText,
+        exe / exe_hex: OptionalText,
+        exe_truncated: Optional,
+        argv / argv_hex: TextList,
+        argv_truncated: Optional,
+        kthread: Optional,
+        uid: Required,
+        euid: Required,
+        user / user_hex: OptionalText,
+        gid: Required,
+        loginuid: Optional,
+        no_login: Optional,
+        login_user / login_user_hex: OptionalText,
+        session: Optional,
+        caps: Optional,
+        cgroup / cgroup_hex: OptionalText,
+        cgroup_id: Optional,
+        unit: Optional,
+        container: Optional,
+        ns: Optional,
+    }
+    Ancestor {
+        pid: Required,
+        start_ns: Required,
+        comm / comm_hex: RequiredText,
+        exe / exe_hex: OptionalText,
+        script / script_hex: OptionalText,
+        script_line: Optional,
+        uid: Required,
+        kthread: Optional,
+    }
+    Behalf {
+        pid: Required,
+        tid: Required,
+        start_ns: Required,
+        comm / comm_hex: RequiredText,
+        cgroup_id: Optional,
+        request: Optional,
+        attribution / rule: InlineAttribution,
+    }
+    Frame { address: Required, symbol: Optional, offset: Optional, module: Optional }
 }

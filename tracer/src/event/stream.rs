@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::members::members;
+
 /// Where the stream comes from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Header {
     /// [`super::SCHEMA_VERSION`] of the writer.
     pub schema: u32,
@@ -55,7 +57,7 @@ pub struct Header {
 }
 
 /// A hook of the header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HeaderHook {
     /// What it observes, e.g. `request`.
     pub hook: String,
@@ -70,7 +72,7 @@ pub struct HeaderHook {
 }
 
 /// Modules loaded before tracing began: nothing is known of who loaded them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Baseline {
     /// Names, sorted.
     pub modules: Vec<String>,
@@ -91,7 +93,7 @@ pub enum LossStage {
 }
 
 /// Something was lost since the last event of this kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Loss {
     /// Where.
     pub stage: LossStage,
@@ -102,7 +104,7 @@ pub struct Loss {
 }
 
 /// The clocks, read again: wall clocks are set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Clock {
     /// Wall clock minus boot clock, nanoseconds.
     pub realtime_minus_boot_ns: i64,
@@ -114,7 +116,7 @@ pub struct Clock {
 
 /// Last line of a frame of a capture. The order of the fields is part of the format: `sha256` is over the frame's
 /// text up to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Seal {
     /// First event of the frame.
     pub first_seq: u64,
@@ -130,7 +132,7 @@ pub struct Seal {
 }
 
 /// Totals of the stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct End {
     /// Requests seen.
     pub requests: u64,
@@ -140,4 +142,34 @@ pub struct End {
     pub unloads: u64,
     /// Losses, all stages.
     pub lost: u64,
+}
+
+members! {
+    Header {
+        schema: Required,
+        tool: Required,
+        kernel: Required,
+        kernel_version: Required,
+        arch: Required,
+        hostname: Required,
+        boot_id: Required,
+        machine_id: Optional,
+        modprobe: Required,
+        realtime_minus_boot_ns: Required,
+        clock_uncertainty_ns: Required,
+        boot_minus_monotonic_ns: Optional,
+        modules_dep_sha256: Optional,
+        modules_alias_sha256: Optional,
+        recording: Optional,
+        segment: Optional,
+        previous: Optional,
+        hooks: Required,
+        filters: Optional,
+    }
+    HeaderHook { hook: Required, attached: Optional, target: Required, missing: Optional }
+    Baseline { modules: Required }
+    Loss { stage: Required, cause: Required, count: Required }
+    Clock { realtime_minus_boot_ns: Required, boot_minus_monotonic_ns: Required, clock_uncertainty_ns: Required }
+    Seal { first_seq: Required, last_seq: Required, previous: Required, sha256: Required, signature: Optional }
+    End { requests: Required, loads: Required, unloads: Required, lost: Required }
 }

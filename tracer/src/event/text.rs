@@ -11,10 +11,26 @@ pub struct Text(Vec<u8>);
 /// What a `*_hex` field looks like.
 pub(super) const HEX: &str = "^([0-9a-f]{2})*$";
 
-/// A `*_hex` field that is not hexadecimal.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not an even number of hexadecimal digits")]
-pub struct TextError(String);
+/// Why a text and its `*_hex` are not those of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// Not the hexadecimal digits that are written.
+    #[error("it is not an even number of lower-case hexadecimal digits")]
+    Digits,
+    /// A name that needs no `*_hex`: readers that know only the text would take it for another.
+    #[error("its bytes are valid UTF-8")]
+    Utf8,
+    /// Other bytes.
+    #[error("its bytes are those of another text")]
+    Differs,
+    /// There is no text.
+    #[error("there is no such member")]
+    Alone,
+    /// Two lists.
+    #[error("one list is longer than the other")]
+    Count,
+}
 
 impl Text {
     /// The exact bytes.
@@ -26,45 +42,67 @@ impl Text {
     /// True when there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.as_bytes().is_empty()
     }
 
     /// The text as a `str`, with U+FFFD for what is not UTF-8. For JSON and comparisons, never for a
     /// terminal: control characters are still in it.
     #[must_use]
     pub fn field(&self) -> String {
-        String::from_utf8_lossy(&self.0).into_owned()
+        String::from_utf8_lossy(self.as_bytes()).into_owned()
     }
 
     /// The exact bytes in hexadecimal, when the text is not valid UTF-8.
     #[must_use]
     pub fn hex(&self) -> Option<String> {
-        std::str::from_utf8(&self.0).is_err().then(|| self.to_hex())
+        std::str::from_utf8(self.as_bytes()).is_err().then(|| self.to_hex())
     }
 
     /// The exact bytes in hexadecimal, always.
     pub(super) fn to_hex(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+        self.as_bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    }
+
+    /// Whether it is valid UTF-8: then it has no `*_hex`.
+    pub(super) fn is_utf8(&self) -> bool {
+        std::str::from_utf8(self.as_bytes()).is_ok()
     }
 
     /// Reads back what [`Text::field`] and [`Text::hex`] wrote.
     ///
     /// # Errors
-    /// When `hex` is not hexadecimal.
+    /// When `hex` is not what [`Text::hex`] gives for this text.
     pub fn from_fields(field: String, hex: Option<String>) -> Result<Self, TextError> {
-        let Some(hex) = hex else { return Ok(Self(field.into_bytes())) };
-        let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let bytes: Option<Vec<u8>> = hex
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| match pair {
-                [high, low] => Some(nibble(*high)? << 4 | nibble(*low)?),
-                _ => None,
-            })
-            .collect();
-        bytes.map(Self).ok_or(TextError(hex))
+        let text = Self::from(field);
+        match hex {
+            None => Ok(text),
+            Some(hex) => text.exactly(&hex),
+        }
+    }
+
+    /// The name with the bytes of `hex`, which is what [`Text::hex`] gives for it.
+    pub(super) fn exactly(&self, hex: &str) -> Result<Self, TextError> {
+        let exact = self.with_hex(hex)?;
+        if exact.is_utf8() { Err(TextError::Utf8) } else { Ok(exact) }
+    }
+
+    /// The name with the bytes of `hex`; [`Text::field`] of it must be this text.
+    pub(super) fn with_hex(&self, hex: &str) -> Result<Self, TextError> {
+        let nibble = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+        let bytes: Option<Vec<u8>> =
+            pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect();
+        let bytes = bytes.filter(|_| rest.is_empty()).ok_or(TextError::Digits)?;
+        if String::from_utf8_lossy(&bytes).as_bytes() != self.as_bytes() {
+            return Err(TextError::Differs);
+        }
+        Ok(Self::from(bytes.as_slice()))
     }
 }
 
@@ -88,7 +126,7 @@ impl From<String> for Text {
 
 impl std::fmt::Debug for Text {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_ascii())
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
     }
 }
 
@@ -98,11 +136,11 @@ macro_rules! text_field {
     ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
             use schemars::JsonSchema;
-            use serde::{Deserialize, Deserializer, Serialize, Serializer};
+            use serde::{Serialize, Serializer};
 
             use crate::event::Text;
 
-            #[derive(Serialize, Deserialize, JsonSchema)]
+            #[derive(Serialize, JsonSchema)]
             pub(super) struct Fields {
                 $(#[$doc])+
                 $field: String,
@@ -115,11 +153,6 @@ macro_rules! text_field {
             pub(super) fn serialize<S: Serializer>(text: &Text, serializer: S) -> Result<S::Ok, S::Error> {
                 Fields { $field: text.field(), $hex: text.hex() }.serialize(serializer)
             }
-
-            pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
-                let fields = Fields::deserialize(deserializer)?;
-                Text::from_fields(fields.$field, fields.$hex).map_err(serde::de::Error::custom)
-            }
         }
     };
 }
@@ -129,11 +162,11 @@ macro_rules! optional_text_field {
     ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
             use schemars::JsonSchema;
-            use serde::{Deserialize, Deserializer, Serialize, Serializer};
+            use serde::{Serialize, Serializer};
 
             use crate::event::Text;
 
-            #[derive(Serialize, Deserialize, JsonSchema)]
+            #[derive(Serialize, JsonSchema)]
             pub(super) struct Fields {
                 $(#[$doc])+
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,12 +181,6 @@ macro_rules! optional_text_field {
                 let text = text.as_ref();
                 Fields { $field: text.map(Text::field), $hex: text.and_then(Text::hex) }.serialize(serializer)
             }
-
-            pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
-                let fields = Fields::deserialize(deserializer)?;
-                let Some(field) = fields.$field else { return Ok(None) };
-                Text::from_fields(field, fields.$hex).map(Some).map_err(serde::de::Error::custom)
-            }
         }
     };
 }
@@ -163,11 +190,11 @@ macro_rules! text_list_field {
     ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
             use schemars::JsonSchema;
-            use serde::{Deserialize, Deserializer, Serialize, Serializer};
+            use serde::{Serialize, Serializer};
 
             use crate::event::Text;
 
-            #[derive(Serialize, Deserialize, JsonSchema)]
+            #[derive(Serialize, JsonSchema)]
             pub(super) struct Fields {
                 $(#[$doc])+
                 #[serde(default)]
@@ -185,15 +212,6 @@ macro_rules! text_list_field {
                     $hex: any_hex.then(|| texts.iter().map(Text::to_hex).collect()),
                 }
                 .serialize(serializer)
-            }
-
-            pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
-                let fields = Fields::deserialize(deserializer)?;
-                let texts: Result<Vec<Text>, _> = match fields.$hex {
-                    Some(hex) => hex.into_iter().map(|hex| Text::from_fields(String::new(), Some(hex))).collect(),
-                    None => fields.$field.into_iter().map(|field| Text::from_fields(field, None)).collect(),
-                };
-                texts.map_err(serde::de::Error::custom)
             }
         }
     };
@@ -221,7 +239,7 @@ mod tests {
     fn hex_only_when_needed() {
         assert_eq!(Text::from("net-pf-30").hex(), None);
         assert_eq!(Text::from(&b"a\xff"[..]).hex().as_deref(), Some("61ff"));
-        for broken in ["6", "6g", "+1"] {
+        for broken in ["6", "6g", "+1", "", "61"] {
             assert!(Text::from_fields(String::new(), Some(broken.to_owned())).is_err(), "{broken}");
         }
     }

@@ -74,11 +74,9 @@ impl Integrity {
     }
 
     /// Takes note of an event of a type that is not known.
-    pub(super) const fn unknown(&mut self, seq: Option<u64>) {
+    pub(super) const fn unknown(&mut self, seq: u64) {
         self.unknown += 1;
-        if let Some(seq) = seq {
-            self.number(seq);
-        }
+        self.number(seq);
     }
 
     /// Takes the next event; what is wrong by it.

@@ -219,10 +219,10 @@ impl<C: Consumer> Pipeline<C> {
     }
 
     /// Takes note of an event of a type that is not known.
-    pub fn unknown(&mut self, id: StreamId, seq: Option<u64>) {
+    pub fn unknown(&mut self, id: StreamId, seq: u64) {
         if let Some(state) = self.streams.get_mut(id) {
             state.integrity.unknown(seq);
-            if let (Some(chains), Some(seq)) = (&mut state.chains, seq) {
+            if let Some(chains) = &mut state.chains {
                 chains.number(seq);
             }
         }

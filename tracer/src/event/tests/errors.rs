@@ -1,0 +1,180 @@
+//! What is refused, and the words for it.
+
+use crate::event::{Body, Event, ParseError, Parsed, parse};
+
+/// An event with more members.
+fn with(members: &str) -> String {
+    format!(r#"{{"seq":1,"time":"2026-03-01T00:00:00Z","boot_ns":2,{members}}}"#)
+}
+
+const INIT: &str = r#""type":"init","module":"xfs","pid":1,"start_ns":2,"ret":0,"duration_ns":3"#;
+
+fn error(text: &str) -> String {
+    parse(text.as_bytes()).expect_err(text).to_string()
+}
+
+fn assert_errors(cases: &[(String, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(error(text), *expected, "{text}");
+    }
+}
+
+/// Each error is one sentence that names the place or the member.
+#[test]
+fn errors_name_the_place() {
+    let init = with(INIT);
+    let without = |member: &str| init.replacen(member, "", 1);
+    assert_errors(&[
+        (String::new(), "not valid JSON: the text ends too early, at byte 0"),
+        ("x".to_owned(), "not valid JSON at byte 0"),
+        ("[1]".to_owned(), "not a JSON object"),
+        ("{}".to_owned(), "member \"type\" is missing"),
+        (init.replace("\"ret\":0", "\"ret\":00"), "not valid JSON at byte 108"),
+        (init.replace("xfs", "x\tfs"), "not valid JSON at byte 76"),
+        (init.replace("xfs", "\\ud800"), "not valid JSON at byte 81"),
+        (init.replace("xfs", "\\q"), "not valid JSON at byte 76"),
+        (init.replace(":3}", ":3]"), "not valid JSON at byte 124"),
+        (init.replace(":3}", ":3,}"), "not valid JSON at byte 125"),
+        (format!("{init} x"), "unexpected text behind the event, at byte 126"),
+        (format!("{init}{init}"), "unexpected text behind the event, at byte 125"),
+        (without("\"seq\":1,"), "member \"seq\" is missing"),
+        (without("\"module\":\"xfs\","), "member \"module\" is missing"),
+        (init.replace("\"seq\":1", "\"seq\":-1"), "member \"seq\" is not an unsigned 64-bit integer"),
+        (init.replace("\"pid\":1", "\"pid\":4294967296"), "member \"pid\" is not an unsigned 32-bit integer"),
+        (init.replace("\"ret\":0", "\"ret\":0.5"), "member \"ret\" is not a signed 32-bit integer"),
+        (init.replace("2026-03-01", "yesterday"), "member \"time\" is not a timestamp"),
+        (init.replace("\"xfs\"", "7"), "member \"module\" is not a string"),
+        (init.replace("\"xfs\"", "null"), "member \"module\" is not a string"),
+        (init.replace("\"xfs\"", &"[".repeat(200)), "values nested too deeply at byte 202"),
+        (with(&format!("\"request\":\"007-8\",{INIT}")), "member \"request\" is not a request id"),
+        (with(&format!("{INIT},\"ret\":1")), "duplicate member \"ret\""),
+        (with(&format!("{INIT},\"r\\u0065t\":1")), "duplicate member \"ret\""),
+        (with(&format!("{INIT},\"seq\":1")), "duplicate member \"seq\""),
+        (
+            with("\"type\":\"result\",\"status\":\"odd\",\"attribution\":\"exact\""),
+            "member \"status\" is not a known value",
+        ),
+        (with("\"type\":\"helper\",\"pid\":1,\"start_ns\":2,\"path\":\"x\""), "member \"attribution\" is missing"),
+        (
+            with("\"type\":\"result\",\"status\":\"loaded\",\"attribution\":\"exact\",\"loader\":{\"pid\":\"1\"}"),
+            "member \"loader.pid\" is not an unsigned 32-bit integer",
+        ),
+    ]);
+    assert_eq!(parse(b"{\"type\":\"\xff\"}"), Err(ParseError::Utf8(9)));
+}
+
+/// A `_hex` that other readers would overlook is refused, so is one that says another name than the text.
+#[test]
+fn hex_must_be_of_the_text() {
+    let module = |text: &str, hex: &str| init_of(&format!(r#""module":{text},"module_hex":{hex}"#));
+    let argv = |texts: &str, hex: &str| {
+        with(&format!(
+            r#""type":"helper","pid":1,"start_ns":2,"path":"p","attribution":"exact","argv":{texts},"argv_hex":{hex}"#
+        ))
+    };
+    let contradiction = |member: &str, why: &str| format!("member \"{member}_hex\" contradicts \"{member}\": {why}");
+    let utf8 = "its bytes are valid UTF-8";
+    let other = "its bytes are those of another text";
+    let digits = "it is not an even number of lower-case hexadecimal digits";
+    for (text, hex, why) in [
+        (r#""tipc""#, r#""786673""#, other),
+        (r#""xfs""#, r#""786673""#, utf8),
+        (r#""""#, r#""""#, utf8),
+        ("\"\u{fffd}\"", r#""efbfbd""#, utf8),
+        ("\"a\u{fffd}\"", r#""62ff""#, other),
+        ("\"a\u{fffd}\"", r#""61ff0""#, digits),
+        ("\"a\u{fffd}\"", r#""61FF""#, digits),
+        ("\"a\u{fffd}\"", r#""61+f""#, digits),
+    ] {
+        assert_eq!(error(&module(text, hex)), contradiction("module", why), "{text} {hex}");
+    }
+    for (texts, hex, why) in [
+        (r#"["a"]"#, r#"["61"]"#, utf8),
+        ("[]", "[]", utf8),
+        ("[\"a\",\"\u{fffd}\"]", r#"["62","ff"]"#, other),
+        ("[\"a\",\"\u{fffd}\"]", r#"["ff"]"#, "one list is longer than the other"),
+        ("[\"a\",\"\u{fffd}\"]", r#"["61","f"]"#, digits),
+    ] {
+        assert_eq!(error(&argv(texts, hex)), contradiction("argv", why), "{texts} {hex}");
+    }
+    let alone = with(
+        r#""type":"attempt","syscall":"finit_module","ret":-8,"errno":"ENOEXEC","file_hex":"ff","origin":"explicit",
+        "process":{"pid":1,"tid":1,"start_ns":2,"comm":"c","uid":0,"euid":0,"gid":0},"ancestors":[],"attribution":"exact""#,
+    );
+    assert_eq!(error(&alone), contradiction("file", "there is no such member"));
+    for good in [module("\"a\u{fffd}\"", r#""61ff""#), argv("[\"a\",\"\u{fffd}\"]", r#"["61","ff"]"#)] {
+        assert!(matches!(parse(good.as_bytes()), Ok(Parsed::Event(_))), "{good}");
+    }
+}
+
+fn init_of(module: &str) -> String {
+    with(&INIT.replace("\"module\":\"xfs\"", module))
+}
+
+/// The forms that other writers of JSON choose are understood.
+#[test]
+fn other_writers_are_understood() {
+    let Ok(Parsed::Event(event)) = parse(with(INIT).as_bytes()) else { panic!() };
+    for same in [
+        format!("  {} \r\n", with(INIT)),
+        format!(r#"{{{INIT},"boot_ns":2,"time":"2026-03-01T01:00:00+01:00","seq":1}}"#),
+        with(&INIT.replace("\"init\"", "\"\\u0069nit\"")),
+        with(&INIT.replace("\"type\"", "\"t\\u0079pe\"")),
+        with(&INIT.replacen("\"type\":\"init\",", "", 1)).replace('}', ",\"type\":\"init\"}"),
+        with(&format!("{INIT},\"effect\":null,\"later\":{{\"type\":[\"load\"]}},\"module2\":\"\"")),
+    ] {
+        assert_eq!(parse(same.as_bytes()), Ok(Parsed::Event(event.clone())), "{same}");
+    }
+}
+
+/// An unknown type is not an error of the line, but of a reader that needs an event.
+#[test]
+fn unknown_types_are_passed_over() {
+    let unknown = with(r#""type":"future","request":"1-2","seen":{"type":"load"}"#);
+    assert_eq!(parse(unknown.as_bytes()), Ok(Parsed::Unknown { seq: 1 }));
+    let behind = with(r#""seen":[1],"type":"future""#);
+    assert_eq!(parse(behind.as_bytes()), Ok(Parsed::Unknown { seq: 1 }));
+    assert!(
+        serde_json::from_str::<Event>(&unknown).unwrap_err().to_string().starts_with("an event of an unknown type")
+    );
+    assert!(serde_json::from_str::<Body>(r#"{"type":"future"}"#).is_err());
+    assert_errors(&[
+        (unknown.replace("\"seq\":1,", ""), "member \"seq\" is missing"),
+        (format!("{unknown}x"), "unexpected text behind the event, at byte 106"),
+        (unknown.replace("\"load\"}", "\"load\"]"), "not valid JSON at byte 104"),
+        (with(r#""type":"future","a":1,"a":1"#), "duplicate member \"a\""),
+        (with(r#""type":"future","type":"load""#), "duplicate member \"type\""),
+    ]);
+}
+
+/// A header of a later version is told by its version, whatever else changed; text of others is short in errors.
+#[test]
+fn later_versions_are_recognized() {
+    let header = |schema: &str, tool: &str| with(&format!(r#""type":"header","schema":{schema},"tool":"{tool}""#));
+    let later = |text: &str| match parse(text.as_bytes()) {
+        Err(ParseError::Version { schema, tool }) => (schema, tool),
+        other => panic!("{other:?}: {text}"),
+    };
+    assert_eq!(later(&header("2", "kmodtrace 9")), (2, "kmodtrace 9".to_owned()));
+    assert_eq!(later(r#"{"tool":7,"schema":99999999999,"type":"header"}"#).0, 99_999_999_999);
+    assert_eq!(later(r#"{"schema":2,"type":"h\u0065ader"}"#).1, "the kmodtrace that wrote it");
+    let (_, long) = later(&header("2", &"\\u001b".repeat(1000)));
+    assert!(long.len() < 512 && long.ends_with("...") && !long.contains(char::is_control), "{long}");
+    assert_eq!(error(&header("1", "kmodtrace 1")), "member \"kernel\" is missing");
+    assert!(matches!(parse(format!("{} x", header("2", "t")).as_bytes()), Err(ParseError::Missing(_))));
+
+    let long = "\u{1b}x".repeat(1000);
+    let doubled = with(&format!("{INIT},{0}:1,{0}:1", serde_json::json!(long)));
+    let message = error(&doubled);
+    assert!(message.len() < 512 && !message.contains(char::is_control), "{message}");
+}
+
+/// A header that this version reads in full is still refused when it says that it is of a later one.
+#[test]
+fn a_later_header_of_the_same_shape_is_refused() {
+    let text = include_str!("../../../../tests/fixtures/captures/outage-6.1.jsonl").lines().next().unwrap();
+    assert!(parse(text.as_bytes()).is_ok());
+    let later = text.replacen("\"schema\":1", "\"schema\":2", 1);
+    assert!(matches!(parse(later.as_bytes()), Err(ParseError::Version { schema: 2, .. })));
+    assert!(serde_json::from_str::<Event>(&later).is_err());
+}
