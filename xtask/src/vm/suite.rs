@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use kmodtrace_tests::protocol::{Frame, Job, Orders, Outcome, Status};
 use kmodtrace_tests::scenarios::{self, Scenario};
 
+use super::boot::Ending;
 use super::extras::Set;
 use super::guest::Guest;
 use super::report::Report;
@@ -96,13 +97,18 @@ impl Guest {
             let mut outcomes = Vec::new();
             let arguments = boot.iter().flat_map(|scenario| scenario.kernel_arguments());
             let guest = richer.of(&boot).unwrap_or(self).clone();
-            let guest = arguments.fold(guest, Self::with_kernel_arguments);
-            let booted = guest.with_timeout(limit).boot(&orders, &mut |frame| {
+            let guest = arguments.fold(guest, Self::with_kernel_arguments).with_timeout(limit);
+            let mut on_frame = |frame: &Frame| {
                 if let Frame::TestEnd(outcome) = frame {
                     on_outcome(outcome);
                     outcomes.push(outcome.clone());
                 }
-            });
+            };
+            let mut booted = guest.boot(&orders, &mut on_frame);
+            if let Some(evidence) = died_before_agent(&booted) {
+                eprintln!("vm: {}: booting again: {evidence}", self.line.name);
+                booted = guest.boot(&orders, &mut on_frame);
+            }
             let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
             let (ending, evidence) = match booted {
                 Ok(booted) => booted,
@@ -120,6 +126,15 @@ impl Guest {
             report.problems.extend(judge(&boot, &outcomes, release));
             report.outcomes.extend(outcomes);
         }
+    }
+}
+
+/// The evidence of a guest whose kernel died before any program of ours ran: an emulated processor without time to run
+/// panics now and then while it calibrates clocks or patches code. That is booted once more, and said.
+fn died_before_agent(booted: &Result<(Ending, Option<String>)>) -> Option<&str> {
+    match booted {
+        Ok((Ending { release: None, boot_ms: None, .. }, Some(evidence))) => Some(evidence),
+        _ => None,
     }
 }
 
@@ -232,6 +247,19 @@ mod tests {
         assert_eq!(lost[0].reason, "the guest could not be run: cannot create qemu.log: no space left");
         assert!(!choose(&[]).unwrap().is_empty());
         assert!(choose(&["no such scenario".to_owned()]).is_err());
+    }
+
+    /// Only a guest of which nothing was heard is booted again.
+    #[test]
+    fn guest_is_booted_again_only_before_its_agent() {
+        let booted = |release: Option<&str>, evidence: Option<&str>| {
+            let ending = Ending { problems: Vec::new(), release: release.map(str::to_owned), boot_ms: None };
+            Ok((ending, evidence.map(str::to_owned)))
+        };
+        assert_eq!(died_before_agent(&booted(None, Some("panic"))), Some("panic"));
+        assert_eq!(died_before_agent(&booted(None, None)), None);
+        assert_eq!(died_before_agent(&booted(Some("6.1.0"), Some("panic"))), None);
+        assert_eq!(died_before_agent(&Err(anyhow::anyhow!("no QEMU"))), None);
     }
 
     /// A missing result, a double one, a foreign one and an unexpected skip are each a problem; an expected skip is none.
