@@ -44,6 +44,24 @@ fn items(events: &[Event]) -> Vec<Item> {
     items
 }
 
+/// An event of each of the types that most of a capture is, and the capture itself.
+fn parsing(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse");
+    let mut bench = |name: &str, text: &[&str]| {
+        group.throughput(Throughput::Bytes(text.iter().map(|line| line.len() as u64).sum()));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| text.iter().filter(|line| event::parse(black_box(line.as_bytes())).is_ok()).count());
+        });
+    };
+    let lines: Vec<&str> = CAPTURE.lines().collect();
+    for kind in ["request", "helper", "load", "init", "result"] {
+        let is_it = |line: &&&str| line.contains(&format!("\"type\":\"{kind}\""));
+        bench(kind, &[*lines.iter().find(is_it).unwrap()]);
+    }
+    bench("a capture", &lines);
+    group.finish();
+}
+
 fn paths(criterion: &mut Criterion) {
     let events = events();
     let count = Throughput::Elements(u64::try_from(events.len()).unwrap());
@@ -54,9 +72,10 @@ fn paths(criterion: &mut Criterion) {
         bencher.iter(|| probe::decode(black_box(request.as_bytes())).unwrap());
     });
 
+    parsing(criterion);
+
     let mut group = criterion.benchmark_group("a capture");
     group.throughput(count);
-    group.bench_function("parse", |bencher| bencher.iter(self::events));
     group.bench_function("build chains", |bencher| {
         bencher.iter_batched(|| events.clone(), |events| items(&events), BatchSize::SmallInput);
     });

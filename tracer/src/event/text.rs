@@ -1,12 +1,26 @@
 //! Names are bytes: an alias, a `comm` or an argument is whatever its author wrote.
 
+use std::{
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+};
+
 /// Bytes that are usually, but not always, UTF-8.
 ///
 /// In JSON a `Text` is a field and its sibling: the text itself (invalid parts replaced by U+FFFD)
 /// and, only when it was not valid UTF-8, the exact bytes in hexadecimal as `<field>_hex`.
 /// [`Text::field`] and [`Text::hex`] give the two, [`Text::from_fields`] reads them back.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Text(Vec<u8>);
+#[derive(Clone)]
+pub struct Text(Bytes);
+
+/// Names of up to this length need no allocation. A `Text` is as large as a `Vec` with it.
+const INLINE: usize = 22;
+
+#[derive(Clone)]
+enum Bytes {
+    Inline { len: u8, bytes: [u8; INLINE] },
+    Heap(Box<[u8]>),
+}
 
 /// What a `*_hex` field looks like.
 pub(super) const HEX: &str = "^([0-9a-f]{2})*$";
@@ -36,7 +50,10 @@ impl Text {
     /// The exact bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Bytes::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Bytes::Heap(bytes) => bytes,
+        }
     }
 
     /// True when there are none.
@@ -107,20 +124,59 @@ impl Text {
 }
 
 impl From<&[u8]> for Text {
-    fn from(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec())
+    fn from(from: &[u8]) -> Self {
+        let mut bytes = [0; INLINE];
+        match (bytes.get_mut(..from.len()), u8::try_from(from.len())) {
+            (Some(start), Ok(len)) => {
+                start.copy_from_slice(from);
+                Self(Bytes::Inline { len, bytes })
+            }
+            _ => Self(Bytes::Heap(from.into())),
+        }
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
+        Self::from(text.as_bytes())
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(text.into_bytes())
+        Self::from(text.as_str())
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::from("")
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Text {}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 
@@ -232,6 +288,21 @@ mod tests {
             let back = Text::from_fields(text.field(), text.hex()).unwrap();
             prop_assert_eq!(back.as_bytes(), bytes.as_slice());
         }
+    }
+
+    /// Short and long texts compare as their bytes do, and none is larger than a `Vec`.
+    #[test]
+    fn length_changes_nothing_but_the_place() {
+        let texts: Vec<Vec<u8>> = (0..48).flat_map(|len| [vec![b'a'; len], vec![b'b'; len]]).collect();
+        for left in &texts {
+            for right in &texts {
+                let (left_text, right_text) = (Text::from(left.as_slice()), Text::from(right.as_slice()));
+                assert_eq!(left_text.as_bytes(), left);
+                assert_eq!(left_text.cmp(&right_text), left.cmp(right));
+                assert_eq!(left_text == right_text, left == right);
+            }
+        }
+        assert_eq!(size_of::<Option<Text>>(), size_of::<Vec<u8>>());
     }
 
     /// Valid UTF-8 has no hexadecimal sibling, invalid has, and broken digits are refused.
