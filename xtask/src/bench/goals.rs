@@ -19,8 +19,7 @@ const ARMED: &str = "Why arming takes what it takes: a profile (`cargo xtask vm 
                      kmodtrace watch --duration 1ms; perf report -i /run/p --children -g none'`) has, of what comes before the last \
                      hook, the verifier with two fifths, attaching with a quarter (for each hook ftrace goes through all functions of \
                      the kernel), the start of the program with a sixth, and what aya makes of the object and of the kernel's types \
-                     with a tenth each. Threads have programs verified side by side, where there are processors for that (the guest has one), \
-                     and symbols are read when everything is attached.";
+                     with a tenth each. Programs are loaded one after the other, and symbols are read when everything is attached.";
 
 const MEMORY: &str = "Memory, by `/proc/PID/smaps` when all is at rest: the ring, which is mapped whole (4 MiB by default), is the \
                       greatest part; code and the heap have three each, the kernel's symbols one.";
