@@ -1,7 +1,10 @@
 //! Sections to events: decodes, parses, and checks the seal of each. Sections are independent, so several threads can do
 //! this side by side.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    ops::Range,
+};
 
 use zstd::bulk::Decompressor;
 
@@ -54,11 +57,11 @@ pub struct Part {
 pub struct Line {
     /// Its number in the section, from 0.
     pub number: u64,
-    /// Where it begins in the section's text, bytes.
-    pub begin: u64,
+    /// Its bytes in the section's text.
+    pub range: Range<usize>,
     /// It has an end; only the last of a file may have none.
     pub is_terminated: bool,
-    /// What it is compared by with another copy; only good within one run.
+    /// What it is compared by with another copy, where it may have to be; only good within one run.
     pub fingerprint: u32,
     /// What it holds.
     pub content: Content,
@@ -98,6 +101,7 @@ pub struct Batcher {
     text: Vec<u8>,
     key: Option<PublicKey>,
     hasher: RandomState,
+    keeps_lines: bool,
 }
 
 impl std::fmt::Debug for Batcher {
@@ -107,12 +111,13 @@ impl std::fmt::Debug for Batcher {
 }
 
 impl Batcher {
-    /// One that holds signatures against `key`. Fingerprints are comparable between batchers of one `hasher`.
+    /// One that holds signatures against `key`. Fingerprints are comparable between batchers of one `hasher`; with
+    /// `keeps_lines` sealed lines have one as well.
     ///
     /// # Errors
     /// When zstd cannot be set up.
-    pub fn new(key: Option<PublicKey>, hasher: RandomState) -> std::io::Result<Self> {
-        Ok(Self { decompressor: Decompressor::new()?, text: Vec::new(), key, hasher })
+    pub fn new(key: Option<PublicKey>, hasher: RandomState, keeps_lines: bool) -> std::io::Result<Self> {
+        Ok(Self { decompressor: Decompressor::new()?, text: Vec::new(), key, hasher, keeps_lines })
     }
 
     /// Reads a section.
@@ -142,9 +147,11 @@ impl Batcher {
         let mut part = Part::default();
         let mut begin = 0;
         let mut at = 0;
-        for line in text.split_inclusive(|byte| *byte == b'\n') {
+        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
             let line_begin = at;
-            at += line.len();
+            let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+            let line = rest.get(..length).unwrap_or(rest);
+            at += length;
             let number = batch.line_count;
             batch.line_count += 1;
             let is_terminated = line.ends_with(b"\n");
@@ -157,17 +164,30 @@ impl Batcher {
                 let covered = find_last(line, HASH_FIELD).and_then(|end| text.get(begin..line_begin + end));
                 let hash = covered.filter(|_| is_complete).map(hash);
                 part.seal = Some(self.sealed(line, seq, seal, hash));
+                if self.keeps_lines || hash.is_none() {
+                    self.fingerprints(text, &mut part);
+                }
                 batch.parts.push(std::mem::take(&mut part));
                 (begin, is_complete) = (at, true);
                 continue;
             }
-            // The fingerprint only has to differ where the line does.
-            #[expect(clippy::cast_possible_truncation, reason = "any 32 of its bits serve")]
-            let fingerprint = self.hasher.hash_one(line) as u32;
-            part.lines.push(Line { number, begin: line_begin as u64, is_terminated, fingerprint, content });
+            let range = line_begin..line_begin + line.len();
+            part.lines.push(Line { number, range, is_terminated, fingerprint: 0, content });
         }
         if !part.lines.is_empty() {
+            self.fingerprints(text, &mut part);
             batch.parts.push(part);
+        }
+    }
+
+    /// A sealed part is compared by its hash; only what is not sealed, or may stand without its seal in another copy, needs
+    /// more.
+    fn fingerprints(&self, text: &[u8], part: &mut Part) {
+        for line in &mut part.lines {
+            let hash = self.hasher.hash_one(text.get(line.range.clone()).unwrap_or_default());
+            #[expect(clippy::cast_possible_truncation, reason = "any 32 of its bits serve")]
+            let fingerprint = hash as u32;
+            line.fingerprint = fingerprint;
         }
     }
 

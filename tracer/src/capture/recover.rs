@@ -56,7 +56,7 @@ pub struct Recovered {
 /// See [`RecoverError`].
 pub fn recover(input: impl Read, output: &mut dyn Write) -> Result<Recovered, RecoverError> {
     let mut sections = Sections::new(input);
-    let mut batcher = Batcher::new(None, RandomState::new()).map_err(RecoverError::SetUp)?;
+    let mut batcher = Batcher::new(None, RandomState::new(), false).map_err(RecoverError::SetUp)?;
     let mut recovered = Recovered::default();
     while let Some(section) = sections.next_section(true)? {
         let (raw, is_text) = match &section.body {

@@ -192,7 +192,7 @@ pub(super) fn problems(files: &[Vec<u8>]) -> Vec<String> {
 
 /// Events of a file, and its seals, as far as they can be read.
 pub(super) fn lines(file: &[u8]) -> Vec<Event> {
-    let mut batcher = Batcher::new(None, RandomState::new()).unwrap();
+    let mut batcher = Batcher::new(None, RandomState::new(), false).unwrap();
     let mut sections = Sections::new(file);
     let mut events = Vec::new();
     while let Some(section) = sections.next_section(true).ok().flatten() {

@@ -166,7 +166,7 @@ fn holds_events(path: &Path) -> bool {
             let batch = section
                 .ok()
                 .flatten()
-                .map(|section| Batcher::new(None, RandomState::new()).map(|mut batcher| batcher.batch(section)));
+                .map(|section| Batcher::new(None, RandomState::new(), false).map(|mut batcher| batcher.batch(section)));
             batch.and_then(Result::ok).is_some_and(|batch| {
                 batch.parts.iter().flat_map(|part| &part.lines).any(|line| matches!(line.content, Content::Event(_)))
             })

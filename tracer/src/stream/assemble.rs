@@ -509,7 +509,7 @@ impl Assembler {
         offset: u64,
         pipeline: &mut Pipeline<impl Consumer>,
     ) -> Result<(), AssembleError> {
-        let (number, begin) = (self.file.lines + line.number + 1, line.begin);
+        let (number, begin) = (self.file.lines + line.number + 1, line.range.start as u64);
         let event = match line.content {
             batch::Content::Event(event) => event,
             batch::Content::Unknown(seq) => {

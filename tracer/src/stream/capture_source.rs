@@ -124,7 +124,7 @@ impl CaptureSource {
         let mut assembler = Assembler::new(files.len());
         let hasher = RandomState::new();
         let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
-        let batchers = (0..workers).map(|_| Batcher::new(key.clone(), hasher.clone()));
+        let batchers = (0..workers).map(|_| Batcher::new(key.clone(), hasher.clone(), files.len() > 1));
         let batchers = batchers.collect::<io::Result<Vec<_>>>().map_err(SourceError::SetUp)?;
         let (steps_in, steps) = sync_channel::<Step>(AHEAD);
         let (orders_in, orders) = sync_channel::<Order>(AHEAD);
@@ -178,7 +178,7 @@ pub fn read_inputs<R: Read>(
     pipeline: &mut Pipeline<impl Consumer>,
 ) -> Result<Vec<FileSummary>, SourceError> {
     let mut assembler = Assembler::new(usize::MAX);
-    let mut batcher = Batcher::new(key, RandomState::new()).map_err(SourceError::SetUp)?;
+    let mut batcher = Batcher::new(key, RandomState::new(), true).map_err(SourceError::SetUp)?;
     let mut summaries = Vec::new();
     for (name, input) in inputs {
         assembler.begin_file(&name);
@@ -314,7 +314,7 @@ fn beginning(path: &Path) -> Option<Beginning> {
     // What is read of a pipe is gone.
     let file = path.is_file().then(|| File::open(path).ok())??;
     let section = Sections::new(file.take(FIRST_BYTES)).next_section(true).ok()??;
-    let mut batcher = Batcher::new(None, RandomState::new()).ok()?;
+    let mut batcher = Batcher::new(None, RandomState::new(), false).ok()?;
     let batch = batcher.batch(section);
     match &batch.parts.first()?.lines.first()?.content {
         Content::Event(Event { time, body: Body::Header(header), .. }) => Some(Beginning {

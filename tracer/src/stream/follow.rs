@@ -52,7 +52,7 @@ pub fn follow(
     pipeline.follow();
     let has_directory = paths.iter().any(|path| path.is_dir());
     let mut assembler = Assembler::new(usize::MAX);
-    let mut batcher = Batcher::new(None, RandomState::new()).map_err(SourceError::SetUp)?;
+    let mut batcher = Batcher::new(None, RandomState::new(), true).map_err(SourceError::SetUp)?;
     let mut summaries = Vec::new();
     let mut known: HashSet<PathBuf> = HashSet::new();
     let mut queue: Vec<PathBuf> = Vec::new();
