@@ -1,9 +1,51 @@
 //! kmodtrace: which process made the kernel load this module, why, and what came of it.
 //!
+//! The library reads captures and builds the chains of request, helper, modules and result that they hold. The command is a
+//! thin layer on it, behind the feature `cli`; without that, the library needs neither clap nor anyhow and prints nothing.
+//!
+//! # Read a capture
+//! Every event goes one way: a source, a [`stream::Pipeline`], a [`stream::Consumer`]. What is wrong with the evidence comes
+//! as [`stream::Issue`]s, the same for every consumer.
+//! ```
+//! use std::io;
+//!
+//! use kmodtrace::{
+//!     chain::Item,
+//!     stream::{CaptureSource, Consumer, Pipeline, StreamInfo},
+//! };
+//!
+//! /// Counts the modules that were loaded.
+//! #[derive(Default)]
+//! struct Modules(usize);
+//!
+//! impl Consumer for Modules {
+//!     fn item(&mut self, item: Item, _: &StreamInfo) -> io::Result<()> {
+//!         if let Item::Chain(chain) = item {
+//!             self.0 += chain.modules.len();
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/captures/versions/v1.jsonl.zst");
+//! let mut pipeline = Pipeline::new(Modules::default());
+//! CaptureSource::new(&[path.into()])?.read(&mut pipeline)?;
+//! let (modules, issues) = pipeline.finish()?;
+//! assert!(modules.0 > 0);
+//! for issue in issues.iter() {
+//!     eprintln!("{issue}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The modules are layers, and an arrow only ever points down: see `docs/architecture.md`.
 
 pub mod capture;
+mod causes;
 pub mod chain;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod doctor;
 pub mod enrich;
@@ -11,6 +53,7 @@ pub mod event;
 pub mod explain;
 pub mod glob;
 pub mod kernel;
+#[cfg(feature = "cli")]
 pub mod logging;
 pub mod output;
 pub mod policy;

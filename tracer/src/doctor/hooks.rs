@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use serde::Serialize;
 use tokio::runtime::Builder;
 
 use super::rights;
 use crate::{
+    causes::with_causes,
     kernel::{btf::Btf, facts::Facts},
     probe::{Addresses, AttachedHook, Need, Options, Tracer, is_built_in},
 };
@@ -76,14 +76,14 @@ pub(super) fn try_all(facts: &Facts) -> Hooks {
     }
     match attempt() {
         Ok(hooks) => Hooks::Tried { hooks },
-        Err(error) => Hooks::Failed { why: format!("{error:#}") },
+        Err(error) => Hooks::Failed { why: with_causes(&*error) },
     }
 }
 
-fn attempt() -> anyhow::Result<Vec<HookState>> {
+fn attempt() -> Result<Vec<HookState>, Box<dyn std::error::Error>> {
     let btf = Btf::load()?;
     // The ring buffer of a tracer is registered with an event loop, though nobody waits for it here.
-    let runtime = Builder::new_current_thread().enable_io().build().context("cannot start the event loop")?;
+    let runtime = Builder::new_current_thread().enable_io().build()?;
     let entered = runtime.enter();
     let tracer = Tracer::attempt(&btf, Addresses::default(), Options::default())?;
     drop(entered);

@@ -1,6 +1,7 @@
 //! The kernel: what it has, and how far it is locked.
 
 use super::{Finding, config::KernelConfig};
+use crate::causes::with_causes;
 use crate::kernel::{
     btf::Btf,
     facts::{Facts, Lockdown},
@@ -38,7 +39,7 @@ fn btf(facts: &Facts) -> Finding {
         Ok(_) => Finding::ok("btf", "the kernel describes its types (/sys/kernel/btf/vmlinux)"),
         Err(error) => Finding::problem(
             "btf",
-            format!("{:#}", anyhow::Error::from(error)),
+            with_causes(&error),
             "nothing can be traced: the probes do not know where the kernel keeps what",
             "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian 11, Ubuntu 20.10 and later are",
         )
@@ -64,7 +65,7 @@ fn symbols(facts: &Facts) -> Finding {
             };
             let found = match error {
                 KallsymsError::Hidden { .. } => format!("addresses are hidden, kernel.kptr_restrict is {restrict}"),
-                error => format!("{:#}", anyhow::Error::from(error)),
+                error => with_causes(&error),
             };
             let costs = "stacks show addresses, and requests that end at an empty kernel.modprobe are not seen";
             Finding::problem("symbols", found, costs, fix).limiting()

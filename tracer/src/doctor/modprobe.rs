@@ -2,6 +2,7 @@
 
 use super::{Finding, brief};
 use crate::{
+    causes::with_causes,
     explain::{Resolver, machine::why_not_executable, modprobe::Config},
     kernel::facts::Facts,
 };
@@ -16,7 +17,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         Err(error) => findings.push(
             Finding::problem(
                 "modprobe.d",
-                format!("{:#}", anyhow::Error::from(error)),
+                with_causes(&error),
                 "a request that loads nothing cannot be told to be forbidden or unknown, nor why a module came along",
                 "install the package kmod and the modules of the running kernel",
             )

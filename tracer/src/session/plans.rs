@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    causes::with_causes,
     event::Text,
     explain::{Resolution, Resolver, resolver::ResolverError},
     kernel::facts::Facts,
@@ -102,7 +103,7 @@ impl<S: Source> Plans<S> {
             Ok(true) => self.answers.clear(),
             Ok(false) => {}
             Err(error) => {
-                let complaint = format!("{:#}", anyhow::Error::from(error));
+                let complaint = with_causes(&error);
                 if self.complaint.as_ref() != Some(&complaint) {
                     log::warn!("{complaint}");
                     self.complaint = Some(complaint);
