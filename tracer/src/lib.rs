@@ -63,4 +63,4 @@ pub mod report;
 pub mod select;
 pub mod session;
 pub mod stream;
-mod unicode;
+pub mod text;

@@ -4,18 +4,13 @@
 
 use std::borrow::Cow;
 
-use unicode_width::UnicodeWidthChar;
+use crate::text::unicode::columns_of;
 
 /// Columns that a cell has at most, on a terminal or not: one name cannot make every row of a table as wide as itself.
 pub(crate) const CELL_COLUMNS_LIMIT: usize = 256;
 
 /// What stands for what was cut off.
 const CUT: &str = "...";
-
-/// Columns of a character.
-pub(crate) fn columns_of(character: char) -> usize {
-    character.width().unwrap_or(0)
-}
 
 /// Columns of a text.
 pub(crate) fn columns(text: &str) -> usize {

@@ -1,9 +1,7 @@
 //! What another kernel does otherwise, for people: one line a difference, always with the requester.
 
-use super::{
-    escape::{argument, escape_str, name, quoted},
-    words::duration,
-};
+use super::words::duration;
+use crate::text::{argument, escape_str, name, quoted};
 use crate::{
     event::Text,
     policy::{Change, Kind, Snapshot},

@@ -9,7 +9,7 @@ use super::Output;
 use crate::{
     chain::Item,
     event::Event,
-    unicode::{is_unsafe, pieces},
+    text::unicode::{is_unsafe, pieces},
 };
 
 /// Writes each event as soon as it is known; every line is whole when it is written.
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(line, wanted);
         let value = serde_json::json!({ "a\u{202e}": [hostile, {}], "b": [] });
         let text = pretty_json(&value).unwrap();
-        assert!(!text.contains(crate::unicode::is_unsafe), "{text:?}");
+        assert!(!text.contains(crate::text::unicode::is_unsafe), "{text:?}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
         let harmless = serde_json::json!({ "a": [1, {}, { "b": null }], "c": [] });
         assert_eq!(pretty_json(&harmless).unwrap(), serde_json::to_string_pretty(&harmless).unwrap());

@@ -10,11 +10,11 @@ use std::{
 use self::columns::{Columns, Row};
 use super::{
     Output, Style,
-    escape::{alias, escape_str, module as module_name, name},
     fold::{Fold, Repeats},
     page::Meaning,
-    words::{comm_pid, count, duration, errno, meaning, short, stage, zone_line},
+    words::{comm_pid, duration, errno, meaning, short, stage, zone_line},
 };
+use crate::text::{alias, count, escape_str, module as module_name, name};
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
     event::{Attempt, Body, Certainty, Event, Process, Status},

@@ -3,7 +3,6 @@
 mod cause;
 pub(crate) mod cell;
 mod differences;
-mod escape;
 mod fold;
 mod json;
 mod line;
@@ -16,14 +15,15 @@ pub(crate) mod zone;
 
 use std::{borrow::Cow, io};
 
+pub(crate) use crate::text::count;
+pub use crate::text::{alias, argument, ascii, escape, escape_str, module, name, quoted, sentence};
 pub use differences::{difference, label};
-pub use escape::{alias, argument, ascii, escape, escape_str, module, name, quoted, sentence};
 pub use json::{JsonLines, json, pretty_json};
 pub use line::Lines;
 pub use summary::Summary;
 pub use tree::Tree;
 pub(crate) use tree::block as story;
-pub(crate) use words::{count, duration};
+pub(crate) use words::duration;
 pub use zone::{ZoneError, check_local};
 
 use crate::{

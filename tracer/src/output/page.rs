@@ -1,6 +1,7 @@
 //! Lines of text with colours by meaning, a column of labels, branches, and a width.
 
-use super::{Colour, Style, cell::columns_of};
+use super::{Colour, Style};
+use crate::text::unicode::columns_of;
 
 /// What a piece of text means to the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    escape::{argument, ascii, escape_str, module as module_name},
-    words::{count, stage},
-};
+use super::words::stage;
+use crate::text::{argument, ascii, count, escape_str, module as module_name};
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
     event::{Body, Reason, Status},

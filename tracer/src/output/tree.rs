@@ -8,13 +8,13 @@ use std::{
 use super::{
     Output, Style,
     cell::{cell, columns, left},
-    escape::{alias, argument, escape_str, module as module_name, name},
     page::{Meaning, Page, Phrase},
     words::{
-        ancestors, attempt, comm_pid, count, device, doubt, duration, errno, meaning, reason, stage, time_of_day, who,
+        ancestors, attempt, comm_pid, device, doubt, duration, errno, meaning, reason, stage, time_of_day, who,
         zone_line,
     },
 };
+use crate::text::{alias, argument, count, escape_str, module as module_name, name};
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
     event::{Ancestor, Attempt, Body, Event, Loss, Origin, Outcome, Process, Request, Text, Unload},

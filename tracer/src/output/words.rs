@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::{
-    escape::{argument, escape_str, module, name},
     page::Meaning,
     zone::{name as zone_name, offset_of_repeated, zone},
 };
 use crate::event::{Ancestor, Attempt, Attribution, Certainty, Device, LossStage, Process, Reason, Status, Text};
+use crate::text::{argument, escape_str, module, name};
 
 /// A duration with a unit that leaves one to four digits.
 pub(crate) fn duration(ns: u64) -> String {
@@ -191,11 +191,6 @@ pub(super) fn doubt(attribution: &Attribution) -> String {
         (Certainty::Inferred, None) => " (inferred)".to_owned(),
         (Certainty::Unknown, _) => " (attribution unknown)".to_owned(),
     }
-}
-
-/// `1 event`, `2 events`.
-pub(crate) fn count(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]

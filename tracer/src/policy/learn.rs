@@ -15,7 +15,7 @@ use crate::{
     chain::Chain,
     event::{Status, Text},
     select::Field,
-    unicode::toml_string,
+    text::unicode::toml_string,
 };
 
 /// Explanations that a rule quotes.

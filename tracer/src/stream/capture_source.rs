@@ -216,7 +216,7 @@ struct Failures {
 
 impl Failures {
     fn add(&mut self, name: &str, why: String, pipeline: &mut Pipeline<impl Consumer>) {
-        let escaped = crate::output::escape_str(name);
+        let escaped = crate::text::escape_str(name);
         self.first.get_or_insert_with(|| format!("{escaped}: {why}"));
         pipeline.issue_of(name, IssueKind::Unreadable { why });
     }

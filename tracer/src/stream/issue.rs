@@ -3,7 +3,7 @@
 use super::StreamId;
 use crate::{
     event::LossStage,
-    output::{count, escape_str, sentence},
+    text::{count, escape_str, sentence},
 };
 
 /// What an issue means for an answer that is given on the evidence.

@@ -395,7 +395,7 @@ impl Issues {
     /// Those that no verdict stands beside, a sentence each.
     pub fn doubts(&self) -> impl Iterator<Item = String> {
         let more =
-            (self.more > 0).then(|| format!("and {}", crate::output::count(self.more, "issue more", "issues more")));
+            (self.more > 0).then(|| format!("and {}", crate::text::count(self.more, "issue more", "issues more")));
         self.list.iter().filter(|issue| issue.kind.severity() > Severity::Note).map(ToString::to_string).chain(more)
     }
 }

@@ -2,11 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{
-    super::escape::{escape_str, sentence},
-    words::{headline, rule_lines},
-};
+use super::words::{headline, rule_lines};
 use crate::policy::{Outcome, State, Verdict};
+use crate::text::{escape_str, sentence};
 
 /// Writes a verdict as workflow commands.
 ///

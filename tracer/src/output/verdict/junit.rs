@@ -7,11 +7,9 @@ use quick_xml::{
     events::{BytesDecl, BytesText, Event},
 };
 
-use super::{
-    super::escape::{escape_str, sentence},
-    words::{EVIDENCE, headline, rule_lines, skip_words},
-};
+use super::words::{EVIDENCE, headline, rule_lines, skip_words};
 use crate::policy::{Outcome, RuleVerdict, State, Verdict};
+use crate::text::{escape_str, sentence};
 
 /// How a case ended, beyond passing.
 enum Ending {

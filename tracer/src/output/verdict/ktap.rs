@@ -7,11 +7,9 @@ use std::{
     io,
 };
 
-use super::{
-    super::escape::{escape_str, sentence},
-    words::{EVIDENCE, deeds, headline, rule_lines, skip_words, subject},
-};
+use super::words::{EVIDENCE, deeds, headline, rule_lines, skip_words, subject};
 use crate::policy::{Action, Finding, Outcome, RuleVerdict, State, Verdict};
+use crate::text::{escape_str, sentence};
 
 /// Writes a verdict as KTAP.
 ///

@@ -1,10 +1,8 @@
 //! A verdict for people.
 
-use super::{
-    super::escape::{escape_str, sentence},
-    words::{deeds, headline, rule_lines},
-};
+use super::words::{deeds, headline, rule_lines};
 use crate::policy::{DEFAULT_RULE, Finding, Outcome, State, Verdict};
+use crate::text::{escape_str, sentence};
 
 /// The verdict in a few lines: the whole first, then each rule that has something to say.
 #[must_use]

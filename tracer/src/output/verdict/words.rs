@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{
-    escape::{alias as alias_name, argument, escape_str, module as module_name, name},
-    words::{comm_pid, command, count},
-};
+use super::super::words::{comm_pid, command};
+use crate::text::{alias as alias_name, argument, count, escape_str, module as module_name, name};
 use crate::{
     chain::ChainKey,
     event::{Origin, ProcessId},

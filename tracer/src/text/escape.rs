@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, fmt::Write};
 
-use super::cell::columns_of;
-use crate::{event::Text, unicode::is_unsafe};
+use super::unicode::{columns_of, is_unsafe};
+use crate::event::Text;
 
 /// Makes bytes safe for any terminal and any line of a log, without ambiguity.
 ///
@@ -150,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{alias, argument, ascii, escape, escape_str, is_unsafe, module, name, quoted, sentence};
-    use crate::{event::Text, output::cell::columns_of};
+    use crate::{event::Text, text::unicode::columns_of};
 
     /// Check what an attacker would try: line breaks, cursor moves, direction marks, broken UTF-8.
     #[test]

@@ -50,6 +50,11 @@ pub(crate) fn toml_string(text: &str) -> String {
     string
 }
 
+/// Columns of a character on a terminal.
+pub(crate) fn columns_of(character: char) -> usize {
+    unicode_width::UnicodeWidthChar::width(character).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
