@@ -62,7 +62,7 @@ fn side_by_side(ctx: &mut Ctx) -> Result<()> {
     // Everyone has read what there was when they are interrupted: perf reads by the clock.
     thread::sleep(Duration::from_secs(3));
 
-    let ours = lines_of(&ours.interrupt()?, |line| !line.starts_with("kmodtrace:"));
+    let ours = lines_of(&ours.interrupt()?, |line| !line.starts_with("kmodtrace:") && !line.starts_with("# "));
     let bpftrace = lines_of(&bpftrace.interrupt()?, |line| line.contains(" comm "));
     let perf = lines_of(&perf.interrupt()?, is_event);
     trace_cmd.interrupt()?;

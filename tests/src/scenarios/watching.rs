@@ -18,9 +18,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 const IPTABLES: &[Need] = &[Need::Kmodtrace, Need::Program("iptables-legacy")];
 
-/// The lines that tell of something, without the heads of the columns.
+/// The lines about requests and loads, without the heads of the columns and the line with the time zone.
 fn lines(capture: &Capture) -> Vec<&str> {
-    capture.other.iter().map(String::as_str).filter(|line| !line.starts_with("TIME ")).collect()
+    capture
+        .other
+        .iter()
+        .map(String::as_str)
+        .filter(|line| !line.starts_with("TIME ") && !line.starts_with("# "))
+        .collect()
 }
 
 /// The lines about what has ended. On a slow machine others may have told before that it still runs.

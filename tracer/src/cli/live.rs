@@ -159,7 +159,8 @@ impl LiveArgs {
             unicode: terminal && has_utf8,
             ascii: !has_utf8,
             utc: self.utc,
-            names_zone: true,
+            // With --utc it stands on the command line.
+            names_zone: !self.utc,
             stacks: self.stacks || self.user_symbols,
             width: terminal.then(|| terminal_columns(stream)).flatten(),
         };
