@@ -38,7 +38,8 @@ impl Content {
         match self {
             Self::Event(event) => Some(event.seq),
             Self::Unknown(seq) => Some(*seq),
-            Self::Malformed(_) | Self::Newer(_) => None,
+            Self::Malformed { seq, .. } => *seq,
+            Self::Newer(_) => None,
         }
     }
 }
@@ -74,8 +75,13 @@ pub enum Content {
     Event(Event),
     /// An event of a type that this version does not know, and its number.
     Unknown(u64),
-    /// No event, and why.
-    Malformed(String),
+    /// No event.
+    Malformed {
+        /// Its number, where it begins as events do.
+        seq: Option<u64>,
+        /// Why.
+        why: String,
+    },
     /// The header of a format that this version would misunderstand.
     Newer(String),
 }
@@ -159,13 +165,20 @@ impl Batcher {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let content = content(line);
+            let content = content(line, is_terminated);
             if let Content::Event(Event { seq, body: Body::Seal(seal), .. }) = content {
                 let covered = find_last(line, HASH_FIELD).and_then(|end| text.get(begin..line_begin + end));
                 let hash = covered.filter(|_| is_complete).map(hash);
                 part.seal = Some(self.sealed(line, seq, seal, hash));
+                let is_headed = matches!(
+                    part.lines.first(),
+                    Some(Line { content: Content::Event(Event { body: Body::Header(_), .. }), .. })
+                );
                 if self.keeps_lines || hash.is_none() {
-                    self.fingerprints(text, &mut part);
+                    self.fingerprints(text, &mut part.lines);
+                } else if is_headed {
+                    // A header is compared alone: it says which recording the part is of.
+                    self.fingerprints(text, part.lines.get_mut(..1).unwrap_or_default());
                 }
                 batch.parts.push(std::mem::take(&mut part));
                 (begin, is_complete) = (at, true);
@@ -175,15 +188,15 @@ impl Batcher {
             part.lines.push(Line { number, range, is_terminated, fingerprint: 0, content });
         }
         if !part.lines.is_empty() {
-            self.fingerprints(text, &mut part);
+            self.fingerprints(text, &mut part.lines);
             batch.parts.push(part);
         }
     }
 
     /// A sealed part is compared by its hash; only what is not sealed, or may stand without its seal in another copy, needs
     /// more.
-    fn fingerprints(&self, text: &[u8], part: &mut Part) {
-        for line in &mut part.lines {
+    fn fingerprints(&self, text: &[u8], lines: &mut [Line]) {
+        for line in lines {
             let hash = self.hasher.hash_one(text.get(line.range.clone()).unwrap_or_default());
             #[expect(clippy::cast_possible_truncation, reason = "any 32 of its bits serve")]
             let fingerprint = hash as u32;
@@ -223,11 +236,19 @@ impl Sealed {
     }
 }
 
-fn content(line: &[u8]) -> Content {
+fn content(line: &[u8], is_terminated: bool) -> Content {
     match event::parse(line) {
         Ok(Parsed::Event(event)) => Content::Event(event),
         Ok(Parsed::Unknown { seq }) => Content::Unknown(seq),
         Err(error @ ParseError::Version { .. }) => Content::Newer(format!("written in {error}")),
-        Err(error) => Content::Malformed(error.to_string()),
+        // What the file ends inside of is not compared with anything.
+        Err(error) => Content::Malformed { seq: number(line).filter(|_| is_terminated), why: error.to_string() },
     }
+}
+
+/// The number at the beginning of a line that is no event otherwise.
+fn number(line: &[u8]) -> Option<u64> {
+    let rest = line.strip_prefix(b"{\"seq\":")?;
+    let digits = rest.get(..memchr::memchr(b',', rest)?)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }

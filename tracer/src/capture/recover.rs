@@ -85,9 +85,12 @@ pub fn recover(input: impl Read, output: &mut dyn Write) -> Result<Recovered, Re
 
 /// The lines that are events, of this version or a later one; blank lines go with the damaged ones.
 fn events_only(text: &[u8], batch: &Batch) -> Vec<u8> {
+    if batch.parts.is_empty() {
+        return Vec::new();
+    }
     let lines = batch.parts.iter().flat_map(|part| &part.lines);
     let damaged: HashSet<u64> =
-        lines.filter(|line| matches!(line.content, Content::Malformed(_))).map(|line| line.number).collect();
+        lines.filter(|line| matches!(line.content, Content::Malformed { .. })).map(|line| line.number).collect();
     if damaged.is_empty() {
         return text.to_vec();
     }

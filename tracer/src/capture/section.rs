@@ -95,7 +95,7 @@ pub enum Body {
     Text {
         /// The lines.
         text: Vec<u8>,
-        /// All of the section is here: it began with the first line, and a seal or the end of a frame follows the last.
+        /// It begins where a file or frame does, or behind a seal: a seal in it can be checked.
         is_complete: bool,
     },
     /// Not readable.
@@ -297,7 +297,8 @@ impl<R: Read> Sections<R> {
                 Fill::End if self.decoder.is_some() && !self.lines.has_ended => self.lines.has_ended = true,
                 Fill::End if self.decoder.is_some() => {
                     let bytes = self.lines.rest().len();
-                    let section = self.hand_on(bytes, false);
+                    let is_complete = !self.lines.has_begun;
+                    let section = self.hand_on(bytes, is_complete);
                     self.end_frame();
                     return if bytes > 0 { Ok(Some(section)) } else { self.next_section(is_final) };
                 }
@@ -308,8 +309,10 @@ impl<R: Read> Sections<R> {
                     }));
                 }
                 Fill::End => {
+                    // The last line may be a seal of which only the line end is missing.
                     let bytes = self.lines.rest().len();
-                    return Ok((bytes > 0).then(|| self.hand_on(bytes, false)));
+                    let is_complete = !std::mem::take(&mut self.lines.has_begun);
+                    return Ok((bytes > 0).then(|| self.hand_on(bytes, is_complete)));
                 }
                 Fill::Torn | Fill::Damaged if last_line > 0 => {
                     self.lines.has_begun = true;
@@ -657,8 +660,9 @@ mod tests {
         assert_eq!(split(&[&three[..], b"garbage"].concat()), "fffx");
         let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &three].concat();
         assert_eq!(split(&skippable), "fff");
-        assert_eq!(split(LINE.repeat(3).as_bytes()), "t");
-        assert_eq!(split(format!("{LINE}{SEAL}{LINE}{SEAL}{LINE}").as_bytes()), "TTt");
+        assert_eq!(split(LINE.repeat(3).as_bytes()), "T");
+        assert_eq!(split(format!("{LINE}{SEAL}{LINE}{SEAL}{LINE}").as_bytes()), "TTT");
+        assert_eq!(split(format!("{LINE}{SEAL}").trim_end().as_bytes()), "T", "a seal without its line end");
         assert_eq!(split(b"hello\nworld\n"), "not a capture");
         assert_eq!(split(b""), "");
     }

@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(file) = captures.without_events() {
         bail!("{} is not a capture: none of its lines is an event", escape_str(&file));
     }
-    if captures.events() == 0 && !args.follow {
+    if captures.events() == 0 {
         captures.require_complete("report")?;
     }
     let whole = engine.whole();

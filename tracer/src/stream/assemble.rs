@@ -72,11 +72,24 @@ struct Tracked {
     has_ended: bool,
     is_after_end: bool,
     sealed_parts: u64,
-    /// The first event that is not sealed.
-    unsealed: Option<u64>,
-    is_unsealed_reported: bool,
+    unsealed: Option<Unsealed>,
     doubled: u64,
     has_room: bool,
+}
+
+/// Events that no seal covers.
+struct Unsealed {
+    first_seq: u64,
+    last_seq: u64,
+    /// The file that the first is in.
+    file: String,
+}
+
+impl Unsealed {
+    /// Whether all of them have numbers from `first` to `last`.
+    const fn is_in(&self, first: u64, last: u64) -> bool {
+        first <= self.first_seq && self.last_seq <= last
+    }
 }
 
 /// The file that is being read.
@@ -84,6 +97,8 @@ struct Tracked {
 struct File {
     summary: FileSummary,
     current: Option<usize>,
+    /// The segment that its last header is of.
+    segment: Option<u32>,
     /// What is read was read before, from another file or copy.
     is_repeat: bool,
     lines: u64,
@@ -97,7 +112,8 @@ struct File {
 pub struct Assembler {
     streams: Vec<Tracked>,
     by_ids: HashMap<SharedIds, Vec<usize>>,
-    by_header: HashMap<(SharedIds, u64, Content), usize>,
+    /// Streams by their ids, and the number and fingerprint of a header.
+    by_header: HashMap<(SharedIds, u64, u32), usize>,
     file: File,
     /// Lines of sealed parts are remembered as well: another copy may be cut inside of one.
     keeps_lines: bool,
@@ -217,16 +233,22 @@ impl Assembler {
         let range = range(&lines);
         let content = Content::Sealed(hash.first_chunk().copied().unwrap_or_default());
         let first_seq = range.map_or(sealed.seq, |(first, _)| first);
-        let header = lines.first().and_then(|line| match &line.content {
-            batch::Content::Event(Event { boot_ns, body: Body::Header(header), .. }) => Some((&**header, *boot_ns)),
-            _ => None,
-        });
+        let header = lines.first().and_then(Heading::of);
+        if let Some(heading) = &header {
+            self.recall(heading);
+        }
         let events = lines.len() as u64;
         if self.is_known_in_part(first_seq, content, pipeline) {
             // The copy that was read first ends inside of this part.
             lines.into_iter().try_for_each(|line| self.line(line, offset, pipeline))?;
             self.check(&sealed, Some(range), pipeline);
             if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
+                // Here is the seal of what the other copy had without.
+                if range.is_some_and(|(first, last)| {
+                    sealed.holds() && tracked.unsealed.as_ref().is_some_and(|unsealed| unsealed.is_in(first, last))
+                }) {
+                    tracked.unsealed = None;
+                }
                 tracked.copies.add(first_seq, content);
                 pipeline.seal(tracked.id, sealed.seq);
             }
@@ -267,14 +289,10 @@ impl Assembler {
         }
         let content = Content::Line(line.fingerprint);
         if let Some(seq) = line.content.seq() {
-            let header = match &line.content {
-                batch::Content::Event(Event { boot_ns, body: Body::Header(header), .. }) => Some((&**header, *boot_ns)),
-                _ => None,
-            };
-            if !self.place(seq, 1, content, header, pipeline)? {
+            if !self.place(seq, 1, content, Heading::of(&line), pipeline)? {
                 return Ok(());
             }
-            self.not_sealed(seq, pipeline);
+            self.not_sealed(seq);
             if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
                 let had_room = tracked.has_room;
                 tracked.has_room &= tracked.copies.add(seq, content);
@@ -288,13 +306,14 @@ impl Assembler {
         self.deliver(line, offset, pipeline)
     }
 
-    /// A line or part that no seal covers.
-    fn not_sealed(&mut self, seq: u64, pipeline: &mut Pipeline<impl Consumer>) {
+    /// A line that no seal covers so far; another copy may have its seal.
+    fn not_sealed(&mut self, seq: u64) {
         let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) else { return };
-        tracked.unsealed.get_or_insert(seq);
-        if tracked.sealed_parts > 0 && !std::mem::replace(&mut tracked.is_unsealed_reported, true) {
-            self.report_here(pipeline, IssueKind::UnsealedPart { first_seq: seq });
-        }
+        let file = &self.file.summary.file;
+        let unsealed =
+            tracked.unsealed.get_or_insert_with(|| Unsealed { first_seq: seq, last_seq: seq, file: file.clone() });
+        unsealed.first_seq = unsealed.first_seq.min(seq);
+        unsealed.last_seq = unsealed.last_seq.max(seq);
     }
 
     /// Finds the stream of what comes next; false when it was read before.
@@ -303,45 +322,68 @@ impl Assembler {
         seq: u64,
         events: u64,
         content: Content,
-        header: Option<(&Header, u64)>,
+        header: Option<Heading<'_>>,
         pipeline: &mut Pipeline<impl Consumer>,
     ) -> Result<bool, AssembleError> {
-        if let Some((header, boot_ns)) = header {
-            return self.place_header(seq, events, content, header, boot_ns, pipeline);
+        if let Some(heading) = header {
+            return self.place_header(events, content, &heading, pipeline);
         }
         let Some(number) = self.file.current else {
             let number = self.begin(None, None, pipeline)?;
             self.file.current = Some(number);
             return Ok(true);
         };
-        let Some(tracked) = self.streams.get_mut(number) else { return Ok(true) };
-        let comparison = tracked.copies.compare(seq, content);
         if self.file.is_repeat {
-            return match comparison {
-                Comparison::Same => {
-                    self.repeated(events, number);
-                    Ok(false)
-                }
-                Comparison::New => {
-                    self.file.is_repeat = false;
-                    Ok(true)
-                }
-                Comparison::Different => {
-                    let (id, identity, segment, other) =
-                        (tracked.id, tracked.identity.clone(), tracked.segment, tracked.source.clone());
-                    let id = pipeline.fork(id, &self.file.summary.file, seq);
-                    let fork = self.track(id, identity, segment)?;
-                    (self.file.current, self.file.is_repeat) = (Some(fork), false);
-                    self.report_here(pipeline, IssueKind::Contradiction { other, seq });
-                    Ok(true)
-                }
-            };
+            return self.place_repeat(number, seq, events, content, pipeline);
         }
-        if comparison == Comparison::Same {
+        let Some(tracked) = self.streams.get_mut(number) else { return Ok(true) };
+        if tracked.copies.compare(seq, content) == Comparison::Same {
             tracked.doubled += events;
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Holds what is said to be a copy against what was read before; false when it is one.
+    fn place_repeat(
+        &mut self,
+        number: usize,
+        seq: u64,
+        events: u64,
+        content: Content,
+        pipeline: &mut Pipeline<impl Consumer>,
+    ) -> Result<bool, AssembleError> {
+        let Some(tracked) = self.streams.get(number) else { return Ok(true) };
+        match tracked.copies.compare(seq, content) {
+            Comparison::Same => {
+                self.repeated(events, number);
+                Ok(false)
+            }
+            Comparison::New => {
+                self.file.is_repeat = false;
+                Ok(true)
+            }
+            Comparison::Different => {
+                let (id, identity, other) = (tracked.id, tracked.identity.clone(), tracked.source.clone());
+                let id = pipeline.fork(id, &self.file.summary.file, seq);
+                let shared = identity.as_ref().map(Identity::shared);
+                let fork = self.track(id, identity, self.file.segment)?;
+                if let Some(shared) = shared {
+                    // Its next segment has to find it.
+                    self.by_ids.entry(shared).or_default().push(fork);
+                }
+                (self.file.current, self.file.is_repeat) = (Some(fork), false);
+                self.report_here(pipeline, IssueKind::Contradiction { other, seq });
+                Ok(true)
+            }
+        }
+    }
+
+    /// Goes to the stream that has this header already, if one has.
+    fn recall(&mut self, heading: &Heading<'_>) -> Option<usize> {
+        let number = *self.by_header.get(&heading.key())?;
+        (self.file.current, self.file.is_repeat, self.file.segment) = (Some(number), true, heading.header.segment);
+        Some(number)
     }
 
     fn repeated(&mut self, events: u64, number: usize) {
@@ -354,32 +396,32 @@ impl Assembler {
     /// Finds the stream of a header, or begins one; false when it was read before.
     fn place_header(
         &mut self,
-        seq: u64,
         events: u64,
         content: Content,
-        header: &Header,
-        boot_ns: u64,
+        heading: &Heading<'_>,
         pipeline: &mut Pipeline<impl Consumer>,
     ) -> Result<bool, AssembleError> {
-        let identity = Identity::new(header, boot_ns);
-        let shared = identity.shared();
-        self.file.is_repeat = false;
-        let key = (shared, seq, content);
-        if let Some(number) = self.by_header.get(&key) {
-            (self.file.current, self.file.is_repeat) = (Some(*number), true);
-            self.repeated(events, *number);
-            return Ok(false);
+        if let Some(number) = self.recall(heading) {
+            return self.place_repeat(number, heading.seq, events, content, pipeline);
         }
+        let Heading { header, seq, boot_ns, .. } = *heading;
+        let identity = Identity::new(header, boot_ns);
+        let key = heading.key();
+        (self.file.is_repeat, self.file.segment) = (false, header.segment);
         let candidates: Vec<usize> = self
             .by_ids
             .get(&key.0)
             .map(|all| all.iter().rev().take(CANDIDATES_MAX).copied().collect())
             .unwrap_or_default();
-        let continued = candidates.iter().copied().find(|number| {
-            self.streams
-                .get(*number)
-                .is_some_and(|tracked| tracked.is_continued_by(&identity, header, seq, pipeline.next_seq(tracked.id)))
+        let mut continued = candidates.iter().copied().filter_map(|number| {
+            let tracked = self.streams.get(number)?;
+            let follows = tracked.is_continued_by(&identity, header, seq, pipeline.next_seq(tracked.id));
+            // Of clones the one whose seal the header names.
+            follows.then(|| (number, tracked.previous.is_some() && tracked.previous == header.previous))
         });
+        let first = continued.next();
+        let continued = first.into_iter().chain(continued).reduce(|a, b| if b.1 && !a.1 { b } else { a });
+        let continued = continued.map(|(number, _)| number);
         let number = match continued {
             Some(number) => number,
             None => self.begin(Some(identity), header.segment, pipeline)?,
@@ -395,7 +437,7 @@ impl Assembler {
             tracked.previous =
                 if header.segment.unwrap_or(0) == 0 { Some(to_hex(&NO_HASH)) } else { header.previous.clone() };
             if header.segment.unwrap_or(0) > 0 {
-                pipeline.skip_to(tracked.id, seq);
+                pipeline.begin_at(tracked.id, seq);
             }
         }
         if let Some(other) = candidates.first().and_then(|other| self.streams.get(*other)) {
@@ -457,7 +499,6 @@ impl Assembler {
             is_after_end: false,
             sealed_parts: 0,
             unsealed: None,
-            is_unsealed_reported: false,
             doubled: 0,
             has_room: true,
         });
@@ -491,10 +532,11 @@ impl Assembler {
             None
         };
         tracked.previous = Some(sealed.name().to_owned());
-        let unsealed = tracked.unsealed.filter(|_| range.is_some() && !tracked.is_unsealed_reported);
-        tracked.is_unsealed_reported |= unsealed.is_some();
-        if let Some(first_seq) = unsealed {
-            self.report_here(pipeline, IssueKind::UnsealedPart { first_seq });
+        // Too large to be checked is reported as such.
+        if range.is_none()
+            && tracked.unsealed.as_ref().is_some_and(|unsealed| unsealed.is_in(seal.first_seq, seal.last_seq))
+        {
+            tracked.unsealed = None;
         }
         if let Some(how) = how {
             let (first_seq, last_seq) = (seal.first_seq, seal.last_seq);
@@ -518,11 +560,18 @@ impl Assembler {
                 }
                 return Ok(());
             }
-            batch::Content::Malformed(_) if !line.is_terminated => {
+            batch::Content::Malformed { .. } if !line.is_terminated => {
                 self.report_here(pipeline, IssueKind::Torn { offset: offset.saturating_add(begin) });
                 return Ok(());
             }
-            batch::Content::Malformed(why) => {
+            batch::Content::Malformed { seq, why } => {
+                let id = self.file.current.and_then(|number| self.streams.get(number)).map(|tracked| tracked.id);
+                // It is reported as it is, and not once more as missing.
+                if let (Some(id), Some(seq)) = (id, seq)
+                    && seq == pipeline.next_seq(id)
+                {
+                    pipeline.seal(id, seq);
+                }
                 self.file.malformed += 1;
                 self.file.first_malformed.get_or_insert((number, why));
                 return Ok(());
@@ -557,6 +606,8 @@ impl Assembler {
             }
             if tracked.sealed_parts == 0 {
                 pipeline.issue(tracked.id, IssueKind::Unsealed);
+            } else if let Some(Unsealed { first_seq, file, .. }) = &tracked.unsealed {
+                pipeline.issue_in(tracked.id, file, IssueKind::UnsealedPart { first_seq: *first_seq });
             }
         }
     }
@@ -567,6 +618,29 @@ impl Tracked {
     fn is_continued_by(&self, identity: &Identity, header: &Header, seq: u64, next_seq: u64) -> bool {
         let (Some(own), Some(theirs)) = (self.segment, header.segment) else { return false };
         self.identity.as_ref() == Some(identity) && !self.has_ended && theirs > own && seq >= next_seq
+    }
+}
+
+/// A line with a header.
+struct Heading<'a> {
+    header: &'a Header,
+    seq: u64,
+    boot_ns: u64,
+    fingerprint: u32,
+}
+
+impl<'a> Heading<'a> {
+    fn of(line: &'a Line) -> Option<Self> {
+        match &line.content {
+            batch::Content::Event(Event { seq, boot_ns, body: Body::Header(header), .. }) => {
+                Some(Self { header, seq: *seq, boot_ns: *boot_ns, fingerprint: line.fingerprint })
+            }
+            _ => None,
+        }
+    }
+
+    fn key(&self) -> (SharedIds, u64, u32) {
+        (Identity::new(self.header, self.boot_ns).shared(), self.seq, self.fingerprint)
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Integrity {
     recorded: Option<End>,
     losses: BTreeMap<(&'static str, String), (LossStage, u64)>,
     has_header: bool,
+    /// Its beginning was not given: totals of all of it say nothing.
+    lacks_beginning: bool,
     next_seq: u64,
     missing: Range,
     disordered: Range,
@@ -50,7 +52,7 @@ impl Range {
 impl Integrity {
     /// The same for a stream that forks off this one with event `seq`.
     pub(super) fn fork(&self, seq: u64) -> Self {
-        Self { has_header: self.has_header, next_seq: seq, ..Self::default() }
+        Self { has_header: self.has_header, lacks_beginning: true, next_seq: seq, ..Self::default() }
     }
 
     /// The number that the next event should have.
@@ -58,9 +60,10 @@ impl Integrity {
         self.next_seq
     }
 
-    /// The stream begins, or goes on, with this number: what came before is reported otherwise.
-    pub(super) const fn skip_to(&mut self, seq: u64) {
+    /// The stream begins with this number: what came before was not given, and is reported otherwise.
+    pub(super) const fn begin_at(&mut self, seq: u64) {
         self.next_seq = seq;
+        self.lacks_beginning = true;
     }
 
     /// Takes a number, of an event or a seal.
@@ -163,7 +166,7 @@ impl Integrity {
         let is_right = |recorded: &&End| {
             counts(recorded) == counts(&self.read) || counts(recorded) == counts(&self.read_of_segment)
         };
-        let comparable = is_intact && self.unknown == 0 && !not_written;
+        let comparable = is_intact && !self.lacks_beginning && self.unknown == 0 && !not_written;
         if let Some(recorded) = self.recorded.as_ref().filter(|recorded| comparable && !is_right(recorded)) {
             for (what, recorded, read) in [
                 ("requests", recorded.requests, self.read.requests),

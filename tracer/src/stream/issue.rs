@@ -206,72 +206,59 @@ pub enum IssueKind {
     },
 }
 
-impl IssueKind {
-    /// What it means for an answer.
-    #[must_use]
-    pub const fn severity(&self) -> Severity {
-        match self {
-            Self::Unsealed => Severity::Note,
-            Self::NoEnd
-            | Self::MissingBeginning { .. }
-            | Self::UnknownTypes { .. }
-            | Self::Lost { .. }
-            | Self::MissingHook { .. }
-            | Self::Filtered { .. }
-            | Self::Unattributed { .. }
-            | Self::IncompleteChain { .. }
-            | Self::Limit { .. } => Severity::Incomplete,
-            Self::Altered { .. }
-            | Self::UnsealedPart { .. }
-            | Self::Damaged { .. }
-            | Self::Torn { .. }
-            | Self::MissingEvents { .. }
-            | Self::OutOfOrder { .. }
-            | Self::Doubled { .. }
-            | Self::MissingSegments { .. }
-            | Self::NoHeader
-            | Self::Empty
-            | Self::Contradiction { .. }
-            | Self::Total { .. }
-            | Self::AfterEnd { .. }
-            | Self::Malformed { .. }
-            | Self::Ambiguous { .. }
-            | Self::Unreadable { .. } => Severity::Broken,
-        }
-    }
+/// Makes name and severity of each kind, and the list of all, from one table.
+macro_rules! kinds {
+    ($($kind:ident => $name:literal, $severity:ident;)*) => {
+        impl IssueKind {
+            /// The public name and the severity of every kind, in the order of the documentation.
+            pub const ALL: &'static [(&'static str, Severity)] = &[$(($name, Severity::$severity)),*];
 
-    /// Its public name.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Altered { .. } => "altered",
-            Self::Unsealed => "unsealed",
-            Self::UnsealedPart { .. } => "unsealed-part",
-            Self::Damaged { .. } => "damaged",
-            Self::Torn { .. } => "torn",
-            Self::MissingEvents { .. } => "missing-events",
-            Self::OutOfOrder { .. } => "out-of-order",
-            Self::Doubled { .. } => "doubled",
-            Self::MissingSegments { .. } => "missing-segments",
-            Self::MissingBeginning { .. } => "missing-beginning",
-            Self::NoHeader => "no-header",
-            Self::Empty => "empty",
-            Self::NoEnd => "no-end",
-            Self::Contradiction { .. } => "contradiction",
-            Self::Total { .. } => "total",
-            Self::AfterEnd { .. } => "after-end",
-            Self::Malformed { .. } => "malformed",
-            Self::UnknownTypes { .. } => "unknown-types",
-            Self::Lost { .. } => "lost",
-            Self::MissingHook { .. } => "missing-hook",
-            Self::Filtered { .. } => "filtered",
-            Self::Ambiguous { .. } => "ambiguous",
-            Self::Unattributed { .. } => "unattributed",
-            Self::IncompleteChain { .. } => "incomplete-chain",
-            Self::Unreadable { .. } => "unreadable",
-            Self::Limit { .. } => "limit",
+            /// What it means for an answer.
+            #[must_use]
+            pub const fn severity(&self) -> Severity {
+                match self {
+                    $(Self::$kind { .. } => Severity::$severity,)*
+                }
+            }
+
+            /// Its public name.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$kind { .. } => $name,)*
+                }
+            }
         }
-    }
+    };
+}
+
+kinds! {
+    Altered => "altered", Broken;
+    Unsealed => "unsealed", Note;
+    UnsealedPart => "unsealed-part", Broken;
+    Damaged => "damaged", Broken;
+    Torn => "torn", Broken;
+    MissingEvents => "missing-events", Broken;
+    OutOfOrder => "out-of-order", Broken;
+    Doubled => "doubled", Broken;
+    MissingSegments => "missing-segments", Broken;
+    MissingBeginning => "missing-beginning", Incomplete;
+    NoHeader => "no-header", Broken;
+    Empty => "empty", Broken;
+    NoEnd => "no-end", Incomplete;
+    Contradiction => "contradiction", Broken;
+    Total => "total", Broken;
+    AfterEnd => "after-end", Broken;
+    Malformed => "malformed", Broken;
+    UnknownTypes => "unknown-types", Incomplete;
+    Lost => "lost", Incomplete;
+    MissingHook => "missing-hook", Incomplete;
+    Filtered => "filtered", Incomplete;
+    Ambiguous => "ambiguous", Broken;
+    Unattributed => "unattributed", Incomplete;
+    IncompleteChain => "incomplete-chain", Incomplete;
+    Unreadable => "unreadable", Broken;
+    Limit => "limit", Incomplete;
 }
 
 /// The stage of a loss, in words.

@@ -201,10 +201,10 @@ impl<C: Consumer> Pipeline<C> {
         self.streams.get(id).map_or(0, |state| state.integrity.next_seq())
     }
 
-    /// A stream goes on with this number: what came before is reported otherwise, or belongs to another stream.
-    pub fn skip_to(&mut self, id: StreamId, seq: u64) {
+    /// A stream begins with this number: what came before was not given, and is reported otherwise.
+    pub fn begin_at(&mut self, id: StreamId, seq: u64) {
         if let Some(state) = self.streams.get_mut(id) {
-            state.integrity.skip_to(seq);
+            state.integrity.begin_at(seq);
         }
     }
 
