@@ -87,7 +87,10 @@ fn vanished(ctx: &mut Ctx) -> Result<()> {
     let events = events(DIRECTORY)?;
     equal("lost", lost(&events), 0)?;
     equal("requests since", asked(&events, "fs-vanish").len(), 6)?;
-    ctx.run(&["kmodtrace", "verify", "--ended", DIRECTORY])?.ok()?;
+    // The first segment went with the directory, and that is reported.
+    let verified = ctx.run(&["kmodtrace", "verify", DIRECTORY])?.ok()?;
+    contains("what is missing", &verified.stdout, "the beginning of a recording was not given")?;
+    equal("exit code where both ends are required", ctx.run(&["kmodtrace", "verify", "--ended", DIRECTORY])?.code, 1)?;
     Ok(())
 }
 

@@ -95,5 +95,6 @@ fn events_only(text: &[u8], batch: &Batch) -> Vec<u8> {
         return text.to_vec();
     }
     let lines = (0..).zip(text.split_inclusive(|byte| *byte == b'\n'));
-    lines.filter(|(number, _)| !damaged.contains(number)).flat_map(|(_, line)| line.iter().copied()).collect()
+    let kept = lines.filter(|(number, line)| !damaged.contains(number) && !line.trim_ascii().is_empty());
+    kept.flat_map(|(_, line)| line.iter().copied()).collect()
 }
