@@ -15,8 +15,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// What is only a line in the log elsewhere ends the guest.
-const PANICKY: &[Need] =
-    &[Need::Kmodtrace, Need::KernelArgument("oops=panic"), Need::KernelArgument("panic_on_warn=1")];
+const PANICKY: &[Need] = &[
+    Need::Kmodtrace,
+    Need::Program("busybox"),
+    Need::KernelArgument("oops=panic"),
+    Need::KernelArgument("panic_on_warn=1"),
+];
 
 /// How many rounds, where somebody asks for a number of them.
 const ROUNDS_ENV: &str = "KMODTRACE_ROUNDS";
@@ -28,8 +32,10 @@ const TIME: Duration = Duration::from_secs(60);
 const WAYS: [&str; 3] = ["auto", "kprobe", TRAMPOLINE];
 const TRAMPOLINE: &str = "trampoline";
 
-/// Requests that nobody can serve: probes have something to do while they come and go themselves.
-const REQUESTS: &str = "while :; do mount -t stormy none /mnt; done >/dev/null 2>&1";
+/// Requests that nobody can serve: probes have something to do while they come and go themselves. Who asks is nice, so that a
+/// slow machine gets on with the rounds.
+const STORM: &[&str] =
+    &["busybox", "nice", "-n", "19", "sh", "-c", "while :; do mount -t stormy none /mnt; done >/dev/null 2>&1"];
 
 /// `BPF_MAP_TYPE_PROG_ARRAY`, include/uapi/linux/bpf.h.
 const PROGRAM_ARRAY: u32 = 3;
@@ -39,7 +45,7 @@ fn storm(ctx: &mut Ctx) -> Result<()> {
         Ok(number) => Some(number.parse::<usize>().with_context(|| format!("{ROUNDS_ENV}={number} is no number"))?),
         Err(_) => None,
     };
-    let mut busy = ctx.background(&["sh", "-c", REQUESTS])?;
+    let mut busy = ctx.background(STORM)?;
     let until = Instant::now() + TIME;
     let mut done = 0;
     // Each way comes once at least, however slow the machine.
