@@ -146,6 +146,10 @@ fn try_row(root: &Path, number: usize, row: &Row) -> Vec<String> {
         if output.status.code() != Some(code) {
             wrong.push(format!("{arguments:?}: {:?}, expected {code}: {text}", output.status));
         }
+        if *verb == Verb::Report && row.read == Read::Nothing && text.contains("none of its lines is an event") {
+            // One error says it all.
+            continue;
+        }
         // The JSON form escapes, the text is the same.
         for sentence in sentences.iter().filter(|sentence| !arguments.contains(&"--json") && !text.contains(*sentence))
         {

@@ -191,8 +191,8 @@ fn seals_are_told_from_signatures() {
         (&["verify", "binary"], 125, "binary: not a capture: neither zstd nor JSON Lines; unpack", "xxd"),
         (&["report", "binary"], 125, "binary: not a capture: neither zstd nor JSON Lines; unpack", "xxd"),
         (&["impact", "x", "./binary"], 125, "./binary: not a capture: neither zstd nor JSON Lines; unpack", "xxd"),
-        (&["recover", "-", "new"], 125, "cannot recover standard input: no frame and no line", "xxd"),
-        (&["recover", "/dev/null", "new"], 125, "cannot recover /dev/null: no frame and no line", "xxd"),
+        (&["recover", "-", "new"], 125, "cannot recover standard input: no event of it", "xxd"),
+        (&["recover", "/dev/null", "new"], 125, "cannot recover /dev/null: no event of it", "xxd"),
     ] {
         let output = kmodtrace(scratch.path(), arguments);
         let text = stdout(&output) + &stderr(&output);

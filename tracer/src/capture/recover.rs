@@ -44,6 +44,8 @@ pub struct Gap {
 pub struct Recovered {
     /// Bytes that were copied.
     pub copied_bytes: u64,
+    /// Events and seals among them, also of types that this version does not know.
+    pub events: u64,
     /// Bytes that were left out.
     pub left_out_bytes: u64,
     /// The first parts that were left out.
@@ -65,6 +67,9 @@ pub fn recover(input: impl Read, output: &mut dyn Write) -> Result<Recovered, Re
             Body::Gap(_) => (Vec::new(), false),
         };
         let batch = batcher.batch(section);
+        if batch.damage.is_none() {
+            recovered.events += events(&batch);
+        }
         let copied = match batch.damage {
             Some(damage) => {
                 if recovered.gaps.len() < GAPS_MAX {
@@ -83,11 +88,15 @@ pub fn recover(input: impl Read, output: &mut dyn Write) -> Result<Recovered, Re
     Ok(recovered)
 }
 
+/// How many lines are events or seals.
+fn events(batch: &Batch) -> u64 {
+    let lines = batch.parts.iter().flat_map(|part| &part.lines);
+    let seals = batch.parts.iter().filter(|part| part.seal.is_some()).count();
+    (lines.filter(|line| !matches!(line.content, Content::Malformed { .. })).count() + seals) as u64
+}
+
 /// The lines that are events, of this version or a later one; blank lines go with the damaged ones.
 fn events_only(text: &[u8], batch: &Batch) -> Vec<u8> {
-    if batch.parts.is_empty() {
-        return Vec::new();
-    }
     let lines = batch.parts.iter().flat_map(|part| &part.lines);
     let damaged: HashSet<u64> =
         lines.filter(|line| matches!(line.content, Content::Malformed { .. })).map(|line| line.number).collect();

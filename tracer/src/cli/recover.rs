@@ -42,11 +42,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
     let mut new = new.with_context(|| format!("cannot create {}", to.display()))?;
     let recovered = recover(input, &mut new).with_context(|| format!("cannot recover {name}"));
-    if !recovered.as_ref().is_ok_and(|recovered| recovered.copied_bytes > 0) {
+    if !recovered.as_ref().is_ok_and(|recovered| recovered.events > 0) {
         remove_file(to).with_context(|| format!("cannot remove {}", to.display()))?;
     }
     let recovered = recovered?;
-    anyhow::ensure!(recovered.copied_bytes > 0, "cannot recover {name}: no frame and no line of it is intact");
+    anyhow::ensure!(recovered.events > 0, "cannot recover {name}: no event of it is intact");
     new.sync_all().with_context(|| format!("cannot write {}", to.display()))?;
     let bytes = |bytes: u64| count(bytes, "byte", "bytes");
     say(&format!(

@@ -342,6 +342,7 @@ fn other_files(alpha: &[Frames]) -> Vec<Row> {
     vec![
         Row::new("an empty file", &[Vec::new()], &["empty"]).read(Read::Nothing),
         Row::new("blank lines alone", &[b"\n\n \n".to_vec()], &["empty"]).read(Read::Nothing),
+        Row::new("no line is an event", &[pack("hello\nworld\n")], &["empty", "malformed"]).read(Read::Nothing),
         Row::new("a file of another kind", std::slice::from_ref(&gzip), &["unreadable"]).read(Read::Unusable),
         beside("an empty file beside a capture", &["empty"], Entry::File(Vec::new())),
         beside("a file of another kind beside a capture", &["unreadable"], Entry::File(gzip)),
