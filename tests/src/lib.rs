@@ -1,4 +1,4 @@
-//! VM scenarios of kmodtrace, the agent that runs them in a guest, and the protocol both sides of the rig speak.
+//! Scenarios of kmodtrace, the agent that runs them in a guest, and the protocol between host and guest.
 
 pub mod ctx;
 pub mod guest;

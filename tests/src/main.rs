@@ -1,4 +1,4 @@
-//! The guest's pid 1 and everything it starts again under another name.
+//! The program that runs in a guest: pid 1, the agent, the scenarios and the actors.
 
 use std::process::ExitCode;
 

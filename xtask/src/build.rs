@@ -1,4 +1,4 @@
-//! `cargo xtask build`: static binaries, each one file that runs in any guest.
+//! `cargo xtask build`: static binaries, each a single file that runs in any guest.
 
 use std::env;
 use std::fs;
@@ -13,12 +13,12 @@ use crate::setup;
 use crate::shell;
 use crate::toolchain::{linker, probe};
 
-/// The profile of the binaries that are handed out.
+/// The profile of distributed binaries.
 const PROFILE: &str = "dist";
 /// Links the C library into the binary.
 const STATIC: [&str; 2] = ["-C", "target-feature=+crt-static"];
 
-/// What to build.
+/// Options of the build.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Options {}
 
@@ -34,19 +34,19 @@ pub(crate) struct Binary {
 /// The tool itself.
 pub(crate) const KMODTRACE: Binary = Binary { package: "kmodtrace", name: "kmodtrace" };
 
-/// The verb: builds the tool and prints where it is.
+/// Builds the tool and prints its path.
 pub(crate) fn verb(_options: &Options) -> Result<ExitCode> {
     println!("{}", run()?.display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sets up what the build needs, builds the tool and leaves it in `target/dist`.
+/// Sets up the requirements of the build, and builds the tool in `target/dist`.
 pub(crate) fn run() -> Result<PathBuf> {
     setup::run(Purpose::Build)?;
     static_binary(KMODTRACE)
 }
 
-/// Builds one binary statically and leaves it in `target/dist`.
+/// Builds one static binary in `target/dist`.
 pub(crate) fn static_binary(binary: Binary) -> Result<PathBuf> {
     let workspace = setup::workspace();
     let target = probe::target_dir(&workspace);
@@ -55,21 +55,21 @@ pub(crate) fn static_binary(binary: Binary) -> Result<PathBuf> {
     command
         .current_dir(&workspace)
         .args(["build", "--package", binary.package, "--bin", binary.name, "--profile", PROFILE])
-        // A named target keeps build scripts and procedural macros, which cannot be static, out of it.
+        // With an explicit target, build scripts and procedural macros, which cannot be static, are not affected.
         .args(["--target", &triple])
         .arg("--target-dir")
         .arg(&target);
     link_statically(&mut command, &triple);
-    // A binary that cannot trace is of no use here.
+    // A binary without its eBPF object cannot trace.
     command.env("KMODTRACE_EBPF", "require");
     shell::run(&mut command)?;
     let built = target.join(&triple).join(PROFILE).join(binary.name);
-    let kept = target.join(PROFILE).join(binary.name);
-    keep(&built, &kept)?;
-    Ok(kept)
+    let installed = target.join(PROFILE).join(binary.name);
+    install_file(&built, &installed)?;
+    Ok(installed)
 }
 
-/// Adds the flag to those the environment already sets: such a variable would hide the one from the command line.
+/// Adds the flag to those in the environment, because these variables override the command line.
 fn link_statically(command: &mut Command, triple: &str) {
     let extended = |variable: &str, separator: &str| {
         let mut flags = env::var_os(variable).filter(|flags| !flags.is_empty())?;
@@ -86,33 +86,33 @@ fn link_statically(command: &mut Command, triple: &str) {
     }
 }
 
-/// The triple of this machine, as the compiler that builds the tool names it.
+/// The target triple of this machine, from the compiler.
 fn host_triple() -> Result<String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = probe::query(Command::new(rustc).arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).context("`rustc -vV` does not tell its host")
+    host.map(str::to_owned).context("`rustc -vV` does not print its host")
 }
 
-/// Copies the binary where it is kept, unless the very same is there: what is packed from it need not be packed again.
-fn keep(built: &Path, kept: &Path) -> Result<()> {
-    let bytes = fs::read(built).with_context(|| format!("cargo left no {}", built.display()))?;
+/// Installs the binary, unless it is unchanged, so that images that contain it need not be packed again.
+fn install_file(built: &Path, installed: &Path) -> Result<()> {
+    let bytes = fs::read(built).with_context(|| format!("cargo did not create {}", built.display()))?;
     if is_dynamic(&bytes) {
-        bail!("{} is not static: it asks for a dynamic loader", built.display());
+        bail!("{} is not static: it has a dynamic loader", built.display());
     }
-    if fs::read(kept).is_ok_and(|old| old == bytes) {
+    if fs::read(installed).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
-    let dir = kept.parent().context("a binary is kept in a directory")?;
+    let dir = installed.parent().context("the path of the binary has no directory")?;
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    // A program that runs cannot be overwritten, but it can be replaced.
-    let mut fresh = kept.as_os_str().to_owned();
+    // A running program cannot be overwritten, but it can be replaced.
+    let mut fresh = installed.as_os_str().to_owned();
     fresh.push(".new");
     fs::copy(built, &fresh).with_context(|| format!("cannot write {}", fresh.display()))?;
-    fs::rename(&fresh, kept).with_context(|| format!("cannot replace {}", kept.display()))
+    fs::rename(&fresh, installed).with_context(|| format!("cannot replace {}", installed.display()))
 }
 
-/// Whether a 64-bit ELF program asks for a dynamic loader.
+/// Whether a 64-bit ELF program has a dynamic loader.
 fn is_dynamic(elf: &[u8]) -> bool {
     const PT_INTERP: u64 = 3;
     let number = |at: usize, size: usize| -> Option<u64> {
@@ -131,24 +131,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_test_program_is_dynamic_and_a_text_is_not() {
+    fn test_program_is_dynamic_and_text_is_not() {
         let own = fs::read(env::current_exe().unwrap()).unwrap();
         assert_eq!(is_dynamic(&own), cfg!(not(target_feature = "crt-static")));
         assert!(!is_dynamic(b"not a program"));
     }
 
     #[test]
-    fn a_binary_is_replaced_only_when_it_differs() {
+    fn unchanged_binary_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let (built, kept) = (dir.path().join("built"), dir.path().join("dist/kept"));
+        let (built, installed) = (dir.path().join("built"), dir.path().join("dist/installed"));
         fs::write(&built, "one").unwrap();
-        keep(&built, &kept).unwrap();
-        let first = fs::metadata(&kept).unwrap().modified().unwrap();
-        keep(&built, &kept).unwrap();
-        assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), first);
+        install_file(&built, &installed).unwrap();
+        let first = fs::metadata(&installed).unwrap().modified().unwrap();
+        install_file(&built, &installed).unwrap();
+        assert_eq!(fs::metadata(&installed).unwrap().modified().unwrap(), first);
         fs::write(&built, "two").unwrap();
-        keep(&built, &kept).unwrap();
-        assert_eq!(fs::read(&kept).unwrap(), b"two");
+        install_file(&built, &installed).unwrap();
+        assert_eq!(fs::read(&installed).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path().join("dist")).unwrap().count(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the incident, on a stock Debian kernel: `iptables -t nat -L` on a system without netfilter modules.
+//! `cargo xtask demo`: `iptables -t nat -L` on a stock Debian kernel without netfilter modules.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -10,41 +10,40 @@ use crate::requirements::Purpose;
 use crate::vm::{self, Guest, Sink};
 use crate::{build, setup};
 
-/// What is run in the guest: by root, who logged in as alice; with the iptables of the time, which reads its tables
-/// through x_tables.
+/// The command in the guest, run by root with the login uid of alice, and with iptables-legacy, which uses x_tables.
 const INCIDENT: &str = "kmodtrace run --utc -- iptables -t nat -L";
-const SCENE: &str = "echo 1000 > /proc/self/loginuid && ln -sf iptables-legacy /usr/sbin/iptables && ";
-/// What the kernel itself says afterwards.
+const PREPARE: &str = "echo 1000 > /proc/self/loginuid && ln -sf iptables-legacy /usr/sbin/iptables && ";
+/// Lists the loaded modules afterwards.
 const CHECK: &str = "cut -d ' ' -f 1 /proc/modules";
 
-/// How to run it.
+/// Options of the demo.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Kernel line, as `cargo xtask vm list` names them.
+    /// Kernel line, as in `cargo xtask vm list`.
     #[arg(long, value_name = "LINE", default_value = vm::DEFAULT_KERNEL)]
     kernel: String,
-    /// What runs the guest.
+    /// Accelerator of the guest.
     #[arg(long, value_enum, default_value_t)]
     accel: vm::Choice,
 }
 
-/// Sets up, builds, boots, and shows what kmodtrace saw.
+/// Sets up, builds, boots, and runs the incident under kmodtrace.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     setup::run(Purpose::Guests)?;
     build::run()?;
     let guest = Guest::prepare(&options.kernel, options.accel)?;
     println!(
-        "\nA guest with Debian's kernel {}, and no netfilter module in it. Somebody looks at the firewall:\n",
+        "\nA guest with Debian's kernel {} and no netfilter module loaded. A user lists the firewall rules:\n",
         options.kernel
     );
     println!("# {INCIDENT}");
-    let script = format!("{SCENE}{INCIDENT} && echo && echo \"# {CHECK}\" && {CHECK}");
+    let script = format!("{PREPARE}{INCIDENT} && echo && echo \"# {CHECK}\" && {CHECK}");
     let argv = ["/bin/sh", "-c", &script].map(str::to_owned);
     let code = guest.run_command(&argv, &mut Screen)?;
     Ok(ExitCode::from(code))
 }
 
-/// Both streams of the guest, in the order in which they come.
+/// Prints both streams of the guest in order.
 struct Screen;
 
 impl Sink for Screen {

@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what is found on this machine, what is missing or does not fit, and how to fix it.
+//! `cargo xtask doctor`: requirements that are present, missing or incompatible on this machine, and how to fix them.
 
 use std::env;
 use std::fmt::Write as _;
@@ -15,29 +15,29 @@ use crate::system::System;
 use crate::toolchain::probe::{self, Via};
 use crate::toolchain::{Candidate, Survey};
 
-/// How to report.
+/// Options of the report.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Print JSON
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// What is said of one thing.
+/// The state of a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
-    /// It is there and fits.
+    /// Present and compatible.
     Ok,
-    /// It is needed and not there.
+    /// Required and missing.
     Missing,
-    /// It is there and does not fit.
+    /// Present and incompatible.
     Mismatch,
-    /// It is not there, and another serves.
+    /// Missing, but an alternative is present.
     Unused,
 }
 
-/// One thing that was looked at.
+/// One row of the report.
 #[derive(Debug, Serialize)]
 struct Row {
     name: String,
@@ -47,7 +47,7 @@ struct Row {
     fix: Option<String>,
 }
 
-/// The verb: the report on standard output, exit code 1 when something needed is missing.
+/// Prints the report. The exit code is 1 if a requirement is missing.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     let workspace = setup::workspace();
     let system = System::look();
@@ -58,7 +58,7 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     rows.extend(toolchain_rows(&survey, &toolchain_fix));
     rows.extend(REQUIREMENTS.iter().map(|one| requirement_row(&system, one)));
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows).context("the report cannot be written as JSON")?);
+        println!("{}", serde_json::to_string_pretty(&rows).context("cannot serialize the report")?);
     } else {
         print!("{}", table(&rows));
     }
@@ -70,7 +70,7 @@ fn row(name: impl Into<String>, state: State, found: impl Into<String>) -> Row {
     Row { name: name.into(), state, found: found.into(), fix: None }
 }
 
-/// The compiler that builds everything but the eBPF object.
+/// The row of the compiler that builds everything but the eBPF object.
 fn compiler_row() -> Result<Row> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = probe::query(Command::new(&rustc).arg("-V"))?;
@@ -79,7 +79,7 @@ fn compiler_row() -> Result<Row> {
     Ok(row("rustc", State::Ok, format!("{}{path}", version.trim())))
 }
 
-/// The one command that makes a toolchain, or the commands by hand.
+/// The command that installs a toolchain, or the manual commands.
 fn toolchain_fix(workspace: &Path, system: &System, survey: &Survey) -> String {
     match Plan::make(system, survey, &[]) {
         Some(plan) if system.is_root || !plan.needs_root() => "cargo xtask setup".to_owned(),
@@ -100,7 +100,7 @@ fn toolchain_rows(survey: &Survey, fix: &str) -> Vec<Row> {
     rows
 }
 
-/// A compiler, and the linker for it.
+/// The rows of a compiler and its linker.
 fn candidate_rows(candidate: &Candidate, is_ready: bool) -> Vec<Row> {
     let unfit = |state| if is_ready { State::Unused } else { state };
     let name = match &candidate.via {
@@ -110,7 +110,7 @@ fn candidate_rows(candidate: &Candidate, is_ready: bool) -> Vec<Row> {
     let compiler = match &candidate.compiler {
         Ok(compiler) => {
             let bootstrap =
-                if compiler.needs_bootstrap() { ", with RUSTC_BOOTSTRAP=1 for this object alone" } else { "" };
+                if compiler.needs_bootstrap() { ", with RUSTC_BOOTSTRAP=1 for the eBPF object only" } else { "" };
             let found =
                 format!("{}, LLVM {}, {}{bootstrap}", compiler.release, compiler.llvm_major, compiler.rustc.display());
             row(name, State::Ok, found)
@@ -140,7 +140,7 @@ fn requirement_row(system: &System, requirement: &Requirement) -> Row {
     }
 }
 
-/// The rows in columns, each fix below its row.
+/// Formats the rows in columns, each fix below its row.
 fn table(rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_linker_that_does_not_fit_is_a_mismatch_with_its_fix() {
+    fn incompatible_linker_is_a_mismatch_with_fix() {
         let candidates = vec![candidate(Err(anyhow!("bpf-linker has LLVM 23")))];
         let rows = toolchain_rows(&Survey { given: None, is_named: false, candidates }, "cargo xtask setup");
         assert_eq!(rows.iter().map(|row| row.state).collect::<Vec<_>>(), [State::Ok, State::Mismatch]);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_place_makes_up_for_is_no_fault() {
+    fn missing_compiler_with_alternative_is_unused() {
         let absent =
             Candidate { via: Via::Rustup("nightly".to_owned()), compiler: Err(anyhow!("no rust-src")), linker: None };
         let linker = probe::Linker { path: "/usr/bin/bpf-linker".into(), llvm_major: 22 };

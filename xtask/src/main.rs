@@ -1,7 +1,8 @@
-//! `cargo xtask <verb>`: everything the project does to itself.
+//! `cargo xtask <verb>`: development tasks of the project.
 
 mod apt;
 mod bench;
+mod bless;
 mod build;
 mod demo;
 mod doctor;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", version, about = "Set-up, demo, tests and benches of kmodtrace")]
+#[command(name = "cargo xtask", version, about = "Set-up, demo, tests and benchmarks of kmodtrace")]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -28,25 +29,27 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Install what is missing: the eBPF toolchain, QEMU, and what the build needs.
+    /// Install missing requirements: the eBPF toolchain, QEMU, and build dependencies.
     Setup(setup::Options),
-    /// Show what is found, missing or does not fit, and how to fix it.
+    /// Show which requirements are present, missing or incompatible, and how to fix them.
     Doctor(doctor::Options),
-    /// Build the static binary and leave it at `target/dist/kmodtrace`.
+    /// Build the static binary `target/dist/kmodtrace`.
     Build(build::Options),
-    /// Show the incident: what `iptables -t nat -L` makes a stock kernel load, and who is blamed.
+    /// Show what `iptables -t nat -L` makes a stock kernel load, in a guest.
     Demo(demo::Options),
-    /// Run every test: on the host, and in guests with real kernels.
+    /// Run all tests, on the host and in guests with real kernels.
     Test(test::Options),
-    /// Compare how programs are attached on each kernel, and what they cost the verifier, with the table in the docs.
+    /// Regenerate the files that tests compare: manual pages, completions, schemas, expected outputs.
+    Bless,
+    /// Check docs/kernels.md: the attach methods on each kernel, and the verifier's cost per program.
     Kernels(kernels::Options),
-    /// Let parsers that are not ours read what we write: events by jsonschema, verdicts by kunit.py, tap.py, junitparser.
+    /// Validate our output with third-party parsers: jsonschema, kunit.py, tap.py and junitparser.
     Parsers,
-    /// Generate a capture of any size, the same for the same seed.
+    /// Generate a capture of any size, reproducible by its seed.
     Gen(r#gen::Options),
-    /// Measure: what reading captures costs, beside what one would take instead.
+    /// Measure the cost of tracing and of reading captures, compared with other tools.
     Bench(bench::Options),
-    /// Boot real kernels: fetch, list, run a command, get a shell.
+    /// Boot real kernels: fetch, list, run a command, open a shell.
     Vm(vm::Options),
 }
 
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Build(options) => build::verb(&options),
         Verb::Demo(options) => demo::verb(&options),
         Verb::Test(options) => test::verb(&options),
+        Verb::Bless => bless::verb(),
         Verb::Kernels(options) => kernels::verb(&options),
         Verb::Parsers => vm::parsers::verb(),
         Verb::Gen(options) => r#gen::verb(&options),

@@ -1,4 +1,4 @@
-//! What the project needs on a machine besides the eBPF toolchain: one table, with the reason for each.
+//! The requirements of the project besides the eBPF toolchain: one table, with a reason for each.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::system::Family;
 use crate::toolchain::probe;
 
-/// Which part of the project needs something.
+/// The part of the project that has a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// Building.
@@ -15,27 +15,27 @@ pub(crate) enum Part {
     Fetch,
     /// Booting guests.
     Guests,
-    /// The tests, beyond guests.
+    /// The tests, in addition to guests.
     Tests,
-    /// Trying our output with the parsers of others.
+    /// Validating our output with third-party parsers.
     Parsers,
 }
 
-/// What a machine is set up for. A verb needs only what it uses itself: a demo needs no browser.
+/// The purpose of a set-up. A verb requires only what it uses: the demo needs no browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Building the tool.
     Build,
-    /// Building it and booting guests with it.
+    /// Building the tool and booting guests with it.
     Guests,
-    /// Building it and trying what it writes with other parsers.
+    /// Building the tool and validating its output with third-party parsers.
     Parsers,
     /// Every verb.
     Everything,
 }
 
 impl Purpose {
-    /// Whether it includes a part.
+    /// Whether the purpose includes a part.
     pub(crate) const fn needs(self, part: Part) -> bool {
         match self {
             Self::Build => matches!(part, Part::Build),
@@ -46,12 +46,12 @@ impl Purpose {
     }
 }
 
-/// How it is seen that something is there.
+/// How a requirement is detected.
 #[derive(Clone, Copy, Debug)]
 enum Sign {
     /// A program.
     Program(&'static str),
-    /// A program that has another name on each system.
+    /// A program whose name differs between systems.
     AnyProgram(&'static [&'static str]),
     /// A library that the C compiler finds.
     Library(&'static str),
@@ -59,12 +59,12 @@ enum Sign {
     File(&'static str),
 }
 
-/// One thing that must be there.
+/// A requirement.
 #[derive(Debug)]
 pub(crate) struct Requirement {
-    /// What needs it.
+    /// The part that needs it.
     pub(crate) part: Part,
-    /// Why.
+    /// The reason, as a predicate.
     pub(crate) reason: &'static str,
     sign: Sign,
     debian: &'static str,
@@ -92,7 +92,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         part: Part::Tests,
-        reason: "is the modprobe that tests compare with",
+        reason: "is the reference modprobe of the tests",
         sign: Sign::Program("depmod"),
         debian: "kmod",
         fedora: "kmod",
@@ -124,7 +124,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         part: Part::Tests,
-        reason: "opens the page of a report in the tests",
+        reason: "opens the web page of a report in the tests",
         sign: Sign::AnyProgram(&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
         debian: "chromium",
         fedora: "chromium",
@@ -132,7 +132,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         part: Part::Parsers,
-        reason: "runs the parsers that verdicts are tried with",
+        reason: "runs the parsers that validate verdicts",
         sign: Sign::Program("python3"),
         debian: "python3",
         fedora: "python3",
@@ -140,7 +140,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         part: Part::Parsers,
-        reason: "unpacks the source of one of them",
+        reason: "unpacks the source of a parser",
         sign: Sign::Program("xz"),
         debian: "xz-utils",
         fedora: "xz",
@@ -164,7 +164,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         part: Part::Fetch,
-        reason: "checks what is fetched against Debian's signatures",
+        reason: "verifies fetched packages by Debian's signatures",
         sign: Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
         debian: "debian-archive-keyring",
         fedora: "debian-keyring",
@@ -173,7 +173,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
 ];
 
 impl Requirement {
-    /// What is looked for, for people.
+    /// The display name.
     pub(crate) fn name(&self) -> &'static str {
         match self.sign {
             Sign::Program(name) | Sign::Library(name) => name,
@@ -182,21 +182,21 @@ impl Requirement {
         }
     }
 
-    /// Where it is, when it is there.
+    /// The path, if it is present.
     pub(crate) fn find(&self) -> Option<PathBuf> {
         match self.sign {
             Sign::Program(name) => probe::find_program(name),
             Sign::AnyProgram(names) => names.iter().find_map(|name| probe::find_program(name)),
             Sign::Library(name) => {
                 let answer = probe::query(Command::new("cc").arg(format!("-print-file-name={name}"))).ok()?;
-                // A library that is not found is answered with its bare name.
+                // If the library is not found, the answer is its bare name.
                 Some(PathBuf::from(answer.trim())).filter(|path| path.is_absolute())
             }
             Sign::File(path) => Some(PathBuf::from(path)).filter(|path| path.exists()),
         }
     }
 
-    /// The package that has it.
+    /// The package that contains it.
     pub(crate) fn package(&self, family: Family) -> &'static str {
         match family {
             Family::Debian | Family::Other => self.debian,
@@ -206,7 +206,7 @@ impl Requirement {
     }
 }
 
-/// What is missing for a purpose.
+/// The missing requirements of a purpose.
 pub(crate) fn missing(purpose: Purpose) -> Vec<&'static Requirement> {
     needed(purpose).filter(|one| one.find().is_none()).collect()
 }
@@ -223,7 +223,7 @@ mod tests {
         needed(purpose).map(Requirement::name).collect()
     }
 
-    /// A build needs a compiler for C; guests need QEMU and Debian's packages besides, and nothing that only tests use.
+    /// A build needs a C compiler. Guests also need QEMU and Debian packages, but nothing that only tests use.
     #[test]
     fn purposes_need_only_what_they_use() {
         assert_eq!(names(Purpose::Build), ["cc", "libc.a"]);

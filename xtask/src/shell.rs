@@ -1,12 +1,12 @@
-//! Runs the commands that do something, each one printed before it runs.
+//! Runs commands, each printed before it runs.
 
 use std::io;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-/// Prints a command to standard error as `+ cmd args`, runs it, and fails when it fails. What it says goes to standard
-/// error too, so that standard output stays free for data.
+/// Prints a command to stderr as `+ cmd args`, and runs it. A failure of the command is an error. Its output goes to stderr too,
+/// because stdout is reserved for data.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("+ {}", show(command));
     let status = command
@@ -20,7 +20,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The command as it can be pasted into a shell, with the variables it sets.
+/// Formats a command for pasting into a shell, with the variables that it sets.
 pub(crate) fn show(command: &Command) -> String {
     let mut words = Vec::new();
     for (name, value) in command.get_envs() {
@@ -34,7 +34,7 @@ pub(crate) fn show(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Quotes a word where a shell would read it as something else.
+/// Quotes a word if a shell would interpret it.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -49,14 +49,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shown_command_can_be_pasted() {
+    fn shown_command_can_be_pasted() {
         let mut command = Command::new("cargo");
         command.args(["install", "a b", "it's", ""]).env("LLVM_PREFIX", "/usr/lib/llvm-22");
         assert_eq!(show(&command), r"LLVM_PREFIX=/usr/lib/llvm-22 cargo install 'a b' 'it'\''s' ''");
     }
 
     #[test]
-    fn a_failing_command_is_named_in_the_error() {
+    fn failing_command_is_named_in_error() {
         let error = run(&mut Command::new("false")).unwrap_err();
         assert!(error.to_string().starts_with("`false` failed"), "{error}");
         run(&mut Command::new("true")).unwrap();

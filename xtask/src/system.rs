@@ -1,33 +1,33 @@
-//! The machine that is set up: its distribution, and whether packages may be installed.
+//! The machine: its distribution, and whether packages can be installed.
 
 use std::fs;
 
-/// Distributions whose package names are known here.
+/// Families of distributions with known package names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// Debian and what is made from it.
+    /// Debian and derivatives.
     Debian,
-    /// Fedora and what is made from it.
+    /// Fedora and derivatives.
     Fedora,
-    /// Arch Linux and what is made from it.
+    /// Arch Linux and derivatives.
     Arch,
-    /// Any other.
+    /// Any other distribution.
     Other,
 }
 
-/// What is known about the machine.
+/// Facts about the machine.
 #[derive(Clone, Debug)]
 pub(crate) struct System {
     /// Its family.
     pub(crate) family: Family,
-    /// Its name, for people.
+    /// Its display name.
     pub(crate) name: String,
-    /// Whether this process may install packages.
+    /// Whether this process can install packages.
     pub(crate) is_root: bool,
 }
 
 impl System {
-    /// Looks at this machine.
+    /// Inspects this machine.
     pub(crate) fn look() -> Self {
         let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| fs::read_to_string(path).ok());
         let (family, name) = read_os_release(text.as_deref().unwrap_or_default());
@@ -35,7 +35,7 @@ impl System {
     }
 }
 
-/// Reads the family and the name from the text of `os-release`.
+/// Parses the family and the name from the text of `os-release`.
 fn read_os_release(text: &str) -> (Family, String) {
     let field = |name: &str| {
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_family_is_read_from_id_then_from_id_like() {
+    fn family_is_read_from_id_then_id_like() {
         let debian = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\n";
         assert_eq!(read_os_release(debian), (Family::Debian, "Debian GNU/Linux 12 (bookworm)".to_owned()));
         assert_eq!(read_os_release("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n").0, Family::Debian);

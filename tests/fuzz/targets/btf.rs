@@ -1,4 +1,4 @@
-//! Any bytes as the kernel's BTF.
+//! Arbitrary bytes as the kernel's BTF.
 #![no_main]
 
 use kmodtrace::kernel::btf::Btf;

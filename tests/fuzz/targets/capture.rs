@@ -1,4 +1,4 @@
-//! Any bytes as a capture, in frames or plain: the reader, and every form of the report.
+//! Arbitrary bytes as a capture, in frames or plain: the reader, and every output format of `report`.
 #![no_main]
 
 use std::io::sink;

@@ -1,4 +1,5 @@
-//! Any pattern against any name, as modprobe compares aliases: it ends, and a name is its own pattern where it has nothing special.
+//! Arbitrary patterns and names, matched as modprobe matches aliases: matching terminates, and a name without special
+//! characters matches itself.
 #![no_main]
 
 use kmodtrace::glob::{matches, normalize};

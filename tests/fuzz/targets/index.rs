@@ -1,4 +1,4 @@
-//! Any text as modules.dep, modules.builtin and modules.builtin.modinfo.
+//! Arbitrary text as modules.dep, modules.builtin and modules.builtin.modinfo.
 #![no_main]
 
 use kmodtrace::explain::index::ModuleIndex;

@@ -1,4 +1,4 @@
-//! Any text as what `modprobe --showconfig` prints: the index of aliases, and names looked up in it.
+//! Arbitrary text as the output of `modprobe --showconfig`: the index of aliases, and lookups in it.
 #![no_main]
 
 use kmodtrace::explain::modprobe::Config;

@@ -1,4 +1,4 @@
-//! Any text as a policy: it is refused with a place, or it has lints and cases.
+//! Arbitrary text as a policy: an error with a position, or a policy whose lints and cases can be evaluated.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as a record of the ring buffer.
+//! Arbitrary bytes as a record of the ring buffer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

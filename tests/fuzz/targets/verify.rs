@@ -1,4 +1,4 @@
-//! Any bytes as files of a recording, and what is recovered of each: it is intact, and is recovered again as it is.
+//! Arbitrary bytes as the files of a recording. The recovered part of each is intact, and recovering it again changes nothing.
 #![no_main]
 
 use kmodtrace::{capture::recover::recover, stream::Collector};

@@ -1,7 +1,7 @@
-//! Processes that make the kernel ask for a module: one at once, one at a given moment, or many at the same moment.
+//! Processes that make the kernel request a module: one immediately, one at a given moment, or many at the same moment.
 //!
-//! Each is a process of its own with a name of its own, executed and not merely forked, so that pid, name, arguments
-//! and user are known beforehand and can be compared with what the tracer says.
+//! Each is a process of its own with a chosen name. It is executed, not only forked, so its pid, name, arguments and user are
+//! known in advance and can be compared with the trace.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, PipeWriter};
@@ -12,64 +12,64 @@ use std::process::{Child, ChildStdout, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use super::command::prepare;
-use crate::guest::{Deed, READY};
+use crate::guest::{Action, READY};
 use crate::protocol::GUEST_PATH;
 
 const ACTORS_DIR: &str = "/run/actors";
 
-/// What a process is to do, and as whom.
+/// A process to be started: its action, its name and its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Act {
-    /// The name the process carries.
+pub struct Actor {
+    /// The name of the process (`comm`).
     pub comm: String,
     /// The user it runs as.
     pub uid: u32,
-    /// The user that logged in, as the audit system keeps it through `su` and `sudo`.
+    /// The audit login uid, which `su` and `sudo` do not change.
     pub loginuid: Option<u32>,
     /// What it does.
-    pub deed: Deed,
+    pub action: Action,
 }
 
-impl Act {
+impl Actor {
     /// A process of root named `requester` that opens a socket.
     #[must_use]
     pub fn socket(family: u16, kind: u32, protocol: u32) -> Self {
-        Self::new(Deed::Socket { family, kind, protocol })
+        Self::new(Action::Socket { family, kind, protocol })
     }
 
-    /// A process of root named `requester` that mounts a file system: the kernel asks for `fs-TYPE`.
+    /// A process of root named `requester` that mounts a file system: the kernel requests `fs-TYPE`.
     #[must_use]
     pub fn mount(fs: &str) -> Self {
-        Self::new(Deed::Mount { fs: fs.to_owned() })
+        Self::new(Action::Mount { fs: fs.to_owned() })
     }
 
     /// A process of root named `requester` that binds a socket to an algorithm.
     #[must_use]
     pub fn alg(kind: &str, name: &[u8]) -> Self {
-        Self::new(Deed::Alg { kind: kind.to_owned(), name: name.to_vec() })
+        Self::new(Action::Alg { kind: kind.to_owned(), name: name.to_vec() })
     }
 
-    /// A process of root named `requester` that does something.
+    /// A process of root named `requester` with any action.
     #[must_use]
-    pub fn new(deed: Deed) -> Self {
-        Self { comm: "requester".to_owned(), uid: 0, loginuid: None, deed }
+    pub fn new(action: Action) -> Self {
+        Self { comm: "requester".to_owned(), uid: 0, loginuid: None, action }
     }
 
-    /// Under another name, of at most 15 bytes.
+    /// Sets the name, of at most 15 bytes.
     #[must_use]
     pub fn named(mut self, comm: &str) -> Self {
         comm.clone_into(&mut self.comm);
         self
     }
 
-    /// In a login session of a user, whoever it runs as.
+    /// Sets the login uid, independently of the user it runs as.
     #[must_use]
     pub fn logged_in_as(mut self, uid: u32) -> Self {
         self.loginuid = Some(uid);
         self
     }
 
-    /// As another user.
+    /// Sets the user.
     #[must_use]
     pub fn as_user(mut self, uid: u32) -> Self {
         self.uid = uid;
@@ -77,115 +77,115 @@ impl Act {
     }
 }
 
-/// How an act went.
+/// The result of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The process that did it.
+    /// The process that performed it.
     pub pid: u32,
-    /// What it was to do.
-    pub act: Act,
-    /// What the system call gave: 0, or an errno.
+    /// The actor.
+    pub actor: Actor,
+    /// The result of the system call: 0 or an errno.
     pub errno: i32,
 }
 
-/// Processes that wait to act.
+/// Processes that wait for a common start signal.
 #[derive(Debug)]
-pub struct Crowd {
-    actors: Vec<Actor>,
+pub struct ActorGroup {
+    running: Vec<Running>,
     gate: Option<PipeWriter>,
 }
 
 /// One started process.
 #[derive(Debug)]
-struct Actor {
-    act: Act,
+struct Running {
+    actor: Actor,
     child: Child,
-    says: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
-impl Crowd {
-    /// Starts them all and returns when each waits at the gate.
-    pub(super) fn start(acts: Vec<Act>) -> Result<Self> {
+impl ActorGroup {
+    /// Starts all actors, and returns when each of them waits at the gate.
+    pub(super) fn start(actors: Vec<Actor>) -> Result<Self> {
         let (gate, open) = std::io::pipe().context("cannot make a gate")?;
-        let mut actors = Vec::new();
-        for act in acts {
+        let mut running = Vec::new();
+        for actor in actors {
             let at_gate = gate.try_clone().context("cannot share the gate")?;
-            actors.push(Actor::start(act, Some(Stdio::from(at_gate)))?);
+            running.push(Running::start(actor, Some(Stdio::from(at_gate)))?);
         }
-        for actor in &mut actors {
-            let line = actor.hear()?;
+        for process in &mut running {
+            let line = process.read_line()?;
             if line != READY {
-                bail!("{} said {line:?} instead of {READY:?}", actor.act.comm);
+                bail!("{} printed {line:?} instead of {READY:?}", process.actor.comm);
             }
         }
-        println!("{} processes wait at the gate", actors.len());
-        Ok(Self { actors, gate: Some(open) })
+        println!("{} processes wait at the gate", running.len());
+        Ok(Self { running, gate: Some(open) })
     }
 
-    /// Their process ids, in the order of their acts.
+    /// Their process ids, in the order of the actors.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        self.actors.iter().map(|actor| actor.child.id()).collect()
+        self.running.iter().map(|process| process.child.id()).collect()
     }
 
-    /// Opens the gate, and waits until all have acted and ended.
+    /// Opens the gate, and waits until all processes have performed their actions and exited.
     ///
     /// # Errors
-    /// When one says nothing of how it went.
+    /// When a process reports no result.
     pub fn release(mut self) -> Result<Vec<Report>> {
-        // The end of the file is what they wait for.
+        // The processes wait for the end of this pipe.
         drop(self.gate.take());
-        let actors = std::mem::take(&mut self.actors);
-        let reports = actors.into_iter().map(Actor::finish).collect::<Result<Vec<_>>>()?;
-        println!("all have acted: {reports:?}");
+        let running = std::mem::take(&mut self.running);
+        let reports = running.into_iter().map(Running::finish).collect::<Result<Vec<_>>>()?;
+        println!("results: {reports:?}");
         Ok(reports)
     }
 }
 
-/// Lets a process act at once and end.
-pub(super) fn act_now(act: Act) -> Result<Report> {
-    let report = Actor::start(act, None)?.finish()?;
-    println!("acted: {report:?}");
+/// Runs one actor immediately, to its end.
+pub(super) fn act_now(actor: Actor) -> Result<Report> {
+    let report = Running::start(actor, None)?.finish()?;
+    println!("result: {report:?}");
     Ok(report)
 }
 
-impl Actor {
-    fn start(act: Act, gate: Option<Stdio>) -> Result<Self> {
-        if act.comm.len() > 15 || act.comm.contains('/') {
-            bail!("{:?} cannot be a task's name", act.comm);
+impl Running {
+    fn start(actor: Actor, gate: Option<Stdio>) -> Result<Self> {
+        if actor.comm.len() > 15 || actor.comm.contains('/') {
+            bail!("invalid task name {:?}: expected at most 15 bytes without a slash", actor.comm);
         }
         fs::create_dir_all(ACTORS_DIR).with_context(|| format!("cannot create {ACTORS_DIR}"))?;
-        let program = Path::new(ACTORS_DIR).join(&act.comm);
-        // A task is named after the file it executes, link or not.
+        let program = Path::new(ACTORS_DIR).join(&actor.comm);
+        // The kernel names a task after the path that it executes, even if that is a link.
         if !program.exists() {
             symlink(GUEST_PATH, &program).with_context(|| format!("cannot link {}", program.display()))?;
         }
         let program = program.to_str().context("the actors' directory has an odd name")?;
-        let mut command = prepare(program, Some(act.uid));
+        let mut command = prepare(program, Some(actor.uid));
         command.arg("act");
         if let Some(gate) = gate {
             command.arg("--wait").stdin(gate);
         }
-        if let Some(uid) = act.loginuid {
+        if let Some(uid) = actor.loginuid {
             command.arg(format!("--login={uid}"));
         }
-        command.args(act.deed.arguments()).stdout(Stdio::piped());
+        command.args(actor.action.arguments()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
-        let says = BufReader::new(child.stdout.take().context("no pipe to an actor")?);
-        Ok(Self { act, child, says })
+        let stdout = BufReader::new(child.stdout.take().context("no pipe to an actor")?);
+        Ok(Self { actor, child, stdout })
     }
 
-    fn hear(&mut self) -> Result<String> {
+    fn read_line(&mut self) -> Result<String> {
         let mut line = String::new();
-        self.says.read_line(&mut line).with_context(|| format!("cannot hear {}", self.act.comm))?;
+        self.stdout.read_line(&mut line).with_context(|| format!("cannot read the output of {}", self.actor.comm))?;
         Ok(line.trim_end().to_owned())
     }
 
     fn finish(mut self) -> Result<Report> {
-        let line = self.hear()?;
-        let status = self.child.wait().with_context(|| format!("cannot wait for {}", self.act.comm))?;
+        let line = self.read_line()?;
+        let status = self.child.wait().with_context(|| format!("cannot wait for {}", self.actor.comm))?;
         let errno = line.strip_prefix("errno ").and_then(|errno| errno.parse().ok());
-        let errno = errno.with_context(|| format!("{} said {line:?} and ended with {status}", self.act.comm))?;
-        Ok(Report { pid: self.child.id(), act: self.act, errno })
+        let errno = errno.with_context(|| format!("{} printed {line:?} and ended with {status}", self.actor.comm))?;
+        Ok(Report { pid: self.child.id(), actor: self.actor, errno })
     }
 }

@@ -1,4 +1,4 @@
-//! A command that runs while others do.
+//! A command that runs in the background of a scenario.
 
 use std::fs::{self, File};
 use std::process::Child;
@@ -10,10 +10,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::command::prepare;
 
-/// It has this long to end after it was interrupted.
+/// Time limit for the end of the command after SIGINT.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
-/// A running command. Dropping it ends it.
+/// A running command. It is killed when the value is dropped.
 #[derive(Debug)]
 pub struct Background {
     command: String,
@@ -22,7 +22,7 @@ pub struct Background {
 }
 
 impl Background {
-    /// Starts it. All it prints goes to a file.
+    /// Starts the command. Its output goes to a file.
     pub(super) fn start(argv: &[&str], number: u32) -> Result<Self> {
         let (program, arguments) = argv.split_first().context("the command is empty")?;
         let command = argv.join(" ");
@@ -34,22 +34,22 @@ impl Background {
         Ok(Self { child: child.with_context(|| format!("cannot run {command}"))?, command, path })
     }
 
-    /// What it has printed until now.
+    /// The output so far.
     ///
     /// # Errors
-    /// When that cannot be read, or the command has ended by itself.
-    pub fn said(&mut self) -> Result<String> {
+    /// When the output cannot be read, or the command has ended by itself.
+    pub fn output(&mut self) -> Result<String> {
         let text = self.read()?;
-        if let Some(status) = self.child.try_wait().with_context(|| format!("cannot look after {}", self.command))? {
+        if let Some(status) = self.child.try_wait().with_context(|| format!("cannot query {}", self.command))? {
             bail!("{} ended by itself with {status}: {text}", self.command);
         }
         Ok(text)
     }
 
-    /// Interrupts it as a person would; all that it has printed. Its exit code is not judged: tracers differ in that.
+    /// Sends SIGINT, waits for the end, and returns the output. The exit code is ignored, because tracers differ in it.
     ///
     /// # Errors
-    /// When it does not end in time.
+    /// When the command does not end in time.
     pub fn interrupt(mut self) -> Result<String> {
         kill_process(Pid::from_child(&self.child), Signal::INT)
             .with_context(|| format!("cannot interrupt {}", self.command))?;
@@ -61,19 +61,19 @@ impl Background {
             thread::sleep(Duration::from_millis(20));
         }
         let text = self.read()?;
-        println!("{} gave:\n{text}", self.command);
+        println!("{} printed:\n{text}", self.command);
         Ok(text)
     }
 
     fn read(&self) -> Result<String> {
-        let bytes = fs::read(&self.path).with_context(|| format!("cannot read what {} printed", self.command))?;
+        let bytes = fs::read(&self.path).with_context(|| format!("cannot read the output of {}", self.command))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // Nobody is left to tell but the scenario's own output.
+        // drop cannot return an error, so it goes to the output of the scenario.
         if let Ok(None) = self.child.try_wait()
             && let Err(error) = self.child.kill().and_then(|()| self.child.wait())
         {

@@ -1,4 +1,4 @@
-//! What a run of kmodtrace gave: its events, whatever else it printed, and how it ended.
+//! The result of a run of kmodtrace: its events, its other output, and its exit code.
 
 use std::collections::BTreeSet;
 
@@ -10,18 +10,18 @@ use serde_json::Value;
 pub struct Capture {
     /// Every event, in order.
     pub events: Vec<Value>,
-    /// Lines on standard output that are no events: the traced command's own.
+    /// Lines on stdout that are not events: the output of the traced command.
     pub other: Vec<String>,
-    /// The events as they were written.
+    /// The events as text, as they were written.
     pub text: String,
     /// Standard error.
     pub stderr: String,
-    /// Exit code, 128 + n when signal n ended it.
+    /// The exit code; 128 + n if signal n ended it.
     pub code: u8,
 }
 
 impl Capture {
-    /// Sorts standard output into events and the rest.
+    /// Separates stdout into events and other lines.
     pub(super) fn new(stdout: &str, stderr: String, code: u8) -> Result<Self> {
         let (mut events, mut other, mut text) = (Vec::new(), Vec::new(), String::new());
         for line in stdout.lines() {
@@ -57,14 +57,14 @@ impl Capture {
         self.of_type("request").filter(|event| event["name"] == alias).collect()
     }
 
-    /// The one request for an alias.
+    /// The only request for an alias.
     ///
     /// # Errors
     /// When there is none, or more than one.
     pub fn request_for(&self, alias: &str) -> Result<&Value> {
         match self.requests_for(alias)[..] {
             [request] => Ok(request),
-            ref found => bail!("{} requests for {alias}, wanted one: {found:#?}", found.len()),
+            ref found => bail!("found {} requests for {alias}, expected one: {found:#?}", found.len()),
         }
     }
 
@@ -94,23 +94,23 @@ impl Capture {
     pub fn result_of(&self, request: &Value) -> Result<&Value> {
         match self.belonging_to(request, "result")[..] {
             [result] => Ok(result),
-            ref found => bail!("{} results, wanted one: {found:#?}", found.len()),
+            ref found => bail!("found {} results, expected one: {found:#?}", found.len()),
         }
     }
 
-    /// States that the capture is whole: numbered without a gap, nothing lost, no request ended twice, ended in order.
+    /// Checks that the capture is complete: no gap in the numbers, no loss, at most one result per request, and an end event.
     ///
     /// # Errors
     /// When it is not.
-    pub fn expect_whole(&self) -> Result<()> {
-        self.expect_whole_but(&[])
+    pub fn expect_complete(&self) -> Result<()> {
+        self.expect_complete_except(&[])
     }
 
-    /// States that the capture is whole, but for what it says that the kernel skipped of these programs.
+    /// As [`Self::expect_complete`], but missed runs of these programs are allowed.
     ///
     /// # Errors
-    /// When it is not.
-    pub fn expect_whole_but(&self, skipped: &[&str]) -> Result<()> {
+    /// When the capture is otherwise incomplete.
+    pub fn expect_complete_except(&self, skipped: &[&str]) -> Result<()> {
         let numbers: Vec<Option<u64>> = self.events.iter().map(|event| event["seq"].as_u64()).collect();
         for pair in numbers.windows(2) {
             let [Some(before), Some(after)] = pair else { bail!("an event without a number: {numbers:?}") };
@@ -122,16 +122,16 @@ impl Capture {
             loss["stage"] == "missed" && loss["cause"].as_str().is_some_and(|cause| skipped.contains(&cause))
         };
         if let Some(loss) = self.of_type("loss").find(|loss| !is_skipped(loss)) {
-            bail!("events were lost: {loss}");
+            bail!("the capture has a loss: {loss}");
         }
         let mut ended = BTreeSet::new();
         let results = self.of_type("result").filter(|result| !result["request"].is_null());
         if let Some(second) = results.into_iter().find(|result| !ended.insert(result["request"].to_string())) {
-            bail!("a request ended twice: {second}");
+            bail!("a request has a second result: {second}");
         }
         match self.events.last() {
             Some(last) if last["type"] == "end" => Ok(()),
-            last => bail!("the capture does not end with its end marker but with {last:?}"),
+            last => bail!("the last event is {last:?}, expected an end event"),
         }
     }
 }
@@ -157,17 +157,17 @@ mod tests {
         Capture::new(text, String::new(), 0).unwrap()
     }
 
-    /// Events and the traced command's own output are told apart.
+    /// Events and the output of the traced command are separated.
     #[test]
-    fn sorts_output() {
+    fn stdout_with_both_is_separated() {
         let capture = capture(RUN);
         assert_eq!((capture.events.len(), capture.other.as_slice()), (6, &["Chain PREROUTING".to_owned()][..]));
-        capture.expect_whole().unwrap();
+        capture.expect_complete().unwrap();
     }
 
-    /// What belongs to a request is found by its id, and nothing else is.
+    /// Events of a request are found by its id, and no others.
     #[test]
-    fn follows_a_request() {
+    fn request_id_selects_its_events() {
         let capture = capture(RUN);
         let request = capture.request_for("iptable_nat").unwrap();
         assert_eq!(capture.modules_of(request), ["nf_nat"]);
@@ -176,21 +176,23 @@ mod tests {
         assert!(capture.request_for("net-pf-30").is_err());
     }
 
-    /// A gap, a loss and a missing end are each noticed.
+    /// A gap, a loss, a second result and a missing end are errors.
     #[test]
-    fn notices_what_is_missing() {
-        assert!(capture(&RUN.replace("\"seq\":3", "\"seq\":4")).expect_whole().is_err());
+    fn incomplete_capture_is_an_error() {
+        assert!(capture(&RUN.replace("\"seq\":3", "\"seq\":4")).expect_complete().is_err());
         assert!(
-            capture(&RUN.replace("\"type\":\"load\",\"seq\":3", "\"type\":\"loss\",\"seq\":3")).expect_whole().is_err()
+            capture(&RUN.replace("\"type\":\"load\",\"seq\":3", "\"type\":\"loss\",\"seq\":3"))
+                .expect_complete()
+                .is_err()
         );
         let skipped = r#""type":"loss","stage":"missed","cause":"x","seq":3"#;
         let skipped = capture(&RUN.replace("\"type\":\"load\",\"seq\":3", skipped));
-        skipped.expect_whole_but(&["x"]).unwrap();
-        assert!(skipped.expect_whole_but(&["y"]).is_err() && skipped.expect_whole().is_err());
-        assert!(capture(RUN.trim_end().rsplit_once('\n').unwrap().0).expect_whole().is_err());
+        skipped.expect_complete_except(&["x"]).unwrap();
+        assert!(skipped.expect_complete_except(&["y"]).is_err() && skipped.expect_complete().is_err());
+        assert!(capture(RUN.trim_end().rsplit_once('\n').unwrap().0).expect_complete().is_err());
         assert!(Capture::new("{\"type\":", String::new(), 0).is_err());
         let second =
             "{\"type\":\"result\",\"seq\":5,\"request\":7,\"status\":\"throttled\"}\n{\"type\":\"end\",\"seq\":6}\n";
-        assert!(capture(&RUN.replace("{\"type\":\"end\",\"seq\":5}\n", second)).expect_whole().is_err());
+        assert!(capture(&RUN.replace("{\"type\":\"end\",\"seq\":5}\n", second)).expect_complete().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A command with its output captured.
+//! Commands whose output is captured.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::guest::{ENVIRONMENT, code_of};
 
-/// What a command printed and how it ended.
+/// The output and exit code of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// The command, for messages.
     pub command: String,
-    /// Its exit code, 128 + n when signal n ended it.
+    /// The exit code; 128 + n if signal n ended it.
     pub code: u8,
     /// Its standard output.
     pub stdout: String,
@@ -21,7 +21,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Takes the output only when the command succeeded.
+    /// Returns the output if the command succeeded.
     ///
     /// # Errors
     /// When its exit code is not 0.
@@ -33,7 +33,7 @@ impl Output {
     }
 }
 
-/// A command of the guest, with the environment that all of them get.
+/// A command in the guest, with the environment that all commands get.
 pub(super) fn prepare(program: &str, uid: Option<u32>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(ENVIRONMENT.iter().copied()).stdin(Stdio::null()).current_dir("/");

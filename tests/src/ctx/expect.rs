@@ -1,48 +1,48 @@
-//! Statements of a scenario. What does not hold says what it was about, what was wanted and what was found.
+//! Checks of a scenario. A failed check names its subject, the expected value and the value found.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use anyhow::{Result, bail};
 
-/// States that something is so.
+/// Checks a condition.
 ///
 /// # Errors
-/// When it is not.
-pub fn that(what: &str, holds: bool) -> Result<()> {
+/// When it does not hold.
+pub fn ensure(what: &str, holds: bool) -> Result<()> {
     if !holds {
-        bail!("not so: {what}");
+        bail!("condition does not hold: {what}");
     }
     Ok(())
 }
 
-/// States that a value is the wanted one.
+/// Checks that a value is the expected one.
 ///
 /// # Errors
-/// When it is another.
-#[expect(clippy::needless_pass_by_value, reason = "a statement reads best with plain values on both sides")]
+/// When it differs.
+#[expect(clippy::needless_pass_by_value, reason = "a check is easier to read with plain values on both sides")]
 pub fn equal<F: Debug + PartialEq<W>, W: Debug>(what: &str, found: F, wanted: W) -> Result<()> {
     if found != wanted {
-        bail!("{what}:\n  wanted {wanted:?}\n  found  {found:?}");
+        bail!("{what}:\n  expected {wanted:?}\n  found    {found:?}");
     }
     Ok(())
 }
 
-/// States that a text holds a part.
+/// Checks that a text contains a part.
 ///
 /// # Errors
 /// When it does not.
 pub fn contains(what: &str, text: &str, part: &str) -> Result<()> {
     if !text.contains(part) {
-        bail!("{what}:\n  wanted a text with {part:?}\n  found  {text:?}");
+        bail!("{what}:\n  expected a text with {part:?}\n  found    {text:?}");
     }
     Ok(())
 }
 
-/// States that two collections hold the same things, in whatever order; each thing counts once.
+/// Checks that two collections contain the same values, in any order. Repeated values count once.
 ///
 /// # Errors
-/// When one holds what the other does not.
+/// When one collection contains a value that the other lacks.
 pub fn same_set<T: Debug + Ord>(
     what: &str,
     found: impl IntoIterator<Item = T>,
@@ -52,7 +52,7 @@ pub fn same_set<T: Debug + Ord>(
     let missing: Vec<&T> = wanted.difference(&found).collect();
     let surplus: Vec<&T> = found.difference(&wanted).collect();
     if !missing.is_empty() || !surplus.is_empty() {
-        bail!("{what}:\n  missing {missing:?}\n  surplus {surplus:?}");
+        bail!("{what}:\n  missing    {missing:?}\n  unexpected {surplus:?}");
     }
     Ok(())
 }
@@ -61,23 +61,23 @@ pub fn same_set<T: Debug + Ord>(
 mod tests {
     use super::*;
 
-    /// What holds passes in silence.
+    /// Checks that hold return no error.
     #[test]
-    fn passes_what_holds() {
-        that("x", true).unwrap();
+    fn check_that_holds_is_ok() {
+        ensure("x", true).unwrap();
         equal("x", "a".to_owned(), "a").unwrap();
         contains("x", "abc", "b").unwrap();
         same_set("x", ["a", "b"], ["b", "a"]).unwrap();
     }
 
-    /// What does not hold names the subject and both sides.
+    /// The error of a failed check names the subject and both values.
     #[test]
-    fn explains_what_does_not_hold() {
-        assert!(that("the sky is green", false).unwrap_err().to_string().contains("the sky is green"));
+    fn failed_check_names_both_values() {
+        assert!(ensure("the sky is green", false).unwrap_err().to_string().contains("the sky is green"));
         let message = equal("exit code", 1, 0).unwrap_err().to_string();
-        assert!(message.contains("exit code") && message.contains("wanted 0") && message.contains("found  1"));
+        assert!(message.contains("exit code") && message.contains("expected 0") && message.contains("found    1"));
         let message = same_set("modules", ["a", "c"], ["a", "b"]).unwrap_err().to_string();
-        assert!(message.contains("missing [\"b\"]") && message.contains("surplus [\"c\"]"), "{message}");
+        assert!(message.contains("missing    [\"b\"]") && message.contains("unexpected [\"c\"]"), "{message}");
         assert!(contains("log", "abc", "x").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The kernel log from a marked moment on.
+//! The kernel log since a marked moment.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
@@ -20,17 +20,17 @@ impl LogMark {
         let flags = i32::try_from(flags).context("open flags do not fit")?;
         let log = OpenOptions::new().read(true).custom_flags(flags).open(KMSG);
         let mut log = log.with_context(|| format!("cannot open {KMSG}"))?;
-        log.seek(SeekFrom::End(0)).context("cannot go to the end of the kernel log")?;
+        log.seek(SeekFrom::End(0)).context("cannot seek to the end of the kernel log")?;
         Ok(Self { log })
     }
 
-    /// Writes a line to the log, so that a reader sees what the lines around it belong to.
+    /// Writes a line to the log, as a marker between other lines.
     ///
     /// # Errors
-    /// When the log refuses.
+    /// When the kernel log cannot be written.
     pub fn note(&self, text: &str) -> Result<()> {
         let mut log = OpenOptions::new().write(true).open(KMSG).with_context(|| format!("cannot open {KMSG}"))?;
-        // Readers do not see a line before its end.
+        // The kernel shows a line to readers only when it is complete.
         log.write_all(format!("{text}\n").as_bytes()).context("cannot write to the kernel log")
     }
 
@@ -42,7 +42,7 @@ impl LogMark {
         let mut lines = Vec::new();
         let mut record = [0; 8192];
         loop {
-            // Each read gives one record: `priority,sequence,time,flags;message`.
+            // Each read returns one record: `priority,sequence,time,flags;message`.
             match self.log.read(&mut record) {
                 Ok(count) => lines.extend(message(&String::from_utf8_lossy(&record[..count]))),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(lines),
@@ -52,7 +52,7 @@ impl LogMark {
     }
 }
 
-/// The message of a record, without its head and its dictionary.
+/// The message of a record, without its header and its dictionary.
 fn message(record: &str) -> Option<String> {
     let (_, text) = record.split_once(';')?;
     text.lines().next().map(str::to_owned)
@@ -62,9 +62,9 @@ fn message(record: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Head and dictionary are taken off a record.
+    /// The header and the dictionary of a record are removed.
     #[test]
-    fn reads_records() {
+    fn record_is_reduced_to_its_message() {
         let record = "6,339,5140900,-;dummy: loaded; fine\n SUBSYSTEM=net\n DEVICE=+net:dummy0\n";
         assert_eq!(message(record).as_deref(), Some("dummy: loaded; fine"));
         assert_eq!(message("nonsense"), None);

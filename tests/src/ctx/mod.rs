@@ -1,4 +1,4 @@
-//! What a scenario works with. Everything it does is written to its output, so that a failure tells its whole story.
+//! The API of scenarios. Every action is written to the output of the scenario, so that a failure shows all steps.
 
 mod actor;
 mod background;
@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-pub use crate::guest::Deed;
-pub use actor::{Act, Crowd, Report};
+pub use crate::guest::Action;
+pub use actor::{Actor, ActorGroup, Report};
 pub use background::Background;
 pub use capture::Capture;
 pub use command::Output;
-pub use expect::{contains, equal, same_set, that};
+pub use expect::{contains, ensure, equal, same_set};
 pub use kernel_log::LogMark;
 pub(crate) use modules::remove as remove_module;
 pub use modules::{Module, read_modules};
@@ -30,10 +30,10 @@ pub use tracer::Tracer;
 
 use crate::oracle::{Event, Oracle};
 
-/// Where modprobe reads what an administrator configured.
+/// The directory of the administrator's modprobe configuration.
 pub const MODPROBE_DIR: &str = "/etc/modprobe.d";
 
-/// A scenario's hold on its guest.
+/// A scenario's access to its guest.
 #[derive(Debug)]
 pub struct Ctx {
     written: Vec<PathBuf>,
@@ -50,7 +50,7 @@ impl Ctx {
     /// Runs a command as root and waits for it.
     ///
     /// # Errors
-    /// When it cannot be started. How it ends is the caller's to judge.
+    /// When it cannot be started. The caller checks the exit code.
     pub fn run(&mut self, argv: &[&str]) -> Result<Output> {
         command::run(argv, None)
     }
@@ -63,7 +63,7 @@ impl Ctx {
         command::run(argv, Some(uid))
     }
 
-    /// Starts a command as root, and does not wait for it.
+    /// Starts a command as root, without waiting for it.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -75,16 +75,16 @@ impl Ctx {
     /// Starts the independent oracle.
     ///
     /// # Errors
-    /// When tracefs refuses.
+    /// When tracefs cannot be configured.
     pub fn oracle(&mut self) -> Result<Oracle> {
         self.oracles += 1;
         Oracle::start(&format!("oracle{}", self.oracles))
     }
 
-    /// What an oracle saw, also written to the output.
+    /// The events of an oracle, also written to the output.
     ///
     /// # Errors
-    /// When it lost or cannot read an event.
+    /// When the oracle lost an event or cannot parse one.
     pub fn oracle_events(&mut self, oracle: &Oracle) -> Result<Vec<Event>> {
         let events = oracle.events()?;
         println!("oracle: {} events", events.len());
@@ -94,10 +94,10 @@ impl Ctx {
         Ok(events)
     }
 
-    /// Starts `kmodtrace watch --json` with more arguments, and returns once it traces.
+    /// Starts `kmodtrace watch --json` with more arguments, and returns when it is armed.
     ///
     /// # Errors
-    /// When it ends, or stays silent, before it traces.
+    /// When it exits, or prints nothing, before it is armed.
     pub fn watch(&mut self, arguments: &[&str]) -> Result<Tracer> {
         let mut argv = vec!["watch", "--json"];
         argv.extend(arguments);
@@ -105,10 +105,10 @@ impl Ctx {
         Tracer::start(&argv, self.captures)
     }
 
-    /// Starts `kmodtrace watch` as a person would, and returns once it traces.
+    /// Starts `kmodtrace watch --tree`, and returns when it is armed.
     ///
     /// # Errors
-    /// When it ends, or stays silent, before it traces.
+    /// When it exits, or prints nothing, before it is armed.
     pub fn watch_tree(&mut self, arguments: &[&str]) -> Result<Tracer> {
         let mut argv = vec!["watch", "--tree"];
         argv.extend(arguments);
@@ -116,10 +116,10 @@ impl Ctx {
         Tracer::start(&argv, self.captures)
     }
 
-    /// Starts `kmodtrace watch` for lines, and returns once it traces.
+    /// Starts `kmodtrace watch --utc`, which prints lines, and returns when it is armed.
     ///
     /// # Errors
-    /// When it ends, or stays silent, before it traces.
+    /// When it exits, or prints nothing, before it is armed.
     pub fn watch_lines(&mut self, arguments: &[&str]) -> Result<Tracer> {
         let mut argv = vec!["watch", "--utc"];
         argv.extend(arguments);
@@ -127,10 +127,10 @@ impl Ctx {
         Tracer::start(&argv, self.captures)
     }
 
-    /// Starts `kmodtrace record` into a directory, and returns once it traces.
+    /// Starts `kmodtrace record` into a directory, and returns when it is armed.
     ///
     /// # Errors
-    /// When it ends, or stays silent, before it traces.
+    /// When it exits, or prints nothing, before it is armed.
     pub fn record(&mut self, directory: &str, arguments: &[&str]) -> Result<Tracer> {
         let mut argv = vec!["record", "--output", directory];
         argv.extend(arguments);
@@ -138,18 +138,18 @@ impl Ctx {
         Tracer::start(&argv, self.captures)
     }
 
-    /// Runs a command under `kmodtrace run --json`. The events go to a file; standard output is the command's own.
+    /// Runs a command under `kmodtrace run --json`. The events go to a file; stdout is that of the command.
     ///
     /// # Errors
-    /// When it cannot be started or writes an event that is no JSON.
+    /// When it cannot be started or writes an event that is not JSON.
     pub fn trace_run(&mut self, arguments: &[&str], argv: &[&str]) -> Result<Capture> {
         self.captures += 1;
         let events = format!("/run/events{}.jsonl", self.captures);
-        let mut whole = vec!["run", "--json", "--output", &events];
-        whole.extend(arguments);
-        whole.push("--");
-        whole.extend(argv);
-        let run = Tracer::spawn(&whole, self.captures)?.wait()?;
+        let mut arguments_with_command = vec!["run", "--json", "--output", &events];
+        arguments_with_command.extend(arguments);
+        arguments_with_command.push("--");
+        arguments_with_command.extend(argv);
+        let run = Tracer::spawn(&arguments_with_command, self.captures)?.wait()?;
         let text = fs::read_to_string(&events).with_context(|| format!("cannot read {events}"))?;
         println!("{events}:\n{text}");
         run.with_events(&text)
@@ -166,7 +166,7 @@ impl Ctx {
     /// Removes modules, in the order given.
     ///
     /// # Errors
-    /// When one is in use, or not loaded.
+    /// When a module is in use, or not loaded.
     pub fn unload(&mut self, names: &[&str]) -> Result<()> {
         for name in names {
             modules::remove(name).with_context(|| format!("cannot remove module {name}"))?;
@@ -175,18 +175,18 @@ impl Ctx {
         Ok(())
     }
 
-    /// Writes a file to modprobe's configuration; it goes away with the scenario.
+    /// Writes a file to modprobe's configuration. It is removed at the end of the scenario.
     ///
     /// # Errors
-    /// When the name is no plain file name, or the file cannot be written.
+    /// When the name contains a slash, or the file cannot be written.
     pub fn modprobe_conf(&mut self, name: &str, text: &str) -> Result<()> {
         if name.contains('/') {
-            bail!("{name:?} is no file name");
+            bail!("invalid file name {name:?}: expected no slash");
         }
         self.write_file(&Path::new(MODPROBE_DIR).join(format!("{name}.conf")), text)
     }
 
-    /// Writes a file that goes away with the scenario.
+    /// Writes a file that is removed at the end of the scenario.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -200,33 +200,33 @@ impl Ctx {
     /// Marks this moment in the kernel log.
     ///
     /// # Errors
-    /// When the log refuses.
+    /// When the kernel log cannot be read.
     pub fn mark_log(&mut self) -> Result<LogMark> {
         LogMark::set()
     }
 
-    /// Refuses every module request, as a security module does, until the value is dropped.
+    /// Denies every module request, as an LSM does, until the value is dropped.
     ///
     /// # Errors
-    /// When the kernel does not take the program that refuses.
+    /// When the kernel rejects the BPF program.
     pub fn refuse_requests(&mut self, refuser: Refuser) -> Result<Refusal> {
         Refusal::start(refuser)
     }
 
-    /// Starts processes, one or many, that will act at the same moment.
+    /// Starts processes that perform their actions at the same moment.
     ///
     /// # Errors
-    /// When one cannot be started or does not get ready.
-    pub fn crowd(&mut self, acts: Vec<Act>) -> Result<Crowd> {
-        Crowd::start(acts)
+    /// When a process cannot be started or does not become ready.
+    pub fn actor_group(&mut self, actors: Vec<Actor>) -> Result<ActorGroup> {
+        ActorGroup::start(actors)
     }
 
-    /// Lets a process act at once: it executes, asks the kernel, and is gone.
+    /// Runs one actor immediately: a process that performs its action and exits.
     ///
     /// # Errors
-    /// When it cannot be started, or says nothing of how it went.
-    pub fn act(&mut self, act: Act) -> Result<Report> {
-        actor::act_now(act)
+    /// When it cannot be started, or reports no result.
+    pub fn act(&mut self, actor: Actor) -> Result<Report> {
+        actor::act_now(actor)
     }
 }
 
@@ -234,7 +234,7 @@ impl Drop for Ctx {
     fn drop(&mut self) {
         for path in &self.written {
             if let Err(error) = fs::remove_file(path) {
-                // The runner compares modprobe's configuration after each scenario and fails it then.
+                // The runner checks modprobe's configuration after each scenario, and fails the scenario then.
                 println!("cannot remove {}: {error}", path.display());
             }
         }

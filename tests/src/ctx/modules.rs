@@ -8,15 +8,15 @@ use anyhow::{Context as _, Result, bail};
 
 const PROC_MODULES: &str = "/proc/modules";
 
-/// `O_NONBLOCK`: refuse at once when the module is in use.
+/// `O_NONBLOCK`: fail immediately if the module is in use.
 const DO_NOT_WAIT: i32 = 0o4000;
 
 /// One line of `/proc/modules`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Module {
-    /// How many users it has.
+    /// The number of references to it.
     pub references: u32,
-    /// The modules that need it.
+    /// The modules that depend on it.
     pub used_by: Vec<String>,
     /// `Live`, `Loading` or `Unloading`.
     pub state: String,
@@ -36,9 +36,9 @@ fn parse_modules(text: &str) -> Result<BTreeMap<String, Module>> {
     for line in text.lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [name, _size, references, used_by, state, ..] = fields[..] else {
-            bail!("odd line in {PROC_MODULES}: {line:?}");
+            bail!("invalid line in {PROC_MODULES}: {line:?}");
         };
-        let references = references.parse().with_context(|| format!("odd line in {PROC_MODULES}: {line:?}"))?;
+        let references = references.parse().with_context(|| format!("invalid line in {PROC_MODULES}: {line:?}"))?;
         let used_by = used_by.split(',').filter(|user| !user.is_empty() && *user != "-" && *user != "[permanent]");
         let used_by = used_by.map(str::to_owned).collect();
         modules.insert(name.to_owned(), Module { references, used_by, state: state.to_owned() });
@@ -48,7 +48,7 @@ fn parse_modules(text: &str) -> Result<BTreeMap<String, Module>> {
 
 /// Removes one module.
 pub(crate) fn remove(name: &str) -> Result<()> {
-    let name = CString::new(name).context("the name holds a zero byte")?;
+    let name = CString::new(name).context("the module name contains a NUL byte")?;
     rustix::system::delete_module(&name, DO_NOT_WAIT).context("delete_module")
 }
 
@@ -56,9 +56,9 @@ pub(crate) fn remove(name: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Users, counts and states are read; a module nobody uses has none.
+    /// Users, reference counts and states are read; `-` means no users.
     #[test]
-    fn reads_proc_modules() {
+    fn proc_modules_is_parsed() {
         let text = "iptable_nat 16384 0 - Live 0x0000000000000000\n\
                     nf_nat 57344 1 iptable_nat, Live 0x0000000000000000\n\
                     ip_tables 36864 1 iptable_nat,iptable_filter, Loading 0xffffffffc0000000 (OE)\n\
@@ -70,9 +70,9 @@ mod tests {
         assert_eq!(modules["ext4"].references, 3);
     }
 
-    /// A line that is not understood is an error.
+    /// A malformed line is an error.
     #[test]
-    fn refuses_odd_lines() {
+    fn malformed_line_is_an_error() {
         assert!(parse_modules("dummy 1\n").is_err());
         assert!(parse_modules("dummy 1 x - Live 0x0\n").is_err());
     }

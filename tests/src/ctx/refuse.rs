@@ -1,7 +1,7 @@
-//! A security module's refusal, made by a BPF program of three lines that the kernel runs in the hook.
+//! Denials as by an LSM: a BPF program of two instructions that the kernel runs in the hook.
 //!
-//! The program is written here instruction by instruction: no compiler, no loader, nothing that the program under test
-//! uses as well.
+//! The program is written here as raw instructions, so that the scenario shares no compiler and no loader with the program
+//! under test.
 
 use std::io::Error;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -10,16 +10,16 @@ use anyhow::{Context as _, Result};
 use aya_obj::btf::{Btf, BtfKind};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// How requests are refused.
+/// How requests are denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refuser {
-    /// By a BPF LSM program, as an administrator's policy is (needs `bpf` in the kernel's list of security modules).
+    /// By a BPF LSM program, like an administrator's policy (needs `bpf` in the kernel's list of security modules).
     Lsm,
-    /// By letting the kernel's function that asks the security modules return an error instead of asking them.
+    /// By making the kernel's function that calls the security modules return an error instead.
     ModifiedReturn,
 }
 
-/// While it lives every request is refused with `EPERM`.
+/// While this value exists, every request is denied with `EPERM`.
 #[derive(Debug)]
 pub struct Refusal {
     _link: OwnedFd,
@@ -62,7 +62,7 @@ struct Attach {
     reserved: u32,
 }
 
-/// `r0 = -1; exit`: -1 is `-EPERM`. An instruction is an opcode, two registers, an offset and a value.
+/// `r0 = -1; exit`, where -1 is `-EPERM`. An instruction consists of an opcode, two registers, an offset and a value.
 const PROGRAM: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 
 const BPF_PROG_LOAD: u32 = 5;
@@ -73,15 +73,15 @@ const BPF_MODIFY_RETURN: u32 = 26;
 const BPF_LSM_MAC: u32 = 27;
 
 impl Refusal {
-    /// Begins to refuse.
+    /// Starts to deny requests.
     pub(super) fn start(refuser: Refuser) -> Result<Self> {
         const LOG_BYTES: u32 = 4096;
         let (function, prog_type, expected_attach_type) = match refuser {
             Refuser::Lsm => ("bpf_lsm_kernel_module_request", BPF_PROG_TYPE_LSM, BPF_LSM_MAC),
             Refuser::ModifiedReturn => ("security_kernel_module_request", BPF_PROG_TYPE_TRACING, BPF_MODIFY_RETURN),
         };
-        // Before 5.11 BPF memory counts against it.
-        setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).context("cannot lift a limit")?;
+        // Before 5.11, BPF memory counts against this limit.
+        setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).context("cannot raise RLIMIT_MEMLOCK")?;
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         let function_id = btf.id_by_type_name_kind(function, BtfKind::Func);
         let mut log = [0_u8; LOG_BYTES as usize];
@@ -101,18 +101,18 @@ impl Refusal {
             let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
             format!("cannot load a program for {function}: {}", String::from_utf8_lossy(&log[..end]))
         })?;
-        let prog_fd = u32::try_from(program.as_raw_fd()).context("an odd descriptor")?;
+        let prog_fd = u32::try_from(program.as_raw_fd()).context("invalid file descriptor")?;
         let link = bpf(BPF_RAW_TRACEPOINT_OPEN, &Attach { prog_fd, ..Attach::default() });
-        println!("every module request is refused from now on, by {refuser:?}");
+        println!("every module request is denied from now on, by {refuser:?}");
         Ok(Self { _link: link.with_context(|| format!("cannot attach to {function}"))? })
     }
 }
 
-/// `bpf(2)`, for commands that give a descriptor.
+/// `bpf(2)`, for commands that return a descriptor.
 fn bpf<T>(command: u32, attributes: &T) -> Result<OwnedFd> {
-    // SAFETY: the attributes are those of the command, of the size given, and what they point to outlives the call.
+    // SAFETY: the attributes belong to the command and have the given size, and the memory they point to outlives the call.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
     let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(Error::last_os_error)?;
-    // SAFETY: the kernel has just made this descriptor for us.
+    // SAFETY: the kernel has just created this descriptor, and no other code owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

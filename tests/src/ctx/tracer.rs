@@ -1,4 +1,4 @@
-//! kmodtrace as a scenario runs it.
+//! kmodtrace as a process of a scenario.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -15,19 +15,19 @@ use super::command::prepare;
 use crate::guest::code_of;
 use crate::protocol::KMODTRACE_PATH;
 
-/// What kmodtrace says on standard error once every probe is in place.
+/// The line that kmodtrace prints on stderr when every probe is attached.
 const ARMED: &str = "kmodtrace: armed";
 
-/// Loading the programs takes seconds where the verifier itself is emulated.
+/// Loading the programs takes seconds in an emulated guest.
 const ARMED_LIMIT: Duration = Duration::from_secs(60);
 
-/// It has this long to drain and end after it was interrupted.
+/// Time limit for draining the ring and exiting after SIGINT.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
-/// It has this long to start, trace a command, drain and end.
+/// Time limit for starting, tracing a command, draining and exiting.
 const RUN_LIMIT: Duration = Duration::from_secs(120);
 
-/// A running kmodtrace. Dropping it ends it.
+/// A running kmodtrace. It is killed when the value is dropped.
 #[derive(Debug)]
 pub struct Tracer {
     command: String,
@@ -39,7 +39,7 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Starts it and waits until it traces.
+    /// Starts kmodtrace and waits until it is armed.
     pub(super) fn start(arguments: &[&str], number: u32) -> Result<Self> {
         let mut tracer = Self::spawn(arguments, number)?;
         let deadline = Instant::now() + ARMED_LIMIT;
@@ -47,27 +47,27 @@ impl Tracer {
             match tracer.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     let armed = line.starts_with(ARMED);
-                    tracer.take(&line);
+                    tracer.push(&line);
                     if armed {
                         return Ok(tracer);
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    bail!("{} ended before it traced:\n{}", tracer.command, tracer.stderr);
+                    bail!("{} ended before it was armed:\n{}", tracer.command, tracer.stderr);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let limit = ARMED_LIMIT.as_secs();
-                    bail!("{} did not say {ARMED:?} within {limit} s:\n{}", tracer.command, tracer.stderr);
+                    bail!("{} did not print {ARMED:?} within {limit} s:\n{}", tracer.command, tracer.stderr);
                 }
             }
         }
     }
 
-    /// Starts it.
+    /// Starts kmodtrace.
     pub(super) fn spawn(arguments: &[&str], number: u32) -> Result<Self> {
         let command = format!("kmodtrace {}", arguments.join(" "));
         println!("$ {command} &");
-        // Events go to a file: nothing is lost when kmodtrace dies, and nobody has to read along.
+        // A file keeps the events if kmodtrace dies, and needs no concurrent reader.
         let stdout_path = format!("/run/capture{number}.jsonl");
         let stdout = File::create(&stdout_path).with_context(|| format!("cannot create {stdout_path}"))?;
         let child = prepare(KMODTRACE_PATH, None).args(arguments).stdout(stdout).stderr(Stdio::piped()).spawn();
@@ -83,17 +83,17 @@ impl Tracer {
         self.child.id()
     }
 
-    /// Interrupts it as a person would, and takes what it captured.
+    /// Sends SIGINT, waits for the end, and returns the capture.
     ///
     /// # Errors
-    /// When it does not end in time, or wrote an event that is no JSON.
+    /// When it does not end in time, or wrote an event that is not JSON.
     pub fn stop(self) -> Result<Capture> {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::INT).with_context(|| format!("cannot interrupt {}", self.command))?;
         self.wait_at_most(DRAIN_LIMIT)
     }
 
-    /// Ends it as nothing can be survived: SIGKILL. Gives what it said.
+    /// Sends SIGKILL, and returns stderr.
     ///
     /// # Errors
     /// When it cannot be killed.
@@ -104,15 +104,15 @@ impl Tracer {
             reader.join().map_err(|_| anyhow::anyhow!("the reader of kmodtrace's standard error panicked"))?;
         }
         while let Ok(line) = self.lines.try_recv() {
-            self.take(&line);
+            self.push(&line);
         }
         Ok(std::mem::take(&mut self.stderr))
     }
 
-    /// Waits until it ends by itself, and takes what it captured.
+    /// Waits until it ends by itself, and returns the capture.
     ///
     /// # Errors
-    /// When it does not end in time, or wrote an event that is no JSON.
+    /// When it does not end in time, or wrote an event that is not JSON.
     pub fn wait(self) -> Result<Capture> {
         self.wait_at_most(RUN_LIMIT)
     }
@@ -132,16 +132,16 @@ impl Tracer {
             reader.join().map_err(|_| anyhow::anyhow!("the reader of kmodtrace's standard error panicked"))?;
         }
         while let Ok(line) = self.lines.try_recv() {
-            self.take(&line);
+            self.push(&line);
         }
         let stdout = fs::read(&self.stdout_path).with_context(|| format!("cannot read {}", self.stdout_path))?;
         let stdout = String::from_utf8(stdout).context("kmodtrace wrote invalid UTF-8")?;
-        println!("{} gave:\n{stdout}[{}]", self.command, code_of(status));
+        println!("{} printed:\n{stdout}[{}]", self.command, code_of(status));
         Capture::new(&stdout, std::mem::take(&mut self.stderr), code_of(status))
     }
 
-    fn take(&mut self, line: &str) {
-        println!("kmodtrace says: {line}");
+    fn push(&mut self, line: &str) {
+        println!("kmodtrace: {line}");
         self.stderr.push_str(line);
         self.stderr.push('\n');
     }
@@ -149,7 +149,7 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        // Both fail only when it has ended already, which is what is wanted.
+        // Both calls fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

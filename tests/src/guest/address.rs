@@ -1,4 +1,4 @@
-//! Sockets bound to addresses that no library makes.
+//! Sockets bound to addresses for which rustix has no type.
 
 use rustix::io::{Errno, Result};
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
@@ -10,10 +10,10 @@ const AF_NETLINK: u16 = 16;
 /// `AF_ALG`, include/linux/socket.h.
 const AF_ALG: u16 = 38;
 
-/// The bytes of a `struct sockaddr` of some family.
+/// The bytes of a `struct sockaddr` of any family.
 struct Bytes(Vec<u8>);
 
-// SAFETY: the pointer is to the bytes that `self` holds during the call, and the length is theirs.
+// SAFETY: the pointer is to the bytes that `self` owns during the call, and the length is their number.
 unsafe impl SocketAddrArg for Bytes {
     unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
         f(self.0.as_ptr().cast(), SocketAddrLen::try_from(self.0.len()).unwrap_or(0))

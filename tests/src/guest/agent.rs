@@ -1,4 +1,4 @@
-//! The agent: reads its orders, does them, reports.
+//! The agent: reads its orders, executes them, and reports the results.
 
 use std::fs;
 use std::process::ExitCode;
@@ -10,16 +10,16 @@ use super::port::Port;
 use super::{command, shell, suite};
 use crate::protocol::{Chunk, Counts, Frame, Job, ORDERS_PATH, Orders};
 
-/// How much of a long text goes into one frame.
+/// The size of the parts into which long texts are split.
 const CHUNK_BYTES: usize = 4096;
 
-/// Does all that was ordered.
+/// Executes the orders.
 pub(super) fn run() -> Result<ExitCode> {
     let port = Port::open()?;
     let code = match work(&port) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            port.send(&Frame::Trouble { message: format!("{error:#}") })?;
+            port.send(&Frame::AgentError { message: format!("{error:#}") })?;
             ExitCode::FAILURE
         }
     };
@@ -65,5 +65,5 @@ fn boot_ms() -> Result<u64> {
     let text = fs::read_to_string("/proc/uptime").context("cannot read the uptime")?;
     let digits: String = text.chars().take_while(|character| *character != ' ').filter(char::is_ascii_digit).collect();
     // The file gives hundredths of a second.
-    Ok(digits.parse::<u64>().context("odd uptime")? * 10)
+    Ok(digits.parse::<u64>().context("invalid uptime")? * 10)
 }

@@ -1,4 +1,4 @@
-//! Puts the guest back into the state it had: no leftover process, module or configuration.
+//! Restores the state of the guest after a scenario: processes, modules and configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,10 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::ctx::{MODPROBE_DIR, read_modules, remove_module};
 
-/// References that the kernel drops late (timers, work queues) are gone by then.
+/// Time limit for references that the kernel drops late (timers, work queues).
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What must be the same after each scenario.
+/// The state that must be the same after each scenario.
 #[derive(Debug)]
 pub(super) struct State {
     modules: BTreeSet<String>,
@@ -22,13 +22,13 @@ pub(super) struct State {
 }
 
 impl State {
-    /// The state now.
+    /// Reads the current state.
     pub(super) fn read() -> Result<Self> {
         Ok(Self { modules: loaded()?, configuration: configuration()? })
     }
 }
 
-/// Restores a state. What could not be restored is returned.
+/// Restores a state, and returns what was left behind.
 pub(super) fn restore(before: &State) -> Result<Vec<String>> {
     let mut left = restore_configuration(before)?;
     let deadline = Instant::now() + SETTLE_LIMIT;
@@ -37,7 +37,7 @@ pub(super) fn restore(before: &State) -> Result<Vec<String>> {
         if surplus.is_empty() {
             return Ok(left);
         }
-        // A module in use refuses; it goes in a later round, once its users are gone.
+        // Removing a module in use fails. It is retried in a later round, after its users were removed.
         let removed = surplus.iter().filter(|name| remove_module(name).is_ok()).count();
         if removed == 0 {
             if Instant::now() >= deadline {
@@ -49,12 +49,12 @@ pub(super) fn restore(before: &State) -> Result<Vec<String>> {
     }
 }
 
-/// Ends every process of a session.
+/// Kills every process of a session.
 pub(super) fn end_session(session: u32) -> Result<()> {
     for entry in fs::read_dir("/proc").context("cannot list /proc")? {
         let name = entry.context("cannot list /proc")?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        // A process that is gone meanwhile needs no ending.
+        // The process may have exited since the directory was listed.
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         if session_of(&stat) == Some(session)
             && let Some(target) = Pid::from_raw(pid)
@@ -98,7 +98,7 @@ fn restore_configuration(before: &State) -> Result<Vec<String>> {
     Ok(changed)
 }
 
-/// The session id in `/proc/PID/stat`: the fourth field after the name, which is in brackets and may hold anything.
+/// The session id in `/proc/PID/stat`: the fourth field after the name, which is in parentheses and may contain any bytes.
 fn session_of(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(3)?.parse().ok()
@@ -108,9 +108,9 @@ fn session_of(stat: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// The session is found behind names that look like fields.
+    /// The session is found after names that look like fields.
     #[test]
-    fn reads_the_session() {
+    fn session_is_read_after_hostile_name() {
         assert_eq!(session_of("94 (a) S 1 (b) R 12 34 56 0 -1 4194304 0"), Some(56));
         assert_eq!(session_of("nonsense"), None);
     }

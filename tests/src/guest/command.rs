@@ -1,4 +1,4 @@
-//! One command in the guest, its output streamed as it comes.
+//! One command in the guest, with its output streamed.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt as _;
@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result};
 use super::port::Port;
 use crate::protocol::{Chunk, Frame};
 
-/// What a process started in the guest finds in its environment.
+/// The environment of processes in the guest.
 pub(crate) const ENVIRONMENT: &[(&str, &str)] =
     &[("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LC_ALL", "C")];
 
-/// Runs a command to its end and gives its exit code; one that cannot be run ends as in a shell, with 126 or 127.
+/// Runs a command to its end and returns its exit code; 126 or 127 if it cannot be run, as in a shell.
 pub(super) fn run(port: &Port, argv: &[String]) -> Result<u8> {
     let (program, arguments) = argv.split_first().context("the command is empty")?;
     let spawned = Command::new(program)
@@ -46,10 +46,10 @@ pub(super) fn run(port: &Port, argv: &[String]) -> Result<u8> {
     })
 }
 
-/// The exit code as a shell gives it.
+/// The exit code as in a shell.
 pub(crate) fn code_of(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    // A wait status holds eight bits of exit code and seven of signal: it always fits.
+    // A wait status has eight bits for the exit code and seven for the signal, so the value always fits.
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
 

@@ -1,4 +1,4 @@
-//! Pid 1: makes the system usable, starts the agent, reaps whatever is orphaned, and powers off.
+//! Pid 1: sets up the system, starts the agent, reaps orphaned processes, and powers off.
 
 use std::convert::Infallible;
 use std::ffi::CStr;
@@ -14,7 +14,7 @@ use rustix::system::{RebootCommand, reboot};
 use super::system::System;
 use crate::protocol::GUEST_PATH;
 
-/// Type, place and options of what is mounted, in order.
+/// Type, mount point and options of the file systems, in mount order.
 const MOUNTS: &[(&str, &str, Option<&CStr>)] = &[
     ("proc", "/proc", None),
     ("sysfs", "/sys", None),
@@ -30,12 +30,12 @@ const MOUNTS: &[(&str, &str, Option<&CStr>)] = &[
     ("cgroup2", "/sys/fs/cgroup", None),
 ];
 
-/// Runs the whole life of the guest.
+/// Runs the guest from start to power-off.
 pub(super) fn run() -> Result<ExitCode> {
     if !rustix::process::getpid().is_init() {
-        bail!("without arguments this is pid 1 of a guest, and this process is not");
+        bail!("cannot run as init: this process is not pid 1; give an argument");
     }
-    // Whatever goes wrong, the machine must go off: the host waits for that.
+    // The machine must power off even after an error, because the host waits for it.
     if let Err(error) = live() {
         eprintln!("kmodtrace-guest: {error:#}");
     }
@@ -47,7 +47,7 @@ pub(super) fn run() -> Result<ExitCode> {
 
 fn live() -> Result<()> {
     if let Some(system) = System::wanted()? {
-        // A pid 1 that is not ours: it starts the agent, and powers off.
+        // systemd becomes pid 1. It starts the agent and powers off.
         return match system.hand_over() {
             Err(error) => Err(error),
         };
@@ -78,7 +78,7 @@ fn prepare() -> Result<()> {
     for (kind, place, options) in MOUNTS {
         fs::create_dir_all(place).with_context(|| format!("cannot create {place}"))?;
         match mount(*kind, *place, *kind, MountFlags::empty(), *options) {
-            // debugfs brings tracefs along on its own place, and /dev may be mounted by the kernel.
+            // debugfs mounts tracefs itself, and the kernel may already have mounted /dev.
             Ok(()) | Err(rustix::io::Errno::BUSY) => {}
             Err(error) => return Err(error).with_context(|| format!("cannot mount {kind} on {place}")),
         }
@@ -94,7 +94,7 @@ fn prepare() -> Result<()> {
         }
     }
     let home = Path::new("/home/alice");
-    std::os::unix::fs::chown(home, Some(1000), Some(1000)).context("cannot give alice her home")?;
+    std::os::unix::fs::chown(home, Some(1000), Some(1000)).context("cannot change the owner of /home/alice")?;
     rustix::system::sethostname(b"kmodtrace-guest").context("cannot set the host name")?;
     let loopback = Command::new("/sbin/ip").args(["link", "set", "lo", "up"]).status().context("cannot run ip")?;
     if !loopback.success() {

@@ -1,7 +1,7 @@
-//! An initial root made by initramfs-tools with the hook of kmodtrace, and entered as the kernel would.
+//! An initramfs built by initramfs-tools with the hook of kmodtrace, and entered as the kernel would.
 //!
-//! The kernel unpacks an initial root and executes its `/init` as pid 1; here our pid 1 does both, so that one boot is enough. All
-//! that follows is initramfs-tools' own: its scripts, its udev, its way to the real root.
+//! The kernel unpacks an initramfs and executes its `/init` as pid 1. Here our pid 1 does both, so that one boot is enough.
+//! Everything after that is done by initramfs-tools: its scripts, its udev, and the switch to the real root.
 
 use std::convert::Infallible;
 use std::fs;
@@ -14,20 +14,20 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_move, unm
 
 use super::ENVIRONMENT;
 
-/// Where the initial root is unpacked.
+/// Where the initramfs is unpacked.
 const ROOT: &str = "/initial";
 
-/// What initramfs-tools is told: few modules, and where the real root is.
+/// The configuration of initramfs-tools: few modules, and the location of the real root.
 const FILES: &[(&str, u32, &str)] = &[
     ("/etc/initramfs-tools/conf.d/guest", 0o644, "MODULES=list\nCOMPRESS=gzip\nBOOT=guest\n"),
     ("/etc/initramfs-tools/hooks/guest", 0o755, include_str!("initramfs/hook.sh")),
     ("/etc/initramfs-tools/scripts/guest", 0o755, include_str!("initramfs/boot.sh")),
 ];
 
-/// What programs need while the root is made.
+/// File systems that programs need while the initramfs is built.
 const MOUNTS: [(&str, &str); 3] = [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")];
 
-/// Makes the root and becomes its pid 1.
+/// Builds the initramfs and becomes its pid 1.
 pub(super) fn enter() -> Result<Infallible> {
     for (path, mode, text) in FILES {
         fs::write(path, text).with_context(|| format!("cannot write {path}"))?;
@@ -44,7 +44,7 @@ pub(super) fn enter() -> Result<Infallible> {
     fs::create_dir_all(ROOT).with_context(|| format!("cannot create {ROOT}"))?;
     mount("tmpfs", ROOT, "tmpfs", MountFlags::empty(), None).with_context(|| format!("cannot mount {ROOT}"))?;
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    // Newer ones are several archives: what is compressed already comes first, as it is, in a directory of its own.
+    // Newer versions build several archives: an uncompressed one with files that are compressed already, and the main one.
     let make = format!(
         "mkinitramfs -o /tmp/initrd.img {release} && unmkinitramfs /tmp/initrd.img /tmp/parts && \
          if test -d /tmp/parts/main; then cp -a /tmp/parts/*/. {ROOT}; else cp -a /tmp/parts/. {ROOT}; fi && \
@@ -53,7 +53,7 @@ pub(super) fn enter() -> Result<Infallible> {
     let made = Command::new("/bin/sh").args(["-ec", &make]).env_clear().envs(ENVIRONMENT.iter().copied()).status();
     let made = made.context("cannot run mkinitramfs")?;
     if !made.success() {
-        bail!("the initial root cannot be made: {made}");
+        bail!("cannot build the initramfs: {made}");
     }
     for (_, place) in MOUNTS.iter().rev() {
         unmount(*place, UnmountFlags::DETACH).with_context(|| format!("cannot unmount {place}"))?;
@@ -61,9 +61,9 @@ pub(super) fn enter() -> Result<Infallible> {
     let real = format!("{ROOT}/system");
     fs::create_dir_all(&real).with_context(|| format!("cannot create {real}"))?;
     mount_bind("/", &real).context("cannot keep the real root")?;
-    std::env::set_current_dir(ROOT).context("cannot enter the initial root")?;
-    mount_move(".", "/").context("cannot move the initial root")?;
-    std::os::unix::fs::chroot(".").context("cannot enter the initial root")?;
-    std::env::set_current_dir("/").context("cannot enter the initial root")?;
+    std::env::set_current_dir(ROOT).context("cannot enter the initramfs")?;
+    mount_move(".", "/").context("cannot move the initramfs")?;
+    std::os::unix::fs::chroot(".").context("cannot enter the initramfs")?;
+    std::env::set_current_dir("/").context("cannot enter the initramfs")?;
     Err(Command::new("/init").env_clear().env("TERM", "linux").env("HOME", "/").exec()).context("cannot execute /init")
 }

@@ -1,6 +1,6 @@
-//! The guest's side of the rig: pid 1, and the programs it starts.
+//! The guest side: pid 1 and the programs that it starts.
 
-mod act;
+mod action;
 mod address;
 mod agent;
 mod bench;
@@ -18,23 +18,23 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-pub use act::Deed;
-pub(crate) use act::READY;
+pub use action::Action;
+pub(crate) use action::READY;
 pub(crate) use command::{ENVIRONMENT, code_of};
 pub use system::System;
 
-/// Runs what the first argument names; none means pid 1.
+/// Runs the subcommand in the first argument; no argument means pid 1.
 ///
 /// # Errors
-/// When the part that was asked for cannot do its work.
+/// When the subcommand fails.
 pub fn main(arguments: &[String]) -> Result<ExitCode> {
     match arguments.first().map(String::as_str) {
         None => init::run(),
         Some("agent") => agent::run(),
         Some("scenario") => scenario::run(&arguments[1..]),
-        Some("act") => act::run(&arguments[1..]),
+        Some("act") => action::run(&arguments[1..]),
         Some("bench") => bench::run(&arguments[1..]),
         Some("ask") => bench::ask(&arguments[1..]),
-        Some(other) => bail!("no part named {other:?}"),
+        Some(other) => bail!("unknown subcommand {other:?}"),
     }
 }

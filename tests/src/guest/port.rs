@@ -1,4 +1,4 @@
-//! The results port: frames out on the second serial line.
+//! The results port: frames sent over the second serial port.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use crate::protocol::{Frame, encode};
 
 const DEVICE: &str = "/dev/ttyS1";
 
-/// Sends frames; shared by the threads that read a command's output.
+/// Sends frames. Shared by the threads that read the output of a command.
 #[derive(Debug)]
 pub(super) struct Port {
     line: Mutex<Line>,
@@ -24,7 +24,7 @@ struct Line {
 }
 
 impl Port {
-    /// Opens the port and switches off every translation of the terminal layer.
+    /// Opens the port in raw mode, without translation by the terminal layer.
     pub(super) fn open() -> Result<Self> {
         let device = OpenOptions::new().read(true).write(true).open(DEVICE);
         let device = device.with_context(|| format!("cannot open {DEVICE}"))?;
@@ -36,7 +36,7 @@ impl Port {
 
     /// Sends one frame.
     pub(super) fn send(&self, frame: &Frame) -> Result<()> {
-        // A frame is sent whole or the number is not taken, so a poisoned lock holds nothing broken.
+        // The number advances only after a complete frame, so the data behind a poisoned lock is valid.
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         let text = encode(line.next_seq, frame).context("cannot encode a result")?;
         line.device.write_all(text.as_bytes()).context("cannot send a result")?;
@@ -44,7 +44,7 @@ impl Port {
         Ok(())
     }
 
-    /// Waits until all that was sent has left the machine.
+    /// Waits until everything was transmitted.
     pub(super) fn drain(&self) -> Result<()> {
         let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         rustix::termios::tcdrain(&line.device).context("cannot drain the results port")

@@ -1,4 +1,4 @@
-//! A shell for a person, on the console.
+//! An interactive shell on the console.
 
 use std::fs::OpenOptions;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use super::command::ENVIRONMENT;
 
 const CONSOLE: &str = "/dev/ttyS0";
 
-/// Runs a login shell until the person leaves it.
+/// Runs a login shell until the user leaves it.
 pub(super) fn run(rows: u16, columns: u16, term: &str) -> Result<()> {
     let console = OpenOptions::new().read(true).write(true).open(CONSOLE);
     let console = console.with_context(|| format!("cannot open {CONSOLE}"))?;
@@ -18,7 +18,7 @@ pub(super) fn run(rows: u16, columns: u16, term: &str) -> Result<()> {
     tcsetwinsize(&console, size).context("cannot set the terminal's size")?;
     println!("\nThis is a kmodtrace guest. Leave with exit or Ctrl-D; the machine then powers off.");
     // setsid -c makes the console the controlling terminal, so that Ctrl-C and job control work.
-    // Its status is the person's last command's: no failure of ours.
+    // The status is that of the user's last command, so it is ignored.
     Command::new("/usr/bin/busybox")
         .args(["setsid", "-c", "/bin/bash", "--login"])
         .env_clear()

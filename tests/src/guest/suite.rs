@@ -1,4 +1,4 @@
-//! Runs scenarios one after another, each with a watchdog, and makes sure that none leaves anything to the next.
+//! Runs scenarios one after another, each with a timeout, and checks that none leaves anything behind.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -17,10 +17,10 @@ use crate::scenarios::{self, Need, Scenario};
 const OUTPUT: &str = "/run/scenario.out";
 const REASON: &str = "/run/scenario.reason";
 
-/// How often a running scenario is looked at.
+/// The interval at which a running scenario is polled.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How much of a failed scenario's output is sent: its end says most.
+/// How much of the end of a failed scenario's output is sent.
 const SENT_BYTES: usize = 128 * 1024;
 
 /// Runs the named scenarios.
@@ -34,14 +34,15 @@ pub(super) fn run(port: &Port, names: &[String], limit: Duration) -> Result<Coun
         let left = cleanup::restore(&before)?;
         let is_fresh = scenarios::find(name).is_some_and(|scenario| scenario.fresh_boot);
         if !left.is_empty() && !is_fresh && status == Status::Passed {
-            (status, reason) = (Status::Failed, format!("it leaves behind: {}", left.join(", ")));
+            (status, reason) = (Status::Failed, format!("left behind: {}", left.join(", ")));
         }
         if !left.is_empty() {
-            // The next one is not to blame for it.
+            // Do not report the same leftovers for the next scenario.
             before = State::read()?;
         }
         counts.add(status);
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).context("a scenario took too long to say")?;
+        let duration_ms =
+            u64::try_from(started.elapsed().as_millis()).context("the duration of a scenario does not fit")?;
         let output = if status == Status::Failed { read_output()? } else { String::new() };
         port.send(&Frame::TestEnd(Outcome { name: name.clone(), status, reason, duration_ms, output }))?;
     }
@@ -51,7 +52,7 @@ pub(super) fn run(port: &Port, names: &[String], limit: Duration) -> Result<Coun
 fn verdict(name: &str, limit: Duration) -> Result<(Status, String)> {
     fs::write(OUTPUT, "").context("cannot reset the output")?;
     let Some(scenario) = scenarios::find(name) else {
-        return Ok((Status::Failed, format!("this guest knows no scenario {name:?}")));
+        return Ok((Status::Failed, format!("unknown scenario {name:?}")));
     };
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     if !scenario.applies_to(&release) {
@@ -81,12 +82,12 @@ fn verdict(name: &str, limit: Duration) -> Result<(Status, String)> {
     Ok(match status {
         None => {
             child.wait().context("cannot wait for the scenario")?;
-            (Status::Failed, format!("it was still running after {} s", limit.as_secs()))
+            (Status::Failed, format!("still running after {} s", limit.as_secs()))
         }
         Some(status) if status.success() => (Status::Passed, String::new()),
         Some(status) => {
             let reason = fs::read_to_string(REASON);
-            (Status::Failed, reason.unwrap_or_else(|_| format!("it ended with {status} and gave no reason")))
+            (Status::Failed, reason.unwrap_or_else(|_| format!("ended with {status} without a reason")))
         }
     })
 }
@@ -102,7 +103,7 @@ fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     Ok(None)
 }
 
-/// What the scenario needs and this guest has not.
+/// The first requirement of the scenario that this guest does not meet.
 fn missing_need(scenario: &Scenario) -> Option<String> {
     scenario.needs.iter().find_map(|need| match need {
         Need::Kmodtrace => (!Path::new(KMODTRACE_PATH).exists())
@@ -117,7 +118,7 @@ fn missing_need(scenario: &Scenario) -> Option<String> {
             let found = line.split_whitespace().any(|word| word == *argument);
             (!found).then(|| format!("the kernel was booted without {argument}"))
         }
-        Need::System(system) => (!system.is_up()).then(|| format!("pid 1 is not the one of {}", system.argument())),
+        Need::System(system) => (!system.is_up()).then(|| format!("pid 1 is not that of {}", system.argument())),
         Need::Extras
         | Need::Tracers
         | Need::Kernel(..)

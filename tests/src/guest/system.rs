@@ -1,6 +1,6 @@
-//! Systems whose pid 1 is not ours, as on real machines: systemd, and the initial root that initramfs-tools makes.
+//! Systems that boot as real machines do: with systemd, and with an initramfs of initramfs-tools.
 //!
-//! Our pid 1 only puts our files where packages and administrators put them, and executes the other one.
+//! Our pid 1 only installs our files where packages and administrators put them, and executes the system's init.
 
 use std::convert::Infallible;
 use std::fs;
@@ -22,11 +22,11 @@ const SYSTEMD: &str = "/lib/systemd/systemd";
 pub enum System {
     /// systemd with the units of kmodtrace.
     Systemd,
-    /// The same, begun in an initial root that initramfs-tools made with the hook of kmodtrace.
+    /// The same, started from an initramfs that initramfs-tools built with the hook of kmodtrace.
     Initramfs,
 }
 
-/// What stands where in the guest, and its mode.
+/// Path, mode and content of the files in the guest.
 const FILES: &[(&str, u32, &str)] = &[
     ("/etc/systemd/system/kmodtrace.service", 0o644, include_str!("../../../packaging/systemd/kmodtrace.service")),
     (
@@ -42,23 +42,23 @@ const FILES: &[(&str, u32, &str)] = &[
     ),
     ("/etc/systemd/system/kmodtrace-guest.service", 0o644, include_str!("system/kmodtrace-guest.service")),
     ("/etc/systemd/system/kmodtrace-guest.target", 0o644, include_str!("system/kmodtrace-guest.target")),
-    // Without one it would ask a person to set the machine up.
+    // Without it, systemd would start its interactive set-up.
     ("/etc/machine-id", 0o444, "6b6d6f6474726163652d67756573740a\n"),
-    // The recorder leaves 256 MiB of the disk alone.
+    // The recorder keeps 256 MiB of disk space free.
     ("/etc/fstab", 0o644, "tmpfs /var/log tmpfs size=512m,mode=0755 0 0\n"),
 ];
 
-/// What `systemctl enable` links.
+/// The links that `systemctl enable` creates.
 const LINKS: &[(&str, &str)] = &[
     ("/etc/systemd/system/sysinit.target.wants/kmodtrace.service", "../kmodtrace.service"),
     ("/etc/systemd/system/sysinit.target.wants/kmodtrace-early.service", "../kmodtrace-early.service"),
     ("/etc/systemd/system/default.target", "kmodtrace-guest.target"),
-    // Debian's package systemd-sysv.
+    // In Debian, this link is in the package systemd-sysv.
     ("/usr/sbin/init", "/lib/systemd/systemd"),
 ];
 
 impl System {
-    /// What the kernel's command line says for it.
+    /// The argument on the kernel's command line that selects it.
     #[must_use]
     pub const fn argument(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl System {
         }
     }
 
-    /// The one that the kernel's command line names, if any.
+    /// The system that the kernel's command line selects, if any.
     pub(super) fn wanted() -> Result<Option<Self>> {
         fs::create_dir_all("/proc").context("cannot create /proc")?;
         mount("proc", "/proc", "proc", MountFlags::empty(), None).context("cannot mount /proc")?;
@@ -77,12 +77,12 @@ impl System {
         Ok([Self::Systemd, Self::Initramfs].into_iter().find(is_named))
     }
 
-    /// Whether pid 1 is not ours.
+    /// Whether pid 1 is systemd.
     pub(super) fn is_up(self) -> bool {
         fs::read_to_string("/proc/1/comm").is_ok_and(|comm| comm.trim() == "systemd")
     }
 
-    /// Installs what belongs to the system and becomes its pid 1.
+    /// Installs the files of the system and becomes its pid 1.
     pub(super) fn hand_over(self) -> Result<Infallible> {
         for (path, mode, text) in FILES {
             make_parent(path)?;
@@ -94,7 +94,8 @@ impl System {
             make_parent(link)?;
             symlink(target, link).with_context(|| format!("cannot link {link}"))?;
         }
-        std::os::unix::fs::chown("/home/alice", Some(1000), Some(1000)).context("cannot give alice her home")?;
+        std::os::unix::fs::chown("/home/alice", Some(1000), Some(1000))
+            .context("cannot change the owner of /home/alice")?;
         match self {
             Self::Systemd => Err(Command::new(SYSTEMD).exec()).with_context(|| format!("cannot execute {SYSTEMD}")),
             Self::Initramfs => initramfs::enter(),

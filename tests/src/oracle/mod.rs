@@ -1,6 +1,6 @@
-//! The independent oracle: what the kernel's own `module:*` tracepoints say, read through an ftrace instance.
+//! The independent oracle: the kernel's own `module:*` tracepoints, read through an ftrace instance.
 //!
-//! It shares nothing with the program under test: other probes, another buffer, another reader.
+//! It shares nothing with the program under test: it uses other probes, another buffer and another reader.
 
 mod parse;
 mod syscalls;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-pub use parse::{Event, What};
+pub use parse::{Event, EventKind};
 use parse::{lost_events, parse_trace};
 pub use syscalls::Calls;
 
@@ -19,10 +19,10 @@ const TRACEFS: &str = "/sys/kernel/tracing";
 /// Room for tens of thousands of events; an overrun fails the scenario.
 const BUFFER_KIB: u32 = 8192;
 
-/// How many task names the kernel remembers: more tasks than any scenario starts.
+/// The size of the kernel's cache of task names: more than any scenario starts.
 const REMEMBERED_NAMES: u32 = 8192;
 
-/// Only these: `module_get` and `module_put` of the same group fire on every use of a module.
+/// The observed events. `module_get` and `module_put` are left out, because they fire on every use of a module.
 const EVENTS: &[&str] = &["module_request", "module_load", "module_free"];
 
 /// A running ftrace instance.
@@ -32,28 +32,28 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// Starts to listen. Everything that happens from now on is seen.
+    /// Starts the oracle. It sees every event from now on.
     ///
     /// # Errors
-    /// When tracefs refuses.
+    /// When tracefs cannot be configured.
     pub fn start(name: &str) -> Result<Self> {
-        put(Path::new(TRACEFS), "saved_cmdlines_size", &REMEMBERED_NAMES.to_string())?;
+        write_setting(Path::new(TRACEFS), "saved_cmdlines_size", &REMEMBERED_NAMES.to_string())?;
         let dir = Path::new(TRACEFS).join("instances").join(name);
         fs::create_dir(&dir).with_context(|| format!("cannot create the ftrace instance {}", dir.display()))?;
         let oracle = Self { dir };
-        put(&oracle.dir, "trace_clock", "boot")?;
-        put(&oracle.dir, "buffer_size_kb", &BUFFER_KIB.to_string())?;
+        write_setting(&oracle.dir, "trace_clock", "boot")?;
+        write_setting(&oracle.dir, "buffer_size_kb", &BUFFER_KIB.to_string())?;
         for event in EVENTS {
-            put(&oracle.dir, &format!("events/module/{event}/enable"), "1")?;
+            write_setting(&oracle.dir, &format!("events/module/{event}/enable"), "1")?;
         }
-        put(&oracle.dir, "tracing_on", "1")?;
+        write_setting(&oracle.dir, "tracing_on", "1")?;
         Ok(oracle)
     }
 
-    /// What has happened so far, in order.
+    /// The events so far, in order.
     ///
     /// # Errors
-    /// When the kernel lost an event, or prints one that is not understood: an oracle must not guess.
+    /// When the kernel lost an event, or an event cannot be parsed. The oracle never guesses.
     pub fn events(&self) -> Result<Vec<Event>> {
         for entry in fs::read_dir(self.dir.join("per_cpu")).context("cannot list the oracle's processors")? {
             let stats = entry.context("cannot list the oracle's processors")?.path().join("stats");
@@ -71,12 +71,12 @@ impl Oracle {
 
 impl Drop for Oracle {
     fn drop(&mut self) {
-        // Only tidiness is lost when this fails: the next oracle would say so when it starts.
+        // A leftover instance is harmless, and the next oracle would report it when it starts.
         let _ = fs::remove_dir(&self.dir);
     }
 }
 
-fn put(dir: &Path, file: &str, value: &str) -> Result<()> {
+fn write_setting(dir: &Path, file: &str, value: &str) -> Result<()> {
     let path = dir.join(file);
     fs::write(&path, value).with_context(|| format!("cannot write {value} to {}", path.display()))
 }
@@ -84,18 +84,18 @@ fn put(dir: &Path, file: &str, value: &str) -> Result<()> {
 /// The modules that were loaded, in order.
 #[must_use]
 pub fn loads(events: &[Event]) -> Vec<&str> {
-    let names = events.iter().filter_map(|event| match &event.what {
-        What::Load { module, .. } => Some(module.as_str()),
+    let names = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Load { module, .. } => Some(module.as_str()),
         _ => None,
     });
     names.collect()
 }
 
-/// The aliases that were asked for, in order.
+/// The requested aliases, in order.
 #[must_use]
 pub fn requests(events: &[Event]) -> Vec<&str> {
-    let names = events.iter().filter_map(|event| match &event.what {
-        What::Request { name, .. } => Some(name.as_str()),
+    let names = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Request { name, .. } => Some(name.as_str()),
         _ => None,
     });
     names.collect()

@@ -1,69 +1,69 @@
-//! Reads the text form of ftrace's `module:*` events, as kernels from 5.10 on print it.
+//! Parses the text of ftrace's `module:*` events, as printed by kernels from 5.10 on.
 
 use anyhow::{Context as _, Result, bail};
 
-/// Width of the column that holds a task's name.
+/// Width of the column with the task's name.
 const COMM_COLUMN_BYTES: usize = 16;
 
-/// One event the kernel reported.
+/// One event that the kernel reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Name of the task, where the kernel still knew it.
+    /// Name of the task, if it was still in the kernel's cache.
     pub comm: Option<String>,
     /// Thread id of the task.
     pub tid: u32,
     /// Microseconds since boot, on the same clock as `CLOCK_BOOTTIME`.
     pub boot_us: u64,
-    /// What happened.
-    pub what: What,
+    /// The kind of event.
+    pub kind: EventKind,
 }
 
-/// What a module event says.
+/// A module event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// `module_request`: the kernel asks user space for a module.
+pub enum EventKind {
+    /// `module_request`: the kernel requests a module from user space.
     Request {
-        /// The alias as asked.
+        /// The requested alias.
         name: String,
-        /// Whether the asker waits for the outcome.
+        /// Whether the requester waits for the outcome.
         wait: bool,
-        /// The function that asked.
+        /// The calling function.
         call_site: String,
     },
-    /// `module_load`: a module is in place, its init function comes next.
+    /// `module_load`: a module was loaded, and its init function runs next.
     Load {
         /// Its name.
         module: String,
-        /// The taints it brings, one letter each.
+        /// Its taint flags, one letter each.
         taints: String,
     },
-    /// `module_free`: a module is gone.
+    /// `module_free`: a module was removed.
     Free {
         /// Its name.
         module: String,
     },
 }
 
-/// Reads the `trace` file. Comment lines are passed over, anything else must be understood.
+/// Parses the `trace` file. Comment lines are skipped; any other line must be valid.
 pub(super) fn parse_trace(text: &[u8]) -> Result<Vec<Event>> {
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"#") && !line.is_empty());
-    let odd = |line| format!("the oracle cannot read {:?}", String::from_utf8_lossy(line));
+    let odd = |line| format!("the oracle cannot parse {:?}", String::from_utf8_lossy(line));
     lines.map(|line| parse_line(line).with_context(|| odd(line))).collect()
 }
 
-/// Sum of what `per_cpu/cpuN/stats` counts as lost.
+/// The sum of the loss counters in `per_cpu/cpuN/stats`.
 pub(super) fn lost_events(stats: &str) -> Result<u64> {
     let mut lost = 0;
     let mut seen = 0;
     for line in stats.lines() {
         let Some((name, value)) = line.split_once(':') else { continue };
         if matches!(name, "overrun" | "commit overrun" | "dropped events") {
-            lost += value.trim().parse::<u64>().with_context(|| format!("odd statistics line {line:?}"))?;
+            lost += value.trim().parse::<u64>().with_context(|| format!("invalid statistics line {line:?}"))?;
             seen += 1;
         }
     }
     if seen < 3 {
-        bail!("the ftrace statistics name only {seen} of the three kinds of loss");
+        bail!("the ftrace statistics have only {seen} of the three loss counters");
     }
     Ok(lost)
 }
@@ -72,18 +72,18 @@ pub(super) fn lost_events(stats: &str) -> Result<u64> {
 fn parse_line(line: &[u8]) -> Result<Event> {
     let (comm, tid, rest) = split_task(line).context("no task")?;
     let rest = String::from_utf8_lossy(rest);
-    // Flags, time, event name, and the event's own text, which may hold anything.
+    // Flags, time, event name, and the event's own text, which may contain any bytes.
     let (flags_and_time, rest) = rest.split_once(": ").context("no time")?;
     let time = flags_and_time.split_whitespace().last().context("no time")?;
     let (event, text) =
         rest.split_once(": ").or_else(|| rest.strip_suffix(':').map(|e| (e, ""))).context("no event")?;
     let comm = (comm != "<...>").then_some(comm);
-    Ok(Event { comm, tid, boot_us: parse_time(time)?, what: parse_what(event, text)? })
+    Ok(Event { comm, tid, boot_us: parse_time(time)?, kind: parse_kind(event, text)? })
 }
 
 /// Splits `comm-tid   [cpu] ` off a line.
 ///
-/// A name may itself hold dashes, blanks and brackets, but the kernel prints it in a column of fixed width.
+/// A name can contain dashes, spaces and brackets, but the kernel prints it in a column of fixed width.
 fn split_task(line: &[u8]) -> Option<(String, u32, &[u8])> {
     let (comm, rest) = line.split_at_checked(COMM_COLUMN_BYTES)?;
     let rest = rest.strip_prefix(b"-")?;
@@ -97,35 +97,35 @@ fn split_task(line: &[u8]) -> Option<(String, u32, &[u8])> {
 
 /// `5.074147` in microseconds.
 fn parse_time(time: &str) -> Result<u64> {
-    let (seconds, micros) = time.split_once('.').with_context(|| format!("odd time {time:?}"))?;
+    let (seconds, micros) = time.split_once('.').with_context(|| format!("invalid time {time:?}"))?;
     if micros.len() != 6 {
-        bail!("odd time {time:?}: not in microseconds");
+        bail!("invalid time {time:?}: expected microseconds");
     }
-    let seconds: u64 = seconds.parse().with_context(|| format!("odd time {time:?}"))?;
-    let micros: u64 = micros.parse().with_context(|| format!("odd time {time:?}"))?;
+    let seconds: u64 = seconds.parse().with_context(|| format!("invalid time {time:?}"))?;
+    let micros: u64 = micros.parse().with_context(|| format!("invalid time {time:?}"))?;
     Ok(seconds * 1_000_000 + micros)
 }
 
-fn parse_what(event: &str, text: &str) -> Result<What> {
+fn parse_kind(event: &str, text: &str) -> Result<EventKind> {
     match event {
         "module_request" => {
-            // The name comes first and may hold anything, so the fixed parts are taken off from the end.
+            // The name comes first and may contain any bytes, so the fixed parts are split off from the end.
             let (rest, call_site) = text.rsplit_once(" call_site=").context("no call site")?;
             let (name, wait) = rest.rsplit_once(" wait=").context("no wait flag")?;
             let wait = match wait {
                 "1" => true,
                 "0" => false,
-                other => bail!("odd wait flag {other:?}"),
+                other => bail!("invalid wait flag {other:?}"),
             };
             let call_site = call_site.split_whitespace().next().unwrap_or_default();
-            Ok(What::Request { name: name.to_owned(), wait, call_site: call_site.to_owned() })
+            Ok(EventKind::Request { name: name.to_owned(), wait, call_site: call_site.to_owned() })
         }
         "module_load" => {
             let (module, taints) = text.split_once(' ').unwrap_or((text, ""));
-            Ok(What::Load { module: module.to_owned(), taints: taints.trim().to_owned() })
+            Ok(EventKind::Load { module: module.to_owned(), taints: taints.trim().to_owned() })
         }
-        "module_free" => Ok(What::Free { module: text.trim().to_owned() }),
-        other => bail!("an event {other:?} that was not switched on"),
+        "module_free" => Ok(EventKind::Free { module: text.trim().to_owned() }),
+        other => bail!("unexpected event {other:?}: it was not enabled"),
     }
 }
 
@@ -144,32 +144,32 @@ mod tests {
         super::super::loads(events)
     }
 
-    /// Traces of three kernels, of which the oldest prints one column less, are read to the last line.
+    /// Traces of three kernels are parsed completely. The oldest prints one column less.
     #[test]
-    fn reads_real_traces() {
+    fn real_traces_are_parsed() {
         for text in TRACES {
             let events = parse_trace(text.as_bytes()).unwrap();
             let lines = text.lines().filter(|line| !line.starts_with('#')).count();
             assert_eq!(events.len(), lines);
             assert_eq!(names(&events)[0], "dummy");
             assert_eq!(names(&events).last(), Some(&"bridge"));
-            assert_eq!(events[1].what, What::Free { module: "dummy".into() });
+            assert_eq!(events[1].kind, EventKind::Free { module: "dummy".into() });
             assert!(events.is_sorted_by_key(|event| event.boot_us));
         }
     }
 
-    /// The outage in the 6.1 trace: who asked, from where, and what was loaded for it in which order.
+    /// The outage in the 6.1 trace: the requester, the call site, and the modules in load order.
     #[test]
-    fn reads_the_outage() {
+    fn outage_trace_is_parsed() {
         let events = parse_trace(TRACES[1].as_bytes()).unwrap();
         let request = events.iter().find(|event| event.comm.as_deref() == Some("iptables-legacy")).unwrap();
         assert_eq!((request.tid, request.boot_us), (94, 5_531_009));
         let site = "xt_request_find_table_lock".to_owned();
-        assert_eq!(request.what, What::Request { name: "iptable_nat".into(), wait: true, call_site: site });
+        assert_eq!(request.kind, EventKind::Request { name: "iptable_nat".into(), wait: true, call_site: site });
         let loaded: Vec<&str> = events
             .iter()
-            .filter_map(|event| match &event.what {
-                What::Load { module, .. } if event.tid == 96 => Some(module.as_str()),
+            .filter_map(|event| match &event.kind {
+                EventKind::Load { module, .. } if event.tid == 96 => Some(module.as_str()),
                 _ => None,
             })
             .collect();
@@ -178,47 +178,47 @@ mod tests {
         assert_eq!(loaded[5..], ["nf_conntrack", "nf_nat", "iptable_nat"]);
     }
 
-    /// Task names and aliases that look like other parts of the line do not confuse the reader.
+    /// Task names and aliases that look like other parts of the line are parsed correctly.
     #[test]
-    fn reads_hostile_names() {
+    fn hostile_names_are_parsed() {
         let line = b"   a-1 [000] b-2-77      [001] d..2.    12.000001: module_request: x wait=0 call_site=y wait=0 call_site=z [m]";
         let event = parse_line(line).unwrap();
         assert_eq!((event.comm.as_deref(), event.tid), (Some("a-1 [000] b-2"), 77));
         let name = "x wait=0 call_site=y".to_owned();
-        assert_eq!(event.what, What::Request { name, wait: false, call_site: "z".into() });
+        assert_eq!(event.kind, EventKind::Request { name, wait: false, call_site: "z".into() });
     }
 
-    /// A task whose name the kernel has forgotten, and a tainting module.
+    /// A task whose name is no longer cached, and a tainting module.
     #[test]
-    fn reads_forgotten_names_and_taints() {
+    fn uncached_name_and_taints_are_parsed() {
         let event = parse_line(b"           <...>-512     [000] .....     9.000000: module_load: mine OE").unwrap();
         assert_eq!((event.comm, event.tid), (None, 512));
-        assert_eq!(event.what, What::Load { module: "mine".into(), taints: "OE".into() });
+        assert_eq!(event.kind, EventKind::Load { module: "mine".into(), taints: "OE".into() });
     }
 
-    /// What is not understood is an error, never left out.
+    /// An unknown line is an error; it is never skipped.
     #[test]
-    fn refuses_what_it_does_not_know() {
+    fn unknown_line_is_an_error() {
         assert!(parse_trace(b"        modprobe-1       [000] .....     1.000000: module_put: x\n").is_err());
         assert!(parse_trace(b"CPU:0 [LOST 12 EVENTS]\n").is_err());
     }
 
-    /// Each kind of loss counts, and statistics without them are refused.
+    /// Each kind of loss is counted, and statistics without them are an error.
     #[test]
-    fn counts_losses() {
+    fn losses_are_counted() {
         assert_eq!(lost_events("entries: 3\noverrun: 0\ncommit overrun: 0\ndropped events: 0\n").unwrap(), 0);
         assert_eq!(lost_events("overrun: 2\ncommit overrun: 1\ndropped events: 4\n").unwrap(), 7);
         assert!(lost_events("entries: 3\n").is_err());
     }
 
     proptest! {
-        /// Whatever a task is called, its id, time and event are read.
+        /// The id, time and event are parsed for any task name.
         #[test]
         fn any_task_name(comm in "[a-z\\-\\[\\]0-9 ]{1,15}", tid in 1u32..4_000_000, alias in "[a-z0-9\\-=:]{1,40}") {
             let line = format!("{comm:>16}-{tid:<7} [000] .....     5.074147: module_request: {alias} wait=1 call_site=f");
             let event = parse_line(line.as_bytes()).unwrap();
             prop_assert_eq!(event.tid, tid);
-            prop_assert_eq!(event.what, What::Request { name: alias, wait: true, call_site: "f".into() });
+            prop_assert_eq!(event.kind, EventKind::Request { name: alias, wait: true, call_site: "f".into() });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which system calls a process makes, as the kernel's own `syscalls:*` tracepoints say.
+//! System calls of a process, from the kernel's `syscalls:*` tracepoints.
 
 use std::{
     fs,
@@ -7,35 +7,35 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{TRACEFS, put};
+use super::{TRACEFS, write_setting};
 
-/// A running ftrace instance that sees some system calls of one process.
+/// A running ftrace instance that observes some system calls of one process.
 #[derive(Debug)]
 pub struct Calls {
     dir: PathBuf,
 }
 
 impl Calls {
-    /// Starts to listen for system calls by name (`bpf`).
+    /// Starts to observe system calls by name (`bpf`).
     ///
     /// # Errors
-    /// When tracefs refuses.
+    /// When tracefs cannot be accessed.
     pub fn start(name: &str, pid: u32, calls: &[&str]) -> Result<Self> {
         let dir = Path::new(TRACEFS).join("instances").join(name);
         fs::create_dir(&dir).with_context(|| format!("cannot create the ftrace instance {}", dir.display()))?;
         let listening = Self { dir };
-        put(&listening.dir, "set_event_pid", &pid.to_string())?;
+        write_setting(&listening.dir, "set_event_pid", &pid.to_string())?;
         for call in calls {
-            put(&listening.dir, &format!("events/syscalls/sys_enter_{call}/enable"), "1")?;
+            write_setting(&listening.dir, &format!("events/syscalls/sys_enter_{call}/enable"), "1")?;
         }
-        put(&listening.dir, "tracing_on", "1")?;
+        write_setting(&listening.dir, "tracing_on", "1")?;
         Ok(listening)
     }
 
-    /// How often a call was made so far.
+    /// The number of calls so far.
     ///
     /// # Errors
-    /// When tracefs refuses.
+    /// When tracefs cannot be accessed.
     pub fn count(&self, call: &str) -> Result<usize> {
         let trace = self.dir.join("trace");
         let text = fs::read_to_string(&trace).with_context(|| format!("cannot read {}", trace.display()))?;
@@ -45,7 +45,7 @@ impl Calls {
 
 impl Drop for Calls {
     fn drop(&mut self) {
-        // Only tidiness is lost when this fails: the next one would say so when it starts.
+        // A leftover instance is harmless, and the next one would report it when it starts.
         let _ = fs::remove_dir(&self.dir);
     }
 }

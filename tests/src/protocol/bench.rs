@@ -1,39 +1,39 @@
-//! What a bench in a guest is told, and the figures that it gives: one line of JSON each.
+//! The plan of a bench in a guest, and its samples: one line of JSON each.
 
 use serde::{Deserialize, Serialize};
 
 /// How long and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// How often each tracer has its turn.
+    /// The number of turns of each tracer.
     pub rounds: u32,
-    /// How long each is left alone, in the first round.
+    /// How long each tracer is idle, in the first round.
     pub idle_s: u64,
-    /// How long a user without rights asks, in the first round.
+    /// How long an unprivileged user makes requests, in the first round.
     pub storm_s: u64,
-    /// How long a reader is stopped, in each round.
+    /// How long a tracer is stopped, in each round.
     pub stopped_s: u64,
 }
 
 /// One figure of one tracer in one round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// From 1.
+    /// The round, from 1.
     pub round: u32,
-    /// The tracer.
-    pub who: String,
-    /// What was measured, its unit last.
+    /// The name of the tracer.
+    pub tracer: String,
+    /// The name of the figure, with its unit at the end.
     pub figure: String,
-    /// In that unit.
+    /// The value in that unit.
     pub value: f64,
 }
 
-/// What is traced with, and what is compared with.
+/// The tracers that are compared, including none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum TracerKind {
     /// No tracer at all.
     Nothing,
-    /// The same once more: how far figures differ by chance.
+    /// No tracer again: the difference between the two is noise.
     NothingAgain,
     /// `kmodtrace watch`
     Watch,
@@ -49,8 +49,8 @@ pub enum Who {
     Perf,
 }
 
-impl Who {
-    /// All, in the order of tables.
+impl TracerKind {
+    /// All kinds, in the order of the tables.
     pub const ALL: [Self; 8] = [
         Self::Nothing,
         Self::NothingAgain,
@@ -62,7 +62,7 @@ impl Who {
         Self::Perf,
     ];
 
-    /// As people call it.
+    /// The display name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -77,7 +77,7 @@ impl Who {
         }
     }
 
-    /// Whether it is ours.
+    /// Whether it is kmodtrace.
     #[must_use]
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::Watch | Self::Record | Self::Pinned)

@@ -1,4 +1,4 @@
-//! Frames: one line each, `SEQ LEN CRC JSON`, so that damage and loss on a serial line are seen and never guessed away.
+//! Frames: one line each, `SEQ LEN CRC JSON`, so that damage and loss on a serial line are detected.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -7,7 +7,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Frame {
-    /// The agent runs.
+    /// The agent has started.
     Hello {
         /// `uname -r`.
         release: String,
@@ -16,12 +16,12 @@ pub enum Frame {
     },
     /// The command wrote to its standard output.
     Stdout {
-        /// What it wrote.
+        /// The bytes.
         data: Chunk,
     },
     /// The command wrote to its standard error.
     Stderr {
-        /// What it wrote.
+        /// The bytes.
         data: Chunk,
     },
     /// The command ended.
@@ -29,7 +29,7 @@ pub enum Frame {
         /// Its exit code, 128 + n when signal n ended it.
         code: u8,
     },
-    /// A scenario begins.
+    /// A scenario starts.
     TestStart {
         /// Its name.
         name: String,
@@ -38,22 +38,22 @@ pub enum Frame {
     TestEnd(Outcome),
     /// Part of the kernel log.
     Kmsg {
-        /// What it says.
+        /// The text.
         data: Chunk,
     },
     /// The agent itself failed.
-    Trouble {
-        /// What happened.
+    AgentError {
+        /// The error.
         message: String,
     },
-    /// The agent has done all it was ordered to do. Nothing follows.
+    /// The agent has executed all orders. This is the last frame.
     End {
         /// Scenarios by status.
         counts: Counts,
     },
 }
 
-/// Bytes as text where they are text, in hex where they are not.
+/// Bytes: as text if they are valid UTF-8, otherwise in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Chunk {
@@ -64,7 +64,7 @@ pub enum Chunk {
 }
 
 impl Chunk {
-    /// Wraps some bytes.
+    /// Wraps bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
@@ -73,20 +73,20 @@ impl Chunk {
         }
     }
 
-    /// The bytes again.
+    /// The original bytes.
     ///
     /// # Errors
-    /// When the hex form holds anything but pairs of hex digits.
-    pub fn bytes(&self) -> Result<Vec<u8>, Damage> {
+    /// When the hex form contains anything but pairs of hex digits.
+    pub fn bytes(&self) -> Result<Vec<u8>, FrameError> {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
             Self::Hex(hex) => {
                 let pairs = hex.as_bytes().chunks(2);
                 let byte = |pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
                 if hex.len() % 2 != 0 {
-                    return Err(Damage::Json("odd number of hex digits".to_owned()));
+                    return Err(FrameError::Json("odd number of hex digits".to_owned()));
                 }
-                pairs.map(|pair| byte(pair).ok_or_else(|| Damage::Json(format!("bad hex in {hex:?}")))).collect()
+                pairs.map(|pair| byte(pair).ok_or_else(|| FrameError::Json(format!("bad hex in {hex:?}")))).collect()
             }
         }
     }
@@ -97,25 +97,25 @@ impl Chunk {
 pub struct Outcome {
     /// Its name.
     pub name: String,
-    /// The verdict.
+    /// The status.
     pub status: Status,
-    /// Why, for anything but a pass.
+    /// The reason, unless it passed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// How long it took.
     pub duration_ms: u64,
-    /// What it and its children printed.
+    /// The output of the scenario and its children.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output: String,
 }
 
-/// The verdict on a scenario.
+/// The status of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// All it states was seen.
+    /// All checks hold.
     Passed,
-    /// Something it states was not so.
+    /// A check does not hold.
     Failed,
     /// It does not apply to this kernel.
     Skipped,
@@ -124,16 +124,16 @@ pub enum Status {
 /// Scenarios by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// How many passed.
+    /// Passed scenarios.
     pub passed: usize,
-    /// How many failed.
+    /// Failed scenarios.
     pub failed: usize,
-    /// How many were skipped.
+    /// Skipped scenarios.
     pub skipped: usize,
 }
 
 impl Counts {
-    /// Counts one more.
+    /// Adds one scenario.
     pub fn add(&mut self, status: Status) {
         let counter = match status {
             Status::Passed => &mut self.passed,
@@ -144,31 +144,31 @@ impl Counts {
     }
 }
 
-/// What can be wrong with a line.
+/// An invalid line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Damage {
-    /// It has not the four parts, or they do not fit.
+pub enum FrameError {
+    /// The line does not have the four parts, or they do not match.
     #[error("not a frame: {0:?}")]
     Shape(String),
-    /// Its bytes changed on the way.
-    #[error("frame {seq} is damaged: checksum {found:08x}, announced {announced:08x}")]
+    /// The checksum does not match.
+    #[error("frame {seq} is damaged: checksum {found:08x}, expected {announced:08x}")]
     Checksum {
-        /// Which frame it claims to be.
+        /// The number in the frame.
         seq: u64,
-        /// The checksum of what arrived.
+        /// The checksum of the received bytes.
         found: u32,
-        /// The checksum it came with.
+        /// The checksum in the frame.
         announced: u32,
     },
-    /// Frames are missing before it.
-    #[error("frame {found} came where {wanted} was due")]
+    /// Frames are missing before this one.
+    #[error("frames are missing: found number {found}, expected {wanted}")]
     Gap {
-        /// The number that came.
+        /// The number found.
         found: u64,
-        /// The number that was due.
+        /// The number expected.
         wanted: u64,
     },
-    /// It is whole, and yet no message of ours.
+    /// The frame is intact, but its content is not a known message.
     #[error("unknown frame: {0}")]
     Json(String),
 }
@@ -182,19 +182,19 @@ pub fn encode(seq: u64, frame: &Frame) -> Result<String, serde_json::Error> {
     Ok(format!("{seq} {} {:08x} {json}\n", json.len(), crc32(json.as_bytes())))
 }
 
-/// Reads frames and watches their order.
+/// Parses frames and checks their order.
 #[derive(Debug, Default)]
 pub struct Decoder {
     next_seq: u64,
 }
 
 impl Decoder {
-    /// Reads one line, with or without its line end.
+    /// Parses one line, with or without its line end.
     ///
     /// # Errors
-    /// When the line is no frame, is damaged, or others are missing before it.
-    pub fn line(&mut self, line: &[u8]) -> Result<Frame, Damage> {
-        let shape = || Damage::Shape(String::from_utf8_lossy(line).chars().take(200).collect());
+    /// When the line is not a frame, is damaged, or frames are missing before it.
+    pub fn line(&mut self, line: &[u8]) -> Result<Frame, FrameError> {
+        let shape = || FrameError::Shape(String::from_utf8_lossy(line).chars().take(200).collect());
         let text = std::str::from_utf8(line).map_err(|_| shape())?.trim_end_matches(['\n', '\r']);
         let mut parts = text.splitn(4, ' ');
         let mut part = || parts.next().ok_or_else(shape);
@@ -207,18 +207,18 @@ impl Decoder {
         }
         let found = crc32(json.as_bytes());
         if found != announced {
-            return Err(Damage::Checksum { seq, found, announced });
+            return Err(FrameError::Checksum { seq, found, announced });
         }
         let wanted = self.next_seq;
         self.next_seq = seq + 1;
         if seq != wanted {
-            return Err(Damage::Gap { found: seq, wanted });
+            return Err(FrameError::Gap { found: seq, wanted });
         }
-        serde_json::from_str(json).map_err(|error| Damage::Json(error.to_string()))
+        serde_json::from_str(json).map_err(|error| FrameError::Json(error.to_string()))
     }
 }
 
-/// CRC-32 as in Ethernet and zip. A few kilobytes a frame: no table needed.
+/// CRC-32 as in Ethernet and zip. Frames have a few kilobytes, so no table is needed.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = !0_u32;
     for byte in bytes {
@@ -245,36 +245,36 @@ mod tests {
         })
     }
 
-    /// The checksum is the one everyone knows.
+    /// The checksum is the standard CRC-32.
     #[test]
     fn crc_is_the_standard_one() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }
 
-    /// A frame is one line whatever it carries, and reads back equal.
+    /// A frame with any content is one line and round-trips.
     #[test]
-    fn a_frame_is_one_line() {
+    fn frame_is_one_line() {
         let line = encode(0, &outcome("a\nb\r \u{0} c")).unwrap();
         assert_eq!(line.matches('\n').count(), 1);
         assert_eq!(Decoder::default().line(line.as_bytes()).unwrap(), outcome("a\nb\r \u{0} c"));
     }
 
-    /// A flipped bit, a cut line, foreign text and a missing frame are each told apart.
+    /// A flipped bit, a truncated line, foreign text and a missing frame are different errors.
     #[test]
-    fn damage_is_noticed() {
+    fn damage_is_detected() {
         let line = encode(0, &outcome("x")).unwrap();
         let mut flipped = line.clone().into_bytes();
         let place = flipped.len() - 5;
         flipped[place] ^= 1;
-        assert!(matches!(Decoder::default().line(&flipped), Err(Damage::Checksum { seq: 0, .. })));
-        assert!(matches!(Decoder::default().line(&line.as_bytes()[..line.len() - 4]), Err(Damage::Shape(_))));
-        assert!(matches!(Decoder::default().line(b"[    0.1] Linux version"), Err(Damage::Shape(_))));
+        assert!(matches!(Decoder::default().line(&flipped), Err(FrameError::Checksum { seq: 0, .. })));
+        assert!(matches!(Decoder::default().line(&line.as_bytes()[..line.len() - 4]), Err(FrameError::Shape(_))));
+        assert!(matches!(Decoder::default().line(b"[    0.1] Linux version"), Err(FrameError::Shape(_))));
         let later = encode(3, &outcome("x")).unwrap();
-        assert_eq!(Decoder::default().line(later.as_bytes()), Err(Damage::Gap { found: 3, wanted: 0 }));
+        assert_eq!(Decoder::default().line(later.as_bytes()), Err(FrameError::Gap { found: 3, wanted: 0 }));
     }
 
     proptest! {
-        /// Any bytes survive a chunk.
+        /// Any bytes round-trip through a chunk.
         #[test]
         fn any_bytes_survive(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let frame = Frame::Stdout { data: Chunk::new(&bytes) };
@@ -285,7 +285,7 @@ mod tests {
 
         /// No line makes the decoder panic.
         #[test]
-        fn any_line_is_survived(line in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn any_line_is_handled(line in prop::collection::vec(any::<u8>(), 0..80)) {
             prop_assert!(Decoder::default().line(&line).is_err());
         }
     }

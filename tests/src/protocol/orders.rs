@@ -1,28 +1,28 @@
-//! Orders: what a guest is booted for.
+//! Orders: the job for which a guest is booted.
 
 use serde::{Deserialize, Serialize};
 
-/// What the guest is to do before it powers itself off.
+/// The orders for a guest. It powers off afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orders {
-    /// The one thing to do.
+    /// The job.
     pub job: Job,
 }
 
-/// One kind of job.
+/// A job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Job {
-    /// Run one command and stream what it prints.
+    /// Run one command and stream its output.
     Command {
         /// Program and arguments; the program is looked up in `PATH`.
         argv: Vec<String>,
     },
-    /// Give a person a shell on the console.
+    /// Open an interactive shell on the console.
     Shell {
-        /// Height of the person's terminal.
+        /// Rows of the user's terminal.
         rows: u16,
-        /// Width of the person's terminal.
+        /// Columns of the user's terminal.
         columns: u16,
         /// Its `TERM`.
         term: String,
@@ -31,7 +31,7 @@ pub enum Job {
     Scenarios {
         /// Their names, in order.
         names: Vec<String>,
-        /// How long each may take.
+        /// Time limit of each scenario.
         timeout_s: u64,
     },
 }

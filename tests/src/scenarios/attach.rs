@@ -5,9 +5,9 @@ use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::agreement::text;
+use super::oracle_check::text;
 use super::{Need, Scenario};
-use crate::ctx::{Act, Ctx, equal, that};
+use crate::ctx::{Actor, Ctx, ensure, equal};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "attach-makes-no-program-array", fresh_boot: false, needs: &[Need::Kmodtrace], run: maps },
@@ -56,7 +56,7 @@ fn storm(ctx: &mut Ctx) -> Result<()> {
     }
     println!("{done} rounds");
     // It says nothing; that it still runs is what counts.
-    busy.said().map(drop)
+    busy.output().map(drop)
 }
 
 /// Attaches, sees a module and one request that is this round's alone, and detaches: as it is asked to, or because it is killed.
@@ -69,7 +69,7 @@ fn round(ctx: &mut Ctx, way: &str, number: usize) -> Result<()> {
         ctx.run(&["modprobe", "dummy"])?.ok()?;
         ctx.unload(&["dummy"])?;
     }
-    ctx.act(Act::mount(&fs))?;
+    ctx.act(Actor::mount(&fs))?;
     if number % 2 == 1 {
         tracer.kill()?;
         return Ok(());
@@ -93,9 +93,9 @@ fn maps(ctx: &mut Ctx) -> Result<()> {
             kinds.push(kind.trim().parse::<u32>().with_context(|| format!("{}: {about}", path.display()))?);
         }
     }
-    that(&format!("maps are seen among its descriptors: {kinds:?}"), !kinds.is_empty())?;
+    ensure(&format!("maps are seen among its descriptors: {kinds:?}"), !kinds.is_empty())?;
     if kinds.contains(&PROGRAM_ARRAY) {
         bail!("it has a program array: maps of the types {kinds:?}");
     }
-    tracer.stop()?.expect_whole()
+    tracer.stop()?.expect_complete()
 }

@@ -1,21 +1,21 @@
-//! The command line where tracing works: what it prints, how it ends, what it says when it may not.
+//! The command line where tracing works: output, exit codes, and the error without privileges.
 
 use anyhow::Result;
 
 use super::{Need, Scenario};
-use crate::ctx::{Act, Ctx, contains, equal, that};
+use crate::ctx::{Actor, Ctx, contains, ensure, equal};
 
 const NEEDS: &[Need] = &[Need::Kmodtrace];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "cli-needs-privileges", fresh_boot: false, needs: NEEDS, run: needs_privileges },
     Scenario { name: "cli-run-keeps-the-exit-code", fresh_boot: false, needs: NEEDS, run: keeps_exit_codes },
-    Scenario { name: "cli-probes-speak-when-asked", fresh_boot: false, needs: NEEDS, run: probes_speak },
-    Scenario { name: "cli-closed-pipe-is-an-end", fresh_boot: false, needs: NEEDS, run: closed_pipe },
+    Scenario { name: "cli-probe-log-with-vv", fresh_boot: false, needs: NEEDS, run: probes_speak },
+    Scenario { name: "cli-closed-pipe-ends-quietly", fresh_boot: false, needs: NEEDS, run: closed_pipe },
     Scenario { name: "cli-tree-of-a-failed-request", fresh_boot: false, needs: NEEDS, run: tree },
 ];
 
-/// A user without privileges gets one sentence with the remedy, and the command is not run.
+/// Without privileges, the error is one sentence with a remedy, and the command is not run.
 fn needs_privileges(ctx: &mut Ctx) -> Result<()> {
     let output = ctx.run_as(1000, &["kmodtrace", "run", "--", "echo", "ran"])?;
     equal("exit code", output.code, 125)?;
@@ -42,34 +42,34 @@ fn keeps_exit_codes(ctx: &mut Ctx) -> Result<()> {
     contains("summary", &output.stderr, "no module was loaded")
 }
 
-/// With -vv each probe tells what it sees; without, nothing is said.
+/// With -vv each probe logs its events; without it, nothing is logged.
 fn probes_speak(ctx: &mut Ctx) -> Result<()> {
     let request = ["--", "mount", "-t", "nosuchfs", "none", "/mnt"];
     for (option, speaks) in [("-vv", true), ("-v", false)] {
         let mut argv = vec!["kmodtrace", option, "run"];
         argv.extend(request);
         let output = ctx.run(&argv)?;
-        let said = output.stderr.contains("debug: request by ");
-        that(&format!("with {option} the request probe speaks: {speaks}"), said == speaks)?;
+        let is_logged = output.stderr.contains("debug: request by ");
+        ensure(&format!("the request probe logs with {option}: {speaks}"), is_logged == speaks)?;
     }
     Ok(())
 }
 
-/// `kmodtrace watch | head -1` ends when head does, without a complaint.
+/// `kmodtrace watch | head -1` ends when head ends, without an error message.
 fn closed_pipe(ctx: &mut Ctx) -> Result<()> {
     let script = "kmodtrace watch --json 2>/run/said | head -n 1 | cut -c 1-8; echo ${PIPESTATUS[0]}";
-    // What it reads next makes it write again and meet the closed pipe.
+    // Later requests make it write again, into the closed pipe.
     let asks =
         "(for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do sleep 1; mount -t none$n none /mnt; done) >/dev/null 2>&1 &";
     let output = ctx.run(&["bash", "-c", &format!("{asks} {script}; cat /run/said >&2")])?.ok()?;
     equal("output and exit code", output.stdout.as_str(), "{\"seq\":0\n0\n")?;
-    that("nothing is complained about", !output.stderr.contains("error"))
+    ensure("no error is printed", !output.stderr.contains("error"))
 }
 
-/// What a person reads of a request that found nothing.
+/// The tree of a request without a module.
 fn tree(ctx: &mut Ctx) -> Result<()> {
     let tracer = ctx.watch_tree(&["--color", "never"])?;
-    ctx.act(Act::mount("nosuchfs").named("seeker"))?;
+    ctx.act(Actor::mount("nosuchfs").named("seeker"))?;
     let capture = tracer.stop()?;
     let text = capture.other.join("\n");
     for part in ["/run/actors/seeker act mount nosuchfs", "the kernel for \"fs-nosuchfs\" in mount()", "not-found"] {

@@ -1,13 +1,13 @@
-//! `kmodtrace doctor`: what it says is what is so.
+//! `kmodtrace doctor`: its findings are correct.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::agreement::text;
+use super::oracle_check::text;
 use super::{Need, Scenario};
-use crate::ctx::{Ctx, contains, equal, that};
+use crate::ctx::{Ctx, contains, ensure, equal};
 use crate::protocol::KMODTRACE_PATH;
 
 const NEEDS: &[Need] = &[Need::Kmodtrace];
@@ -15,7 +15,7 @@ const NEEDS: &[Need] = &[Need::Kmodtrace];
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "doctor-tries-every-hook", fresh_boot: false, needs: NEEDS, run: tries_hooks },
     Scenario { name: "doctor-without-privileges", fresh_boot: false, needs: NEEDS, run: without_privileges },
-    Scenario { name: "doctor-finds-what-changes-results", fresh_boot: false, needs: NEEDS, run: finds_changes },
+    Scenario { name: "doctor-finds-settings-that-change-results", fresh_boot: false, needs: NEEDS, run: finds_changes },
 ];
 
 fn doctor(ctx: &mut Ctx, uid: u32, code: u8) -> Result<Value> {
@@ -29,12 +29,12 @@ fn finding<'a>(report: &'a Value, check: &str) -> Result<&'a Value> {
     findings.find(|finding| finding["check"] == check).with_context(|| format!("no finding {check}"))
 }
 
-/// Root learns how each hook is attached, and it is how a trace right after attaches it.
+/// As root, it reports the attach method of each hook, and a trace right after uses the same ones.
 fn tries_hooks(ctx: &mut Ctx) -> Result<()> {
     let human = ctx.run(&[KMODTRACE_PATH, "doctor"])?.ok()?.stdout;
-    contains("the verdict in words", &human, "can trace")?;
+    contains("human-readable result", &human, "can trace")?;
     let report = doctor(ctx, 0, 0)?;
-    that("tracing works", text(&report, "/tracing") != "no")?;
+    ensure("tracing works", text(&report, "/tracing") != "no")?;
     equal("hooks", text(&report, "/hooks/state"), "tried")?;
     equal("kernel", text(finding(&report, "btf")?, "/level"), "ok")?;
     let tried: Vec<(String, Value)> = report["hooks"]["hooks"]
@@ -43,31 +43,31 @@ fn tries_hooks(ctx: &mut Ctx) -> Result<()> {
         .iter()
         .map(|hook| (text(hook, "/hook"), hook["attached"].clone()))
         .collect();
-    that("all required hooks are attached", tried.iter().any(|(hook, how)| hook == "request" && how.is_string()))?;
+    ensure("all required hooks are attached", tried.iter().any(|(hook, how)| hook == "request" && how.is_string()))?;
 
     let capture = ctx.watch(&[])?.stop()?;
     let header = capture.of_type("header").next().context("no header")?;
     let attached = header["hooks"].as_array().context("no hooks in the header")?;
     let attached: Vec<(String, Value)> =
         attached.iter().map(|hook| (text(hook, "/hook"), hook["attached"].clone())).collect();
-    // What is heard of devices comes from no program of ours, and has a finding of its own.
+    // The hook for uevents is not a BPF program, and has a finding of its own.
     let (heard, attached): (Vec<_>, Vec<_>) = attached.into_iter().partition(|(hook, _)| hook == "uevents");
     equal("hooks of a trace", attached, tried)?;
-    equal("devices are heard of", heard, vec![("uevents".to_owned(), Value::from("netlink"))])?;
-    equal("so doctor says", text(finding(&report, "uevents")?, "/level"), "ok")
+    equal("hook for uevents", heard, vec![("uevents".to_owned(), Value::from("netlink"))])?;
+    equal("level of the finding for uevents", text(finding(&report, "uevents")?, "/level"), "ok")
 }
 
-/// An ordinary user learns what can be learnt, and why the rest cannot.
+/// Without privileges, it reports what it can check, and why it cannot check the rest.
 fn without_privileges(ctx: &mut Ctx) -> Result<()> {
     let report = doctor(ctx, 1000, 1)?;
     equal("tracing", text(&report, "/tracing"), "no")?;
     equal("hooks", text(&report, "/hooks/state"), "not-tried")?;
     contains("why", &text(&report, "/hooks/why"), "sudo")?;
     equal("capabilities", text(finding(&report, "capabilities")?, "/level"), "problem")?;
-    equal("what can be read is read", text(finding(&report, "kernel.modprobe")?, "/level"), "ok")
+    equal("level of kernel.modprobe", text(finding(&report, "kernel.modprobe")?, "/level"), "ok")
 }
 
-/// Settings and files that hide or change results are found, each with its cost and its fix.
+/// It finds settings and files that hide or change results, each with its cost and its fix.
 fn finds_changes(ctx: &mut Ctx) -> Result<()> {
     let before = doctor(ctx, 0, 0)?;
     equal("audit before", text(finding(&before, "audit-rules")?, "/level"), "ok")?;
@@ -89,7 +89,7 @@ fn finds_changes(ctx: &mut Ctx) -> Result<()> {
         let finding = finding(&after, check)?;
         equal(check, text(finding, "/level"), level)?;
         contains(check, &text(finding, "/found"), part)?;
-        that("it says what to do", !text(finding, "/fix").is_empty() && !text(finding, "/costs").is_empty())?;
+        ensure("cost and fix are given", !text(finding, "/fix").is_empty() && !text(finding, "/costs").is_empty())?;
     }
     Ok(())
 }

@@ -1,33 +1,33 @@
-//! What is said where tracing cannot work: one sentence with the cause and what to do, and the documented exit code.
+//! Errors where tracing is impossible: one sentence with cause and remedy, and the documented exit code.
 
 use anyhow::Result;
 
 use super::{Need, Scenario};
-use crate::ctx::{Ctx, Output, contains, equal, that};
+use crate::ctx::{Ctx, Output, contains, ensure, equal};
 
 const NEEDS: &[Need] = &[Need::Kmodtrace];
 const CONFIDENTIAL: &[Need] = &[Need::Kmodtrace, Need::KernelArgument("lockdown=confidentiality")];
 const INTEGRITY: &[Need] = &[Need::Kmodtrace, Need::KernelArgument("lockdown=integrity")];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "error-locked-down", fresh_boot: true, needs: CONFIDENTIAL, run: locked_down },
-    Scenario { name: "locked-down-for-integrity-traces", fresh_boot: true, needs: INTEGRITY, run: integrity },
+    Scenario { name: "error-lockdown-confidentiality", fresh_boot: true, needs: CONFIDENTIAL, run: locked_down },
+    Scenario { name: "lockdown-integrity-traces", fresh_boot: true, needs: INTEGRITY, run: integrity },
     Scenario { name: "error-no-type-information", fresh_boot: false, needs: NEEDS, run: no_btf },
-    Scenario { name: "error-of-usage", fresh_boot: false, needs: NEEDS, run: usage },
+    Scenario { name: "error-usage", fresh_boot: false, needs: NEEDS, run: usage },
 ];
 
-/// One sentence, nothing on standard output, 125.
+/// Checks for one sentence on stderr, empty stdout, and exit code 125.
 fn refused(output: &Output, parts: &[&str]) -> Result<()> {
     equal("exit code", output.code, 125)?;
     equal("standard output", output.stdout.as_str(), "")?;
     equal("lines", output.stderr.lines().count(), 1)?;
     for part in parts {
-        contains("what is said", &output.stderr, part)?;
+        contains("message", &output.stderr, part)?;
     }
     Ok(())
 }
 
-/// The kernel lets nobody read its memory: nothing is run, and it is said why.
+/// The kernel forbids reading its memory: no command is run, and the error gives the reason.
 fn locked_down(ctx: &mut Ctx) -> Result<()> {
     for verb in [
         &["kmodtrace", "watch"][..],
@@ -39,20 +39,20 @@ fn locked_down(ctx: &mut Ctx) -> Result<()> {
     let doctor = ctx.run(&["kmodtrace", "doctor"])?;
     equal("exit code of doctor", doctor.code, 1)?;
     contains("doctor", &doctor.stdout, "lockdown")?;
-    // A pipeline can go on without a verdict, but only when it says so itself.
+    // --skip-if-unsupported does not hide an error in the policy.
     let skipped = ctx.run(&["kmodtrace", "run", "--skip-if-unsupported", "--policy", "/run/no.toml", "--", "true"])?;
     equal("exit code for a policy that is not there", skipped.code, 125)
 }
 
-/// With the weaker form everything works.
+/// With lockdown=integrity, everything works.
 fn integrity(ctx: &mut Ctx) -> Result<()> {
     let capture = ctx.trace_run(&[], &["mount", "-t", "nosuchfs", "none", "/mnt"])?;
-    capture.expect_whole()?;
+    capture.expect_complete()?;
     let request = capture.request_for("fs-nosuchfs")?;
     equal("result", capture.result_of(request)?["status"].as_str(), Some("not-found"))
 }
 
-/// A kernel without BTF looks like this.
+/// Simulates a kernel without BTF.
 fn no_btf(ctx: &mut Ctx) -> Result<()> {
     ctx.run(&["mount", "-t", "tmpfs", "none", "/sys/kernel/btf"])?.ok()?;
     let output = ctx.run(&["kmodtrace", "run", "--", "echo", "ran"]);
@@ -60,7 +60,7 @@ fn no_btf(ctx: &mut Ctx) -> Result<()> {
     refused(&output?, &["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF=y"])
 }
 
-/// Rings that are too small, globs that are none, verbs and values that do not exist: what, where, and what there is.
+/// Invalid sizes, globs, verbs and values: the error names the option and the accepted values.
 fn usage(ctx: &mut Ctx) -> Result<()> {
     for (arguments, parts) in [
         (&["watch", "--ring-kib", "4"][..], &["--ring-kib", "power of two from 64"][..]),
@@ -74,9 +74,9 @@ fn usage(ctx: &mut Ctx) -> Result<()> {
         let argv: Vec<&str> = ["kmodtrace"].iter().chain(arguments).copied().collect();
         let output = ctx.run(&argv)?;
         equal(&format!("exit code of {arguments:?}"), output.code, 125)?;
-        that("nothing on standard output", output.stdout.is_empty())?;
+        ensure("nothing on standard output", output.stdout.is_empty())?;
         for part in parts {
-            contains(&format!("what {arguments:?} says"), &output.stderr, part)?;
+            contains(&format!("message of {arguments:?}"), &output.stderr, part)?;
         }
     }
     Ok(())

@@ -1,28 +1,28 @@
-//! `kmodtrace explain`: what it foresees is what then happens.
+//! `kmodtrace explain`: its predictions are correct.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::agreement::text;
+use super::oracle_check::text;
 use super::{Need, Scenario};
-use crate::ctx::{Act, Ctx, contains, equal, that};
+use crate::ctx::{Actor, Ctx, contains, ensure, equal};
 use crate::protocol::KMODTRACE_PATH;
 
 const NEEDS: &[Need] = &[Need::Kmodtrace];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "explain-foresees-a-load", fresh_boot: true, needs: NEEDS, run: foresees },
-    Scenario { name: "explain-tells-what-is-in-the-way", fresh_boot: false, needs: NEEDS, run: in_the_way },
-    Scenario { name: "explain-refuses-what-nobody-knows", fresh_boot: false, needs: NEEDS, run: nobody_knows },
+    Scenario { name: "explain-predicts-a-load", fresh_boot: true, needs: NEEDS, run: foresees },
+    Scenario { name: "explain-shows-blocking-rules", fresh_boot: false, needs: NEEDS, run: in_the_way },
+    Scenario { name: "explain-unknown-name-fails", fresh_boot: false, needs: NEEDS, run: nobody_knows },
 ];
 
-/// The user whom nobody gave anything.
+/// An unprivileged user.
 const ALICE: u32 = 1000;
 
-/// A protocol that anyone may ask for, and whose module needs others.
+/// A protocol that any user may request, and whose module has dependencies.
 const SCTP: &str = "net-pf-2-proto-132";
 
-/// Lets alice ask, and gives the one answer.
+/// Runs `explain` as alice, and returns its answer.
 fn explain(ctx: &mut Ctx, name: &str) -> Result<Value> {
     let output = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", "--json", name])?.ok()?;
     serde_json::from_str(&output.stdout).with_context(|| format!("not JSON: {}", output.stdout))
@@ -33,16 +33,16 @@ fn modules(answer: &Value) -> Vec<String> {
     modules.map(|step| text(step, "/module")).collect()
 }
 
-/// What an ordinary user is told beforehand, modules and reasons in order, is what root then sees happen.
+/// The modules and reasons that an unprivileged user gets are those of the trace that root makes afterwards.
 fn foresees(ctx: &mut Ctx) -> Result<()> {
     let answer = explain(ctx, SCTP)?;
     equal("verdict", text(&answer, "/verdict"), "loads")?;
     contains("cause", &text(&answer, "/causes/0/action"), "IPPROTO_SCTP")?;
     equal("access", text(&answer, "/causes/0/access"), "anyone")?;
-    that("it needs more than itself", modules(&answer).len() > 1)?;
+    ensure("it has dependencies", modules(&answer).len() > 1)?;
 
     let tracer = ctx.watch(&[])?;
-    ctx.act(Act::socket(2, 1, 132).as_user(ALICE))?;
+    ctx.act(Actor::socket(2, 1, 132).as_user(ALICE))?;
     let capture = tracer.stop()?;
     let request = capture.request_for(SCTP)?;
     equal("modules", capture.modules_of(request), modules(&answer))?;
@@ -55,7 +55,7 @@ fn foresees(ctx: &mut Ctx) -> Result<()> {
     equal("verdict afterwards", text(&after, "/verdict"), "already-loaded")
 }
 
-/// Each way of forbidding is told with its line, through the guest's own modprobe; an empty `kernel.modprobe` too.
+/// Each kind of blocking rule is reported with its line, as read by the guest's own modprobe.
 fn in_the_way(ctx: &mut Ctx) -> Result<()> {
     equal("verdict before", text(&explain(ctx, "net-pf-28")?, "/verdict"), "loads")?;
     ctx.modprobe_conf("explain", "install mpls_router /bin/false\nblacklist sctp\nalias net-pf-38 off\n")?;
@@ -70,16 +70,16 @@ fn in_the_way(ctx: &mut Ctx) -> Result<()> {
     }
     let human = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", "net-pf-28", "mpls_router"])?.ok()?.stdout;
     contains("human form", &human, "blocked   install mpls_router /bin/false in modprobe.d")?;
-    contains("who asks for the module", &human, "[net_pf_28]")
+    contains("aliases of the module", &human, "[net_pf_28]")
 }
 
-/// A name nobody knows, and one that is none, end with 1 and a sentence; a hostile one reaches no terminal.
+/// An unknown or malformed name gives exit code 1 and a sentence. Control characters in a name are escaped.
 fn nobody_knows(ctx: &mut Ctx) -> Result<()> {
     for name in ["no_such_module", "broken]", "x\u{1b}[2J\nhere      fine"] {
         let output = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", name])?;
         equal("exit code", output.code, 1)?;
         equal("lines", output.stdout.lines().count(), 2)?;
-        that("no control character", !output.stdout.contains('\u{1b}'))?;
+        ensure("no control character", !output.stdout.contains('\u{1b}'))?;
     }
     let both = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", SCTP, "no_such_module"])?;
     equal("exit code for one of two", both.code, 1)?;

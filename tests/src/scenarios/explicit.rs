@@ -1,11 +1,11 @@
-//! Loads that no request asked for: modprobe, insmod and rmmod by hand.
+//! Explicit loads and unloads: modprobe, insmod and rmmod.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::agreement::{text, with_oracle};
+use super::oracle_check::{text, with_oracle};
 use super::{Need, Scenario};
-use crate::ctx::{Ctx, contains, equal, that};
+use crate::ctx::{Ctx, contains, ensure, equal};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "explicit-modprobe", fresh_boot: false, needs: &[Need::Kmodtrace], run: modprobe },
@@ -14,7 +14,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "explicit-rmmod-refused", fresh_boot: false, needs: &[Need::Kmodtrace], run: rmmod_refused },
 ];
 
-/// A modprobe from a script, its dependency included, and the rmmod after it.
+/// A modprobe in a script, with its dependencies, and the rmmod after it.
 fn modprobe(ctx: &mut Ctx) -> Result<()> {
     let oracle = ctx.oracle()?;
     let tracer = ctx.watch(&[])?;
@@ -23,7 +23,7 @@ fn modprobe(ctx: &mut Ctx) -> Result<()> {
     with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
     equal("requests", capture.of_type("request").count(), 0)?;
     equal("last module", capture.modules().last().map(String::as_str), Some("vxlan"))?;
-    that("its dependencies are told", capture.modules().len() > 1)?;
+    ensure("its dependencies are reported", capture.modules().len() > 1)?;
     for load in capture.of_type("load") {
         chain_of(load, "modprobe")?;
         equal("argv", &load["process"]["argv"], &serde_json::json!(["/sbin/modprobe", "vxlan"]))?;
@@ -33,7 +33,7 @@ fn modprobe(ctx: &mut Ctx) -> Result<()> {
     equal("by", text(unload, "/process/comm"), "rmmod")
 }
 
-/// States the origin of a load, and the processes from the loader up to the first.
+/// Checks the origin of a load, and its processes from the loader up to pid 1.
 fn chain_of(load: &Value, comm: &str) -> Result<()> {
     equal("origin", text(load, "/origin"), "explicit")?;
     equal("attribution", text(load, "/attribution"), "exact")?;
@@ -60,37 +60,37 @@ fn insmod(ctx: &mut Ctx) -> Result<()> {
     equal("module", text(load, "/module"), "dummy")?;
     chain_of(load, "insmod")?;
     let init = capture.of_type("init").next().context("no init")?;
-    equal("what init returned", init["ret"].as_i64(), Some(0))
+    equal("return value of init", init["ret"].as_i64(), Some(0))
 }
 
-/// The second attempt fails, and who failed is told although no module arrives.
+/// The second insmod fails, and is reported with its process although no module is loaded.
 fn insmod_twice(ctx: &mut Ctx) -> Result<()> {
     let file = file_of(ctx, "dummy")?;
     ctx.run(&["/sbin/insmod", &file])?.ok()?;
     let tracer = ctx.watch(&[])?;
     let output = ctx.run(&["/sbin/insmod", &file])?;
-    that("the second insmod fails", output.code != 0)?;
+    ensure("the second insmod fails", output.code != 0)?;
     let capture = tracer.stop()?;
     let attempt = capture.of_type("attempt").next().context("no attempt")?;
     equal("errno", text(attempt, "/errno"), "EEXIST")?;
     equal("by", text(attempt, "/process/comm"), "insmod")?;
-    that("nothing arrived", capture.modules().is_empty())
+    ensure("no module is loaded", capture.modules().is_empty())
 }
 
-/// Who may not unload a module is told at once: nothing has to end for it.
+/// A failed unload is reported immediately, not at the end of the process.
 fn rmmod_refused(ctx: &mut Ctx) -> Result<()> {
     ctx.run(&["/sbin/modprobe", "dummy"])?.ok()?;
     let tracer = ctx.watch(&[])?;
     let lines = ctx.watch_lines(&[])?;
     let output = ctx.run_as(1000, &["/sbin/rmmod", "dummy"])?;
-    that("rmmod fails", output.code != 0)?;
+    ensure("rmmod fails", output.code != 0)?;
     let (lines, capture) = (lines.stop()?, tracer.stop()?);
-    capture.expect_whole()?;
+    capture.expect_complete()?;
     let attempt = capture.of_type("attempt").next().context("no attempt")?;
     equal("the call", text(attempt, "/syscall"), "delete_module")?;
     equal("errno", text(attempt, "/errno"), "EPERM")?;
     equal("by", text(attempt, "/process/comm"), "rmmod")?;
-    let told = lines.other.join("\n");
-    contains("lines", &told, "EPERM")?;
-    that("it is no chain without an end", !told.contains("incomplete"))
+    let shown = lines.other.join("\n");
+    contains("lines", &shown, "EPERM")?;
+    ensure("no chain is incomplete", !shown.contains("incomplete"))
 }

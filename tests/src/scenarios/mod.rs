@@ -1,21 +1,21 @@
-//! The scenarios: one file a behaviour, each stating what is done, by whom, and what must be seen.
+//! The scenarios, one file per behaviour. Each performs an action and checks the events that kmodtrace reports.
 
-mod agreement;
 mod attach;
-mod beside;
 mod causes;
 mod cli;
+mod comparison;
 mod crypto;
 mod doctor;
-mod endings;
 mod errors;
 mod explain;
 mod explicit;
 mod failures;
 mod hostile;
 mod loss;
+mod oracle_check;
 mod oracle_sees_modprobe;
 mod outage;
+mod outcomes;
 mod policy;
 mod policy_baseline;
 mod policy_recipes;
@@ -40,38 +40,38 @@ pub use crate::guest::System;
 /// One scenario.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
-    /// Its name: what is so when it passes.
+    /// Its name, which states the expected behaviour.
     pub name: &'static str,
-    /// Whether it needs a guest of its own: because it must be the first to do something, or leaves something behind.
+    /// Whether it needs a guest of its own, because it must be the first to do something, or leaves something behind.
     pub fresh_boot: bool,
-    /// What must be there.
+    /// Its requirements.
     pub needs: &'static [Need],
-    /// What it does.
+    /// The function that runs it.
     pub run: fn(&mut Ctx) -> Result<()>,
 }
 
-/// What a scenario cannot do without.
+/// A requirement of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// The program under test. Its absence is a failure.
+    /// The program under test. The scenario fails without it.
     Kmodtrace,
-    /// A program of the distribution. Its absence is a failure.
+    /// A program of the distribution. The scenario fails without it.
     Program(&'static str),
-    /// A kernel at least this new. On an older one the scenario does not apply: only the kernel is a reason to skip.
+    /// At least this kernel version. The scenario is skipped on older ones; only the kernel is a reason to skip.
     Kernel(u32, u32),
-    /// A kernel older than this. On another the scenario does not apply.
+    /// A kernel before this version. The scenario is skipped on others.
     KernelBefore(u32, u32),
-    /// A kernel whose release begins like this. On another the scenario does not apply.
+    /// A kernel whose release has this prefix. The scenario is skipped on others.
     Release(&'static str),
-    /// A kernel of the ordinary flavour: the cloud's leaves most hardware out. On that the scenario does not apply.
+    /// The standard flavour of the kernel. The scenario is skipped on the cloud flavour, which lacks most hardware drivers.
     OrdinaryFlavour,
-    /// More of the distribution's programs: the scenario gets a guest of its own that has them.
+    /// More programs of the distribution. The scenario gets a guest of its own with them.
     Extras,
-    /// Other tracers: the scenario gets a guest of its own that has them.
+    /// Other tracers. The scenario gets a guest of its own with them.
     Tracers,
-    /// A system that boots as machines do: the scenario gets a guest of its own, whose pid 1 is not ours.
+    /// A system that boots as real machines do. The scenario gets a guest of its own in which systemd is pid 1.
     System(System),
-    /// Something on the kernel's command line: the scenario gets a guest of its own that is booted with it.
+    /// An argument on the kernel's command line. The scenario gets a guest of its own that is booted with it.
     KernelArgument(&'static str),
 }
 
@@ -80,8 +80,8 @@ const FILES: &[&[Scenario]] = &[
     oracle_sees_modprobe::SCENARIOS,
     attach::SCENARIOS,
     outage::SCENARIOS,
-    beside::SCENARIOS,
-    endings::SCENARIOS,
+    comparison::SCENARIOS,
+    outcomes::SCENARIOS,
     failures::SCENARIOS,
     refusals::SCENARIOS,
     hostile::SCENARIOS,
@@ -114,14 +114,14 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
     FILES.iter().copied().flatten()
 }
 
-/// The scenario of a name.
+/// Finds a scenario by name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Scenario> {
     all().find(|scenario| scenario.name == name)
 }
 
 impl Scenario {
-    /// Whether the scenario applies to a kernel of this release.
+    /// Whether the scenario applies to a kernel with this release.
     #[must_use]
     pub fn applies_to(&self, release: &str) -> bool {
         let version = version_of(release);
@@ -139,7 +139,7 @@ impl Scenario {
         })
     }
 
-    /// Whether it needs a guest with more of the distribution's programs.
+    /// Whether it needs a guest with more programs of the distribution.
     #[must_use]
     pub fn needs_extras(&self) -> bool {
         self.needs.contains(&Need::Extras)
@@ -157,7 +157,7 @@ impl Scenario {
         self.needs.iter().find_map(|need| if let Need::System(system) = need { Some(*system) } else { None })
     }
 
-    /// What the kernel's command line must hold.
+    /// The arguments that the kernel's command line must contain.
     pub fn kernel_arguments(&self) -> impl Iterator<Item = &'static str> {
         self.needs.iter().filter_map(|need| match need {
             Need::KernelArgument(argument) => Some(*argument),
@@ -177,7 +177,7 @@ fn version_of(release: &str) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
-    /// Names are unique, since results are told apart by them alone.
+    /// Names are unique, because results are identified by them.
     #[test]
     fn names_are_unique() {
         let mut names: Vec<&str> = all().map(|scenario| scenario.name).collect();
@@ -187,9 +187,9 @@ mod tests {
         assert_eq!(names.len(), count);
     }
 
-    /// Releases are compared as numbers, whatever follows the version.
+    /// Releases are compared as numbers, ignoring the suffix.
     #[test]
-    fn compares_releases() {
+    fn release_is_compared_as_numbers() {
         let scenario = |needs| Scenario { name: "x", fresh_boot: false, needs, run: |_| Ok(()) };
         let at_least_6_12 = scenario(&[Need::Kernel(6, 12)]);
         assert!(at_least_6_12.applies_to("6.12.117+deb13-amd64") && at_least_6_12.applies_to("7.2.13+deb14-amd64"));

@@ -1,4 +1,4 @@
-//! `run --policy` and `check`: verdicts, exit codes, and who is named.
+//! `run --policy` and `check`: verdicts, exit codes, and the reported requester.
 
 use std::fs;
 use std::path::Path;
@@ -7,29 +7,29 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::{Need, Scenario};
-use crate::ctx::{Ctx, Output, contains, equal, that};
+use crate::ctx::{Ctx, Output, contains, ensure, equal};
 use crate::protocol::KMODTRACE_PATH;
 
 const NEEDS: &[Need] = &[Need::Kmodtrace, Need::Program("ss")];
 
 const ON_6: &[Need] =
     &[Need::Kmodtrace, Need::Program("ss"), Need::Program("tc"), Need::Program("iptables-legacy"), Need::Release("6.")];
-/// WireGuard's cryptography moved to other modules.
+/// From 7.0, WireGuard's cryptography is in other modules.
 const ON_7: &[Need] = &[Need::Kmodtrace, Need::Program("ip"), Need::Kernel(7, 0)];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "policy-names-the-culprit", fresh_boot: true, needs: NEEDS, run: culprit },
+    Scenario { name: "policy-names-the-requester", fresh_boot: true, needs: NEEDS, run: requester },
     Scenario { name: "policy-exit-codes", fresh_boot: false, needs: NEEDS, run: exit_codes },
     Scenario { name: "policy-skips-where-it-cannot-trace", fresh_boot: false, needs: NEEDS, run: skips },
-    Scenario { name: "policy-never-passes-in-silence", fresh_boot: true, needs: NEEDS, run: no_silent_pass },
-    Scenario { name: "policy-knows-why-nothing-loaded", fresh_boot: true, needs: NEEDS, run: expectations },
-    Scenario { name: "policy-learned-holds", fresh_boot: true, needs: NEEDS, run: learned },
-    Scenario { name: "policy-is-watched", fresh_boot: true, needs: NEEDS, run: watched },
-    Scenario { name: "policy-of-6.1-holds", fresh_boot: true, needs: ON_6, run: holds_elsewhere },
+    Scenario { name: "policy-no-silent-pass", fresh_boot: true, needs: NEEDS, run: no_silent_pass },
+    Scenario { name: "policy-expectations", fresh_boot: true, needs: NEEDS, run: expectations },
+    Scenario { name: "policy-learned-is-satisfied", fresh_boot: true, needs: NEEDS, run: learned },
+    Scenario { name: "policy-watch", fresh_boot: true, needs: NEEDS, run: watched },
+    Scenario { name: "policy-of-6.1-is-satisfied", fresh_boot: true, needs: ON_6, run: holds_elsewhere },
     Scenario { name: "policy-of-6.1-is-violated", fresh_boot: true, needs: ON_7, run: violated_elsewhere },
 ];
 
-/// A user without privileges.
+/// An unprivileged user.
 const ALICE: u32 = 1000;
 
 /// Writes an executable script.
@@ -43,7 +43,7 @@ pub(super) fn policy(ctx: &mut Ctx, path: &str, rules: &str) -> Result<()> {
     ctx.write_file(Path::new(path), &format!("version = 1\n{rules}"))
 }
 
-/// What a run left in a file.
+/// Reads a file that a run wrote.
 fn read(path: &str) -> Result<String> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     println!("{path}:\n{text}");
@@ -54,9 +54,9 @@ fn verdict(path: &str) -> Result<Value> {
     serde_json::from_str(&read(path)?).with_context(|| format!("{path} is not JSON"))
 }
 
-/// A test that lists sockets makes the kernel load what the policy forbids: every output says which command of which
-/// script it was, and the same verdict comes out of the capture.
-fn culprit(ctx: &mut Ctx) -> Result<()> {
+/// A test that lists sockets makes the kernel load a denied module: every output names the command and the script, and the
+/// verdict on the capture is the same.
+fn requester(ctx: &mut Ctx) -> Result<()> {
     script(ctx, "/root/net.sh", "#!/bin/bash\ntrue\nss -tlnp\ntrue\n")?;
     policy(
         ctx,
@@ -90,10 +90,10 @@ fn culprit(ctx: &mut Ctx) -> Result<()> {
             contains(what, text, part)?;
         }
     }
-    // Path and line are known unless the script went on at once; what is told is right.
+    // Path and line are known unless the script has already continued. If reported, they are correct.
     let is_right = |by: &str| matches!(by, "../root/net.sh:3" | "../root/net.sh") || by.starts_with("net.sh(");
-    let told = ktap.split(blame).skip(1).all(|rest| rest.split(' ').next().is_some_and(is_right));
-    that("what is told of the script is right", told)?;
+    let is_correct = ktap.split(blame).skip(1).all(|rest| rest.split(' ').next().is_some_and(is_right));
+    ensure("the reported script is correct", is_correct)?;
     contains("annotations", &output.stdout, "::error file=/root/diag.toml,line=2,title=kmodtrace%3A no diag::")?;
     contains("KTAP", &ktap, "\nnot ok 2 no diag\n")?;
     contains("JUnit", &junit, "tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"0\"")?;
@@ -115,7 +115,7 @@ fn run(ctx: &mut Ctx, arguments: &[&str]) -> Result<Output> {
     ctx.run(&[&["kmodtrace", "run"], arguments].concat())
 }
 
-/// Every exit code that is documented.
+/// Every documented exit code.
 fn exit_codes(ctx: &mut Ctx) -> Result<()> {
     policy(ctx, "/root/none.toml", "default_unloaded='allow'\n")?;
     policy(ctx, "/root/asks.toml", "default_unloaded='deny'\n")?;
@@ -145,12 +145,12 @@ fn exit_codes(ctx: &mut Ctx) -> Result<()> {
         let output = run(ctx, &[options, &["--"], command].concat())?;
         equal(&format!("exit code of {options:?} {command:?}"), output.code, code)?;
     }
-    that("what is wrong is told before anything runs", !Path::new("/root/ran").exists())?;
+    ensure("errors are reported before a command runs", !Path::new("/root/ran").exists())?;
     let broken = run(ctx, &["--policy", "/root/broken.toml", "--", "true"])?;
-    contains("a mistake", &broken.stderr, "/root/broken.toml:5:1: unknown field `modul`")
+    contains("message", &broken.stderr, "/root/broken.toml:5:1: unknown field `modul`")
 }
 
-/// Where tracing is not possible the command is not run, and the outputs say that it was skipped.
+/// Where tracing is not possible, the command is not run, and the outputs report a skip.
 fn skips(ctx: &mut Ctx) -> Result<()> {
     policy(ctx, "/tmp/none.toml", "")?;
     ctx.run(&["chmod", "644", "/tmp/none.toml"])?.ok()?;
@@ -158,15 +158,15 @@ fn skips(ctx: &mut Ctx) -> Result<()> {
     let output = ctx.run_as(ALICE, &[&run[..], &["--", "echo", "ran"]].concat())?;
     equal("exit code", (output.code, output.stdout.as_str()), (125, ""))?;
     let output = ctx.run_as(ALICE, &[&run[..], &["--skip-if-unsupported", "--", "echo", "ran"]].concat())?;
-    equal("exit code when it may skip", output.code, 4)?;
+    equal("exit code with --skip-if-unsupported", output.code, 4)?;
     contains("KTAP", &output.stdout, "KTAP version 1\n1..2\n")?;
     contains("KTAP", &output.stdout, "ok 2 default # SKIP tracing is not possible here: ")?;
-    that("the command is not run", !output.stdout.lines().any(|line| line == "ran"))?;
+    ensure("the command is not run", !output.stdout.lines().any(|line| line == "ran"))?;
     let absent = ctx.run_as(ALICE, &[KMODTRACE_PATH, "run", "--skip-if-unsupported", "--", "echo", "ran"])?;
     equal("exit code without a policy", (absent.code, absent.stdout.as_str()), (4, ""))
 }
 
-/// A capture that lost an event, was cut, or says that something was missed is an error, whatever the policy.
+/// A capture with a lost event, a truncated end or a missed run is an error for any policy.
 fn no_silent_pass(ctx: &mut Ctx) -> Result<()> {
     policy(ctx, "/root/all.toml", "default='allow'\n")?;
     run(ctx, &["--json", "--output", "/tmp/whole.jsonl", "--", "ss", "-tln"])?.ok()?;
@@ -176,8 +176,8 @@ fn no_silent_pass(ctx: &mut Ctx) -> Result<()> {
     };
     let whole = read("/tmp/whole.jsonl")?;
     let lines: Vec<&str> = whole.lines().collect();
-    that("something was loaded", whole.contains("\"type\":\"load\""))?;
-    equal("the whole", check(ctx, &whole)?.code, 0)?;
+    ensure("a module was loaded", whole.contains("\"type\":\"load\""))?;
+    equal("the complete capture", check(ctx, &whole)?.code, 0)?;
     for at in 0..lines.len() {
         let mut lines = lines.clone();
         lines.remove(at);
@@ -194,18 +194,18 @@ fn no_silent_pass(ctx: &mut Ctx) -> Result<()> {
         })
         .collect();
     let output = check(ctx, &(lost.join("\n") + "\n"))?;
-    equal("with a missed probe", output.code, 125)?;
+    equal("with a missed run", output.code, 125)?;
     contains("the reason", &output.stderr, "1 record was missed: the kernel did not run the probe (request)")?;
-    equal("cut within a line", check(ctx, &whole[..whole.len() - 30])?.code, 125)?;
+    equal("truncated within a line", check(ctx, &whole[..whole.len() - 30])?.code, 125)?;
     fs::remove_file("/tmp/whole.jsonl").context("cannot remove the capture")
 }
 
-/// An expectation is met, or tells built-in, loaded before, missing and not asked for apart.
+/// An expectation is met, or its result is built-in, already loaded, missing, or not requested.
 fn expectations(ctx: &mut Ctx) -> Result<()> {
     let release = ctx.run(&["uname", "-r"])?.ok()?.stdout.trim().to_owned();
     let built_in =
         fs::read_to_string(format!("/lib/modules/{release}/modules.builtin")).context("no list of built-ins")?;
-    let built_in = built_in.lines().next().and_then(|path| path.rsplit('/').next()).context("nothing is built in")?;
+    let built_in = built_in.lines().next().and_then(|path| path.rsplit('/').next()).context("no code is built in")?;
     let built_in = built_in.trim_end_matches(".ko").replace('-', "_");
     ctx.run(&["modprobe", "dummy"])?.ok()?;
     let expect = |module: &str| format!("[[rule]]\nname='{module}'\naction='expect'\nmodule='{module}'\n");
@@ -232,11 +232,11 @@ fn expectations(ctx: &mut Ctx) -> Result<()> {
     let output = run(ctx, &["--policy", "/root/expect2.toml", "--", "true"])?;
     equal("exit code", output.code, 1)?;
     contains("missing", &output.stderr, "this kernel has no module for no_such_module")?;
-    contains("not asked for", &output.stderr, "expected, and did not happen: nothing asked for it")?;
+    contains("not requested", &output.stderr, "expected, and did not happen: nothing asked for it")?;
     fs::remove_file("/tmp/v.json").context("cannot remove the verdict")
 }
 
-/// A learned policy holds for the same suite and names what a changed one does besides.
+/// A learned policy is satisfied by the same suite, and names what a changed suite does in addition.
 fn learned(ctx: &mut Ctx) -> Result<()> {
     script(ctx, "/root/suite.sh", "#!/bin/sh\nss -tln\nmount -t udf none /mnt\nexit 0\n")?;
     run(ctx, &["--json", "--output", "/tmp/suite.jsonl", "--", "/root/suite.sh"])?.ok()?;
@@ -244,38 +244,38 @@ fn learned(ctx: &mut Ctx) -> Result<()> {
     ctx.write_file(Path::new("/root/learned.toml"), &learned.stdout)?;
     contains("learned", &learned.stdout, "exe = \"/usr/bin/ss\"")?;
     let lints = ctx.run(&["kmodtrace", "policy", "check", "/root/learned.toml"])?;
-    equal("nothing in it is doubtful", (lints.code, lints.stdout.as_str()), (0, ""))?;
+    equal("lints of the policy", (lints.code, lints.stdout.as_str()), (0, ""))?;
     let check = ctx.run(&["kmodtrace", "check", "--policy", "/root/learned.toml", "/tmp/suite.jsonl"])?;
     equal("the suite it was learned from", check.code, 0)?;
 
     script(ctx, "/root/suite.sh", "#!/bin/sh\nip link add vxlan7 type vxlan id 7 dstport 4789\nip link del vxlan7\n")?;
     let changed = run(ctx, &["--policy", "/root/learned.toml", "--", "/root/suite.sh"])?;
     equal("a changed suite", changed.code, 1)?;
-    contains("culprit", &changed.stderr, "`ip link add vxlan7 type vxlan id 7 dstport 4789` run by ")?;
+    contains("requester", &changed.stderr, "`ip link add vxlan7 type vxlan id 7 dstport 4789` run by ")?;
     contains("module", &changed.stderr, "vxlan")?;
     fs::remove_file("/tmp/suite.jsonl").context("cannot remove the capture")
 }
 
-/// What is against the policy is said at once, and the exit code is the verdict's.
+/// A violation is reported immediately, and the exit code is that of the verdict.
 fn watched(ctx: &mut Ctx) -> Result<()> {
     policy(ctx, "/root/watch.toml", "default='allow'\n[[rule]]\naction='deny'\nmodule='unix_diag'\n")?;
     let quiet = ctx.watch(&["--policy", "/root/watch.toml"])?;
     ctx.run(&["ss", "-tln"])?.ok()?;
-    equal("exit code where it holds", quiet.stop()?.code, 0)?;
+    equal("exit code without a violation", quiet.stop()?.code, 0)?;
     let tracer = ctx.watch(&["--policy", "/root/watch.toml"])?;
     ctx.run(&["ss", "-xa"])?.ok()?;
     let capture = tracer.stop()?;
     equal("exit code", capture.code, 1)?;
-    contains("news", &capture.stderr, "kmodtrace: policy violated: `ss -xa` run by ")?;
+    contains("immediate report", &capture.stderr, "kmodtrace: policy violated: `ss -xa` run by ")?;
     contains("summary", &capture.stderr, "policy /root/watch.toml is violated: 1 module loaded, 1 denied")
 }
 
-/// Runs the suite under the policy that was learned from it on another kernel.
+/// Runs the suite with the policy that was learned from it on another kernel.
 fn elsewhere(ctx: &mut Ctx) -> Result<Output> {
     script(ctx, "/root/suite.sh", include_str!("../../fixtures/policy/suite.sh"))?;
     ctx.write_file(Path::new("/root/learned.toml"), include_str!("../../fixtures/policy/learned-6.1.toml"))?;
     let check = ctx.run(&["kmodtrace", "policy", "check", "/root/learned.toml"])?;
-    that("it is a policy", check.code < 2)?;
+    ensure("the policy is valid", check.code < 2)?;
     run(ctx, &["--policy", "/root/learned.toml", "--", "/root/suite.sh"])
 }
 
@@ -283,9 +283,9 @@ fn holds_elsewhere(ctx: &mut Ctx) -> Result<()> {
     equal("exit code", elsewhere(ctx)?.code, 0)
 }
 
-/// A kernel that loads other modules for the same command is found out, and the command is named.
+/// A kernel that loads other modules for the same command violates the policy, and the command is named.
 fn violated_elsewhere(ctx: &mut Ctx) -> Result<()> {
     let output = elsewhere(ctx)?;
     equal("exit code", output.code, 1)?;
-    contains("culprit", &output.stderr, "`ip link add wg0 type wireguard` run by ")
+    contains("requester", &output.stderr, "`ip link add wg0 type wireguard` run by ")
 }

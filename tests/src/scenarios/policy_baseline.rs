@@ -1,4 +1,4 @@
-//! `snapshot` and `diff`: a regression planted in modules.alias is named with its requester.
+//! `snapshot` and `diff`: a regression injected into modules.alias is reported with its requester.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::policy::script;
 use super::{Need, Scenario};
-use crate::ctx::{Ctx, contains, equal, that};
+use crate::ctx::{Ctx, contains, ensure, equal};
 
 const NEEDS: &[Need] = &[Need::Kmodtrace, Need::Program("busybox")];
 
@@ -26,13 +26,13 @@ exit 0
 
 const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 
-/// Runs the suite, keeps its snapshot, and takes away what it loaded.
+/// Runs the suite, stores its snapshot, and removes the loaded modules.
 fn snapshot(ctx: &mut Ctx, name: &str) -> Result<String> {
     let (capture, out) = (format!("/tmp/{name}.jsonl"), format!("/tmp/{name}.json"));
     ctx.run(&["kmodtrace", "run", "--json", "--output", &capture, "--", "/root/suite.sh"])?.ok()?;
     let text = ctx.run(&["kmodtrace", "snapshot", &capture])?.ok()?.stdout;
     fs::write(&out, &text).with_context(|| format!("cannot write {out}"))?;
-    // Newest first: nothing that is needed goes before what needs it.
+    // Newest first, so that dependants are removed before their dependencies.
     for module in ctx.run(&["cut", "-d", " ", "-f", "1", "/proc/modules"])?.ok()?.stdout.lines() {
         ctx.run(&["rmmod", module])?;
     }
@@ -40,7 +40,7 @@ fn snapshot(ctx: &mut Ctx, name: &str) -> Result<String> {
     Ok(text)
 }
 
-/// busybox's modprobe reads modules.alias itself: one alias is removed from it, another leads elsewhere.
+/// busybox's modprobe reads modules.alias itself. One alias is removed from it, another is redirected.
 fn planted(ctx: &mut Ctx) -> Result<()> {
     script(ctx, "/root/suite.sh", SUITE)?;
     symlink("/usr/bin/busybox", "/run/modprobe").context("cannot link busybox")?;
@@ -59,7 +59,7 @@ fn planted(ctx: &mut Ctx) -> Result<()> {
         .map(|line| if line == "alias fs-udf udf" { "alias fs-udf dummy" } else { line })
         .flat_map(|line| [line, "\n"])
         .collect();
-    that("both aliases were there", planted.len() < aliases.len() && planted.contains("alias fs-udf dummy\n"))?;
+    ensure("both aliases were there", planted.len() < aliases.len() && planted.contains("alias fs-udf dummy\n"))?;
     fs::write(&path, planted).with_context(|| format!("cannot write {path}"))?;
     snapshot(ctx, "after")?;
 
@@ -75,7 +75,7 @@ fn planted(ctx: &mut Ctx) -> Result<()> {
     for part in ["no longer auto-loads af_alg", "socket(AF_ALG)", "was loaded, now ", "by /usr/bin/kmodtrace-guest"] {
         contains("the removed alias", &removed, part)?;
     }
-    // A script that ended at once is known by its name alone.
+    // Of a script that has exited, only the name is known.
     for part in ["(`/usr/bin/kmodtrace-guest act socket 38 5 0` run by ", "suite.sh)"] {
         contains("the removed alias", &removed, part)?;
     }
@@ -83,19 +83,19 @@ fn planted(ctx: &mut Ctx) -> Result<()> {
     for part in ["auto-loads others", "by /usr/bin/busybox (`mount -t udf none /mnt`", "udf", "now dummy"] {
         contains("the redirected alias", &redirected, part)?;
     }
-    // How long it took is another matter.
+    // Durations may differ.
     let mut loads = diff.stdout.lines().filter(|line| !line.contains(" is slower by "));
-    that("what is as before is not told", !loads.any(|line| line.contains("squashfs")))?;
-    // git bisect run takes 125 for a commit that cannot be tested.
+    ensure("an unchanged request is not reported", !loads.any(|line| line.contains("squashfs")))?;
+    // git bisect run interprets 125 as a commit that cannot be tested.
     let cut = ctx.run(&[
         "sh",
         "-c",
         "head -n 4 /tmp/after.jsonl > /tmp/cut.jsonl; kmodtrace diff /tmp/before.json /tmp/cut.jsonl",
     ])?;
-    equal("exit code for half a capture", cut.code, 125)
+    equal("exit code for a truncated capture", cut.code, 125)
 }
 
-/// Two runs of a suite give the same text but for what is not compared.
+/// Two runs of a suite give the same compared part.
 fn stable(ctx: &mut Ctx) -> Result<()> {
     script(ctx, "/root/suite.sh", SUITE)?;
     let compared = |text: &str| -> Result<serde_json::Value> {
@@ -103,7 +103,7 @@ fn stable(ctx: &mut Ctx) -> Result<()> {
         Ok(value["compared"].clone())
     };
     let (first, second) = (snapshot(ctx, "first")?, snapshot(ctx, "second")?);
-    equal("what is compared", compared(&second)?, compared(&first)?)?;
+    equal("the compared part", compared(&second)?, compared(&first)?)?;
     let diff = ctx.run(&["kmodtrace", "diff", "/tmp/first.jsonl", "/tmp/second.json"])?;
     equal("no difference between a capture and a snapshot", diff.code, 0)
 }

@@ -1,4 +1,4 @@
-//! The recipes of docs/ci.md and the script of action.yml, executed as they stand.
+//! The recipes of docs/ci.md and the script of action.yml, executed unchanged.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::policy::{policy, script};
 use super::{Need, Scenario};
-use crate::ctx::{Ctx, contains, equal, that};
+use crate::ctx::{Ctx, contains, ensure, equal};
 
 const NEEDS: &[Need] = &[Need::Kmodtrace, Need::Program("ss"), Need::Program("busybox")];
 
@@ -23,7 +23,7 @@ const ACTION: &str = include_str!("../../../action.yml");
 /// A policy that inet_diag violates.
 const NO_DIAG: &str = "default='allow'\n[[rule]]\nname='no diag'\naction='deny'\nmodule='inet_diag'\n";
 
-/// The code block after a recipe's mark.
+/// The code block after the marker of a recipe.
 fn recipe(name: &str) -> Result<String> {
     let mark = format!("<!-- recipe: {name} -->\n```sh\n");
     let (_, rest) = DOC.split_once(&mark).with_context(|| format!("docs/ci.md has no recipe {name}"))?;
@@ -31,23 +31,23 @@ fn recipe(name: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// The last script of the action: what runs the command.
+/// The last script of the action, which runs the command.
 fn action_script() -> Result<String> {
     let (_, rest) = ACTION.rsplit_once("      run: |\n").context("action.yml has no script")?;
     Ok(rest.lines().flat_map(|line| [line.trim_start_matches("        "), "\n"]).collect())
 }
 
-/// In a root that holds busybox, kmodtrace, a policy and a suite, cannot be written, and has no cgroups.
+/// Runs the initramfs recipe in a read-only root without cgroups, with busybox, kmodtrace, a policy and a suite.
 fn initramfs(ctx: &mut Ctx) -> Result<()> {
     const ROOT: &str = "/run/bare";
     let file = |name: &str| format!("{ROOT}/{name}");
     for directory in ["bin", "proc", "sys", "dev", "lib64", "lib/x86_64-linux-gnu"] {
-        fs::create_dir_all(file(directory)).context("cannot make the root")?;
+        fs::create_dir_all(file(directory)).context("cannot create the root")?;
     }
     for (from, to) in [
         ("/usr/bin/busybox", "bin/busybox"),
         ("/usr/bin/kmodtrace", "bin/kmodtrace"),
-        // busybox's shell has a poweroff of its own, and the machine is still needed.
+        // dash, because busybox's shell has a built-in poweroff, which would end the guest.
         ("/usr/bin/dash", "bin/sh"),
         ("/lib64/ld-linux-x86-64.so.2", "lib64/ld-linux-x86-64.so.2"),
         ("/lib/x86_64-linux-gnu/libc.so.6", "lib/x86_64-linux-gnu/libc.so.6"),
@@ -83,10 +83,10 @@ fn initramfs(ctx: &mut Ctx) -> Result<()> {
     ] {
         contains("console", &output.stdout, part)?;
     }
-    that("the root could not be written", !Path::new(&file("written")).exists())
+    ensure("the root could not be written", !Path::new(&file("written")).exists())
 }
 
-/// A stand-in for run_kselftest.sh speaks as the real one does; its output is its own, the verdict a file.
+/// A replacement for run_kselftest.sh with the same output format: its output is unchanged, and the verdict is in a file.
 fn kselftest(ctx: &mut Ctx) -> Result<()> {
     fs::create_dir_all("/root/kselftest").context("cannot make a directory")?;
     policy(ctx, "/root/kselftest/autoload.toml", NO_DIAG)?;
@@ -99,7 +99,10 @@ fn kselftest(ctx: &mut Ctx) -> Result<()> {
     let command = format!("cd /root/kselftest\n{}", recipe("kselftest")?);
     let output = ctx.run(&["sh", "-c", &command])?;
     equal("exit code", output.code, 1)?;
-    that("the run keeps its output", output.stdout.starts_with("TAP version 13\n1..1\n# selftests: net: diag.sh\n"))?;
+    ensure(
+        "the output of the run is unchanged",
+        output.stdout.starts_with("TAP version 13\n1..1\n# selftests: net: diag.sh\n"),
+    )?;
     let ktap = fs::read_to_string("/root/kselftest/autoload.ktap").context("no KTAP")?;
     contains("KTAP", &ktap, "`ss -tln` run by ")?;
     contains("KTAP", &ktap, "\nnot ok 2 no diag\n")?;
@@ -108,7 +111,7 @@ fn kselftest(ctx: &mut Ctx) -> Result<()> {
     equal("exit code without privileges", ctx.run_as(1000, &["sh", "-c", &as_alice])?.code, 4)
 }
 
-/// The action's script with its inputs as the runner would set them.
+/// The script of the action, with its inputs set as by the runner.
 fn action(ctx: &mut Ctx) -> Result<()> {
     policy(ctx, "/root/autoload.toml", NO_DIAG)?;
     ctx.write_file(Path::new("/root/action.sh"), &action_script()?)?;

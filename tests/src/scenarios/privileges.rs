@@ -1,4 +1,4 @@
-//! The least privileges: measured by giving a copy of the program some capabilities and nothing else.
+//! Least privilege: measured with a copy of the program that has only some capabilities.
 
 use std::fs;
 use std::path::Path;
@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result};
 use rustix::fs::{Mode, XattrFlags, chmod, setxattr};
 use serde_json::Value;
 
-use super::agreement::text;
+use super::oracle_check::text;
 use super::{Need, Scenario};
-use crate::ctx::{Act, Ctx, contains, equal, that};
+use crate::ctx::{Actor, Ctx, contains, ensure, equal};
 use crate::protocol::KMODTRACE_PATH;
 
 const NEEDS: &[Need] = &[Need::Kmodtrace];
@@ -19,11 +19,11 @@ const NEEDS: &[Need] = &[Need::Kmodtrace];
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "privileges-least-capabilities", fresh_boot: true, needs: NEEDS, run: least },
     Scenario { name: "privileges-paranoid-perf-events", fresh_boot: false, needs: NEEDS, run: paranoid },
-    Scenario { name: "privileges-are-given-up", fresh_boot: false, needs: NEEDS, run: gives_up },
-    Scenario { name: "privileges-of-the-command-stay", fresh_boot: false, needs: NEEDS, run: command_untouched },
+    Scenario { name: "privileges-are-dropped", fresh_boot: false, needs: NEEDS, run: gives_up },
+    Scenario { name: "privileges-of-the-command-are-kept", fresh_boot: false, needs: NEEDS, run: command_untouched },
 ];
 
-/// The user whom nobody gave anything.
+/// An unprivileged user.
 const ALICE: u32 = 1000;
 
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
@@ -34,10 +34,10 @@ const SYSLOG: u32 = 34;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
-/// A file system that knows file capabilities.
+/// A path on a file system that supports file capabilities.
 const COPY: &str = "/run/kmodtrace";
 
-/// What `setcap` would write: the capabilities, permitted and effective.
+/// Sets permitted and effective file capabilities, as `setcap` does.
 fn set_capabilities(path: &str, capabilities: &[u32]) -> Result<()> {
     const REVISION_2_EFFECTIVE: u32 = 0x0200_0001;
     let bits = capabilities.iter().fold(0_u64, |bits, capability| bits | 1 << capability);
@@ -57,21 +57,21 @@ fn doctor(ctx: &mut Ctx, capabilities: &[u32]) -> Result<Value> {
     serde_json::from_str(&output.stdout).with_context(|| format!("not JSON: {}", output.stdout))
 }
 
-/// A copy of the program that alice may run with these capabilities.
+/// Creates a copy of the program that alice can run.
 fn copy(ctx: &mut Ctx) -> Result<()> {
     ctx.write_file(Path::new(COPY), "")?;
     fs::copy(KMODTRACE_PATH, COPY).with_context(|| format!("cannot copy to {COPY}"))?;
     chmod(COPY, Mode::from_raw_mode(0o755)).context("cannot make it executable")
 }
 
-/// Sets `kernel.perf_event_paranoid` and gives what it was.
+/// Sets `kernel.perf_event_paranoid`, and returns the previous value.
 fn set_paranoid(value: &str) -> Result<String> {
     let before = fs::read_to_string(PARANOID).with_context(|| format!("cannot read {PARANOID}"))?;
     fs::write(PARANOID, value).with_context(|| format!("cannot write {PARANOID}"))?;
     Ok(before)
 }
 
-/// The least set sees everything, each of its members is needed for that, and a user who has no other traces with it.
+/// The documented set of capabilities is sufficient and minimal: each one is needed, and an unprivileged user can trace with it.
 fn least(ctx: &mut Ctx) -> Result<()> {
     copy(ctx)?;
     let before = set_paranoid("2")?;
@@ -83,7 +83,7 @@ fn least(ctx: &mut Ctx) -> Result<()> {
 fn least_when_not_paranoid(ctx: &mut Ctx) -> Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("cannot read the release")?;
     let mut set = vec![BPF, PERFMON, SYSLOG];
-    // Before 5.11 BPF memory counts against RLIMIT_MEMLOCK.
+    // Before 5.11, BPF memory counts against RLIMIT_MEMLOCK.
     set.extend(release.starts_with("5.10.").then_some(SYS_RESOURCE));
     equal("with all of them", text(&doctor(ctx, &set)?, "/tracing"), "full")?;
     for without in &set {
@@ -93,11 +93,11 @@ fn least_when_not_paranoid(ctx: &mut Ctx) -> Result<()> {
     }
     set_capabilities(COPY, &set)?;
     let output = ctx.run_as(ALICE, &[COPY, "run", "--", "ss", "-tln"])?.ok()?;
-    contains("what alice sees", &output.stderr, "asked    the kernel for \"net-pf-16-proto-4-type-2")?;
-    contains("what alice sees", &output.stderr, "nothing was lost")
+    contains("stderr", &output.stderr, "asked    the kernel for \"net-pf-16-proto-4-type-2")?;
+    contains("stderr", &output.stderr, "nothing was lost")
 }
 
-/// As Debian sets it, `kernel.perf_event_paranoid` leaves kprobes to CAP_SYS_ADMIN, and nothing else.
+/// Debian's value of `kernel.perf_event_paranoid` restricts kprobes to CAP_SYS_ADMIN, and nothing else.
 fn paranoid(ctx: &mut Ctx) -> Result<()> {
     copy(ctx)?;
     let before = set_paranoid("3")?;
@@ -109,40 +109,40 @@ fn paranoid(ctx: &mut Ctx) -> Result<()> {
     equal("without CAP_SYS_ADMIN", text(&without, "/tracing"), "partly")?;
     for hook in without["hooks"]["hooks"].as_array().context("no hooks")? {
         let refused = hook["refused"].to_string();
-        that(&format!("{hook} misses kprobes alone"), hook["attached"].is_string() || refused.contains("probe "))?;
+        ensure(&format!("{hook} lacks only kprobes"), hook["attached"].is_string() || refused.contains("probe "))?;
     }
     equal("with it", text(&with?, "/tracing"), "full")
 }
 
-/// Lines about capabilities of a process.
+/// The capability lines in the status of a process.
 fn capability_lines(status: &str) -> Vec<String> {
     status.lines().filter(|line| line.starts_with("Cap")).map(str::to_owned).collect()
 }
 
-/// Once it is attached it keeps what reading needs, and nothing else; it goes on seeing.
+/// After attaching, the tracer keeps only CAP_SYSLOG, and still sees events.
 fn gives_up(ctx: &mut Ctx) -> Result<()> {
     let tracer = ctx.watch(&[])?;
     let path = format!("/proc/{}/status", tracer.pid());
     let kept: u64 = 1 << SYSLOG;
     let wanted = [("CapInh", 0), ("CapPrm", kept), ("CapEff", kept)].map(|(set, bits)| format!("{set}:\t{bits:016x}"));
-    // It says that it is armed right before it gives up.
+    // It prints that it is armed just before it drops capabilities.
     let limit = Instant::now() + Duration::from_secs(10);
     loop {
         let lines = capability_lines(&fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?);
         if wanted.iter().all(|line| lines.contains(line)) {
             break;
         }
-        that(&format!("it keeps {wanted:?} alone, found {lines:?}"), Instant::now() < limit)?;
+        ensure(&format!("it keeps only {wanted:?}, found {lines:?}"), Instant::now() < limit)?;
         thread::sleep(Duration::from_millis(50));
     }
-    ctx.act(Act::socket(38, 5, 0).as_user(ALICE))?;
+    ctx.act(Actor::socket(38, 5, 0).as_user(ALICE))?;
     let capture = tracer.stop()?;
-    capture.expect_whole()?;
+    capture.expect_complete()?;
     let request = capture.request_for("net-pf-38")?;
     equal("modules", capture.modules_of(request), vec!["af_alg".to_owned()])
 }
 
-/// The traced command has every capability that it would have had.
+/// The traced command has the same capabilities as without tracing.
 fn command_untouched(ctx: &mut Ctx) -> Result<()> {
     let usual = ctx.run(&["cat", "/proc/self/status"])?.ok()?;
     let traced = ctx.run(&["kmodtrace", "run", "--", "cat", "/proc/self/status"])?.ok()?;

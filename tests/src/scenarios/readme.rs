@@ -1,4 +1,4 @@
-//! The README's session is real: the same command gives the same text, numbers aside.
+//! The session in the README is real: the same command prints the same text except for numbers.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::ctx::{Ctx, equal};
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "readme-session",
     fresh_boot: true,
-    // Kernels before and after differ in what they load, and so do flavours.
+    // Other kernels and flavours load other modules.
     needs: &[Need::Kmodtrace, Need::Release("6.1."), Need::OrdinaryFlavour],
     run: session,
 }];
@@ -24,21 +24,21 @@ fn session(ctx: &mut Ctx) -> Result<()> {
     let command = command.strip_prefix("# ").context("the README's demo has no command")?;
     let scene = "echo 1000 > /proc/self/loginuid && ln -sf iptables-legacy /usr/sbin/iptables && ";
     let output = ctx.run(&["/bin/sh", "-c", &format!("{scene}{command} 2>&1")])?.ok()?;
-    equal("what the README shows", blocks(wanted), blocks(&output.stdout))
+    equal("output in the README", blocks(wanted), blocks(&output.stdout))
 }
 
-/// Paragraphs without their numbers. Two chains may end in either order.
+/// The paragraphs without numbers, as a set: two chains may end in either order.
 fn blocks(text: &str) -> BTreeSet<String> {
     let text = text.replace("\nkmodtrace: 1 request", "\n\nkmodtrace: 1 request").replace(")\n0", ")\n\n0");
     let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
     text.split("\n\n").map(without_numbers).map(in_order).collect()
 }
 
-/// Numbers become `N`, and so does what depends on them: units and padding.
+/// Replaces numbers by `N`, and removes units and padding.
 fn without_numbers(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
-        // Above the shell is whatever runs the session.
+        // The parents of the shell differ.
         let line = line.find(" <- sh(").map_or(line, |shell| &line[..shell]);
         let words: Vec<String> = line.split_whitespace().map(number_free).collect();
         let words: Vec<&str> =
@@ -60,12 +60,12 @@ fn number_free(word: &str) -> String {
     out.replace("N.N", "N")
 }
 
-/// The modules of the summary come in the order in which chains ended.
+/// Sorts the modules of the summary, because they are in the order in which chains ended.
 fn in_order(text: String) -> String {
     let Some((head, rest)) = text.split_once(" modules loaded by ") else { return text };
-    let Some((culprit, modules)) = rest.split_once(": ") else { return text };
+    let Some((requester, modules)) = rest.split_once(": ") else { return text };
     let (modules, tail) = modules.split_once('\n').unwrap_or((modules, ""));
     let mut modules: Vec<&str> = modules.split(' ').collect();
     modules.sort_unstable();
-    format!("{head} modules loaded by {culprit}: {}\n{tail}", modules.join(" "))
+    format!("{head} modules loaded by {requester}: {}\n{tail}", modules.join(" "))
 }

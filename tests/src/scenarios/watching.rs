@@ -1,26 +1,26 @@
-//! `kmodtrace watch` as a person in an outage sees it: lines, storms, what still runs, filters, an end by itself.
+//! `kmodtrace watch` for people: lines, collapsed storms, running requests, filters, and stop conditions.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::{Need, Scenario};
-use crate::ctx::{Act, Capture, Ctx, contains, equal, that};
+use crate::ctx::{Actor, Capture, Ctx, contains, ensure, equal};
 
 const NEEDS: &[Need] = &[Need::Kmodtrace];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "watch-outage-in-lines", fresh_boot: true, needs: IPTABLES, run: outage },
-    Scenario { name: "watch-storm-is-folded", fresh_boot: false, needs: NEEDS, run: storm },
-    Scenario { name: "watch-tells-what-still-runs", fresh_boot: false, needs: NEEDS, run: still_running },
+    Scenario { name: "watch-storm-is-collapsed", fresh_boot: false, needs: NEEDS, run: storm },
+    Scenario { name: "watch-shows-running-requests", fresh_boot: false, needs: NEEDS, run: still_running },
     Scenario { name: "watch-filters", fresh_boot: false, needs: NEEDS, run: filters },
-    Scenario { name: "watch-ends-by-itself", fresh_boot: false, needs: NEEDS, run: ends },
+    Scenario { name: "watch-stop-conditions", fresh_boot: false, needs: NEEDS, run: ends },
     Scenario { name: "run-as-another-user", fresh_boot: false, needs: NEEDS, run: another_user },
 ];
 
 const IPTABLES: &[Need] = &[Need::Kmodtrace, Need::Program("iptables-legacy")];
 
-/// The lines about requests and loads, without the heads of the columns and the line with the time zone.
+/// The lines about requests and loads, without the column headings and the line with the time zone.
 fn lines(capture: &Capture) -> Vec<&str> {
     capture
         .other
@@ -30,7 +30,7 @@ fn lines(capture: &Capture) -> Vec<&str> {
         .collect()
 }
 
-/// The lines about what has ended. On a slow machine others may have told before that it still runs.
+/// The lines about ended requests. On a slow machine, there may be lines about running ones too.
 fn ended(capture: &Capture) -> Vec<&str> {
     let still_runs = |line: &&str| line.split_whitespace().nth(1) == Some("running");
     lines(capture).into_iter().filter(|line| !still_runs(line)).collect()
@@ -42,8 +42,8 @@ fn one_with<'a>(capture: &'a Capture, part: &str) -> Result<&'a str> {
     Ok(found.first().copied().unwrap_or_default())
 }
 
-/// Looking at the firewall: one line names who, for what and all that came, and one says what it means, with the
-/// system's own number.
+/// Listing the firewall rules: one line shows the requester, the alias and all modules, and another the effect, with the
+/// system's current values.
 fn outage(ctx: &mut Ctx) -> Result<()> {
     let tracer = ctx.watch_lines(&[])?;
     ctx.run(&["iptables-legacy", "-t", "nat", "-L"])?.ok()?;
@@ -54,37 +54,37 @@ fn outage(ctx: &mut Ctx) -> Result<()> {
     }
     let limit = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max")?;
     let effect = one_with(&capture, "! nf_conntrack: connection tracking")?;
-    contains("what it means", effect, &format!(" of {} entries are in use", limit.trim()))?;
-    // iptables runs modprobe itself before: that is its doing too.
-    contains("by itself", one_with(&capture, "-> x_tables ip_tables")?, "iptables-legacy(")?;
+    contains("effect", effect, &format!(" of {} entries are in use", limit.trim()))?;
+    // iptables also runs modprobe itself, and is shown as the cause.
+    contains("explicit load", one_with(&capture, "-> x_tables ip_tables")?, "iptables-legacy(")?;
     contains("summary", &capture.stderr, "modules loaded by iptables-legacy(")
 }
 
-/// A program that asks in vain again and again is a few lines, and their counts add up.
+/// A program that repeats a failing request is collapsed into a few lines whose counts add up.
 fn storm(ctx: &mut Ctx) -> Result<()> {
     const ASKS: u64 = 40;
     let tracer = ctx.watch_lines(&[])?;
     let script = format!("n=0; while [ $n -lt {ASKS} ]; do mount -t nosuchfs none /mnt; n=$((n+1)); done");
     let began = Instant::now();
     ctx.run(&["sh", "-c", &script])?;
-    // What comes a few times a second is told one by one: on a slow machine these are no storm.
+    // Below a few requests per second, each gets a line: on a slow machine this is not a storm.
     let is_storm = began.elapsed() < Duration::from_secs(ASKS / 3);
     let capture = tracer.stop()?;
-    let told = ended(&capture);
-    that("the storm is folded", !is_storm || told.len() < usize::try_from(ASKS)? / 2)?;
+    let lines = ended(&capture);
+    ensure("the storm is collapsed", !is_storm || lines.len() < usize::try_from(ASKS)? / 2)?;
     let count = |line: &&str| match line.split_whitespace().nth(2).and_then(|word| word.strip_prefix('x')) {
         Some(count) => count.parse::<u64>().unwrap_or(0),
         None => 1,
     };
-    equal("requests told", told.iter().map(count).sum::<u64>(), ASKS)?;
+    equal("requests shown", lines.iter().map(count).sum::<u64>(), ASKS)?;
     contains("summary", &capture.stderr, &format!("{ASKS} requests ({ASKS} not-found)"))
 }
 
-/// A request that blocks its requester for long is told while it does, and its end is told as well.
+/// A long request is shown while it runs, and again when it ends.
 fn still_running(ctx: &mut Ctx) -> Result<()> {
     ctx.modprobe_conf("slow", "install slowmod sleep 3\nalias fs-slowfs slowmod\n")?;
     let tracer = ctx.watch_lines(&[])?;
-    ctx.act(Act::mount("slowfs").named("waiter"))?;
+    ctx.act(Actor::mount("slowfs").named("waiter"))?;
     let capture = tracer.stop()?;
     let states: Vec<&str> = lines(&capture)
         .into_iter()
@@ -94,11 +94,11 @@ fn still_running(ctx: &mut Ctx) -> Result<()> {
     equal("states in order", states, ["running", "blocklisted"].to_vec())
 }
 
-/// What is asked for is shown and nothing else, in lines and as events without gaps; a bad pattern is refused at once.
+/// Only matching requests are shown, in lines and as events without gaps. An invalid pattern is an error.
 fn filters(ctx: &mut Ctx) -> Result<()> {
     let both = |ctx: &mut Ctx| -> Result<()> {
-        ctx.act(Act::mount("wantedfs").named("wanted"))?;
-        ctx.act(Act::mount("otherfs").named("other"))?;
+        ctx.act(Actor::mount("wantedfs").named("wanted"))?;
+        ctx.act(Actor::mount("otherfs").named("other"))?;
         Ok(())
     };
     for filter in [&["--comm", "wanted"][..], &["--alias", "fs-want*"], &["--comm", "!other", "--result", "not-found"]]
@@ -112,45 +112,45 @@ fn filters(ctx: &mut Ctx) -> Result<()> {
     let tracer = ctx.watch(&["--comm", "wanted"])?;
     both(ctx)?;
     let capture = tracer.stop()?;
-    capture.expect_whole()?;
+    capture.expect_complete()?;
     capture.request_for("fs-wantedfs")?;
     equal("others", capture.requests_for("fs-otherfs").len(), 0)?;
     let bad = ctx.run(&["kmodtrace", "watch", "--result", "sucess"])?;
-    equal("exit code of a bad filter", bad.code, 125)?;
-    contains("what is said", &bad.stderr, "already-loaded")
+    equal("exit code of an invalid filter", bad.code, 125)?;
+    contains("message", &bad.stderr, "already-loaded")
 }
 
-/// It ends at the first request that is waited for, after a number, and after a time; only waiting in vain is no success.
+/// `watch` ends at the first match, after a count, or after a duration. Only a missing match is not a success.
 fn ends(ctx: &mut Ctx) -> Result<()> {
     let tracer = ctx.watch_lines(&["--exit-on", "alias=fs-awaited,comm=waiter"])?;
-    ctx.act(Act::mount("awaited").named("other"))?;
-    ctx.act(Act::mount("awaited").named("waiter"))?;
+    ctx.act(Actor::mount("awaited").named("other"))?;
+    ctx.act(Actor::mount("awaited").named("waiter"))?;
     let capture = tracer.wait()?;
-    equal("exit code when it came", capture.code, 0)?;
-    equal("requests told", ended(&capture).len(), 2)?;
+    equal("exit code after a match", capture.code, 0)?;
+    equal("requests shown", ended(&capture).len(), 2)?;
 
     let tracer = ctx.watch_lines(&["--count", "2"])?;
     for fs in ["one", "two", "three"] {
-        ctx.act(Act::mount(fs))?;
+        ctx.act(Actor::mount(fs))?;
     }
     let capture = tracer.wait()?;
-    equal("exit code after a number", capture.code, 0)?;
-    equal("requests told", ended(&capture).len(), 2)?;
+    equal("exit code after a count", capture.code, 0)?;
+    equal("requests shown", ended(&capture).len(), 2)?;
 
-    equal("exit code after a time", ctx.watch_lines(&["--duration", "2s"])?.wait()?.code, 0)?;
-    let in_vain = ctx.watch_lines(&["--duration", "2s", "--exit-on", "module=never"])?.wait()?;
-    equal("exit code when it did not come", in_vain.code, 124)
+    equal("exit code after a duration", ctx.watch_lines(&["--duration", "2s"])?.wait()?.code, 0)?;
+    let no_match = ctx.watch_lines(&["--duration", "2s", "--exit-on", "module=never"])?.wait()?;
+    equal("exit code without a match", no_match.code, 124)
 }
 
-/// The command runs as the user, with its groups and without privileges, and what it asks for is caught.
+/// With --user, the command runs as this user without privileges, and its requests are traced.
 fn another_user(ctx: &mut Ctx) -> Result<()> {
     let script = "id -u; echo $HOME; grep CapEff /proc/self/status; mount -t x /a /b 2>/dev/null; echo end";
     let output = ctx.run(&["kmodtrace", "run", "--user", "alice", "--", "sh", "-c", script])?.ok()?;
     let wanted = "1000\n/home/alice\nCapEff:\t0000000000000000\nend\n";
-    equal("what the command says", output.stdout.as_str(), wanted)?;
+    equal("output of the command", output.stdout.as_str(), wanted)?;
     let traced = ctx.trace_run(&["--user", "alice"], &["python3", "-c", "import socket; socket.socket(38, 5)"])?;
-    that("a request by alice was seen", traced.of_type("request").all(|request| request["process"]["uid"] == 1000))?;
+    ensure("a request by alice was seen", traced.of_type("request").all(|request| request["process"]["uid"] == 1000))?;
     let unknown = ctx.run(&["kmodtrace", "run", "--user", "mallory", "--", "true"])?;
     equal("exit code for an unknown user", unknown.code, 125)?;
-    contains("what is said", &unknown.stderr, "mallory")
+    contains("message", &unknown.stderr, "mallory")
 }

@@ -1,5 +1,4 @@
-//! Programs that were not written for these tests: whatever they make the kernel load, the tracer and the kernel's own
-//! tracepoints tell the same story.
+//! Real programs: for everything they make the kernel load, the capture agrees with the kernel's own tracepoints.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -7,9 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::agreement::{text, with_oracle};
+use super::oracle_check::{text, with_oracle};
 use super::{Need, Scenario};
-use crate::ctx::{Capture, Ctx, Output, equal, that};
+use crate::ctx::{Capture, Ctx, Output, ensure, equal};
 use crate::oracle::loads;
 
 const NEEDS: &[Need] = &[Need::Kmodtrace, Need::Extras, Need::Program("stress-ng"), Need::Program("mkfs.ext4")];
@@ -19,7 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "workload-every-file-system", fresh_boot: true, needs: NEEDS, run: file_systems },
 ];
 
-/// What stress-ng is told to do, a few seconds each. A version, or a kernel, may lack one.
+/// The stressors of stress-ng, a few seconds each. A version or a kernel may lack some.
 const STRESSORS: [&str; 6] = ["af-alg", "sctp", "dccp", "tun", "netlink-proc", "netlink-task"];
 
 fn stress(ctx: &mut Ctx) -> Result<()> {
@@ -33,17 +32,17 @@ fn stress(ctx: &mut Ctx) -> Result<()> {
             ran.push(stressor);
         }
     }
-    // Self tests go on in threads of the kernel.
+    // Self tests continue in kernel threads.
     ctx.run(&["sleep", "3"])?.ok()?;
     let capture = tracer.stop()?;
     let events = ctx.oracle_events(&oracle)?;
     let asked = with_oracle(&capture, &events)?;
-    that(&format!("stress-ng ran, not only {ran:?}"), ran.contains(&"af-alg"))?;
-    that("it made the kernel ask", asked.iter().any(|name| name == "net-pf-38"))?;
+    ensure(&format!("af-alg is among the stressors that ran: {ran:?}"), ran.contains(&"af-alg"))?;
+    ensure("it caused a request", asked.iter().any(|name| name == "net-pf-38"))?;
     all_ended(&capture)
 }
 
-/// A file system, how an image of it is made, and how large that is.
+/// A file system, the command that creates an image, and the size of the image.
 struct FileSystem {
     name: &'static str,
     mkfs: &'static [&'static str],
@@ -56,10 +55,10 @@ const fn made_by(name: &'static str, mkfs: &'static [&'static str], image_mib: u
 
 const IMAGE: &str = "/tmp/image";
 
-/// A directory that becomes the content of those images that are made of one.
+/// The directory from which some images are created.
 const CONTENT: &str = "/tmp/content";
 
-/// Every file system that a program in Debian makes, and a kernel of Debian may have.
+/// Every file system for which Debian has a program that creates it, and that a Debian kernel may support.
 const FILE_SYSTEMS: &[FileSystem] = &[
     made_by("ext2", &["mkfs.ext2", "-q", "-F", IMAGE], 8),
     made_by("ext3", &["mkfs.ext3", "-q", "-F", IMAGE], 8),
@@ -83,7 +82,7 @@ const FILE_SYSTEMS: &[FileSystem] = &[
     made_by("iso9660", &["genisoimage", "-quiet", "-o", IMAGE, CONTENT], 0),
 ];
 
-/// Fewer than these were not a test of much.
+/// The minimum number of mounted file systems for a meaningful test.
 const LEAST_MOUNTED: usize = 12;
 
 fn file_systems(ctx: &mut Ctx) -> Result<()> {
@@ -102,19 +101,19 @@ fn file_systems(ctx: &mut Ctx) -> Result<()> {
     let capture = tracer.stop()?;
     let events = ctx.oracle_events(&oracle)?;
     with_oracle(&capture, &events)?;
-    that(&format!("enough could be mounted: {mounted:?}"), mounted.len() >= LEAST_MOUNTED)?;
-    that("modules were loaded for that", loads(&events).len() >= LEAST_MOUNTED)?;
+    ensure(&format!("enough file systems were mounted: {mounted:?}"), mounted.len() >= LEAST_MOUNTED)?;
+    ensure("modules were loaded for them", loads(&events).len() >= LEAST_MOUNTED)?;
     for request in capture.of_type("request").filter(|request| text(request, "/name").starts_with("fs-")) {
-        equal(&format!("who asked for {}", request["name"]), text(request, "/process/comm"), "mount")?;
+        equal(&format!("requester of {}", request["name"]), text(request, "/process/comm"), "mount")?;
         let name = text(request, "/name");
         let kind = name.trim_start_matches("fs-");
         let arguments = request["process"]["argv"].as_array().context("no arguments")?;
-        that(&format!("{name} is in {arguments:?}"), arguments.iter().any(|argument| argument == kind))?;
+        ensure(&format!("{name} is in {arguments:?}"), arguments.iter().any(|argument| argument == kind))?;
     }
     all_ended(&capture)
 }
 
-/// Makes an image; false where there is no program for it.
+/// Creates an image; returns false if there is no program for it.
 fn make(ctx: &mut Ctx, file_system: &FileSystem) -> Result<bool> {
     const MIB: u64 = 1 << 20;
     let program = file_system.mkfs[0];
@@ -132,16 +131,16 @@ fn make(ctx: &mut Ctx, file_system: &FileSystem) -> Result<bool> {
     Ok(ctx.run(file_system.mkfs)?.code == 0)
 }
 
-/// Mounts the image, without the help of a program of the file system's own.
+/// Mounts the image without a file-system-specific helper program.
 fn mount(ctx: &mut Ctx, kind: &str) -> Result<Output> {
     ctx.run(&["mount", "-i", "-t", kind, "-o", "loop", IMAGE, "/mnt"])
 }
 
-/// Every request has one result, and none of them is a riddle.
+/// Checks that every request has one known outcome.
 fn all_ended(capture: &Capture) -> Result<()> {
     for request in capture.of_type("request") {
         let status = text(capture.result_of(request)?, "/status");
-        that(&format!("the end of {request} is known"), status != "unknown" && !status.is_empty())?;
+        ensure(&format!("the outcome of {request} is known"), status != "unknown" && !status.is_empty())?;
     }
     Ok(())
 }

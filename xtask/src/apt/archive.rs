@@ -1,4 +1,4 @@
-//! Fetching from a suite: from one mirror after the other, then by the package lists of an earlier update.
+//! Fetches from a suite: from each mirror in turn, then with the package lists of an earlier update.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,28 +13,28 @@ use super::private::{AptError, Private};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What the private apt takes over from the machine.
+/// The settings that the private apt takes from the machine.
 #[derive(Clone, Debug)]
-pub(super) struct Surroundings {
+pub(super) struct HostSettings {
     /// The mirrors to try, in order.
     pub(super) mirrors: Vec<Mirror>,
-    /// How what is fetched is checked, as an option of a `sources.list`.
+    /// How fetched files are verified, as an option in `sources.list`.
     pub(super) trust: String,
-    /// Settings of the network, as lines of a configuration.
+    /// Network settings, as lines of an apt configuration.
     pub(super) network: String,
-    /// Variables besides those of this process.
+    /// Additional environment variables.
     pub(super) environment: Vec<(String, String)>,
 }
 
-/// What happens while a fetch goes on.
+/// Receives notes and pauses of a fetch.
 pub(super) trait Progress: fmt::Debug {
-    /// Reports something that a person should know.
+    /// Reports a message to the user.
     fn note(&self, note: &str);
     /// Waits.
     fn pause(&self, time: Duration);
 }
 
-/// Notes go to standard error, and pauses take their time.
+/// Prints notes to stderr, and sleeps for pauses.
 #[derive(Debug)]
 struct Terminal;
 
@@ -48,46 +48,46 @@ impl Progress for Terminal {
     }
 }
 
-/// One suite, wherever it can be had.
+/// One suite, from any mirror.
 #[derive(Debug)]
 pub(crate) struct Archive {
     root: PathBuf,
     suite: String,
-    surroundings: Surroundings,
+    settings: HostSettings,
     progress: Box<dyn Progress>,
 }
 
 impl Archive {
-    /// A suite of Debian, from the mirrors that this machine uses and from the public ones. Lists are kept below `root`.
+    /// A suite of Debian, from the mirrors of this machine and from the public ones. Package lists are cached below `root`.
     pub(crate) fn of_debian(root: &Path, suite: &str) -> Result<Self> {
         if !Path::new(KEYRING).exists() {
-            bail!("{KEYRING} is missing; install it with: apt-get install debian-archive-keyring");
+            bail!("cannot find {KEYRING}; install it with: apt-get install debian-archive-keyring");
         }
         let progress = Terminal;
         let network = config::network_of(&[]).unwrap_or_else(|error| {
-            progress.note(&format!("the proxies of this machine's apt cannot be read, going on without: {error:#}"));
+            progress.note(&format!("cannot read the proxies of this machine's apt, continuing without: {error:#}"));
             String::new()
         });
-        let surroundings = Surroundings {
+        let settings = HostSettings {
             mirrors: mirrors::mirrors(),
             trust: format!("signed-by={KEYRING}"),
             network,
             environment: Vec::new(),
         };
-        Ok(Self::new(root, suite, surroundings, progress))
+        Ok(Self::new(root, suite, settings, progress))
     }
 
-    pub(super) fn new(root: &Path, suite: &str, surroundings: Surroundings, progress: impl Progress + 'static) -> Self {
-        Self { root: root.to_owned(), suite: suite.to_owned(), surroundings, progress: Box::new(progress) }
+    pub(super) fn new(root: &Path, suite: &str, settings: HostSettings, progress: impl Progress + 'static) -> Self {
+        Self { root: root.to_owned(), suite: suite.to_owned(), settings, progress: Box::new(progress) }
     }
 
-    /// Does some work with apt: with the current lists of one mirror after the other until one can do it; then with lists of
-    /// an earlier update; then without the security archive where that alone fails. The work may run several times.
+    /// Runs `work` with apt: with the current lists of each mirror until it succeeds; then with lists of an earlier update; then
+    /// without the security archive, if only that failed. `work` may run several times.
     pub(crate) fn with<T>(&self, work: impl Fn(&Private<'_>) -> Result<T>) -> Result<T> {
         let mut failures = Vec::new();
         let mut not_updated = Vec::new();
         let mut without_security = Vec::new();
-        for mirror in &self.surroundings.mirrors {
+        for mirror in &self.settings.mirrors {
             let apt = self.private(mirror, true)?;
             let failure = match apt.update() {
                 Ok(()) => match work(&apt) {
@@ -124,7 +124,7 @@ impl Archive {
         }
         for mirror in without_security {
             self.progress.note(&format!(
-                "the security archive of {} is not usable: going on with {} alone",
+                "the security archive of {} is not usable: continuing with {} only",
                 self.suite, mirror.debian
             ));
             let apt = self.private(mirror, false)?;
@@ -132,16 +132,16 @@ impl Archive {
                 Ok(found) => return Ok(found),
                 Err(error) => {
                     self.report(mirror, &error);
-                    failures.push(format!("{} alone: {error:#}", mirror.debian));
+                    failures.push(format!("{} only: {error:#}", mirror.debian));
                 }
             }
         }
-        bail!("no mirror could serve {}:\n{}", self.suite, failures.join("\n"));
+        bail!("cannot fetch from {}: all mirrors failed:\n{}", self.suite, failures.join("\n"));
     }
 
     fn private<'a>(&'a self, mirror: &'a Mirror, with_security: bool) -> Result<Private<'a>> {
         let with_security = with_security && mirrors::has_security(&self.suite);
-        Private::prepare(&self.root, &self.suite, mirror, with_security, &self.surroundings, self.progress.as_ref())
+        Private::prepare(&self.root, &self.suite, mirror, with_security, &self.settings, self.progress.as_ref())
     }
 
     fn report(&self, mirror: &Mirror, error: &anyhow::Error) {
@@ -151,7 +151,7 @@ impl Archive {
     }
 }
 
-/// A time, in the largest unit that fits.
+/// Formats a duration in the largest suitable unit.
 fn shown(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
     match minutes {

@@ -1,9 +1,9 @@
 //! The configuration of the private apt.
 //!
-//! apt reads the file that `APT_CONFIG` names before anything else, and only then the directory `Dir::Etc::parts` and the file
-//! `Dir::Etc::main` (pkgInitConfig() in apt-pkg/init.cc). A file that moves `Dir` therefore keeps apt from every file below
-//! `/etc/apt`: configuration, hooks, preferences, sources, keys and credentials. An option `-c` would be read last, on top
-//! of all of these.
+//! apt reads the file in `APT_CONFIG` first, and then the directory `Dir::Etc::parts` and the file `Dir::Etc::main`
+//! (pkgInitConfig() in apt-pkg/init.cc). A file that changes `Dir` therefore prevents apt from reading any file below
+//! `/etc/apt`: configuration, hooks, preferences, sources, keys and credentials. The option `-c` would not, because its file
+//! is read last.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::toolchain::probe;
 
 use super::mirrors::Mirror;
 
-/// Directories below the private apt's own that apt warns about or fails without.
+/// Directories of the private apt that must exist, because apt warns or fails without them.
 pub(super) const DIRECTORIES: [&str; 7] = [
     "etc/apt.conf.d",
     "etc/auth.conf.d",
@@ -25,10 +25,10 @@ pub(super) const DIRECTORIES: [&str; 7] = [
     "cache/archives/partial",
 ];
 
-/// The text of the file that `APT_CONFIG` names. `network` comes from `network_of`.
+/// The text of the `APT_CONFIG` file. `network` comes from `network_of`.
 pub(super) fn text(dir: &Path, mirror: &Mirror, network: &str) -> Result<String> {
     let Some(dir) = dir.to_str().filter(|dir| !dir.contains(['"', '\n'])) else {
-        bail!("apt cannot work below {}: quotes and line ends cannot be written in its configuration", dir.display());
+        bail!("cannot use apt below {}: its configuration cannot contain quotes and line ends", dir.display());
     };
     let dates = if mirror.frozen { "Acquire::Check-Valid-Until \"false\";\n" } else { "" };
     Ok(format!(
@@ -51,15 +51,15 @@ pub(super) fn text(dir: &Path, mirror: &Mirror, network: &str) -> Result<String>
     ))
 }
 
-/// How the machine's apt reaches the network, as lines of a configuration: its proxies, and whether it checks dates, which
-/// a machine with a wrong clock or a mirror of a past day cannot. `environment` is added to the machine's own.
+/// The network settings of the machine's apt, as lines of a configuration: its proxies, and whether it checks dates (machines
+/// with a wrong clock and snapshot mirrors cannot). `environment` is added to the environment.
 pub(super) fn network_of(environment: &[(String, String)]) -> Result<String> {
     let mut command = Command::new("apt-config");
     command.arg("dump").env("LC_ALL", "C").envs(environment.iter().map(|(name, value)| (name, value)));
     Ok(network_settings(&probe::query(&mut command)?))
 }
 
-/// Chooses the lines of an `apt-config dump` answer that say how the network is reached.
+/// Selects the lines of `apt-config dump` with network settings.
 fn network_settings(dump: &str) -> String {
     let is_chosen = |line: &&str| {
         let Some((name, value)) = line.split_once(' ') else { return false };
@@ -71,7 +71,7 @@ fn network_settings(dump: &str) -> String {
                 | ["acquire", "http" | "https", "proxy", _]
                 | ["acquire", "check-valid-until" | "check-date"]
         );
-        // A value with a quote in it could end early and be read as more settings.
+        // A value that contains a quote could inject more settings.
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix("\";"));
         is_of_network && value.is_some_and(|value| !value.is_empty() && !value.contains('"'))
     };
@@ -86,22 +86,22 @@ mod tests {
         Mirror { debian: String::new(), security: String::new(), frozen }
     }
 
-    /// Only a frozen archive may be past its date.
+    /// Only a frozen archive may have expired.
     #[test]
     fn dates_are_checked_unless_the_archive_is_frozen() {
         assert!(!text(Path::new("/d"), &mirror(false), "").unwrap().contains("Check-Valid-Until"));
         assert!(text(Path::new("/d"), &mirror(true), "").unwrap().contains("Check-Valid-Until"));
     }
 
-    /// A directory whose name would end its quotes is refused, not read as settings.
+    /// A directory whose name contains a quote is an error, because it could inject settings.
     #[test]
-    fn directories_with_quotes_are_refused() {
+    fn directory_with_quote_is_an_error() {
         assert!(text(Path::new("/d\";Dir \"/"), &mirror(false), "").is_err());
     }
 
-    /// Proxies of every form and date checks are taken over; nothing else is, however close its name.
+    /// All forms of proxies and date checks are selected, and no other settings, even with similar names.
     #[test]
-    fn only_network_settings_are_taken_over() {
+    fn only_network_settings_are_selected() {
         let taken = "Acquire::http::Proxy \"http://proxy.example:3128\";\n\
                      Acquire::http::Proxy::mirror.example \"DIRECT\";\n\
                      Acquire::https::Proxy \"http://proxy.example:3128\";\n\

@@ -1,8 +1,8 @@
-//! Debian packages: a private apt that fetches what guests are made of, and the machine's own apt that set-up installs with.
+//! Debian packages: a private apt that fetches the packages of guests, and the machine's own apt, which set-up uses.
 //!
-//! The private apt (`archive`, `private`) has a configuration, sources, lists, a cache and an empty package database of its
-//! own. It reads nothing of the machine's apt except how the network is reached and which mirrors are used. The machine's
-//! own apt (`host`) is used as it is configured.
+//! The private apt (`archive`, `private`) has its own configuration, sources, lists, cache and empty package database. From the
+//! machine's apt it reads only the network settings and the mirrors. The machine's own apt (`host`) is used as it is
+//! configured.
 
 mod archive;
 mod config;

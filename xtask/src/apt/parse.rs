@@ -1,18 +1,18 @@
-//! Reads what apt's programs print in the C locale.
+//! Parses the output of apt's programs in the C locale.
 
 use std::collections::BTreeSet;
 
-/// A package that another depends on.
+/// A dependency on a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dependency {
     /// Its name, without an architecture.
     pub(crate) name: String,
-    /// The one version that will do, where there is only one.
+    /// The required version, if it is exact.
     pub(crate) version: Option<String>,
 }
 
 impl Dependency {
-    /// As apt's programs take it: `name` or `name=version`.
+    /// The argument for apt's programs: `name` or `name=version`.
     pub(crate) fn argument(&self) -> String {
         match &self.version {
             Some(version) => format!("{}={version}", self.name),
@@ -21,14 +21,14 @@ impl Dependency {
     }
 }
 
-/// Why a file could not be fetched.
+/// The cause of a failed fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// The mirror's files do not fit together, as while it is being updated.
+    /// The mirror's files are inconsistent, as during an update of the mirror.
     Syncing,
-    /// The index names a package file that the pool does not have.
+    /// A package file is in the index but not in the pool.
     Gone,
-    /// Anything else.
+    /// Any other cause.
     Other,
 }
 
@@ -44,30 +44,29 @@ pub(super) struct Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PackageFile {
     pub(super) uri: String,
-    /// Its name once fetched, which holds all of the version.
+    /// Its local name, which contains the complete version.
     pub(super) file: String,
     pub(super) package: String,
     pub(super) version: String,
 }
 
-/// A version of a package, and the source it is built from. Binary packages may be rebuilt: their versions are then longer
-/// than that of the source.
+/// A version of a package, and its source. The version of a rebuilt binary package is longer than that of its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Offer {
     pub(super) version: String,
     pub(super) source: String,
     pub(super) source_version: String,
-    /// Names of packages that it depends on, the first of each set of alternatives.
+    /// Names of its dependencies; of alternatives, the first.
     pub(super) needs: Vec<String>,
 }
 
-/// Whether an `apt-cache policy` answer names a version that could be installed.
+/// Whether the output of `apt-cache policy` has an installable version.
 pub(super) fn has_candidate(policy: &str) -> bool {
     let candidate = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate:"));
     candidate.is_some_and(|version| version.trim() != "(none)")
 }
 
-/// The `Depends` field of an `apt-cache show` answer, alternatives flattened.
+/// The `Depends` field in the output of `apt-cache show`, including all alternatives.
 pub(super) fn dependencies(show: &str) -> Vec<Dependency> {
     let fields = show.lines().filter_map(|line| line.strip_prefix("Depends:"));
     let items = fields.flat_map(|field| field.split([',', '|']));
@@ -80,7 +79,7 @@ pub(super) fn dependencies(show: &str) -> Vec<Dependency> {
     items.filter_map(read).collect()
 }
 
-/// The versions in an `apt-cache madison` answer, each once, newest first.
+/// The versions in the output of `apt-cache madison`, without duplicates, newest first.
 pub(super) fn versions(madison: &str) -> Vec<String> {
     let mut versions: Vec<String> = Vec::new();
     for version in madison.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim) {
@@ -91,12 +90,12 @@ pub(super) fn versions(madison: &str) -> Vec<String> {
     versions
 }
 
-/// The source package in an `apt-cache show` answer; absent when it has the package's own name.
+/// The source package in the output of `apt-cache show`; `None` if it has the same name.
 pub(super) fn source(show: &str) -> Option<&str> {
     show.lines().find_map(|line| line.strip_prefix("Source: "))?.split_whitespace().next()
 }
 
-/// Every version in an `apt-cache show --all-versions` answer.
+/// Every version in the output of `apt-cache show --all-versions`.
 pub(super) fn offers(show: &str) -> Vec<Offer> {
     let read = |record: &str| {
         let field = |name: &str| {
@@ -121,7 +120,7 @@ pub(super) fn offers(show: &str) -> Vec<Offer> {
     show.split("\n\n").filter_map(read).collect()
 }
 
-/// Versions and the releases that have them, in an `apt-cache madison` answer: `bookworm-backports/main` is of
+/// Versions and their releases in the output of `apt-cache madison`: `bookworm-backports/main` is in the release
 /// `bookworm-backports`.
 pub(super) fn releases(madison: &str) -> Vec<(String, String)> {
     let read = |line: &str| {
@@ -139,7 +138,7 @@ pub(super) fn removals(simulation: &str) -> Vec<String> {
     lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
-/// LLVM's major version in a recursive list of dependencies, when there is exactly one.
+/// LLVM's major version in a recursive list of dependencies, if there is exactly one.
 pub(super) fn only_llvm(depends: &str) -> Option<u32> {
     let words = depends.split_whitespace().filter_map(|word| word.strip_prefix("libllvm"));
     let majors: BTreeSet<u32> = words.filter_map(|rest| rest.split(':').next()?.parse().ok()).collect();
@@ -147,7 +146,7 @@ pub(super) fn only_llvm(depends: &str) -> Option<u32> {
     majors.next().filter(|_| majors.next().is_none())
 }
 
-/// The package files in an answer to `--print-uris`: `'URI' NAME_VERSION_ARCHITECTURE.deb SIZE HASH`.
+/// The package files in the output of `--print-uris`: `'URI' NAME_VERSION_ARCHITECTURE.deb SIZE HASH`.
 pub(super) fn package_files(uris: &str) -> Vec<PackageFile> {
     let read = |line: &str| {
         let (uri, rest) = line.strip_prefix('\'')?.split_once("' ")?;
@@ -159,7 +158,7 @@ pub(super) fn package_files(uris: &str) -> Vec<PackageFile> {
     uris.lines().filter_map(read).collect()
 }
 
-/// What apt could not fetch: `E: Failed to fetch URI  REASON`. Some versions of apt call it a warning.
+/// The files that apt could not fetch: `E: Failed to fetch URI  REASON`. Some versions of apt print this as a warning.
 pub(super) fn failures(output: &str) -> Vec<Failure> {
     let lines = output.lines().filter_map(|line| line.strip_prefix("E: ").or_else(|| line.strip_prefix("W: ")));
     let read = |line: &str| {
@@ -171,9 +170,9 @@ pub(super) fn failures(output: &str) -> Vec<Failure> {
     lines.filter_map(read).collect()
 }
 
-/// Whether every error in apt's output is about what lies below `base`, and there is one.
+/// Whether apt's output has errors, and all of them concern files below `base`.
 pub(super) fn concerns_only(output: &str, base: &str) -> bool {
-    // The last line of a failed update names no archive.
+    // The last line of a failed update contains no archive.
     let errors = output.lines().filter(|line| line.starts_with("E: ") && !line.starts_with("E: Some index files"));
     let mut errors = errors.peekable();
     let below = format!("{}/", base.trim_end_matches('/'));
@@ -181,7 +180,7 @@ pub(super) fn concerns_only(output: &str, base: &str) -> bool {
 }
 
 fn cause(uri: &str, reason: &str) -> Cause {
-    /// apt's words for files that contradict the signed list of files, or are cut off.
+    /// apt's messages for files that do not match the signed index, or are truncated.
     const SYNCING: [&str; 6] = [
         "hash sum mismatch",
         "size mismatch",
@@ -193,7 +192,7 @@ fn cause(uri: &str, reason: &str) -> Cause {
     let reason = reason.to_ascii_lowercase();
     let is_missing = ["404 ", "410 ", "not found", "failed to stat"].iter().any(|words| reason.contains(words));
     if SYNCING.iter().any(|words| reason.contains(words)) || is_missing && uri.contains("/dists/") {
-        // An index that a release file names, whatever its address, is there once the mirror is complete.
+        // An index that the release file lists is present when the update of the mirror is complete.
         Cause::Syncing
     } else if is_missing && uri.ends_with(".deb") {
         Cause::Gone
@@ -206,17 +205,17 @@ fn cause(uri: &str, reason: &str) -> Cause {
 mod tests {
     use super::*;
 
-    /// A package that the suite lacks, and one that it knows only by name, have no candidate.
+    /// A package that the suite lacks, or knows only by name, has no candidate.
     #[test]
-    fn candidates_are_read() {
+    fn candidates_are_parsed() {
         assert!(has_candidate("rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n"));
         assert!(!has_candidate("rust-src:\n  Installed: (none)\n  Candidate: (none)\n"));
         assert!(!has_candidate(""));
     }
 
-    /// Names lose alternatives and architectures; only an exact version is kept.
+    /// Alternatives are flattened, architectures removed, and only exact versions kept.
     #[test]
-    fn dependencies_are_read() {
+    fn dependencies_are_parsed() {
         let show = "Package: linux-image-amd64\n\
                     Depends: linux-image-6.1.0-56-amd64 (= 6.1.192-2), kmod:any, a | b (>> 1), c (= 1:2)\n";
         let read = dependencies(show);
@@ -225,9 +224,9 @@ mod tests {
         assert!(dependencies("Package: x\n").is_empty());
     }
 
-    /// A version that two archives have is one version.
+    /// A version in two archives is listed once.
     #[test]
-    fn versions_are_read_once_each() {
+    fn versions_are_parsed_without_duplicates() {
         let madison = " meta | 1:6.1.192-2 | http://m/debian-security bookworm-security/main amd64 Packages\n \
                        meta | 1:6.1.192-2 | http://m/debian bookworm/main amd64 Packages\n \
                        meta |    6.1.190-1 | http://m/debian bookworm/main amd64 Packages\n";
@@ -235,9 +234,9 @@ mod tests {
         assert!(versions("").is_empty());
     }
 
-    /// A rebuilt package has another version than its source; a package without a source field is its own.
+    /// A rebuilt package has another version than its source; without a source field, the source has the same name.
     #[test]
-    fn offers_are_read_with_their_sources() {
+    fn offers_are_parsed_with_sources() {
         let show = "Package: qemu-utils\nSource: qemu (1:7.2+dfsg-7+deb12u18)\nVersion: 1:7.2+dfsg-7+deb12u18+b3\n\
                     Pre-Depends: init:any\nDepends: libc6 (>= 2.36), a | b,c:any (= 2)\n\nPackage: qemu-utils\nSource: qemu\n\
                     Version: 1:8.2~bpo12+1\n\nPackage: kmod\nVersion: 30\n\n";
@@ -258,9 +257,9 @@ mod tests {
         assert!(super::offers("").is_empty());
     }
 
-    /// A release is named without its component; an archive without releases has none.
+    /// A release has no component; an archive without releases is skipped.
     #[test]
-    fn releases_are_read() {
+    fn releases_are_parsed() {
         let madison = "qemu-utils | 1:8.2~bpo12+1 | http://m/debian bookworm-backports/main amd64 Packages\n\
                        qemu-utils | 1:8.0 | http://flat.example ./ Packages\n\
                        qemu-utils | 1:7.2 | http://m/debian bookworm/main amd64 Packages\n";
@@ -270,29 +269,29 @@ mod tests {
     }
 
     #[test]
-    fn removals_are_read_from_a_simulation() {
+    fn removals_are_parsed() {
         let text = "Inst seabios (1.16.2)\nRemv qemu-utils [1:7.2+dfsg-7+deb12u12]\nConf seabios (1.16.2)\n";
         assert_eq!(removals(text), ["qemu-utils"]);
         assert!(removals("Inst kmod (30)\n").is_empty());
     }
 
     #[test]
-    fn parts_of_one_software_share_its_source() {
+    fn source_is_parsed() {
         assert_eq!(source("Package: qemu-utils\nSource: qemu (1:7.2)\n"), Some("qemu"));
         assert_eq!(source("Package: kmod\nVersion: 30\n"), None);
     }
 
     #[test]
-    fn llvm_is_reported_only_when_there_is_one() {
+    fn llvm_version_must_be_unique() {
         assert_eq!(only_llvm("libstd-rust-web-1.96\n  Depends: libllvm22\nlibllvm22\n  Depends: libc6\n"), Some(22));
         assert_eq!(only_llvm("Depends: libllvm19:amd64\n"), Some(19));
         assert_eq!(only_llvm("Depends: libllvm19\nDepends: libllvm22\n"), None);
         assert_eq!(only_llvm("Depends: libc6\n"), None);
     }
 
-    /// The file name holds the epoch that the pool's name leaves out.
+    /// The file name contains the epoch, which the pool's name omits.
     #[test]
-    fn package_files_are_read_with_their_versions() {
+    fn package_files_are_parsed() {
         let text = "Reading package lists...\n'http://m/debian/pool/main/q/qemu/qemu-utils_7.2_amd64.deb' \
                     qemu-utils_1%3a7.2_amd64.deb 6 SHA256:58\n'http://m/x.dsc' x_1.dsc 6 SHA256:58\n";
         let files = package_files(text);
@@ -302,9 +301,9 @@ mod tests {
         assert_eq!(files[0].file, "qemu-utils_1%3a7.2_amd64.deb");
     }
 
-    /// Every form in which apt reports a mirror that is being updated, and what only looks like one.
+    /// Every message for a mirror that is being updated, and similar messages with other causes.
     #[test]
-    fn causes_are_told_apart() {
+    fn causes_are_distinguished() {
         let index = "http://m/debian/dists/trixie/main/binary-amd64/by-hash/SHA256/8a3f";
         let package = "http://m/debian/pool/main/l/linux/linux-image_6.1_amd64.deb";
         let cases = [
@@ -340,9 +339,9 @@ mod tests {
         assert!(failures("E: Some index files failed to download.\nW: Unable to read /x\n").is_empty());
     }
 
-    /// Only an update whose every error is of the security archive can do without that archive.
+    /// An update can ignore the security archive only if every error is in that archive.
     #[test]
-    fn errors_of_one_archive_are_recognised() {
+    fn errors_of_one_archive_are_recognized() {
         let base = "http://m/debian-security";
         let security = "E: Failed to fetch http://m/debian-security/dists/x-security/InRelease  Hash Sum mismatch\n";
         let release = "E: The repository 'http://m/debian-security x-security Release' does not have a Release file.\n";

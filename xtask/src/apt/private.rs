@@ -9,18 +9,18 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::archive::{Progress, Surroundings};
+use super::archive::{HostSettings, Progress};
 use super::config;
 use super::mirrors::{self, Mirror};
 use super::parse::{self, Cause, Dependency, Failure, PackageFile};
 
-/// How long a mirror that is being updated is given, each time before it is tried again.
+/// Pauses between retries while a mirror is being updated.
 const PAUSES: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(45)];
 
-/// Written after an update that fetched everything. Its age is that of the lists.
+/// A file that is written after each complete update. Its age is that of the lists.
 const UPDATED: &str = "updated";
 
-/// A program of apt that failed.
+/// A failed program of apt.
 #[derive(Debug)]
 pub(crate) struct AptError {
     command: String,
@@ -34,12 +34,12 @@ impl AptError {
         self.failures.iter().find(|failure| failure.cause == cause)
     }
 
-    /// Whether the pool lacks a package file, and nothing else is wrong.
+    /// Whether all failures are package files that the pool lacks.
     pub(crate) fn is_gone(&self) -> bool {
         !self.failures.is_empty() && self.failures.iter().all(|failure| failure.cause == Cause::Gone)
     }
 
-    /// Whether all that failed lies below an address.
+    /// Whether all failures are below an address.
     pub(super) fn concerns_only(&self, base: &str) -> bool {
         parse::concerns_only(&self.output, base)
     }
@@ -58,23 +58,23 @@ impl fmt::Display for AptError {
 
 impl std::error::Error for AptError {}
 
-/// apt with a configuration of its own.
+/// apt with its own configuration.
 #[derive(Debug)]
 pub(crate) struct Private<'a> {
     dir: PathBuf,
     mirror: &'a Mirror,
-    surroundings: &'a Surroundings,
+    settings: &'a HostSettings,
     progress: &'a dyn Progress,
 }
 
 impl<'a> Private<'a> {
-    /// Writes the configuration below `root`, where every mirror has lists of its own.
+    /// Writes the configuration below `root`, in a directory for each mirror.
     pub(super) fn prepare(
         root: &Path,
         suite: &str,
         mirror: &'a Mirror,
         with_security: bool,
-        surroundings: &'a Surroundings,
+        settings: &'a HostSettings,
         progress: &'a dyn Progress,
     ) -> Result<Self> {
         let security = if with_security { plain(&mirror.security) } else { "none".to_owned() };
@@ -88,26 +88,26 @@ impl<'a> Private<'a> {
         };
         write("status", "")?;
         write("etc/preferences", "")?;
-        write("etc/sources.list", &mirrors::sources_list(mirror, suite, &surroundings.trust, with_security))?;
-        write("apt.conf", &config::text(&dir, mirror, &surroundings.network)?)?;
-        Ok(Self { dir, mirror, surroundings, progress })
+        write("etc/sources.list", &mirrors::sources_list(mirror, suite, &settings.trust, with_security))?;
+        write("apt.conf", &config::text(&dir, mirror, &settings.network)?)?;
+        Ok(Self { dir, mirror, settings, progress })
     }
 
-    /// Fetches the signed package lists. Lists of earlier updates stay where new ones cannot be had.
+    /// Fetches the signed package lists. If this fails, lists of earlier updates are kept.
     pub(super) fn update(&self) -> Result<()> {
         self.fetch("apt-get", &["update"], None)?;
         let path = self.dir.join(UPDATED);
         fs::write(&path, "").with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// How old the lists of the last good update are; `None` without one.
+    /// The age of the lists of the last successful update, if any.
     pub(super) fn lists_age(&self) -> Option<Duration> {
         let updated = fs::metadata(self.dir.join(UPDATED)).and_then(|file| file.modified()).ok()?;
-        // Lists from the future, by a clock that was set back, are new enough.
+        // If the clock was set back, the lists count as new.
         Some(SystemTime::now().duration_since(updated).unwrap_or_default())
     }
 
-    /// What `package` depends on, alternatives flattened. `NAME=VERSION` asks of one version.
+    /// The dependencies of `package`, which can be `NAME=VERSION`, including all alternatives.
     pub(crate) fn depends(&self, package: &str) -> Result<Vec<Dependency>> {
         Ok(parse::dependencies(&self.run("apt-cache", &["show", "--no-all-versions", package], None)?))
     }
@@ -122,25 +122,25 @@ impl<'a> Private<'a> {
         Ok(parse::has_candidate(&self.run("apt-cache", &["policy", package], None)?))
     }
 
-    /// Downloads exactly these packages into `into`, which holds nothing else afterwards. apt checks each against the signed
-    /// lists.
+    /// Downloads exactly these packages into `into`, and removes all other files there. apt verifies each package against the
+    /// signed lists.
     pub(crate) fn download(&self, packages: &[String], into: &Path) -> Result<()> {
         let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
         self.download_with(&[&["download"], packages.as_slice()].concat(), into)
     }
 
-    /// Downloads these packages and all they need, as for a system with nothing installed.
+    /// Downloads these packages with all dependencies, as for a system with nothing installed.
     pub(crate) fn download_closure(&self, packages: &[&str], into: &Path) -> Result<()> {
         self.download_with(&[&["install", "--yes", "--download-only"], packages].concat(), into)
     }
 
-    /// Tells the person who waits.
+    /// Reports a message to the user.
     pub(crate) fn note(&self, note: &str) {
         self.progress.note(note);
     }
 
-    /// Runs a command of apt-get that downloads packages. Where the pool lacks a version that the lists name, the version
-    /// before it is taken.
+    /// Runs a command of apt-get that downloads packages. A version that is in the lists but not in the pool is replaced by the
+    /// previous one.
     fn download_with(&self, arguments: &[&str], into: &Path) -> Result<()> {
         fs::create_dir_all(into.join("partial")).context("cannot create a download directory")?;
         let mut gone: BTreeSet<(String, String)> = BTreeSet::new();
@@ -158,7 +158,7 @@ impl<'a> Private<'a> {
                 let lost = planned.iter().filter(|file| error.failures.iter().any(|failure| failure.uri == file.uri));
                 lost.map(|file| (file.package.clone(), file.version.clone())).collect()
             });
-            // Nothing takes the place of a version that is asked for by name.
+            // A version that is requested explicitly is not replaced.
             let is_exact = lost.iter().any(|(package, version)| {
                 arguments.iter().any(|argument| argument.split_once('=') == Some((package.as_str(), version.as_str())))
             });
@@ -167,17 +167,17 @@ impl<'a> Private<'a> {
             }
             for (package, version) in lost {
                 self.progress.note(&format!(
-                    "{} has no {package} {version}, which its lists name: taking the version before it",
+                    "{} lacks {package} {version}, which is in its lists: using the previous version",
                     self.mirror.debian
                 ));
                 gone.insert((package, version));
             }
-            self.refuse(&gone)?;
+            self.exclude(&gone)?;
         }
     }
 
-    /// Makes apt choose other versions than these, also of what is built from the same source.
-    fn refuse(&self, versions: &BTreeSet<(String, String)>) -> Result<()> {
+    /// Makes apt select other versions than these, also for packages of the same source.
+    fn exclude(&self, versions: &BTreeSet<(String, String)>) -> Result<()> {
         let mut text = String::new();
         for (package, version) in versions {
             let show = self.run("apt-cache", &["show", &format!("{package}={version}")], None)?;
@@ -188,7 +188,7 @@ impl<'a> Private<'a> {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Runs a program that fetches; again after a pause while the mirror is being updated.
+    /// Runs a program that fetches, and retries after a pause while the mirror is being updated.
     fn fetch(&self, program: &str, arguments: &[&str], directory: Option<&Path>) -> Result<()> {
         let mut pauses = PAUSES.iter();
         loop {
@@ -196,10 +196,8 @@ impl<'a> Private<'a> {
             let syncing = error.downcast_ref::<AptError>().and_then(|error| error.first(Cause::Syncing));
             let (Some(Failure { uri, reason, .. }), Some(pause)) = (syncing, pauses.next()) else { return Err(error) };
             let reason = reason.split(" [").next().unwrap_or(reason);
-            self.progress.note(&format!(
-                "{uri}: {reason}: the mirror seems to be in the middle of an update; trying again in {} s",
-                pause.as_secs()
-            ));
+            self.progress
+                .note(&format!("{uri}: {reason}: the mirror seems to be updating; retrying in {} s", pause.as_secs()));
             self.progress.pause(*pause);
         }
     }
@@ -207,12 +205,12 @@ impl<'a> Private<'a> {
     pub(super) fn run(&self, program: &str, arguments: &[&str], directory: Option<&Path>) -> Result<String> {
         let mut command = Command::new(program);
         command.arg("-q").args(arguments);
-        command.envs(self.surroundings.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.settings.environment.iter().map(|(name, value)| (name, value)));
         command.env("APT_CONFIG", self.dir.join("apt.conf")).env("LC_ALL", "C").env_remove("LANGUAGE");
         if let Some(directory) = directory {
             command.current_dir(directory);
         }
-        let output = command.output().with_context(|| format!("cannot run {program}; this rig needs Debian's apt"))?;
+        let output = command.output().with_context(|| format!("cannot run {program}; install Debian's apt"))?;
         let stdout = String::from_utf8_lossy(&output.stdout);
         if output.status.success() {
             return Ok(stdout.into_owned());
@@ -224,7 +222,7 @@ impl<'a> Private<'a> {
     }
 }
 
-/// An address as part of a file name.
+/// Converts an address to a file name.
 fn plain(uri: &str) -> String {
     let uri = uri.split_once("://").map_or(uri, |(_, rest)| rest);
     uri.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect()
@@ -233,13 +231,13 @@ fn plain(uri: &str) -> String {
 fn lacks(gone: &BTreeSet<(String, String)>) -> String {
     let names: Vec<String> = gone.iter().map(|(package, version)| format!("{package} {version}")).collect();
     if names.is_empty() {
-        "apt cannot plan the download".to_owned()
+        "cannot plan the download with apt".to_owned()
     } else {
-        format!("nothing older will do for what the pool lacks ({})", names.join(", "))
+        format!("no other version can replace those that the pool lacks ({})", names.join(", "))
     }
 }
 
-/// Removes files that another mirror, or another version, left.
+/// Removes files of other mirrors and versions.
 fn remove_others(dir: &Path, wanted: &[PackageFile]) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
         let path = entry.with_context(|| format!("cannot list {}", dir.display()))?.path();
@@ -253,7 +251,7 @@ fn remove_others(dir: &Path, wanted: &[PackageFile]) -> Result<()> {
 
 fn check_complete(dir: &Path, wanted: &[PackageFile]) -> Result<()> {
     match wanted.iter().find(|file| !dir.join(&file.file).is_file()) {
-        Some(file) => bail!("apt reports success but left no {} in {}", file.file, dir.display()),
+        Some(file) => bail!("apt reports success but did not download {} to {}", file.file, dir.display()),
         None if wanted.is_empty() => bail!("apt would download nothing into {}", dir.display()),
         None => Ok(()),
     }
@@ -263,7 +261,7 @@ fn check_complete(dir: &Path, wanted: &[PackageFile]) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Addresses become single file names; two archives of one server stay apart.
+    /// Addresses become single file names, different for two archives of a server.
     #[test]
     fn addresses_become_file_names() {
         assert_eq!(plain("http://deb.debian.org/debian"), "deb.debian.org_debian");

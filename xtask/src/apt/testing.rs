@@ -1,4 +1,4 @@
-//! A repository on disk, and a person who watches.
+//! Test fixtures: a repository on disk, and a `Progress` that records notes.
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
@@ -8,7 +8,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::archive::{Archive, Progress, Surroundings};
+use super::archive::{Archive, HostSettings, Progress};
 use super::mirrors::Mirror;
 
 /// The suite of the repository. It has no security archive.
@@ -24,19 +24,19 @@ pub(crate) struct Package {
     pub(crate) breaks: &'static str,
 }
 
-/// A package that depends on nothing and is built from a source of its own name.
+/// A package without dependencies, whose source has the same name.
 pub(crate) const fn package(name: &'static str, version: &'static str) -> Package {
     Package { name, version, depends: "", source: name, breaks: "" }
 }
 
-/// A repository, reached by apt's `copy:` method: it needs no network.
+/// A repository for apt's `copy:` method, which needs no network.
 #[derive(Debug)]
 pub(crate) struct Repository {
     root: PathBuf,
 }
 
 impl Repository {
-    /// An archive below `root` with these packages.
+    /// Creates an archive below `root` with these packages.
     pub(crate) fn create(root: PathBuf, suite: &str, packages: &[Package]) -> Self {
         let repository = Self { root };
         let mut index = String::new();
@@ -50,7 +50,7 @@ impl Repository {
             let relations: String = relations.map(|(name, value)| format!("{name}: {value}\n")).collect();
             write!(
                 index,
-                "Package: {}\nSource: {}\nVersion: {}\nArchitecture: amd64\nMaintainer: nobody\n{relations}\
+                "Package: {}\nSource: {}\nVersion: {}\nArchitecture: amd64\nMaintainer: Test\n{relations}\
                  Filename: {}\nSize: {}\nSHA256: {}\nDescription: none\n\n",
                 package.name,
                 package.source,
@@ -68,11 +68,11 @@ impl Repository {
         repository
     }
 
-    /// Names the index in the release file, as it is or as it is not.
+    /// Writes the release file. If `index` differs from the actual index, they are inconsistent.
     fn release(&self, suite: &str, index: &str) {
         let path = self.index(suite);
         let hash = sha256(&path);
-        // As Debian's: such a release is used only for what is asked from it, or came from it.
+        // As in Debian: apt uses such a release only for packages that are requested or installed from it.
         let automatic =
             if suite.ends_with("-backports") { "NotAutomatic: yes\nButAutomaticUpgrades: yes\n" } else { "" };
         let text = format!(
@@ -89,12 +89,12 @@ impl Repository {
 
     /// The path of a package file in the pool.
     pub(crate) fn deb(&self, name: &str, version: &str) -> PathBuf {
-        // The pool leaves epochs out, as Debian's does.
+        // The pool omits epochs, as Debian's does.
         let version = version.split_once(':').map_or(version, |(_, version)| version);
         self.root.join(format!("pool/{name}_{version}_amd64.deb"))
     }
 
-    /// Leaves the index as it is in the middle of an update: the release file names a newer one.
+    /// Simulates an unfinished update: the release file lists a newer index.
     pub(super) fn begin_update(&self, suite: &str) {
         let index = fs::read_to_string(self.index(suite)).unwrap();
         fs::write(self.index(suite), format!("{index}\n\n")).unwrap();
@@ -102,7 +102,7 @@ impl Repository {
         fs::write(self.index(suite), index).unwrap();
     }
 
-    /// Brings the index in line with the release file.
+    /// Finishes the update: the index matches the release file.
     pub(super) fn end_update(&self, suite: &str) {
         let index = fs::read_to_string(self.index(suite)).unwrap();
         fs::write(self.index(suite), format!("{index}\n\n")).unwrap();
@@ -124,18 +124,18 @@ fn sha256(path: &Path) -> String {
     String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
 }
 
-/// What mirrors without signatures are reached with.
-pub(super) fn surroundings(mirrors: Vec<Mirror>) -> Surroundings {
-    Surroundings { mirrors, trust: "trusted=yes".to_owned(), network: String::new(), environment: Vec::new() }
+/// Settings for mirrors without signatures.
+pub(super) fn settings(mirrors: Vec<Mirror>) -> HostSettings {
+    HostSettings { mirrors, trust: "trusted=yes".to_owned(), network: String::new(), environment: Vec::new() }
 }
 
-/// The suite, from these mirrors.
+/// The test suite, from these mirrors.
 pub(crate) fn archive(dir: &Path, mirrors: &[&Repository], watcher: &Watcher) -> Archive {
     let mirrors = mirrors.iter().map(|repository| repository.mirror()).collect();
-    Archive::new(&dir.join("apt"), SUITE, surroundings(mirrors), watcher.clone())
+    Archive::new(&dir.join("apt"), SUITE, settings(mirrors), watcher.clone())
 }
 
-/// Keeps the notes, and does something else in place of waiting.
+/// Records notes and pauses, and runs a function instead of waiting.
 #[derive(Clone, Default)]
 pub(crate) struct Watcher {
     pub(super) notes: Rc<RefCell<Vec<String>>>,
@@ -144,12 +144,12 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher that does this at each pause.
+    /// A watcher that runs `work` at each pause.
     pub(crate) fn on_pause(work: impl Fn() + 'static) -> Self {
         Self { on_pause: Some(Rc::new(work)), ..Self::default() }
     }
 
-    /// Whether a note holds some words.
+    /// Whether a note contains a text.
     pub(crate) fn has_noted(&self, words: &str) -> bool {
         self.notes.borrow().iter().any(|note| note.contains(words))
     }

@@ -1,4 +1,4 @@
-"""The grouping of `kmodtrace report`, by DuckDB: FILE. Prints how many rows there are."""
+"""Groups a capture like `kmodtrace report`, with DuckDB. Argument: FILE. Prints the number of rows."""
 
 import sys
 

@@ -1,4 +1,4 @@
-//! What is held to be good enough, as ratios and amounts of one run, and whether it is met.
+//! Performance goals, as ratios and amounts of one run, and whether they are met.
 
 use super::guest::Online;
 use super::offline::{Offline, Row};
@@ -8,31 +8,30 @@ use super::stats::float;
 pub(super) struct Goal {
     pub(super) what: String,
     pub(super) found: f64,
-    /// In words.
+    /// The limit as text.
     pub(super) wanted: &'static str,
     pub(super) is_met: bool,
-    /// Why it is missed, where it is, and how to see that.
+    /// Known reasons if the goal is missed, and how to measure them.
     pub(super) cause: Option<&'static str>,
 }
 
-const ARMED: &str = "Why arming takes what it takes: a profile (`cargo xtask vm run --tracers -- sh -c 'perf record -o /run/p -F 999 -g \
-                     kmodtrace watch --duration 1ms; perf report -i /run/p --children -g none'`) has, of what comes before the last \
-                     hook, the verifier with two fifths, attaching with a quarter (for each hook ftrace goes through all functions of \
-                     the kernel), the start of the program with a sixth, and what aya makes of the object and of the kernel's types \
-                     with a tenth each. Programs are loaded one after the other, and symbols are read when everything is attached.";
+const ARMED: &str = "Breakdown of the time until armed: according to a profile (`cargo xtask vm run --tracers -- sh -c 'perf record -o /run/p -F 999 -g \
+                     kmodtrace watch --duration 1ms; perf report -i /run/p --children -g none'`), the time before the last hook consists of \
+                     the verifier (two fifths), attaching (a quarter; for each hook, ftrace searches all functions of the kernel), \
+                     the start of the program (a sixth), and aya's processing of the object and of the kernel's types (a tenth \
+                     each). Programs are loaded one after the other, and symbols are read after attaching.";
 
-const MEMORY: &str = "Memory, by `/proc/PID/smaps` when all is at rest: the ring, which is mapped whole (4 MiB by default), is the \
-                      greatest part; code and the heap have three each, the kernel's symbols one.";
+const MEMORY: &str = "Breakdown of memory from `/proc/PID/smaps` when idle: the ring buffer is the largest part (4 MiB by default); code \
+                      and heap have 3 MiB each, the kernel's symbols 1 MiB.";
 
-const IDLE: &str = "Idle, the clock is looked at once a second, and every thirty seconds where nothing has happened for four: for runs of \
-                    the programs that the kernel skipped, which nobody tells by himself.";
+const IDLE: &str = "When idle, the tracer wakes up once per second, and every thirty seconds if nothing has happened for four, to read \
+                    the counters of missed runs, for which there is no notification.";
 
-const PROGRAMS: &str = "Why the programs take what they take: more than half is that of the request itself, which captures who asks \
-                        while it is there (executable, arguments, cgroup, eight parents, two stacks); each of these \
-                        reads is checked by the kernel. The cheapest request starts a program that does nothing; a real \
-                        modprobe has more to do.";
+const PROGRAMS: &str = "Breakdown of the programs' run time: more than half is the program of the request, which captures the requester \
+                        (executable, arguments, cgroup, eight parents, two stacks); the kernel checks each of these reads. The \
+                        cheapest request starts a program that does nothing; a real modprobe takes longer.";
 
-/// Of the kernel's clock for processor time (`USER_HZ`).
+/// The tick of the kernel's clock for processor time (`USER_HZ`).
 const TICK_MS: f64 = 10.0;
 
 impl Goal {
@@ -45,27 +44,27 @@ impl Goal {
     }
 }
 
-/// Those of tracing.
+/// The goals of tracing.
 pub(super) fn online(found: &Online) -> Vec<Goal> {
-    let median = |figure: &str, who: &str| found.get(figure, who).map(|figure| figure.median);
+    let median = |figure: &str, tracer: &str| found.get(figure, tracer).map(|figure| figure.median);
     let mut goals = Vec::new();
     for ours in ["kmodtrace watch", "kmodtrace record"] {
         if let (Some(our), Some(their)) = (median("armed_ms", ours), median("armed_ms", "bpftrace")) {
-            let what = format!("`{ours}`: time until armed, bpftrace's being 1");
+            let what = format!("`{ours}`: time until armed (bpftrace = 1)");
             goals.push(Goal::at_most(what, our / their, 0.2, "at most 0.2").missed_by(ARMED));
         }
         if let (Some(our), Some(their)) = (median("resident_after_kib", ours), median("resident_after_kib", "bpftrace"))
         {
-            let what = format!("`{ours}`: memory after all storms, bpftrace's being 1");
+            let what = format!("`{ours}`: memory after all storms (bpftrace = 1)");
             goals.push(Goal::at_most(what, our / their, 0.125, "at most 0.125").missed_by(MEMORY));
             let what = format!("`{ours}`: memory after all storms, MiB");
             goals.push(Goal::at_most(what, our / 1024.0, 14.0, "under 14").missed_by(MEMORY));
         }
         if let Some(taken) = found.get("idle_cpu_ms_per_s", ours) {
-            let what = format!("`{ours}`: processor time while idle, ms a second");
-            // One tick is the least that the clock can show, and what comes to whoever runs for a moment when it ticks.
+            let what = format!("`{ours}`: processor time while idle, ms per second");
+            // One tick is the resolution of the clock, and is charged to a process that runs when it ticks.
             let tick = TICK_MS / float(found.plan.idle_s.max(1));
-            goals.push(Goal::at_most(what, taken.max, tick, "not more than one tick in all").missed_by(IDLE));
+            goals.push(Goal::at_most(what, taken.max, tick, "at most one tick in total").missed_by(IDLE));
         }
     }
     for ours in ["kmodtrace watch", "kmodtrace record", "kmodtrace record --pin"] {
@@ -78,7 +77,7 @@ pub(super) fn online(found: &Online) -> Vec<Goal> {
         let programs = found.rows.iter().filter(|row| row.figure.ends_with("ns_per_request"));
         let programs = programs.filter(|row| row.figure.starts_with("program ")).map(|row| row.value.median);
         let found = 100.0 * programs.sum::<f64>() / request;
-        let goal = Goal::at_most("all programs together, of the cheapest request, %", found, 1.0, "under 1");
+        let goal = Goal::at_most("all programs together, share of the cheapest request, %", found, 1.0, "under 1");
         goals.push(goal.missed_by(PROGRAMS));
     }
     for (figure, what) in [("programs_per_s", "programs started"), ("opens_per_s", "files opened")] {
@@ -86,16 +85,16 @@ pub(super) fn online(found: &Online) -> Vec<Goal> {
             continue;
         };
         if let Some(ours) = found.get(figure, "kmodtrace record") {
-            // Fewer than the least without any tracer: by how much.
+            // By how much it is below the minimum without a tracer.
             let least = nothing.min.min(again.min);
-            let what = format!("{what} a second while recording: below the least without a tracer, %");
-            goals.push(Goal::at_most(what, 100.0 * (1.0 - ours.median / least).max(0.0), 0.0, "inside the noise"));
+            let what = format!("{what} per second while recording: below the minimum without a tracer, %");
+            goals.push(Goal::at_most(what, 100.0 * (1.0 - ours.median / least).max(0.0), 0.0, "within the noise"));
         }
     }
     goals
 }
 
-/// Those of captures.
+/// The goals of reading captures.
 pub(super) fn offline(found: &Offline) -> Vec<Goal> {
     let row = |name: &str, events: u64| found.rows.iter().find(|row| row.name == name && row.events == events);
     let mut goals = Vec::new();
@@ -104,11 +103,11 @@ pub(super) fn offline(found: &Offline) -> Vec<Goal> {
     let ratio = |other: &Row| other.cpu_s.median / report.cpu_s.median;
     if let Some(jq) = row("zstdcat | jq", most) {
         let found = ratio(jq);
-        let what = format!("`report` of {most} events: times as fast as `zstdcat \\| jq`");
+        let what = format!("`report` of {most} events: speed relative to `zstdcat \\| jq`");
         goals.push(Goal { what, found, wanted: "at least 10", is_met: found >= 10.0, cause: None });
     }
     if let Some(duckdb) = row("DuckDB", most) {
-        let what = format!("`report` of {most} events: processor time, DuckDB's being 1");
+        let what = format!("`report` of {most} events: processor time (DuckDB = 1)");
         goals.push(Goal::at_most(what, 1.0 / ratio(duckdb), 2.0, "at most 2"));
     }
     let memory = report.peak_mib.median;
@@ -116,7 +115,7 @@ pub(super) fn offline(found: &Offline) -> Vec<Goal> {
     let least = found.sizes.iter().map(|size| size.events).min().unwrap_or(most);
     if let Some(small) = row("kmodtrace report", least).filter(|_| least < most) {
         let found = report.cpu_s.median / small.cpu_s.median / (float(most) / float(least));
-        let what = format!("`report`: growth from {least} to {most} events, linear being 1");
+        let what = format!("`report`: growth from {least} to {most} events (linear = 1)");
         goals.push(Goal::at_most(what, found, 1.2, "at most 1.2"));
     }
     goals
@@ -139,7 +138,7 @@ mod tests {
         Row { name: name.to_owned(), events, wall_s: same(seconds), cpu_s: same(seconds), peak_mib: same(mib) }
     }
 
-    /// Check that goals of captures are ratios of the largest one, met and missed.
+    /// Goals of captures are ratios for the largest capture, met and missed.
     #[test]
     fn goals_of_captures_are_ratios() {
         let ours =
@@ -155,12 +154,13 @@ mod tests {
         assert_eq!(met(ours(1.0, 20.0, 8.0)), [true, false]);
     }
 
-    /// Check that one tick of the clock while idle is allowed, and two are not.
+    /// One tick while idle meets the goal, two ticks do not.
     #[test]
-    fn idle_is_judged_by_a_tick() {
+    fn idle_goal_allows_one_tick() {
         let is_met = |ms_per_s| {
             let figure = "idle_cpu_ms_per_s".to_owned();
-            let rows = vec![guest::Row { figure, who: "kmodtrace watch".to_owned(), rounds: 1, value: same(ms_per_s) }];
+            let rows =
+                vec![guest::Row { figure, tracer: "kmodtrace watch".to_owned(), rounds: 1, value: same(ms_per_s) }];
             let plan = Plan { rounds: 1, idle_s: 60, storm_s: 1, stopped_s: 1 };
             let found = Online { kernel: String::new(), accelerator: String::new(), plan, rows };
             online(&found).first().unwrap().is_met
@@ -169,12 +169,12 @@ mod tests {
         assert!(!is_met(20.0 / 60.0));
     }
 
-    /// Check that one lost request, or a slower fork, misses a goal.
+    /// One lost request, or a lower fork rate, misses a goal.
     #[test]
     fn goals_of_tracing_are_ratios() {
-        let row = |figure: &str, who: &str, number| guest::Row {
+        let row = |figure: &str, tracer: &str, number| guest::Row {
             figure: figure.to_owned(),
-            who: who.to_owned(),
+            tracer: tracer.to_owned(),
             rounds: 1,
             value: same(number),
         };
@@ -194,7 +194,7 @@ mod tests {
             let found = Online { kernel: String::new(), accelerator: String::new(), plan, rows };
             online(&found).iter().map(|goal| goal.is_met).collect::<Vec<_>>()
         };
-        // Armed, lost by each of three, all programs together, and programs started.
+        // Time until armed, losses of each of three, all programs together, and programs started.
         assert_eq!(met(20.0, 0.0, 91.0), [true, true, true, true, false, true]);
         assert_eq!(met(30.0, 1.0, 89.0), [false, true, true, false, false, false]);
     }

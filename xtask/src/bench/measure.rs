@@ -1,4 +1,4 @@
-//! Runs a command and tells what it took: time, processor time and memory of it and all that it waited for.
+//! Runs a command and measures time, processor time and memory, including its children.
 
 use std::fs;
 use std::io;
@@ -7,21 +7,21 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-/// What one run took.
+/// The cost of one run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
-    /// From start to end, seconds.
+    /// Wall time in seconds.
     pub(super) wall_s: f64,
-    /// In user mode and in the kernel, seconds.
+    /// Processor time in user mode and in the kernel, in seconds.
     pub(super) cpu_s: f64,
-    /// The most that one of its processes held, bytes.
+    /// Peak memory of its largest process, in bytes.
     pub(super) peak_bytes: f64,
 }
 
-/// Runs it with its output thrown away. `codes` are the exit codes that mean it did its work.
+/// Runs a command and discards its output. `codes` are the exit codes of success.
 pub(super) fn run(command: &mut Command, codes: &[i32]) -> Result<Cost> {
-    // A process begins with the peak of the one that started it: ours becomes what we hold now (proc(5), clear_refs).
-    fs::write("/proc/self/clear_refs", "5").context("cannot reset the peak of memory")?;
+    // A child inherits the peak of its parent, so reset ours to the current value (proc(5), clear_refs).
+    fs::write("/proc/self/clear_refs", "5").context("cannot reset the peak memory")?;
     let began = Instant::now();
     let shown = crate::shell::show(command);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
@@ -29,9 +29,9 @@ pub(super) fn run(command: &mut Command, codes: &[i32]) -> Result<Cost> {
     let (status, usage) = wait(&child).with_context(|| format!("cannot wait for `{shown}`"))?;
     let wall_s = began.elapsed().as_secs_f64();
     if !libc::WIFEXITED(status) || !codes.contains(&libc::WEXITSTATUS(status)) {
-        bail!("`{shown}` failed (wait status {status}): it measures nothing");
+        bail!("`{shown}` failed (wait status {status})");
     }
-    let peak_kib = u32::try_from(usage.ru_maxrss).context("odd peak memory")?;
+    let peak_kib = u32::try_from(usage.ru_maxrss).context("invalid peak memory")?;
     Ok(Cost {
         wall_s,
         cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
@@ -39,16 +39,16 @@ pub(super) fn run(command: &mut Command, codes: &[i32]) -> Result<Cost> {
     })
 }
 
-/// The end of a child, with what it took. `Child::wait` does not tell.
+/// Waits for a child, and returns its resource usage, which `Child::wait` does not.
 fn wait(child: &Child) -> io::Result<(libc::c_int, libc::rusage)> {
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     loop {
-        // SAFETY: both pointers are to locals that live through the call; the child is ours and nobody else waits for it.
+        // SAFETY: both pointers are to locals that outlive the call; the child is ours, and no other code waits for it.
         let ended = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
         if ended == pid {
-            // SAFETY: all zeroes is a valid rusage, and the kernel has filled it in.
+            // SAFETY: all zeroes is a valid rusage, and the kernel has filled it.
             return Ok((status, unsafe { usage.assume_init() }));
         }
         let error = io::Error::last_os_error();
@@ -69,9 +69,9 @@ mod tests {
 
     use super::run;
 
-    /// Check that what a command takes is counted, what it starts included, and that a failure measures nothing.
+    /// The cost of a command includes its children, and a failure is an error.
     #[test]
-    fn all_of_a_command_is_counted() {
+    fn cost_includes_children() {
         let script = |text: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", text]);
@@ -80,7 +80,7 @@ mod tests {
         let idle = run(&mut script("true"), &[0]).unwrap();
         let busy = "n=0; while [ $n -lt 200000 ]; do n=$((n + 1)); done";
         let busy = run(&mut script(&format!("({busy}) | cat")), &[0]).unwrap();
-        // What was held before does not count.
+        // Our own earlier peak does not count.
         drop(std::hint::black_box(vec![1_u8; 256 << 20]));
         let after = run(&mut script("true"), &[0]).unwrap();
         assert!(after.peak_bytes < 200_000_000.0, "{after:?}");

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the tool costs beside what one would take instead, measured in one run.
+//! `cargo xtask bench`: the cost of the tool compared with alternatives, measured in one run.
 
 mod goals;
 mod guest;
@@ -20,20 +20,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::setup;
 
-/// What to measure.
+/// Options of the bench.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Smaller captures, shorter storms and one round in the guest: under ten minutes.
+    /// Use smaller captures, shorter storms and one round in the guest; takes less than ten minutes.
     #[arg(long)]
     quick: bool,
-    /// How often each is run; 0 for as often as is usual.
+    /// Number of rounds; 0 selects the default.
     #[arg(long, value_name = "N", default_value_t = 0)]
     rounds: u32,
     /// Measure only this part.
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Write docs/performance.md, docs/performance.json and the table of the README; with --only, the other parts stay as
-    /// they are.
+    /// Write docs/performance.md, docs/performance.json and the table of the README; with --only, keep the other parts.
     #[arg(long, conflicts_with = "quick")]
     write: bool,
 }
@@ -43,9 +42,9 @@ pub(crate) struct Options {
 enum Part {
     /// Tracers in a guest.
     Tracing,
-    /// The programs, run by this machine's own kernel.
+    /// BPF programs, run by this machine's own kernel.
     Programs,
-    /// What reads captures.
+    /// Reading of captures.
     Captures,
 }
 
@@ -58,20 +57,20 @@ struct Found {
     captures: Option<offline::Offline>,
 }
 
-/// The figures as the last bench left them.
+/// The figures of the last bench.
 const STORED: &str = "docs/performance.json";
 
-const WHOLE: ([u64; 2], Plan) = ([1_000_000, 10_000_000], Plan { rounds: 3, idle_s: 60, storm_s: 60, stopped_s: 10 });
+const FULL: ([u64; 2], Plan) = ([1_000_000, 10_000_000], Plan { rounds: 3, idle_s: 60, storm_s: 60, stopped_s: 10 });
 const QUICK: ([u64; 2], Plan) = ([100_000, 1_000_000], Plan { rounds: 1, idle_s: 5, storm_s: 5, stopped_s: 3 });
 
-/// Measures, and prints the page.
+/// Measures and prints the page.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
-    let (sizes, mut plan) = if options.quick { QUICK } else { WHOLE };
+    let (sizes, mut plan) = if options.quick { QUICK } else { FULL };
     if options.rounds > 0 {
         plan.rounds = options.rounds;
     }
     if plan.rounds % 2 == 0 && options.write {
-        bail!("an odd number of rounds has a median that was measured: give --rounds 3 or 5");
+        bail!("invalid --rounds {}: expected an odd number, so that the median is a measured value", plan.rounds);
     }
     let rounds = usize::try_from(plan.rounds).context("too many rounds")?;
     let is_wanted = |part| options.only.is_none_or(|only| only == part);
@@ -83,10 +82,7 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     };
     println!("\n{}", page::markdown(&found));
     if options.write {
-        let stored = setup::workspace().join(STORED);
-        if stored.exists() {
-            let text = fs::read_to_string(&stored).with_context(|| format!("cannot read {STORED}"))?;
-            let old: Found = serde_json::from_str(&text).with_context(|| format!("{STORED} is damaged"))?;
+        if let Some(old) = stored()? {
             found.tracing = found.tracing.or(old.tracing);
             found.programs = found.programs.or(old.programs);
             found.captures = found.captures.or(old.captures);
@@ -96,9 +92,24 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes what the figures are told in.
+/// The stored figures, if there are any.
+fn stored() -> Result<Option<Found>> {
+    let path = setup::workspace().join(STORED);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {STORED}"))?;
+    serde_json::from_str(&text).map(Some).with_context(|| format!("cannot parse {STORED}"))
+}
+
+/// Writes the pages again from the stored figures, for example after a change of their text.
+pub(crate) fn rewrite_pages() -> Result<()> {
+    stored()?.map_or(Ok(()), |found| write(&found))
+}
+
+/// Writes the figures and the pages that contain them.
 fn write(found: &Found) -> Result<()> {
-    let json = serde_json::to_string_pretty(found).context("the figures have no JSON form")?;
+    let json = serde_json::to_string_pretty(found).context("cannot serialize the figures")?;
     let mut files = vec![("docs/performance.md", page::markdown(found)), (STORED, json + "\n")];
     if found.tracing.is_some() && found.captures.is_some() {
         let readme = fs::read_to_string(setup::workspace().join("README.md")).context("cannot read README.md")?;
@@ -110,7 +121,7 @@ fn write(found: &Found) -> Result<()> {
     Ok(())
 }
 
-/// Processor and cores, as the kernel tells them.
+/// Processor model and number of cores.
 fn machine() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is done to captures, beside what one would take instead.
+//! The cost of reading captures, compared with alternatives.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,24 +14,24 @@ use crate::setup;
 use crate::shell;
 use crate::toolchain::probe;
 
-/// The version that is compared with.
+/// The version that is compared.
 const DUCKDB: &str = "duckdb==1.4.1";
 
 const SCRIPT: &str = include_str!("duckdb.py");
 
-/// Counts modules by program, which is the least that `report` tells.
+/// Counts modules by program, a small part of what `report` shows.
 const JQ: &str =
     r#"reduce (inputs | select(.type == "load")) as $e ({}; .[$e.module + " " + ($e.process.exe // "")] += 1)"#;
 
-/// One that does the work.
+/// A command that is measured.
 struct Contender {
     name: &'static str,
     argv: Vec<String>,
-    /// Exit codes that mean it did.
+    /// The exit codes of success.
     codes: &'static [i32],
 }
 
-/// What one took with one size of capture.
+/// The cost of a command for one size of capture.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) name: String,
@@ -41,7 +41,7 @@ pub(super) struct Row {
     pub(super) peak_mib: Figure,
 }
 
-/// A capture that was generated.
+/// A generated capture.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Size {
     pub(super) events: u64,
@@ -54,11 +54,11 @@ pub(super) struct Offline {
     pub(super) rounds: usize,
     pub(super) sizes: Vec<Size>,
     pub(super) rows: Vec<Row>,
-    /// Who could not take part, and why.
+    /// Commands that could not be measured, with the reason.
     pub(super) absent: Vec<String>,
 }
 
-/// Generates captures of these sizes, and has everyone read each of them in turn, round by round.
+/// Generates captures of these sizes, and measures all commands on each, round by round.
 pub(super) fn run(sizes: &[u64], rounds: usize) -> Result<Offline> {
     let kmodtrace = build::run()?;
     let directory = probe::target_dir(&setup::workspace()).join("bench");
@@ -75,20 +75,20 @@ pub(super) fn run(sizes: &[u64], rounds: usize) -> Result<Offline> {
         if !capture.exists() {
             generate(events, &capture)?;
         }
-        let bytes = fs::metadata(&capture).context("no capture")?.len();
+        let bytes = fs::metadata(&capture).context("cannot find the generated capture")?.len();
         found.sizes.push(Size { events, bytes });
-        let everyone = contenders(&kmodtrace, &capture, &policy, duckdb.as_deref().ok());
-        let mut costs: Vec<Vec<Cost>> = everyone.iter().map(|_| Vec::new()).collect();
+        let commands = contenders(&kmodtrace, &capture, &policy, duckdb.as_deref().ok());
+        let mut costs: Vec<Vec<Cost>> = commands.iter().map(|_| Vec::new()).collect();
         for round in 1..=rounds {
-            for (one, costs) in everyone.iter().zip(&mut costs) {
-                let (program, arguments) = one.argv.split_first().context("no program")?;
+            for (one, costs) in commands.iter().zip(&mut costs) {
+                let (program, arguments) = one.argv.split_first().context("the command is empty")?;
                 let cost = measure::run(Command::new(program).args(arguments), one.codes)?;
                 let (cpu, peak) = (digits(cost.cpu_s), digits(cost.peak_bytes / 1048576.0));
                 println!("{events} events, round {round}: {}: {cpu} s of processor time, {peak} MiB", one.name);
                 costs.push(cost);
             }
         }
-        for (one, costs) in everyone.iter().zip(&costs) {
+        for (one, costs) in commands.iter().zip(&costs) {
             let figure =
                 |of: fn(&Cost) -> f64| Figure::of(&costs.iter().map(of).collect::<Vec<_>>()).context("no round");
             found.rows.push(Row {
@@ -103,9 +103,9 @@ pub(super) fn run(sizes: &[u64], rounds: usize) -> Result<Offline> {
     Ok(found)
 }
 
-/// In a process of its own: what it holds counts as memory of nobody else.
+/// Generates a capture in a separate process, so that its memory is not counted for other commands.
 fn generate(events: u64, capture: &Path) -> Result<()> {
-    let mut generator = Command::new(std::env::current_exe().context("this program has no path")?);
+    let mut generator = Command::new(std::env::current_exe().context("cannot find the path of this program")?);
     generator.args(["gen", "--events", &events.to_string(), "--output"]).arg(capture);
     shell::run(&mut generator)
 }
@@ -117,32 +117,32 @@ fn contenders(kmodtrace: &Path, capture: &Path, policy: &Path, duckdb: Option<&[
         Contender { name, argv: argv.chain([text(capture)]).collect(), codes: &[0] }
     };
     let policy = text(policy);
-    let mut everyone = vec![
+    let mut all = vec![
         ours("kmodtrace report", &["report"]),
         ours("kmodtrace report --by exe", &["report", "--by", "exe"]),
         ours("kmodtrace report --module nf_conntrack", &["report", "--module", "nf_conntrack"]),
         ours("kmodtrace report --lines", &["report", "--lines"]),
         ours("kmodtrace verify", &["verify"]),
-        // There are losses in it, so the verdict is that there can be none.
+        // The capture has losses, so the exit code is 125.
         Contender { codes: &[125], ..ours("kmodtrace check", &["check", "--policy", &policy]) },
     ];
     let jq = "zstdcat \"$1\" | jq -n \"$2\"";
     let argv = ["sh", "-c", jq, "sh", &text(capture), JQ].map(str::to_owned).to_vec();
-    everyone.push(Contender { name: "zstdcat | jq", argv, codes: &[0] });
+    all.push(Contender { name: "zstdcat | jq", argv, codes: &[0] });
     if let Some(duckdb) = duckdb {
         let argv = duckdb.iter().cloned().chain([text(capture)]).collect();
-        everyone.push(Contender { name: "DuckDB", argv, codes: &[0] });
+        all.push(Contender { name: "DuckDB", argv, codes: &[0] });
     }
-    everyone
+    all
 }
 
-/// The command that runs DuckDB's script, installed below `target`.
+/// The command that runs the DuckDB script. DuckDB is installed below `target`.
 fn duckdb(directory: &Path) -> Result<Vec<String>> {
     let python: PathBuf = directory.join("python");
     if !python.join("duckdb").exists() {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--target"]).arg(&python).arg(DUCKDB);
-        shell::run(&mut pip).context("install python3-pip to have it take part")?;
+        shell::run(&mut pip).context("cannot install DuckDB; install python3-pip")?;
     }
     let script = directory.join("duckdb-report.py");
     fs::write(&script, SCRIPT).context("cannot write the script")?;

@@ -1,4 +1,4 @@
-//! What the programs cost without emulation: this machine's own kernel runs them at our bidding.
+//! The run time of the BPF programs without emulation, measured by this machine's own kernel.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -11,10 +11,10 @@ use crate::requirements::Purpose;
 use crate::toolchain::linker;
 use crate::{setup, shell};
 
-/// What is started beside the programs, as the bench in `tracer/benches/programs.rs` calls it.
+/// The program that is started for comparison, as named in `tracer/benches/programs.rs`.
 pub(super) const START: &str = "/bin/true";
 
-/// One of them.
+/// One row.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Row {
     /// A program, or [`START`].
@@ -27,7 +27,7 @@ pub(super) struct Row {
 pub(super) struct Native {
     pub(super) kernel: String,
     pub(super) rows: Vec<Row>,
-    /// Why there are none.
+    /// The reason if there are none.
     pub(super) absent: Option<String>,
 }
 
@@ -38,11 +38,11 @@ struct Line {
     ns: Vec<f64>,
 }
 
-/// Runs the bench of the programs. A machine that does not let them run leaves the figures out, and says why.
+/// Runs the bench of the programs. If the machine does not allow it, there is a reason instead of figures.
 pub(super) fn run() -> Result<Native> {
     setup::run(Purpose::Build)?;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").context("cannot read the kernel's release")?;
-    // Whose build it is says nothing about its speed.
+    // The suffix with the build is irrelevant.
     let kernel = kernel.split(['-', '\n']).next().unwrap_or_default().to_owned();
     let mut build = bench();
     build.arg("--no-run");
@@ -73,14 +73,14 @@ fn bench() -> Command {
 fn rows(printed: &str) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for line in printed.lines() {
-        let line: Line = serde_json::from_str(line).with_context(|| format!("no figure: {line}"))?;
+        let line: Line = serde_json::from_str(line).with_context(|| format!("invalid figure: {line}"))?;
         rows.push(Row {
-            ns: Figure::of(&line.ns).with_context(|| format!("no batch of {}", line.what))?,
+            ns: Figure::of(&line.ns).with_context(|| format!("no measurement of {}", line.what))?,
             name: line.what,
         });
     }
     if rows.iter().all(|row| row.name == START) {
-        bail!("the bench of the programs ran none of them: it measures nothing");
+        bail!("the bench of the programs ran no program");
     }
     Ok(rows)
 }
@@ -89,7 +89,7 @@ fn rows(printed: &str) -> Result<Vec<Row>> {
 mod tests {
     use super::rows;
 
-    /// Check that batches make a figure, and that a bench without programs is none.
+    /// Batches become a figure, and a bench without programs is an error.
     #[test]
     fn batches_become_figures() {
         let start = "{\"what\":\"/bin/true\",\"ns\":[9,7,8]}\n";

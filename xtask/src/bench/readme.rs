@@ -1,4 +1,4 @@
-//! The table that the README quotes.
+//! The table in the README.
 
 use anyhow::{Context as _, Result};
 
@@ -8,7 +8,7 @@ use super::stats::digits;
 const BEGIN: &str = "<!-- made by cargo xtask bench --write -->\n";
 const END: &str = "<!-- end -->\n";
 
-/// The tracers of the table, and how it calls them.
+/// The tracers of the table, with their headings.
 const COLUMNS: [(&str, &str); 4] = [
     ("kmodtrace record", "`kmodtrace record`"),
     ("bpftrace", "bpftrace"),
@@ -16,7 +16,7 @@ const COLUMNS: [(&str, &str); 4] = [
     ("perf trace", "perf trace"),
 ];
 
-/// The README with the table of these figures in place of the old one.
+/// Replaces the table in the README.
 pub(super) fn with_table(readme: &str, found: &Found) -> Result<String> {
     let (before, rest) = readme.split_once(BEGIN).context("README.md has no place for the table")?;
     let (_, after) = rest.split_once(END).context("the table in README.md has no end")?;
@@ -26,33 +26,35 @@ pub(super) fn with_table(readme: &str, found: &Found) -> Result<String> {
 fn table(found: &Found) -> Result<String> {
     let online = found.tracing.as_ref().context("tracing was not measured")?;
     let offline = found.captures.as_ref().context("captures were not measured")?;
-    let median = |figure: &str, who: &str| online.get(figure, who).map(|figure| figure.median);
+    let median = |figure: &str, tracer: &str| online.get(figure, tracer).map(|figure| figure.median);
     let names: Vec<&str> = COLUMNS.iter().map(|(_, name)| *name).collect();
     let mut out = format!("| | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(COLUMNS.len()));
     let mut row = |what: &str, cell: &dyn Fn(&str) -> Option<String>| {
         let cells: Vec<String> =
-            COLUMNS.iter().map(|(who, _)| cell(who).unwrap_or_else(|| "not measured".to_owned())).collect();
+            COLUMNS.iter().map(|(tracer, _)| cell(tracer).unwrap_or_else(|| "not measured".to_owned())).collect();
         out.push_str(&format!("| {what} | {} |\n", cells.join(" | ")));
     };
-    let armed = median("armed_ms", COLUMNS[0].0).context("never armed")?;
-    row("from start to the first request seen", &|who| Some(digits(median("armed_ms", who)? / armed)));
-    row("memory after the storms, MiB", &|who| Some(digits(median("resident_after_kib", who)? / 1024.0)));
+    let armed = median("armed_ms", COLUMNS[0].0).context("kmodtrace record was not measured")?;
+    row("time from start to the first request seen (`kmodtrace record` = 1)", &|tracer| {
+        Some(digits(median("armed_ms", tracer)? / armed))
+    });
+    row("memory after the storms, MiB", &|tracer| Some(digits(median("resident_after_kib", tracer)? / 1024.0)));
     for (phase, what) in [
-        ("storm_62", "not told of a storm, 62 requests at a time, %"),
-        ("storm_long", "not told of a storm by a user without rights, %"),
-        ("stopped", "not told while the tracer is stopped, %"),
+        ("storm_62", "requests missed, 62 concurrent, %"),
+        ("storm_long", "requests missed, 8 threads of an unprivileged user, %"),
+        ("stopped", "requests missed while the tracer is stopped, %"),
     ] {
-        row(what, &|who| {
-            let lost = online.get(&format!("lost_{phase}"), who)?.max;
-            Some(digits(100.0 * lost / median(&format!("asked_{phase}"), who)?))
+        row(what, &|tracer| {
+            let lost = online.get(&format!("lost_{phase}"), tracer)?.max;
+            Some(digits(100.0 * lost / median(&format!("asked_{phase}"), tracer)?))
         });
     }
-    row("tells requester, modprobe, modules and result as one", &|who| {
-        Some(if who.starts_with("kmodtrace") { "yes" } else { "no" }.to_owned())
+    row("links requester, modprobe, modules and result", &|tracer| {
+        Some(if tracer.starts_with("kmodtrace") { "yes" } else { "no" }.to_owned())
     });
     let most = offline.sizes.iter().max_by_key(|size| size.events).context("no captures")?;
     let of = |name: &str| offline.rows.iter().find(|row| row.name == name && row.events == most.events);
-    let report = of("kmodtrace report").context("no report")?;
+    let report = of("kmodtrace report").context("kmodtrace report was not measured")?;
     out.push_str(&format!(
         "\n`report` reads {} million events ({} MB) in {} s with up to {} MiB",
         most.events / 1_000_000,
@@ -88,9 +90,9 @@ mod tests {
             ("asked_storm_62", "bpftrace", 400.0),
             ("lost_storm_62", "bpftrace", 4.0),
         ];
-        let rows = figures.map(|(figure, who, value)| guest::Row {
+        let rows = figures.map(|(figure, tracer, value)| guest::Row {
             figure: figure.to_owned(),
-            who: who.to_owned(),
+            tracer: tracer.to_owned(),
             rounds: 1,
             value: same(value),
         });
@@ -115,9 +117,9 @@ mod tests {
         }
     }
 
-    /// Check that the table takes the place of the old one, that ratios are ratios, and that what is missing is told.
+    /// The table is replaced, has ratios, and marks missing figures.
     #[test]
-    fn the_table_is_replaced() {
+    fn table_is_replaced() {
         let place =
             |table: &str| format!("before\n<!-- made by cargo xtask bench --write -->\n{table}<!-- end -->\nafter\n");
         let readme = with_table(&place("stale\n"), &found()).unwrap();
@@ -125,7 +127,7 @@ mod tests {
         assert!(!readme.contains("stale") && readme.starts_with("before\n") && readme.ends_with("after\n"), "{readme}");
         for part in [
             "| 1.00 | 4.00 | not measured | not measured |",
-            "62 requests at a time, % | not measured | 1.00 |",
+            "62 concurrent, % | not measured | 1.00 |",
             "`report` reads 10 million events (600 MB) in 10.0 s with up to 9.00 MiB; DuckDB takes 15.0 s with up to 9.00 MiB.",
         ] {
             assert!(readme.contains(part), "{part} is not in\n{readme}");
@@ -133,13 +135,13 @@ mod tests {
         assert!(with_table("no place", &found()).is_err());
     }
 
-    /// Check that the README quotes the figures that are stored; nothing, where only one part was measured.
+    /// The README contains the stored figures, or no table if a part was not measured.
     #[test]
-    fn the_readme_quotes_the_stored_figures() {
+    fn readme_has_stored_figures() {
         let readme = include_str!("../../../README.md");
         let stored: Found = serde_json::from_str(include_str!("../../../docs/performance.json")).unwrap();
         if stored.tracing.is_some() && stored.captures.is_some() {
-            assert_eq!(with_table(readme, &stored).unwrap(), readme, "run `cargo xtask bench --write`");
+            assert_eq!(with_table(readme, &stored).unwrap(), readme, "run `cargo xtask bless`");
         } else {
             assert!(readme.contains(&format!("{BEGIN}{END}")), "the README has figures that are not stored");
         }

@@ -1,8 +1,8 @@
-//! Rounds to figures: the median, with the least and the most beside it.
+//! Statistics of rounds: median, minimum and maximum.
 
 use serde::{Deserialize, Serialize};
 
-/// What rounds came to.
+/// The statistics of one figure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Figure {
     pub(super) median: f64,
@@ -11,14 +11,14 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    /// Of at least one round.
+    /// Statistics of at least one round.
     pub(super) fn of(rounds: &[f64]) -> Option<Self> {
         let mut sorted = rounds.to_vec();
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let middle = sorted.len() / 2;
         let upper = *sorted.get(middle)?;
-        // Of an even number, half-way between the two in the middle.
+        // For an even number, the mean of the two in the middle.
         let median = if sorted.len() % 2 == 1 { upper } else { upper.midpoint(*sorted.get(middle - 1)?) };
         Some(Self { median, min, max })
     }
@@ -29,7 +29,7 @@ impl Figure {
     }
 }
 
-/// Three digits that count, as far as they are there.
+/// Formats a number with about three significant digits.
 pub(super) fn digits(number: f64) -> String {
     match number.abs() {
         100.0.. => format!("{number:.0}"),
@@ -47,9 +47,9 @@ pub(super) fn float(number: u64) -> f64 {
 mod tests {
     use super::{Figure, digits};
 
-    /// Check odd and even numbers of rounds, in any order, and none.
+    /// Odd and even numbers of rounds in any order, and no rounds.
     #[test]
-    fn medians_are_in_the_middle() {
+    fn median_of_any_number_of_rounds() {
         let figure = |rounds: &[f64]| Figure::of(rounds).map(|figure| (figure.median, figure.min, figure.max));
         assert_eq!(figure(&[]), None);
         assert_eq!(figure(&[2.0]), Some((2.0, 2.0, 2.0)));
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(figure(&[4.0, 1.0, 2.0, 3.0]), Some((2.5, 1.0, 4.0)));
     }
 
-    /// Check that figures show no more than they know.
+    /// Figures are shown with three significant digits.
     #[test]
     fn figures_have_three_digits() {
         for (number, shown) in [(0.0, "0.00"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1234")] {

@@ -1,10 +1,10 @@
-//! `cargo xtask gen`: captures of any size, the same for the same seed.
+//! `cargo xtask gen`: captures of any size, reproducible by a seed.
 
+mod fixtures;
 mod output;
 mod random;
-mod story;
+mod script;
 mod stream;
-mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,25 +15,25 @@ use clap::Args;
 use self::output::Output;
 use self::stream::{Out, Stream};
 
-/// What to generate.
+/// Options of the generator.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Events, about: the last story is told to its end.
+    /// Approximate number of events; the last chain is always complete.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     events: u64,
-    /// Decides everything else.
+    /// Seed of the random numbers.
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// The host's name.
+    /// Host name in the capture.
     #[arg(long, value_name = "NAME", default_value = "lb1")]
     host: String,
-    /// The file: JSON Lines; in sealed zstd frames, as the tracer records, when its name ends in .zst.
+    /// Output file: JSON Lines, in sealed zstd frames if the name ends in .zst.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
 
 impl Options {
-    /// A plain capture of about so many events.
+    /// Options for a plain capture of about `events` events.
     pub(crate) fn new(events: u64, seed: u64, output: PathBuf) -> Self {
         Self { events, seed, host: "lb1".to_owned(), output }
     }
@@ -50,15 +50,15 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Hands out the lines of a capture, and returns how many there were.
+/// Passes the lines of a capture to `out`, and returns their number.
 fn write(options: &Options, out: Out<'_>) -> Result<u64> {
     let boot_id = format!("00000000-0000-4000-8000-{:012x}", options.seed);
     let mut stream = Stream::new(options.seed, out);
-    story::begin(&mut stream, &options.host, &boot_id)?;
+    script::begin(&mut stream, &options.host, &boot_id)?;
     while stream.seq + 1 < options.events {
-        story::next(&mut stream)?;
+        script::next(&mut stream)?;
     }
-    story::end(&mut stream)?;
+    script::end(&mut stream)?;
     Ok(stream.seq)
 }
 
@@ -80,9 +80,9 @@ mod tests {
         text
     }
 
-    /// Check that a seed decides everything, and that the numbers are without gaps.
+    /// The same seed gives the same capture, and sequence numbers have no gaps.
     #[test]
-    fn the_seed_decides() {
+    fn capture_is_reproducible_by_seed() {
         let text = lines(2000, 7);
         assert_eq!(text, lines(2000, 7));
         assert_ne!(text, lines(2000, 8));
@@ -92,13 +92,13 @@ mod tests {
         }
     }
 
-    /// Check that the stored capture, by which the tracer's model is held against this one, is what is generated.
+    /// The stored capture, which the tests of the tracer's model use, is what is generated.
     #[test]
-    fn the_stored_capture_is_up_to_date() {
+    fn stored_capture_is_up_to_date() {
         let stored = include_str!("../../../tests/fixtures/captures/generated.jsonl");
         assert!(
             stored == lines(400, 1),
-            "write it anew: cargo xtask gen --events 400 --seed 1 -o tests/fixtures/captures/generated.jsonl"
+            "regenerate it: cargo xtask gen --events 400 --seed 1 -o tests/fixtures/captures/generated.jsonl"
         );
     }
 }

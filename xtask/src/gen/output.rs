@@ -1,4 +1,4 @@
-//! Lines to a file: plain, or in sealed zstd frames, as `docs/capture-format.md` has it.
+//! Writes lines to a file: plain, or in sealed zstd frames as in `docs/capture-format.md`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -8,10 +8,10 @@ use sha2::{Digest as _, Sha256};
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
-/// Events of a frame, at most.
+/// Maximum number of events in a frame.
 const FRAME_EVENTS: u64 = 64;
 
-/// Bytes of a frame before compression, about.
+/// Size at which a frame is closed, before compression.
 const FRAME_BYTES: usize = 256 << 10;
 
 /// A line of a capture.
@@ -20,16 +20,16 @@ pub(super) struct Line<'a> {
     pub(super) seq: u64,
     pub(super) boot_ns: u64,
     pub(super) time: &'a str,
-    /// A frame ends with it.
+    /// Whether it ends a frame.
     pub(super) is_urgent: bool,
     /// The event with its line end.
     pub(super) text: &'a str,
 }
 
-/// A capture that is written.
+/// A capture that is being written.
 pub(super) struct Output {
     writer: BufWriter<File>,
-    /// Absent for a plain file.
+    /// `None` for a plain file.
     frame: Option<Frame>,
 }
 
@@ -41,7 +41,7 @@ struct Frame {
 }
 
 impl Output {
-    /// Creates a file; one whose name ends in `.zst` is compressed.
+    /// Creates a file. It is compressed if its name ends in `.zst`.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let is_compressed = path.extension().is_some_and(|extension| extension == "zst");
         let frame = if is_compressed {
@@ -54,7 +54,7 @@ impl Output {
         Ok(Self { writer: BufWriter::with_capacity(1 << 20, File::create(path)?), frame })
     }
 
-    /// Writes a line. True when a seal followed it, which has the next number.
+    /// Writes a line. Returns whether a seal followed, which takes the next sequence number.
     pub(super) fn line(&mut self, line: Line<'_>) -> io::Result<bool> {
         let Some(frame) = &mut self.frame else {
             self.writer.write_all(line.text.as_bytes())?;
@@ -69,7 +69,7 @@ impl Output {
         Ok(is_full)
     }
 
-    /// Writes out what is left. The last line of a stream is urgent, so that no frame is open.
+    /// Flushes the file. No frame is open then, because the last line of a stream is urgent.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.writer.flush()
     }
@@ -98,9 +98,9 @@ impl Frame {
 mod tests {
     use super::{Line, Output};
 
-    /// Check that a compressed capture is frames of whole lines, each with its seal at the end.
+    /// A compressed capture consists of frames of complete lines, each with a seal at the end.
     #[test]
-    fn frames_hold_whole_lines() {
+    fn frames_contain_complete_lines() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("capture.jsonl.zst");
         let mut output = Output::create(&path).unwrap();

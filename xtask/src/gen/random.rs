@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for the same seed, on every machine and with every version.
+//! Pseudo-random numbers that are the same for a seed on every machine and in every version.
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -17,17 +17,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from `from` up to, but not including, `to`.
+    /// A number from `from` to `to`, exclusive.
     pub(super) fn range(&mut self, from: u64, to: u64) -> u64 {
         from + self.next() % (to - from).max(1)
     }
 
-    /// True this many times in a hundred.
+    /// True with a probability of `chance` percent.
     pub(super) fn percent(&mut self, chance: u64) -> bool {
         self.range(0, 100) < chance
     }
 
-    /// One of them. The first are chosen more often: real life is not even.
+    /// One of the items. Earlier items are chosen more often, as in real captures.
     pub(super) fn skewed<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
         let size = u64::try_from(all.len()).ok()?;
         let place = self.range(0, size.max(1)).min(self.range(0, size.max(1)));

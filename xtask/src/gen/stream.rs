@@ -1,28 +1,28 @@
-//! Lines of a stream, by the event contract, with their numbers and times.
+//! Formats the events of a stream, with their numbers and times.
 
 use std::fmt::Write as _;
 use std::io;
 
 use anyhow::{Context as _, Result};
 
+use super::fixtures::{Place, Program};
 use super::output::Line;
 use super::random::Random;
-use super::world::{Place, Program};
 
-/// When generated machines boot: nanoseconds since 1970 (2026-03-01 00:00 UTC).
+/// Boot time of generated machines, in nanoseconds since 1970 (2026-03-01 00:00 UTC).
 const BOOT_UNIX_NS: u64 = 1_772_323_200_000_000_000;
 
 /// Namespaces of the machine itself.
 const NAMESPACES: &str = r#""ns":{"pid":4026531836,"mnt":4026531841,"net":4026531840,"user":4026531837}"#;
 
-/// A process that is being told.
+/// A process identity.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pid {
     pub(super) pid: u64,
     pub(super) start_ns: u64,
 }
 
-/// Takes a line; true when another, not of ours, has the next number.
+/// Consumes a line. Returns whether a seal took the next sequence number.
 pub(super) type Out<'a> = &'a mut dyn FnMut(Line<'_>) -> io::Result<bool>;
 
 /// A stream of events.
@@ -55,20 +55,20 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Time passes.
+    /// Advances the clock by a random time, and returns this time.
     pub(super) fn wait(&mut self, from_ns: u64, to_ns: u64) -> u64 {
         let by_ns = self.random.range(from_ns, to_ns);
         self.boot_ns += by_ns;
         by_ns
     }
 
-    /// A new process.
+    /// Creates a process.
     pub(super) fn process(&mut self) -> Pid {
         self.next_pid = if self.next_pid >= 4_000_000 { 400 } else { self.next_pid + self.random.range(1, 4) };
         Pid { pid: self.next_pid, start_ns: self.boot_ns - self.random.range(1_000_000, 90_000_000) }
     }
 
-    /// Writes an event: its members after the type.
+    /// Writes an event. `members` follow its type.
     pub(super) fn event(&mut self, request: Option<&str>, kind: &str, members: &str) -> Result<()> {
         self.line.clear();
         let (seq, boot_ns) = (self.seq, self.boot_ns);
@@ -86,7 +86,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// RFC 3339 with as many digits as are needed, as the tracer writes it.
+/// RFC 3339 without trailing zeroes in the fraction, as the tracer writes it.
 fn time(unix_ns: u64) -> String {
     let (seconds, ns) = (unix_ns / 1_000_000_000, unix_ns % 1_000_000_000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
@@ -114,7 +114,7 @@ fn date(mut days: u64) -> (u64, u64, u64) {
     (year, 12, 31)
 }
 
-/// `process` of a program.
+/// The member `process` for a program.
 pub(super) fn program(program: &Program, place: &Place, id: Pid) -> String {
     let argv: Vec<String> = program.argv.iter().map(|argument| format!("\"{argument}\"")).collect();
     let caps = if place.uid == 0 { "000001ffffffffff" } else { "0000000000000000" };
@@ -122,44 +122,44 @@ pub(super) fn program(program: &Program, place: &Place, id: Pid) -> String {
         1000 | 1001 => format!(r#""loginuid":{},"login_user":"{}","session":3,"#, place.uid, place.user),
         _ => r#""no_login":true,"#.to_owned(),
     };
-    let mut told = process(program.comm, program.exe, &argv.join(","), place, id, &login, caps);
-    told.insert_str(told.len() - 1, &format!(",{NAMESPACES}"));
-    told
+    let mut json = process(program.comm, program.exe, &argv.join(","), place, id, &login, caps);
+    json.insert_str(json.len() - 1, &format!(",{NAMESPACES}"));
+    json
 }
 
-/// `process` of modprobe or another tool.
+/// The member `process` for modprobe.
 pub(super) fn tool(argv: &[&str], place: &Place, id: Pid) -> String {
     let argv: Vec<String> = argv.iter().map(|argument| format!("\"{argument}\"")).collect();
     let caps = "000001ffffffffff";
     let no_login = r#""no_login":true,"#;
-    let mut told = process("modprobe", "/usr/bin/kmod", &argv.join(","), place, id, no_login, caps);
-    told.insert_str(told.len() - 1, &format!(",{NAMESPACES}"));
-    told
+    let mut json = process("modprobe", "/usr/bin/kmod", &argv.join(","), place, id, no_login, caps);
+    json.insert_str(json.len() - 1, &format!(",{NAMESPACES}"));
+    json
 }
 
 fn process(comm: &str, exe: &str, argv: &str, place: &Place, id: Pid, login: &str, caps: &str) -> String {
     let Place { uid, user, unit, container, cgroup } = place;
     let (pid, start_ns) = (id.pid, id.start_ns);
-    let mut told = format!(
+    let mut json = format!(
         r#"{{"pid":{pid},"tid":{pid},"start_ns":{start_ns},"comm":"{comm}","exe":"{exe}","argv":[{argv}],"uid":{uid},"euid":{uid},"user":"{user}","gid":{uid},{login}"caps":"{caps}","cgroup":"{cgroup}","cgroup_id":{}"#,
         4000 + cgroup.len()
     );
     for (name, value) in [("unit", unit), ("container", container)] {
         if !value.is_empty() {
-            told.push_str(&format!(r#","{name}":"{value}""#));
+            json.push_str(&format!(r#","{name}":"{value}""#));
         }
     }
-    told.push('}');
-    told
+    json.push('}');
+    json
 }
 
 #[cfg(test)]
 mod tests {
     use super::time;
 
-    /// Check dates around leap days and the digits of fractions.
+    /// Dates around leap days and fractions are formatted correctly.
     #[test]
-    fn times_are_of_the_calendar() {
+    fn times_are_formatted() {
         for (ns, shown) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_400_500_000_000, "2000-02-29T00:00:00.5Z"),

@@ -1,4 +1,4 @@
-//! The scenarios, on each kernel line. A line that cannot be tested fails, and the others are tested all the same.
+//! Runs the scenarios on each kernel line. A line that cannot be tested fails; the others are still tested.
 
 use anyhow::Result;
 
@@ -9,10 +9,10 @@ use crate::vm::{self, Guest};
 use super::Options;
 use super::summary::{Part, Summary};
 
-/// What a line's check of `docs/kernels.md` is called.
-const ATTACH_CHECK: &str = "programs are attached as docs/kernels.md says";
+/// The name of the check of `docs/kernels.md`.
+const ATTACH_CHECK: &str = "attach methods match docs/kernels.md";
 
-/// Builds, and runs every round.
+/// Builds, and runs all rounds.
 pub(super) fn run(options: &Options, summary: &mut Summary) {
     let built = build::run();
     if let Err(error) = &built {
@@ -23,7 +23,7 @@ pub(super) fn run(options: &Options, summary: &mut Summary) {
             Ok(_) => round(options, &kernel, &scenarios),
             Err(error) => {
                 let mut part = Part::new(&kernel, "cargo xtask build");
-                part.trouble(&format!("not tested: {error:#}"));
+                part.problem(&format!("not tested: {error:#}"));
                 part
             }
         };
@@ -31,23 +31,23 @@ pub(super) fn run(options: &Options, summary: &mut Summary) {
     }
 }
 
-/// Runs one round; an error ends only this one.
+/// Runs one round. An error ends only this round.
 fn round(options: &Options, kernel: &str, scenarios: &[String]) -> Part {
     let mut part = Part::new(kernel, repeat(kernel, &options.scenario));
     let guest = match Guest::prepare(kernel, options.accel) {
         Ok(guest) => guest,
         Err(error) => {
             eprintln!("xtask: {error:#}");
-            if vm::is_of_image(&error) {
+            if vm::is_image_error(&error) {
                 part.repeat_with(format!("cargo xtask vm fetch --kernel {kernel}"));
             }
-            part.trouble(&format!("not tested: {error:#}"));
+            part.problem(&format!("not tested: {error:#}"));
             return part;
         }
     };
     if let Err(error) = scenarios_on(&guest, options, kernel, scenarios, &mut part) {
         eprintln!("xtask: {error:#}");
-        part.trouble(&format!("ended early: {error:#}"));
+        part.problem(&format!("ended early: {error:#}"));
     }
     part
 }
@@ -62,10 +62,10 @@ fn scenarios_on(guest: &Guest, options: &Options, kernel: &str, scenarios: &[Str
         part.repeat_with(repeat(kernel, &failed));
     }
     part.count(report.counts(), failed);
-    // What is wrong beside the scenarios themselves must not look like a pass.
+    // Problems outside the scenarios must not look like a pass.
     if !report.is_good() && report.counts().failed == 0 {
         let first = report.problems.iter().chain(&report.evidence).next();
-        part.trouble(first.map_or("a guest went wrong", String::as_str));
+        part.problem(first.map_or("a guest failed", String::as_str));
     }
     if options.scenario.is_empty() {
         let problems = kernels::check(kernel, guest)?;
@@ -86,7 +86,7 @@ fn scenarios_on(guest: &Guest, options: &Options, kernel: &str, scenarios: &[Str
     Ok(())
 }
 
-/// The command that runs these scenarios again on one line; all of them when none is named.
+/// The command that repeats these scenarios on one line, or all of them if none is named.
 fn repeat(kernel: &str, scenarios: &[String]) -> String {
     let scenarios = scenarios.iter().map(|name| format!(" --scenario {name}"));
     format!("cargo xtask test --kernel {kernel}{}", scenarios.collect::<String>())
@@ -98,7 +98,7 @@ mod tests {
 
     /// The command names the kernel and every scenario that failed.
     #[test]
-    fn repeats_what_failed() {
+    fn repeat_command_names_failed_scenarios() {
         assert_eq!(repeat("6.12", &[]), "cargo xtask test --kernel 6.12");
         let failed = ["outage".to_owned(), "storm".to_owned()];
         assert_eq!(repeat("6.1", &failed), "cargo xtask test --kernel 6.1 --scenario outage --scenario storm");

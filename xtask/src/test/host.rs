@@ -1,4 +1,4 @@
-//! The workspace's unit and property tests. They need no guest and no eBPF object.
+//! Runs the unit and property tests of the workspace. They need no guest and no eBPF object.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -12,12 +12,12 @@ use crate::vm::Counts;
 
 use super::summary::Part;
 
-/// Runs them.
+/// Runs the tests.
 pub(super) fn run() -> Part {
     let mut part = Part::new("host", "cargo xtask test --host");
     if let Err(error) = count(&mut part) {
         eprintln!("xtask: {error:#}");
-        part.trouble(&format!("{error:#}"));
+        part.problem(&format!("{error:#}"));
     }
     part
 }
@@ -28,9 +28,9 @@ fn count(part: &mut Part) -> Result<()> {
     command.env("KMODTRACE_EBPF", "skip").stdin(Stdio::null()).stdout(Stdio::piped());
     eprintln!("+ {}", shell::show(&command));
     let mut child = command.spawn().context("cannot run cargo test")?;
-    let stdout = child.stdout.take().context("no pipe to cargo test")?;
+    let stdout = child.stdout.take().context("cargo test has no stdout")?;
     for line in BufReader::new(stdout).lines() {
-        let line = line.context("cannot read what cargo test prints")?;
+        let line = line.context("cannot read the output of cargo test")?;
         if let Some(found) = result_line(&line) {
             part.count(found, []);
         }
@@ -64,17 +64,17 @@ fn failed_test(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// Check that the counts of a result line are read, and that other lines are none.
+    /// The counts of a result line are parsed, and other lines are ignored.
     #[test]
-    fn reads_result_lines() {
+    fn result_line_is_parsed() {
         let line = "test result: FAILED. 55 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.80s";
         assert_eq!(result_line(line), Some(Counts { passed: 55, failed: 2, skipped: 1 }));
         assert_eq!(result_line("test kernel::btf::tests::reads ... ok"), None);
     }
 
-    /// Only the line of a failed test names one.
+    /// Only the line of a failed test gives its name.
     #[test]
-    fn reads_failed_tests() {
+    fn failed_test_is_parsed() {
         assert_eq!(failed_test("test kernel::btf::tests::reads ... FAILED"), Some("kernel::btf::tests::reads"));
         assert_eq!(failed_test("test kernel::btf::tests::reads ... ok"), None);
         assert_eq!(failed_test("test result: FAILED. 55 passed; 2 failed; 1 ignored"), None);

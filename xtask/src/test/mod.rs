@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test: on the host, and in guests with real kernels.
+//! `cargo xtask test`: all tests, on the host and in guests with real kernels.
 
 mod guests;
 mod host;
@@ -15,43 +15,43 @@ use crate::vm;
 
 use summary::Summary;
 
-/// What to test.
+/// Options of the tests.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Only what needs no guest.
+    /// Run only the tests that need no guest.
     #[arg(long, conflicts_with = "scenario")]
     host: bool,
-    /// Only scenarios whose name contains this; may be given several times.
+    /// Run only scenarios whose name contains NAME; repeatable.
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
-    /// How much to run on how many kernels.
+    /// Amount of tests per kernel.
     #[arg(long, value_enum, value_name = "SIZE", default_value_t, conflicts_with = "kernel")]
     matrix: Matrix,
-    /// All scenarios on this kernel line alone, as `cargo xtask vm list` names them; may be given several times.
+    /// Run all scenarios on this kernel line only, as in `cargo xtask vm list`; repeatable.
     #[arg(long, value_name = "LINE")]
     kernel: Vec<String>,
-    /// What runs the guests.
+    /// Accelerator of the guests.
     #[arg(long, value_enum, default_value_t)]
     accel: vm::Choice,
-    /// How many guests run at the same time.
+    /// Number of concurrent guests.
     #[arg(long, value_name = "N", default_value_t = vm::default_parallel())]
     parallel: usize,
 }
 
-/// How much to run on how many kernels.
+/// Amount of tests per kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Matrix {
-    /// Every scenario on 6.1 and 6.12, the incident on every kernel.
+    /// Every scenario on 6.1 and 6.12, the scenarios `outage` on every kernel.
     #[default]
     Usual,
     /// Every scenario on every kernel.
     Full,
 }
 
-/// Kernel lines on which every scenario runs each time.
-const WHOLE: [&str; 2] = ["6.1", "6.12"];
+/// Kernel lines on which every scenario runs by default.
+const FULL_LINES: [&str; 2] = ["6.1", "6.12"];
 
-/// What runs on the other lines: loads every program, attaches it, and names the culprit.
+/// The filter for the other lines: these scenarios load and attach every program, and check the requester.
 const INCIDENT: &str = "outage";
 
 impl Options {
@@ -62,16 +62,16 @@ impl Options {
             return self.kernel.iter().map(|kernel| (kernel.clone(), chosen())).collect();
         }
         let round = |line: &'static str| {
-            let whole = self.matrix == Matrix::Full || WHOLE.contains(&line) || !self.scenario.is_empty();
-            (line.to_owned(), if whole { chosen() } else { vec![INCIDENT.to_owned()] })
+            let is_full = self.matrix == Matrix::Full || FULL_LINES.contains(&line) || !self.scenario.is_empty();
+            (line.to_owned(), if is_full { chosen() } else { vec![INCIDENT.to_owned()] })
         };
         vm::kernel_lines().map(round).collect()
     }
 }
 
-/// Sets up, builds, and runs the tests. The last lines are the summary, whatever could not be tested; the very last counts.
+/// Sets up, builds, and runs the tests. The output always ends with the summary, and its last line has the totals.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
-    // A name that does not exist is reported now, not after an hour.
+    // Report an unknown name now, not after an hour.
     vm::check_names(&options.kernel, &options.scenario)?;
     setup::run(Purpose::Everything)?;
     let mut summary = Summary::default();

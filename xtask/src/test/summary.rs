@@ -1,10 +1,10 @@
-//! The last lines of a test run: what passed and failed on the host and on each kernel, and how to repeat what failed.
+//! The summary of a test run: results of the host and of each kernel, and the command that repeats failed tests.
 
 use std::fmt;
 
 use crate::vm::Counts;
 
-/// How many failed tests a line names.
+/// Maximum number of failed tests that a line names.
 const NAMED: usize = 8;
 
 /// One part of a run: the tests of the host, or those of one kernel.
@@ -13,18 +13,18 @@ pub(super) struct Part {
     name: String,
     counts: Counts,
     failed: Vec<String>,
-    troubles: Vec<String>,
+    problems: Vec<String>,
     repeat: String,
 }
 
 impl Part {
-    /// A part without results. `repeat` is the command that runs it again.
+    /// A part without results. `repeat` is the command that repeats it.
     pub(super) fn new(name: impl Into<String>, repeat: impl Into<String>) -> Self {
-        let (failed, troubles) = (Vec::new(), Vec::new());
-        Self { name: name.into(), counts: Counts::default(), failed, troubles, repeat: repeat.into() }
+        let (failed, problems) = (Vec::new(), Vec::new());
+        Self { name: name.into(), counts: Counts::default(), failed, problems, repeat: repeat.into() }
     }
 
-    /// Adds counted results. Each name in `failed` is of a test that `counts` counts.
+    /// Adds results. `failed` names failed tests, which are included in `counts`.
     pub(super) fn count(&mut self, counts: Counts, failed: impl IntoIterator<Item = String>) {
         self.counts.passed += counts.passed;
         self.counts.failed += counts.failed;
@@ -32,19 +32,19 @@ impl Part {
         self.failed.extend(failed);
     }
 
-    /// Adds something that is wrong besides the tests themselves: it counts as one more failure.
-    pub(super) fn trouble(&mut self, reason: &str) {
+    /// Adds a problem outside the tests. It counts as one more failure.
+    pub(super) fn problem(&mut self, reason: &str) {
         self.counts.failed += 1;
         // The complete message was printed when it happened.
-        self.troubles.push(reason.lines().next().unwrap_or_default().trim_end_matches(':').to_owned());
+        self.problems.push(reason.lines().next().unwrap_or_default().trim_end_matches(':').to_owned());
     }
 
-    /// Sets the command that runs what failed again.
+    /// Sets the command that repeats the failed tests.
     pub(super) fn repeat_with(&mut self, command: impl Into<String>) {
         self.repeat = command.into();
     }
 
-    /// Tests that passed, failed and were skipped.
+    /// Numbers of passed, failed and skipped tests.
     pub(super) const fn counts(&self) -> Counts {
         self.counts
     }
@@ -64,8 +64,8 @@ impl fmt::Display for Part {
         if let more @ 1.. = self.failed.len().saturating_sub(NAMED) {
             write!(out, " and {more} more")?;
         }
-        for trouble in &self.troubles {
-            write!(out, "\n{:<10} {trouble}", "")?;
+        for problem in &self.problems {
+            write!(out, "\n{:<10} {problem}", "")?;
         }
         write!(out, "\n{:<10} repeat with: {}", "", self.repeat)
     }
@@ -78,7 +78,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Adds a part that has ended.
+    /// Adds a finished part.
     pub(super) fn push(&mut self, part: Part) {
         self.parts.push(part);
     }
@@ -103,7 +103,7 @@ impl Summary {
 }
 
 impl fmt::Display for Summary {
-    /// One line or more for each part; then the sum, alone on the last line.
+    /// One or more lines for each part, then the totals on the last line.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in &self.parts {
             writeln!(out, "{part}")?;
@@ -128,7 +128,7 @@ mod tests {
         summary.to_string().lines().map(str::to_owned).collect()
     }
 
-    /// A part that passed is one line without advice, and the sum stands alone at the end.
+    /// A passed part is one line, and the totals are on the last line.
     #[test]
     fn passed_parts_are_one_line_each() {
         let lines = shown(&[part("host", 1200, 0), part("6.1", 140, 0)]);
@@ -137,11 +137,11 @@ mod tests {
         assert_eq!(lines[2..], ["", "1340 passed, 0 failed, 2 skipped"]);
     }
 
-    /// A kernel that could not be tested fails the run, is named with the reason and the step, and hides no other kernel.
+    /// An untested kernel fails the run with a reason and a command, and does not hide other kernels.
     #[test]
-    fn untested_kernel_fails_with_its_step() {
+    fn untested_kernel_fails_the_run() {
         let mut lost = Part::new("6.12", "cargo xtask vm fetch --kernel 6.12");
-        lost.trouble("not tested: no mirror has the suite trixie:\nhttp://a.example/debian: a page of text");
+        lost.problem("not tested: no mirror has the suite trixie:\nhttp://a.example/debian: a page of text");
         let parts = [part("6.1", 140, 0), lost, part("7", 3, 0)];
         let lines = shown(&parts);
         assert_eq!(
@@ -157,11 +157,11 @@ mod tests {
         assert!(!Summary { parts: parts.to_vec() }.is_good());
     }
 
-    /// Failed scenarios are named up to a limit, and a problem beside them counts as one more failure.
+    /// Failed scenarios are named up to a limit, and another problem counts as one more failure.
     #[test]
     fn failures_are_named() {
         let mut bad = part("6.1", 5, NAMED + 2);
-        bad.trouble("storm: no result");
+        bad.problem("storm: no result");
         let lines = shown(&[bad]);
         assert!(lines[0].starts_with("6.1        5 passed, 11 failed, 1 skipped: scenario-0, "), "{}", lines[0]);
         assert!(lines[0].ends_with("scenario-7 and 2 more"), "{}", lines[0]);
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(lines.last().unwrap(), "5 passed, 11 failed, 1 skipped");
     }
 
-    /// A run in which everything was skipped has no results; one that only failed has.
+    /// A run with only skips has no results; a run with only failures has.
     #[test]
     fn skips_are_no_results() {
         assert!(!Summary { parts: vec![part("6.1", 0, 0)] }.has_results());

@@ -1,4 +1,4 @@
-//! The eBPF toolchain: which compilers and linkers are here, and which pair is used.
+//! The eBPF toolchain: available compilers and linkers, and the selected pair.
 
 pub(crate) mod linker;
 pub(crate) mod probe;
@@ -10,22 +10,22 @@ use anyhow::{Context as _, Result, bail};
 
 use self::probe::{Compiler, Linker, OBJECT_ENV, TOOLCHAIN_ENV, Via};
 
-/// What the eBPF object comes from.
+/// The origin of the eBPF object.
 #[derive(Clone, Debug)]
 pub(crate) enum Toolchain {
-    /// It is built here.
+    /// It is built on this machine.
     Built {
         /// The compiler.
         compiler: Compiler,
         /// The linker with the compiler's LLVM.
         linker: Linker,
     },
-    /// It was given.
+    /// It is given as a file.
     Given(PathBuf),
 }
 
 impl Toolchain {
-    /// The toolchain in words.
+    /// A description of the toolchain.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Built { compiler, linker } => format!(
@@ -35,41 +35,41 @@ impl Toolchain {
                 linker.path.display(),
                 linker.llvm_major
             ),
-            Self::Given(object) => format!("the finished object {}", object.display()),
+            Self::Given(object) => format!("the prebuilt object {}", object.display()),
         }
     }
 }
 
-/// One place where a compiler was looked for.
+/// A place that was searched for a compiler.
 #[derive(Debug)]
 pub(crate) struct Candidate {
     /// The place.
     pub(crate) via: Via,
     /// The compiler there, or why it cannot be used.
     pub(crate) compiler: Result<Compiler>,
-    /// The linker for it, or why there is none; absent without a compiler.
+    /// The linker for it, or why there is none; `None` without a compiler.
     pub(crate) linker: Option<Result<Linker>>,
 }
 
-/// All that was found.
+/// The result of the search.
 #[derive(Debug)]
 pub(crate) struct Survey {
-    /// The object that the environment points at.
+    /// The object in the environment.
     pub(crate) given: Option<PathBuf>,
-    /// The environment names the toolchain: no other is considered.
+    /// Whether the environment names the toolchain, so that no other is considered.
     pub(crate) is_named: bool,
     /// The places, best first.
     pub(crate) candidates: Vec<Candidate>,
 }
 
 impl Survey {
-    /// Looks in all places. What the environment names must exist.
+    /// Searches all places. An object or toolchain in the environment must exist.
     pub(crate) fn look(workspace: &Path) -> Result<Self> {
         let given = env::var_os(OBJECT_ENV).filter(|path| !path.is_empty()).map(PathBuf::from);
         if let Some(object) = &given {
             let found = object.metadata().with_context(|| format!("{OBJECT_ENV}={}", object.display()))?;
             if !found.is_file() || object.is_relative() {
-                bail!("{OBJECT_ENV}={} must be the absolute path of a file", object.display());
+                bail!("invalid {OBJECT_ENV} {:?}: expected the absolute path of a file", object.display().to_string());
             }
             return Ok(Self { given, is_named: false, candidates: Vec::new() });
         }
@@ -89,7 +89,7 @@ impl Survey {
         Ok(Self { given, is_named: true, candidates: vec![candidate] })
     }
 
-    /// The toolchain that the build uses: the first place with both a compiler and its linker.
+    /// The toolchain for the build: the first place with both a compiler and its linker.
     pub(crate) fn chosen(&self) -> Option<Toolchain> {
         if let Some(object) = &self.given {
             return Some(Toolchain::Given(object.clone()));
@@ -102,7 +102,7 @@ impl Survey {
         })
     }
 
-    /// Why no place will do, one line each.
+    /// Why no place is usable, one line each.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let complaint = |candidate: &Candidate| match (&candidate.compiler, &candidate.linker) {
             (Err(error), _) => Some(format!("{error:#}")),

@@ -1,7 +1,7 @@
-//! Looks for the eBPF toolchain: a compiler that can build `core` for the bpf target, and the linker that fits it.
+//! Finds the eBPF toolchain: a compiler that can build `core` for the bpf target, and a matching linker.
 //!
-//! `tracer/build.rs` includes this file, so that what `cargo xtask setup` accepts is what a plain `cargo build` uses.
-//! It only looks: it installs, links and changes nothing.
+//! `tracer/build.rs` includes this file, so that `cargo xtask setup` and a plain `cargo build` use the same toolchain. It only
+//! searches; it installs and changes nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,24 +9,24 @@ use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
 
-/// Names the rustup toolchain to use, and only that one.
+/// The variable that names the only rustup toolchain to use.
 pub(crate) const TOOLCHAIN_ENV: &str = "TRACER_EBPF_TOOLCHAIN";
-/// Points at a finished eBPF object, for packagers who build it in a step of its own.
+/// The variable with the path of a prebuilt eBPF object, for packagers who build it in a separate step.
 pub(crate) const OBJECT_ENV: &str = "TRACER_EBPF_OBJECT";
-/// The rustup toolchain that `cargo xtask setup` links to a distribution's compiler.
+/// The rustup toolchain that `cargo xtask setup` links to the distribution's compiler.
 pub(crate) const LINKED_TOOLCHAIN: &str = "kmodtrace-ebpf";
 
-/// How the compiler is reached.
+/// How to run the compiler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Via {
     /// `rustup run NAME`.
     Rustup(String),
-    /// No rustup on this machine: the `cargo` and `rustc` on `PATH`.
+    /// The `cargo` and `rustc` on `PATH`, if there is no rustup.
     Path,
 }
 
 impl Via {
-    /// The command that starts one of the toolchain's programs.
+    /// The command for a program of the toolchain.
     pub(crate) fn command(&self, program: &str) -> Command {
         match self {
             Self::Rustup(name) => {
@@ -38,7 +38,7 @@ impl Via {
         }
     }
 
-    /// The toolchain in words.
+    /// A description of the toolchain.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Rustup(name) => format!("rustup toolchain `{name}`"),
@@ -47,12 +47,12 @@ impl Via {
     }
 }
 
-/// A compiler that can build `core`: it has the source of the standard library.
+/// A compiler that can build `core`, because it has the source of the standard library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Compiler {
-    /// How it is reached.
+    /// How to run it.
     pub(crate) via: Via,
-    /// `rustc` itself, watched for changes.
+    /// The path of `rustc`, for detecting changes.
     pub(crate) rustc: PathBuf,
     /// Its release, as in `1.96.0`.
     pub(crate) release: String,
@@ -66,7 +66,7 @@ impl Compiler {
         !(self.release.ends_with("-nightly") || self.release.ends_with("-dev"))
     }
 
-    /// Asks the compiler behind `via` about itself; the error says what is missing.
+    /// Inspects the compiler. The error names what is missing.
     pub(crate) fn inspect(via: Via) -> Result<Self> {
         let version = query(via.command("rustc").arg("-vV"))?;
         let (release, llvm_major) = parse_version(&version)?;
@@ -80,21 +80,21 @@ impl Compiler {
     }
 }
 
-/// Reads the release and LLVM's major version from the output of `rustc -vV`.
+/// Parses the release and LLVM's major version from the output of `rustc -vV`.
 fn parse_version(text: &str) -> Result<(String, u32)> {
     let field = |name: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(name))
             .map(str::trim)
-            .with_context(|| format!("`rustc -vV` does not tell its `{name}`"))
+            .with_context(|| format!("`rustc -vV` does not print `{name}`"))
     };
     let llvm = field("LLVM version:")?;
     let major = llvm.split('.').next().unwrap_or(llvm);
-    let major = major.parse().with_context(|| format!("`rustc -vV` tells an LLVM version of `{llvm}`"))?;
+    let major = major.parse().with_context(|| format!("invalid LLVM version {llvm:?} in the output of `rustc -vV`"))?;
     Ok((field("release:")?.to_owned(), major))
 }
 
-/// The places where a compiler is looked for, best first, when none is named.
+/// The places to search for a compiler, best first, if none is named.
 pub(crate) fn places() -> Vec<Via> {
     if find_program("rustup").is_some() {
         ["nightly", LINKED_TOOLCHAIN].map(|name| Via::Rustup(name.to_owned())).into()
@@ -103,17 +103,17 @@ pub(crate) fn places() -> Vec<Via> {
     }
 }
 
-/// The toolchain the environment names, if it names one.
+/// The toolchain in the environment, if any.
 pub(crate) fn named_toolchain() -> Result<Option<Via>> {
     let Some(name) = env::var_os(TOOLCHAIN_ENV).filter(|name| !name.is_empty()) else { return Ok(None) };
     let Some(name) = name.to_str() else { bail!("{TOOLCHAIN_ENV} is not UTF-8") };
     if find_program("rustup").is_none() {
-        bail!("{TOOLCHAIN_ENV}={name} names a rustup toolchain, but there is no rustup on PATH");
+        bail!("cannot use {TOOLCHAIN_ENV}={name}: there is no rustup on PATH; install rustup, or unset the variable");
     }
     Ok(Some(Via::Rustup(name.to_owned())))
 }
 
-/// A bpf-linker and the LLVM in it.
+/// A bpf-linker and its LLVM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Linker {
     /// The program.
@@ -122,8 +122,8 @@ pub(crate) struct Linker {
     pub(crate) llvm_major: u32,
 }
 
-/// Finds a bpf-linker with this LLVM: the one `cargo xtask setup` built, then those on `PATH`.
-/// The error names each linker that does not fit, and why.
+/// Finds a bpf-linker with this LLVM: first the one that `cargo xtask setup` built, then those on `PATH`.
+/// The error names each linker that does not match, and why.
 pub(crate) fn find_linker(tools: &Path, llvm_major: u32) -> Result<Linker> {
     let own = tools_root(tools, llvm_major).join("bin");
     let path = env::var_os("PATH").unwrap_or_default();
@@ -142,20 +142,20 @@ pub(crate) fn find_linker(tools: &Path, llvm_major: u32) -> Result<Linker> {
             misfits.push(misfit);
         }
     }
-    let need = format!("the compiler's LLVM is {llvm_major}, bpf-linker must have the same");
+    let need = format!("the compiler has LLVM {llvm_major}, and bpf-linker must have the same");
     if misfits.is_empty() {
-        bail!("no bpf-linker found ({need})");
+        bail!("cannot find bpf-linker ({need})");
     }
-    bail!("no bpf-linker that fits ({need}): {}", misfits.join("; "));
+    bail!("cannot find a matching bpf-linker ({need}): {}", misfits.join("; "));
 }
 
-/// Where `cargo xtask setup` installs the bpf-linker with this LLVM: one directory a version, so that two
-/// compilers never overwrite each other's.
+/// The directory in which `cargo xtask setup` installs the bpf-linker with this LLVM: one per version, so that two compilers do
+/// not overwrite each other's linker.
 pub(crate) fn tools_root(tools: &Path, llvm_major: u32) -> PathBuf {
     tools.join(format!("llvm-{llvm_major}"))
 }
 
-/// The project's own tools, inside its target directory.
+/// The project's own tools, in its target directory.
 pub(crate) fn tools_dir(workspace: &Path) -> PathBuf {
     target_dir(workspace).join("tools")
 }
@@ -166,16 +166,17 @@ pub(crate) fn target_dir(workspace: &Path) -> PathBuf {
     workspace.join(env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()).unwrap_or_else(|| "target".into()))
 }
 
-/// Reads which LLVM a bpf-linker has, and checks that it starts.
+/// Finds the LLVM version of a bpf-linker, and checks that it starts.
 fn inspect_linker(path: &Path) -> Result<Linker> {
     query(Command::new(path).arg("--version"))?;
-    let bytes = fs::read(path).context("cannot be read")?;
-    let llvm_major = llvm_in(&bytes).context("does not tell which LLVM it was built with")?;
+    let bytes = fs::read(path).context("cannot read it")?;
+    let llvm_major = llvm_in(&bytes).context("cannot find its LLVM version")?;
     Ok(Linker { path: path.to_owned(), llvm_major })
 }
 
-/// Finds LLVM's major version in a program: bpf-linker does not print it. A program with a shared LLVM names the library
-/// (`libLLVM.so.22.1`, `libLLVM-22.so`), one with LLVM inside has the producer string of bitcode (`LLVM22.1.8`).
+/// Finds LLVM's major version in the file of a program, because bpf-linker does not print it. A dynamically linked program
+/// contains the name of the library (`libLLVM.so.22.1`, `libLLVM-22.so`), a statically linked one the producer string of
+/// bitcode (`LLVM22.1.8`).
 fn llvm_in(program: &[u8]) -> Option<u32> {
     const MARK: &[u8] = b"LLVM";
     let mut rest = program;
@@ -196,7 +197,7 @@ fn llvm_in(program: &[u8]) -> Option<u32> {
     }
 }
 
-/// Finds a program on `PATH`, then where only root's `PATH` looks.
+/// Finds a program on `PATH`, or in the directories that only root has on `PATH`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -205,7 +206,7 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Runs a command that only answers a question; its first line of complaint becomes the error.
+/// Runs a command and returns its output. If it fails, the error has the first line of stderr.
 pub(crate) fn query(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;
     if !output.status.success() {
@@ -221,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn release_and_llvm_are_read_from_rustc() {
+    fn release_and_llvm_are_parsed() {
         let text = "rustc 1.96.0 (ac68faa20 2026-05-25)\nbinary: rustc\nrelease: 1.96.0\nLLVM version: 22.1.8\n";
         assert_eq!(parse_version(text).unwrap(), ("1.96.0".to_owned(), 22));
         assert!(parse_version("rustc 1.96.0\nrelease: 1.96.0\n").is_err());
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_nightly_goes_without_the_bootstrap_variable() {
+    fn only_nightly_needs_no_bootstrap_variable() {
         let compiler = |release: &str| Compiler {
             via: Via::Path,
             rustc: PathBuf::new(),
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn llvm_is_read_from_a_library_name_or_the_producer_string() {
+    fn llvm_is_found_in_library_name_or_producer_string() {
         assert_eq!(llvm_in(b"\0libc.so.6\0libLLVM.so.22.1\0"), Some(22));
         assert_eq!(llvm_in(b"\0libLLVM-19.so.1\0"), Some(19));
         assert_eq!(llvm_in(b"the LLVM linker\0LLVM-17.0\0LLVM23.1.0\0"), Some(23));
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn each_llvm_has_its_own_tools_directory() {
+    fn each_llvm_has_its_own_directory() {
         let tools = Path::new("target/tools");
         assert_ne!(tools_root(tools, 22), tools_root(tools, 23));
     }

@@ -1,4 +1,4 @@
-//! Which accelerator works here. `/dev/kvm` can open and yet every guest hang, so the answer is found by booting.
+//! Finds the accelerator that works here. Guests may hang although `/dev/kvm` can be opened, so KVM is tested by booting.
 
 use std::fs;
 use std::path::Path;
@@ -10,23 +10,23 @@ use clap::ValueEnum;
 use super::packages::remove_dir;
 use super::qemu::{self, Accelerator, Console, Machine};
 
-/// What the person asked for.
+/// The accelerator option.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Choice {
-    /// KVM where a guest boots with it, emulation elsewhere; found out once and remembered.
+    /// KVM if a guest boots with it, otherwise emulation; tested once and cached.
     #[default]
     Auto,
-    /// KVM, unprobed.
+    /// KVM, without a test.
     Kvm,
     /// Emulation.
     Tcg,
 }
 
-/// A kernel prints its first line well within this time, if it runs at all.
+/// Time limit for the first line of the kernel.
 const FIRST_LINE_LIMIT: Duration = Duration::from_secs(8);
 
-/// Settles the choice, probing with `vmlinuz` where nothing is remembered for this QEMU.
-pub(crate) fn settle(root: &Path, choice: Choice, vmlinuz: &Path) -> Result<Accelerator> {
+/// Resolves the option, and tests KVM with `vmlinuz` if no result is cached for this QEMU.
+pub(crate) fn resolve(root: &Path, choice: Choice, vmlinuz: &Path) -> Result<Accelerator> {
     match choice {
         Choice::Kvm => return Ok(Accelerator::Kvm),
         Choice::Tcg => return Ok(Accelerator::Tcg),
@@ -35,18 +35,18 @@ pub(crate) fn settle(root: &Path, choice: Choice, vmlinuz: &Path) -> Result<Acce
     if !opens() {
         return Ok(Accelerator::Tcg);
     }
-    let memory = root.join("accel");
+    let cache = root.join("accel");
     let version = qemu::version()?;
-    if let Ok(text) = fs::read_to_string(&memory)
-        && let Some(accelerator) = recall(&text, &version)
+    if let Ok(text) = fs::read_to_string(&cache)
+        && let Some(accelerator) = parse_cached(&text, &version)
     {
         return Ok(accelerator);
     }
-    eprintln!("vm: probing KVM (at most {} s, once)", FIRST_LINE_LIMIT.as_secs());
+    eprintln!("vm: testing KVM (at most {} s, once)", FIRST_LINE_LIMIT.as_secs());
     let accelerator = if boots(root, vmlinuz)? { Accelerator::Kvm } else { Accelerator::Tcg };
     eprintln!("vm: guests run with {}", name(accelerator));
-    fs::write(&memory, format!("{}\n{version}\n", name(accelerator)))
-        .with_context(|| format!("cannot write {}", memory.display()))?;
+    fs::write(&cache, format!("{}\n{version}\n", name(accelerator)))
+        .with_context(|| format!("cannot write {}", cache.display()))?;
     Ok(accelerator)
 }
 
@@ -57,8 +57,8 @@ fn name(accelerator: Accelerator) -> &'static str {
     }
 }
 
-/// Reads a remembered answer; one for another QEMU does not count.
-fn recall(text: &str, version: &str) -> Option<Accelerator> {
+/// Parses a cached result. A result of another QEMU version is ignored.
+fn parse_cached(text: &str, version: &str) -> Option<Accelerator> {
     let (accelerator, of_version) = text.split_once('\n')?;
     match accelerator {
         _ if of_version.trim_end() != version => None,
@@ -72,7 +72,7 @@ fn opens() -> bool {
     fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
-/// Whether a kernel gets as far as its first console line.
+/// Whether a kernel prints its first line.
 fn boots(root: &Path, vmlinuz: &Path) -> Result<bool> {
     let dir = root.join("runs/accel-probe");
     remove_dir(&dir)?;
@@ -96,7 +96,7 @@ fn boots(root: &Path, vmlinuz: &Path) -> Result<bool> {
     Ok(seen)
 }
 
-/// The firmware's and the decompressor's own lines do not count: hanging guests print those too.
+/// Whether the console has a line of the kernel. Hanging guests also print lines of the firmware and the decompressor.
 fn has_kernel_line(console: &[u8]) -> bool {
     const BANNER: &[u8] = b"Linux version ";
     console.windows(BANNER.len()).any(|window| window == BANNER)
@@ -106,13 +106,13 @@ fn has_kernel_line(console: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// A remembered answer holds for the QEMU that gave it only; nonsense is no answer.
+    /// A cached result is valid for the same QEMU version only; an invalid file has no result.
     #[test]
-    fn recalls_for_the_same_qemu() {
-        assert_eq!(recall("tcg\nQEMU 7.2\n", "QEMU 7.2"), Some(Accelerator::Tcg));
-        assert_eq!(recall("kvm\nQEMU 7.2\n", "QEMU 7.2"), Some(Accelerator::Kvm));
-        assert_eq!(recall("kvm\nQEMU 7.2\n", "QEMU 8.0"), None);
-        assert_eq!(recall("", "QEMU 7.2"), None);
+    fn cached_result_is_for_the_same_qemu() {
+        assert_eq!(parse_cached("tcg\nQEMU 7.2\n", "QEMU 7.2"), Some(Accelerator::Tcg));
+        assert_eq!(parse_cached("kvm\nQEMU 7.2\n", "QEMU 7.2"), Some(Accelerator::Kvm));
+        assert_eq!(parse_cached("kvm\nQEMU 7.2\n", "QEMU 8.0"), None);
+        assert_eq!(parse_cached("", "QEMU 7.2"), None);
     }
 
     /// A guest that only decompressed its kernel has not booted.

@@ -1,4 +1,4 @@
-//! One boot from power-on to power-off: reads the results as they come, keeps the evidence when something is wrong.
+//! One boot from power-on to power-off: reads results while the guest runs, and keeps logs if it fails.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -16,24 +16,24 @@ use super::packages::remove_dir;
 use super::qemu::{Machine, Running};
 use super::splat;
 
-/// After its last frame a guest needs this long at most to power off.
+/// Time limit from the last frame to power-off.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(20);
 
-/// How much of the console a failure shows.
+/// How many lines of the console an error shows.
 const SHOWN_LINES: usize = 25;
 
-/// What became of a boot.
+/// The result of a boot.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    /// Everything that makes this boot a failure; empty for a good one.
+    /// The problems of this boot; empty if it succeeded.
     pub(crate) problems: Vec<String>,
-    /// The kernel release the guest reported.
+    /// The kernel release that the guest reported.
     pub(crate) release: Option<String>,
-    /// Time from the kernel's start to the agent's first word.
+    /// Time from the start of the kernel to the agent's first frame.
     pub(crate) boot_ms: Option<u64>,
 }
 
-/// How many runs that went wrong are kept of a kernel line.
+/// How many failed runs are kept for each kernel line.
 const KEPT_RUNS: usize = 20;
 
 /// Creates an empty directory for a run.
@@ -47,7 +47,7 @@ pub(crate) fn run_dir(root: &Path, line: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Removes what runs that were themselves ended left behind, and the oldest of those that are kept.
+/// Removes images of runs whose process was killed, and the oldest failed runs.
 fn prune(runs: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(runs) else { return Ok(()) };
     let mut over = Vec::new();
@@ -59,7 +59,7 @@ fn prune(runs: &Path) -> Result<()> {
             over.push(path);
         }
     }
-    // Names begin with the time in seconds, which has had ten digits since 2001.
+    // Names start with the time in seconds, which has ten digits, so they sort chronologically.
     over.sort();
     let outdated = over.len().saturating_sub(KEPT_RUNS);
     for path in &over[..outdated] {
@@ -81,11 +81,11 @@ fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Runs a machine to its end and hands on each frame.
+/// Runs a machine to its end, and passes each frame to `on_frame`.
 pub(crate) fn watch(machine: &Machine<'_>, limit: Duration, on_frame: &mut dyn FnMut(&Frame)) -> Result<Ending> {
     let mut watcher = Watcher::new(machine.dir, on_frame)?;
     let mut running = machine.start()?;
-    let results = running.results().context("QEMU's standard output is not ours")?;
+    let results = running.results().context("QEMU has no stdout pipe")?;
     let lines = read_lines(results);
     let deadline = Instant::now() + limit;
     loop {
@@ -93,8 +93,8 @@ pub(crate) fn watch(machine: &Machine<'_>, limit: Duration, on_frame: &mut dyn F
             Ok(line) => watcher.line(&line)?,
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                running.end()?;
-                // What was under way when it was ended still counts.
+                running.kill()?;
+                // Process the lines that were sent before the kill.
                 for line in lines.iter() {
                     watcher.line(&line)?;
                 }
@@ -103,13 +103,13 @@ pub(crate) fn watch(machine: &Machine<'_>, limit: Duration, on_frame: &mut dyn F
             }
         }
     }
-    watcher.see_off(machine.dir, &mut running)?;
+    watcher.wait_for_exit(machine.dir, &mut running)?;
     watcher.finish(machine.dir)
 }
 
 fn read_lines(results: ChildStdout) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
-    // Ends when QEMU closes its end, which it does at the latest when it is ended.
+    // The thread ends when QEMU exits or closes its end of the pipe.
     thread::spawn(move || {
         for line in BufReader::new(results).split(b'\n') {
             let Ok(line) = line else { return };
@@ -158,19 +158,19 @@ impl<'a> Watcher<'a> {
                 return Ok(());
             }
         };
-        let mut text = serde_json::to_string(&frame).context("cannot keep a result")?;
+        let mut text = serde_json::to_string(&frame).context("cannot store a result")?;
         text.push('\n');
-        self.results.write_all(text.as_bytes()).context("cannot keep a result")?;
+        self.results.write_all(text.as_bytes()).context("cannot store a result")?;
         match &frame {
             Frame::Hello { release, boot_ms } => {
                 self.release = Some(release.clone());
                 self.boot_ms = Some(*boot_ms);
             }
             Frame::Kmsg { data } => match data.bytes() {
-                Ok(bytes) => self.kernel_log.write_all(&bytes).context("cannot keep the kernel log")?,
+                Ok(bytes) => self.kernel_log.write_all(&bytes).context("cannot store the kernel log")?,
                 Err(damage) => self.problems.push(damage.to_string()),
             },
-            Frame::Trouble { message } => self.problems.push(format!("the guest's agent: {message}")),
+            Frame::AgentError { message } => self.problems.push(format!("the guest's agent: {message}")),
             Frame::End { .. } => self.ended = true,
             _ => {}
         }
@@ -178,22 +178,22 @@ impl<'a> Watcher<'a> {
         Ok(())
     }
 
-    /// Waits for QEMU, which has closed the results port.
-    fn see_off(&mut self, dir: &Path, running: &mut Running) -> Result<()> {
+    /// Waits for QEMU to exit after it has closed the results port.
+    fn wait_for_exit(&mut self, dir: &Path, running: &mut Running) -> Result<()> {
         match running.wait(POWER_OFF_LIMIT)? {
             Some(status) if status.success() => {}
             Some(status) => {
                 let log = fs::read(dir.join("qemu.log")).context("cannot read qemu.log")?;
                 self.problems.push(format!("QEMU ended with {status}: {}", String::from_utf8_lossy(&log).trim()));
             }
-            None => self.problems.push("the guest closed its results port and did not power off".to_owned()),
+            None => self.problems.push("the guest closed its results port but did not power off".to_owned()),
         }
         Ok(())
     }
 
     fn finish(mut self, dir: &Path) -> Result<Ending> {
         if self.release.is_none() {
-            self.problems.push("the guest never reported in".to_owned());
+            self.problems.push("the agent in the guest did not start".to_owned());
         }
         if !self.ended {
             self.problems.push("the end marker is missing: results may be incomplete".to_owned());
@@ -203,7 +203,7 @@ impl<'a> Watcher<'a> {
     }
 }
 
-/// Splats on the console or in the log, each once.
+/// Kernel splats on the console or in the log, without duplicates.
 fn splats(dir: &Path) -> Result<Vec<String>> {
     let mut found: Vec<String> = Vec::new();
     for name in ["console.log", "dmesg.txt"] {
@@ -219,9 +219,9 @@ fn splats(dir: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Removes a good run's files; tells of a bad one's, with the end of its console.
-pub(crate) fn settle(dir: &Path, problems: &[String]) -> Result<Option<String>> {
-    // The largest file by far, and the same for every run but for what was ordered.
+/// Removes the files of a successful run. For a failed run, returns the problems and the end of the console.
+pub(crate) fn clean_up(dir: &Path, problems: &[String]) -> Result<Option<String>> {
+    // By far the largest file, and the same for every run except for the orders.
     remove_file(&dir.join("initrd"))?;
     if problems.is_empty() {
         remove_dir(dir)?;
@@ -258,39 +258,39 @@ mod tests {
         frames.iter().zip(0..).map(|(frame, seq)| encode(seq, frame).unwrap()).collect()
     }
 
-    /// A boot that reported in, gave its results and ended has no problem.
+    /// A boot that started, sent its results and ended has no problem.
     #[test]
-    fn passes_a_good_boot() {
+    fn complete_boot_has_no_problem() {
         let (frames, ending) = watched(&good(), "[ 0.1] Linux version\n");
         assert_eq!((frames.len(), ending.release.as_deref(), ending.boot_ms), (3, Some("6.1"), Some(3900)));
         assert!(ending.problems.is_empty(), "{:?}", ending.problems);
     }
 
-    /// A missing end marker, a missing frame, a damaged one, silence, and anything after the end each fail a boot.
+    /// A missing end marker, a missing or damaged frame, no frame at all, and frames after the end are problems.
     #[test]
-    fn fails_what_is_incomplete() {
+    fn incomplete_boot_has_problems() {
         let lines = good();
         assert!(watched(&lines[..2], "").1.problems[0].contains("end marker is missing"));
         assert!(
-            watched(&[lines[0].clone(), lines[2].clone()], "").1.problems[0].contains("frame 2 came where 1 was due")
+            watched(&[lines[0].clone(), lines[2].clone()], "").1.problems[0].contains("found number 2, expected 1")
         );
-        assert!(watched(&[], "").1.problems[0].contains("never reported in"));
+        assert!(watched(&[], "").1.problems[0].contains("did not start"));
         let damaged = [lines[0].clone(), lines[1].replace("exit", "exot"), lines[2].clone()];
         assert!(watched(&damaged, "").1.problems[0].contains("damaged"));
         let late = [lines.clone(), vec![lines[0].clone()]].concat();
         assert!(watched(&late, "").1.problems[0].contains("after the end marker"));
     }
 
-    /// A splat on the console fails a boot whose results are all good.
+    /// A splat on the console is a problem, even if all results passed.
     #[test]
-    fn fails_on_a_splat() {
+    fn splat_is_a_problem() {
         let (_, ending) = watched(&good(), "[ 4.2] WARNING: CPU: 0 PID: 1 at kernel/kmod.c:150\n");
         assert!(ending.problems[0].contains("kernel splat"), "{:?}", ending.problems);
     }
 
-    /// A dead run's image is removed and its logs are kept; a living run is left alone.
+    /// The image of a dead run is removed and its logs are kept; a running one is not touched.
     #[test]
-    fn prunes_dead_runs() {
+    fn dead_runs_are_pruned() {
         let dir = tempfile::tempdir().unwrap();
         let make = |name: String| {
             let run = dir.path().join(name);

@@ -1,7 +1,7 @@
-//! A writer of newc cpio archives, the format the kernel unpacks as its initial root.
+//! A writer of newc cpio archives, the format of an initramfs.
 //!
-//! The kernel accepts several archives one after another, so a base image is packed once and a small overlay is
-//! appended to it for each run. Everything is owned by root and dated 1970: the same input gives the same bytes.
+//! The kernel accepts several concatenated archives, so a base image is packed once and a small overlay is appended for each
+//! run. All files are owned by root and dated 1970, so that the same input gives the same bytes.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ const TRAILER: &str = "TRAILER!!!";
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
-/// An archive that another one follows must end on this boundary.
+/// Archives are padded to this size, so that another one can follow.
 const BLOCK_BYTES: u64 = 512;
 
 /// Writes one archive.
@@ -45,7 +45,7 @@ impl<W: Write> Writer<W> {
         self.data(target.as_bytes())
     }
 
-    /// Ends the archive and gives the output back.
+    /// Ends the archive and returns the output.
     pub(crate) fn finish(mut self) -> io::Result<W> {
         self.next_inode = 0;
         self.header(TRAILER, 0, 1, 0)?;
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What a reader, written from the format's description, finds in an archive.
+    /// An entry, as parsed by a reader that was written from the description of the format.
     #[derive(Debug, Clone, PartialEq)]
     struct Found {
         path: String,
@@ -134,9 +134,9 @@ mod tests {
         }
     }
 
-    /// The three kinds of entry come back with their type bits, and the archive ends on a block boundary.
+    /// The three kinds of entries have their type bits, and the archive ends on a block boundary.
     #[test]
-    fn writes_each_kind() {
+    fn each_kind_is_written() {
         let mut writer = Writer::new(Vec::new());
         writer.directory("etc", 0o755).unwrap();
         writer.file("etc/passwd", 0o644, b"root").unwrap();
@@ -150,9 +150,9 @@ mod tests {
     }
 
     proptest! {
-        /// Any names and contents survive, whatever their lengths do to the padding.
+        /// Names and contents of any length round-trip.
         #[test]
-        fn any_content_survives(files in prop::collection::vec(("[a-z/]{1,20}", prop::collection::vec(any::<u8>(), 0..40)), 0..8)) {
+        fn any_content_round_trips(files in prop::collection::vec(("[a-z/]{1,20}", prop::collection::vec(any::<u8>(), 0..40)), 0..8)) {
             let mut writer = Writer::new(Vec::new());
             for (path, data) in &files {
                 writer.file(path, 0o600, data).unwrap();

@@ -1,6 +1,6 @@
-//! More of the distribution's programs, for the scenarios that need them: an archive behind the base image.
+//! More programs of the distribution, for the scenarios that need them: an archive that follows the base image.
 //!
-//! It is large, and an emulated guest unpacks slowly: other scenarios do without.
+//! It is large, and an emulated guest unpacks slowly, so other scenarios boot without it.
 
 use std::fs;
 use std::io::BufWriter;
@@ -12,8 +12,8 @@ use super::image::remove_outdated;
 use super::packages::{Packages, partial, remove_dir, sha256_text};
 use super::tree::Tree;
 
-/// udev, a program that makes trouble of every kind, and every program that makes a file system for Linux. What they
-/// need comes along; a suite may lack some.
+/// udev, stress-ng, and every program that creates a Linux file system. Their dependencies are included. A suite may lack
+/// some.
 const PROGRAMS: &[&str] = &[
     "udev",
     "stress-ng",
@@ -35,7 +35,7 @@ const PROGRAMS: &[&str] = &[
     "genisoimage",
 ];
 
-/// A system that boots as a machine does: an init that is no agent of ours, and what builds its first root.
+/// A system that boots as a real machine does: systemd, and the tools that build its initramfs.
 const SYSTEM: &[&str] = &[
     "systemd",
     "udev",
@@ -50,15 +50,15 @@ const SYSTEM: &[&str] = &[
     "mount",
 ];
 
-/// What people trace module loads with today; benches have them do what we do.
+/// Other tracers of module loads, for comparison.
 const TRACERS: &[&str] = &["bpftrace", "trace-cmd", "linux-perf"];
 
-/// Which programs.
+/// A set of programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Set {
-    /// Those that scenarios call.
+    /// Programs that scenarios call.
     Programs,
-    /// Those that a whole system boots with.
+    /// Programs of a complete system.
     System,
     /// Other tracers.
     Tracers,
@@ -81,36 +81,36 @@ impl Set {
         }
     }
 
-    fn leaves_out(self, path: &str) -> bool {
+    fn omits(self, path: &str) -> bool {
         let kept = match self {
             Self::Programs => &[][..],
-            Self::System => KEPT_OF_A_SYSTEM,
-            Self::Tracers => KEPT_OF_TRACERS,
+            Self::System => KEPT_FOR_SYSTEM,
+            Self::Tracers => KEPT_FOR_TRACERS,
         };
         let is_kept = |kept: &&str| match kept.strip_suffix('*') {
             Some(beginning) => path.starts_with(beginning),
             None => path == *kept || kept.starts_with(&format!("{path}/")),
         };
-        is_left_out(path) && !kept.iter().any(is_kept) || self == Self::System && is_bulk(path)
+        is_omitted(path) && !kept.iter().any(is_kept) || self == Self::System && is_bulk(path)
     }
 }
 
-/// What a system needs of what is left out elsewhere.
-const KEPT_OF_A_SYSTEM: &[&str] =
+/// Paths that a complete system needs, although other sets omit them.
+const KEPT_FOR_SYSTEM: &[&str] =
     &["usr/lib/systemd/system", "lib/systemd/system", "usr/share/initramfs-tools", "usr/share/dbus-1"];
 
-/// The compiler that bpftrace brings along, and the languages that perf is linked with.
-const KEPT_OF_TRACERS: &[&str] = &[
+/// The libraries of bpftrace's compiler, and of the languages that perf is linked with.
+const KEPT_FOR_TRACERS: &[&str] = &[
     "usr/lib/x86_64-linux-gnu/libLLVM*",
     "usr/lib/x86_64-linux-gnu/libicudata*",
     "usr/lib/x86_64-linux-gnu/libz3*",
     "usr/lib/x86_64-linux-gnu/perl*",
 ];
 
-/// Raise when this file changes what an archive holds.
+/// Increment this when a change of this file changes the content of archives.
 const RECIPE: u32 = 1;
 
-/// Directories, and the beginnings of libraries' names, that none of the programs above needs to run.
+/// Directories, and prefixes of library names, that none of the programs above needs at run time.
 const NOT_PACKED: &[&str] = &[
     "etc/init.d",
     "usr/include",
@@ -128,12 +128,12 @@ const NOT_PACKED: &[&str] = &[
     "var",
 ];
 
-/// The archive of a suite: from the cache, or packed now.
+/// The archive of a suite, from the cache or newly packed.
 pub(crate) fn prepare(root: &Path, suite: &str, set: Set) -> Result<PathBuf> {
     const ARCHIVE: &str = "extras.cpio";
     let programs = Packages::more(root, suite, set.name(), set.packages())?;
     let userland = Packages::userland(root, suite, false)?;
-    let inputs = (RECIPE, NOT_PACKED, KEPT_OF_A_SYSTEM, &programs.manifest, &userland.manifest);
+    let inputs = (RECIPE, NOT_PACKED, KEPT_FOR_SYSTEM, &programs.manifest, &userland.manifest);
     let mut digest = sha256_text(&serde_json::to_string(&inputs).context("cannot name the archive")?)?;
     digest.truncate(16);
     let (images, name) = (root.join("images"), format!("{}-{suite}", set.name()));
@@ -148,7 +148,7 @@ pub(crate) fn prepare(root: &Path, suite: &str, set: Set) -> Result<PathBuf> {
     eprintln!("vm: packing more programs of {suite}");
     programs.unpack_all_but(&userland, &unpacked)?;
     let mut tree = Tree::merged()?;
-    tree.host_tree(&unpacked, &|path| set.leaves_out(path))?;
+    tree.host_tree(&unpacked, &|path| set.omits(path))?;
     let file = fs::File::create(staging.join(ARCHIVE)).context("cannot create the archive")?;
     tree.pack(BufWriter::new(file))?;
     remove_dir(&unpacked)?;
@@ -157,20 +157,20 @@ pub(crate) fn prepare(root: &Path, suite: &str, set: Set) -> Result<PathBuf> {
     Ok(dir.join(ARCHIVE))
 }
 
-/// Parts of `usr/share` beside those that are kept.
+/// Whether a path is in `usr/share`, except for the parts that are kept.
 fn is_bulk(path: &str) -> bool {
     let Some(below) = path.strip_prefix("usr/share/") else { return false };
-    !KEPT_OF_A_SYSTEM
+    !KEPT_FOR_SYSTEM
         .iter()
         .filter_map(|kept| kept.strip_prefix("usr/share/"))
         .any(|kept| below == kept || below.strip_prefix(kept).is_some_and(|rest| rest.starts_with('/')))
 }
 
-/// Packages of older suites have some files beside `usr`.
-fn is_left_out(path: &str) -> bool {
-    let below_usr = NOT_PACKED.iter().filter_map(|left_out| left_out.strip_prefix("usr/"));
-    NOT_PACKED.iter().copied().chain(below_usr).any(|left_out| {
-        left_out.strip_suffix('*').map_or_else(|| path == left_out, |beginning| path.starts_with(beginning))
+/// Whether a path is omitted. Packages of older suites have some files outside `usr`.
+fn is_omitted(path: &str) -> bool {
+    let below_usr = NOT_PACKED.iter().filter_map(|omitted| omitted.strip_prefix("usr/"));
+    NOT_PACKED.iter().copied().chain(below_usr).any(|omitted| {
+        omitted.strip_suffix('*').map_or_else(|| path == omitted, |beginning| path.starts_with(beginning))
     })
 }
 
@@ -178,20 +178,20 @@ fn is_left_out(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What is left out is left out at its old place as well, and nothing that is run is.
+    /// Omitted paths are omitted at their old location too, and programs are kept.
     #[test]
-    fn leaves_out_what_is_not_run() {
+    fn unneeded_paths_are_omitted() {
         for path in ["usr/share", "lib/udev/hwdb.d", "lib/systemd/system", "usr/lib/x86_64-linux-gnu/libLLVM.so.19.1"] {
-            assert!(is_left_out(path), "{path}");
+            assert!(is_omitted(path), "{path}");
         }
         for path in ["usr/share", "lib/systemd/system", "usr/share/initramfs-tools/hooks/udev"] {
-            assert!(!Set::System.leaves_out(path), "{path}");
+            assert!(!Set::System.omits(path), "{path}");
         }
-        assert!(!Set::Tracers.leaves_out("usr/lib/x86_64-linux-gnu/libLLVM-14.so.1"));
-        assert!(Set::Tracers.leaves_out("usr/share") && Set::Tracers.leaves_out("usr/include"));
-        assert!(Set::System.leaves_out("usr/share/doc") && Set::System.leaves_out("var"));
+        assert!(!Set::Tracers.omits("usr/lib/x86_64-linux-gnu/libLLVM-14.so.1"));
+        assert!(Set::Tracers.omits("usr/share") && Set::Tracers.omits("usr/include"));
+        assert!(Set::System.omits("usr/share/doc") && Set::System.omits("var"));
         for path in ["usr/lib/udev/rules.d", "lib/systemd/systemd-udevd", "usr/bin/stress-ng", "sbin/mkfs.ext4"] {
-            assert!(!is_left_out(path), "{path}");
+            assert!(!is_omitted(path), "{path}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A guest made ready to boot, and the two things a person does with one: run a command, get a shell.
+//! A guest that is ready to boot, to run a command or to open a shell.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ use super::overlay::{self, Added, Programs};
 use super::paths::Paths;
 use super::qemu::{Accelerator, Console, Machine};
 
-/// How long a guest may live where nothing else is said.
+/// The default time limit of a guest.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The guest's agent: static, so that it runs with any distribution's programs.
+/// The agent in the guest. It is static, so that it works with any distribution.
 const AGENT: Binary = Binary { package: "kmodtrace-tests", name: "kmodtrace-guest" };
 
-/// Marks an error as one of fetching or packing an image: `cargo xtask vm fetch` repeats that step alone.
+/// Marks an error while fetching or packing an image, which `cargo xtask vm fetch` can repeat separately.
 #[derive(Debug)]
 struct ImageError {
     kernel: &'static str,
@@ -37,20 +37,20 @@ impl fmt::Display for ImageError {
     }
 }
 
-/// Whether an error of `Guest::prepare` is one of fetching or packing the image.
-pub(crate) fn is_of_image(error: &anyhow::Error) -> bool {
+/// Whether an error of `Guest::prepare` happened while fetching or packing the image.
+pub(crate) fn is_image_error(error: &anyhow::Error) -> bool {
     error.downcast_ref::<ImageError>().is_some()
 }
 
-/// Takes what a command in the guest writes.
+/// Consumes the output of a command in the guest.
 pub(crate) trait Sink {
-    /// Bytes of its standard output.
+    /// Bytes of stdout.
     fn stdout(&mut self, bytes: &[u8]) -> Result<()>;
-    /// Bytes of its standard error.
+    /// Bytes of stderr.
     fn stderr(&mut self, bytes: &[u8]) -> Result<()>;
 }
 
-/// A guest: a kernel with an image, what is added to it, and how it is run.
+/// A guest: a kernel, its image, added files, and boot options.
 #[derive(Debug, Clone)]
 pub(crate) struct Guest {
     pub(super) paths: Paths,
@@ -65,14 +65,14 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Fetches, packs and builds whatever a guest with this kernel needs. Quick and offline when all is there.
+    /// Fetches, packs and builds everything that a guest with this kernel needs. Fast and offline if everything is cached.
     pub(crate) fn prepare(kernel: &str, choice: Choice) -> Result<Self> {
         let line = kernels::find(kernel)?;
         let paths = Paths::new();
         let agent = build::static_binary(AGENT)?;
         let lock = Lock::take(&paths.vm)?;
         let image = Image::prepare(&paths.vm, line).context(ImageError { kernel: line.name })?;
-        let accelerator = accel::settle(&paths.vm, choice, image.vmlinuz())?;
+        let accelerator = accel::resolve(&paths.vm, choice, image.vmlinuz())?;
         lock.release()?;
         let kmodtrace = paths.target.join("dist/kmodtrace");
         let kmodtrace = kmodtrace.exists().then_some(kmodtrace);
@@ -94,23 +94,23 @@ impl Guest {
         self.image.release()
     }
 
-    /// What runs it, as QEMU names it.
+    /// The accelerator, as named by QEMU.
     pub(crate) const fn accelerator(&self) -> &'static str {
         self.accelerator.name()
     }
 
-    /// Whether the program under test is in it.
+    /// Whether it contains the program under test.
     pub(super) const fn has_kmodtrace(&self) -> bool {
         self.programs.kmodtrace.is_some()
     }
 
-    /// Adds a file of the host.
+    /// Adds a file from the host.
     pub(crate) fn with_file(mut self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         self.added.push(Added { host: host.into(), guest: guest.into() });
         self
     }
 
-    /// Adds more of the distribution's programs; fetches and packs them where they are not there yet.
+    /// Adds more programs of the distribution. Fetches and packs them if they are not cached.
     pub(crate) fn with_extras(mut self, set: Set) -> Result<Self> {
         let lock = Lock::take(&self.paths.vm)?;
         self.extras = Some(extras::prepare(&self.paths.vm, self.line.suite, set)?);
@@ -127,17 +127,17 @@ impl Guest {
         self
     }
 
-    /// Sets how long a boot may last, from power-on to power-off.
+    /// Sets the time limit of a boot, from power-on to power-off.
     pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Runs one command and gives its exit code.
+    /// Runs one command and returns its exit code.
     pub(crate) fn run_command(&self, argv: &[String], sink: &mut dyn Sink) -> Result<u8> {
         let orders = Orders { job: Job::Command { argv: argv.to_vec() } };
         let mut code = None;
-        let mut sunk = Ok(());
+        let mut sink_result = Ok(());
         let evidence = self.boot(&orders, &mut |frame| {
             let result = match frame {
                 Frame::Stdout { data } => bytes(data).and_then(|bytes| sink.stdout(&bytes)),
@@ -148,18 +148,18 @@ impl Guest {
                 }
                 _ => Ok(()),
             };
-            if sunk.is_ok() {
-                sunk = result;
+            if sink_result.is_ok() {
+                sink_result = result;
             }
         })?;
         if let (_, Some(evidence)) = evidence {
             bail!("{evidence}");
         }
-        sunk?;
-        code.context("the guest gave no exit code")
+        sink_result?;
+        code.context("the guest sent no exit code")
     }
 
-    /// Gives the person at the terminal a shell in the guest.
+    /// Opens an interactive shell in the guest.
     pub(crate) fn shell(&self) -> Result<()> {
         let (rows, columns) = terminal_size();
         let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".to_owned());
@@ -168,16 +168,16 @@ impl Guest {
         let initrd = dir.join("initrd");
         let bytes = overlay::write(&self.archives(), &self.programs, &self.added, &orders, &initrd)?;
         let mut running = self.machine(&dir, Some((&initrd, bytes)), Console::Terminal).start()?;
-        // A person has all the time they want.
+        // An interactive shell has no time limit.
         let status = running.wait(Duration::MAX)?;
-        boot::settle(&dir, &[])?;
+        boot::clean_up(&dir, &[])?;
         match status {
             Some(status) if status.success() => Ok(()),
-            status => bail!("QEMU did not end well: {status:?}"),
+            status => bail!("QEMU failed: {status:?}"),
         }
     }
 
-    /// Boots with some orders. The second part of the result is the evidence of a boot that went wrong.
+    /// Boots with the given orders. The second part of the result describes a failed boot.
     pub(super) fn boot(&self, orders: &Orders, on_frame: &mut dyn FnMut(&Frame)) -> Result<(Ending, Option<String>)> {
         let dir = boot::run_dir(&self.paths.vm, self.line.name)?;
         let initrd = dir.join("initrd");
@@ -186,9 +186,9 @@ impl Guest {
         let mut ending = boot::watch(&machine, self.timeout, on_frame)?;
         let wanted = self.image.release();
         if let Some(release) = ending.release.as_deref().filter(|release| *release != wanted) {
-            ending.problems.push(format!("kernel {release} runs where {wanted} was booted"));
+            ending.problems.push(format!("the guest runs kernel {release}, expected {wanted}"));
         }
-        let evidence = boot::settle(&dir, &ending.problems)?;
+        let evidence = boot::clean_up(&dir, &ending.problems)?;
         Ok((ending, evidence))
     }
 
@@ -212,7 +212,7 @@ fn bytes(chunk: &Chunk) -> Result<Vec<u8>> {
     chunk.bytes().context("the command's output is damaged")
 }
 
-/// Rows and columns of the person's terminal, or those of a real VT100.
+/// Rows and columns of the user's terminal; 24 and 80 if unknown.
 fn terminal_size() -> (u16, u16) {
     match rustix::termios::tcgetwinsize(std::io::stdout()) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),
@@ -224,12 +224,12 @@ fn terminal_size() -> (u16, u16) {
 mod tests {
     use super::*;
 
-    /// An error of the image is recognised under whatever is put around it, and others are not taken for one.
+    /// An image error is recognized in a chain of contexts, and other errors are not.
     #[test]
-    fn image_errors_are_recognised() {
+    fn image_errors_are_recognized() {
         let error = anyhow::anyhow!("no mirror has the suite trixie").context(ImageError { kernel: "6.12" });
         assert_eq!(format!("{error:#}"), "cannot fetch or pack kernel 6.12: no mirror has the suite trixie");
-        assert!(is_of_image(&error.context("cannot prepare a guest")));
-        assert!(!is_of_image(&anyhow::anyhow!("cannot build the agent")));
+        assert!(is_image_error(&error.context("cannot prepare a guest")));
+        assert!(!is_image_error(&anyhow::anyhow!("cannot build the agent")));
     }
 }

@@ -1,6 +1,6 @@
-//! The base image of a kernel line: its `vmlinuz`, and an initial root with modules and the distribution's programs.
+//! The base image of a kernel line: its `vmlinuz`, and an initramfs with modules and programs of the distribution.
 //!
-//! Packed once per set of packages and kept uncompressed, since an emulated guest unpacks slowly.
+//! It is packed once per set of packages, without compression, because an emulated guest unpacks slowly.
 
 use std::fs;
 use std::io::BufWriter;
@@ -15,7 +15,7 @@ use super::modules::{self, Depmod};
 use super::packages::{Packages, partial, remove_dir, sha256_text};
 use super::tree::Tree;
 
-/// Raise when this file or the choice of modules changes what an image holds.
+/// Increment this when a change of this file, or of the selection of modules, changes the content of images.
 const RECIPE: u32 = 2;
 
 /// Parts of the programs' packages that no scenario needs.
@@ -29,7 +29,7 @@ pub(crate) struct Image {
     facts: Facts,
 }
 
-/// What is known of an image without opening it; written last, so its presence says that the image is whole.
+/// Facts about an image. This file is written last, so its presence means that the image is complete.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Facts {
     release: String,
@@ -38,7 +38,7 @@ struct Facts {
 }
 
 impl Image {
-    /// The image of a line: from the cache, or packed now.
+    /// The image of a line, from the cache or newly packed.
     pub(crate) fn prepare(root: &Path, line: &Line) -> Result<Self> {
         let kernel = Packages::kernel(root, line, false)?;
         let userland = Packages::userland(root, line.suite, false)?;
@@ -64,12 +64,12 @@ impl Image {
         &self.vmlinuz
     }
 
-    /// The archive that a run's own files are appended to.
+    /// The base archive, to which the overlay of a run is appended.
     pub(crate) fn base(&self) -> &Path {
         &self.base
     }
 
-    /// The kernel release, as `uname -r` gives it.
+    /// The kernel release, as printed by `uname -r`.
     pub(crate) fn release(&self) -> &str {
         &self.facts.release
     }
@@ -90,12 +90,13 @@ impl Image {
             return Ok(None);
         }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let facts = serde_json::from_str(&text).with_context(|| format!("{} is damaged; remove it", path.display()))?;
+        let facts =
+            serde_json::from_str(&text).with_context(|| format!("cannot parse {}; remove it", path.display()))?;
         Ok(Some(Self { vmlinuz: dir.join("vmlinuz"), base: dir.join("base.cpio"), facts }))
     }
 }
 
-/// Names an image after all that went into it.
+/// The digest of all inputs of an image, for its name.
 fn digest(kernel: &Packages, userland: &Packages) -> Result<String> {
     let inputs =
         serde_json::to_string(&(RECIPE, &kernel.manifest, &userland.manifest)).context("cannot name the image")?;
@@ -104,7 +105,7 @@ fn digest(kernel: &Packages, userland: &Packages) -> Result<String> {
     Ok(digest)
 }
 
-/// Removes the images of a name.
+/// Removes all images with a name.
 pub(crate) fn remove_outdated(images: &Path, wanted: &str) -> Result<()> {
     for entry in fs::read_dir(images).with_context(|| format!("cannot list {}", images.display()))? {
         let path = entry.with_context(|| format!("cannot list {}", images.display()))?.path();
@@ -116,7 +117,7 @@ pub(crate) fn remove_outdated(images: &Path, wanted: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a directory's name is `LINE-DIGEST`. A line's name may itself hold dashes.
+/// Whether a directory is named `LINE-DIGEST`. The name of a line may contain dashes.
 fn is_image_of(name: &str, line: &str) -> bool {
     name.rsplit_once('-')
         .is_some_and(|(prefix, digest)| prefix == line && digest.bytes().all(|c| c.is_ascii_hexdigit()))
@@ -133,11 +134,11 @@ fn build(kernel: &Packages, userland: &Packages, out: &Path) -> Result<Facts> {
     userland.unpack(&user_root)?;
 
     let boot = BootFiles::find(&kernel_root, &release)?;
-    fs::rename(&boot.vmlinuz, out.join("vmlinuz")).context("cannot keep the kernel")?;
+    fs::rename(&boot.vmlinuz, out.join("vmlinuz")).context("cannot store the kernel")?;
     let (config, system_map) = (scratch.join("config"), scratch.join("System.map"));
-    fs::copy(&boot.config, &config).context("cannot keep the kernel's configuration")?;
-    fs::copy(&boot.system_map, &system_map).context("cannot keep the kernel's symbols")?;
-    // depmod looks below lib or usr/lib, depending on its version: both lead to the same place.
+    fs::copy(&boot.config, &config).context("cannot store the kernel's configuration")?;
+    fs::copy(&boot.system_map, &system_map).context("cannot store the kernel's symbols")?;
+    // Depending on its version, depmod uses lib or usr/lib: make both the same directory.
     fs::create_dir_all(base.join("usr/lib/modules")).context("cannot stage the modules")?;
     std::os::unix::fs::symlink("usr/lib", base.join("lib")).context("cannot stage the modules")?;
     fs::rename(&boot.modules, base.join("usr/lib/modules").join(&release)).context("cannot stage the modules")?;
@@ -148,7 +149,7 @@ fn build(kernel: &Packages, userland: &Packages, out: &Path) -> Result<Facts> {
     tree.host_tree(&base, &|path| path == "lib")?;
     tree.host_file(&format!("boot/config-{release}"), &config)?;
     tree.host_file(&format!("boot/System.map-{release}"), &system_map)?;
-    furnish(&mut tree)?;
+    add_system_files(&mut tree)?;
     add_busybox_applets(&mut tree, &user_root)?;
     let archive = out.join("base.cpio");
     let file = fs::File::create(&archive).with_context(|| format!("cannot create {}", archive.display()))?;
@@ -158,7 +159,7 @@ fn build(kernel: &Packages, userland: &Packages, out: &Path) -> Result<Facts> {
     Ok(Facts { release, modules, base_bytes })
 }
 
-/// Where a kernel package keeps its parts: below `/boot`, or all together in the modules directory where Debian splits it.
+/// The files of a kernel package: below `/boot`, or in the modules directory if Debian splits the package.
 struct BootFiles {
     vmlinuz: PathBuf,
     config: PathBuf,
@@ -169,20 +170,17 @@ struct BootFiles {
 impl BootFiles {
     fn find(root: &Path, release: &str) -> Result<Self> {
         let modules = ["lib/modules", "usr/lib/modules"].map(|dir| root.join(dir).join(release));
-        let modules = modules.into_iter().find(|dir| dir.is_dir()).context("the kernel package holds no modules")?;
+        let modules = modules.into_iter().find(|dir| dir.is_dir()).context("the kernel package has no modules")?;
         let part = |name: &str| {
             let places = [root.join("boot").join(format!("{name}-{release}")), modules.join(name)];
-            places
-                .into_iter()
-                .find(|path| path.is_file())
-                .with_context(|| format!("the kernel package holds no {name}"))
+            places.into_iter().find(|path| path.is_file()).with_context(|| format!("the kernel package has no {name}"))
         };
         Ok(Self { vmlinuz: part("vmlinuz")?, config: part("config")?, system_map: part("System.map")?, modules })
     }
 }
 
-/// What an installed system has and no package ships: mount points, accounts, the alternatives.
-fn furnish(tree: &mut Tree) -> Result<()> {
+/// Adds what an installed system has but no package contains: mount points, accounts, alternatives.
+fn add_system_files(tree: &mut Tree) -> Result<()> {
     for dir in ["dev", "proc", "sys", "run", "root", "mnt", "etc/modprobe.d", "var/lib", "var/log", "home/alice"] {
         tree.directory(dir, 0o755)?;
     }
@@ -196,12 +194,12 @@ fn furnish(tree: &mut Tree) -> Result<()> {
     )?;
     tree.bytes("etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\nalice:x:1000:\n")?;
     tree.bytes("etc/hostname", 0o644, "kmodtrace-guest\n")?;
-    // Debian's default alternative is the nft variant; both stay reachable by their own names.
+    // Debian's default alternative is the nft variant. Both variants are available by their own names.
     for family in ["iptables", "ip6tables"] {
         for suffix in ["", "-restore", "-save"] {
             let name = format!("{family}{suffix}");
             if !tree.contains(&format!("usr/sbin/{family}-nft{suffix}")) {
-                bail!("the iptables package holds no {family}-nft{suffix}");
+                bail!("the iptables package has no {family}-nft{suffix}");
             }
             tree.symlink(&format!("etc/alternatives/{name}"), &format!("/usr/sbin/{family}-nft{suffix}"))?;
             tree.symlink(&format!("usr/sbin/{name}"), &format!("/etc/alternatives/{name}"))?;
@@ -211,18 +209,18 @@ fn furnish(tree: &mut Tree) -> Result<()> {
     for needed in ["sbin/modprobe", "sbin/iptables-legacy", "sbin/iptables-nft", "bin/dash", "bin/bash", "bin/busybox"]
     {
         if !tree.contains(needed) {
-            bail!("the image would have no /{needed}");
+            bail!("the image lacks /{needed}");
         }
     }
     Ok(())
 }
 
-/// Gives busybox every name it knows that no real program has taken.
+/// Adds links to busybox for every applet without a real program of that name.
 fn add_busybox_applets(tree: &mut Tree, user_root: &Path) -> Result<()> {
     let busybox = ["bin/busybox", "usr/bin/busybox"].map(|path| user_root.join(path));
     let busybox = busybox.iter().find(|path| path.is_file()).context("the programs include no busybox")?;
     let output = Command::new(busybox).arg("--list").output().context("cannot run the guest's busybox")?;
-    let names = String::from_utf8(output.stdout).context("busybox lists odd names")?;
+    let names = String::from_utf8(output.stdout).context("busybox lists names that are not UTF-8")?;
     for name in names.lines() {
         let taken = ["bin", "sbin"].iter().any(|dir| tree.contains(&format!("usr/{dir}/{name}")));
         if !taken {
@@ -236,9 +234,9 @@ fn add_busybox_applets(tree: &mut Tree, user_root: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// An outdated image is told from those of lines with a longer name, and from one that is being made.
+    /// Images of a line are distinguished from those of lines with a longer name, and from incomplete images.
     #[test]
-    fn tells_images_of_lines_apart() {
+    fn images_of_lines_are_distinguished() {
         assert!(is_image_of("6.1-f3a8ef12e899b0ea", "6.1"));
         assert!(is_image_of("6.1-cloud-663ae04922998f6d", "6.1-cloud"));
         assert!(!is_image_of("6.1-cloud-663ae04922998f6d", "6.1"));

@@ -1,4 +1,4 @@
-//! Which packages a kernel line consists of, and fetching them.
+//! Finds and fetches the packages of a kernel line.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::apt::{AptError, Dependency, Private};
 
 use super::kernels::Line;
 
-/// Downloads the newest kernel of a line that the pool has, and gives its release.
+/// Downloads the newest kernel of a line that is in the pool, and returns its release.
 pub(super) fn fetch(apt: &Private<'_>, line: &Line, into: &Path) -> Result<String> {
     let mut versions = apt.versions(line.metapackage)?.into_iter().peekable();
     while let Some(version) = versions.next() {
@@ -23,15 +23,15 @@ pub(super) fn fetch(apt: &Private<'_>, line: &Line, into: &Path) -> Result<Strin
             Err(error)
                 if versions.peek().is_some() && error.downcast_ref::<AptError>().is_some_and(AptError::is_gone) =>
             {
-                apt.note(&format!("kernel {release} is not in the pool: taking the one before it"));
+                apt.note(&format!("kernel {release} is not in the pool: using the previous version"));
             }
             Err(error) => return Err(error),
         }
     }
-    bail!("there is no {}", line.metapackage);
+    bail!("cannot find the package {}", line.metapackage);
 }
 
-/// The packages that hold the kernel itself: the image, and, where Debian splits it, its base, binary and modules.
+/// The packages of the kernel itself: the image and, if Debian splits it, its base, binary and modules.
 fn choose(metapackage: &str, depends: impl Fn(&str) -> Result<Vec<Dependency>>) -> Result<Vec<Dependency>> {
     let mut found: Vec<Dependency> = Vec::new();
     let mut open = vec![metapackage.to_owned()];
@@ -50,7 +50,7 @@ fn choose(metapackage: &str, depends: impl Fn(&str) -> Result<Vec<Dependency>>) 
     Ok(found)
 }
 
-/// The kernel release a package name carries, if it is one of the kernel's own packages.
+/// The kernel release in a package name, if it is one of the kernel's own packages.
 fn release_of(package: &str) -> Option<&str> {
     let kinds = ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-"];
     let release = kinds.iter().find_map(|kind| package.strip_prefix(kind))?;
@@ -70,9 +70,9 @@ mod tests {
         words.iter().map(|&word| Dependency { name: word.to_owned(), version: None }).collect()
     }
 
-    /// A split kernel is followed from its metapackage through image to binary, modules and base, and nothing else.
+    /// The packages of a split kernel are found from its metapackage, and no others.
     #[test]
-    fn follows_a_split_kernel() {
+    fn split_kernel_is_resolved() {
         let depends = |package: &str| {
             Ok(dependencies(match package {
                 "linux-image-amd64" => &["linux-base-amd64", "linux-image-7.2.13+deb14-amd64"],
@@ -92,9 +92,9 @@ mod tests {
         assert_eq!(kinds, ["base", "binary", "image", "modules"]);
     }
 
-    /// A metapackage without an image is an error, not an empty kernel.
+    /// A metapackage without an image is an error.
     #[test]
-    fn refuses_a_metapackage_without_image() {
+    fn metapackage_without_image_is_an_error() {
         assert!(choose("linux-image-amd64", |_| Ok(dependencies(&["kmod"]))).is_err());
     }
 
@@ -112,9 +112,9 @@ mod tests {
         depending("linux-image-6.1.0-2-amd64", "6.1.2-1", "kmod"),
     ];
 
-    /// A kernel that the index names and the pool lacks is replaced by the one before it, and that is reported.
+    /// A kernel that is in the index but not in the pool is replaced by the previous one, which is reported.
     #[test]
-    fn kernel_that_is_gone_falls_back() {
+    fn kernel_missing_in_pool_falls_back() {
         let dir = tempfile::tempdir().unwrap();
         let mirror = Repository::create(dir.path().join("mirror"), SUITE, &KERNELS);
         let watcher = Watcher::default();
@@ -132,9 +132,12 @@ mod tests {
             fs::remove_file(mirror.deb(&format!("linux-image-{release}"), version)).unwrap();
             fs::remove_dir_all(&into).unwrap();
         }
-        assert!(watcher.has_noted("kernel 6.1.0-3-amd64 is not in the pool: taking the one before it"), "{watcher:?}");
-        // A release that is asked for is not replaced within itself.
-        assert!(!watcher.has_noted("taking the version before it"), "{watcher:?}");
+        assert!(
+            watcher.has_noted("kernel 6.1.0-3-amd64 is not in the pool: using the previous version"),
+            "{watcher:?}"
+        );
+        // A version that is requested explicitly is not replaced.
+        assert!(!watcher.has_noted("using the previous version\""), "{watcher:?}");
         let error = archive.with(|apt| fetch(apt, &LINE, &into)).unwrap_err();
         assert!(format!("{error:#}").contains("linux-image-6.1.0-2-amd64_6.1.2-1_amd64.deb"), "{error:#}");
     }

@@ -1,17 +1,17 @@
-//! The kernels the rig can boot: one line of the table is one Debian kernel package of one suite.
+//! The kernels that can be booted: each line is one Debian kernel package of one suite.
 
 use std::fmt;
 
 use anyhow::{Result, bail};
 
-/// A kernel line: a name people use, and the package that follows its updates.
+/// A kernel line: a name, and the package that follows its updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Line {
     /// The name on the command line, after the kernel's own version.
     pub(crate) name: &'static str,
-    /// The Debian suite that ships it; the guest's programs come from the same suite.
+    /// The Debian suite; the guest's programs are from the same suite.
     pub(crate) suite: &'static str,
-    /// The metapackage that depends on the newest image of the line.
+    /// The metapackage that depends on the newest image.
     pub(crate) metapackage: &'static str,
 }
 
@@ -30,14 +30,14 @@ pub(crate) const LINES: &[Line] = &[
     Line { name: "7", suite: "sid", metapackage: "linux-image-amd64" },
 ];
 
-/// The line that is used where none is named.
+/// The default line.
 pub(crate) const DEFAULT: &str = "6.1";
 
 /// Finds a line by name.
 pub(crate) fn find(name: &str) -> Result<&'static Line> {
     let Some(line) = LINES.iter().find(|line| line.name == name) else {
         let known: Vec<&str> = LINES.iter().map(|line| line.name).collect();
-        bail!("no kernel line {name:?}; known are {}", known.join(", "));
+        bail!("invalid kernel line {name:?}: expected one of {}", known.join(", "));
     };
     Ok(line)
 }
@@ -46,18 +46,18 @@ pub(crate) fn find(name: &str) -> Result<&'static Line> {
 mod tests {
     use super::*;
 
-    /// The default names a line of the table, and no name is there twice.
+    /// The default line exists, and names are unique.
     #[test]
-    fn names_are_unique_and_the_default_exists() {
+    fn names_are_unique_and_default_exists() {
         assert_eq!(find(DEFAULT).unwrap().name, DEFAULT);
         for (index, line) in LINES.iter().enumerate() {
-            assert!(LINES[index + 1..].iter().all(|other| other.name != line.name), "{} is there twice", line.name);
+            assert!(LINES[index + 1..].iter().all(|other| other.name != line.name), "{} is duplicated", line.name);
         }
     }
 
-    /// An unknown name is refused with the names that exist.
+    /// The error for an unknown name lists the known names.
     #[test]
-    fn unknown_lines_list_the_known_ones() {
+    fn unknown_line_lists_known_lines() {
         let message = find("2.4").unwrap_err().to_string();
         assert!(message.contains("2.4") && message.contains("6.1-cloud"), "{message}");
     }

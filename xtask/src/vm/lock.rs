@@ -1,4 +1,4 @@
-//! One process at a time changes the cache.
+//! The lock of the cache: one process at a time changes it.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use rustix::fs::{FlockOperation, flock};
 
-/// The cache's lock; the kernel gives it back when its holder dies.
+/// The lock of the cache. The kernel releases it if its holder dies.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Takes the lock of a cache directory, and says so when it has to wait.
+    /// Takes the lock of a cache directory. Prints a message if it has to wait.
     pub(crate) fn take(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let path = dir.join("lock");
@@ -30,7 +30,7 @@ impl Lock {
         Ok(Self { file })
     }
 
-    /// Gives it back.
+    /// Releases the lock.
     pub(crate) fn release(self) -> Result<()> {
         flock(&self.file, FlockOperation::Unlock).context("cannot unlock the cache")
     }

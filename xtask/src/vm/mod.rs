@@ -1,4 +1,4 @@
-//! `cargo xtask vm`: real kernels in QEMU, with the distribution's own programs.
+//! `cargo xtask vm`: real kernels in QEMU, with programs of the distribution.
 
 mod accel;
 mod boot;
@@ -6,7 +6,6 @@ mod cpio;
 mod extras;
 mod guest;
 mod image;
-mod judged;
 mod kernel_packages;
 mod kernels;
 mod lock;
@@ -15,12 +14,13 @@ mod overlay;
 mod packages;
 pub(crate) mod parsers;
 mod paths;
+mod policy_run;
 mod qemu;
 mod report;
+mod schema_check;
 mod splat;
 mod suite;
 mod tree;
-mod validated;
 
 use std::fmt;
 use std::io::Write as _;
@@ -36,7 +36,7 @@ use kmodtrace_tests::scenarios;
 
 pub(crate) use accel::Choice;
 pub(crate) use extras::Set;
-pub(crate) use guest::{DEFAULT_TIMEOUT, Guest, Sink, is_of_image};
+pub(crate) use guest::{DEFAULT_TIMEOUT, Guest, Sink, is_image_error};
 pub(crate) use kernels::DEFAULT as DEFAULT_KERNEL;
 pub(crate) use report::outcome_line;
 
@@ -46,7 +46,7 @@ use overlay::Added;
 use packages::Packages;
 use paths::Paths;
 
-/// Boots real kernels.
+/// Options of `cargo xtask vm`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -57,11 +57,11 @@ pub(crate) struct Options {
 enum Verb {
     /// Fetch kernels and pack their images.
     Fetch(Fetch),
-    /// List the kernel lines and what is cached of them.
+    /// List the kernel lines and their cached releases.
     List,
-    /// Run one command in a guest; its output and exit code become ours.
+    /// Run one command in a guest, with its output and exit code.
     Run(Run),
-    /// Get a shell in a guest.
+    /// Open a shell in a guest.
     Shell(Machine),
     /// Run scenarios in guests.
     Test(Test),
@@ -69,7 +69,7 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Fetch {
-    /// Kernel line; may be given several times.
+    /// Kernel line; repeatable.
     #[arg(long, value_name = "LINE", default_value = kernels::DEFAULT)]
     kernel: Vec<String>,
     /// Fetch every line.
@@ -82,22 +82,22 @@ struct Fetch {
 
 #[derive(Debug, Args)]
 struct Machine {
-    /// Kernel line, as `vm list` names them.
+    /// Kernel line, as in `vm list`.
     #[arg(long, value_name = "LINE", default_value = kernels::DEFAULT)]
     kernel: String,
-    /// What runs the guest.
+    /// Accelerator of the guest.
     #[arg(long, value_enum, default_value_t)]
     accel: Choice,
-    /// Add a file of the host to the guest; may be given several times.
+    /// Add a file from the host to the guest; repeatable.
     #[arg(long, value_name = "HOSTPATH:GUESTPATH")]
     add: Vec<Added>,
-    /// With more of the distribution's programs: udev, stress-ng, every mkfs.
+    /// Add more programs: udev, stress-ng, and all mkfs programs.
     #[arg(long)]
     extras: bool,
-    /// With other tracers: bpftrace, trace-cmd, perf.
+    /// Add other tracers: bpftrace, trace-cmd, perf.
     #[arg(long, conflicts_with = "extras")]
     tracers: bool,
-    /// More kernel arguments.
+    /// Append kernel arguments; repeatable.
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     append: Vec<String>,
 }
@@ -106,30 +106,30 @@ struct Machine {
 struct Run {
     #[command(flatten)]
     machine: Machine,
-    /// End the guest after this long, for example 90s or 5m.
+    /// End the guest after this time, for example 90s or 5m; default 120s.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
-    /// Run the command under kmodtrace and judge by this policy; its exit code becomes ours. What the policy includes
-    /// comes along when it lies beside it.
+    /// Run the command under kmodtrace with this policy, and return the exit code of the verdict. Policies in the same
+    /// directory are added to the guest, so that the policy can include them.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// The command.
+    /// Command and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 struct Test {
-    /// Kernel line; may be given several times.
+    /// Kernel line; repeatable.
     #[arg(long, value_name = "LINE", default_value = kernels::DEFAULT)]
     kernel: Vec<String>,
-    /// What runs the guests.
+    /// Accelerator of the guest.
     #[arg(long, value_enum, default_value_t)]
     accel: Choice,
-    /// How many guests run at the same time.
+    /// Number of concurrent guests.
     #[arg(long, value_name = "N", default_value_t = default_parallel())]
     parallel: usize,
-    /// Run them this many times, in fresh guests: what fails only sometimes shows.
+    /// Repeat N times in fresh guests, to find intermittent failures.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u32,
     /// List the scenarios instead of running them.
@@ -161,7 +161,7 @@ pub(crate) fn kernel_lines() -> impl Iterator<Item = &'static str> {
     kernels::LINES.iter().map(|line| line.name)
 }
 
-/// Checks that each kernel line exists and that the filters, if any, name a scenario.
+/// Checks that each kernel line exists, and that the filters, if any, match a scenario.
 pub(crate) fn check_names(lines: &[String], filters: &[String]) -> Result<()> {
     for line in lines {
         kernels::find(line)?;
@@ -169,7 +169,7 @@ pub(crate) fn check_names(lines: &[String], filters: &[String]) -> Result<()> {
     suite::choose(filters).map(drop)
 }
 
-/// Does what was asked.
+/// Runs the subcommand.
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     match options.verb {
         Verb::Fetch(fetch) => fetch_lines(&fetch),
@@ -177,7 +177,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         Verb::Run(run) => {
             let guest = run.machine.guest()?.with_timeout(run.timeout.unwrap_or(DEFAULT_TIMEOUT));
             let (guest, command) = match &run.policy {
-                Some(policy) => judged::under_policy(guest, policy, &run.command)?,
+                Some(policy) => policy_run::under_policy(guest, policy, &run.command)?,
                 None => (guest, run.command),
             };
             guest.run_command(&command, &mut Terminal).map(ExitCode::from)
@@ -187,7 +187,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     }
 }
 
-/// A guest keeps one processor busy.
+/// One guest per processor, because each guest uses one.
 pub(crate) fn default_parallel() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
@@ -195,7 +195,7 @@ pub(crate) fn default_parallel() -> usize {
 fn run_tests(test: &Test) -> Result<ExitCode> {
     if test.list {
         for scenario in scenarios::all() {
-            say(scenario.name)?;
+            print_line(scenario.name)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -206,14 +206,14 @@ fn run_tests(test: &Test) -> Result<ExitCode> {
         let mut is_good = true;
         for _ in 0..test.repeat.max(1) {
             let report = guest.run_scenarios(&test.filter, test.parallel, &show)?;
-            say(&report.to_string())?;
+            print_line(&report.to_string())?;
             is_good &= report.is_good();
         }
         Ok(is_good)
     })
 }
 
-/// Does something for each kernel line, also for those after one that fails; fails at the end if any did.
+/// Runs `work` for each kernel line, even after a failure. Fails at the end if any line failed.
 fn for_each_line<T: fmt::Display>(lines: &[T], mut work: impl FnMut(&T) -> Result<bool>) -> Result<ExitCode> {
     let mut failed = Vec::new();
     for line in lines {
@@ -259,21 +259,26 @@ fn list() -> Result<ExitCode> {
         let cached = Packages::cached(&paths.vm.join("kernels").join(line.name))?;
         let release = cached.and_then(|packages| packages.manifest.release);
         let default = if line.name == kernels::DEFAULT { " (default)" } else { "" };
-        say(&format!("{:<10} {:<9} {}{default}", line.name, line.suite, release.as_deref().unwrap_or("not fetched")))?;
+        print_line(&format!(
+            "{:<10} {:<9} {}{default}",
+            line.name,
+            line.suite,
+            release.as_deref().unwrap_or("not fetched")
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn describe(line: &kernels::Line, image: &Image) -> Result<()> {
     let mib = image.base_bytes() / (1024 * 1024);
-    say(&format!("{:<10} {} with {} modules, image of {mib} MiB", line.name, image.release(), image.modules()))
+    print_line(&format!("{:<10} {} with {} modules, image of {mib} MiB", line.name, image.release(), image.modules()))
 }
 
-fn say(line: &str) -> Result<()> {
+fn print_line(line: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{line}").context("cannot write to standard output")
 }
 
-/// Hands a guest's output on to our own.
+/// Forwards the output of a guest.
 struct Terminal;
 
 impl Sink for Terminal {
@@ -287,7 +292,7 @@ impl Sink for Terminal {
     }
 }
 
-/// Reads `90s`, `5m` or a plain number of seconds.
+/// Parses `90s`, `5m` or a number of seconds.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let (digits, factor) = match text.strip_suffix('m') {
         Some(minutes) => (minutes, 60),
@@ -295,7 +300,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     match digits.parse::<u64>() {
         Ok(number) if number > 0 => Ok(Duration::from_secs(number * factor)),
-        _ => Err(format!("{text:?} is no time such as 90s or 5m")),
+        _ => Err(format!("invalid duration {text:?}: expected e.g. 90s, 5m, or a number of seconds")),
     }
 }
 
@@ -303,7 +308,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
-    /// A line that fails does not keep the ones after it from their turn, and the verb fails.
+    /// A failed line does not stop the others, and the command fails at the end.
     #[test]
     fn failed_line_does_not_stop_the_others() {
         let mut seen = Vec::new();
@@ -317,9 +322,9 @@ mod tests {
         assert_eq!(format!("{:?}", code.unwrap()), format!("{:?}", ExitCode::SUCCESS));
     }
 
-    /// Unknown kernels and filters that name no scenario are refused before anything runs.
+    /// Unknown kernels, and filters that match no scenario, are errors.
     #[test]
-    fn unknown_names_are_refused() {
+    fn unknown_names_are_errors() {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         check_names(&words(&["6.1"]), &words(&["outage"])).unwrap();
         check_names(&[], &[]).unwrap();
@@ -327,9 +332,9 @@ mod tests {
         assert!(check_names(&[], &words(&["no such scenario"])).is_err());
     }
 
-    /// Times are read with and without unit; none and nonsense are refused.
+    /// Durations are parsed with and without a unit; others are errors.
     #[test]
-    fn reads_times() {
+    fn durations_are_parsed() {
         assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(parse_duration("7"), Ok(Duration::from_secs(7)));

@@ -1,8 +1,7 @@
-//! Which modules go into an image, and their `depmod` index.
+//! Selects the modules of an image, and creates their `depmod` index.
 //!
-//! Everything that a system call, a netlink message or an ioctl can pull in goes in; drivers of hardware that the
-//! guest cannot have stay out, which keeps an image at a third of the whole. What a chosen module depends on always comes
-//! along, wherever it lives.
+//! An image contains every module that a system call, a netlink message or an ioctl can request. Drivers of hardware that the
+//! guest cannot have are omitted, which reduces the image to a third. Dependencies of selected modules are always included.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-/// Directories below `kernel/` that are taken whole.
-const WHOLE: &[&str] = &[
+/// Directories below `kernel/` that are included with their subdirectories.
+const RECURSIVE: &[&str] = &[
     "arch/",
     "block/",
     "crypto/",
@@ -49,13 +48,13 @@ const WHOLE: &[&str] = &[
     "virt/",
 ];
 
-/// Directories whose own files are taken, not their subdirectories: the virtual network devices live there.
+/// Directories that are included without their subdirectories: the virtual network devices.
 const OWN_FILES: &[&str] = &["drivers/net/"];
 
-/// Module paths relative to the modules directory (`kernel/net/...`), each with what it needs.
+/// Module paths relative to the modules directory (`kernel/net/...`), each with its dependencies.
 type Dependencies = BTreeMap<String, Vec<String>>;
 
-/// The programs of the guest's own kmod, run on the host through the guest's own loader.
+/// The guest's own kmod, run on the host with the guest's dynamic loader.
 #[derive(Debug)]
 pub(crate) struct Depmod {
     loader: PathBuf,
@@ -64,7 +63,7 @@ pub(crate) struct Depmod {
 }
 
 impl Depmod {
-    /// Finds kmod and its libraries in an unpacked userland. `scratch` gets a link named `depmod`.
+    /// Finds kmod and its libraries in an unpacked userland. Creates a link named `depmod` in `scratch`.
     pub(crate) fn from_userland(userland: &Path, scratch: &Path) -> Result<Self> {
         let find = |candidates: &[&str]| {
             let found = candidates.iter().map(|path| userland.join(path)).find(|path| path.is_file());
@@ -76,7 +75,7 @@ impl Depmod {
             "usr/lib64/ld-linux-x86-64.so.2",
         ])?;
         let kmod = find(&["bin/kmod", "usr/bin/kmod"])?;
-        // kmod decides by its own name what it is.
+        // kmod selects its function by the name of the program.
         let program = scratch.join("depmod");
         std::os::unix::fs::symlink(&kmod, &program).context("cannot link depmod")?;
         let libraries =
@@ -102,7 +101,7 @@ impl Depmod {
     }
 }
 
-/// Reduces the modules below `base/usr/lib/modules/RELEASE` to the chosen ones and indexes them. Returns their number.
+/// Removes all but the selected modules below `base/usr/lib/modules/RELEASE`, and indexes them. Returns their number.
 pub(crate) fn reduce(base: &Path, release: &str, depmod: &Depmod) -> Result<usize> {
     let dir = base.join("usr/lib/modules").join(release);
     depmod.run(base, release)?;
@@ -111,21 +110,21 @@ pub(crate) fn reduce(base: &Path, release: &str, depmod: &Depmod) -> Result<usiz
     let dependencies = parse_dependencies(&text)?;
     let chosen = choose(&dependencies);
     for path in dependencies.keys().filter(|path| !chosen.contains(*path)) {
-        fs::remove_file(dir.join(path)).with_context(|| format!("cannot drop module {path}"))?;
+        fs::remove_file(dir.join(path)).with_context(|| format!("cannot remove module {path}"))?;
     }
     depmod.run(base, release)?;
     Ok(chosen.len())
 }
 
-/// Reads `modules.dep`: `path: needed needed`.
+/// Parses `modules.dep`: `path: dependency dependency`.
 fn parse_dependencies(text: &str) -> Result<Dependencies> {
     let mut dependencies = Dependencies::new();
     for line in text.lines() {
-        let (path, needed) = line.split_once(':').with_context(|| format!("odd line in modules.dep: {line:?}"))?;
+        let (path, needed) = line.split_once(':').with_context(|| format!("invalid line in modules.dep: {line:?}"))?;
         dependencies.insert(path.to_owned(), needed.split_whitespace().map(str::to_owned).collect());
     }
     if dependencies.is_empty() {
-        bail!("modules.dep is empty: the kernel package holds no modules");
+        bail!("modules.dep is empty: the kernel package has no modules");
     }
     Ok(dependencies)
 }
@@ -144,7 +143,7 @@ fn choose(dependencies: &Dependencies) -> BTreeSet<String> {
 fn is_wanted(path: &str) -> bool {
     let Some(path) = path.strip_prefix("kernel/") else { return false };
     let own = |dir: &str| path.strip_prefix(dir).is_some_and(|rest| !rest.contains('/'));
-    WHOLE.iter().any(|dir| path.starts_with(dir)) || OWN_FILES.iter().any(|dir| own(dir))
+    RECURSIVE.iter().any(|dir| path.starts_with(dir)) || OWN_FILES.iter().any(|dir| own(dir))
 }
 
 #[cfg(test)]
@@ -157,17 +156,17 @@ mod tests {
         kernel/drivers/net/dummy.ko:\n\
         kernel/drivers/net/ethernet/intel/e1000/e1000.ko:\n";
 
-    /// A chosen module brings what it needs; hardware drivers nobody needs stay out.
+    /// Dependencies of selected modules are included; other hardware drivers are not.
     #[test]
-    fn chooses_with_dependencies() {
+    fn dependencies_are_selected() {
         let chosen = choose(&parse_dependencies(INDEX).unwrap());
         let names: Vec<&str> = chosen.iter().map(|path| path.rsplit('/').next().unwrap()).collect();
         assert_eq!(names, ["ib_core.ko", "dummy.ko", "rpcrdma.ko"]);
     }
 
-    /// The families that scenarios rely on are wanted, compressed or not.
+    /// Modules that scenarios use are selected, compressed or not.
     #[test]
-    fn wants_what_scenarios_use() {
+    fn modules_of_scenarios_are_selected() {
         for path in [
             "kernel/net/ipv4/netfilter/iptable_nat.ko",
             "kernel/net/tipc/tipc.ko.xz",
@@ -184,9 +183,9 @@ mod tests {
         assert!(!is_wanted("kernel/drivers/gpu/drm/drm.ko") && !is_wanted("updates/dkms/x.ko"));
     }
 
-    /// An index that is empty or damaged is an error, not an image without modules.
+    /// An empty or malformed index is an error.
     #[test]
-    fn refuses_a_damaged_index() {
+    fn malformed_index_is_an_error() {
         assert!(parse_dependencies("").is_err());
         assert!(parse_dependencies("kernel/a.ko\n").is_err());
     }

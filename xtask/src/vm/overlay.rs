@@ -1,4 +1,4 @@
-//! What a single run adds to a base image: our own programs, the orders, and files from the command line.
+//! The overlay of a run: our own programs, the orders, and files from the command line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter};
@@ -9,39 +9,39 @@ use kmodtrace_tests::protocol::{GUEST_PATH, KMODTRACE_PATH, ORDERS_PATH, Orders}
 
 use super::tree::Tree;
 
-/// A host file and where it goes in the guest.
+/// A host file and its path in the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Added {
-    /// On the host.
+    /// Path on the host.
     pub(crate) host: PathBuf,
-    /// In the guest.
+    /// Path in the guest.
     pub(crate) guest: String,
 }
 
 impl std::str::FromStr for Added {
     type Err = anyhow::Error;
 
-    /// Reads `HOST:GUEST`.
+    /// Parses `HOST:GUEST`.
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(':') {
             Some((host, guest)) if !host.is_empty() && guest.starts_with('/') => {
                 Ok(Self { host: host.into(), guest: guest.to_owned() })
             }
-            _ => bail!("{text:?} is not HOSTPATH:/GUESTPATH"),
+            _ => bail!("invalid value {text:?}: expected HOSTPATH:/GUESTPATH"),
         }
     }
 }
 
-/// The programs of ours that a guest may hold.
+/// Our programs in a guest.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
-    /// The guest's agent, static.
+    /// The static agent.
     pub(crate) agent: PathBuf,
-    /// The program under test, where it has been built.
+    /// The program under test, if it was built.
     pub(crate) kmodtrace: Option<PathBuf>,
 }
 
-/// Writes the initial root of one run: the archives, base image first, then the overlay.
+/// Writes the initramfs of one run: the archives, base image first, then the overlay.
 pub(crate) fn write(
     archives: &[&Path],
     programs: &Programs,
@@ -57,7 +57,7 @@ pub(crate) fn write(
     }
     let tree = plan(programs, added, orders)?;
     tree.pack(BufWriter::new(&mut *file))?;
-    Ok(file.metadata().context("cannot size the initial root")?.len())
+    Ok(file.metadata().context("cannot get the size of the initramfs")?.len())
 }
 
 fn plan(programs: &Programs, added: &[Added], orders: &Orders) -> Result<Tree> {
@@ -79,9 +79,9 @@ mod tests {
     use super::*;
     use kmodtrace_tests::protocol::Job;
 
-    /// Only an absolute guest path is accepted, so that a mistyped pair is not packed somewhere odd.
+    /// Only absolute guest paths are accepted, so that a typing error does not go unnoticed.
     #[test]
-    fn reads_added_files() {
+    fn added_files_are_parsed() {
         let added: Added = "a/b:/c".parse().unwrap();
         assert_eq!(added, Added { host: "a/b".into(), guest: "/c".into() });
         for text in ["a", "a:b", ":/c"] {
@@ -89,9 +89,9 @@ mod tests {
         }
     }
 
-    /// A run holds its agent as pid 1, its orders, and the added files.
+    /// An overlay contains the agent as init, the orders, and the added files.
     #[test]
-    fn plans_a_run() {
+    fn overlay_has_all_files() {
         let dir = tempfile::tempdir().unwrap();
         let agent = dir.path().join("agent");
         std::fs::write(&agent, "x").unwrap();

@@ -1,6 +1,6 @@
-//! Fetched packages on disk: a directory of `.deb` files with a manifest that pins each by its SHA-256.
+//! Fetched packages on disk: a directory of `.deb` files with a manifest that lists the SHA-256 of each.
 //!
-//! apt verified them when they came; the manifest makes sure that what is unpacked later is still that.
+//! apt verifies packages when they are fetched. The manifest detects later changes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,17 +16,17 @@ use crate::apt::Archive;
 use super::kernel_packages;
 use super::kernels::Line;
 
-/// What the guest runs besides our own programs; what they need comes along.
+/// The guest's programs besides our own; their dependencies are included.
 ///
-/// The shells are real ones: busybox's runs its own `modprobe` and `ip` in their place, without even executing a file.
+/// The shells are dash and bash, because busybox's shell runs its built-in `modprobe` and `ip` instead of the real programs.
 const USERLAND: &[&str] = &["kmod", "iptables", "iproute2", "dash", "bash", "busybox-static"];
 
 const MANIFEST: &str = "manifest.json";
 
-/// What a package directory holds.
+/// The content of a package directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// The packages that were asked for; what they need came along.
+    /// The requested packages, without their dependencies.
     #[serde(default)]
     pub(crate) asked: Vec<String>,
     /// The kernel release, for a directory of kernel packages.
@@ -39,14 +39,14 @@ pub(crate) struct Manifest {
 /// A directory of fetched packages.
 #[derive(Debug)]
 pub(crate) struct Packages {
-    /// Where they are.
+    /// The directory.
     pub(crate) dir: PathBuf,
-    /// What is there.
+    /// Its content.
     pub(crate) manifest: Manifest,
 }
 
 impl Packages {
-    /// The kernel packages of a line: from the cache, or fetched when missing or when an update is asked for.
+    /// The kernel packages of a line, from the cache, or fetched if they are missing or an update is requested.
     pub(crate) fn kernel(root: &Path, line: &Line, update: bool) -> Result<Self> {
         let dir = root.join("kernels").join(line.name);
         Self::cached_or(dir, &[line.metapackage], update, |into| {
@@ -59,14 +59,14 @@ impl Packages {
     /// The guest's programs from one suite.
     pub(crate) fn userland(root: &Path, suite: &str, update: bool) -> Result<Self> {
         Self::cached_or(root.join("userland").join(suite), USERLAND, update, |into| {
-            eprintln!("vm: fetching programs of {suite}: {} and what they need", USERLAND.join(" "));
+            eprintln!("vm: fetching programs of {suite}: {} and dependencies", USERLAND.join(" "));
             let archive = Archive::of_debian(&root.join("apt"), suite)?;
             archive.with(|apt| apt.download_closure(USERLAND, into))?;
             Ok(None)
         })
     }
 
-    /// More programs from one suite: those of them that it has.
+    /// More programs from one suite, except those that it lacks.
     pub(crate) fn more(root: &Path, suite: &str, set: &str, wanted: &[&str]) -> Result<Self> {
         Self::cached_or(root.join(set).join(suite), wanted, false, |into| {
             Archive::of_debian(&root.join("apt"), suite)?.with(|apt| {
@@ -78,14 +78,14 @@ impl Packages {
                         eprintln!("vm: {suite} has no {package}");
                     }
                 }
-                eprintln!("vm: fetching programs of {suite}: {} and what they need", offered.join(" "));
+                eprintln!("vm: fetching programs of {suite}: {} and dependencies", offered.join(" "));
                 apt.download_closure(&offered, into)
             })?;
             Ok(None)
         })
     }
 
-    /// Parsers that are not ours: what `source` depends on, and these.
+    /// Third-party parsers: the dependencies of `source`, and `packages`.
     pub(crate) fn parsers(root: &Path, suite: &str, source: &str, packages: &[&str]) -> Result<Self> {
         let asked: Vec<&str> = [source].into_iter().chain(packages.iter().copied()).collect();
         Self::cached_or(root.join("parser-packages"), &asked, false, |into| {
@@ -100,7 +100,7 @@ impl Packages {
         })
     }
 
-    /// A validator of JSON Schemas that is not ours.
+    /// A third-party validator for JSON Schemas.
     pub(crate) fn validator(root: &Path, suite: &str, packages: &[&str]) -> Result<Self> {
         Self::cached_or(root.join("validator-packages"), packages, false, |into| {
             let packages: Vec<String> = packages.iter().copied().map(str::to_owned).collect();
@@ -110,14 +110,14 @@ impl Packages {
         })
     }
 
-    /// What the cache holds for a directory, if anything.
+    /// The cached packages of a directory, if any.
     pub(crate) fn cached(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(MANIFEST);
         if !path.exists() {
             return Ok(None);
         }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let manifest = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        let manifest = serde_json::from_str(&text).with_context(|| format!("cannot parse {}", path.display()))?;
         Ok(Some(Self { dir: dir.to_owned(), manifest }))
     }
 
@@ -128,7 +128,7 @@ impl Packages {
         for (name, wanted) in &self.manifest.files {
             if found.get(name) != Some(wanted) {
                 bail!(
-                    "{} is not the file that was fetched; remove {} and fetch again",
+                    "{} was changed after it was fetched; remove {} and fetch again",
                     self.dir.join(name).display(),
                     self.dir.display()
                 );
@@ -142,7 +142,7 @@ impl Packages {
         self.unpack_files(self.manifest.files.keys(), into)
     }
 
-    /// Unpacks every package that others do not hold as well.
+    /// Unpacks every package that `others` does not contain.
     pub(crate) fn unpack_all_but(&self, others: &Self, into: &Path) -> Result<()> {
         self.unpack_files(self.manifest.files.keys().filter(|name| !others.manifest.files.contains_key(*name)), into)
     }
@@ -151,9 +151,9 @@ impl Packages {
         self.verify()?;
         for name in names {
             let status = Command::new("dpkg-deb").arg("-x").arg(self.dir.join(name)).arg(into).status();
-            let status = status.context("cannot run dpkg-deb; this rig needs Debian's dpkg")?;
+            let status = status.context("cannot run dpkg-deb; install dpkg")?;
             if !status.success() {
-                bail!("dpkg-deb could not unpack {name} ({status})");
+                bail!("cannot unpack {name}: dpkg-deb failed ({status})");
             }
         }
         Ok(())
@@ -171,7 +171,7 @@ impl Packages {
         {
             return Ok(packages);
         }
-        // A fetch that is cut short leaves no manifest, and so no cache entry.
+        // An interrupted fetch leaves no manifest, and so no cache entry.
         let staging = partial(&dir);
         remove_dir(&staging)?;
         fs::create_dir_all(&staging).with_context(|| format!("cannot create {}", staging.display()))?;
@@ -179,7 +179,7 @@ impl Packages {
         let mut names = Vec::new();
         for entry in fs::read_dir(&staging).context("cannot list the fetched packages")? {
             let name = entry.context("cannot list the fetched packages")?.file_name();
-            let name = name.into_string().map_err(|name| anyhow::anyhow!("odd package file name {name:?}"))?;
+            let name = name.into_string().map_err(|name| anyhow::anyhow!("invalid package file name {name:?}"))?;
             if name.ends_with(".deb") {
                 names.push(name);
             }
@@ -199,7 +199,7 @@ impl Packages {
     }
 }
 
-/// Where a directory is made before it gets its name. Names hold dots, so this is no matter of extensions.
+/// The temporary name of a directory that is being created. (Names contain dots, so `with_extension` does not work.)
 pub(crate) fn partial(dir: &Path) -> PathBuf {
     let mut name = dir.as_os_str().to_owned();
     name.push(".partial");
@@ -216,7 +216,7 @@ pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
     }
 }
 
-/// SHA-256 in hex of some text.
+/// The SHA-256 of a text, in hexadecimal.
 pub(crate) fn sha256_text(text: &str) -> Result<String> {
     let mut child = Command::new("sha256sum")
         .stdin(Stdio::piped())
@@ -228,7 +228,7 @@ pub(crate) fn sha256_text(text: &str) -> Result<String> {
     }
     let output = child.wait_with_output().context("cannot read from sha256sum")?;
     let hex = String::from_utf8_lossy(&output.stdout);
-    hex.split_whitespace().next().map(str::to_owned).context("sha256sum gave no answer")
+    hex.split_whitespace().next().map(str::to_owned).context("sha256sum printed nothing")
 }
 
 fn sha256_files(dir: &Path, names: &[&str]) -> Result<BTreeMap<String, String>> {
@@ -246,9 +246,9 @@ fn sha256_files(dir: &Path, names: &[&str]) -> Result<BTreeMap<String, String>> 
 mod tests {
     use super::*;
 
-    /// Verification notices a changed file and a missing one.
+    /// A changed or missing file is an error.
     #[test]
-    fn verification_notices_change_and_loss() {
+    fn changed_or_missing_file_is_detected() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.deb"), "one").unwrap();
         let files = sha256_files(dir.path(), &["a.deb"]).unwrap();
@@ -261,9 +261,9 @@ mod tests {
         assert!(packages.verify().is_err());
     }
 
-    /// What is cached serves only those who ask for the same packages, and only while no update is wanted.
+    /// The cache is used only for the same packages, and only without an update.
     #[test]
-    fn the_cache_answers_the_same_question() {
+    fn cache_is_used_for_the_same_packages() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("suite");
         let fetches = std::cell::Cell::new(0);

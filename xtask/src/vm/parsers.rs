@@ -1,4 +1,4 @@
-//! `cargo xtask parsers`: what we write read by parsers that are not ours: events by jsonschema; verdicts by the kernel's own
+//! `cargo xtask parsers`: validates our output with third-party parsers: events with jsonschema; verdicts with the kernel's
 //! kunit.py, tap.py and junitparser.
 
 use std::fs;
@@ -14,21 +14,21 @@ use crate::toolchain::linker;
 
 use super::packages::{Packages, partial, remove_dir};
 use super::paths::Paths;
-use super::validated;
+use super::schema_check;
 
-/// The suite that the parsers come from.
+/// The suite of the parsers.
 const SUITE: &str = "bookworm";
 
-/// Depends on the kernel's source.
+/// The package that depends on the kernel's source.
 const SOURCE: &str = "linux-source";
 
-/// The parsers of Python, with what they import.
+/// The Python parsers with their dependencies.
 const PYTHON: [&str; 3] = ["python3-tap", "python3-junitparser", "python3-future"];
 
-/// Captures: a real one, and the same with names that were made to fool parsers.
+/// The captures: a real one, and the same with hostile names.
 const CAPTURES: [&str; 2] = ["capture.jsonl", "hostile.jsonl"];
 
-/// Prints what tap.py and junitparser make of a verdict.
+/// Prints the results of tap.py and junitparser for a verdict.
 const READ: &str = r#"
 import json, sys
 from tap.parser import Parser
@@ -42,10 +42,11 @@ print(json.dumps({
 }))
 "#;
 
-/// Validates captures by their schema; then fetches the parsers, judges the captures, and compares what each parser makes of the verdict.
+/// Validates captures against their schema. Then fetches the parsers, checks the captures against a policy, and compares the
+/// result of each parser with the verdict.
 pub(crate) fn verb() -> Result<ExitCode> {
     setup::run(Purpose::Parsers)?;
-    validated::run(&Paths::new().vm, SUITE)?;
+    schema_check::run(&Paths::new().vm, SUITE)?;
     let parsers = Parsers::prepare()?;
     let kmodtrace = build()?;
     let fixtures = setup::workspace().join("tests/fixtures/verdict");
@@ -67,17 +68,17 @@ pub(crate) fn verb() -> Result<ExitCode> {
             .status()
             .context("cannot run kmodtrace")?;
         if status.code() != Some(1) {
-            bail!("the verdict on {capture} ended with {status}, and it is violated");
+            bail!("kmodtrace check ended with {status} for {capture}, expected exit code 1");
         }
-        let text = fs::read_to_string(out("json")).context("no verdict")?;
+        let text = fs::read_to_string(out("json")).context("cannot read the verdict")?;
         let verdict: Value = serde_json::from_str(&text).context("the verdict is not JSON")?;
         parsers.compare(capture, &verdict, &out("ktap"), &out("xml"))?;
-        println!("ok      {capture}: kunit.py, tap.py and junitparser say what the verdict says");
+        println!("ok      {capture}: kunit.py, tap.py and junitparser agree with the verdict");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tool for this machine; what it is about needs no eBPF.
+/// Builds the tool for this machine, without its eBPF object, which is not needed here.
 fn build() -> Result<PathBuf> {
     let mut command = Command::new(linker::cargo());
     command.current_dir(setup::workspace()).args(["build", "--package", "kmodtrace"]).env("KMODTRACE_EBPF", "skip");
@@ -91,7 +92,7 @@ struct Parsers {
     python: PathBuf,
 }
 
-/// Tests by how they ended.
+/// Numbers of tests by result.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
     all: u64,
@@ -115,37 +116,37 @@ impl Parsers {
         remove_dir(&staging)?;
         fs::create_dir_all(staging.join("kunit")).with_context(|| format!("cannot create {}", staging.display()))?;
         packages.unpack(&staging)?;
-        let archive = fs::read_dir(staging.join("usr/src")).context("the source package holds no source")?;
+        let archive = fs::read_dir(staging.join("usr/src")).context("the source package has no source")?;
         let archive =
             archive.flatten().map(|entry| entry.path()).find(|path| path.to_string_lossy().ends_with(".tar.xz"));
-        let archive = archive.context("the source package holds no archive")?;
+        let archive = archive.context("the source package has no archive")?;
         let mut tar = Command::new("tar");
         tar.arg("-xJf").arg(&archive).arg("-C").arg(staging.join("kunit"));
         tar.args(["--strip-components=1", "--wildcards", "*/tools/testing/kunit/*.py"]);
         crate::shell::run(&mut tar)?;
-        // The rest of the source is not needed again.
+        // The rest of the source is not needed.
         remove_dir(&staging.join("usr/src"))?;
         fs::rename(&staging, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(parsers)
     }
 
     fn compare(&self, capture: &str, verdict: &Value, ktap: &Path, junit: &Path) -> Result<()> {
-        let (rules, leaves) = wanted(verdict)?;
+        let (rules, leaves) = expected_counts(verdict)?;
         let read = self.python(&["-c", READ], &[ktap, junit])?;
-        let read: Value = serde_json::from_str(&read).with_context(|| format!("odd answer: {read}"))?;
+        let read: Value = serde_json::from_str(&read).with_context(|| format!("invalid output: {read}"))?;
         for parser in ["tap", "junit"] {
-            let number = |key: &str| read[parser][key].as_u64().context("odd answer");
+            let number = |key: &str| read[parser][key].as_u64().context("invalid output");
             let found = Counts { all: number("all")?, failed: number("failed")?, skipped: number("skipped")? };
             // A rule that matched nothing is skipped in KTAP and passes in JUnit.
             let skipped = if parser == "junit" { 0 } else { rules.skipped };
             let rules = Counts { skipped, ..rules };
             if found != rules {
-                bail!("{parser} makes {found:?} of {capture}, wanted {rules:?}");
+                bail!("{parser} counts {found:?} in {capture}, expected {rules:?}");
             }
         }
-        let script = self.kunit.to_str().context("odd path")?;
-        let said = self.python(&[script, "parse"], &[ktap])?;
-        let last = said.lines().last().unwrap_or_default();
+        let script = self.kunit.to_str().context("the path is not UTF-8")?;
+        let output_text = self.python(&[script, "parse"], &[ktap])?;
+        let last = output_text.lines().last().unwrap_or_default();
         let wanted = format!(
             "Testing complete. Ran {} tests: passed: {}, failed: {}, skipped: {}",
             leaves.all,
@@ -153,13 +154,13 @@ impl Parsers {
             leaves.failed,
             leaves.skipped
         );
-        if !last.contains(&wanted) || said.contains("[ERROR]") {
-            bail!("kunit.py makes of {capture}:\n{said}\nwanted {wanted}");
+        if !last.contains(&wanted) || output_text.contains("[ERROR]") {
+            bail!("kunit.py prints for {capture}:\n{output_text}\nexpected {wanted}");
         }
         Ok(())
     }
 
-    /// Runs Python with the parsers; a parser that finds failures says so by its exit code.
+    /// Runs Python with the parsers. A parser that finds failures has a non-zero exit code, which is ignored.
     fn python(&self, arguments: &[&str], files: &[&Path]) -> Result<String> {
         let output = Command::new("python3")
             .args(arguments)
@@ -175,18 +176,18 @@ impl Parsers {
     }
 }
 
-/// What the verdict holds: its rules with the evidence as tests, and its leaves, as kunit.py counts them.
-fn wanted(verdict: &Value) -> Result<(Counts, Counts)> {
-    let rules = verdict["rules"].as_array().context("a verdict without rules")?;
+/// The expected numbers: rules and the test of the evidence, and subtests as kunit.py counts them.
+fn expected_counts(verdict: &Value) -> Result<(Counts, Counts)> {
+    let rules = verdict["rules"].as_array().context("the verdict has no rules")?;
     let mut tests = Counts { all: 1, failed: 0, skipped: 0 };
     let mut leaves = Counts { all: 1, failed: 0, skipped: 0 };
     for rule in rules {
-        let state = rule["state"].as_str().context("a rule without a state")?;
+        let state = rule["state"].as_str().context("a rule has no state")?;
         let (failed, skipped) = (matches!(state, "violated" | "unmet"), matches!(state, "unused" | "skipped"));
         tests.all += 1;
         tests.failed += u64::from(failed);
         tests.skipped += u64::from(skipped);
-        let findings = rule["findings"].as_array().context("a rule without findings")?;
+        let findings = rule["findings"].as_array().context("a rule has no findings")?;
         let denied = findings.iter().filter(|finding| finding["action"] == "deny").count();
         let (all, failed) = if findings.is_empty() {
             (1, u64::from(failed))

@@ -1,4 +1,4 @@
-//! One QEMU process: how it is called, and that it never outlives its run.
+//! One QEMU process: its arguments, and its end with the run.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -12,28 +12,28 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 
-/// How often a running guest is looked at.
+/// The interval at which a running guest is polled.
 const POLL: Duration = Duration::from_millis(20);
 
-/// What every guest boots with. A panic ends the guest at once, a warning reaches the console.
+/// Kernel arguments of every guest. A panic ends the guest immediately, and warnings are printed on the console.
 ///
 /// `no_timer_check`: on x86, `check_timer()` (arch/x86/kernel/apic/io_apic.c) spins for ten ticks of the emulated timer,
 /// measured by the time stamp counter, and panics with "IO-APIC + timer doesn't work" when fewer than five arrived. The
-/// counter goes on while a busy host does not run an emulated guest, so that healthy guests panicked. Kernels that find KVM
-/// skip the check by themselves.
+/// counter advances while a busy host does not run an emulated guest, so healthy guests panicked. Kernels that detect KVM
+/// skip the check themselves.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 oops=panic loglevel=5 random.trust_cpu=on no_timer_check";
 
-/// What runs the guest's instructions.
+/// The accelerator: how the guest's instructions are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accelerator {
-    /// The host's processor.
+    /// Execution by the host's processor.
     Kvm,
-    /// Emulation. With several host threads it dies in kernel text patching now and then, so it gets one.
+    /// Emulation with a single host thread. With several threads, guests sometimes crash in kernel text patching.
     Tcg,
 }
 
 impl Accelerator {
-    /// As QEMU names it.
+    /// The name in QEMU.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
@@ -49,29 +49,29 @@ impl Accelerator {
     }
 }
 
-/// Where the guest's console goes.
+/// The destination of the guest's console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Console {
-    /// Into `console.log` of the run; results come on standard output.
+    /// `console.log` of the run. Results are read from stdout.
     Log,
-    /// To the person's terminal; results go into `results.raw` of the run.
+    /// The user's terminal. Results are written to `results.raw` of the run.
     Terminal,
 }
 
 /// A guest to be started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Machine<'a> {
-    /// What runs it.
+    /// The accelerator.
     pub(crate) accelerator: Accelerator,
     /// The kernel.
     pub(crate) vmlinuz: &'a Path,
-    /// The initial root, if any: without one the kernel boots until it finds no root.
+    /// The initramfs and its size, if any. Without it, the kernel boots until it panics without a root.
     pub(crate) initrd: Option<(&'a Path, u64)>,
-    /// Where it runs and leaves its files.
+    /// The directory of the run.
     pub(crate) dir: &'a Path,
-    /// Where its console goes.
+    /// The destination of its console.
     pub(crate) console: Console,
-    /// More kernel arguments.
+    /// Additional kernel arguments.
     pub(crate) kernel_arguments: &'a str,
 }
 
@@ -87,7 +87,7 @@ impl Machine<'_> {
         };
         let log = File::create(self.dir.join("qemu.log")).context("cannot create qemu.log")?;
         command.stderr(log);
-        // SAFETY: the closure makes one system call and touches no memory of the parent.
+        // SAFETY: the closure makes one system call and accesses no memory of the parent.
         unsafe {
             command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
         }
@@ -137,29 +137,29 @@ impl Machine<'_> {
     }
 }
 
-/// Memory for a guest: while it unpacks its initial root it holds it twice.
+/// The memory of a guest: it needs the size of the initramfs twice while it unpacks it.
 fn memory_mib(initrd_bytes: u64) -> u64 {
     (initrd_bytes * 2 / (1024 * 1024) + 640).max(1024)
 }
 
-/// A started guest. Dropping it ends it.
+/// A running guest. It is killed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
 }
 
 impl Running {
-    /// The results, once, where they come on standard output.
+    /// The pipe with the results, on the first call, if results are read from stdout.
     pub(crate) fn results(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// Waits until QEMU ends by itself, or ends it after `limit`. `None` says that it had to be ended.
+    /// Waits until QEMU exits, or kills it after `limit`. `None` means that it was killed.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         self.wait_until(limit, || false)
     }
 
-    /// As `wait`, but also ends QEMU as soon as `enough` says so.
+    /// As `wait`, but also kills QEMU as soon as `enough` returns true.
     pub(crate) fn wait_until(
         &mut self,
         limit: Duration,
@@ -171,16 +171,16 @@ impl Running {
                 return Ok(Some(status));
             }
             if enough() || begun.elapsed() >= limit {
-                self.end()?;
+                self.kill()?;
                 return Ok(None);
             }
             thread::sleep(POLL);
         }
     }
 
-    /// Ends it now.
-    pub(crate) fn end(&mut self) -> Result<()> {
-        self.child.kill().context("cannot end QEMU")?;
+    /// Kills QEMU.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("cannot kill QEMU")?;
         self.child.wait().context("cannot wait for QEMU")?;
         Ok(())
     }
@@ -188,18 +188,18 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only when it has ended already, which is what is wanted.
+        // Both calls fail only if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The first line of `qemu --version`, if QEMU is there.
+/// The first line of `qemu --version`.
 pub(crate) fn version() -> Result<String> {
     let output = Command::new(PROGRAM).arg("--version").output();
     let output = output.with_context(|| format!("cannot run {PROGRAM}; install qemu-system-x86"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().map(str::to_owned).with_context(|| format!("{PROGRAM} names no version"))
+    text.lines().next().map(str::to_owned).with_context(|| format!("{PROGRAM} prints no version"))
 }
 
 #[cfg(test)]
@@ -217,9 +217,9 @@ mod tests {
         }
     }
 
-    /// Emulation never gets several threads, and the console is always the first port.
+    /// Emulation uses one thread, and the console is the first port.
     #[test]
-    fn arguments_keep_the_ports_in_order() {
+    fn arguments_have_ports_in_order() {
         let arguments = machine(Console::Log).arguments().join(" ");
         assert!(arguments.contains("-accel tcg,thread=single"), "{arguments}");
         assert!(arguments.find("chardev:console") < arguments.find("chardev:results"), "{arguments}");
@@ -227,7 +227,7 @@ mod tests {
         assert!(machine(Console::Terminal).arguments().join(" ").contains("stdio,id=console"));
     }
 
-    /// No guest checks its emulated timer against a clock that a busy host keeps running without it.
+    /// Every guest boots with no_timer_check.
     #[test]
     fn guests_skip_the_timer_check() {
         for console in [Console::Log, Console::Terminal] {
@@ -237,7 +237,7 @@ mod tests {
         }
     }
 
-    /// There is room for the initial root twice, and never less than a gibibyte.
+    /// The memory has room for the initramfs twice, and is at least 1 GiB.
     #[test]
     fn memory_grows_with_the_image() {
         assert_eq!(memory_mib(0), 1024);

@@ -1,4 +1,4 @@
-//! What a round of scenarios came to.
+//! The results of a round of scenarios.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use kmodtrace_tests::protocol::{Counts, Outcome, Status};
 pub(crate) struct Report {
     /// The line.
     pub(crate) kernel: &'static str,
-    /// How each scenario ended, in the order in which they did.
+    /// The outcome of each scenario, in the order in which they ended.
     pub(crate) outcomes: Vec<Outcome>,
-    /// What else is wrong with the results.
+    /// Other problems with the results.
     pub(crate) problems: Vec<String>,
-    /// What was kept of boots that went wrong, ready to be shown.
+    /// Descriptions of failed boots.
     pub(crate) evidence: Vec<String>,
-    /// How many guests were booted.
+    /// Number of boots.
     pub(crate) boots: usize,
-    /// How long each took until its agent ran.
+    /// Time until the agent started, for each boot.
     pub(crate) boot_ms: Vec<u64>,
-    /// How long all of it took.
+    /// Total duration.
     pub(crate) took: Duration,
 }
 
@@ -53,13 +53,13 @@ impl Report {
         failed.map(|outcome| outcome.name.as_str())
     }
 
-    /// Whether nothing at all is wrong.
+    /// Whether there are no failures, problems or failed boots.
     pub(crate) fn is_good(&self) -> bool {
         self.problems.is_empty() && self.evidence.is_empty() && self.counts().failed == 0
     }
 }
 
-/// One line for a scenario, as it is shown while the others still run.
+/// One line for a scenario, printed when it ends.
 pub(crate) fn outcome_line(kernel: &str, outcome: &Outcome) -> String {
     let status = match outcome.status {
         Status::Passed => "ok     ",
@@ -73,19 +73,19 @@ pub(crate) fn outcome_line(kernel: &str, outcome: &Outcome) -> String {
 }
 
 impl fmt::Display for Report {
-    /// Failures with all that is known of them, then the counts.
+    /// Prints failures in full, then the counts.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for outcome in self.outcomes.iter().filter(|outcome| outcome.status == Status::Failed) {
             writeln!(out, "\n{} on {} failed:\n{}", outcome.name, self.kernel, indent(&outcome.reason))?;
             if !outcome.output.is_empty() {
-                writeln!(out, "what it did:\n{}", indent(&outcome.output))?;
+                writeln!(out, "output:\n{}", indent(&outcome.output))?;
             }
         }
         for problem in &self.problems {
             writeln!(out, "\nproblem on {}: {problem}", self.kernel)?;
         }
         for evidence in &self.evidence {
-            writeln!(out, "\na guest with {} went wrong:\n{}", self.kernel, indent(evidence))?;
+            writeln!(out, "\na guest with {} failed:\n{}", self.kernel, indent(evidence))?;
         }
         let Counts { passed, failed, skipped } = self.counts();
         let slowest_ms = self.boot_ms.iter().max().copied().unwrap_or_default();
@@ -115,9 +115,9 @@ mod tests {
         Outcome { name: "outage".into(), status, reason: "why".into(), duration_ms: 1234, output: "what".into() }
     }
 
-    /// Only a report without failures, problems and evidence is good.
+    /// A failure, a problem or a failed boot makes the report bad.
     #[test]
-    fn one_blemish_is_enough() {
+    fn any_problem_makes_report_bad() {
         let mut report = Report::new("6.1");
         report.outcomes.push(outcome(Status::Passed));
         assert!(report.is_good());
@@ -131,13 +131,13 @@ mod tests {
         assert!(!report.is_good());
     }
 
-    /// A failure shows its reason and its output, a pass only counts.
+    /// A failure is shown with reason and output; a pass is only counted.
     #[test]
-    fn shows_failures_whole() {
+    fn failures_are_shown_in_full() {
         let mut report = Report::new("6.1");
         report.outcomes = vec![outcome(Status::Failed), outcome(Status::Passed)];
         let text = report.to_string();
-        assert!(text.contains("outage on 6.1 failed:\n  why\nwhat it did:\n  what"), "{text}");
+        assert!(text.contains("outage on 6.1 failed:\n  why\noutput:\n  what"), "{text}");
         assert!(text.contains("1 passed, 1 failed, 0 skipped, 0 problems"), "{text}");
         assert!(outcome_line("6.1", &outcome(Status::Skipped)).ends_with("outage (1.2 s): why"));
     }

@@ -1,6 +1,6 @@
-//! Finds kernel splats in a console log. A run with one has failed, whatever its tests say.
+//! Finds kernel splats in a console log. A run with a splat has failed, regardless of its tests.
 
-/// What the kernel prints when something in it went wrong.
+/// Messages of kernel errors and warnings.
 const SPLATS: &[&str] = &[
     "BUG:",
     "WARNING:",
@@ -23,7 +23,7 @@ const SPLATS: &[&str] = &[
     "unregister_netdevice: waiting for",
 ];
 
-/// Lines that look like a splat and are none, each with its reason.
+/// Lines that look like a splat but are harmless, each with a reason.
 const HARMLESS: &[(&str, &str)] =
     &[("hrtimer: interrupt took", "an emulated processor was not scheduled in time; nothing in the guest is wrong")];
 
@@ -41,9 +41,9 @@ fn is_harmless(line: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Real splats of each kind are found.
+    /// Splats of each kind are found.
     #[test]
-    fn finds_splats() {
+    fn splats_are_found() {
         for line in [
             "[   12.3] BUG: kernel NULL pointer dereference, address: 0000000000000008",
             "[   12.3] WARNING: CPU: 0 PID: 1 at kernel/kmod.c:150 __request_module+0x2f0/0x4a0",
@@ -59,9 +59,9 @@ mod tests {
         }
     }
 
-    /// What a healthy boot prints is not taken for a splat.
+    /// The log of a healthy boot has no splat.
     #[test]
-    fn passes_a_healthy_log() {
+    fn healthy_log_has_no_splat() {
         let log = "[    0.0] Linux version 6.1.0-56-amd64 (debian-kernel@lists.debian.org)\n\
                    [    0.1] Spectre V2 : WARNING off\n\
                    [    5.1] nf_conntrack: nf_conntrack: table full, dropping packet\n\

@@ -1,4 +1,4 @@
-//! Runs scenarios in guests: those that share a boot together, those that need a fresh one alone, several guests at once.
+//! Runs scenarios in several guests at once. Some scenarios share a boot; others get a guest of their own.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -14,23 +14,23 @@ use super::extras::Set;
 use super::guest::Guest;
 use super::report::Report;
 
-/// How long one scenario may take in an emulated guest.
+/// Time limit of one scenario in an emulated guest.
 const SCENARIO_LIMIT: Duration = Duration::from_secs(180);
 
-/// How long a boot and the way down may take on a busy machine, besides the scenarios.
+/// Time limit of boot and power-off on a busy machine, without the scenarios.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
-/// Scenarios that share a boot: enough to be worth it, few enough to spread over guests.
+/// Maximum number of scenarios that share a boot, so that they are distributed over guests.
 const SHARED_BOOT_SIZE: usize = 8;
 
-/// Guests with more programs, where a chosen scenario needs them.
-struct Richer {
+/// Guests with more programs, if a selected scenario needs them.
+struct ExtendedGuests {
     extras: Option<Guest>,
     tracers: Option<Guest>,
     system: Option<Guest>,
 }
 
-impl Richer {
+impl ExtendedGuests {
     fn of(&self, boot: &[&Scenario]) -> Option<&Guest> {
         if boot.iter().any(|scenario| scenario.system().is_some()) {
             return self.system.as_ref();
@@ -45,7 +45,7 @@ impl Richer {
 impl Guest {
     /// Runs every scenario whose name contains one of the filters, or all without a filter, on up to `parallel` guests.
     ///
-    /// `on_outcome` sees each result when it comes.
+    /// `on_outcome` is called for each result as it arrives.
     pub(crate) fn run_scenarios(
         &self,
         filters: &[String],
@@ -53,11 +53,11 @@ impl Guest {
         on_outcome: &(dyn Fn(&Outcome) + Sync),
     ) -> Result<Report> {
         let chosen = choose(filters)?;
-        // Now, not in the middle of the run, and by one.
+        // Prepare the archives before the run, in a single thread.
         let prepared = |set, needed: bool| needed.then(|| self.clone().with_extras(set)).transpose();
-        let richer = Richer {
+        let extended = ExtendedGuests {
             extras: prepared(Set::Programs, chosen.iter().any(|scenario| scenario.needs_extras()))?,
-            // Of one suite only: where no scenario has a use for them, they need not be had.
+            // Tracers are packaged for one suite only, so prepare them only if a scenario applies to this kernel.
             tracers: prepared(
                 Set::Tracers,
                 chosen.iter().any(|scenario| scenario.needs_tracers() && scenario.applies_to(self.release())),
@@ -68,8 +68,9 @@ impl Guest {
         let boots = Mutex::new(plan(&chosen, parallel));
         let report = Mutex::new(Report::new(self.line.name));
         let panicked = thread::scope(|scope| {
-            let workers: Vec<_> =
-                (0..parallel.max(1)).map(|_| scope.spawn(|| self.work(&richer, &boots, &report, on_outcome))).collect();
+            let workers: Vec<_> = (0..parallel.max(1))
+                .map(|_| scope.spawn(|| self.work(&extended, &boots, &report, on_outcome)))
+                .collect();
             workers.into_iter().filter_map(|worker| worker.join().err()).count()
         });
         let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -80,23 +81,23 @@ impl Guest {
         Ok(report)
     }
 
-    /// Boots until nothing is left to do. The scenarios of a guest that cannot be started fail; the others still run.
+    /// Boots guests until no scenarios are left. The scenarios of a guest that cannot be started fail; the others still run.
     fn work(
         &self,
-        richer: &Richer,
+        extended: &ExtendedGuests,
         boots: &Mutex<VecDeque<Vec<&'static Scenario>>>,
         report: &Mutex<Report>,
         on_outcome: &(dyn Fn(&Outcome) + Sync),
     ) {
         loop {
-            // Plain data on both sides of a lock: a panic elsewhere leaves nothing half done.
+            // The locks protect plain data, so the data is valid even after a panic in another thread.
             let Some(boot) = boots.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return };
             let limit = BOOT_LIMIT + SCENARIO_LIMIT * u32::try_from(boot.len()).unwrap_or(u32::MAX);
             let names: Vec<String> = boot.iter().map(|scenario| scenario.name.to_owned()).collect();
             let orders = Orders { job: Job::Scenarios { names, timeout_s: SCENARIO_LIMIT.as_secs() } };
             let mut outcomes = Vec::new();
             let arguments = boot.iter().flat_map(|scenario| scenario.kernel_arguments());
-            let guest = richer.of(&boot).unwrap_or(self).clone();
+            let guest = extended.of(&boot).unwrap_or(self).clone();
             let guest = arguments.fold(guest, Self::with_kernel_arguments).with_timeout(limit);
             let mut on_frame = |frame: &Frame| {
                 if let Frame::TestEnd(outcome) = frame {
@@ -123,14 +124,14 @@ impl Guest {
             report.boot_ms.extend(ending.boot_ms);
             report.evidence.extend(evidence);
             let release = ending.release.as_deref().unwrap_or_default();
-            report.problems.extend(judge(&boot, &outcomes, release));
+            report.problems.extend(result_problems(&boot, &outcomes, release));
             report.outcomes.extend(outcomes);
         }
     }
 }
 
-/// The evidence of a guest whose kernel died before any program of ours ran: an emulated processor without time to run
-/// panics now and then while it calibrates clocks or patches code. That is booted once more, and said.
+/// Describes a guest whose kernel died before the agent started. An emulated guest that does not get enough processor time
+/// sometimes panics while the kernel calibrates clocks or patches code. Such a guest is booted once more, with a message.
 fn died_before_agent(booted: &Result<(Ending, Option<String>)>) -> Option<&str> {
     match booted {
         Ok((Ending { release: None, boot_ms: None, .. }, Some(evidence))) => Some(evidence),
@@ -138,18 +139,18 @@ fn died_before_agent(booted: &Result<(Ending, Option<String>)>) -> Option<&str> 
     }
 }
 
-/// The scenarios that filters choose. It is an error when they choose none.
+/// The scenarios that the filters match. It is an error if there are none.
 pub(super) fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>> {
     let wanted =
         |scenario: &&Scenario| filters.is_empty() || filters.iter().any(|part| scenario.name.contains(part.as_str()));
     let chosen: Vec<_> = scenarios::all().filter(wanted).collect();
     if chosen.is_empty() {
-        bail!("no scenario is named like {}", filters.join(" or "));
+        bail!("no scenario name contains {}", filters.join(" or "));
     }
     Ok(chosen)
 }
 
-/// The scenarios of a boot that have no result because the guest could not be run: each of them failed.
+/// Failures for the scenarios of a boot that have no result because the guest could not be run.
 fn not_run(ordered: &[&Scenario], outcomes: &[Outcome], error: &anyhow::Error) -> Vec<Outcome> {
     let lost = ordered.iter().filter(|scenario| outcomes.iter().all(|outcome| outcome.name != scenario.name));
     let outcome = |scenario: &&Scenario| Outcome {
@@ -162,7 +163,7 @@ fn not_run(ordered: &[&Scenario], outcomes: &[Outcome], error: &anyhow::Error) -
     lost.map(outcome).collect()
 }
 
-/// Divides scenarios into boots. The shared ones are spread evenly; the fresh ones come last, one each.
+/// Distributes scenarios over boots. Shared boots are filled evenly; scenarios with a guest of their own come last.
 fn plan<'a>(chosen: &[&'a Scenario], parallel: usize) -> VecDeque<Vec<&'a Scenario>> {
     let (fresh, shared): (Vec<&Scenario>, Vec<&Scenario>) =
         chosen.iter().copied().partition(|scenario| is_alone(scenario));
@@ -175,7 +176,7 @@ fn plan<'a>(chosen: &[&'a Scenario], parallel: usize) -> VecDeque<Vec<&'a Scenar
     boots
 }
 
-/// Whether a scenario has a guest of its own.
+/// Whether a scenario needs a guest of its own.
 fn is_alone(scenario: &Scenario) -> bool {
     scenario.fresh_boot
         || scenario.needs_extras()
@@ -184,8 +185,8 @@ fn is_alone(scenario: &Scenario) -> bool {
         || scenario.kernel_arguments().next().is_some()
 }
 
-/// What is wrong with a boot's results besides its failures: missing ones, unknown ones, skips nobody expected.
-fn judge(ordered: &[&Scenario], outcomes: &[Outcome], release: &str) -> Vec<String> {
+/// Problems with the results of a boot besides failures: missing, unknown, or unexpectedly skipped ones.
+fn result_problems(ordered: &[&Scenario], outcomes: &[Outcome], release: &str) -> Vec<String> {
     let mut problems = Vec::new();
     for scenario in ordered {
         let found: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.name == scenario.name).collect();
@@ -200,7 +201,7 @@ fn judge(ordered: &[&Scenario], outcomes: &[Outcome], release: &str) -> Vec<Stri
     }
     for outcome in outcomes {
         if ordered.iter().all(|scenario| scenario.name != outcome.name) {
-            problems.push(format!("{}: a result nobody asked for", outcome.name));
+            problems.push(format!("{}: unexpected result", outcome.name));
         }
     }
     problems
@@ -224,7 +225,7 @@ mod tests {
         Outcome { name: name.into(), status, reason: String::new(), duration_ms: 1, output: String::new() }
     }
 
-    /// A scenario that wants a fresh boot never shares one, and every scenario is booted exactly once.
+    /// A scenario that needs a fresh boot never shares one, and every scenario is run exactly once.
     #[test]
     fn fresh_boots_are_alone() {
         let many: Vec<&Scenario> = [&A; 19].into_iter().chain([&B; 3]).chain([&ARGUMENT; 2]).collect();
@@ -237,7 +238,7 @@ mod tests {
         assert!(plan(&[], 2).is_empty());
     }
 
-    /// Scenarios of a guest that could not be run fail with the reason; results that came before that are kept.
+    /// Scenarios of a guest that could not be run fail with the reason; earlier results are kept.
     #[test]
     fn scenarios_of_a_failed_guest_fail() {
         let error = anyhow::anyhow!("no space left").context("cannot create qemu.log");
@@ -249,7 +250,7 @@ mod tests {
         assert!(choose(&["no such scenario".to_owned()]).is_err());
     }
 
-    /// Only a guest of which nothing was heard is booted again.
+    /// Only a guest without any frame is booted again.
     #[test]
     fn guest_is_booted_again_only_before_its_agent() {
         let booted = |release: Option<&str>, evidence: Option<&str>| {
@@ -262,16 +263,16 @@ mod tests {
         assert_eq!(died_before_agent(&Err(anyhow::anyhow!("no QEMU"))), None);
     }
 
-    /// A missing result, a double one, a foreign one and an unexpected skip are each a problem; an expected skip is none.
+    /// Missing, duplicate, unknown and unexpectedly skipped results are problems; an expected skip is not.
     #[test]
-    fn judges_results() {
+    fn inconsistent_results_are_problems() {
         let passed = outcome("a", Status::Passed);
-        assert!(judge(&[&A], std::slice::from_ref(&passed), "6.1.0").is_empty());
-        assert_eq!(judge(&[&A], &[], "6.1.0").len(), 1);
-        assert_eq!(judge(&[&A], &[passed.clone(), passed.clone()], "6.1.0").len(), 1);
-        assert_eq!(judge(&[], &[passed], "6.1.0").len(), 1);
-        assert_eq!(judge(&[&A], &[outcome("a", Status::Skipped)], "6.1.0").len(), 1);
-        assert!(judge(&[&NEW], &[outcome("new", Status::Skipped)], "6.1.0").is_empty());
-        assert_eq!(judge(&[&NEW], &[outcome("new", Status::Skipped)], "6.12.1").len(), 1);
+        assert!(result_problems(&[&A], std::slice::from_ref(&passed), "6.1.0").is_empty());
+        assert_eq!(result_problems(&[&A], &[], "6.1.0").len(), 1);
+        assert_eq!(result_problems(&[&A], &[passed.clone(), passed.clone()], "6.1.0").len(), 1);
+        assert_eq!(result_problems(&[], &[passed], "6.1.0").len(), 1);
+        assert_eq!(result_problems(&[&A], &[outcome("a", Status::Skipped)], "6.1.0").len(), 1);
+        assert!(result_problems(&[&NEW], &[outcome("new", Status::Skipped)], "6.1.0").is_empty());
+        assert_eq!(result_problems(&[&NEW], &[outcome("new", Status::Skipped)], "6.12.1").len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! The guest's root as a plan: guest paths in order, each with where its content comes from.
+//! The file tree of a guest: sorted paths, each with the source of its content.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Writer;
 
-/// Top-level directories that are links into `/usr` on every current Debian.
+/// Top-level directories that are links into `/usr` on current Debian systems.
 const MERGED: &[&str] = &["bin", "sbin", "lib", "lib64"];
 
-/// One thing in the guest's root.
+/// A node of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
     Directory { mode: u32 },
@@ -22,14 +22,14 @@ enum Node {
     Symlink { target: String },
 }
 
-/// A root file system to be packed. Paths are relative, without a leading slash.
+/// A file tree to be packed. Paths are relative, without a leading slash.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     nodes: BTreeMap<String, Node>,
 }
 
 impl Tree {
-    /// An empty root with the merged `/usr` links.
+    /// An empty tree with the links of a merged `/usr`.
     pub(crate) fn merged() -> Result<Self> {
         let mut tree = Self::default();
         for name in MERGED {
@@ -47,7 +47,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds a file of the host.
+    /// Adds a file from the host.
     pub(crate) fn host_file(&mut self, path: &str, host: &Path) -> Result<()> {
         let metadata = fs::metadata(host).with_context(|| format!("cannot read {}", host.display()))?;
         if !metadata.is_file() {
@@ -66,12 +66,12 @@ impl Tree {
         self.insert(path, Node::Symlink { target: target.to_owned() })
     }
 
-    /// Whether something is at a path.
+    /// Whether the tree contains a path.
     pub(crate) fn contains(&self, path: &str) -> bool {
         normalise(path).is_ok_and(|path| self.nodes.contains_key(&path))
     }
 
-    /// Adds what is under a host directory, except paths for which `skip` says so.
+    /// Adds the content of a host directory, except paths for which `skip` returns true.
     pub(crate) fn host_tree(&mut self, host: &Path, skip: &dyn Fn(&str) -> bool) -> Result<()> {
         self.host_tree_at(host, "", skip)
     }
@@ -91,14 +91,15 @@ impl Tree {
                 fs::symlink_metadata(&source).with_context(|| format!("cannot read {}", source.display()))?;
             let mode = metadata.permissions().mode() & 0o7777;
             if metadata.is_dir() {
-                // The top-level links of a merged root stay links.
+                // Keep the top-level links of a merged `/usr`.
                 if !MERGED.contains(&path.as_str()) {
                     self.directory(&path, mode)?;
                 }
                 self.host_tree_at(&source, &path, skip)?;
             } else if metadata.is_symlink() {
                 let target = fs::read_link(&source).with_context(|| format!("cannot read {}", source.display()))?;
-                let target = target.to_str().with_context(|| format!("{}: odd target", source.display()))?;
+                let target =
+                    target.to_str().with_context(|| format!("{}: the target is not UTF-8", source.display()))?;
                 self.symlink(&path, target)?;
             } else {
                 self.host_file(&path, &source)?;
@@ -147,11 +148,11 @@ fn write_node<W: Write>(writer: &mut Writer<W>, path: &str, node: &Node) -> io::
     }
 }
 
-/// The path as packed: relative, plain, and below `/usr` where the root is merged.
+/// Normalizes a path: relative, without empty parts, and below `/usr` if it is in a merged directory.
 fn normalise(path: &str) -> Result<String> {
     let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.is_empty() || parts.contains(&"..") {
-        bail!("{path:?} is no path in the guest");
+        bail!("invalid guest path {path:?}: expected a path without ..");
     }
     if parts.len() > 1 && MERGED.contains(&parts[0]) {
         parts.insert(0, "usr");
@@ -163,16 +164,16 @@ fn normalise(path: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    /// Files put under `/bin` and its like land under `/usr`, and the links stay.
+    /// Files below `/bin` and similar are added below `/usr`, and the links are kept.
     #[test]
-    fn merges_usr() {
+    fn usr_is_merged() {
         let mut tree = Tree::merged().unwrap();
         tree.bytes("/sbin/modprobe", 0o755, "x").unwrap();
         assert!(tree.contains("usr/sbin/modprobe") && tree.contains("sbin/modprobe"));
         assert_eq!(tree.nodes["sbin"], Node::Symlink { target: "usr/sbin".into() });
     }
 
-    /// Parents come into being, are packed before their children, and are never replaced silently.
+    /// Parents are created, are packed before their children, and are never replaced.
     #[test]
     fn parents_come_first() {
         let mut tree = Tree::default();
@@ -181,18 +182,18 @@ mod tests {
         assert!(tree.bytes("a/b/c/d", 0o644, "y").is_err());
     }
 
-    /// Paths that leave the root, or name it, are refused.
+    /// Paths outside the root, and the root itself, are errors.
     #[test]
-    fn refuses_paths_outside() {
+    fn paths_outside_are_errors() {
         let mut tree = Tree::default();
         for path in ["", "/", "../x", "a/../../x"] {
             assert!(tree.bytes(path, 0o644, "").is_err(), "{path:?}");
         }
     }
 
-    /// A host directory is taken over with modes and links, minus what is skipped.
+    /// A host directory is added with modes and links, except skipped paths.
     #[test]
-    fn takes_a_host_tree() {
+    fn host_tree_is_added() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("bin")).unwrap();
         fs::create_dir_all(dir.path().join("usr/share/doc")).unwrap();

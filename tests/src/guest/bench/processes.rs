@@ -1,4 +1,4 @@
-//! What a process and all it started hold and took: proc(5).
+//! Memory and processor time of a process and its descendants, from proc(5).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use rustix::process::Pid;
 
-/// Of /proc/PID/stat, what is used here.
+/// The fields of /proc/PID/stat that are used here.
 struct Stat {
     parent: i32,
     /// In user mode and in the kernel, ticks.
@@ -19,7 +19,7 @@ pub(super) fn family(root: Pid) -> Result<Vec<Pid>> {
     for entry in fs::read_dir("/proc").context("cannot list /proc")? {
         let name = entry.context("cannot list /proc")?.file_name();
         if let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) {
-            // One that has ended meanwhile has no stat any more.
+            // The process may have exited since the directory was listed.
             if let Ok(stat) = stat(pid) {
                 parents.insert(pid, stat.parent);
             }
@@ -34,44 +34,44 @@ pub(super) fn family(root: Pid) -> Result<Vec<Pid>> {
     Ok(family.into_iter().filter_map(Pid::from_raw).collect())
 }
 
-/// Pages in memory, those that are shared counted in part (`Pss`), KiB.
+/// Resident memory as proportional set size (`Pss`), KiB.
 pub(super) fn resident_kib(root: Pid) -> Result<f64> {
     let mut total = 0.0;
     for pid in family(root)? {
         let path = format!("/proc/{}/smaps_rollup", pid.as_raw_nonzero());
         let text = match fs::read_to_string(&path) {
-            // One that it had started has ended meanwhile.
+            // A descendant may have exited meanwhile.
             Err(_) if pid != root => continue,
             text => text.with_context(|| format!("cannot read {path}"))?,
         };
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
         let number = line.trim().trim_end_matches(" kB");
-        total += number.parse::<f64>().with_context(|| format!("odd Pss {line:?}"))?;
+        total += number.parse::<f64>().with_context(|| format!("invalid Pss {line:?}"))?;
     }
     Ok(total)
 }
 
-/// Processor time, milliseconds; as fine as the kernel's ticks.
+/// Processor time in milliseconds, with the resolution of the kernel's ticks.
 pub(super) fn cpu_ms(root: Pid) -> Result<f64> {
     // USER_HZ, include/asm-generic/param.h.
     const MS_PER_TICK: u32 = 10;
     let mut ticks = 0;
     for pid in family(root)? {
         ticks += match stat(pid.as_raw_nonzero().get()) {
-            // What it took is counted no more: none of the tracers starts anybody while it is idle.
+            // The time of an exited descendant is not counted. No tracer starts processes while it is idle.
             Err(_) if pid != root => continue,
             stat => stat?.ticks,
         };
     }
-    Ok(f64::from(u32::try_from(ticks).context("odd processor time")?) * f64::from(MS_PER_TICK))
+    Ok(f64::from(u32::try_from(ticks).context("the processor time does not fit")?) * f64::from(MS_PER_TICK))
 }
 
 fn stat(pid: i32) -> Result<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).context("cannot read stat")?;
-    parse(&text).with_context(|| format!("odd stat {text:?}"))
+    parse(&text).with_context(|| format!("invalid stat {text:?}"))
 }
 
-/// The name, in parentheses, may hold anything.
+/// Parses the fields after the name, which is in parentheses and may contain any bytes.
 fn parse(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
@@ -86,17 +86,17 @@ mod tests {
 
     use super::{cpu_ms, family, parse, resident_kib};
 
-    /// A name that looks like fields is none.
+    /// A name that looks like fields does not shift the fields.
     #[test]
-    fn fields_are_counted_behind_the_name() {
+    fn stat_with_hostile_name_is_parsed() {
         let stat = parse("7 (x) S 9) R 3 7 7 0 -1 4194304 99 0 0 0 12 30 0 0 20 0 1 0 5 6 7").unwrap();
         assert_eq!((stat.parent, stat.ticks), (3, 42));
         assert!(parse("7 (x) S").is_none() && parse("").is_none());
     }
 
-    /// This process is in its family, with the child that it starts; it holds memory and took time.
+    /// The family of this process contains itself and its child, and has memory and processor time.
     #[test]
-    fn a_family_is_all_that_was_started() {
+    fn family_contains_descendants() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let all = family(getpid()).unwrap();
         assert!(all.contains(&getpid()) && all.contains(&rustix::process::Pid::from_child(&child)), "{all:?}");

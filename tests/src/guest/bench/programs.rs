@@ -1,4 +1,4 @@
-//! What our programs take in the kernel, from the kernel's own statistics.
+//! The run time of our BPF programs, from the kernel's statistics.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,33 +8,33 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
 
-use super::asking;
+use super::requests;
 use super::tracer::Tracer;
-use crate::protocol::Who;
+use crate::protocol::TracerKind;
 
 /// Documentation/admin-guide/sysctl/kernel.rst; read through `BPF_OBJ_GET_INFO_BY_FD`.
 const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-/// The recorder is armed by then, and has drained.
+/// By then the recorder is armed and has drained the ring.
 const WAIT: Duration = Duration::from_secs(5);
 
 const REQUESTS: u32 = 300;
 
-/// Of each program: runs per request, nanoseconds per run, nanoseconds per request; and what a request takes in all.
+/// For each program: runs per request, nanoseconds per run and per request. Also the duration of a request.
 pub(super) fn run() -> Result<Vec<(String, f64)>> {
-    eprintln!("what the programs take");
-    fs::write(STATISTICS, "1").context("cannot switch the statistics on")?;
-    let tracer = Tracer::start(Who::Record)?;
+    eprintln!("run time of the programs");
+    fs::write(STATISTICS, "1").context("cannot enable the statistics")?;
+    let tracer = Tracer::start(TracerKind::Record)?;
     thread::sleep(WAIT);
     let before = snapshot()?;
     let began = Instant::now();
     for n in 0..REQUESTS {
-        asking::once('p', n)?;
+        requests::once('p', n)?;
     }
     let request_ns = began.elapsed().as_secs_f64() * 1e9 / f64::from(REQUESTS);
     let after = snapshot()?;
     tracer.end()?;
-    fs::write(STATISTICS, "0").context("cannot switch the statistics off")?;
+    fs::write(STATISTICS, "0").context("cannot disable the statistics")?;
     let mut figures = vec![("with_statistics_request_ns".to_owned(), request_ns)];
     for (name, (runs, time)) in after {
         let (runs_before, time_before) = before.get(&name).copied().unwrap_or_default();
@@ -49,7 +49,7 @@ pub(super) fn run() -> Result<Vec<(String, f64)>> {
     Ok(figures)
 }
 
-/// Runs and nanoseconds by program, since the statistics were switched on.
+/// Runs and run time by program, since the statistics were enabled.
 fn snapshot() -> Result<BTreeMap<String, (u64, Duration)>> {
     let mut found: BTreeMap<String, (u64, Duration)> = BTreeMap::new();
     for program in loaded_programs() {

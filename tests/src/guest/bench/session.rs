@@ -1,4 +1,4 @@
-//! One turn of one tracer: the same work for everyone, and what it cost.
+//! One turn of one tracer: the same workload for each tracer, and its cost.
 
 use std::os::unix::process::CommandExt as _;
 use std::thread;
@@ -7,109 +7,114 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::tracer::{Tracer, command, output, seen};
-use super::{asking, elsewhere};
-use crate::protocol::{GUEST_PATH, Plan, Who};
+use super::{requests, unrelated};
+use crate::protocol::{GUEST_PATH, Plan, TracerKind};
 
-/// Requests are made this long while a tracer starts.
+/// How long requests are made while a tracer starts.
 const START: Duration = Duration::from_secs(8);
 
-/// After the last request: what was seen reaches the tracer, and it comes to rest.
+/// Time after the last request for the tracer to read all records and to become idle.
 const SETTLE: Duration = Duration::from_secs(10);
 
 const TIMED_REQUESTS: u32 = 200;
 const TIMED_LOADS: u32 = 15;
 
-/// A module without parts or hardware.
+/// A module without dependencies and hardware.
 const MODULE: &str = "crc-itu-t";
 
-/// A user without rights.
+/// An unprivileged user.
 const ALICE: u32 = 1000;
 
 /// Figures by name.
 type Figures = Vec<(String, f64)>;
 
-/// Requests of one phase: the letter of their names, how the phase is called, and how many were made.
-struct Asked {
+/// The requests of one phase: the letter in their names, the name of the phase, and their number.
+struct Phase {
     letter: char,
-    phase: &'static str,
+    name: &'static str,
     count: u32,
 }
 
-/// Runs one. The long phases are those that need no repetition.
-pub(super) fn run(who: Who, plan: &Plan, with_long_phases: bool) -> Result<Figures> {
-    if matches!(who, Who::Nothing | Who::NothingAgain) {
+/// Runs one turn. The long phases are run in the first round only.
+pub(super) fn run(kind: TracerKind, plan: &Plan, with_long_phases: bool) -> Result<Figures> {
+    if matches!(kind, TracerKind::Nothing | TracerKind::NothingAgain) {
         return cost();
     }
     let mut figures = Figures::new();
     let mut add = |name: &str, value: f64| figures.push((name.to_owned(), value));
     let began = Instant::now();
-    let tracer = Tracer::start(who)?;
-    let begun = while_it_starts(began)?;
+    let tracer = Tracer::start(kind)?;
+    let begun = request_while_starting(began)?;
     if let Some(kib) = tracer.resident_kib()? {
         add("resident_armed_kib", kib);
     }
     if with_long_phases && tracer.cpu_ms()?.is_some() {
-        // Nothing is asked for from here on, but what was asked for is still being dealt with.
+        // No more requests are made, but earlier ones may still be in progress.
         thread::sleep(SETTLE);
-        let before = tracer.cpu_ms()?.context("it has gone")?;
+        let before = tracer.cpu_ms()?.context("the tracer has exited")?;
         thread::sleep(Duration::from_secs(plan.idle_s));
-        let taken = tracer.cpu_ms()?.context("it has gone")? - before;
+        let taken = tracer.cpu_ms()?.context("the tracer has exited")? - before;
         add("idle_cpu_ms_per_s", taken / Duration::from_secs(plan.idle_s.max(1)).as_secs_f64());
     }
     for (figure, value) in cost()? {
         add(&figure, value);
     }
-    let mut asked = vec![Asked { letter: 'c', phase: "one_by_one", count: TIMED_REQUESTS }];
-    asked.push(Asked { letter: 's', phase: "storm_62", count: ask('s', 62, 62 * 8, 600)? });
+    let mut phases = vec![Phase { letter: 'c', name: "one_by_one", count: TIMED_REQUESTS }];
+    phases.push(Phase { letter: 's', name: "storm_62", count: ask('s', 62, 62 * 8, 600)? });
     if with_long_phases {
-        asked.push(Asked { letter: 'm', phase: "storm_long", count: ask('m', 8, 80_000, plan.storm_s)? });
+        phases.push(Phase { letter: 'm', name: "storm_long", count: ask('m', 8, 80_000, plan.storm_s)? });
     }
     let stopped = tracer.stopped(|| ask('z', 8, 80_000, plan.stopped_s))?;
-    asked.push(Asked { letter: 'z', phase: "stopped", count: stopped });
+    phases.push(Phase { letter: 'z', name: "stopped", count: stopped });
     thread::sleep(SETTLE);
     if let Some(kib) = tracer.resident_kib()? {
         add("resident_after_kib", kib);
     }
     let lines = tracer.end()?;
-    let first = seen(&lines, 'a').first().copied().context("it never saw a request while it started")?;
-    let armed = usize::try_from(first).ok().and_then(|first| begun.get(first)).context("a request nobody made")?;
+    let first = seen(&lines, 'a').first().copied().context("the tracer saw no request while it started")?;
+    let armed = usize::try_from(first)
+        .ok()
+        .and_then(|first| begun.get(first))
+        .context("the tracer reported a request that was not made")?;
     add("armed_ms", armed.as_secs_f64() * 1e3);
-    let missed = begun.len() - usize::try_from(first).context("odd number")? - seen(&lines, 'a').len();
-    asked.push(Asked { letter: 'a', phase: "after_arming", count: 0 });
-    for Asked { letter, phase, count } in asked {
+    let missed = begun.len() - usize::try_from(first).context("the number does not fit")? - seen(&lines, 'a').len();
+    phases.push(Phase { letter: 'a', name: "after_arming", count: 0 });
+    for Phase { letter, name, count } in phases {
         let lost = match letter {
-            'a' => u32::try_from(missed).context("odd number")?,
-            _ => count.checked_sub(u32::try_from(seen(&lines, letter).len())?).context("it saw more than was asked")?,
+            'a' => u32::try_from(missed).context("the number does not fit")?,
+            _ => count
+                .checked_sub(u32::try_from(seen(&lines, letter).len())?)
+                .context("the tracer reported more requests than were made")?,
         };
         if count > 0 {
-            add(&format!("asked_{phase}"), f64::from(count));
+            add(&format!("asked_{name}"), f64::from(count));
         }
-        add(&format!("lost_{phase}"), f64::from(lost));
+        add(&format!("lost_{name}"), f64::from(lost));
     }
     Ok(figures)
 }
 
-/// What the same work takes with any tracer, or with none.
+/// The cost of the workload, with or without a tracer.
 fn cost() -> Result<Figures> {
     let mut figures = vec![
-        ("request_us".to_owned(), timed(TIMED_REQUESTS, |n| asking::once('c', n))?),
+        ("request_us".to_owned(), timed(TIMED_REQUESTS, |n| requests::once('c', n))?),
         ("load_us".to_owned(), timed(TIMED_LOADS, |_| load())?),
     ];
-    figures.extend(elsewhere::rates()?);
+    figures.extend(unrelated::rates()?);
     Ok(figures)
 }
 
-/// Asks all the time; when each request began.
-fn while_it_starts(began: Instant) -> Result<Vec<Duration>> {
+/// Makes requests without a pause, and returns the start time of each.
+fn request_while_starting(began: Instant) -> Result<Vec<Duration>> {
     let mut begun = Vec::new();
     while began.elapsed() < START {
         begun.push(began.elapsed());
-        asking::once('a', u32::try_from(begun.len() - 1).context("too many requests")?)?;
+        requests::once('a', u32::try_from(begun.len() - 1).context("too many requests")?)?;
     }
     Ok(begun)
 }
 
-/// The median time that one takes, microseconds.
+/// The median duration in microseconds.
 fn timed(count: u32, mut one: impl FnMut(u32) -> Result<()>) -> Result<f64> {
     let mut times = Vec::new();
     for n in 0..count {
@@ -127,15 +132,15 @@ fn load() -> Result<()> {
     output(&["modprobe", MODULE]).and_then(|_| output(&["rmmod", MODULE])).map(drop)
 }
 
-/// Has a user without rights ask; how often it did.
+/// Makes requests as an unprivileged user, and returns their number.
 fn ask(letter: char, threads: u32, count: u32, seconds: u64) -> Result<u32> {
     let numbers = [threads.to_string(), count.to_string(), seconds.to_string()];
     let letter = letter.to_string();
     let argv = [GUEST_PATH, "ask", &letter, &numbers[0], &numbers[1], &numbers[2]];
-    let output = command(&argv).uid(ALICE).gid(ALICE).output().context("cannot start who asks")?;
+    let output = command(&argv).uid(ALICE).gid(ALICE).output().context("cannot start the requester")?;
     if !output.status.success() {
-        bail!("who asks ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        bail!("kind asks ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    text.trim().parse().with_context(|| format!("who asks says {text:?}"))
+    text.trim().parse().with_context(|| format!("kind asks says {text:?}"))
 }

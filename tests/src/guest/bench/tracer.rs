@@ -1,4 +1,4 @@
-//! A tracer while it runs, and what it has seen once it has ended.
+//! A running tracer, and the requests that it reported when it has ended.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,73 +13,73 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::ENVIRONMENT;
 use super::processes;
-use crate::protocol::{KMODTRACE_PATH, Who};
+use crate::protocol::{KMODTRACE_PATH, TracerKind};
 
 const SCRIPT: &str = include_str!("modules.bt");
 
-/// Everything that a tracer writes; emptied for each.
+/// The directory for all files of a tracer; emptied before each turn.
 const DIRECTORY: &str = "/run/bench";
 
 const SCRIPT_PATH: &str = "/run/modules.bt";
 
-/// What a tracer prints.
+/// The output of a tracer.
 const OUTPUT: &str = "/run/bench/out";
 
-/// Where `trace-cmd` and `perf` write to.
+/// The output file of `trace-cmd` and `perf`.
 const FILE: &str = "/run/bench/file";
 
 const CAPTURES: &str = "/run/bench/captures";
 
-/// It has this long to end after it was interrupted.
+/// Time limit for the end of a tracer after SIGINT.
 const END_LIMIT: Duration = Duration::from_secs(120);
 
-/// A tracer that runs.
+/// A running tracer.
 pub(super) struct Tracer {
-    who: Who,
-    /// None where nothing traces, and once it has ended.
+    kind: TracerKind,
+    /// `None` without a tracer, and after the tracer has ended.
     child: Option<Child>,
 }
 
 impl Tracer {
-    /// Starts it, and does not wait for anything.
-    pub(super) fn start(who: Who) -> Result<Self> {
+    /// Starts a tracer, without waiting until it is ready.
+    pub(super) fn start(kind: TracerKind) -> Result<Self> {
         if Path::new(DIRECTORY).exists() {
-            fs::remove_dir_all(DIRECTORY).context("cannot remove what the last one wrote")?;
+            fs::remove_dir_all(DIRECTORY).context("cannot remove the files of the previous tracer")?;
         }
         fs::create_dir_all(DIRECTORY).context("cannot create a directory")?;
         fs::write(SCRIPT_PATH, SCRIPT).context("cannot write bpftrace's script")?;
-        let argv: &[&str] = match who {
-            Who::Nothing | Who::NothingAgain => return Ok(Self { who, child: None }),
-            Who::Watch => &[KMODTRACE_PATH, "watch", "--json"],
-            Who::Record => &[KMODTRACE_PATH, "record", "--output", CAPTURES],
-            Who::Pinned => &[KMODTRACE_PATH, "record", "--pin", "--output", CAPTURES],
-            Who::Bpftrace => &["bpftrace", SCRIPT_PATH],
-            Who::TraceCmd => &["trace-cmd", "record", "-e", "module", "-o", FILE],
-            Who::Perf => &["perf", "trace", "-e", "module:*", "-o", FILE],
+        let argv: &[&str] = match kind {
+            TracerKind::Nothing | TracerKind::NothingAgain => return Ok(Self { kind, child: None }),
+            TracerKind::Watch => &[KMODTRACE_PATH, "watch", "--json"],
+            TracerKind::Record => &[KMODTRACE_PATH, "record", "--output", CAPTURES],
+            TracerKind::Pinned => &[KMODTRACE_PATH, "record", "--pin", "--output", CAPTURES],
+            TracerKind::Bpftrace => &["bpftrace", SCRIPT_PATH],
+            TracerKind::TraceCmd => &["trace-cmd", "record", "-e", "module", "-o", FILE],
+            TracerKind::Perf => &["perf", "trace", "-e", "module:*", "-o", FILE],
         };
         let out = File::create(OUTPUT).context("cannot create a file for its output")?;
         let err = out.try_clone().context("cannot share its output")?;
         let mut command = command(argv);
         let child = command.stdout(out).stderr(err).spawn().with_context(|| format!("cannot start {argv:?}"))?;
-        Ok(Self { who, child: Some(child) })
+        Ok(Self { kind, child: Some(child) })
     }
 
-    /// Its process; none where nothing traces.
+    /// The process of the tracer; `None` without a tracer.
     fn pid(&self) -> Option<Pid> {
         self.child.as_ref().map(Pid::from_child)
     }
 
-    /// Memory that it and all it started hold, KiB.
+    /// Memory of the tracer and its descendants, KiB.
     pub(super) fn resident_kib(&self) -> Result<Option<f64>> {
         self.pid().map(processes::resident_kib).transpose()
     }
 
-    /// Processor time that it and all it started took until now, milliseconds.
+    /// Processor time of the tracer and its descendants so far, milliseconds.
     pub(super) fn cpu_ms(&self) -> Result<Option<f64>> {
         self.pid().map(processes::cpu_ms).transpose()
     }
 
-    /// Stops it and all it started for a while, with `meanwhile` going on.
+    /// Stops the tracer and its descendants while `meanwhile` runs.
     pub(super) fn stopped<T>(&self, meanwhile: impl FnOnce() -> Result<T>) -> Result<T> {
         let all = self.pid().map(processes::family).transpose()?.unwrap_or_default();
         signal(&all, Signal::STOP)?;
@@ -88,32 +88,32 @@ impl Tracer {
         result
     }
 
-    /// Ends it; what it says of requests, one line each.
+    /// Ends the tracer, and returns its lines about requests.
     pub(super) fn end(mut self) -> Result<Vec<String>> {
         let Some(mut child) = self.child.take() else { return Ok(Vec::new()) };
-        if let Some(status) = child.try_wait().context("cannot look after the tracer")? {
-            bail!("{} ended by itself with {status}: {}", self.who.name(), said());
+        if let Some(status) = child.try_wait().context("cannot query the tracer")? {
+            bail!("{} ended by itself with {status}: {}", self.kind.name(), output_tail());
         }
         kill_process(Pid::from_child(&child), Signal::INT).context("cannot interrupt the tracer")?;
         let deadline = Instant::now() + END_LIMIT;
         while child.try_wait().context("cannot wait for the tracer")?.is_none() {
             if Instant::now() > deadline {
                 child.kill().and_then(|()| child.wait()).context("cannot kill the tracer")?;
-                bail!("{} did not end within {} s: {}", self.who.name(), END_LIMIT.as_secs(), said());
+                bail!("{} did not end within {} s: {}", self.kind.name(), END_LIMIT.as_secs(), output_tail());
             }
             thread::sleep(Duration::from_millis(20));
         }
-        let (text, mark) = match self.who {
-            Who::Nothing | Who::NothingAgain => (String::new(), ""),
-            Who::Watch => (read(OUTPUT)?, r#""type":"request""#),
-            Who::Record => (captures()?, r#""type":"request""#),
-            Who::Pinned => {
+        let (text, mark) = match self.kind {
+            TracerKind::Nothing | TracerKind::NothingAgain => (String::new(), ""),
+            TracerKind::Watch => (read(OUTPUT)?, r#""type":"request""#),
+            TracerKind::Record => (captures()?, r#""type":"request""#),
+            TracerKind::Pinned => {
                 output(&[KMODTRACE_PATH, "record", "--unpin"])?;
                 (captures()?, r#""type":"request""#)
             }
-            Who::Bpftrace => (read(OUTPUT)?, " request "),
-            Who::TraceCmd => (output(&["trace-cmd", "report", "-i", FILE])?, "module_request:"),
-            Who::Perf => (read(FILE)?, "module_request"),
+            TracerKind::Bpftrace => (read(OUTPUT)?, " request "),
+            TracerKind::TraceCmd => (output(&["trace-cmd", "report", "-i", FILE])?, "module_request:"),
+            TracerKind::Perf => (read(FILE)?, "module_request"),
         };
         Ok(text.lines().filter(|line| line.contains(mark)).map(str::to_owned).collect())
     }
@@ -124,12 +124,12 @@ impl Drop for Tracer {
         if let Some(child) = &mut self.child
             && let Err(error) = child.kill().and_then(|()| child.wait())
         {
-            eprintln!("cannot end {}: {error}", self.who.name());
+            eprintln!("cannot end {}: {error}", self.kind.name());
         }
     }
 }
 
-/// Signals a tracer and all it started, of whom some may have ended meanwhile.
+/// Sends a signal to a tracer and its descendants, some of which may have exited.
 fn signal(all: &[Pid], signal: Signal) -> Result<()> {
     for pid in all {
         match kill_process(*pid, signal) {
@@ -140,7 +140,7 @@ fn signal(all: &[Pid], signal: Signal) -> Result<()> {
     Ok(())
 }
 
-/// Which of `algif-LETTERn` are named in these lines.
+/// The numbers n for which `algif-LETTERn` occurs in these lines.
 pub(super) fn seen(lines: &[String], letter: char) -> BTreeSet<u32> {
     let mark = format!("algif-{letter}");
     let number = |rest: &str| {
@@ -150,14 +150,14 @@ pub(super) fn seen(lines: &[String], letter: char) -> BTreeSet<u32> {
     lines.iter().flat_map(|line| line.split(&mark).skip(1)).filter_map(number).collect()
 }
 
-/// A command as every process of the guest is started.
+/// A command with the environment of the guest.
 pub(super) fn command(argv: &[&str]) -> Command {
     let mut command = Command::new(argv[0]);
     command.args(&argv[1..]).env_clear().envs(ENVIRONMENT.iter().copied()).stdin(Stdio::null());
     command
 }
 
-/// What a command prints, if it ends well.
+/// The stdout of a command, if it succeeds.
 pub(super) fn output(argv: &[&str]) -> Result<String> {
     let output = command(argv).output().with_context(|| format!("cannot run {argv:?}"))?;
     if !output.status.success() {
@@ -171,8 +171,8 @@ fn read(path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The last that it printed, for an error.
-fn said() -> String {
+/// The end of the tracer's output, for error messages.
+fn output_tail() -> String {
     let text = read(OUTPUT).unwrap_or_else(|error| error.to_string());
     let from = text.char_indices().rev().nth(500).map_or(0, |(at, _)| at);
     text[from..].to_owned()
@@ -196,9 +196,9 @@ fn captures() -> Result<String> {
 mod tests {
     use super::seen;
 
-    /// Names are read out of anybody's lines, and one of another letter or without a number is none.
+    /// Names are found in the lines of every tracer. Another letter, or a name without a number, does not match.
     #[test]
-    fn names_are_read_from_lines() {
+    fn request_names_are_found_in_lines() {
         let lines = [
             r#"{"type":"request","name":"algif-a12","process":{"comm":"algif-b7"}}"#,
             "12 request algif-a3 pid 4",

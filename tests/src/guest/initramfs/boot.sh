@@ -1,4 +1,4 @@
-# The real root is there already.
+# The real root is already mounted.
 mount_top() { :; }
 mount_premount() { :; }
 mount_bottom() { :; }

@@ -1,4 +1,4 @@
-//! The private apt with repositories on disk.
+//! Tests of the private apt with repositories on disk.
 
 use std::cell::Cell;
 use std::fs;
@@ -6,14 +6,14 @@ use std::rc::Rc;
 
 use tempfile::TempDir;
 
-use super::super::testing::{Package, Repository, SUITE, Watcher, archive, package, surroundings};
+use super::super::testing::{Package, Repository, SUITE, Watcher, archive, package, settings};
 use super::*;
 
 fn repository(dir: &TempDir, name: &str, packages: &[Package]) -> Repository {
     Repository::create(dir.path().join(name), SUITE, packages)
 }
 
-/// Downloads packages, and gives the names of what is there then.
+/// Downloads packages, and returns the names of the files afterwards.
 fn download(archive: &Archive, packages: &[&str], into: &Path) -> Result<Vec<String>> {
     let packages: Vec<String> = packages.iter().map(|&package| package.to_owned()).collect();
     archive.with(|apt| apt.download(&packages, into))?;
@@ -32,9 +32,9 @@ fn files(dir: &Path) -> Vec<String> {
     names
 }
 
-/// A mirror that is being updated is given time, and its packages are fetched once it is complete.
+/// A mirror that is being updated is retried until it is consistent.
 #[test]
-fn mirror_in_the_middle_of_an_update_is_tried_again() {
+fn updating_mirror_is_retried() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = repository(&dir, "mirror", &[package("a", "1")]);
     mirror.begin_update(SUITE);
@@ -52,12 +52,12 @@ fn mirror_in_the_middle_of_an_update_is_tried_again() {
     let into = dir.path().join("into");
     assert_eq!(download(&archive(dir.path(), &[&mirror], &watcher), &["a"], &into).unwrap(), ["a_1_amd64.deb"]);
     assert_eq!(watcher.pauses.borrow().len(), 2);
-    assert!(watcher.has_noted("in the middle of an update; trying again in 5 s"), "{watcher:?}");
+    assert!(watcher.has_noted("seems to be updating; retrying in 5 s"), "{watcher:?}");
 }
 
-/// A package file that is cut short is fetched again, and never kept.
+/// A package file with a wrong hash is fetched again, and never kept.
 #[test]
-fn package_that_does_not_fit_its_hash_is_fetched_again() {
+fn package_with_wrong_hash_is_fetched_again() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = repository(&dir, "mirror", &[package("a", "1"), package("b", "1")]);
     let path = mirror.deb("a", "1");
@@ -73,7 +73,7 @@ fn package_that_does_not_fit_its_hash_is_fetched_again() {
     assert_eq!(watcher.pauses.borrow().len(), 1);
 }
 
-/// A mirror that stays unusable is followed by the next one; what it left behind is not mixed with that one's.
+/// If a mirror stays unusable, the next one is used, without files of the first.
 #[test]
 fn next_mirror_is_tried() {
     let dir = tempfile::tempdir().unwrap();
@@ -87,16 +87,16 @@ fn next_mirror_is_tried() {
     assert!(watcher.has_noted("cannot serve testing"), "{watcher:?}");
 }
 
-/// When no mirror has usable lists, those of the last good update serve, and that is reported. Without such, it fails.
+/// If no mirror has usable lists, those of the last successful update are used, and this is reported. Without them, it fails.
 #[test]
-fn lists_of_the_last_good_update_serve() {
+fn lists_of_last_update_are_used() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = repository(&dir, "mirror", &[package("a", "1")]);
     let into = dir.path().join("into");
     let watcher = Watcher::default();
     mirror.begin_update(SUITE);
     let error = download(&archive(dir.path(), &[&mirror], &watcher), &["a"], &into).unwrap_err();
-    assert!(format!("{error:#}").contains("no mirror could serve testing"), "{error:#}");
+    assert!(format!("{error:#}").contains("cannot fetch from testing: all mirrors failed"), "{error:#}");
     assert!(!watcher.has_noted("ago"), "{watcher:?}");
     mirror.end_update(SUITE);
     download(&archive(dir.path(), &[&mirror], &watcher), &["a"], &into).unwrap();
@@ -105,14 +105,14 @@ fn lists_of_the_last_good_update_serve() {
     assert_eq!(download(&archive(dir.path(), &[&mirror], &watcher), &["a"], &into).unwrap(), ["a_1_amd64.deb"]);
     assert!(watcher.has_noted("using those of copy:"), "{watcher:?}");
     assert!(watcher.has_noted("from 0 min ago"), "{watcher:?}");
-    // The same when nothing answers any more.
+    // The same if the mirror is gone.
     fs::rename(dir.path().join("mirror/dists"), dir.path().join("mirror/gone")).unwrap();
     assert_eq!(download(&archive(dir.path(), &[&mirror], &watcher), &["a"], &into).unwrap(), ["a_1_amd64.deb"]);
 }
 
-/// A version that the index names and the pool lacks is replaced by the one before it, however many are missing.
+/// A version that is in the index but not in the pool is replaced by the previous one, even repeatedly.
 #[test]
-fn version_that_is_gone_falls_back() {
+fn missing_version_falls_back() {
     let dir = tempfile::tempdir().unwrap();
     let packages = [package("a", "1:3"), package("a", "1:2"), package("a", "1:1"), package("b", "1")];
     let mirror = repository(&dir, "mirror", &packages);
@@ -123,17 +123,17 @@ fn version_that_is_gone_falls_back() {
     let archive = archive(dir.path(), &[&mirror], &watcher);
     let into = dir.path().join("into");
     assert_eq!(download(&archive, &["a", "b"], &into).unwrap(), ["a_1%3a1_amd64.deb", "b_1_amd64.deb"]);
-    assert!(watcher.has_noted("has no a 1:3, which its lists name: taking the version before it"), "{watcher:?}");
-    assert!(watcher.has_noted("has no a 1:2"), "{watcher:?}");
+    assert!(watcher.has_noted("lacks a 1:3, which is in its lists: using the previous version"), "{watcher:?}");
+    assert!(watcher.has_noted("lacks a 1:2"), "{watcher:?}");
     assert!(watcher.pauses.borrow().is_empty(), "{watcher:?}");
     fs::remove_file(mirror.deb("a", "1:1")).unwrap();
     let error = format!("{:#}", download(&archive, &["a", "b"], &into).unwrap_err());
-    assert!(error.contains("nothing older will do for what the pool lacks (a 1:1, a 1:2, a 1:3)"), "{error}");
+    assert!(error.contains("no other version can replace those that the pool lacks (a 1:1, a 1:2, a 1:3)"), "{error}");
 }
 
-/// What a program needs exactly falls back together with the program.
+/// A program and its exact dependency fall back together.
 #[test]
-fn versions_that_belong_together_fall_back_together() {
+fn exact_dependency_falls_back_with_program() {
     let dir = tempfile::tempdir().unwrap();
     let part = |name, version, depends| Package { depends, source: "software", ..package(name, version) };
     let packages = [
@@ -150,13 +150,13 @@ fn versions_that_belong_together_fall_back_together() {
     let into = dir.path().join("into");
     let found = closure(&archive, &["program"], &into).unwrap();
     assert_eq!(found, ["library_1_amd64.deb", "other_1_amd64.deb", "program_1_amd64.deb"]);
-    // The mirror may have it again next time.
+    // The version may be available again later.
     fs::write(mirror.deb("library", "2"), "library 2\n").unwrap();
     let found = closure(&archive, &["program"], &into).unwrap();
     assert_eq!(found, ["library_2_amd64.deb", "other_1_amd64.deb", "program_2_amd64.deb"]);
 }
 
-/// A security archive that fails alone is done without, and that is reported.
+/// If only the security archive fails, it is skipped, and this is reported.
 #[test]
 fn security_archive_is_optional() {
     let dir = tempfile::tempdir().unwrap();
@@ -165,7 +165,7 @@ fn security_archive_is_optional() {
     let mirror = Mirror { debian: main.uri(), security: security.uri(), frozen: false };
     let watcher = Watcher::default();
     let root = dir.path().join("apt");
-    let archive = Archive::new(&root, "stable", surroundings(vec![mirror]), watcher.clone());
+    let archive = Archive::new(&root, "stable", settings(vec![mirror]), watcher.clone());
     let into = dir.path().join("into");
     security.begin_update("stable-security");
     assert_eq!(download(&archive, &["a"], &into).unwrap(), ["a_1_amd64.deb"]);
@@ -174,7 +174,7 @@ fn security_archive_is_optional() {
     assert_eq!(download(&archive, &["a"], &into).unwrap(), ["a_2_amd64.deb"]);
 }
 
-/// What a machine's `/etc/apt` may hold to spoil a fetch.
+/// An `/etc/apt` whose settings would break a fetch.
 struct Hostile {
     dir: PathBuf,
 }
@@ -223,15 +223,14 @@ impl Hostile {
         fs::write(self.dir.join("etc-apt/apt.conf.d/99broken"), "APT::Get { \"\n}}; ::;\n").unwrap();
     }
 
-    /// The variables of a machine whose `/etc/apt` is this one.
+    /// The environment of a machine with this `/etc/apt`.
     fn environment(&self) -> Vec<(String, String)> {
         let config = self.dir.join("hostile.conf").display().to_string();
         vec![("APT_CONFIG".to_owned(), config), ("LC_ALL".to_owned(), "de_DE.UTF-8".to_owned())]
     }
 }
 
-/// The private apt works beside a configuration that forbids, redirects and adds everything: none of it has an effect. Only
-/// the proxies are taken over.
+/// The configuration of the machine has no effect on the private apt, except for the proxies.
 #[test]
 fn hostile_configuration_has_no_effect() {
     let dir = tempfile::tempdir().unwrap();
@@ -244,12 +243,12 @@ fn hostile_configuration_has_no_effect() {
         }
         let network = config::network_of(&hostile.environment());
         assert_eq!(network.is_err(), is_broken);
-        let mut surroundings = surroundings(vec![mirror.mirror()]);
-        surroundings.environment = hostile.environment();
-        surroundings.network = network.unwrap_or_default();
+        let mut settings = settings(vec![mirror.mirror()]);
+        settings.environment = hostile.environment();
+        settings.network = network.unwrap_or_default();
         let root = dir.path().join(format!("apt-{is_broken}"));
         let watcher = Watcher::default();
-        let archive = Archive::new(&root, SUITE, surroundings, watcher.clone());
+        let archive = Archive::new(&root, SUITE, settings, watcher.clone());
         let into = dir.path().join(format!("into-{is_broken}"));
         assert_eq!(closure(&archive, &["a"], &into).unwrap(), ["a_1_amd64.deb", "b_1_amd64.deb"]);
         assert!(watcher.notes.borrow().is_empty(), "{watcher:?}");
@@ -264,7 +263,7 @@ fn hostile_configuration_has_no_effect() {
     }
 }
 
-/// No file of the machine's apt is read: every path that apt works with, but for its own programs, is a private one.
+/// The private apt reads no file of the machine's apt: every path in its configuration is private, except for programs.
 #[test]
 fn every_path_is_private() {
     let dir = tempfile::tempdir().unwrap();

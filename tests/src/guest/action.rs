@@ -1,4 +1,4 @@
-//! The process behind an act: it waits if told to, makes one system call, says how that went, and ends.
+//! The process of an actor: it waits if requested, makes one system call, prints the result, and exits.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,15 +11,15 @@ use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 
 use super::address;
 
-/// Set once for a session, as sshd does it; kept through changes of the user.
+/// The audit login uid: set once per session, as sshd does, and kept when the user changes.
 const LOGINUID: &str = "/proc/self/loginuid";
 
-/// What an actor says when it waits.
+/// The line that an actor prints when it waits.
 pub(crate) const READY: &str = "ready";
 
-/// Something that makes the kernel ask for a module.
+/// An action that makes the kernel request a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deed {
+pub enum Action {
     /// `socket(family, kind, protocol)`
     Socket {
         /// Address family, as a number.
@@ -34,18 +34,18 @@ pub enum Deed {
         /// The file system's type.
         fs: String,
     },
-    /// `mount` of so many types, one after another: `fs`0, `fs`1 and so on.
+    /// `mount` of several types, one after another: `fs`0, `fs`1 and so on.
     Mounts {
-        /// What their names begin with.
+        /// The prefix of the types.
         fs: String,
-        /// How many.
+        /// The number of mounts.
         count: u32,
     },
-    /// `bind` of a socket of `AF_ALG`: the kernel asks for `algif-KIND` and for `crypto-NAME`.
+    /// `bind` of an `AF_ALG` socket: the kernel requests `algif-KIND` and `crypto-NAME`.
     Alg {
         /// The kind of algorithm: `skcipher`, `hash`.
         kind: String,
-        /// Its name: any bytes, at most 64 of them.
+        /// Its name: up to 64 arbitrary bytes.
         name: Vec<u8>,
     },
     /// `bind` of a netlink socket to multicast groups.
@@ -57,8 +57,8 @@ pub enum Deed {
     },
 }
 
-impl Deed {
-    /// As arguments of the process that does it.
+impl Action {
+    /// The arguments for the process that performs it.
     pub(crate) fn arguments(&self) -> Vec<String> {
         match self {
             Self::Socket { family, kind, protocol } => {
@@ -66,7 +66,7 @@ impl Deed {
             }
             Self::Mount { fs } => vec!["mount".to_owned(), fs.clone()],
             Self::Mounts { fs, count } => vec!["mounts".to_owned(), fs.clone(), count.to_string()],
-            // In figures: not every name can be an argument.
+            // In hexadecimal, because not every name can be an argument.
             Self::Alg { kind, name } => {
                 vec!["alg".to_owned(), kind.clone(), name.iter().map(|byte| format!("{byte:02x}")).collect()]
             }
@@ -79,24 +79,24 @@ impl Deed {
     fn from_arguments(arguments: &[&str]) -> Result<Self> {
         match arguments {
             ["socket", family, kind, protocol] => Ok(Self::Socket {
-                family: family.parse().context("odd family")?,
-                kind: kind.parse().context("odd socket type")?,
-                protocol: protocol.parse().context("odd protocol")?,
+                family: family.parse().context("invalid family")?,
+                kind: kind.parse().context("invalid socket type")?,
+                protocol: protocol.parse().context("invalid protocol")?,
             }),
             ["mount", fs] => Ok(Self::Mount { fs: (*fs).to_owned() }),
             ["mounts", fs, count] => {
-                Ok(Self::Mounts { fs: (*fs).to_owned(), count: count.parse().context("odd number of mounts")? })
+                Ok(Self::Mounts { fs: (*fs).to_owned(), count: count.parse().context("invalid number of mounts")? })
             }
             ["alg", kind, name] => Ok(Self::Alg { kind: (*kind).to_owned(), name: bytes_of(name)? }),
             ["netlink", protocol, groups] => Ok(Self::Netlink {
-                protocol: protocol.parse().context("odd protocol")?,
-                groups: groups.parse().context("odd groups")?,
+                protocol: protocol.parse().context("invalid protocol")?,
+                groups: groups.parse().context("invalid groups")?,
             }),
-            other => bail!("no deed: {other:?}"),
+            other => bail!("unknown action {other:?}"),
         }
     }
 
-    /// Does it. The kernel's answer is a result like any other.
+    /// Performs it, and returns 0 or the errno.
     fn perform(&self) -> i32 {
         let result = match self {
             Self::Socket { family, kind, protocol } => {
@@ -112,7 +112,7 @@ impl Deed {
     }
 }
 
-/// One mount after another; how the last one went counts for all.
+/// Mounts one type after another, and returns the result of the last mount.
 fn mount_each(fs: &str, count: u32) -> rustix::io::Result<()> {
     let mut result = Ok(());
     for n in 0..count {
@@ -121,11 +121,13 @@ fn mount_each(fs: &str, count: u32) -> rustix::io::Result<()> {
     result
 }
 
-/// Bytes from two hexadecimal digits each.
+/// Parses pairs of hexadecimal digits.
 fn bytes_of(hex: &str) -> Result<Vec<u8>> {
     let digits: Option<Vec<u8>> =
         hex.chars().map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok())).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0).with_context(|| format!("no bytes: {hex:?}"))?;
+    let digits = digits
+        .filter(|digits| digits.len() % 2 == 0)
+        .with_context(|| format!("invalid bytes {hex:?}: expected pairs of hexadecimal digits"))?;
     Ok(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
@@ -137,19 +139,19 @@ pub(super) fn run(arguments: &[String]) -> Result<ExitCode> {
         match option.strip_prefix("--login=") {
             Some(uid) => fs::write(LOGINUID, uid).with_context(|| format!("cannot log in as {uid}"))?,
             None if *option == "--wait" => wait = true,
-            None => bail!("no option {option:?}"),
+            None => bail!("unknown option {option:?}"),
         }
         arguments.remove(0);
     }
-    let deed = Deed::from_arguments(&arguments)?;
+    let action = Action::from_arguments(&arguments)?;
     let mut out = std::io::stdout().lock();
     if wait {
-        writeln!(out, "{READY}").and_then(|()| out.flush()).context("cannot say that this is ready")?;
+        writeln!(out, "{READY}").and_then(|()| out.flush()).context("cannot report readiness")?;
         let mut nothing = Vec::new();
         std::io::stdin().lock().read_to_end(&mut nothing).context("cannot wait at the gate")?;
     }
-    let errno = deed.perform();
-    writeln!(out, "errno {errno}").and_then(|()| out.flush()).context("cannot say how it went")?;
+    let errno = action.perform();
+    writeln!(out, "errno {errno}").and_then(|()| out.flush()).context("cannot report the result")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -157,31 +159,31 @@ pub(super) fn run(arguments: &[String]) -> Result<ExitCode> {
 mod tests {
     use super::*;
 
-    /// A deed survives its way through a command line.
+    /// An action converted to arguments and back is unchanged.
     #[test]
-    fn deeds_are_arguments() {
-        for deed in [
-            Deed::Socket { family: 30, kind: 1, protocol: 0 },
-            Deed::Mount { fs: "udf".into() },
-            Deed::Mounts { fs: "none".into(), count: 3 },
-            Deed::Alg { kind: "hash".into(), name: b"x\n\xff".to_vec() },
-            Deed::Netlink { protocol: 12, groups: 1 },
+    fn action_round_trips_through_arguments() {
+        for action in [
+            Action::Socket { family: 30, kind: 1, protocol: 0 },
+            Action::Mount { fs: "udf".into() },
+            Action::Mounts { fs: "none".into(), count: 3 },
+            Action::Alg { kind: "hash".into(), name: b"x\n\xff".to_vec() },
+            Action::Netlink { protocol: 12, groups: 1 },
         ] {
-            let arguments = deed.arguments();
+            let arguments = action.arguments();
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            assert_eq!(Deed::from_arguments(&arguments).unwrap(), deed);
+            assert_eq!(Action::from_arguments(&arguments).unwrap(), action);
         }
-        assert!(Deed::from_arguments(&["socket", "x", "1", "0"]).is_err());
+        assert!(Action::from_arguments(&["socket", "x", "1", "0"]).is_err());
         for hex in ["0", "0g", "+1"] {
-            assert!(Deed::from_arguments(&["alg", "hash", hex]).is_err(), "{hex}");
+            assert!(Action::from_arguments(&["alg", "hash", hex]).is_err(), "{hex}");
         }
     }
 
-    /// The kernel's refusal is reported as its errno.
+    /// A failed system call is reported as its errno.
     #[test]
-    fn a_refusal_is_an_errno() {
-        let invalid_family = Deed::Socket { family: u16::MAX, kind: 1, protocol: 0 };
+    fn failed_action_returns_errno() {
+        let invalid_family = Action::Socket { family: u16::MAX, kind: 1, protocol: 0 };
         assert_eq!(invalid_family.perform(), rustix::io::Errno::AFNOSUPPORT.raw_os_error());
-        assert_eq!(Deed::Socket { family: 1, kind: 1, protocol: 0 }.perform(), 0);
+        assert_eq!(Action::Socket { family: 1, kind: 1, protocol: 0 }.perform(), 0);
     }
 }

@@ -1,7 +1,7 @@
-//! Requests by the thousand, each for a name of its own, as any user may make them.
+//! Thousands of requests, each for a different name, made without privileges.
 //!
-//! The kernel asks for `algif-NAME` when a socket of `AF_ALG` is bound to a type that it does not know
-//! (`alg_bind`, crypto/af_alg.c): no rights are needed, and any name will do.
+//! The kernel requests `algif-NAME` when a socket of `AF_ALG` is bound to an unknown type (`alg_bind`, crypto/af_alg.c).
+//! This needs no privileges, and any name is possible.
 
 use std::process::ExitCode;
 use std::thread;
@@ -11,21 +11,23 @@ use anyhow::{Context as _, Result, bail};
 
 use super::super::address::bind_alg;
 
-/// Asks once, for `algif-LETTERn`. It fails: there is no such module.
+/// Makes one request for `algif-LETTERn`. It fails, because there is no such module.
 pub(super) fn once(letter: char, n: u32) -> Result<()> {
     match bind_alg(&format!("{letter}{n}"), b"none") {
         Err(rustix::io::Errno::NOENT) => Ok(()),
-        other => bail!("a request for algif-{letter}{n} ended oddly: {other:?}"),
+        other => bail!("unexpected result of a request for algif-{letter}{n}: {other:?}"),
     }
 }
 
-/// Asks as told by `LETTER THREADS COUNT SECONDS`, and says how often: until the count or the time is over.
+/// Makes requests until COUNT or SECONDS is reached, and prints their number. Arguments: `LETTER THREADS COUNT SECONDS`.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
-    let [letter, threads, count, seconds] = arguments else { bail!("ask LETTER THREADS COUNT SECONDS") };
+    let [letter, threads, count, seconds] = arguments else {
+        bail!("invalid arguments: expected LETTER THREADS COUNT SECONDS")
+    };
     let letter = letter.chars().next().context("no letter")?;
-    let threads: u32 = threads.parse().context("odd number of threads")?;
-    let count: u32 = count.parse().context("odd count")?;
-    let deadline = Instant::now() + Duration::from_secs(seconds.parse().context("odd number of seconds")?);
+    let threads: u32 = threads.parse().context("invalid number of threads")?;
+    let count: u32 = count.parse().context("invalid count")?;
+    let deadline = Instant::now() + Duration::from_secs(seconds.parse().context("invalid number of seconds")?);
     let each = count / threads.max(1);
     let asked = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads)

@@ -1,4 +1,4 @@
-//! What has nothing to do with modules: processes and files. Whoever loads none should pay nothing.
+//! Work that is unrelated to modules: processes and files. Tracing should not slow it down.
 
 use std::fs::File;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::tracer::command;
 
-/// Ends at once.
+/// A program that exits immediately.
 pub(super) const TRUE: &str = "/usr/bin/true";
 
 const FORKS: u32 = 150;

@@ -1,16 +1,16 @@
-//! What happens on a generated machine: one story at a time, each a few events.
+//! The activity on a generated machine: one chain at a time, each with a few events.
 
 use anyhow::{Context as _, Result};
 
+use super::fixtures::{BASELINE, DEVICES, EXPLICIT, End, PLACES, PROGRAMS, Place, Program};
 use super::stream::{Pid, Stream, program, tool};
-use super::world::{BASELINE, BY_HAND, DEVICES, End, PLACES, PROGRAMS, Place, Program};
 
 const EXACT: &str = r#""attribution":"exact""#;
 
 /// Parents of a helper that the kernel started.
 const BY_KERNEL: &str = r#"[{"pid":9,"start_ns":524000000,"comm":"kworker/u4:0","uid":0,"kthread":true},{"pid":2,"start_ns":404000000,"comm":"kthreadd","uid":0,"kthread":true}]"#;
 
-/// Where helpers and udev live.
+/// The contexts of helpers and udev.
 const ROOT: Place = Place { uid: 0, user: "root", unit: "", container: "", cgroup: "/" };
 const UDEV: Place = Place {
     uid: 0,
@@ -20,7 +20,7 @@ const UDEV: Place = Place {
     cgroup: "/system.slice/systemd-udevd.service",
 };
 
-/// The machine tells of itself.
+/// Writes the header and the baseline.
 pub(super) fn begin(stream: &mut Stream<'_>, host: &str, boot_id: &str) -> Result<()> {
     let hooks = [
         ("request", "fexit+kprobe", "security_kernel_module_request"),
@@ -44,7 +44,7 @@ pub(super) fn begin(stream: &mut Stream<'_>, host: &str, boot_id: &str) -> Resul
     stream.event(None, "baseline", &format!(r#""modules":[{}]"#, modules.join(",")))
 }
 
-/// The last event.
+/// Writes the end event.
 pub(super) fn end(stream: &mut Stream<'_>) -> Result<()> {
     let members = format!(
         r#""requests":{},"loads":{},"unloads":{},"lost":{}"#,
@@ -53,31 +53,31 @@ pub(super) fn end(stream: &mut Stream<'_>) -> Result<()> {
     stream.event(None, "end", &members)
 }
 
-/// The next thing that happens.
+/// Writes the next chain or event.
 pub(super) fn next(stream: &mut Stream<'_>) -> Result<()> {
     stream.wait(50_000, 400_000_000);
     match stream.random.range(0, 1000) {
-        0..=779 => asked(stream),
+        0..=779 => request(stream),
         780..=899 => udev(stream),
-        900..=997 => by_hand(stream),
+        900..=997 => explicit_load(stream),
         _ => loss(stream),
     }
 }
 
-fn asked(stream: &mut Stream<'_>) -> Result<()> {
-    let asker = stream.random.skewed(PROGRAMS).context("no programs")?;
+fn request(stream: &mut Stream<'_>) -> Result<()> {
+    let requester = stream.random.skewed(PROGRAMS).context("no programs")?;
     let place = stream.random.skewed(PLACES).context("no places")?;
-    let alias = stream.random.skewed(asker.asks).context("no aliases")?;
+    let alias = stream.random.skewed(requester.requests).context("no aliases")?;
     let id = stream.process();
     let began_ns = stream.boot_ns;
     let request = format!("{began_ns}-{}", id.pid);
     let members = format!(
         r#""name":"{}","wait":true,"process":{},"ancestors":{},"syscall":"{}","stack":[{}],"explanation":"{}",{EXACT}"#,
         alias.name,
-        program(asker, place, id),
+        program(requester, place, id),
         parents(id, place.uid),
-        asker.syscall,
-        stack(asker),
+        requester.syscall,
+        stack(requester),
         alias.explanation
     );
     stream.event(Some(&request), "request", &members)?;
@@ -108,7 +108,7 @@ fn asked(stream: &mut Stream<'_>) -> Result<()> {
                     (true, true) => "asked",
                     (true, false) => "alias",
                 };
-                arrives(stream, &request, alias.name, modprobe, (module, reason), true)?;
+                load(stream, &request, alias.name, modprobe, (module, reason), true)?;
                 if alias.name == "crypto-xts(aes)" && *module == "cryptd" {
                     nested(stream, &request, modprobe)?;
                 }
@@ -117,20 +117,20 @@ fn asked(stream: &mut Stream<'_>) -> Result<()> {
         }
         End::InitFails(module) => {
             let modprobe = helper(stream, &request, alias.name)?;
-            arrives(stream, &request, alias.name, modprobe, (module, "alias"), false)?;
+            load(stream, &request, alias.name, modprobe, (module, "alias"), false)?;
             r#""status":"failed","code":256,"errno":"ENODEV""#
         }
     };
     let duration_ns = stream.boot_ns - began_ns;
-    // Only modprobe's configuration tells these two apart.
-    let known = match alias.end {
+    // Only modprobe's configuration distinguishes these two.
+    let attribution = match alias.end {
         End::NotFound => r#""attribution":"inferred","rule":"modprobe-config""#,
         End::Blocklisted => {
             r#""detail":"install /bin/false in modprobe.d","attribution":"inferred","rule":"modprobe-config""#
         }
         _ => EXACT,
     };
-    stream.event(Some(&request), "result", &format!(r#"{status},"duration_ns":{duration_ns},{known}"#))
+    stream.event(Some(&request), "result", &format!(r#"{status},"duration_ns":{duration_ns},{attribution}"#))
 }
 
 fn helper(stream: &mut Stream<'_>, request: &str, alias: &str) -> Result<Pid> {
@@ -146,13 +146,13 @@ fn helper(stream: &mut Stream<'_>, request: &str, alias: &str) -> Result<Pid> {
     Ok(id)
 }
 
-fn arrives(
+fn load(
     stream: &mut Stream<'_>,
     request: &str,
     alias: &str,
     modprobe: Pid,
     (module, reason): (&str, &str),
-    works: bool,
+    init_succeeds: bool,
 ) -> Result<()> {
     let members = format!(
         r#""module":"{module}","origin":"request","process":{},"ancestors":{BY_KERNEL},"helper_depth":0,"file":"/usr/lib/modules/6.1.0-56-amd64/kernel/{module}.ko","taints":"","reason":"{reason}",{EXACT}"#,
@@ -160,7 +160,7 @@ fn arrives(
     );
     stream.event(Some(request), "load", &members)?;
     stream.loads += 1;
-    init(stream, Some(request), module, modprobe, if works { 0 } else { -19 })
+    init(stream, Some(request), module, modprobe, if init_succeeds { 0 } else { -19 })
 }
 
 fn init(stream: &mut Stream<'_>, request: Option<&str>, module: &str, by: Pid, ret: i32) -> Result<()> {
@@ -172,7 +172,7 @@ fn init(stream: &mut Stream<'_>, request: Option<&str>, module: &str, by: Pid, r
     stream.event(request, "init", &members)
 }
 
-/// The helper itself needs an algorithm: a request in a request.
+/// A module that the helper loads needs an algorithm: a nested request.
 fn nested(stream: &mut Stream<'_>, parent: &str, modprobe: Pid) -> Result<()> {
     let began_ns = stream.wait(1_000, 5_000) + stream.boot_ns;
     stream.boot_ns = began_ns;
@@ -184,7 +184,7 @@ fn nested(stream: &mut Stream<'_>, parent: &str, modprobe: Pid) -> Result<()> {
     stream.event(Some(&request), "request", &members)?;
     stream.requests += 1;
     let inner = helper(stream, &request, "crypto-aes")?;
-    arrives(stream, &request, "crypto-aes", inner, ("aes_generic", "alias"), true)?;
+    load(stream, &request, "crypto-aes", inner, ("aes_generic", "alias"), true)?;
     let duration_ns = stream.boot_ns - began_ns;
     let members = format!(r#""status":"loaded","code":0,"duration_ns":{duration_ns},{EXACT}"#);
     stream.event(Some(&request), "result", &members)
@@ -192,7 +192,7 @@ fn nested(stream: &mut Stream<'_>, parent: &str, modprobe: Pid) -> Result<()> {
 
 fn udev(stream: &mut Stream<'_>) -> Result<()> {
     const WORKER: Program =
-        Program { comm: "(udev-worker)", exe: "/usr/bin/udevadm", argv: &[], syscall: "", stack: &[], asks: &[] };
+        Program { comm: "(udev-worker)", exe: "/usr/bin/udevadm", argv: &[], syscall: "", stack: &[], requests: &[] };
     let (module, file) = *stream.random.skewed(DEVICES).context("no devices")?;
     let id = stream.process();
     let members = format!(
@@ -202,11 +202,11 @@ fn udev(stream: &mut Stream<'_>) -> Result<()> {
     stream.event(None, "load", &members)?;
     stream.loads += 1;
     init(stream, None, module, id, 0)?;
-    ended(stream, id)
+    explicit_result(stream, id)
 }
 
-fn by_hand(stream: &mut Stream<'_>) -> Result<()> {
-    let module = *stream.random.skewed(BY_HAND).context("no modules")?;
+fn explicit_load(stream: &mut Stream<'_>) -> Result<()> {
+    let module = *stream.random.skewed(EXPLICIT).context("no modules")?;
     let place = stream.random.skewed(PLACES).context("no places")?;
     let id = stream.process();
     let modprobe = tool(&["modprobe", module], place, id);
@@ -217,7 +217,7 @@ fn by_hand(stream: &mut Stream<'_>) -> Result<()> {
     stream.event(None, "load", &members)?;
     stream.loads += 1;
     init(stream, None, module, id, 0)?;
-    ended(stream, id)?;
+    explicit_result(stream, id)?;
     if stream.random.percent(30) {
         stream.wait(1_000_000_000, 9_000_000_000);
         let id = stream.process();
@@ -232,7 +232,7 @@ fn by_hand(stream: &mut Stream<'_>) -> Result<()> {
     Ok(())
 }
 
-fn ended(stream: &mut Stream<'_>, loader: Pid) -> Result<()> {
+fn explicit_result(stream: &mut Stream<'_>, loader: Pid) -> Result<()> {
     let duration_ns = stream.random.range(100_000, 9_000_000);
     let members = format!(
         r#""loader":{{"pid":{},"start_ns":{}}},"status":"loaded","duration_ns":{duration_ns},{EXACT}"#,
@@ -255,10 +255,10 @@ fn parents(of: Pid, uid: u32) -> String {
     )
 }
 
-fn stack(asker: &Program) -> String {
+fn stack(requester: &Program) -> String {
     let outermost = [("do_syscall_64", ""), ("entry_SYSCALL_64_after_hwframe", "")];
     let frames: Vec<String> =
-        asker.stack.iter().chain(&outermost).map(|(symbol, module)| frame(symbol, module)).collect();
+        requester.stack.iter().chain(&outermost).map(|(symbol, module)| frame(symbol, module)).collect();
     frames.join(",")
 }
 

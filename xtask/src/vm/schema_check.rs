@@ -1,4 +1,4 @@
-//! Captures against the JSON Schema of events, by a validator that is not ours: jsonschema.
+//! Validates captures against the JSON Schema of events with a third-party validator, jsonschema.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use crate::{r#gen, setup};
 
 use super::packages::{Packages, partial, remove_dir};
 
-/// jsonschema, with what it imports.
+/// jsonschema with its dependencies.
 const PACKAGES: [&str; 3] = ["python3-jsonschema", "python3-pyrsistent", "python3-attr"];
 
-/// Says how many lines of the files are valid; what is not, on standard error. Each line that was made worse must be refused:
-/// a schema that takes everything says nothing.
+/// Prints the number of valid lines, or the first invalid one on stderr. Corrupted variants of each line must be invalid too, which
+/// shows that the schema does not accept everything.
 const VALIDATE: &str = r#"
 import json, sys
 from jsonschema import Draft202012Validator
@@ -39,7 +39,7 @@ for path in sys.argv[2:]:
 print(valid)
 "#;
 
-/// Captures that stand in the repository, all of it valid.
+/// The valid captures in the repository.
 const CAPTURES: [&str; 5] = [
     "captures/bytes.jsonl",
     "captures/generated.jsonl",
@@ -48,7 +48,7 @@ const CAPTURES: [&str; 5] = [
     "verdict/hostile.jsonl",
 ];
 
-/// Validates the captures of the repository, of every version, and one that is generated anew.
+/// Validates the captures in the repository, including those of every version, and a newly generated one.
 pub(super) fn run(root: &Path, suite: &str) -> Result<()> {
     let python = prepare(root, suite)?;
     let fixtures = setup::workspace().join("tests/fixtures");
@@ -58,7 +58,7 @@ pub(super) fn run(root: &Path, suite: &str) -> Result<()> {
     let versions = fixtures.join("captures/versions");
     for entry in fs::read_dir(&versions).with_context(|| format!("cannot read {}", versions.display()))? {
         let path = entry.with_context(|| format!("cannot read {}", versions.display()))?.path();
-        let text = scratch.join(path.file_stem().context("a version without a name")?);
+        let text = scratch.join(path.file_stem().context("a fixture has no name")?);
         let packed = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let plain = zstd::decode_all(packed.as_slice()).with_context(|| format!("cannot unpack {}", path.display()))?;
         fs::write(&text, plain).with_context(|| format!("cannot write {}", text.display()))?;
@@ -78,11 +78,11 @@ pub(super) fn run(root: &Path, suite: &str) -> Result<()> {
         bail!("docs/schema/event.json: {}", String::from_utf8_lossy(&output.stderr));
     }
     let valid = String::from_utf8_lossy(&output.stdout);
-    println!("ok      {} events of {} captures are what the schema says", valid.trim(), files.len());
+    println!("ok      {} events of {} captures match the schema", valid.trim(), files.len());
     Ok(())
 }
 
-/// Where Python finds the validator.
+/// Prepares the validator, and returns its Python path.
 fn prepare(root: &Path, suite: &str) -> Result<PathBuf> {
     let dir = root.join("validator");
     let python = dir.join("usr/lib/python3/dist-packages");

@@ -1,35 +1,35 @@
-//! Requests that load nothing, or not as asked: each ending is told apart.
+//! Requests that load nothing, or another module than requested: each has its own outcome.
 
 use std::path::Path;
 
 use anyhow::Result;
 
-use super::agreement::{ended, number, text, with_oracle};
+use super::oracle_check::{expect_status, number, text, with_oracle};
 use super::{Need, Scenario};
-use crate::ctx::{Act, Capture, Ctx, contains, equal, that};
+use crate::ctx::{Actor, Capture, Ctx, contains, ensure, equal};
 
 const NEEDS: &[Need] = &[Need::Kmodtrace];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "ending-loaded", fresh_boot: false, needs: NEEDS, run: loaded },
-    Scenario { name: "ending-already-loaded", fresh_boot: false, needs: NEEDS, run: already_loaded },
-    Scenario { name: "ending-not-found", fresh_boot: false, needs: NEEDS, run: not_found },
-    Scenario { name: "ending-install-false", fresh_boot: false, needs: NEEDS, run: install_false },
-    Scenario { name: "ending-alias-off", fresh_boot: false, needs: NEEDS, run: alias_off },
-    Scenario { name: "ending-blacklist", fresh_boot: false, needs: NEEDS, run: blacklist },
-    Scenario { name: "ending-no-modprobe", fresh_boot: false, needs: NEEDS, run: no_modprobe },
-    Scenario { name: "ending-helper-missing", fresh_boot: false, needs: NEEDS, run: helper_missing },
-    Scenario { name: "ending-install-loads-below-the-helper", fresh_boot: false, needs: NEEDS, run: install_command },
+    Scenario { name: "outcome-loaded", fresh_boot: false, needs: NEEDS, run: loaded },
+    Scenario { name: "outcome-already-loaded", fresh_boot: false, needs: NEEDS, run: already_loaded },
+    Scenario { name: "outcome-not-found", fresh_boot: false, needs: NEEDS, run: not_found },
+    Scenario { name: "outcome-install-false", fresh_boot: false, needs: NEEDS, run: install_false },
+    Scenario { name: "outcome-alias-off", fresh_boot: false, needs: NEEDS, run: alias_off },
+    Scenario { name: "outcome-blacklist", fresh_boot: false, needs: NEEDS, run: blacklist },
+    Scenario { name: "outcome-no-modprobe", fresh_boot: false, needs: NEEDS, run: no_modprobe },
+    Scenario { name: "outcome-helper-missing", fresh_boot: false, needs: NEEDS, run: helper_missing },
+    Scenario { name: "outcome-install-command-loads", fresh_boot: false, needs: NEEDS, run: install_command },
 ];
 
-/// Crypto sockets: a family that any user may ask for, and that every kernel of Debian has as one module.
+/// Crypto sockets: a family that any user may request, and a single module in every Debian kernel.
 const PF_ALG: u16 = 38;
 
-/// Lets a process of alice ask for AF_ALG under a tracer, and gives the capture.
-fn alice_asks_for_alg(ctx: &mut Ctx) -> Result<Capture> {
+/// Runs a process of alice that requests AF_ALG, and returns the capture.
+fn alice_requests_alg(ctx: &mut Ctx) -> Result<Capture> {
     let oracle = ctx.oracle()?;
     let tracer = ctx.watch(&[])?;
-    ctx.act(Act::socket(PF_ALG, 5, 0).named("sensor").as_user(1000))?;
+    ctx.act(Actor::socket(PF_ALG, 5, 0).named("sensor").as_user(1000))?;
     let capture = tracer.stop()?;
     with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
     let request = capture.request_for("net-pf-38")?;
@@ -41,31 +41,31 @@ fn alice_asks_for_alg(ctx: &mut Ctx) -> Result<Capture> {
 }
 
 fn loaded(ctx: &mut Ctx) -> Result<()> {
-    let capture = alice_asks_for_alg(ctx)?;
+    let capture = alice_requests_alg(ctx)?;
     let request = capture.request_for("net-pf-38")?;
     equal("modules", capture.modules_of(request), vec!["af_alg".to_owned()])?;
-    ended(capture.result_of(request)?, "loaded", "exact")
+    expect_status(capture.result_of(request)?, "loaded", "exact")
 }
 
-/// A second request for what is there: modprobe ends well and loads nothing.
+/// A request for a loaded module: modprobe succeeds and loads nothing.
 fn already_loaded(ctx: &mut Ctx) -> Result<()> {
     ctx.run(&["modprobe", "dummy"])?.ok()?;
     let tracer = ctx.watch(&[])?;
-    // The kernel asks for "rtnl-link-dummy" only when the kind is unknown; a mount of a loaded type never asks. So
-    // the request is made for the alias of a module that is loaded but does not register it: a file system alias.
+    // The kernel makes no request for a registered link kind or file system type. So this uses an alias of a loaded module
+    // that does not register it: a file system alias.
     ctx.modprobe_conf("already", "alias fs-alreadythere dummy\n")?;
-    ctx.act(Act::mount("alreadythere"))?;
+    ctx.act(Actor::mount("alreadythere"))?;
     let capture = tracer.stop()?;
     let request = capture.request_for("fs-alreadythere")?;
     let result = capture.result_of(request)?;
-    ended(result, "already-loaded", "inferred")?;
+    expect_status(result, "already-loaded", "inferred")?;
     equal("code", result["code"].as_i64(), Some(0))
 }
 
 fn not_found(ctx: &mut Ctx) -> Result<()> {
     let oracle = ctx.oracle()?;
     let tracer = ctx.watch(&[])?;
-    ctx.act(Act::mount("nosuchfs").named("seeker"))?;
+    ctx.act(Actor::mount("nosuchfs").named("seeker"))?;
     let capture = tracer.stop()?;
     with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
     let request = capture.request_for("fs-nosuchfs")?;
@@ -73,44 +73,44 @@ fn not_found(ctx: &mut Ctx) -> Result<()> {
     equal("helpers", capture.belonging_to(request, "helper").len(), 1)?;
     let result = capture.result_of(request)?;
     equal("code: modprobe's exit status 1", result["code"].as_i64(), Some(256))?;
-    ended(result, "not-found", "inferred")
+    expect_status(result, "not-found", "inferred")
 }
 
 fn install_false(ctx: &mut Ctx) -> Result<()> {
     ctx.modprobe_conf("block", "install af_alg /bin/false\n")?;
-    let capture = alice_asks_for_alg(ctx)?;
+    let capture = alice_requests_alg(ctx)?;
     let result = capture.result_of(capture.request_for("net-pf-38")?)?;
-    ended(result, "blocklisted", "inferred")?;
+    expect_status(result, "blocklisted", "inferred")?;
     contains("detail", &text(result, "/detail"), "install af_alg /bin/false")?;
-    that("nothing is loaded", capture.modules().is_empty())
+    ensure("nothing is loaded", capture.modules().is_empty())
 }
 
 fn alias_off(ctx: &mut Ctx) -> Result<()> {
     ctx.modprobe_conf("off", "alias net-pf-38 off\n")?;
-    let capture = alice_asks_for_alg(ctx)?;
+    let capture = alice_requests_alg(ctx)?;
     let result = capture.result_of(capture.request_for("net-pf-38")?)?;
-    ended(result, "blocklisted", "inferred")?;
+    expect_status(result, "blocklisted", "inferred")?;
     contains("detail", &text(result, "/detail"), "off")
 }
 
 /// With a blacklist line modprobe reports success.
 fn blacklist(ctx: &mut Ctx) -> Result<()> {
     ctx.modprobe_conf("blacklist", "blacklist af_alg\n")?;
-    let capture = alice_asks_for_alg(ctx)?;
+    let capture = alice_requests_alg(ctx)?;
     let result = capture.result_of(capture.request_for("net-pf-38")?)?;
     equal("code", result["code"].as_i64(), Some(0))?;
-    ended(result, "blocklisted", "inferred")?;
+    expect_status(result, "blocklisted", "inferred")?;
     contains("detail", &text(result, "/detail"), "blacklist af_alg")
 }
 
-/// An empty kernel.modprobe: the kernel stops before its own tracepoint and security hook.
+/// With an empty kernel.modprobe, the kernel stops before its own tracepoint and security hook.
 fn no_modprobe(ctx: &mut Ctx) -> Result<()> {
     let setting = Path::new("/proc/sys/kernel/modprobe");
     let before = std::fs::read_to_string(setting)?;
     std::fs::write(setting, "\n")?;
     let capture = (|| {
         let tracer = ctx.watch(&[])?;
-        ctx.act(Act::socket(PF_ALG, 5, 0).named("sensor"))?;
+        ctx.act(Actor::socket(PF_ALG, 5, 0).named("sensor"))?;
         tracer.stop()
     })();
     std::fs::write(setting, before)?;
@@ -119,7 +119,7 @@ fn no_modprobe(ctx: &mut Ctx) -> Result<()> {
     equal("comm", text(request, "/process/comm"), "sensor")?;
     equal("exe is known", text(request, "/process/exe").is_empty(), false)?;
     let result = capture.result_of(request)?;
-    ended(result, "no-modprobe", "exact")?;
+    expect_status(result, "no-modprobe", "exact")?;
     equal("errno", text(result, "/errno"), "ENOENT")
 }
 
@@ -129,26 +129,26 @@ fn helper_missing(ctx: &mut Ctx) -> Result<()> {
     std::fs::write(setting, "/sbin/no-such-modprobe\n")?;
     let capture = (|| {
         let tracer = ctx.watch(&[])?;
-        ctx.act(Act::socket(PF_ALG, 5, 0))?;
+        ctx.act(Actor::socket(PF_ALG, 5, 0))?;
         tracer.stop()
     })();
     std::fs::write(setting, before)?;
     let capture = capture?;
     let request = capture.request_for("net-pf-38")?;
     let result = capture.result_of(request)?;
-    ended(result, "helper-failed", "exact")?;
+    expect_status(result, "helper-failed", "exact")?;
     equal("errno", text(result, "/errno"), "ENOENT")
 }
 
-/// An install command loads the module two processes below the helper: it is tied to the request all the same.
+/// An install command loads the module two processes below the helper; the load belongs to the request nevertheless.
 fn install_command(ctx: &mut Ctx) -> Result<()> {
     ctx.modprobe_conf("command", "install af_alg /bin/sh -c '/sbin/modprobe --ignore-install af_alg; true'\n")?;
-    let capture = alice_asks_for_alg(ctx)?;
+    let capture = alice_requests_alg(ctx)?;
     let request = capture.request_for("net-pf-38")?;
     equal("modules", capture.modules_of(request), vec!["af_alg".to_owned()])?;
     let load = capture.belonging_to(request, "load")[0];
     let depth = number(load, "/helper_depth").unwrap_or(0);
-    that(&format!("the loader is {depth} below the helper"), depth >= 1)?;
+    ensure(&format!("the loader is {depth} below the helper"), depth >= 1)?;
     equal("origin", text(load, "/origin"), "request")?;
-    ended(capture.result_of(request)?, "loaded", "exact")
+    expect_status(capture.result_of(request)?, "loaded", "exact")
 }

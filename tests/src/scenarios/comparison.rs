@@ -1,4 +1,4 @@
-//! The incident as other tracers tell it: docs/beside.md shows what each prints, of one and the same `iptables -t nat -L`.
+//! The incident as other tracers report it: docs/comparison.md shows the output of each for the same `iptables -t nat -L`.
 
 use std::fs;
 use std::thread;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::{Need, Scenario};
-use crate::ctx::{Ctx, contains, equal, that};
+use crate::ctx::{Ctx, contains, ensure, equal};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "beside-other-tracers",
+    name: "comparison-with-other-tracers",
     fresh_boot: true,
     needs: &[
         Need::Kmodtrace,
@@ -19,22 +19,22 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
         Need::Program("bpftrace"),
         Need::Program("trace-cmd"),
         Need::Program("perf"),
-        // Other kernels differ in what they load, and other suites in their tracers.
+        // Other kernels load other modules, and other suites have other versions of the tracers.
         Need::Release("6.1."),
         Need::OrdinaryFlavour,
     ],
     run: side_by_side,
 }];
 
-const PAGE: &str = include_str!("../../../docs/beside.md");
+const PAGE: &str = include_str!("../../../docs/comparison.md");
 
-/// The script that the benches run as well.
+/// The script, which the benches use too.
 const SCRIPT: &str = include_str!("../guest/bench/modules.bt");
 
-/// Starting takes long where a compiler is emulated.
+/// Starting takes long in an emulated guest, because bpftrace compiles its script.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
-/// Asked for until everyone sees it; whatever mount(8) does is not the incident.
+/// A request that is repeated until every tracer reports it. Lines of mount(8) are ignored later.
 const PROBE: [&str; 5] = ["mount", "-t", "absent", "none", "/mnt"];
 
 fn side_by_side(ctx: &mut Ctx) -> Result<()> {
@@ -46,7 +46,7 @@ fn side_by_side(ctx: &mut Ctx) -> Result<()> {
     loop {
         ctx.run(&PROBE)?;
         let enabled = fs::read_to_string("/sys/kernel/tracing/events/module/enable").unwrap_or_default();
-        if bpftrace.said()?.contains("fs-absent") && perf.said()?.contains("fs-absent") && enabled.trim() == "1" {
+        if bpftrace.output()?.contains("fs-absent") && perf.output()?.contains("fs-absent") && enabled.trim() == "1" {
             break;
         }
         if Instant::now() > deadline {
@@ -55,11 +55,11 @@ fn side_by_side(ctx: &mut Ctx) -> Result<()> {
         thread::sleep(Duration::from_millis(500));
     }
     let mut ours = ctx.background(&["kmodtrace", "watch", "--utc"])?;
-    while !ours.said()?.contains("armed") {
+    while !ours.output()?.contains("armed") {
         thread::sleep(Duration::from_millis(100));
     }
     ctx.run(&["iptables-legacy", "-t", "nat", "-L"])?.ok()?;
-    // Everyone has read what there was when they are interrupted: perf reads by the clock.
+    // Give every tracer time to read all records: perf polls on a timer.
     thread::sleep(Duration::from_secs(3));
 
     let ours = lines_of(&ours.interrupt()?, |line| !line.starts_with("kmodtrace:") && !line.starts_with("# "));
@@ -70,16 +70,20 @@ fn side_by_side(ctx: &mut Ctx) -> Result<()> {
     let trace_cmd = lines_of(&report, is_event);
 
     for (name, other) in [("bpftrace", &bpftrace), ("trace-cmd", &trace_cmd), ("perf", &perf)] {
-        that(&format!("{name} saw the incident"), other.iter().any(|line| line.contains("iptable_nat")))?;
-        that(&format!("ours has fewer lines: {} and {} of {name}", ours.len(), other.len()), ours.len() < other.len())?;
+        ensure(&format!("{name} saw the incident"), other.iter().any(|line| line.contains("iptable_nat")))?;
+        ensure(
+            &format!("kmodtrace prints fewer lines: {} and {} of {name}", ours.len(), other.len()),
+            ours.len() < other.len(),
+        )?;
         let joined = other.iter().find(|line| is_joined(line));
-        equal(&format!("a line in which {name} joins requester and module"), joined, None::<&String>)?;
+        equal(&format!("a line of {name} with requester and module"), joined, None::<&String>)?;
     }
-    let line = ours.iter().find(|line| line.contains("\"iptable_nat\"")).context("ours lacks the incident")?;
-    that(&format!("requester and module are joined in {line}"), is_joined(line))?;
-    contains("our line", line, " loaded ")?;
+    let line =
+        ours.iter().find(|line| line.contains("\"iptable_nat\"")).context("kmodtrace did not report the incident")?;
+    ensure(&format!("requester and module are in {line}"), is_joined(line))?;
+    contains("line of kmodtrace", line, " loaded ")?;
     for (name, lines) in [("kmodtrace", &ours), ("bpftrace", &bpftrace), ("trace-cmd", &trace_cmd), ("perf", &perf)] {
-        equal(&format!("what docs/beside.md shows of {name}"), shape(&shown(name)?), shape(lines))?;
+        equal(&format!("output of {name} in docs/comparison.md"), shape(&shown(name)?), shape(lines))?;
     }
     Ok(())
 }
@@ -95,20 +99,20 @@ fn is_event(line: &str) -> bool {
     line.contains("module_request") || line.contains("module_load")
 }
 
-/// Whether a line tells by itself who brought connection tracking.
+/// Whether a line contains both the requester and connection tracking.
 fn is_joined(line: &str) -> bool {
     line.contains("iptables-leg") && line.contains("nf_conntrack")
 }
 
-/// What the page shows of a tracer.
+/// The output of a tracer in the page.
 fn shown(name: &str) -> Result<Vec<String>> {
     let mark = format!("<!-- {name} -->\n```\n");
-    let (_, rest) = PAGE.split_once(&mark).with_context(|| format!("docs/beside.md lacks {name}"))?;
-    let (block, _) = rest.split_once("\n```").context("a block without an end")?;
+    let (_, rest) = PAGE.split_once(&mark).with_context(|| format!("docs/comparison.md lacks {name}"))?;
+    let (block, _) = rest.split_once("\n```").context("the block has no end")?;
     Ok(block.lines().skip_while(|line| line.starts_with("# ")).map(str::to_owned).collect())
 }
 
-/// Words without what differs each time: numbers, their units, and the padding around them.
+/// The words of lines without numbers, units and padding, which differ in each run.
 fn shape(lines: &[String]) -> Vec<String> {
     let is_fixed = |letter: &char| !letter.is_ascii_digit() && *letter != '.';
     let word = |word: &str| word.chars().filter(is_fixed).collect::<String>();
@@ -124,20 +128,20 @@ fn shape(lines: &[String]) -> Vec<String> {
 mod tests {
     use super::{shape, shown};
 
-    /// Check that numbers do not count and words do.
+    /// Lines that differ only in numbers have the same shape.
     #[test]
-    fn shapes_are_words() {
+    fn shape_ignores_numbers() {
         let lines = |text: &str| shape(&[text.to_owned()]);
         assert_eq!(lines("12:03  pid 7  90 ms comm a"), lines("9:1 pid   12 1.1 s comm a"));
         assert_ne!(lines("pid 7 comm a"), lines("pid 7 comm b"));
     }
 
-    /// Check that the page has a block for everyone.
+    /// The page has a block for every tracer.
     #[test]
-    fn everyone_is_shown() {
+    fn page_has_every_tracer() {
         for name in ["kmodtrace", "bpftrace", "trace-cmd", "perf"] {
             assert!(shown(name).unwrap().len() > 1, "{name}");
         }
-        assert!(shown("nobody").is_err());
+        assert!(shown("no-such-tracer").is_err());
     }
 }

@@ -1,19 +1,19 @@
-//! Who lives on a generated machine, and what they ask for.
+//! The programs, users and modules of a generated machine.
 
-/// A program that asks for modules.
+/// A program that makes requests.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) comm: &'static str,
     pub(super) exe: &'static str,
     pub(super) argv: &'static [&'static str],
     pub(super) syscall: &'static str,
-    /// Innermost first: function, module or nothing.
+    /// Innermost first: function, and module or an empty string.
     pub(super) stack: &'static [(&'static str, &'static str)],
-    /// Aliases it asks for.
-    pub(super) asks: &'static [Alias],
+    /// The aliases it requests.
+    pub(super) requests: &'static [Alias],
 }
 
-/// An alias, and what comes of it.
+/// An alias with its outcome.
 #[derive(Debug)]
 pub(super) struct Alias {
     pub(super) name: &'static str,
@@ -21,24 +21,24 @@ pub(super) struct Alias {
     pub(super) end: End,
 }
 
-/// What comes of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End {
-    /// These arrive, in this order; the last is what was asked for.
+    /// These modules are loaded, in this order; the last is the requested one.
     Loads(&'static [&'static str]),
-    /// Nobody provides it.
+    /// There is no such module.
     NotFound,
-    /// It is there.
+    /// It is already loaded.
     AlreadyLoaded,
     /// modprobe's configuration forbids it.
     Blocklisted,
-    /// A security module refuses.
+    /// A security module denies it.
     Denied,
-    /// It arrives, and its init says no.
+    /// It is loaded, and its init fails.
     InitFails(&'static str),
 }
 
-/// Where a process lives: user id, name, unit, container, cgroup.
+/// The context of a process: user id, user name, unit, container, cgroup.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) uid: u32,
@@ -93,7 +93,7 @@ pub(super) const PROGRAMS: &[Program] = &[
         argv: &["mount", "-t", "auto", "/dev/sdb1", "/mnt"],
         syscall: "mount",
         stack: &[("get_fs_type", ""), ("path_mount", ""), ("__x64_sys_mount", "")],
-        asks: &[
+        requests: &[
             alias!("fs-nosuchfs", "mount of the file system type \\\"nosuchfs\\\" (filesystem type)", End::NotFound),
             alias!(
                 "fs-xfs",
@@ -121,7 +121,7 @@ pub(super) const PROGRAMS: &[Program] = &[
             ("ip_getsockopt", ""),
             ("__x64_sys_getsockopt", ""),
         ],
-        asks: &[alias!(
+        requests: &[alias!(
             "iptable_nat",
             "iptables reads or changes the table \\\"nat\\\": iptables -t nat (IPv4 table)",
             End::Loads(NAT)
@@ -133,7 +133,7 @@ pub(super) const PROGRAMS: &[Program] = &[
         argv: &["python3", "/opt/scan.py", "--all-families"],
         syscall: "socket",
         stack: &[("__sock_create", ""), ("__sys_socket", ""), ("__x64_sys_socket", "")],
-        asks: &[
+        requests: &[
             alias!("net-pf-9", "socket(AF_X25)", End::NotFound),
             alias!("net-pf-30", "socket(AF_TIPC)", End::Loads(&["udp_tunnel", "ip6_udp_tunnel", "tipc"])),
             alias!("net-pf-21", "socket(AF_RDS)", End::Blocklisted),
@@ -152,7 +152,7 @@ pub(super) const PROGRAMS: &[Program] = &[
             ("netlink_unicast", ""),
             ("__x64_sys_sendmsg", ""),
         ],
-        asks: &[
+        requests: &[
             alias!("nft-expr-2-ct", "nftables expression ct", End::AlreadyLoaded),
             alias!("nft-chain-2-nat", "nftables chain of type nat", End::Loads(&["nf_nat", "nft_chain_nat"])),
         ],
@@ -168,7 +168,7 @@ pub(super) const PROGRAMS: &[Program] = &[
             ("dm_table_add_target", "dm_mod"),
             ("__x64_sys_ioctl", ""),
         ],
-        asks: &[
+        requests: &[
             alias!(
                 "crypto-xts(aes)",
                 "crypto algorithm xts(aes)",
@@ -184,14 +184,14 @@ pub(super) const PROGRAMS: &[Program] = &[
         argv: &["qemu-system-x86_64", "-enable-kvm", "-m", "2048"],
         syscall: "openat",
         stack: &[("misc_open", ""), ("chrdev_open", ""), ("do_dentry_open", ""), ("__x64_sys_openat", "")],
-        asks: &[
+        requests: &[
             alias!("char-major-10-232", "open of /dev/kvm", End::Loads(&["irqbypass", "kvm", "kvm_intel"])),
             alias!("char-major-10-237", "open of /dev/loop-control", End::AlreadyLoaded),
         ],
     },
 ];
 
-/// Modules that udev loads for devices, with where they lie.
+/// Modules that udev loads for devices, with their paths.
 pub(super) const DEVICES: &[(&str, &str)] = &[
     ("usb_storage", "drivers/usb/storage/usb-storage"),
     ("snd_usb_audio", "sound/usb/snd-usb-audio"),
@@ -200,8 +200,8 @@ pub(super) const DEVICES: &[(&str, &str)] = &[
     ("iwlmvm", "drivers/net/wireless/intel/iwlwifi/mvm/iwlmvm"),
 ];
 
-/// Modules that people load by hand.
-pub(super) const BY_HAND: &[&str] = &["dummy", "br_netfilter", "overlay", "wireguard", "zram"];
+/// Modules that are loaded explicitly.
+pub(super) const EXPLICIT: &[&str] = &["dummy", "br_netfilter", "overlay", "wireguard", "zram"];
 
-/// Modules that are there before tracing begins.
+/// Modules that are loaded before tracing starts.
 pub(super) const BASELINE: &[&str] = &["autofs4", "ext4", "jbd2", "mbcache", "virtio_net", "virtio_pci"];
