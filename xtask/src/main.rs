@@ -15,6 +15,7 @@ mod system;
 mod test;
 mod toolchain;
 mod vm;
+mod words;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum Verb {
     Test(test::Options),
     /// Regenerate the files that tests compare: manual pages, completions, schemas, expected outputs.
     Bless,
+    /// Check documentation and messages for words that this project does not use.
+    Words,
     /// Check docs/kernels.md: the attach methods on each kernel, and the verifier's cost per program.
     Kernels(kernels::Options),
     /// Validate our output with third-party parsers: jsonschema, kunit.py, tap.py and junitparser.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Demo(options) => demo::verb(&options),
         Verb::Test(options) => test::verb(&options),
         Verb::Bless => bless::verb(),
+        Verb::Words => words::verb(),
         Verb::Kernels(options) => kernels::verb(&options),
         Verb::Parsers => vm::parsers::verb(),
         Verb::Gen(options) => r#gen::verb(&options),
