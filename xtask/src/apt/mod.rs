@@ -2,9 +2,11 @@
 //!
 //! The private apt (`archive`, `private`) has a configuration, sources, lists, a cache and an empty package database of its
 //! own. It reads nothing of the machine's apt except how the network is reached and which mirrors are used. The machine's
-//! own apt (`host`) is used as it is configured.
+//! own apt (`host`) is used as it is configured; where installed packages conflict with the wanted ones, Debian's backports
+//! are added for this one installation (`backports`).
 
 mod archive;
+mod backports;
 mod config;
 pub(crate) mod host;
 mod install;
