@@ -1,355 +1,395 @@
-//! The loop of every tracing verb: ring buffer to records to events to chains to output.
+//! The live source: probes and tracker, as a stream of events.
+//!
+//! [`TraceBuilder::start`] attaches the probes, [`Trace::next`] returns the events. Nothing is printed: everything that the
+//! user should know is in [`Trace::take_warnings`].
 
+mod poll;
 mod read;
 
-use std::{io, time::Duration};
+use std::{collections::VecDeque, io, time::Duration};
 
-use anyhow::Context;
-use tokio::{
-    runtime::{Builder, Runtime},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
-use super::{
-    live::{LiveArgs, Stream},
-    memory,
-    pace::Pace,
-    sudo,
-    until::{Ended, Until},
+use self::{
+    poll::PollSchedule,
+    read::{Reading, Then},
 };
 use crate::{
-    chain::Item,
     event::{Body, End, Event},
     kernel::{
         clock::ClockTriple,
         privileges::{Capability, keep_only},
         process,
     },
-    logging::say,
-    output::{Output, Summary},
-    policy::{Finding, Judge},
-    probe::{Options, Tracer, Uevents},
-    select::{Selector, Sieve, Sifted},
+    probe::{LogLevel, Options, Preference, ProbeError, Tracer, Uevents},
     session::{self, Clock, Drained, Filter, Host, Scope, Started, Tracker},
-    stream::{Pipeline, StreamId},
 };
 
-/// How long the end waits for requests that are still on their way.
+/// How long the end waits for requests in flight.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// One thread is enough: module loads are rare.
-pub(super) fn runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
+/// Share of a pinned ring that may wait for requests in flight. Until their records are released, a recorder that starts after
+/// a crash sees these requests from their beginning.
+const UNRELEASED_SHARE_MAX: f64 = 0.25;
+
+/// Why a trace cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TraceError {
+    /// The socket for uevents cannot be waited for.
+    #[error("cannot wait for uevents: {0}")]
+    Uevents(#[source] io::Error),
+    /// The kernel refuses a change of a map or program.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
 }
 
-/// The share of the ring that may wait for requests under way to end. Until then a crash has the next recorder see them
-/// from their beginning.
-const HELD_MAX: f64 = 0.25;
+/// Chooses how to trace.
+///
+/// ```no_run
+/// use kmodtrace::trace::{Observed, TraceBuilder};
+///
+/// # async fn trace() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut trace = TraceBuilder::new().start()?;
+/// while let Some(batch) = trace.next().await? {
+///     for observed in batch.events {
+///         if let Observed::InScope(event) = observed {
+///             println!("{}", serde_json::to_string(&event)?);
+///         }
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TraceBuilder {
+    options: Options,
+    scope: Scope,
+    has_user_symbols: bool,
+}
 
-/// The one stream of a live trace.
-const LIVE: StreamId = 0;
+impl Default for TraceBuilder {
+    fn default() -> Self {
+        Self { options: Options::default(), scope: Scope::Host, has_user_symbols: false }
+    }
+}
+
+impl TraceBuilder {
+    /// Traces the whole machine, with the best attach methods of this kernel.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Size of the ring buffer, bytes (default 4 MiB); rounded up to a power of two of pages.
+    pub const fn ring_bytes(mut self, bytes: u32) -> Self {
+        self.options.ring_bytes = bytes;
+        self
+    }
+
+    /// The preferred attach method.
+    pub const fn attach(mut self, preference: Preference) -> Self {
+        self.options.preference = preference;
+        self
+    }
+
+    /// Makes each program log what it sees, by the `log` crate.
+    pub const fn log(mut self, level: LogLevel) -> Self {
+        self.options.log = level;
+        self
+    }
+
+    /// Keeps the programs attached after this process: the flight recorder.
+    pub const fn pin(mut self, pin: bool) -> Self {
+        self.options.pin = pin;
+        self
+    }
+
+    /// Narrows the events to a command.
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Resolves user stacks with the symbol tables of the requester's files.
+    pub const fn user_symbols(mut self, resolve: bool) -> Self {
+        self.has_user_symbols = resolve;
+        self
+    }
+
+    /// Attaches and pins the programs, and leaves the records to a later trace with [`TraceBuilder::pin`]. Must be called in a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// As [`TraceBuilder::start`].
+    pub fn arm(self) -> Result<Armed, ProbeError> {
+        let mut started = session::start(self.pin(true).options)?;
+        let missing = session::read_symbols(&mut started.host, &started.tracer);
+        started.warnings.extend(missing);
+        let was_armed = started.tracer.resumed.as_ref().is_some_and(|resumed| resumed.waiting.is_some());
+        Ok(Armed { was_armed, warnings: started.warnings })
+    }
+
+    /// Attaches; afterwards every request is traced. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// If tracing is not possible here; the error names the reason and the fix.
+    pub fn start(self) -> Result<Trace, ProbeError> {
+        let Started { tracer, uevents, mut host, clocks, header, baseline, warnings } = session::start(self.options)?;
+        if self.has_user_symbols {
+            host.name_user_stacks();
+        }
+        let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
+        let mut tracker = Tracker::new(host, clock);
+        tracker.push(clocks.boot_ns, header);
+        tracker.push(clocks.boot_ns, baseline);
+        let first = tracker.take_events();
+
+        let now = Instant::now();
+        let mut trace = Trace {
+            tracer,
+            uevents,
+            tracker,
+            filter: Filter::new(self.scope),
+            pending: VecDeque::new(),
+            warnings,
+            next_seq: 0,
+            totals: End::default(),
+            polls: PollSchedule::new(now),
+            deadline: None,
+            is_polling: false,
+            losses_at: now,
+            has_user_symbols: self.has_user_symbols,
+            resumed_records: None,
+            drained: Drained { began_ns: clocks.boot_ns, ended_ns: clocks.boot_ns, is_complete: false },
+            reading: None,
+            phase: Phase::Running,
+        };
+        // Header and baseline precede everything, also losses of the time before a resumed recorder.
+        let mut events = trace.in_scope(first);
+        trace.read_symbols();
+        trace.resumed_records = trace.resume();
+        events.extend(trace.collect());
+        trace.pending.push_back(Batch { events, is_tick: false, has_calmed: false });
+        Ok(trace)
+    }
+}
+
+/// Programs that were attached and left to record.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Armed {
+    /// They were attached before, and records wait.
+    pub was_armed: bool,
+    /// What could not be set up, and what is missing because of it.
+    pub warnings: Vec<String>,
+}
+
+/// An event, and whether it belongs to the scope.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Observed {
+    /// An event of the scope. `seq` numbers these without gaps; `end` has their totals.
+    InScope(Event),
+    /// An event of another process. `seq` has no meaning.
+    OutOfScope(Event),
+}
+
+/// Events that arrived together.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The events, in order.
+    pub events: Vec<Observed>,
+    /// Whether the batch ends a tick: whatever depends on time can be brought up to date.
+    pub is_tick: bool,
+    /// Whether the trace has just become quiet: memory of the busy time is no longer needed.
+    pub has_calmed: bool,
+}
+
+/// Where a trace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// It ends at this time at the latest: requests in flight are waited for.
+    Stopping(Instant),
+    Ended,
+}
 
 /// A running trace.
-pub(super) struct Trace {
+pub struct Trace {
     tracer: Tracer,
     uevents: Option<Uevents>,
     tracker: Tracker<Host>,
     filter: Filter,
-    sieve: Sieve,
+    pending: VecDeque<Batch>,
+    warnings: Vec<String>,
+    /// Number of the next event of the scope.
     next_seq: u64,
-    totals: Totals,
-    until: Until,
-    output: Box<dyn Output>,
-    summary: Summary,
-    judge: Option<Pipeline<Judge>>,
-    /// Of the events that are judged, selected or not.
-    judged_totals: Totals,
-    /// Number of the next event that belongs to the scope.
-    belonging: u64,
-    pace: Pace,
-    /// Whether the programs know that the ring is looked into without being woken.
-    is_awake: bool,
-    /// When the counters were read last.
+    totals: End,
+    polls: PollSchedule,
+    deadline: Option<Instant>,
+    /// Whether the programs know that the ring is polled, so that they need not wake this process.
+    is_polling: bool,
+    /// When the loss counters were read.
     losses_at: Instant,
-    looks_into_processes: bool,
-    /// How far the ring was read last.
+    has_user_symbols: bool,
+    resumed_records: Option<u64>,
+    /// How far the ring was read.
     drained: Drained,
+    reading: Option<Reading>,
+    phase: Phase,
+}
+
+impl std::fmt::Debug for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trace").field("next_seq", &self.next_seq).field("phase", &self.phase).finish_non_exhaustive()
+    }
 }
 
 impl Trace {
-    /// Attaches; afterwards every request is caught. Says so on stderr. A judge sees all of the scope, selected or not.
-    pub(super) fn start(
-        live: &LiveArgs,
-        probe_log: bool,
-        scope: Scope,
-        stream: Stream,
-        judge: Option<Judge>,
-    ) -> anyhow::Result<Self> {
-        let output = live.open_output(stream)?;
-        let options = live.probe_options(probe_log);
-        Self::begin(output, options, scope, live.selector(), judge, live.names_user_stacks())
-    }
-
-    /// As [`Self::start`], with every event of the whole machine to an output that is there already.
-    pub(super) fn record(output: Box<dyn Output>, options: Options) -> anyhow::Result<Self> {
-        Self::begin(output, options, Scope::Host, Selector::default(), None, false)
-    }
-
-    fn begin(
-        output: Box<dyn Output>,
-        options: Options,
-        scope: Scope,
-        selector: Selector,
-        judge: Option<Judge>,
-        names_user_stacks: bool,
-    ) -> anyhow::Result<Self> {
-        let Started { tracer, uevents, mut host, clocks, header, baseline, warnings } =
-            session::start(options).map_err(sudo::explain)?;
-        for warning in warnings {
-            say(&format!("warning: {warning}"));
-        }
-        if names_user_stacks {
-            host.name_user_stacks();
-        }
-        let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
-        // Whoever judges the stream later must know that it is not all.
-        let mut header = header;
-        if let Body::Header(header) = &mut header {
-            header.filters = selector.describe();
-        }
-        let mut tracker = Tracker::new(host, clock);
-        tracker.push(clocks.boot_ns, header);
-        tracker.push(clocks.boot_ns, baseline);
-
-        let now = Instant::now();
-        let mut trace = Self {
-            tracer,
-            uevents,
-            tracker,
-            filter: Filter::new(scope),
-            sieve: Sieve::new(selector),
-            next_seq: 0,
-            totals: Totals::default(),
-            until: Until::default(),
-            output,
-            summary: Summary::default(),
-            judge: judge.map(|judge| {
-                let mut pipeline = Pipeline::new(judge);
-                pipeline.begin("");
-                pipeline
-            }),
-            judged_totals: Totals::default(),
-            belonging: 0,
-            pace: Pace::new(now),
-            is_awake: false,
-            losses_at: now,
-            looks_into_processes: names_user_stacks,
-            drained: Drained { began_ns: clocks.boot_ns, ended_ns: clocks.boot_ns, is_complete: false },
-        };
-        if trace.tracer.resumed.is_some() {
-            // Header and baseline come before what was lost while no recorder ran.
-            for event in trace.tracker.take_events() {
-                trace.sieve.push(event);
+    /// Waits for the next events. A batch may be empty, for example on a tick. `None` after the last one, whose last event is
+    /// `end`; only [`Trace::stop`] ends a trace.
+    ///
+    /// # Errors
+    /// If the kernel no longer provides events.
+    pub async fn next(&mut self) -> Result<Option<Batch>, TraceError> {
+        loop {
+            if let Some(batch) = self.pending.pop_front() {
+                return Ok(Some(batch));
             }
-            trace.show()?;
+            if let Some(reading) = self.reading.take() {
+                self.read_on(reading);
+                continue;
+            }
+            match self.phase {
+                Phase::Ended => return Ok(None),
+                Phase::Stopping(until) if self.tracker.is_idle() || Instant::now() >= until => {
+                    self.begin_reading(Then::End);
+                }
+                Phase::Running | Phase::Stopping(_) => {
+                    let is_tick = self.wait().await?;
+                    self.begin_reading(if is_tick { Then::Tick } else { Then::Nothing });
+                }
+            }
         }
-        trace.read_symbols();
-        trace.tell_resumed();
-        trace.pass_on()?;
-        // Not before: starting takes and frees large blocks all the time.
-        memory::return_large_blocks();
-        memory::give_back();
-        memory::let_go_of_code();
-        say("armed: every module request is caught from now on");
-        Ok(trace)
     }
 
-    /// Gives up what only attaching needed. What stays: new symbols, keeping what was told of a flight recorder (before
-    /// 5.19), and `also`.
-    pub(super) fn drop_privileges(&self, also: &[Capability]) -> anyhow::Result<()> {
+    /// Waits until there is something to read, or time for a tick; true for a tick.
+    async fn wait(&mut self) -> Result<bool, TraceError> {
+        let next_at = self.polls.next_at(Instant::now());
+        tokio::select! {
+            ready = self.tracer.ring.ready() => ready?,
+            ready = uevents_ready(&mut self.uevents) => ready.map_err(TraceError::Uevents)?,
+            () = sleep_until(next_at) => {}
+        }
+        Ok(self.polls.is_tick(Instant::now()))
+    }
+
+    /// Begins to end the trace: [`Trace::next`] waits up to two seconds for requests in flight, then returns the last batch.
+    pub fn stop(&mut self) {
+        if self.phase == Phase::Running {
+            self.phase = Phase::Stopping(Instant::now() + GRACE);
+            self.begin_reading(Then::Tick);
+        }
+    }
+
+    /// Detaches; pinned programs go on recording.
+    pub fn detach(self) {
+        self.tracer.leave();
+    }
+
+    /// What could not be set up or read, and what is missing because of it, since this was last called.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Records that pinned programs wrote before this trace started; `None` if no programs were pinned.
+    #[must_use]
+    pub const fn resumed_records(&self) -> Option<u64> {
+        self.resumed_records
+    }
+
+    /// Narrows the scope from now on, for example to a command that has just been started.
+    pub fn set_scope(&mut self, scope: Scope) {
+        self.filter.set_scope(scope);
+    }
+
+    /// Makes a batch return at this time at the latest.
+    pub const fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Gives up the privileges that only attaching needed. New symbols, the loss checkpoint of pinned programs (before
+    /// kernel 5.19) and `also` stay possible.
+    ///
+    /// # Errors
+    /// If the kernel refuses: a seccomp policy forbids `capset(2)`.
+    pub fn drop_privileges(&self, also: &[Capability]) -> io::Result<()> {
         let mut kept = vec![Capability::Syslog];
         kept.extend(self.tracer.is_pinned().then_some(Capability::Bpf));
         kept.extend(also);
-        if self.looks_into_processes {
+        if self.has_user_symbols {
             kept.extend([Capability::SysPtrace, Capability::DacReadSearch]);
         } else if process::are_hidden() {
             kept.push(Capability::SysPtrace);
         }
-        keep_only(&kept).context("cannot give up privileges that are not needed any more")
+        keep_only(&kept)
     }
 
-    /// What is against the policy since this was asked last.
-    pub(super) fn take_news(&mut self) -> Vec<Finding> {
-        self.judge.as_mut().map(|pipeline| pipeline.consumer().take_news()).unwrap_or_default()
+    /// Whether records of a pinned ring should be released now: no request is in flight, or they take much of the ring.
+    #[must_use]
+    pub fn is_release_due(&self) -> bool {
+        self.tracer.held().is_some_and(|share| self.tracker.is_idle() || share > UNRELEASED_SHARE_MAX)
     }
 
-    /// Narrows what is shown to a command.
-    pub(super) fn set_scope(&mut self, scope: Scope) {
-        self.filter.set_scope(scope);
+    /// Releases the records of all events that [`Trace::next`] has returned: they are stored safely elsewhere.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn release(&mut self) -> Result<(), TraceError> {
+        Ok(self.tracer.release()?)
     }
 
-    /// Ends by itself from now on.
-    pub(super) fn end_at(&mut self, until: Until) {
-        self.until = until;
-    }
-
-    /// Why it is to end now.
-    pub(super) fn reached(&self) -> Option<Ended> {
-        self.until.reached()
-    }
-
-    /// Waits for something to happen and handles it; false when nobody reads the output any more.
-    pub(super) async fn step(&mut self) -> anyhow::Result<bool> {
-        let next_at = self.pace.next_at(Instant::now());
-        tokio::select! {
-            ready = self.tracer.ring.ready() => ready?,
-            ready = heard(&mut self.uevents) => ready.context("cannot listen for devices")?,
-            () = sleep_until(next_at) => {}
-        }
-        let is_tick = self.pace.is_tick(Instant::now());
-        let reads_on = if is_tick { self.settle()? } else { self.read()? };
-        let now = Instant::now();
-        if self.pace.has_calmed(now, self.tracker.is_idle()) {
-            memory::give_back();
-            memory::let_go_of_code();
-        }
-        self.pace.set_next_tick(now, is_tick, self.until.deadline());
-        self.sleep_or_look(now);
-        self.tracer.flush_log();
-        if is_tick {
-            self.release(HELD_MAX)?;
-        }
-        Ok(reads_on && (!is_tick || written(self.output.tick(&mut self.sieve.running(), now_ns()))?))
-    }
-
-    /// Events to the output; false when nobody reads it any more.
-    fn pass_on(&mut self) -> anyhow::Result<bool> {
-        // What was lost was lost before the last of these events: chains that they end must know of it.
+    /// Takes the events of the tracker, in scope or not.
+    fn collect(&mut self) -> Vec<Observed> {
         let events = self.tracker.take_events();
         if !events.is_empty() {
+            // What was lost was lost before the last of these events: chains that they end must know of it.
             self.losses();
         }
-        let losses = self.tracker.take_events();
-        for mut event in losses.into_iter().chain(events) {
-            if self.filter.belongs(&event) {
-                // What is out of scope is not missing.
-                event.seq = self.belonging;
-                self.belonging += 1;
-                if let Some(pipeline) = &mut self.judge {
-                    let mut judged = unfiltered(event.clone());
-                    self.judged_totals.count(&mut judged.body);
-                    pipeline.event(LIVE, judged).context("cannot judge an event")?;
-                }
-                self.sieve.push(event);
-            } else if let Some(pipeline) = &mut self.judge {
-                pipeline.consumer().out_of_scope(&event);
-            }
-        }
-        self.show()
+        let mut collected = self.tracker.take_events();
+        collected.extend(events);
+        self.in_scope(collected)
     }
 
-    /// What is selected to the output, numbered without gaps; false when nobody reads it any more.
-    fn show(&mut self) -> anyhow::Result<bool> {
-        while let Some(sifted) = self.sieve.next_sifted() {
-            let result = match sifted {
-                Sifted::Event(mut event) => {
-                    event.seq = self.next_seq;
-                    self.next_seq += 1;
-                    self.totals.count(&mut event.body);
-                    self.output.event(&event)
-                }
-                // What came after the end that was asked for is not shown; a loss always is.
-                Sifted::Item(Item::Chain(_)) if self.until.is_full() => Ok(()),
-                Sifted::Item(item) => {
-                    self.summary.add(&item);
-                    self.until.shown(&item);
-                    self.output.item(&item)
-                }
-            };
-            if !written(result)? {
-                return Ok(false);
+    /// Decides which events belong to the scope, and numbers these.
+    fn in_scope(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Observed> {
+        let decide = |mut event: Event| {
+            if !self.filter.belongs(&event) {
+                return Observed::OutOfScope(event);
             }
-        }
-        Ok(true)
-    }
-
-    /// Waits a little for what is still on its way, then ends the stream, prints the summary and gives the judge back.
-    pub(super) async fn finish(mut self) -> anyhow::Result<Option<Judge>> {
-        let until = Instant::now() + GRACE;
-        self.settle()?;
-        while !self.tracker.is_idle() && Instant::now() < until {
-            if !self.step().await? {
-                break;
+            event.seq = self.next_seq;
+            self.next_seq += 1;
+            self.totals.count(&event.body);
+            if let Body::End(end) = &mut event.body {
+                end.clone_from(&self.totals);
             }
-        }
-        self.read()?;
-        self.tracer.flush_log();
-        self.losses();
-        if self.tracer.is_pinned() {
-            self.tracker.leave();
-        }
-        self.tracker.finish(self.drained);
-        let reads_on = self.pass_on()?;
-        self.sieve.finish();
-        if reads_on && self.show()? {
-            written(self.output.finish())?;
-        }
-        self.release(HELD_MAX)?;
-        self.tracer.leave();
-        for line in self.summary.lines() {
-            say(&line);
-        }
-        let Some(pipeline) = self.judge else { return Ok(None) };
-        let (judge, _) = pipeline.finish().context("cannot judge the last events")?;
-        Ok(Some(judge))
+            Observed::InScope(event)
+        };
+        events.into_iter().map(decide).collect()
     }
 }
 
-/// Counts what goes into the stream, for its last event.
-#[derive(Debug, Default)]
-struct Totals(End);
-
-impl Totals {
-    /// Counts an event; the last one gets the totals.
-    fn count(&mut self, body: &mut Body) {
-        let Self(totals) = self;
-        match body {
-            Body::Request(_) => totals.requests += 1,
-            Body::Load(_) => totals.loads += 1,
-            Body::Unload(_) => totals.unloads += 1,
-            Body::Loss(loss) => totals.lost = totals.lost.saturating_add(loss.count),
-            Body::End(end) => *end = totals.clone(),
-            _ => {}
-        }
-    }
-}
-
-/// Waits until something is said of devices; for ever where nobody listens.
-async fn heard(uevents: &mut Option<Uevents>) -> io::Result<()> {
+/// Waits for a uevent; forever if the socket is closed.
+async fn uevents_ready(uevents: &mut Option<Uevents>) -> io::Result<()> {
     match uevents {
         Some(uevents) => uevents.ready().await,
         None => std::future::pending().await,
     }
 }
 
-/// The event for a judge, who sees everything before it is filtered.
-fn unfiltered(mut event: Event) -> Event {
-    if let Body::Header(header) = &mut event.body {
-        header.filters.clear();
-    }
-    event
-}
-
 /// Nanoseconds since boot.
 fn now_ns() -> u64 {
     ClockTriple::now().boot_ns
-}
-
-/// A reader that went away is a normal end.
-fn written(result: io::Result<()>) -> anyhow::Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("cannot write the output"),
-    }
 }

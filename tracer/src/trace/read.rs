@@ -1,88 +1,129 @@
-//! What a trace reads: the ring buffer, what is said of devices, and what was lost.
+//! Reading: the ring buffer, uevents, and loss counters.
 
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::time::Instant;
 
-use super::{Trace, now_ns};
+use super::{Batch, Phase, Trace, now_ns};
 use crate::{
     event::LossStage,
-    logging::say,
     probe::Mark,
     session::{self, Drained},
 };
 
-/// Counters are read this often while nothing comes: a probe that was missed leaves nothing else behind.
+/// Interval between two readings of the loss counters while no records arrive: a missed run leaves no other trace.
 const LOSSES: Duration = Duration::from_secs(3);
 
-/// Records read before anything else gets a turn.
+/// Records in a batch at most.
 const BATCH: usize = 512;
+
+/// What follows when the ring was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Nothing.
+    Nothing,
+    /// Whatever depends on time.
+    Tick,
+    /// The end of the stream.
+    End,
+}
+
+/// The ring is being read: up to where it ended when this began, because more records may never stop to arrive.
+#[derive(Debug)]
+pub(super) struct Reading {
+    began_ns: u64,
+    end: Mark,
+    records: usize,
+    then: Then,
+}
 
 impl Trace {
     /// Reads the kernel's symbols: after everything is attached, and before any record is read.
     pub(super) fn read_symbols(&mut self) {
-        if let Some(missing) = session::read_symbols(self.tracker.knowledge(), &self.tracer) {
-            say(&format!("warning: {missing}"));
-        }
+        let missing = session::read_symbols(self.tracker.knowledge(), &self.tracer);
+        self.warnings.extend(missing);
     }
 
-    /// Tells the programs whether this process is to be woken for what comes.
-    pub(super) fn sleep_or_look(&mut self, now: Instant) {
-        // Who looks into processes has to be there before they are gone.
-        if self.pace.is_awake(now) && !self.looks_into_processes {
-            if !std::mem::replace(&mut self.is_awake, true) {
+    /// Tells the programs whether records must wake this process.
+    fn choose_wakeups(&mut self, now: Instant) {
+        // Processes must be looked into before they exit.
+        if self.polls.is_polling(now) && !self.has_user_symbols {
+            if !std::mem::replace(&mut self.is_polling, true) {
                 self.tracer.stay_awake();
             }
-        } else if std::mem::take(&mut self.is_awake) && !self.tracer.go_to_sleep() {
-            // Something came that woke nobody.
+        } else if std::mem::take(&mut self.is_polling) && !self.tracer.go_to_sleep() {
+            // A record has arrived without a wakeup.
             self.tracer.stay_awake();
-            self.is_awake = true;
-            self.pace.read(now, 0);
+            self.is_polling = true;
+            self.polls.read(now, 0);
         }
     }
 
-    /// Reads what is there now, and passes it on batch by batch: what comes meanwhile may never end. False when nobody reads
-    /// the output any more.
-    pub(super) fn read(&mut self) -> anyhow::Result<bool> {
-        let began_ns = now_ns();
-        let end = self.tracer.ring.end();
-        let mut total = 0;
-        loop {
-            let (count, is_more) = self.drain(end);
-            total += count;
-            if total > 0 {
-                self.pace.read(Instant::now(), total);
-            }
-            let reads_on = self.pass_on()?;
-            if !reads_on || !is_more {
-                let is_complete = self.tracer.ring.has_read(end);
-                self.drained = Drained { began_ns, ended_ns: now_ns(), is_complete };
-                return Ok(reads_on);
-            }
-        }
+    /// Begins to read the ring.
+    pub(super) fn begin_reading(&mut self, then: Then) {
+        let reading = Reading { began_ns: now_ns(), end: self.tracer.ring.end(), records: 0, then };
+        self.reading = Some(reading);
     }
 
-    /// Lets end what no record ends; false when nobody reads the output any more. First everything is read that is in the
-    /// ring, and what was lost: a record of which the next one is in the ring yet, or was lost, is not one that had no
-    /// successor.
-    pub(super) fn settle(&mut self) -> anyhow::Result<bool> {
-        self.read()?;
-        if self.losses_at <= self.pace.read_at() || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
+    /// Reads the next batch.
+    pub(super) fn read_on(&mut self, mut reading: Reading) {
+        let (records, is_more) = self.drain(reading.end);
+        reading.records += records;
+        if reading.records > 0 {
+            self.polls.read(Instant::now(), reading.records);
+        }
+        if is_more {
+            let events = self.collect();
+            self.pending.push_back(Batch { events, ..Batch::default() });
+            self.reading = Some(reading);
+            return;
+        }
+        let is_complete = self.tracer.ring.has_read(reading.end);
+        self.drained = Drained { began_ns: reading.began_ns, ended_ns: now_ns(), is_complete };
+        match reading.then {
+            Then::Nothing => {}
+            Then::Tick => self.tick(),
+            Then::End => self.end(),
+        }
+        let events = self.collect();
+        let now = Instant::now();
+        let has_calmed = self.polls.has_calmed(now, self.tracker.is_idle());
+        let is_tick = reading.then != Then::Nothing;
+        self.polls.set_next_tick(now, is_tick, self.deadline);
+        if self.phase != Phase::Ended {
+            self.choose_wakeups(now);
+        }
+        self.tracer.flush_log();
+        self.pending.push_back(Batch { events, is_tick, has_calmed });
+    }
+
+    /// Ends whatever no record ends. The ring and the loss counters were read before: a missing record that is still in the
+    /// ring, or was lost, does not mean that nothing happened.
+    fn tick(&mut self) {
+        if self.losses_at <= self.polls.read_at() || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
             self.losses();
         }
         self.tracker.tick(self.drained);
         if self.tracker.has_events() {
-            // What a clock that is slow by now has brought must not wait for its next turn to be made to last.
-            self.pace.read(Instant::now(), 0);
+            // Events of a slow tick must be flushed soon, not at the next slow tick.
+            self.polls.read(Instant::now(), 0);
         }
-        self.pass_on()
     }
 
-    /// Reads a batch: how many records, and whether there may be more.
+    /// Ends the stream.
+    fn end(&mut self) {
+        self.losses();
+        if self.tracer.is_pinned() {
+            self.tracker.leave();
+        }
+        self.tracker.finish(self.drained);
+        self.phase = Phase::Ended;
+    }
+
+    /// Reads records: how many, and whether there may be more.
     fn drain(&mut self, end: Mark) -> (usize, bool) {
-        // First: what was announced comes before what was loaded because of it.
-        self.hear();
+        // Before the records: a device is announced before the modules that are loaded for it.
+        self.read_uevents();
         let tracker = &mut self.tracker;
         let mut count = 0;
         let is_more = self.tracer.ring.drain(end, BATCH, |record| {
@@ -98,17 +139,17 @@ impl Trace {
         (count, is_more)
     }
 
-    /// Takes what was said of devices.
-    fn hear(&mut self) {
+    fn read_uevents(&mut self) {
         let Some(uevents) = &mut self.uevents else { return };
         let tracker = &mut self.tracker;
-        if let Err(error) = uevents.drain(|word| tracker.device(now_ns(), word)) {
-            say(&format!("warning: cannot listen for devices any more: {error}"));
+        if let Err(error) = uevents.drain(|uevent| tracker.device(now_ns(), uevent)) {
+            self.warnings.push(format!("uevents cannot be read any more: {error}"));
             self.uevents = None;
             self.tracker.devices_unheard();
         }
     }
 
+    /// Reads the loss counters.
     pub(super) fn losses(&mut self) {
         self.losses_at = Instant::now();
         for (stage, cause, count) in self.tracer.losses.take_new() {
@@ -119,27 +160,13 @@ impl Trace {
         }
     }
 
-    /// What the flight recorder found when it began.
-    pub(super) fn tell_resumed(&mut self) {
-        let Some(resumed) = self.tracer.resumed.take() else { return };
-        for note in &resumed.notes {
-            say(&format!("warning: {note}"));
-        }
-        if let Some(waiting) = resumed.waiting {
-            say(&format!("resumed: the programs went on recording, {waiting} records waited"));
-        }
+    /// Reports what a resumed flight recorder has found. Returns the number of records that waited.
+    pub(super) fn resume(&mut self) -> Option<u64> {
+        let resumed = self.tracer.resumed.take()?;
+        self.warnings.extend(resumed.notes.iter().cloned());
         if resumed.unreadable > 0 {
             self.tracker.loss(now_ns(), LossStage::Decode, "other-version", resumed.unreadable);
         }
-    }
-
-    /// Lets the kernel forget what was recorded and is safe, once nothing more depends on it or it takes more than `share`
-    /// of the ring.
-    pub(super) fn release(&mut self, share: f64) -> anyhow::Result<()> {
-        let Some(held) = self.tracer.held() else { return Ok(()) };
-        if (self.tracker.is_idle() || held > share) && self.output.settle().context("cannot write the output")? {
-            self.tracer.release()?;
-        }
-        Ok(())
+        resumed.waiting
     }
 }
