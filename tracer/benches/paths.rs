@@ -9,10 +9,10 @@ use kmodtrace::{
     chain::{Builder, Item},
     event::{self, Body, Event, Parsed, Text},
     explain,
-    output::{JsonLines, Lines, Output, Style, escape},
+    output::{JsonLines, Lines, Style, escape},
     policy::{self, Judge},
     probe,
-    stream::Pipeline,
+    stream::{Consumer, Pipeline, StreamInfo},
 };
 use tracer_ebpf::wire::{Header, Kind, Request};
 use zerocopy::{FromZeros, IntoBytes};
@@ -25,12 +25,7 @@ const POLICY: &str =
 
 fn events() -> Vec<Event> {
     let parsed = CAPTURE.lines().map(|line| event::parse(line.as_bytes()).unwrap());
-    parsed
-        .filter_map(|parsed| match parsed {
-            Parsed::Event(event) => Some(event),
-            Parsed::Unknown { .. } => None,
-        })
-        .collect()
+    parsed.filter_map(|parsed| if let Parsed::Event(event) = parsed { Some(event) } else { None }).collect()
 }
 
 fn items(events: &[Event]) -> Vec<Item> {
@@ -81,7 +76,7 @@ fn paths(criterion: &mut Criterion) {
     });
     group.bench_function("write JSON", |bencher| {
         let mut output = JsonLines::new(Box::new(io::sink()));
-        bencher.iter(|| events.iter().for_each(|event| output.event(event).unwrap()));
+        bencher.iter(|| events.iter().for_each(|event| output.event(event, &StreamInfo::default()).unwrap()));
     });
     group.bench_function("judge", |bencher| {
         let judge = || Judge::new(policy::parse(POLICY, "policy.toml").unwrap());
@@ -98,7 +93,7 @@ fn paths(criterion: &mut Criterion) {
     let items = items(&events);
     group.bench_function("show lines", |bencher| {
         let mut output = Lines::new(Box::new(io::sink()), Style::default());
-        bencher.iter(|| items.iter().for_each(|item| output.item(item).unwrap()));
+        bencher.iter(|| items.iter().for_each(|item| output.item(item, &StreamInfo::default()).unwrap()));
     });
     group.finish();
 

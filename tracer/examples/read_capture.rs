@@ -3,44 +3,47 @@
 use std::{env, error::Error, io, path::PathBuf};
 
 use kmodtrace::{
-    chain::{Cause, Chain, Item},
+    chain::{Cause, Item},
     output::escape,
-    stream::{CaptureSource, Consumer, Pipeline, StreamInfo},
+    stream::{CaptureSource, Consumer, Issues, Pipeline, StreamInfo},
 };
 
 /// Prints a line for each chain that loaded something.
-struct Print;
+struct Print<W>(W);
 
-impl Consumer for Print {
-    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()> {
+impl<W: io::Write> Consumer for Print<W> {
+    fn item(&mut self, item: &Item, stream: &StreamInfo) -> io::Result<()> {
         if let Item::Chain(chain) = item
             && !chain.modules.is_empty()
         {
             let modules: Vec<String> = chain.modules.iter().map(|module| escape(&module.load.module)).collect();
-            println!("{} {}: {} loaded {}", chain.time, stream.host(), requester(&chain), modules.join(" "));
+            writeln!(
+                self.0,
+                "{} {}: {} loaded {}",
+                chain.time,
+                stream.host(),
+                Cause::of(chain).name(),
+                modules.join(" ")
+            )?;
         }
         Ok(())
     }
 }
 
-/// The process behind a chain, as far as it is known.
-fn requester(chain: &Chain) -> String {
-    match Cause::of(chain) {
-        Cause::Process(process) => format!("{}({})", escape(&process.comm), process.pid),
-        Cause::Ran { by, .. } => escape(&by.comm),
-        Cause::Through { behalf, .. } => escape(&behalf.comm),
-        Cause::Kernel(process) => format!("the kernel thread {}", escape(&process.comm)),
-        Cause::Unseen => "an unknown process".to_owned(),
-    }
+/// Prints what captures contain; returns what is wrong with them. An answer from damaged captures would not be complete.
+///
+/// # Errors
+/// If a capture cannot be read.
+pub(crate) fn print(paths: &[PathBuf], output: impl io::Write) -> Result<Issues, Box<dyn Error>> {
+    let mut pipeline = Pipeline::new(Print(output));
+    CaptureSource::new(paths)?.read(&mut pipeline)?;
+    let (_, issues) = pipeline.finish()?;
+    Ok(issues)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let paths: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
-    let mut pipeline = Pipeline::new(Print);
-    CaptureSource::new(&paths)?.read(&mut pipeline)?;
-    let (_, issues) = pipeline.finish()?;
-    // What is wrong with the evidence: an answer from what is left would not be complete.
-    for issue in issues.iter() {
+    for issue in print(&paths, io::stdout())?.iter() {
         eprintln!("{issue}");
     }
     Ok(())

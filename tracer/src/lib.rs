@@ -19,7 +19,7 @@
 //! struct Modules(usize);
 //!
 //! impl Consumer for Modules {
-//!     fn item(&mut self, item: Item, _: &StreamInfo) -> io::Result<()> {
+//!     fn item(&mut self, item: &Item, _: &StreamInfo) -> io::Result<()> {
 //!         if let Item::Chain(chain) = item {
 //!             self.0 += chain.modules.len();
 //!         }
@@ -64,3 +64,4 @@ pub mod select;
 pub mod session;
 pub mod stream;
 pub mod text;
+pub mod trace;

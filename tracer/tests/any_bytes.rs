@@ -21,8 +21,7 @@ fn capture() -> Vec<u8> {
 fn report(bytes: &[u8]) -> Vec<String> {
     let mut pipeline = Pipeline::new(Engine::new(Plan::default(), Vec::new()));
     read_inputs([("any".to_owned(), bytes)], None, &mut pipeline).unwrap();
-    let (mut engine, issues) = pipeline.finish().unwrap();
-    engine.finish().unwrap();
+    let (_, issues) = pipeline.finish().unwrap();
     issues.iter().map(ToString::to_string).collect()
 }
 

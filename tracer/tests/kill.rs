@@ -75,7 +75,8 @@ fn record(directory: &Path, round: u64) {
         boot: "7f0c0000".to_owned(),
         recording: format!("{round:08x}"),
     };
-    let policy = Policy { flush: Flush::None, max_bytes: Some(1 << 20), ..Policy::default() };
+    let mut policy = Policy::default();
+    (policy.flush, policy.max_bytes) = (Flush::None, Some(1 << 20));
     let header = Header { schema: SCHEMA_VERSION, tool: "kmodtrace 0.1.0".to_owned(), ..Header::default() };
     let start = (header, Baseline { modules: Vec::new() });
     let target = Target::Directory(directory.to_owned());

@@ -29,19 +29,37 @@ pub(crate) struct System {
 impl System {
     /// Inspects this machine.
     pub(crate) fn look() -> Self {
-        let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| fs::read_to_string(path).ok());
-        let (family, name) = read_os_release(text.as_deref().unwrap_or_default());
+        let (family, name) = read_os_release(&os_release());
         Self { family, name, is_root: rustix::process::geteuid().is_root() }
     }
 }
 
+/// The codename of this machine's release if it is a stable Debian release; `None` for other distributions, testing and
+/// unstable.
+pub(crate) fn debian_codename() -> Option<String> {
+    codename(&os_release()).map(str::to_owned)
+}
+
+fn codename(os_release: &str) -> Option<&str> {
+    // Testing and unstable have no version.
+    field(os_release, "VERSION_ID").filter(|_| field(os_release, "ID") == Some("debian"))?;
+    field(os_release, "VERSION_CODENAME").filter(|name| name.chars().all(|char| char.is_ascii_lowercase()))
+}
+
+/// The text of `os-release`; empty if there is none.
+fn os_release() -> String {
+    let paths = ["/etc/os-release", "/usr/lib/os-release"];
+    paths.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default()
+}
+
+fn field<'a>(os_release: &'a str, name: &str) -> Option<&'a str> {
+    let value = os_release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    value.map(|value| value.trim_matches(['"', '\'']))
+}
+
 /// Parses the family and the name from the text of `os-release`.
 fn read_os_release(text: &str) -> (Family, String) {
-    let field = |name: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        value.map(|value| value.trim_matches(['"', '\'']))
-    };
-    let ids = [field("ID"), field("ID_LIKE")].into_iter().flatten().flat_map(str::split_whitespace);
+    let ids = [field(text, "ID"), field(text, "ID_LIKE")].into_iter().flatten().flat_map(str::split_whitespace);
     let family = ids
         .filter_map(|id| match id {
             "debian" | "ubuntu" => Some(Family::Debian),
@@ -51,12 +69,21 @@ fn read_os_release(text: &str) -> (Family, String) {
         })
         .next()
         .unwrap_or(Family::Other);
-    (family, field("PRETTY_NAME").unwrap_or("an unknown distribution").to_owned())
+    (family, field(text, "PRETTY_NAME").unwrap_or("an unknown distribution").to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codename_of_stable_debian_is_parsed() {
+        let debian = "ID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\n";
+        assert_eq!(codename(debian), Some("bookworm"));
+        assert_eq!(codename("ID=debian\nVERSION_CODENAME=forky\n"), None);
+        assert_eq!(codename("ID=ubuntu\nVERSION_ID=\"24.04\"\nVERSION_CODENAME=noble\n"), None);
+        assert_eq!(codename(""), None);
+    }
 
     #[test]
     fn family_is_read_from_id_then_id_like() {

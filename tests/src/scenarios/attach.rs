@@ -1,7 +1,7 @@
 //! Attached and detached over and over, while the kernel is busy with requests: it takes no harm, and each time all is seen.
 
 use std::time::{Duration, Instant};
-use std::{env, fs};
+use std::{env, fs, thread};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -32,10 +32,17 @@ const TIME: Duration = Duration::from_secs(60);
 const WAYS: [&str; 3] = ["auto", "kprobe", TRAMPOLINE];
 const TRAMPOLINE: &str = "trampoline";
 
-/// Requests that nobody can serve: probes have something to do while they come and go themselves. Who asks is nice, so that a
-/// slow machine gets on with the rounds.
-const STORM: &[&str] =
-    &["busybox", "nice", "-n", "19", "sh", "-c", "while :; do mount -t stormy none /mnt; done >/dev/null 2>&1"];
+/// Requests that no module can serve, so that probes fire while they are attached and detached. The requester has the lowest
+/// priority, so that a slow machine gets on with the rounds. It prints a character for each request.
+const STORM: &[&str] = &[
+    "busybox",
+    "sh",
+    "-c",
+    "renice -n 19 -p $$ >/dev/null || exit; while :; do mount -t stormy none /mnt 2>/dev/null; echo -n .; done",
+];
+
+/// The storm must make its first request within this time.
+const STORM_BEGIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// `BPF_MAP_TYPE_PROG_ARRAY`, include/uapi/linux/bpf.h.
 const PROGRAM_ARRAY: u32 = 3;
@@ -46,6 +53,11 @@ fn storm(ctx: &mut Ctx) -> Result<()> {
         Err(_) => None,
     };
     let mut busy = ctx.background(STORM)?;
+    let limit = Instant::now() + STORM_BEGIN_LIMIT;
+    while busy.output()?.is_empty() {
+        ensure("the storm begins", Instant::now() < limit)?;
+        thread::sleep(Duration::from_millis(20));
+    }
     let until = Instant::now() + TIME;
     let mut done = 0;
     // Each way comes once at least, however slow the machine.
@@ -54,9 +66,9 @@ fn storm(ctx: &mut Ctx) -> Result<()> {
         round(ctx, way, done).with_context(|| format!("round {done}, --attach {way}"))?;
         done += 1;
     }
-    println!("{done} rounds");
-    // It says nothing; that it still runs is what counts.
-    busy.output().map(drop)
+    // An error if the storm has ended by itself.
+    println!("{done} rounds, {} requests of the storm", busy.output()?.len());
+    Ok(())
 }
 
 /// Attaches, sees a module and one request that is this round's alone, and detaches: as it is asked to, or because it is killed.

@@ -18,6 +18,7 @@ use crate::event::{self, Body, Event, ParseError, Parsed, Seal};
 
 /// A section of a capture, ready to be used.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Batch {
     /// Where it begins in the file.
     pub offset: u64,
@@ -46,6 +47,7 @@ impl Content {
 
 /// Lines up to a seal or the end of the section.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Part {
     /// The lines, without blank ones and without the seal.
     pub lines: Vec<Line>,
@@ -55,6 +57,7 @@ pub struct Part {
 
 /// A line.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Line {
     /// Its number in the section, from 0.
     pub number: u64,
@@ -70,6 +73,7 @@ pub struct Line {
 
 /// What a line holds.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Content {
     /// An event.
     Event(Event),
@@ -88,6 +92,7 @@ pub enum Content {
 
 /// A seal, and what it seals.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Sealed {
     /// Its number.
     pub seq: u64,

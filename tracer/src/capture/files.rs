@@ -13,6 +13,7 @@ const DEPTH_MAX: usize = 32;
 
 /// A path that cannot be used, and why.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Unusable {
     /// It.
     pub path: PathBuf,
@@ -22,6 +23,7 @@ pub struct Unusable {
 
 /// What paths name.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Listing {
     /// Captures, those of a directory by name.
     pub files: Vec<PathBuf>,

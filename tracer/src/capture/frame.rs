@@ -25,6 +25,7 @@ const LEVEL: i32 = 3;
 
 /// Why a frame cannot be made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FrameError {
     /// An event has no JSON form.
     #[error("an event cannot be written as JSON")]

@@ -16,6 +16,7 @@ const GAPS_MAX: usize = 64;
 
 /// Why a capture cannot be recovered.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecoverError {
     /// It cannot be read.
     #[error(transparent)]
@@ -30,6 +31,7 @@ pub enum RecoverError {
 
 /// A part that was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Gap {
     /// Where it begins, bytes.
     pub offset: u64,
@@ -41,6 +43,7 @@ pub struct Gap {
 
 /// What became of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Recovered {
     /// Bytes that were copied.
     pub copied_bytes: u64,

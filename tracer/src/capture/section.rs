@@ -51,6 +51,7 @@ const SEAL_TYPE: &[u8] = b"\"type\":\"seal\"";
 
 /// Why a file cannot be read any further.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SectionError {
     /// The file cannot be read.
     #[error("cannot be read")]
@@ -62,6 +63,7 @@ pub enum SectionError {
 
 /// Why a part of a file is not readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Damage {
     /// The file ends inside it: what a crash leaves behind.
     Torn,
@@ -77,6 +79,7 @@ pub enum Damage {
 
 /// A part of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Section {
     /// Where it begins in the file.
     pub offset: u64,
@@ -88,6 +91,7 @@ pub struct Section {
 
 /// What a section holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Body {
     /// A compressed frame of bounded size, not decoded yet.
     Frame(Vec<u8>),

@@ -117,6 +117,7 @@ impl Disk for SystemDisk {
 
 /// Where a recording goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Target {
     /// Segments in a directory.
     Directory(PathBuf),

@@ -13,6 +13,7 @@ use super::hash::{Hash, from_hex, to_hex};
 
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// Its file cannot be read.
     #[error("cannot read the key {}", path.display())]

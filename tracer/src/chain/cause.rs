@@ -5,6 +5,7 @@ use crate::event::{Ancestor, Attempt, Behalf, Load, Origin, Process, ProcessId, 
 
 /// Who is behind a chain.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Cause<'a> {
     /// The process that asked or loaded.
     Process(&'a Process),

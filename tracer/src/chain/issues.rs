@@ -6,6 +6,7 @@ use crate::event::RequestId;
 
 /// An event of which a request has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Single {
     /// What was asked, and by whom.
     Request,

@@ -1,15 +1,14 @@
 //! Captures in: the one way from files to a consumer, for every verb that reads some.
 
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 
 use crate::{
     capture::sign::PublicKey,
-    chain::Item,
     logging::say,
     output::{count, escape_str},
-    stream::{CaptureSource, Consumer, FileSummary, Issue, IssueKind, Issues, Pipeline, Severity, StreamInfo},
+    stream::{CaptureSource, Consumer, FileSummary, Issue, IssueKind, Issues, Pipeline, Severity},
 };
 
 /// Issues that are listed beside an error.
@@ -93,9 +92,5 @@ pub(super) struct Ignore;
 impl Consumer for Ignore {
     fn wants_items(&self) -> bool {
         false
-    }
-
-    fn item(&mut self, _: Item, _: &StreamInfo) -> io::Result<()> {
-        Ok(())
     }
 }

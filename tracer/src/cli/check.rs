@@ -69,7 +69,7 @@ impl Consumer for Judged {
         self.judge.event(event, stream)
     }
 
-    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()> {
+    fn item(&mut self, item: &Item, stream: &StreamInfo) -> io::Result<()> {
         self.judge.item(item, stream)
     }
 

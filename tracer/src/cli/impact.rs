@@ -187,8 +187,8 @@ pub(super) fn gather(files: &[PathBuf]) -> anyhow::Result<(Needs, Captures)> {
 struct Gathering(Needs);
 
 impl Consumer for Gathering {
-    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()> {
-        self.0.take(&item, stream.host());
+    fn item(&mut self, item: &Item, stream: &StreamInfo) -> io::Result<()> {
+        self.0.take(item, stream.host());
         Ok(())
     }
 }

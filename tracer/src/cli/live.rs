@@ -11,9 +11,11 @@ use rustix::termios::tcgetwinsize;
 
 use super::{outputs::create_live, select::SelectArgs};
 use crate::{
-    output::{Colour, JsonLines, Lines, Output, Style, Tree, check_local},
-    probe::{LogLevel, Options, Preference},
+    output::{Colour, JsonLines, Lines, Style, Tree, check_local},
+    probe::{LogLevel, Preference},
     select::Selector,
+    stream::Consumer,
+    trace::TraceBuilder,
 };
 
 /// When to use colour.
@@ -85,18 +87,15 @@ pub(super) struct ProbeArgs {
 }
 
 impl ProbeArgs {
-    /// How to load the probes; with `pin`, to outlast this process.
-    pub(super) fn options(&self, probe_log: bool, pin: bool) -> Options {
-        Options {
-            ring_bytes: self.ring_kib << 10,
-            preference: match self.attach {
-                AttachChoice::Auto => Preference::Best,
-                AttachChoice::Kprobe => Preference::KProbe,
-                AttachChoice::Trampoline => Preference::Trampoline,
-            },
-            log: if probe_log { LogLevel::Debug } else { LogLevel::Off },
-            pin,
-        }
+    /// How to trace.
+    pub(super) fn builder(&self, probe_log: bool) -> TraceBuilder {
+        let preference = match self.attach {
+            AttachChoice::Auto => Preference::Best,
+            AttachChoice::Kprobe => Preference::KProbe,
+            AttachChoice::Trampoline => Preference::Trampoline,
+        };
+        let log = if probe_log { LogLevel::Debug } else { LogLevel::Off };
+        TraceBuilder::new().ring_bytes(self.ring_kib << 10).attach(preference).log(log)
     }
 }
 
@@ -119,9 +118,9 @@ pub(super) enum Stream {
 }
 
 impl LiveArgs {
-    /// How to load the probes.
-    pub(super) fn probe_options(&self, probe_log: bool) -> Options {
-        self.probe.options(probe_log, false)
+    /// How to trace.
+    pub(super) fn builder(&self, probe_log: bool) -> TraceBuilder {
+        self.probe.builder(probe_log).user_symbols(self.user_symbols)
     }
 
     /// Which chains are meant.
@@ -129,13 +128,8 @@ impl LiveArgs {
         self.select.selector()
     }
 
-    /// Whether user stacks get names.
-    pub(super) fn names_user_stacks(&self) -> bool {
-        self.user_symbols
-    }
-
     /// Opens the output.
-    pub(super) fn open_output(&self, stream: Stream) -> anyhow::Result<Box<dyn Output>> {
+    pub(super) fn open_output(&self, stream: Stream) -> anyhow::Result<Box<dyn Consumer>> {
         let (writer, terminal): (Box<dyn Write>, bool) = match (&self.output, stream) {
             (Some(path), _) => (Box::new(create_live(path)?), false),
             (None, Stream::Stdout) => (Box::new(io::stdout()), io::stdout().is_terminal()),

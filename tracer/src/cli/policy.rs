@@ -135,9 +135,9 @@ fn learn(expect: bool, output: Option<&Path>, paths: &[PathBuf]) -> anyhow::Resu
 struct Learning(Learner);
 
 impl Consumer for Learning {
-    fn item(&mut self, item: Item, _: &StreamInfo) -> io::Result<()> {
+    fn item(&mut self, item: &Item, _: &StreamInfo) -> io::Result<()> {
         if let Item::Chain(chain) = item {
-            self.0.chain(&chain);
+            self.0.chain(chain);
         }
         Ok(())
     }

@@ -19,9 +19,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     live::ProbeArgs,
+    session::{Session, runtime},
     sink::{self, Plan, Sink},
     sudo,
-    trace::{Trace, runtime},
     until::{self, Until, UntilArgs},
 };
 use crate::{
@@ -31,7 +31,6 @@ use crate::{
     },
     logging::say,
     probe::unpin,
-    session,
 };
 
 /// When what is written is made to outlast a crash of the machine.
@@ -177,21 +176,21 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut trace = Trace::record(Box::new(sink), args.probe.options(probe_log, args.pin))?;
-        trace.drop_privileges(&[])?;
-        trace.end_at(Until::new(&args.until)?);
+        let mut session = Session::record(Box::new(sink), args.probe.builder(probe_log).pin(args.pin)).await?;
+        session.drop_privileges(&[])?;
+        session.end_at(Until::new(&args.until)?);
         tell_service_manager("READY=1");
         let mut ended = None;
         while ended.is_none() {
             tokio::select! {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
-                go_on = trace.step() => if !go_on? { break },
+                go_on = session.step() => if !go_on? { break },
             }
-            ended = trace.reached();
+            ended = session.reached();
         }
         tell_service_manager("STOPPING=1");
-        trace.finish().await?;
+        session.finish().await?;
         Ok(until::exit_code(ended, ExitCode::SUCCESS))
     })
 }
@@ -200,14 +199,14 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
 fn arm(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
-    let mut started = session::start(args.probe.options(probe_log, true)).map_err(sudo::explain)?;
-    let symbols = session::read_symbols(&mut started.host, &started.tracer);
-    for warning in started.warnings.into_iter().chain(symbols) {
+    let armed = args.probe.builder(probe_log).arm().map_err(sudo::explain)?;
+    for warning in armed.warnings {
         say(&format!("warning: {warning}"));
     }
-    say(match started.tracer.resumed {
-        Some(resumed) if resumed.waiting.is_some() => "armed before: what happens waits for kmodtrace record --pin",
-        _ => "armed: what happens from now on waits for kmodtrace record --pin",
+    say(if armed.was_armed {
+        "armed before: what happens waits for kmodtrace record --pin"
+    } else {
+        "armed: what happens from now on waits for kmodtrace record --pin"
     });
     Ok(ExitCode::SUCCESS)
 }

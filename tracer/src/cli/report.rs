@@ -20,11 +20,12 @@ use args::{Form, is_stdin};
 use super::outputs::Outputs;
 use crate::{
     logging::say,
-    output::{Lines, Output, Style, Tree, check_local, escape_str},
+    output::{Lines, Style, Tree, check_local, escape_str},
     report::{
         Engine, Human, Late, Ordered, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto,
         table,
     },
+    stream::Consumer,
 };
 
 /// What is written at a time.
@@ -41,10 +42,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (target, style) = Target::open(args, form, &mut outputs)?;
     let mut late = Vec::new();
     let mut engine = Engine::new(plan, sinks(args, form, &target, style, &mut outputs, &mut late)?);
-    let captures = match input::read(args, &mut engine).and_then(|captures| {
-        engine.finish()?;
-        Ok(captures)
-    }) {
+    let captures = match input::read(args, &mut engine) {
         Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
         result => result?,
     };
@@ -143,7 +141,7 @@ fn sinks(
     late: &mut Vec<Late>,
 ) -> anyhow::Result<Vec<Box<dyn Sink>>> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    let human = |output: Box<dyn Output>| Box::new(Human::new(output, target.writer(), style));
+    let human = |output: Box<dyn Consumer>| Box::new(Human::new(output, target.writer(), style));
     let told: Option<Box<dyn Sink>> = match form {
         Form::Tree => Some(human(Box::new(Tree::new(target.writer(), style)))),
         Form::Lines => Some(human(Box::new(Lines::new(target.writer(), style)))),

@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     assert::AssertArgs,
     live::{LiveArgs, Stream},
-    trace::{Trace, runtime},
+    session::{Session, runtime},
 };
 use crate::{
     event::ProcessId,
@@ -71,8 +71,9 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
         // Until the command exists nothing is in scope.
         let nothing = Scope::Command { process: ProcessId { pid: 0, start_ns: u64::MAX }, cgroup: None };
         let scope = if args.host { Scope::Host } else { nothing };
-        let mut trace = match Trace::start(&args.live, probe_log, scope, Stream::Stderr, assertion.judge()) {
-            Ok(trace) => trace,
+        let started = Session::start(&args.live, probe_log, scope, Stream::Stderr, assertion.judge()).await;
+        let mut session = match started {
+            Ok(session) => session,
             Err(error) => return assertion.not_traced(error),
         };
 
@@ -93,7 +94,7 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
                 let code = if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
                 let why = format!("cannot run {}: {error}", program.display());
                 say(&format!("error: {why}"));
-                let judge = if args.assert.has_policy() { trace.finish().await? } else { None };
+                let judge = if args.assert.has_policy() { session.finish().await? } else { None };
                 return assertion.not_run(judge, &why, code);
             }
         };
@@ -103,11 +104,11 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
             // A verdict names the line of the script: that is in the shell's open files.
             also.push(Capability::SysPtrace);
         }
-        trace.drop_privileges(&also)?;
+        session.drop_privileges(&also)?;
         let pid = child.id().context("the command ended before it began")?;
         if !args.host {
             let process = process::id_of(pid).with_context(|| format!("cannot identify the command, pid {pid}"))?;
-            trace.set_scope(Scope::Command {
+            session.set_scope(Scope::Command {
                 process,
                 cgroup: cgroup.as_ref().map(|cgroup| (cgroup.path(), cgroup.id())),
             });
@@ -127,10 +128,10 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => process::send_signal(pid, process::Signal::TERM)?,
                 _ = hangup.recv() => process::send_signal(pid, process::Signal::HUP)?,
-                go_on = trace.step() => { go_on?; }
+                go_on = session.step() => { go_on?; }
             }
         };
-        let judge = trace.finish().await?;
+        let judge = session.finish().await?;
         assertion.ended(judge, status, timed_out)
     })?;
     Ok(ExitCode::from(code))

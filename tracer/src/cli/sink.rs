@@ -26,11 +26,11 @@ use crate::{
         sign::Key,
         writer::{Policy, WriteError, Writer},
     },
-    chain::{Chain, Item},
+    chain::Chain,
     event::{Baseline, Body, Clock, Event, Header},
     kernel::clock::ClockTriple,
     logging::say,
-    output::Output,
+    stream::{Consumer, StreamInfo, StreamSummary},
 };
 
 /// Where the journal listens for entries in its own form.
@@ -144,8 +144,8 @@ fn other(error: WriteError) -> io::Error {
     io::Error::other(error)
 }
 
-impl Output for Sink {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
+impl Consumer for Sink {
+    fn event(&mut self, event: &Event, _: &StreamInfo) -> io::Result<()> {
         match (&event.body, &mut self.writer) {
             (Body::Header(header), None) => {
                 self.header = Some(header.as_ref().clone());
@@ -160,10 +160,6 @@ impl Output for Sink {
             (_, None) => return Err(io::Error::other("an event came before the header")),
         }
         self.tell();
-        Ok(())
-    }
-
-    fn item(&mut self, _: &Item) -> io::Result<()> {
         Ok(())
     }
 
@@ -188,7 +184,7 @@ impl Output for Sink {
         Ok(settled)
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    fn end(&mut self, _: &StreamSummary<'_>) -> io::Result<()> {
         self.anchor(ClockTriple::now().boot_ns, true);
         Ok(())
     }

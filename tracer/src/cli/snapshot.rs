@@ -63,9 +63,9 @@ impl Consumer for Recording {
         Ok(())
     }
 
-    fn item(&mut self, item: Item, _: &StreamInfo) -> io::Result<()> {
+    fn item(&mut self, item: &Item, _: &StreamInfo) -> io::Result<()> {
         if let Item::Chain(chain) = item {
-            self.0.chain(&chain);
+            self.0.chain(chain);
         }
         Ok(())
     }

@@ -7,9 +7,8 @@ use serde::Serialize;
 
 use super::{EXIT_VERDICT, captures, print, public_key};
 use crate::{
-    chain::Item,
     output::{count, escape_str},
-    stream::{Consumer, FileSummary, Issue, IssueKind, Severity, StreamInfo, StreamSummary},
+    stream::{Consumer, FileSummary, Issue, IssueKind, Severity, StreamSummary},
 };
 
 /// Arguments of `verify`.
@@ -100,10 +99,6 @@ struct Totals {
 }
 
 impl Consumer for Totals {
-    fn item(&mut self, _: Item, _: &StreamInfo) -> io::Result<()> {
-        Ok(())
-    }
-
     fn wants_items(&self) -> bool {
         false
     }

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     assert::WatchedArgs,
     live::{LiveArgs, Stream},
-    trace::{Trace, runtime},
+    session::{Session, runtime},
     until::{self, Until, UntilArgs},
 };
 use crate::{logging::say, output::verdict::news, policy::Judge, session::Scope};
@@ -28,22 +28,22 @@ pub(super) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut trace = Trace::start(&args.live, probe_log, Scope::Host, Stream::Stdout, watched.judge())?;
-        trace.drop_privileges(&[])?;
-        trace.end_at(Until::new(&args.until)?);
+        let mut session = Session::start(&args.live, probe_log, Scope::Host, Stream::Stdout, watched.judge()).await?;
+        session.drop_privileges(&[])?;
+        session.end_at(Until::new(&args.until)?);
         let mut ended = None;
         while ended.is_none() {
             tokio::select! {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
-                go_on = trace.step() => if !go_on? { break },
+                go_on = session.step() => if !go_on? { break },
             }
-            for line in news(&trace.take_news()) {
+            for line in news(&session.take_news()) {
                 say(&line);
             }
-            ended = trace.reached();
+            ended = session.reached();
         }
-        let mut judge = trace.finish().await?;
+        let mut judge = session.finish().await?;
         // What was read last is told as well.
         for line in news(&judge.as_mut().map(Judge::take_news).unwrap_or_default()) {
             say(&line);

@@ -15,6 +15,7 @@ use crate::{
 /// What trying gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Hooks {
     /// They were tried.
     Tried {
@@ -35,6 +36,7 @@ pub enum Hooks {
 
 /// What became of a hook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct HookState {
     /// Its name.
     pub hook: &'static str,
@@ -53,6 +55,7 @@ pub struct HookState {
 
 /// The verifier's work for a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ProgramCost {
     /// The program.
     pub program: &'static str,

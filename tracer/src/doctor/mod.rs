@@ -20,6 +20,7 @@ use crate::kernel::{FactError, facts::Facts};
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Level {
     /// As it should be.
     Ok,
@@ -43,6 +44,7 @@ impl Level {
 
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Finding {
     /// What was looked at.
     pub check: &'static str,
@@ -114,6 +116,7 @@ fn brief(error: &FactError) -> String {
 /// Whether tracing works here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Verdict {
     /// Everything is seen.
     Full,
@@ -125,6 +128,7 @@ pub enum Verdict {
 
 /// All findings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Whether tracing works here.
     pub tracing: Verdict,

@@ -5,6 +5,7 @@
 
 /// A container.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Container {
     /// Who runs it: `docker`, `containerd`, `cri-o`, `podman`, `nerdctl`, `nspawn`, `machined`, `lxc`,
     /// `kubernetes` (its runtime is not in the path) or `oci` (nothing but an id is).
@@ -21,6 +22,7 @@ impl std::fmt::Display for Container {
 
 /// What a path says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Placement {
     /// Unit of the system's manager: `ssh.service`, `session-3.scope`, `user@1000.service`.
     pub unit: Option<String>,

@@ -42,6 +42,7 @@ text_list_field! {
 /// The body of an event; `type` names it.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Body {
     /// First event of a stream.
     Header(Box<Header>),
@@ -141,6 +142,7 @@ pub struct Helper {
 /// What made a module load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Origin {
     /// The kernel asked for it (`request_module`).
     Request,
@@ -171,6 +173,7 @@ impl Origin {
 /// Why a module is part of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Reason {
     /// It is what was asked for, by name.
     Asked,

@@ -8,6 +8,7 @@ use super::{Attribution, ProcessId, members::members};
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Status {
     /// The module arrived through this request.
     Loaded,

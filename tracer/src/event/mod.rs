@@ -1,6 +1,7 @@
 //! The typed model of what happened: one [`Event`] is one line of the JSON contract.
 //!
-//! Names are public. Additions are free; a rename or a change of meaning is a new schema version.
+//! Names are public. Additions are free; a rename or a change of meaning is a new schema version. Enums are
+//! `#[non_exhaustive]`; structs are not, because programs that write captures build them.
 
 mod body;
 mod device;

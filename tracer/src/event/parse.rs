@@ -21,6 +21,7 @@ const MAX_QUOTED: usize = 64;
 
 /// What a line holds.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Parsed {
     /// An event.
     Event(Event),

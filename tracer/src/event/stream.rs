@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::members::members;
+use super::{Body, members::members};
 
 /// Where the stream comes from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -81,6 +81,7 @@ pub struct Baseline {
 /// Where something was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum LossStage {
     /// In a probe: the ring buffer or a map was full.
     Probe,
@@ -142,6 +143,19 @@ pub struct End {
     pub unloads: u64,
     /// Losses, all stages.
     pub lost: u64,
+}
+
+impl End {
+    /// Counts an event of the stream.
+    pub const fn count(&mut self, body: &Body) {
+        match body {
+            Body::Request(_) => self.requests += 1,
+            Body::Load(_) => self.loads += 1,
+            Body::Unload(_) => self.unloads += 1,
+            Body::Loss(loss) => self.lost = self.lost.saturating_add(loss.count),
+            _ => {}
+        }
+    }
 }
 
 members! {

@@ -22,6 +22,7 @@ const NAME_BYTES: usize = 55;
 /// What would become of a request for the name, here and now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Verdict {
     /// Modules would be loaded.
     Loads,
@@ -39,6 +40,7 @@ pub enum Verdict {
 
 /// Something that ends in a request for the name, or for an alias of the module of that name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Cause {
     /// The alias that is asked for; a pattern where the module provides many.
     pub alias: String,
@@ -65,6 +67,7 @@ const fn is_zero(count: &usize) -> bool {
 
 /// A module that would be loaded, in the order of loading.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Step {
     /// Its name.
     pub module: String,
@@ -83,6 +86,7 @@ pub struct Step {
 
 /// What is known of a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Answer {
     /// The name; U+FFFD for what is not UTF-8.
     pub name: String,

@@ -28,6 +28,7 @@ pub(super) fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>
 /// Who can cause a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Access {
     /// Root only, or hardware.
     Root,
@@ -93,6 +94,7 @@ impl Family {
 
 /// An alias and the family it belongs to.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The family.
     pub family: &'static Family,

@@ -15,6 +15,7 @@ const NEEDS_DEPMOD: &str =
 
 /// A module file and what it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ModuleFile {
     /// Path below the modules' directory.
     pub path: String,

@@ -22,6 +22,7 @@ const USER_NAMESPACE_LIMITS: [(&str, &str); 3] = [
 
 /// A machine's state, read once.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Machine {
     /// Modules that are there, and where they are in their life. `None` when that is not known.
     pub loaded: Option<HashMap<String, State>>,

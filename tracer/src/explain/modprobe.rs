@@ -17,6 +17,7 @@ const PATH: &str = "/sbin:/usr/sbin:/bin:/usr/bin";
 
 /// Why the configuration is not known.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModprobeError {
     /// There is no such program.
     #[error("{} does not exist: install the package kmod", program.display())]
@@ -54,6 +55,7 @@ pub enum ModprobeError {
 
 /// A modprobe and the trees it reads.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Modprobe {
     /// The program, usually `/sbin/modprobe`.
     pub program: PathBuf,
@@ -67,6 +69,7 @@ pub struct Modprobe {
 
 /// One step of what modprobe would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Deed {
     /// Load a module.
     Load(String),
@@ -156,6 +159,7 @@ impl Modprobe {
 
 /// A pattern and what it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rule {
     /// Normal name, or pattern.
     pub pattern: String,
@@ -165,6 +169,7 @@ pub struct Rule {
 
 /// Modules to load before and after others.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Softdep {
     /// For which module: normal name, or pattern.
     pub pattern: String,

@@ -14,6 +14,7 @@ const DEPTH_LIMIT: u32 = 32;
 
 /// A module that modprobe would load.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Planned {
     /// Its name.
     pub module: String,
@@ -25,6 +26,7 @@ pub struct Planned {
 
 /// What modprobe would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Resolution {
     /// Nothing: no module is known by this name.
     NotFound,

@@ -28,6 +28,7 @@ const INDEX_FILES: [&str; 9] = [
 
 /// Why it is not known what modprobe would do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ResolverError {
     /// Its configuration is not known.
     #[error("what modprobe would do is not known")]

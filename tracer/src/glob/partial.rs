@@ -4,6 +4,7 @@ use super::{match_one, match_set, matches};
 
 /// An answer that may have to stay open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Match {
     /// Certainly not.
     No,

@@ -14,6 +14,7 @@ use rustix::{
 
 /// Why a command cannot run as somebody.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AccountError {
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
@@ -35,6 +36,7 @@ pub enum AccountError {
 /// An account. Users of LDAP and the like are known by their number only: a static binary cannot load the
 /// system's own libraries, which know them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Account {
     /// Its name; absent when only the number is known.
     pub name: Option<String>,

@@ -12,6 +12,7 @@ use crate::event::Text;
 
 /// A cgroup cannot be made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CgroupError {
     /// No cgroup v2 hierarchy.
     #[error("no cgroup v2 hierarchy is mounted at /sys/fs/cgroup")]

@@ -7,6 +7,7 @@ const READINGS: u32 = 16;
 
 /// Boot, wall and monotonic clock at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClockTriple {
     /// `CLOCK_BOOTTIME`, nanoseconds.
     pub boot_ns: u64,

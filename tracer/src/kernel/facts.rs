@@ -17,6 +17,7 @@ const LOCKDOWN: &str = "sys/kernel/security/lockdown";
 
 /// How far the kernel locks itself against root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Lockdown {
     /// Not at all, or it has no lockdown.
     None,

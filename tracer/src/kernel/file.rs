@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a fact about the kernel is not known.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FactError {
     /// The file cannot be read.
     #[error("cannot read {}: {fix}", path.display())]

@@ -29,6 +29,7 @@ const LAST_SYMBOL_BYTES: u64 = 4 << 10;
 
 /// Why symbols cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum KallsymsError {
     /// The file cannot be read.
     #[error("cannot read {}: the kernel must be built with CONFIG_KALLSYMS=y", path.display())]
@@ -65,6 +66,7 @@ pub enum KallsymsError {
 
 /// The symbol an address lies in.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Symbol {
     /// Its name.
     pub name: Rc<str>,

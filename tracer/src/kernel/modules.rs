@@ -9,6 +9,7 @@ const NEEDS_MODULES: &str = "the kernel was built without loadable modules (CONF
 
 /// The life of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum State {
     /// Its init runs.
     Loading,
@@ -20,6 +21,7 @@ pub enum State {
 
 /// A loaded module.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LoadedModule {
     /// Its name.
     pub name: String,

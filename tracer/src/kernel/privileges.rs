@@ -15,6 +15,7 @@ const NEEDS_PROC: &str = "mount it with `mount -t proc proc /proc`";
 /// A capability that tracing may need: number as in include/uapi/linux/capability.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum Capability {
     /// `CAP_DAC_READ_SEARCH`: reading files of others.
     DacReadSearch = 2,
@@ -53,6 +54,7 @@ impl Capability {
 
 /// Effective capabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capabilities {
     /// One bit each, as in `/proc/<pid>/status`.
     pub bits: u64,

@@ -8,6 +8,7 @@ use crate::event::ProcessId;
 
 /// A process cannot be read or signalled.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProcessError {
     /// It is gone, or its `/proc` entry cannot be read.
     #[error("cannot read /proc/{pid}/stat")]
@@ -86,6 +87,7 @@ fn start_ticks(stat: &[u8]) -> Option<u64> {
 
 /// Whether a process still runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Liveness {
     /// It runs.
     Alive,
@@ -97,6 +99,7 @@ pub enum Liveness {
 
 /// What a thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ThreadState {
     /// It has ended.
     Gone,

@@ -4,6 +4,7 @@ use crate::event::Text;
 
 /// A word about a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Uevent {
     /// The kernel announces it; udev deals with it next.
     Announced(Announcement),
@@ -16,6 +17,7 @@ pub enum Uevent {
 
 /// What the kernel announces of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Announcement {
     /// Number of the announcement, in order.
     pub seqnum: u64,
@@ -31,6 +33,7 @@ pub struct Announcement {
 
 /// Who sends: each has a multicast group of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sender {
     /// The kernel, which nobody can pretend to be.
     Kernel,

@@ -5,7 +5,8 @@ use crate::chain::Cause;
 
 impl Cause<'_> {
     /// `name(pid)`.
-    pub(super) fn name(&self) -> String {
+    #[must_use]
+    pub fn name(&self) -> String {
         match self {
             Self::Process(process) => comm_pid(&process.comm, process.pid),
             Self::Ran { by, .. } => comm_pid(&by.comm, by.pid),

@@ -5,10 +5,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
-use super::Output;
 use crate::{
-    chain::Item,
     event::Event,
+    stream::{Consumer, StreamInfo},
     text::unicode::{is_unsafe, pieces},
 };
 
@@ -25,16 +24,16 @@ impl JsonLines {
     }
 }
 
-impl Output for JsonLines {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
+impl Consumer for JsonLines {
+    fn event(&mut self, event: &Event, _: &StreamInfo) -> io::Result<()> {
         let mut line = json(event)?.into_bytes();
         line.push(b'\n');
         self.writer.write_all(&line)?;
         self.writer.flush()
     }
 
-    fn item(&mut self, _: &Item) -> io::Result<()> {
-        Ok(())
+    fn wants_items(&self) -> bool {
+        false
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -112,7 +111,11 @@ mod tests {
     };
 
     use super::{JsonLines, json, pretty_json};
-    use crate::{chain::samples, event::Event, output::Output};
+    use crate::{
+        chain::samples,
+        event::Event,
+        stream::{Consumer, StreamInfo},
+    };
 
     /// Takes what is written, in pieces as the kernel may, until it is told to be a closed pipe.
     #[derive(Clone, Default)]
@@ -141,7 +144,7 @@ mod tests {
         let mut json = JsonLines::new(Box::new(pipe.clone()));
         let events = samples::events();
         for event in &events {
-            json.event(event).unwrap();
+            json.event(event, &StreamInfo::default()).unwrap();
         }
         json.finish().unwrap();
         let text = String::from_utf8(pipe.0.borrow().0.clone()).unwrap();
@@ -156,7 +159,7 @@ mod tests {
         let pipe = Pipe::default();
         pipe.0.borrow_mut().1 = true;
         let mut json = JsonLines::new(Box::new(pipe));
-        let error = json.event(&samples::events()[0]).unwrap_err();
+        let error = json.event(&samples::events()[0], &StreamInfo::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 

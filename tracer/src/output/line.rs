@@ -9,7 +9,7 @@ use std::{
 
 use self::columns::{Columns, Row};
 use super::{
-    Output, Style,
+    Style,
     fold::{Fold, Repeats},
     page::Meaning,
     words::{comm_pid, duration, errno, meaning, short, stage, zone_line},
@@ -17,7 +17,8 @@ use super::{
 use crate::text::{alias, count, escape_str, module as module_name, name};
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
-    event::{Attempt, Body, Certainty, Event, Process, Status},
+    event::{Attempt, Body, Certainty, Process, Status},
+    stream::{Consumer, StreamInfo},
 };
 
 #[cfg(test)]
@@ -68,12 +69,8 @@ impl Lines {
     }
 }
 
-impl Output for Lines {
-    fn event(&mut self, _: &Event) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn item(&mut self, item: &Item) -> io::Result<()> {
+impl Consumer for Lines {
+    fn item(&mut self, item: &Item, _: &StreamInfo) -> io::Result<()> {
         if let Item::Chain(chain) = item {
             self.told_running.remove(&chain.key);
             let due = self.fold.due(chain.boot_ns);

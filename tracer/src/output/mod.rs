@@ -1,4 +1,5 @@
-//! Output: one trait, one file a format. Human formats write every foreign byte through [`escape()`].
+//! Formats of the live view: each is a [`Consumer`](crate::stream::Consumer), one file a format. Human formats write every
+//! foreign byte through [`escape()`].
 
 mod cause;
 pub(crate) mod cell;
@@ -13,7 +14,7 @@ pub mod verdict;
 mod words;
 pub(crate) mod zone;
 
-use std::{borrow::Cow, io};
+use std::borrow::Cow;
 
 pub(crate) use crate::text::count;
 pub use crate::text::{alias, argument, ascii, escape, escape_str, module, name, quoted, sentence};
@@ -26,13 +27,9 @@ pub(crate) use tree::block as story;
 pub(crate) use words::duration;
 pub use zone::{ZoneError, check_local};
 
-use crate::{
-    chain::{Chain, Item},
-    event::Event,
-};
-
 /// Colour of human output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Colour {
     /// None.
     #[default]
@@ -43,6 +40,7 @@ pub enum Colour {
 
 /// How human output looks. The default suits a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Style {
     /// Colour, by meaning.
     pub colour: Colour,
@@ -65,43 +63,4 @@ impl Style {
     pub(crate) fn text(self, text: &str) -> Cow<'_, str> {
         if self.ascii { ascii(text) } else { Cow::Borrowed(text) }
     }
-}
-
-/// A format. It gets every event as it comes, and every chain when it has ended; each format uses what it needs.
-pub trait Output {
-    /// An event of the stream.
-    ///
-    /// # Errors
-    /// When it cannot be written; `BrokenPipe` when the reader is gone.
-    fn event(&mut self, event: &Event) -> io::Result<()>;
-
-    /// A chain or event that is finished.
-    ///
-    /// # Errors
-    /// As [`Output::event`].
-    fn item(&mut self, item: &Item) -> io::Result<()>;
-
-    /// Time passes, a few times a second: what a format holds back may be due, and a request that blocks its
-    /// requester for long may be told before it ends. `running` are the requests under way, `boot_ns` is now.
-    ///
-    /// # Errors
-    /// As [`Output::event`].
-    fn tick(&mut self, _running: &mut dyn Iterator<Item = &Chain>, _boot_ns: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Makes what it was given so far outlast a crash of ours; true when it does. Asked for by the flight recorder alone,
-    /// which then lets the kernel forget it.
-    ///
-    /// # Errors
-    /// As [`Output::event`].
-    fn settle(&mut self) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    /// The end of the stream.
-    ///
-    /// # Errors
-    /// As [`Output::event`].
-    fn finish(&mut self) -> io::Result<()>;
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Output, Style,
+    Style,
     cell::{cell, columns, left},
     page::{Meaning, Page, Phrase},
     words::{
@@ -18,6 +18,7 @@ use crate::text::{alias, argument, count, escape_str, module as module_name, nam
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
     event::{Ancestor, Attempt, Body, Event, Loss, Origin, Outcome, Process, Request, Text, Unload},
+    stream::{Consumer, StreamInfo},
 };
 
 #[cfg(test)]
@@ -38,12 +39,8 @@ impl Tree {
     }
 }
 
-impl Output for Tree {
-    fn event(&mut self, _: &Event) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn item(&mut self, item: &Item) -> io::Result<()> {
+impl Consumer for Tree {
+    fn item(&mut self, item: &Item, _: &StreamInfo) -> io::Result<()> {
         let Some(block) = block(item, self.style) else { return Ok(()) };
         if !self.first {
             self.writer.write_all(b"\n")?;

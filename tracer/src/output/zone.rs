@@ -4,6 +4,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 /// A time zone that times cannot be shown in.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ZoneError {
     /// `TZ` is set to something that is no time zone here.
     #[error(

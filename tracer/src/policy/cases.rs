@@ -11,6 +11,7 @@ use super::{
 
 /// What became of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CaseResult {
     /// What the case shows.
     pub name: String,

@@ -19,6 +19,7 @@ use crate::{
 
 /// What a kernel would do with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lookup {
     /// It is part of the kernel.
     BuiltIn,

@@ -47,6 +47,7 @@ pub(super) enum Default {
 /// What a rule does with what it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Action {
     /// It is fine.
     Allow,
@@ -74,6 +75,7 @@ impl Action {
 /// Why an expectation cannot be met, of which a rule may say that it is then skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Excuse {
     /// The module is part of the kernel (`=y`).
     BuiltIn,

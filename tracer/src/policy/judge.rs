@@ -187,8 +187,8 @@ impl Consumer for Judge {
         Ok(())
     }
 
-    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()> {
-        if let Item::Chain(chain) = &item {
+    fn item(&mut self, item: &Item, stream: &StreamInfo) -> io::Result<()> {
+        if let Item::Chain(chain) = item {
             self.hosts.select(stream);
             self.chain(chain, &stream.source);
         }

@@ -24,6 +24,7 @@ pub const NEVER_FAILS: &str = "never-fails";
 
 /// Something doubtful.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lint {
     /// Where.
     pub place: Place,

@@ -36,6 +36,7 @@ pub const DEFAULT_RULE: &str = "default";
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PolicyError {
     /// A file cannot be read.
     #[error("cannot read the policy {}", path.display())]

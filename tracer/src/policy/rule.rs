@@ -11,6 +11,7 @@ use crate::select::Match;
 
 /// Where something stands in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[non_exhaustive]
 pub struct Place {
     /// The file, as it was named.
     pub file: String,
@@ -105,6 +106,7 @@ pub struct Case {
 
 /// A checked policy.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Policy {
     /// The file it was read from, as it was named.
     pub file: String,

@@ -16,6 +16,7 @@ const FIRST_USER_NAMESPACE: u32 = 0xefff_fffd;
 
 /// A module that arrived, or a request that loaded nothing.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Subject<'a> {
     /// The chain it is a part of.
     pub root: &'a Chain,

@@ -16,6 +16,7 @@ use crate::{
 /// The end of it all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Outcome {
     /// Everything was seen, and nothing is against the policy.
     Holds,
@@ -42,6 +43,7 @@ impl Outcome {
 
 /// What a rule came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum State {
     /// Nothing is against it.
     Held,
@@ -77,6 +79,7 @@ pub enum State {
 
 /// A rule and what it came to. The policy's default stands last, as a rule without a place.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RuleVerdict {
     /// The rule.
     pub rule: Rule,
@@ -90,6 +93,7 @@ pub struct RuleVerdict {
 
 /// A load or request that was judged.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Finding {
     /// What became of it.
     pub action: Action,
@@ -123,6 +127,7 @@ pub struct Finding {
 
 /// Who is behind a load or request.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Who {
     /// The process that asked, or that loaded by itself.
     pub process: Process,
@@ -134,6 +139,7 @@ pub struct Who {
 
 /// What ran the process behind a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RunBy<'a> {
     /// A script, and its line where that is known.
     Script(&'a Text, Option<u32>),
@@ -200,6 +206,7 @@ fn who(subject: &Subject<'_>) -> Option<Who> {
 
 /// The verdict of a policy.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Verdict {
     /// The policy's file.
     pub policy: String,
@@ -215,6 +222,7 @@ pub struct Verdict {
 
 /// What was judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Counts {
     /// Modules that arrived.
     pub loads: u64,

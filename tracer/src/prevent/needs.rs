@@ -52,6 +52,7 @@ pub struct Needs {
 
 /// Somebody who would miss a module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Need {
     /// The program: its path, or its name where that is all that is known.
     pub program: String,

@@ -8,6 +8,7 @@ use crate::{
 
 /// What is to be kept out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Target {
     /// A module.
     Module {
@@ -33,6 +34,7 @@ pub enum Target {
 
 /// What can be done about a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Plan {
     /// Lines for modprobe.d.
     Block(Target),

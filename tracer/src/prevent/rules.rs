@@ -7,6 +7,7 @@ const NAMES_SHOWN: usize = 20;
 
 /// Lines that keep one target out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rules {
     /// What they are for.
     pub target: Target,

@@ -18,6 +18,7 @@ use crate::{
 /// Whether a request would load something now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum State {
     /// It would.
     Open,
@@ -29,6 +30,7 @@ pub enum State {
 
 /// A module that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Entry {
     /// The module that the requests are for.
     pub module: String,

@@ -13,6 +13,7 @@ const AT_ONCE: usize = 64;
 
 /// What came out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Together {
     /// Names that were asked for.
     pub tried: usize,

@@ -14,6 +14,7 @@ const NAMES_LIMIT: usize = 512;
 
 /// Why lines could not be tried.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrialError {
     /// No directory for the trial.
     #[error("cannot make a directory to try the lines in ({})", path.display())]
@@ -31,6 +32,7 @@ pub enum TrialError {
 
 /// What came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Trial {
     /// Names that were asked for.
     pub tried: usize,

@@ -15,6 +15,7 @@ use tempfile::Builder;
 
 /// Why a file is not in place.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// An operation failed.
     #[error("cannot {what} {}", path.display())]
@@ -39,6 +40,7 @@ pub enum WriteError {
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Written {
     /// The file is new.
     New,

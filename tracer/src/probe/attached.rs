@@ -12,6 +12,7 @@ use super::{
 
 /// What became of a hook.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AttachedHook {
     /// The hook.
     pub hook: &'static Hook,

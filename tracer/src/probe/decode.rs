@@ -9,6 +9,7 @@ use zerocopy::FromBytes;
 /// One record.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each variant is the wire type of its name")]
+#[non_exhaustive]
 pub enum Record {
     Entered(Box<Entered>),
     Request(Box<Request>),
@@ -26,6 +27,7 @@ pub enum Record {
 
 /// A record that this version does not understand.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// Shorter than a header.
     #[error("a record of {len} bytes is shorter than its header")]

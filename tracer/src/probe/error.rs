@@ -7,6 +7,7 @@ use crate::kernel::btf::BtfError;
 
 /// An error of the kernel boundary.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProbeError {
     /// The binary was built without an eBPF toolchain.
     #[error(

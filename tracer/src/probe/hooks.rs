@@ -12,6 +12,7 @@
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum How {
     /// At a function's entry, through the BPF trampoline.
     FEntry,
@@ -41,6 +42,7 @@ impl How {
 
 /// What happens when a hook cannot be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Need {
     /// Tracing would answer wrongly or not at all: refuse.
     Required,
@@ -50,6 +52,7 @@ pub enum Need {
 
 /// One program of a hook.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Program {
     /// Its name in the eBPF object.
     pub name: &'static str,
@@ -63,6 +66,7 @@ pub struct Program {
 
 /// What becomes of a run that the kernel skips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Skipped {
     /// It is a loss.
     Lost,
@@ -72,6 +76,7 @@ pub enum Skipped {
 
 /// A thing to observe, and the ways to do so, best first. All programs of a way are attached, or none.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Hook {
     /// Public name.
     pub name: &'static str,

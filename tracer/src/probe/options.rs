@@ -4,6 +4,7 @@ use super::hooks::{How, Program};
 
 /// Which way of attaching to prefer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Preference {
     /// The best that works.
     #[default]
@@ -26,6 +27,7 @@ impl Preference {
 
 /// How much the probes say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LogLevel {
     /// Nothing; the verifier removes the code.
     #[default]
@@ -36,6 +38,7 @@ pub enum LogLevel {
 
 /// What can be chosen about loading.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// Bytes of the ring buffer; rounded up to a power of two of pages.
     pub ring_bytes: u32,

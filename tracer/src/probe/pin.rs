@@ -30,6 +30,7 @@ const STAGING: &str = "new";
 
 /// Why nothing can be pinned, or what is pinned cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PinError {
     /// The BPF file system is not mounted.
     #[error(

@@ -29,6 +29,7 @@ const RUNS_BETWEEN: u32 = 64;
 
 /// What one program took.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Rehearsal {
     /// Its name.
     pub program: &'static str,

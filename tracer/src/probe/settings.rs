@@ -14,6 +14,7 @@ use crate::kernel::kallsyms::Kallsyms;
 
 /// Addresses by which the programs know what a pointer points to; 0 where it is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Addresses {
     /// Of `modprobe_path`: without it an empty `kernel.modprobe` is not seen.
     pub modprobe_path: u64,

@@ -7,6 +7,7 @@ use super::{Addresses, ProbeError, attached::AttachedHook, losses::Losses, pin::
 
 /// What a recorder found when it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Resumed {
     /// The programs were attached already and have gone on recording; records that waited.
     pub waiting: Option<u64>,

@@ -22,6 +22,7 @@ const MESSAGE_BYTES: usize = 32 << 10;
 
 /// What comes out of the socket.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Word {
     /// A word about a device.
     Uevent(Uevent),

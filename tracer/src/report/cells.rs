@@ -13,6 +13,7 @@ const CELLS_LIMIT: usize = 1 << 16;
 
 /// What a cell is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Kind {
     /// A module that arrived, or could not be loaded.
     Module,
@@ -24,6 +25,7 @@ pub enum Kind {
 
 /// A module or an alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct What {
     /// Which of the two.
     pub kind: Kind,
@@ -63,6 +65,7 @@ impl WhoIds {
 
 /// What makes a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct CellKey {
     /// The module or alias.
     pub what: What,
@@ -74,6 +77,7 @@ pub struct CellKey {
 
 /// One load, or one request that brought no module of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fact {
     /// Where it counts.
     pub key: CellKey,

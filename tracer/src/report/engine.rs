@@ -37,16 +37,6 @@ impl Engine {
         Self { plan, names: Names::default(), cells: Cells::default(), streams: Vec::new(), sinks }
     }
 
-    /// Ends all formats.
-    ///
-    /// # Errors
-    /// When one cannot be written.
-    pub fn finish(&mut self) -> io::Result<()> {
-        let Self { cells, names, streams, plan, sinks, .. } = self;
-        let whole = Whole { cells, names, streams, plan };
-        sinks.iter_mut().try_for_each(|sink| sink.finish(&whole))
-    }
-
     /// What was read.
     #[must_use]
     pub fn whole(&self) -> Whole<'_> {
@@ -100,13 +90,13 @@ impl Consumer for Engine {
         Ok(())
     }
 
-    fn item(&mut self, item: Item, info: &StreamInfo) -> io::Result<()> {
-        let Item::Event(event) = &item else { return self.chain(&item, info.id) };
+    fn item(&mut self, item: &Item, info: &StreamInfo) -> io::Result<()> {
+        let Item::Event(event) = item else { return self.chain(item, info.id) };
         if !matches!(event.body, Body::Unload(_) | Body::Attempt(_) | Body::Loss(_)) {
             return Ok(());
         }
         let is_wanted = self.plan.is_in_range(nanoseconds(event.time))
-            && self.plan.selector.selects_item(&item)
+            && self.plan.selector.selects_item(item)
             && (self.plan.new_since_ns.is_none() || matches!(event.body, Body::Loss(_)));
         if let Some(stream) = self.streams.get(info.id).filter(|_| is_wanted) {
             self.sinks.iter_mut().try_for_each(|sink| sink.event(event, stream, info.id))?;
@@ -119,5 +109,11 @@ impl Consumer for Engine {
         if let Some(stream) = stream.filter(|_| issue.kind.severity() > Severity::Note) {
             stream.issue(issue);
         }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let Self { cells, names, streams, plan, sinks, .. } = self;
+        let whole = Whole { cells, names, streams, plan };
+        sinks.iter_mut().try_for_each(|sink| sink.finish(&whole))
     }
 }

@@ -323,15 +323,15 @@ fn row_entry(row: &super::rows::Row, whole: &Whole<'_>) -> RowEntry {
 }
 
 fn stream_entry(stream: &Stream) -> StreamEntry {
-    let name = output::escape_str(&stream.source);
+    let name = output::escape_str(&stream.info.source);
     let events = output::count(stream.events, "event", "events");
-    let told = match &stream.about {
-        Some(about) => format!(
+    let told = match &stream.info.identity {
+        Some(identity) => format!(
             "{}, kernel {} ({}), boot {}, {events}, {name}",
-            output::escape_str(&about.host),
-            output::escape_str(&about.kernel),
-            output::escape_str(&about.arch),
-            output::escape_str(&about.boot_id),
+            output::escape_str(&identity.host),
+            output::escape_str(&stream.info.kernel),
+            output::escape_str(&stream.info.arch),
+            output::escape_str(&identity.boot_id),
         ),
         None => format!("{events}, {name}"),
     };

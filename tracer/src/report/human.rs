@@ -13,11 +13,12 @@ use crate::{
     chain::Item,
     event::Event,
     output::{self, Style, zone},
+    stream::Consumer,
 };
 
 /// Writes chains by way of a format of the live view. Which machine and which day they are of stands above them.
 pub struct Human {
-    output: Box<dyn output::Output>,
+    output: Box<dyn Consumer>,
     /// Writes to where the format writes.
     heading: Box<dyn Write>,
     zone: TimeZone,
@@ -29,7 +30,7 @@ pub struct Human {
 impl Human {
     /// Writes chains to `output`, and to `heading` what they are of. Both end in the same place, and look the same.
     #[must_use]
-    pub fn new(output: Box<dyn output::Output>, heading: Box<dyn Write>, style: Style) -> Self {
+    pub fn new(output: Box<dyn Consumer>, heading: Box<dyn Write>, style: Style) -> Self {
         Self { output, heading, zone: zone::zone(style.utc), style, told: None }
     }
 
@@ -42,14 +43,14 @@ impl Human {
         self.output.finish()?;
         let lead = if self.told.is_some() { "\n" } else { "" };
         self.told = Some((number, day));
-        let of = match &stream.about {
-            Some(about) => format!(
+        let of = match &stream.info.identity {
+            Some(identity) => format!(
                 "{}, kernel {}, boot {}",
-                output::escape_str(&about.host),
-                output::escape_str(&about.kernel),
-                output::escape_str(&about.boot_id)
+                output::escape_str(&identity.host),
+                output::escape_str(&stream.info.kernel),
+                output::escape_str(&identity.boot_id)
             ),
-            None => output::escape_str(&stream.source),
+            None => output::escape_str(&stream.info.source),
         };
         let zone = zone::name(&self.zone, time);
         writeln!(self.heading, "{lead}# {day}: {}, times in {zone}", self.style.text(&of))
@@ -59,12 +60,12 @@ impl Human {
 impl Sink for Human {
     fn chain(&mut self, told: &Told<'_>, _: &Names) -> io::Result<()> {
         self.head(told.chain.time, told.stream, told.stream_number)?;
-        self.output.item(told.item)
+        self.output.item(told.item, &told.stream.info)
     }
 
     fn event(&mut self, event: &Event, stream: &Stream, number: usize) -> io::Result<()> {
         self.head(event.time, stream, number)?;
-        self.output.item(&Item::Event(Box::new(event.clone())))
+        self.output.item(&Item::Event(Box::new(event.clone())), &stream.info)
     }
 
     fn finish(&mut self, _: &Whole<'_>) -> io::Result<()> {

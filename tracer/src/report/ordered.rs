@@ -105,9 +105,9 @@ impl Ordered {
             self.streams.resize(stream_number + 1, None);
         }
         let Some(known) = self.streams.get_mut(stream_number) else { return };
-        let (known, _) = known.get_or_insert_with(|| (Stream::new(&stream.source), i64::MIN));
-        if known.about.is_none() {
-            known.about.clone_from(&stream.about);
+        let (known, _) = known.get_or_insert_with(|| (Stream::new(&stream.info.source), i64::MIN));
+        if known.info.identity.is_none() {
+            known.info.clone_from(&stream.info);
         }
     }
 

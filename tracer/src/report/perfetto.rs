@@ -168,7 +168,7 @@ impl Perfetto {
             if let Some(named) = self.named.get_mut(number) {
                 *named = true;
             }
-            let host = output::escape_str(if stream.host().is_empty() { &stream.source } else { stream.host() });
+            let host = output::escape_str(if stream.host().is_empty() { &stream.info.source } else { stream.host() });
             let name = format!("{host}, boot {}", output::escape_str(stream.boot_id()));
             self.put(&json!({"ph": "M", "name": "process_name", "pid": pid, "args": {"name": name}}))?;
             self.track_name(pid, MACHINE_TRACK, "machine")?;
@@ -370,7 +370,7 @@ impl Sink for Perfetto {
             .streams
             .iter()
             .flat_map(|stream| stream.issues().map(move |issue| (stream, issue)))
-            .map(|(stream, issue)| format!("{}: {issue}", output::escape_str(&stream.source)))
+            .map(|(stream, issue)| format!("{}: {issue}", output::escape_str(&stream.info.source)))
             .collect();
         let lead = if self.has_begun { "\n]" } else { "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[]" };
         let other =

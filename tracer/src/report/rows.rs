@@ -13,6 +13,7 @@ use super::{
 
 /// What rows are rolled up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum By {
     /// Module, or alias where none came.
     Module,
@@ -30,6 +31,7 @@ pub enum By {
 
 /// The order of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sort {
     /// By name.
     Name,

@@ -6,26 +6,11 @@ use crate::stream::{Issue, StreamInfo};
 /// Issues of a stream that are shown.
 const ISSUES_MAX: usize = 64;
 
-/// What a header says of the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct About {
-    /// Host name.
-    pub host: String,
-    /// The boot.
-    pub boot_id: String,
-    /// Kernel release.
-    pub kernel: String,
-    /// Architecture.
-    pub arch: String,
-}
-
 /// A stream: what one tracer on one machine wrote from its start to its end, in one file or in several.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
-    /// The file it was read from; the first of many.
-    pub source: String,
-    /// What its header says; absent when the stream begins without.
-    pub about: Option<About>,
+    /// Its source and what its header says.
+    pub info: StreamInfo,
     /// Events read, seals left out.
     pub events: u64,
     issues: Vec<String>,
@@ -36,19 +21,19 @@ pub struct Stream {
 impl Stream {
     /// A stream of a source, of which nothing was read.
     pub(super) fn new(source: &str) -> Self {
-        Self { source: source.to_owned(), ..Self::default() }
+        Self { info: StreamInfo { source: source.to_owned(), ..StreamInfo::default() }, ..Self::default() }
     }
 
     /// The machine's name.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.about.as_ref().map_or("", |about| about.host.as_str())
+        self.info.host()
     }
 
     /// The boot.
     #[must_use]
     pub fn boot_id(&self) -> &str {
-        self.about.as_ref().map_or("", |about| about.boot_id.as_str())
+        self.info.boot_id()
     }
 
     /// What is wrong with it, a sentence each.
@@ -64,17 +49,9 @@ impl Stream {
     /// Takes what is known by now.
     pub(super) fn update(&mut self, info: &StreamInfo, names: &mut Names) {
         self.events += 1;
-        if self.source.is_empty() {
-            self.source.clone_from(&info.source);
-        }
-        if let (None, Some(identity)) = (&self.about, &info.identity) {
-            self.host_id = Some(names.id(identity.host.as_bytes()));
-            self.about = Some(About {
-                host: identity.host.clone(),
-                boot_id: identity.boot_id.clone(),
-                kernel: info.kernel.clone(),
-                arch: info.arch.clone(),
-            });
+        if self.events == 1 || (self.info.identity.is_none() && info.identity.is_some()) {
+            self.info.clone_from(info);
+            self.host_id = info.identity.as_ref().map(|identity| names.id(identity.host.as_bytes()));
         }
     }
 

@@ -22,6 +22,7 @@ const NAMES_SHOWN: usize = 4;
 
 /// What a table shows.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct View {
     /// Rolled up, or one row for each combination.
     pub by: Option<By>,
@@ -286,8 +287,7 @@ mod tests {
     fn shown(plan: Plan, by: Option<By>, width: Option<usize>) -> String {
         let mut pipeline = Pipeline::new(Engine::new(plan, Vec::new()));
         read_inputs([("o.jsonl".to_owned(), CAPTURE)], None, &mut pipeline).unwrap();
-        let mut engine = pipeline.finish().unwrap().0;
-        engine.finish().unwrap();
+        let engine = pipeline.finish().unwrap().0;
         text(&engine, by, Style { utc: true, width, ..Style::default() })
     }
 
@@ -345,9 +345,7 @@ mod tests {
         }
         let mut pipeline = Pipeline::new(Engine::new(Plan::default(), Vec::new()));
         read_inputs([("o.jsonl".to_owned(), capture.as_bytes())], None, &mut pipeline).unwrap();
-        let (mut engine, _) = pipeline.finish().unwrap();
-        engine.finish().unwrap();
-        engine
+        pipeline.finish().unwrap().0
     }
 
     /// Check that a name of any length is cut, alone and rolled up, and that it makes no other row as wide as itself.

@@ -15,6 +15,7 @@ use crate::{
 
 /// What is wanted. Times are nanoseconds since 1970.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Plan {
     /// Which chains.
     pub selector: Selector,
@@ -35,6 +36,7 @@ impl Plan {
 
 /// A chain that is wanted, with what a report knows of it.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Told<'a> {
     /// The chain.
     pub chain: &'a Chain,
@@ -52,6 +54,7 @@ pub struct Told<'a> {
 
 /// The whole, when everything was read.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Whole<'a> {
     /// What was counted.
     pub cells: &'a Cells,

@@ -10,6 +10,7 @@ use crate::{
 
 /// The program behind a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Program<'a> {
     /// Path of the executable.
     Path(Cow<'a, [u8]>),
@@ -98,6 +99,7 @@ fn worker_kind(comm: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 
 /// Who is behind a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Who<'a> {
     /// The program.
     pub program: Program<'a>,

@@ -19,6 +19,7 @@ use crate::{chain::Item, event::Body};
 
 /// What can be asked of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Field {
     /// A module that arrived, could not be loaded or left.
     Module,
@@ -93,6 +94,7 @@ pub struct Selector {
 
 /// A selector in one argument that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SelectorError {
     /// A part without `=`.
     #[error("{part:?} is not FIELD=GLOB: write e.g. module=nf_conntrack")]

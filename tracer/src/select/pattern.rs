@@ -9,6 +9,7 @@ use crate::{
 
 /// A pattern that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PatternError {
     /// There is nothing to match.
     #[error("an empty pattern matches nothing: give a name or a glob (*, ?, [a-z]), or !PATTERN for all others")]

@@ -10,6 +10,7 @@ pub(super) const ALIAS_BYTES: usize = 55;
 
 /// A value of a field, or a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Seen<'a> {
     /// The bytes that were seen.
     pub text: &'a [u8],

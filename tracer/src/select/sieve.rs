@@ -11,6 +11,7 @@ use crate::{
 
 /// What comes out.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Sifted {
     /// An event.
     Event(Box<Event>),

@@ -9,6 +9,7 @@ use crate::{
 
 /// What a selector looks at. Who is behind something nested is who is behind its root.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Subject<'a> {
     /// A chain with all that is nested in it.
     Chain(&'a Chain),

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 /// The difference between the two clocks, as measured when the trace began or last corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Clock {
     /// Wall clock minus `CLOCK_BOOTTIME`, nanoseconds.
     pub realtime_minus_boot_ns: i64,

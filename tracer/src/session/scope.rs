@@ -11,6 +11,7 @@ use crate::{
 
 /// What is let through.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Scope {
     /// Everything.
     Host,

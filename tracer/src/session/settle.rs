@@ -16,6 +16,7 @@ const RECENT_NS: u64 = 60_000_000_000;
 
 /// How far the ring was read. Losses are told after that, and before it is used.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Drained {
     /// When reading began: time since boot, before it was looked where the ring ended.
     pub began_ns: u64,

@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// A trace that has begun.
+#[non_exhaustive]
 pub struct Started {
     /// The attached programs.
     pub tracer: probe::Tracer,

@@ -25,6 +25,7 @@ const STREAMS_MAX: usize = 65_536;
 
 /// Why reading stops.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AssembleError {
     /// The consumer cannot write.
     #[error(transparent)]
@@ -36,6 +37,7 @@ pub enum AssembleError {
 
 /// What is known of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct FileSummary {
     /// Its name.
     pub file: String,

@@ -38,6 +38,7 @@ const NOT_A_CAPTURE: &str = "not a capture: neither zstd nor JSON Lines; unpack 
 
 /// Why captures cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SourceError {
     /// The consumer cannot write.
     #[error("cannot write the output")]

@@ -10,6 +10,7 @@ use crate::{chain::Item, event::Event};
 
 /// Keeps events, chains and issues. Memory grows with the captures.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Collector {
     /// Events, seals left out.
     pub events: Vec<Event>,
@@ -25,8 +26,8 @@ impl Consumer for Collector {
         Ok(())
     }
 
-    fn item(&mut self, item: Item, _: &StreamInfo) -> io::Result<()> {
-        self.items.push(item);
+    fn item(&mut self, item: &Item, _: &StreamInfo) -> io::Result<()> {
+        self.items.push(item.clone());
         Ok(())
     }
 

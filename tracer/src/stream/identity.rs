@@ -7,6 +7,7 @@ const NAME_CHARS_MAX: usize = 256;
 
 /// What a recording's headers share, and no other recording has, unless a machine was cloned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Identity {
     /// The machine, where it has an id.
     pub machine_id: Option<String>,
@@ -20,6 +21,7 @@ pub struct Identity {
 
 /// What tells the recordings of one boot apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Recording {
     /// An id, in captures.
     Id(String),

@@ -9,6 +9,7 @@ use crate::{
 /// What an issue means for an answer that is given on the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Severity {
     /// Worth knowing; every answer stands.
     Note,
@@ -20,6 +21,7 @@ pub enum Severity {
 
 /// Something that is wrong with a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Issue {
     /// The file it was read from, or another name of the source; empty for a live stream.
     pub source: String,
@@ -33,6 +35,7 @@ pub struct Issue {
 
 /// How a sealed part differs from what was sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Alteration {
     /// Its text does not have the hash of the seal.
     Text,

@@ -12,6 +12,7 @@ mod identity;
 mod integrity;
 mod issue;
 mod pipeline;
+mod selection;
 
 pub use assemble::{AssembleError, Assembler, FileSummary};
 pub use capture_source::{CaptureSource, SourceError, read_inputs};
@@ -20,3 +21,4 @@ pub use follow::follow;
 pub use identity::Identity;
 pub use issue::{Alteration, Issue, IssueKind, Severity};
 pub use pipeline::{Consumer, Issues, Pipeline, StreamId, StreamInfo, StreamSummary};
+pub use selection::Selection;

@@ -8,7 +8,7 @@ use super::{
     issue::{Issue, IssueKind, Severity},
 };
 use crate::{
-    chain::{Builder, Item},
+    chain::{Builder, Chain, Item},
     event::{Body, Event, Header},
 };
 
@@ -26,6 +26,7 @@ pub type StreamId = usize;
 
 /// What is known of a stream while it is read.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct StreamInfo {
     /// Its number.
     pub id: StreamId,
@@ -63,6 +64,7 @@ impl StreamInfo {
 
 /// What is known of a stream when it was read.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct StreamSummary<'a> {
     /// The stream.
     pub info: &'a StreamInfo,
@@ -95,7 +97,28 @@ pub trait Consumer {
     ///
     /// # Errors
     /// When it cannot be written.
-    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()>;
+    fn item(&mut self, _item: &Item, _stream: &StreamInfo) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Time has passed in a live stream: several times a second while events arrive, else rarely. Output that was held back
+    /// may be due, and a request that blocks its requester for long can be shown before it ends. `running` are the chains
+    /// of requests in flight, `boot_ns` is the time since boot.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn tick(&mut self, _running: &mut dyn Iterator<Item = &Chain>, _boot_ns: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Makes everything up to the last event survive a crash of this process; true if it does. The flight recorder then
+    /// releases the records in the kernel.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn settle(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
 
     /// Something is wrong with the evidence.
     fn issue(&mut self, _issue: &Issue) {}
@@ -105,6 +128,14 @@ pub trait Consumer {
     /// # Errors
     /// When it cannot be written.
     fn end(&mut self, _stream: &StreamSummary<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// All streams were read.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -120,27 +151,47 @@ struct State {
     is_done: bool,
 }
 
-impl<C: Consumer + ?Sized> Consumer for &mut C {
-    fn event(&mut self, event: &Event, stream: &StreamInfo) -> io::Result<()> {
-        (**self).event(event, stream)
-    }
+/// Implements [`Consumer`] for a pointer to one.
+macro_rules! pointer_consumer {
+    ($pointer:ty) => {
+        impl<C: Consumer + ?Sized> Consumer for $pointer {
+            fn event(&mut self, event: &Event, stream: &StreamInfo) -> io::Result<()> {
+                (**self).event(event, stream)
+            }
 
-    fn wants_items(&self) -> bool {
-        (**self).wants_items()
-    }
+            fn wants_items(&self) -> bool {
+                (**self).wants_items()
+            }
 
-    fn item(&mut self, item: Item, stream: &StreamInfo) -> io::Result<()> {
-        (**self).item(item, stream)
-    }
+            fn item(&mut self, item: &Item, stream: &StreamInfo) -> io::Result<()> {
+                (**self).item(item, stream)
+            }
 
-    fn issue(&mut self, issue: &Issue) {
-        (**self).issue(issue);
-    }
+            fn tick(&mut self, running: &mut dyn Iterator<Item = &Chain>, boot_ns: u64) -> io::Result<()> {
+                (**self).tick(running, boot_ns)
+            }
 
-    fn end(&mut self, stream: &StreamSummary<'_>) -> io::Result<()> {
-        (**self).end(stream)
-    }
+            fn settle(&mut self) -> io::Result<bool> {
+                (**self).settle()
+            }
+
+            fn issue(&mut self, issue: &Issue) {
+                (**self).issue(issue);
+            }
+
+            fn end(&mut self, stream: &StreamSummary<'_>) -> io::Result<()> {
+                (**self).end(stream)
+            }
+
+            fn finish(&mut self) -> io::Result<()> {
+                (**self).finish()
+            }
+        }
+    };
 }
+
+pointer_consumer!(&mut C);
+pointer_consumer!(Box<C>);
 
 /// Hands the events of streams to a consumer.
 pub struct Pipeline<C> {
@@ -266,13 +317,25 @@ impl<C: Consumer> Pipeline<C> {
         Ok(())
     }
 
+    /// Time has passed in a live stream.
+    ///
+    /// # Errors
+    /// Those of the consumer.
+    pub fn tick(&mut self, id: StreamId, boot_ns: u64) -> io::Result<()> {
+        let chains = self.streams.get(id).and_then(|state| state.chains.as_ref());
+        match chains {
+            Some(chains) => self.consumer.tick(&mut chains.running(), boot_ns),
+            None => self.consumer.tick(&mut std::iter::empty(), boot_ns),
+        }
+    }
+
     fn items(&mut self, id: StreamId, items: Vec<Item>) -> io::Result<()> {
         for item in items {
             for kind in attribution::of_item(&item) {
                 self.issue(id, kind);
             }
             let Some(state) = self.streams.get(id) else { return Ok(()) };
-            self.consumer.item(item, &state.info)?;
+            self.consumer.item(&item, &state.info)?;
         }
         Ok(())
     }
@@ -340,6 +403,7 @@ impl<C: Consumer> Pipeline<C> {
         for id in 0..self.streams.len() {
             self.end(id)?;
         }
+        self.consumer.finish()?;
         Ok((self.consumer, Issues { list: self.issues, more: self.more }))
     }
 

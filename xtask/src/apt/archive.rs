@@ -11,7 +11,7 @@ use super::config;
 use super::mirrors::{self, Mirror};
 use super::private::{AptError, Private};
 
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(super) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The settings that the private apt takes from the machine.
 #[derive(Clone, Debug)]

@@ -1,11 +1,14 @@
 //! The machine's own apt: what it offers, and installing from it.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::shell;
 use crate::toolchain::probe;
 
+use super::backports;
 use super::install::{self, Facts};
 use super::parse::{self, Offer};
 
@@ -34,25 +37,48 @@ pub(crate) fn update() -> Command {
     apt_get(&["update"])
 }
 
-/// The command that installs packages and removes none: where versions clash, it installs those that fit. The error says what to
-/// do where there are none.
-pub(crate) fn install(packages: &[String]) -> Result<Command> {
-    let arguments = install::arguments(&Machine::default(), packages)?;
+/// The command that installs packages and removes none. Where versions conflict, it installs versions that fit: from the
+/// machine's sources, then from Debian's backports, whose lists are kept below `tools`. The error says what to do if none fit.
+pub(crate) fn install(packages: &[String], tools: &Path) -> Result<Command> {
+    let mut machine = Machine::default();
+    let arguments = match install::arguments(&machine, packages) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let Some(options) = backports::options(tools)? else { return Err(error) };
+            machine.options = options;
+            eprintln!(
+                "xtask: the apt sources of this machine have no versions that fit; looking in Debian's backports"
+            );
+            if let Err(backports) = shell::run(apt_get(&["update"]).args(&machine.options)) {
+                return Err(error.context(format!("cannot read Debian's backports: {backports:#}")));
+            }
+            install::arguments(&machine, packages)?
+        }
+    };
     let mut command = apt_get(&["install", "--yes", "--no-install-recommends", "--no-remove"]);
-    command.args(arguments);
+    command.args(&machine.options).args(arguments);
     Ok(command)
 }
+
+/// Makes dpkg-query describe a package as apt-cache does.
+const DESCRIPTION: &str =
+    "-f=Package: ${Package}\\nSource: ${source:Package} (${source:Version})\\nVersion: ${Version}\\n\\n";
 
 /// What this machine's apt and dpkg answer.
 #[derive(Debug, Default)]
 pub(super) struct Machine {
     /// Variables besides those of this process.
     pub(super) environment: Vec<(String, String)>,
+    /// Options for the programs of apt.
+    pub(super) options: Vec<String>,
 }
 
 impl Machine {
     pub(super) fn query(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(program);
+        if program.starts_with("apt-") {
+            command.args(&self.options);
+        }
         command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         probe::query(command.env("LC_ALL", "C"))
     }
@@ -73,9 +99,15 @@ impl Facts for Machine {
     }
 
     fn installed(&self, package: &str) -> Result<Offer> {
-        let form = "-f=Package: ${Package}\\nSource: ${source:Package} (${source:Version})\\nVersion: ${Version}\\n\\n";
-        let text = self.query("dpkg-query", &["-W", form, package])?;
+        let text = self.query("dpkg-query", &["-W", DESCRIPTION, package])?;
         parse::offers(&text).into_iter().next().with_context(|| format!("dpkg does not describe {package}"))
+    }
+
+    fn all_installed(&self) -> Result<Vec<Offer>> {
+        let form = DESCRIPTION.replace("\\n\\n", "\\nStatus: ${db:Status-Status}\\n\\n");
+        let text = self.query("dpkg-query", &["-W", &form])?;
+        let installed = text.split("\n\n").filter(|part| part.lines().any(|line| line == "Status: installed"));
+        Ok(installed.flat_map(parse::offers).collect())
     }
 }
 

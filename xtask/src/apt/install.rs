@@ -1,5 +1,7 @@
 //! Decides how packages are installed beside those that the machine has: none of these is ever removed.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail};
 
 use super::parse::{self, Offer};
@@ -14,6 +16,8 @@ pub(super) trait Facts {
     fn madison(&self, package: &str) -> Result<String>;
     /// The version of an installed package, and the source it was built from.
     fn installed(&self, package: &str) -> Result<Offer>;
+    /// All installed packages.
+    fn all_installed(&self) -> Result<Vec<Offer>>;
 }
 
 /// The arguments of `apt-get install` that install these packages and remove none. It is an error, which says what to do, when
@@ -24,7 +28,7 @@ pub(super) fn arguments(facts: &impl Facts, packages: &[String]) -> Result<Vec<S
     let removed = match facts.simulate(packages) {
         Ok(text) => parse::removals(&text),
         Err(error) => {
-            // As where a newer version of a part of the same software is installed.
+            // For example because a newer version of a part of the same software is installed.
             let kept = installed_parts(facts, packages);
             let solution = matching(facts, packages, &kept)?.into_iter().find(|arguments| removes_none(arguments));
             let install = format!("apt-get install --no-install-recommends {}", packages.join(" "));
@@ -51,8 +55,8 @@ pub(super) fn arguments(facts: &impl Facts, packages: &[String]) -> Result<Vec<S
     bail!("{}", advice(packages, &removed, &kept));
 }
 
-/// Arguments that choose versions of the same source as what is installed: these versions alone, then with all that they need
-/// from where they come from. None when nothing that is wanted is built from the same source.
+/// Arguments that choose versions of the same source as what is installed: these versions alone, then with what they need from
+/// each release that has one of these versions. None when nothing that is wanted is built from the same source.
 fn matching(facts: &impl Facts, packages: &[String], kept: &[Offer]) -> Result<Vec<Vec<String>>> {
     let mut arguments = packages.to_vec();
     let mut chosen: Vec<(String, Offer)> = Vec::new();
@@ -77,12 +81,17 @@ fn matching(facts: &impl Facts, packages: &[String], kept: &[Offer]) -> Result<V
         }
         index += 1;
     }
-    let Some((package, offer)) = chosen.first() else { return Ok(Vec::new()) };
-    let release = parse::releases(&facts.madison(package)?)
-        .into_iter()
-        .find_map(|(version, release)| (version == offer.version).then_some(release));
-    let from_release = release.map(|release| [vec![format!("--target-release={release}")], arguments.clone()].concat());
-    Ok([arguments].into_iter().chain(from_release).collect())
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut releases = BTreeSet::new();
+    for (package, offer) in &chosen {
+        let offered = parse::releases(&facts.madison(package)?).into_iter();
+        releases.extend(offered.filter(|(version, _)| *version == offer.version).map(|(_, release)| release));
+    }
+    let from_releases =
+        releases.iter().map(|release| [vec![format!("--target-release={release}")], arguments.clone()].concat());
+    Ok([arguments.clone()].into_iter().chain(from_releases).collect())
 }
 
 /// The version of a package that is built from the same version of the same source as something that is installed.
@@ -94,20 +103,13 @@ fn built_with(facts: &impl Facts, package: &str, kept: &[Offer]) -> Option<Offer
     offers.into_iter().find(has_same_source)
 }
 
-/// Installed packages that the wanted ones need and that are parts of the same software.
+/// Installed packages that are built from the same source as one that is wanted.
 fn installed_parts(facts: &impl Facts, packages: &[String]) -> Vec<Offer> {
+    // A package that is only virtual is shown as an error.
     let offers = packages.iter().filter_map(|package| facts.show(package).ok()).flat_map(|show| parse::offers(&show));
-    let mut found: Vec<Offer> = Vec::new();
-    for offer in offers {
-        // Packages that are not installed are an error to dpkg.
-        let needed = offer.needs.iter().filter_map(|needed| facts.installed(needed).ok());
-        for part in needed.filter(|part| part.source == offer.source) {
-            if !found.contains(&part) {
-                found.push(part);
-            }
-        }
-    }
-    found
+    let sources: BTreeSet<String> = offers.map(|offer| offer.source).collect();
+    let installed = facts.all_installed().unwrap_or_default();
+    installed.into_iter().filter(|part| sources.contains(&part.source)).collect()
 }
 
 /// What a person can do where nothing can be decided for them.

@@ -2,9 +2,11 @@
 //!
 //! The private apt (`archive`, `private`) has its own configuration, sources, lists, cache and empty package database. From the
 //! machine's apt it reads only the network settings and the mirrors. The machine's own apt (`host`) is used as it is
-//! configured.
+//! configured; if installed packages conflict with the required ones, Debian's backports are added for this one installation
+//! (`backports`).
 
 mod archive;
+mod backports;
 mod config;
 pub(crate) mod host;
 mod install;

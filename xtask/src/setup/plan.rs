@@ -11,7 +11,7 @@ use crate::shell;
 use crate::system::{Family, System};
 use crate::toolchain::Survey;
 use crate::toolchain::linker;
-use crate::toolchain::probe::{LINKED_TOOLCHAIN, find_program};
+use crate::toolchain::probe::{LINKED_TOOLCHAIN, find_program, tools_dir};
 
 /// Packages with a compiler, its cargo and the source of `core`, best first. Debian keeps a recent compiler for its web
 /// browsers in the `-web` packages.
@@ -100,7 +100,7 @@ impl Plan {
     /// The command of a step.
     pub(crate) fn command(&self, workspace: &Path, step: Step) -> Result<Command> {
         match step {
-            Step::Packages => apt::install(&self.packages),
+            Step::Packages => apt::install(&self.packages, &tools_dir(workspace)),
             Step::Link => Ok(link()),
             Step::Linker(llvm_major) => Ok(linker::install(workspace, llvm_major)),
         }

@@ -6,6 +6,7 @@ use crate::capture::frame::FrameError;
 
 /// How safe a frame is when it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Flush {
     /// The kernel writes it when it likes: it survives a crash of ours, not one of the machine.
     None,
@@ -20,6 +21,7 @@ pub enum Flush {
 
 /// What to do when the disk is full or fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnFull {
     /// Go on, count what cannot be written, and write again when the disk does.
     #[default]
@@ -34,6 +36,7 @@ pub enum OnFull {
 
 /// How a recording is kept.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Policy {
     /// How safe.
     pub flush: Flush,
@@ -51,6 +54,7 @@ pub struct Policy {
 
 /// Why a recording ends.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// A frame cannot be made.
     #[error(transparent)]

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{
     super::{
         captures::{self, Captures},
-        trace::runtime,
+        session::runtime,
     },
     args::Args,
 };

@@ -23,6 +23,7 @@ const ANONYMOUS_LIMIT: u32 = 1024;
 
 /// Why type information cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BtfError {
     /// The file cannot be read.
     #[error("cannot read {}: the kernel must be built with CONFIG_DEBUG_INFO_BTF=y", path.display())]
@@ -64,6 +65,7 @@ pub enum BtfError {
 
 /// A member of a struct or union.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Member {
     /// Bytes from the start of the outermost struct.
     pub offset_bytes: u32,
@@ -73,6 +75,7 @@ pub struct Member {
 
 /// A function's prototype.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Prototype {
     /// Named parameters.
     pub params: u32,

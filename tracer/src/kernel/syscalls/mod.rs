@@ -2,6 +2,7 @@
 
 /// An architecture whose system calls are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Arch {
     /// x86-64.
     X86_64,

@@ -7,7 +7,8 @@ use std::{
 use super::Lines;
 use crate::{
     chain::{Item, samples},
-    output::{Output, Style},
+    output::Style,
+    stream::{Consumer, StreamInfo},
 };
 
 #[derive(Clone, Default)]
@@ -40,7 +41,7 @@ fn items(lines: &mut Lines) {
         samples::failed_unload(),
         samples::loss(),
     ];
-    items.iter().for_each(|item| lines.item(item).unwrap());
+    items.iter().for_each(|item| lines.item(item, &StreamInfo::default()).unwrap());
 }
 
 /// Check the columns: requests, nested ones, loads by hand, failures, unloads and losses.
@@ -63,7 +64,7 @@ fn lines_fit_the_terminal() {
 /// Check that a hostile name adds no line and no control character.
 #[test]
 fn lines_stay_lines() {
-    let hostile = page(None, |lines| lines.item(&samples::hostile()).unwrap());
+    let hostile = page(None, |lines| lines.item(&samples::hostile(), &StreamInfo::default()).unwrap());
     assert_eq!(hostile.lines().count(), 2, "{hostile}");
     assert!(!hostile.trim_end().contains(|c: char| c.is_control() && c != '\n'), "{hostile:?}");
 }
@@ -77,7 +78,7 @@ fn long_requests_are_told_early() {
         for now_ns in [500_000_000, 1_500_000_000, 2_500_000_000] {
             lines.tick(&mut std::iter::once(&*chain), now_ns).unwrap();
         }
-        lines.item(&samples::not_found()).unwrap();
+        lines.item(&samples::not_found(), &StreamInfo::default()).unwrap();
     });
     let told: Vec<&str> = text.lines().skip(1).map(|line| line[13..27].trim()).collect();
     assert_eq!(told, ["running", "not-found"], "{text}");
@@ -91,7 +92,7 @@ fn storms_are_one_line() {
         for number in 0..50 {
             let Item::Chain(mut chain) = samples::not_found() else { unreachable!("it is a chain") };
             chain.boot_ns = number * 10_000_000;
-            lines.item(&Item::Chain(chain)).unwrap();
+            lines.item(&Item::Chain(chain), &StreamInfo::default()).unwrap();
         }
         lines.finish().unwrap();
     });

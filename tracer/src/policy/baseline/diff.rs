@@ -12,6 +12,7 @@ const NOISE_NS: u64 = 20_000_000;
 /// What kind of difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Kind {
     /// Modules are loaded that were not.
     NowLoads,
@@ -33,6 +34,7 @@ pub enum Kind {
 
 /// A difference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Change {
     /// What kind.
     pub kind: Kind,
@@ -72,6 +74,7 @@ pub struct Change {
 
 /// How much longer is slower.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Slower {
     /// So many times the time before.
     pub factor: f64,
@@ -79,6 +82,7 @@ pub struct Slower {
 
 /// All differences, by requester.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Diff {
     /// What the kernels load otherwise.
     pub changes: Vec<Change>,

@@ -23,6 +23,7 @@ pub const SNAPSHOT_VERSION: u32 = 1;
 /// What a workload made a kernel load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// Version of this form.
     pub snapshot: u32,
@@ -36,6 +37,7 @@ pub struct Snapshot {
 
 /// Where a snapshot comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Source {
     /// Kernel releases, sorted.
     pub kernels: BTreeSet<String>,
@@ -49,6 +51,7 @@ pub struct Source {
 /// is not UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Entry {
     /// Executable of who is behind it, or the name where there is none.
     pub requester: String,
@@ -73,6 +76,7 @@ impl Entry {
 /// What differs from run to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Seen {
     /// How often.
     pub count: u64,
@@ -91,6 +95,7 @@ pub struct Seen {
 
 /// Why a text is no snapshot.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SnapshotError {
     /// It is something else.
     #[error("this is no snapshot of kmodtrace")]

@@ -38,6 +38,10 @@ impl Facts for Answers {
         let (source, version) = ((*source).to_owned(), (*version).to_owned());
         Ok(Offer { version: version.clone(), source, source_version: version, needs: Vec::new() })
     }
+
+    fn all_installed(&self) -> Result<Vec<Offer>> {
+        self.installed.keys().map(|package| self.installed(package)).collect()
+    }
 }
 
 const REMOVES: &str =
@@ -118,16 +122,35 @@ fn packages_of_other_software_are_kept() {
     assert!(decide(&answers).unwrap_err().to_string().starts_with("apt would remove virtualbox 7.0"));
 }
 
-/// Where apt finds no solution since a part of the same software is newer, the version of that part is chosen.
+/// Where apt finds no solution because an installed part of the same software is newer, the version of that part is chosen,
+/// also when the wanted package does not depend on that part.
 #[test]
 fn version_of_an_installed_part_is_chosen() {
+    for part in ["qemu-system-common", "qemu-utils"] {
+        let mut answers = clash();
+        answers.simulations.clear();
+        answers.installed.clear();
+        let error = decide(&answers).unwrap_err();
+        assert!(format!("{error:#}").contains("see why with: apt-get install --no-install-recommends qemu-system-x86"));
+        answers.installed.insert(part, ("qemu", "1:8.2~bpo12+1"));
+        answers.simulations.insert(MATCHING, GOOD);
+        assert_eq!(decide(&answers).unwrap(), MATCHING);
+    }
+}
+
+/// Each release that has a chosen version is tried: the first package need not come from the release that is needed.
+#[test]
+fn release_of_every_chosen_package_is_tried() {
     let mut answers = clash();
     answers.simulations.clear();
-    let error = decide(&answers).unwrap_err();
-    assert!(format!("{error:#}").contains("see why with: apt-get install --no-install-recommends qemu-system-x86"));
-    answers.installed.insert("qemu-system-common", ("qemu", "1:8.2~bpo12+1"));
-    answers.simulations.insert(MATCHING, GOOD);
-    assert_eq!(decide(&answers).unwrap(), MATCHING);
+    answers.shown.insert("kmod", "Package: kmod\nVersion: 30\n\n");
+    answers.madison.insert("kmod", "kmod | 30 | http://m/debian bookworm/main amd64 Packages\n");
+    answers.installed.insert("libkmod2", ("kmod", "30"));
+    let wanted = "--target-release=bookworm-backports kmod=30 qemu-system-x86=1:8.2~bpo12+1 \
+                  qemu-system-common=1:8.2~bpo12+1";
+    answers.simulations.insert(wanted, GOOD);
+    let packages = ["kmod", "qemu-system-x86"].map(str::to_owned);
+    assert_eq!(arguments(&answers, &packages).unwrap().join(" "), wanted);
 }
 
 const fn part(name: &'static str, version: &'static str, depends: &'static str, breaks: &'static str) -> Package {
@@ -171,7 +194,7 @@ fn machine(dir: &Path, backports: &[Package], installed: &str) -> Machine {
     );
     let variable = |name: &str, path: &str| (name.to_owned(), dir.join(path).display().to_string());
     let environment = vec![variable("APT_CONFIG", "apt.conf"), variable("DPKG_ADMINDIR", "dpkg")];
-    let machine = Machine { environment };
+    let machine = Machine { environment, options: Vec::new() };
     machine.query("apt-get", &["update"]).unwrap();
     machine
 }

@@ -1,0 +1,175 @@
+//! Selection: hands on the part of a stream that filters select.
+
+use std::io;
+
+use super::{Consumer, Issue, StreamInfo, StreamSummary};
+use crate::{
+    chain::{Chain, Item},
+    event::{Body, End, Event},
+    select::{Selector, Sieve, Sifted},
+};
+
+/// Hands on the selected chains of one live stream, with their events. The selected events are numbered without gaps, the
+/// header names the filters, and `end` has the totals of the selected events.
+#[derive(Debug)]
+pub struct Selection<C> {
+    consumer: C,
+    /// Absent if everything is selected.
+    filtered: Option<Filtered>,
+}
+
+#[derive(Debug)]
+struct Filtered {
+    sieve: Sieve,
+    filters: Vec<String>,
+    next_seq: u64,
+    totals: End,
+}
+
+impl<C: Consumer> Selection<C> {
+    /// Hands on to `consumer`.
+    #[must_use]
+    pub fn new(selector: Selector, consumer: C) -> Self {
+        let filtered = (!selector.is_empty()).then(|| Filtered {
+            filters: selector.describe(),
+            sieve: Sieve::new(selector),
+            next_seq: 0,
+            totals: End::default(),
+        });
+        Self { consumer, filtered }
+    }
+
+    /// The consumer.
+    pub const fn consumer(&mut self) -> &mut C {
+        &mut self.consumer
+    }
+
+    /// The consumer, at the end.
+    pub fn into_consumer(self) -> C {
+        self.consumer
+    }
+
+    fn hand_on(&mut self, stream: &StreamInfo) -> io::Result<()> {
+        let Some(filtered) = &mut self.filtered else { return Ok(()) };
+        while let Some(sifted) = filtered.sieve.next_sifted() {
+            match sifted {
+                Sifted::Event(mut event) => {
+                    event.seq = filtered.next_seq;
+                    filtered.next_seq += 1;
+                    filtered.totals.count(&event.body);
+                    match &mut event.body {
+                        Body::Header(header) => header.filters.clone_from(&filtered.filters),
+                        Body::End(end) => end.clone_from(&filtered.totals),
+                        _ => {}
+                    }
+                    self.consumer.event(&event, stream)?;
+                }
+                Sifted::Item(item) => self.consumer.item(&item, stream)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<C: Consumer> Consumer for Selection<C> {
+    fn event(&mut self, event: &Event, stream: &StreamInfo) -> io::Result<()> {
+        let Some(filtered) = &mut self.filtered else { return self.consumer.event(event, stream) };
+        filtered.sieve.push(event.clone());
+        self.hand_on(stream)
+    }
+
+    fn wants_items(&self) -> bool {
+        self.filtered.is_none() && self.consumer.wants_items()
+    }
+
+    fn item(&mut self, item: &Item, stream: &StreamInfo) -> io::Result<()> {
+        // Filters need the events of a chain together with it, so filtered chains come from the sieve.
+        if self.filtered.is_none() { self.consumer.item(item, stream) } else { Ok(()) }
+    }
+
+    fn tick(&mut self, running: &mut dyn Iterator<Item = &Chain>, boot_ns: u64) -> io::Result<()> {
+        match &self.filtered {
+            None => self.consumer.tick(running, boot_ns),
+            Some(filtered) => self.consumer.tick(&mut filtered.sieve.running(), boot_ns),
+        }
+    }
+
+    fn settle(&mut self) -> io::Result<bool> {
+        self.consumer.settle()
+    }
+
+    fn issue(&mut self, issue: &Issue) {
+        self.consumer.issue(issue);
+    }
+
+    fn end(&mut self, stream: &StreamSummary<'_>) -> io::Result<()> {
+        if let Some(filtered) = &mut self.filtered {
+            filtered.sieve.finish();
+        }
+        self.hand_on(stream.info)?;
+        self.consumer.end(stream)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.consumer.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{chain::samples, stream::Pipeline};
+
+    /// Notes what it is given.
+    #[derive(Default)]
+    struct Notes {
+        events: Vec<Event>,
+        chains: usize,
+    }
+
+    impl Consumer for Notes {
+        fn event(&mut self, event: &Event, _: &StreamInfo) -> io::Result<()> {
+            self.events.push(event.clone());
+            Ok(())
+        }
+
+        fn item(&mut self, item: &Item, _: &StreamInfo) -> io::Result<()> {
+            self.chains += usize::from(matches!(item, Item::Chain(_)));
+            Ok(())
+        }
+    }
+
+    fn select(selector: &str) -> Notes {
+        let selector = if selector.is_empty() { Selector::default() } else { selector.parse().unwrap() };
+        let mut pipeline = Pipeline::new(Selection::new(selector, Notes::default()));
+        let id = pipeline.begin("");
+        for event in samples::events() {
+            pipeline.event(id, event).unwrap();
+        }
+        pipeline.finish().unwrap().0.into_consumer()
+    }
+
+    /// Without filters, everything is handed on as it is.
+    #[test]
+    fn empty_selection_hands_on_everything() {
+        let notes = select("");
+        assert_eq!(notes.events, samples::events());
+        assert!(notes.chains > 0);
+    }
+
+    /// With filters, the selected events are numbered without gaps, and the header names the filters.
+    #[test]
+    fn filtered_selection_is_a_stream_of_its_own() {
+        let (all, selected) = (select(""), select("alias=fs-nothing-like-this"));
+        assert_eq!(selected.chains, 0);
+        assert!(!selected.events.is_empty() && selected.events.len() < all.events.len());
+        for (seq, event) in (0..).zip(&selected.events) {
+            assert_eq!(event.seq, seq);
+            match &event.body {
+                Body::Header(header) => assert!(!header.filters.is_empty()),
+                Body::End(end) => assert_eq!(end.requests, 0),
+                _ => {}
+            }
+        }
+    }
+}

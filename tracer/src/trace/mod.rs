@@ -1,0 +1,395 @@
+//! The live source: probes and tracker, as a stream of events.
+//!
+//! [`TraceBuilder::start`] attaches the probes, [`Trace::next`] returns the events. Nothing is printed: everything that the
+//! user should know is in [`Trace::take_warnings`].
+
+mod poll;
+mod read;
+
+use std::{collections::VecDeque, io, time::Duration};
+
+use tokio::time::{Instant, sleep_until};
+
+use self::{
+    poll::PollSchedule,
+    read::{Reading, Then},
+};
+use crate::{
+    event::{Body, End, Event},
+    kernel::{
+        clock::ClockTriple,
+        privileges::{Capability, keep_only},
+        process,
+    },
+    probe::{LogLevel, Options, Preference, ProbeError, Tracer, Uevents},
+    session::{self, Clock, Drained, Filter, Host, Scope, Started, Tracker},
+};
+
+/// How long the end waits for requests in flight.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Share of a pinned ring that may wait for requests in flight. Until their records are released, a recorder that starts after
+/// a crash sees these requests from their beginning.
+const UNRELEASED_SHARE_MAX: f64 = 0.25;
+
+/// Why a trace cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TraceError {
+    /// The socket for uevents cannot be waited for.
+    #[error("cannot wait for uevents: {0}")]
+    Uevents(#[source] io::Error),
+    /// The kernel refuses a change of a map or program.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+}
+
+/// Chooses how to trace.
+///
+/// ```no_run
+/// use kmodtrace::trace::{Observed, TraceBuilder};
+///
+/// # async fn trace() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut trace = TraceBuilder::new().start()?;
+/// while let Some(batch) = trace.next().await? {
+///     for observed in batch.events {
+///         if let Observed::InScope(event) = observed {
+///             println!("{}", serde_json::to_string(&event)?);
+///         }
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TraceBuilder {
+    options: Options,
+    scope: Scope,
+    has_user_symbols: bool,
+}
+
+impl Default for TraceBuilder {
+    fn default() -> Self {
+        Self { options: Options::default(), scope: Scope::Host, has_user_symbols: false }
+    }
+}
+
+impl TraceBuilder {
+    /// Traces the whole machine, with the best attach methods of this kernel.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Size of the ring buffer, bytes (default 4 MiB); rounded up to a power of two of pages.
+    pub const fn ring_bytes(mut self, bytes: u32) -> Self {
+        self.options.ring_bytes = bytes;
+        self
+    }
+
+    /// The preferred attach method.
+    pub const fn attach(mut self, preference: Preference) -> Self {
+        self.options.preference = preference;
+        self
+    }
+
+    /// Makes each program log what it sees, by the `log` crate.
+    pub const fn log(mut self, level: LogLevel) -> Self {
+        self.options.log = level;
+        self
+    }
+
+    /// Keeps the programs attached after this process: the flight recorder.
+    pub const fn pin(mut self, pin: bool) -> Self {
+        self.options.pin = pin;
+        self
+    }
+
+    /// Narrows the events to a command.
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Resolves user stacks with the symbol tables of the requester's files.
+    pub const fn user_symbols(mut self, resolve: bool) -> Self {
+        self.has_user_symbols = resolve;
+        self
+    }
+
+    /// Attaches and pins the programs, and leaves the records to a later trace with [`TraceBuilder::pin`]. Must be called in a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// As [`TraceBuilder::start`].
+    pub fn arm(self) -> Result<Armed, ProbeError> {
+        let mut started = session::start(self.pin(true).options)?;
+        let missing = session::read_symbols(&mut started.host, &started.tracer);
+        started.warnings.extend(missing);
+        let was_armed = started.tracer.resumed.as_ref().is_some_and(|resumed| resumed.waiting.is_some());
+        Ok(Armed { was_armed, warnings: started.warnings })
+    }
+
+    /// Attaches; afterwards every request is traced. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// If tracing is not possible here; the error names the reason and the fix.
+    pub fn start(self) -> Result<Trace, ProbeError> {
+        let Started { tracer, uevents, mut host, clocks, header, baseline, warnings } = session::start(self.options)?;
+        if self.has_user_symbols {
+            host.name_user_stacks();
+        }
+        let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
+        let mut tracker = Tracker::new(host, clock);
+        tracker.push(clocks.boot_ns, header);
+        tracker.push(clocks.boot_ns, baseline);
+        let first = tracker.take_events();
+
+        let now = Instant::now();
+        let mut trace = Trace {
+            tracer,
+            uevents,
+            tracker,
+            filter: Filter::new(self.scope),
+            pending: VecDeque::new(),
+            warnings,
+            next_seq: 0,
+            totals: End::default(),
+            polls: PollSchedule::new(now),
+            deadline: None,
+            is_polling: false,
+            losses_at: now,
+            has_user_symbols: self.has_user_symbols,
+            resumed_records: None,
+            drained: Drained { began_ns: clocks.boot_ns, ended_ns: clocks.boot_ns, is_complete: false },
+            reading: None,
+            phase: Phase::Running,
+        };
+        // Header and baseline precede everything, also losses of the time before a resumed recorder.
+        let mut events = trace.in_scope(first);
+        trace.read_symbols();
+        trace.resumed_records = trace.resume();
+        events.extend(trace.collect());
+        trace.pending.push_back(Batch { events, is_tick: false, has_calmed: false });
+        Ok(trace)
+    }
+}
+
+/// Programs that were attached and left to record.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Armed {
+    /// They were attached before, and records wait.
+    pub was_armed: bool,
+    /// What could not be set up, and what is missing because of it.
+    pub warnings: Vec<String>,
+}
+
+/// An event, and whether it belongs to the scope.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Observed {
+    /// An event of the scope. `seq` numbers these without gaps; `end` has their totals.
+    InScope(Event),
+    /// An event of another process. `seq` has no meaning.
+    OutOfScope(Event),
+}
+
+/// Events that arrived together.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The events, in order.
+    pub events: Vec<Observed>,
+    /// Whether the batch ends a tick: whatever depends on time can be brought up to date.
+    pub is_tick: bool,
+    /// Whether the trace has just become quiet: memory of the busy time is no longer needed.
+    pub has_calmed: bool,
+}
+
+/// Where a trace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// It ends at this time at the latest: requests in flight are waited for.
+    Stopping(Instant),
+    Ended,
+}
+
+/// A running trace.
+pub struct Trace {
+    tracer: Tracer,
+    uevents: Option<Uevents>,
+    tracker: Tracker<Host>,
+    filter: Filter,
+    pending: VecDeque<Batch>,
+    warnings: Vec<String>,
+    /// Number of the next event of the scope.
+    next_seq: u64,
+    totals: End,
+    polls: PollSchedule,
+    deadline: Option<Instant>,
+    /// Whether the programs know that the ring is polled, so that they need not wake this process.
+    is_polling: bool,
+    /// When the loss counters were read.
+    losses_at: Instant,
+    has_user_symbols: bool,
+    resumed_records: Option<u64>,
+    /// How far the ring was read.
+    drained: Drained,
+    reading: Option<Reading>,
+    phase: Phase,
+}
+
+impl std::fmt::Debug for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trace").field("next_seq", &self.next_seq).field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+impl Trace {
+    /// Waits for the next events. A batch may be empty, for example on a tick. `None` after the last one, whose last event is
+    /// `end`; only [`Trace::stop`] ends a trace.
+    ///
+    /// # Errors
+    /// If the kernel no longer provides events.
+    pub async fn next(&mut self) -> Result<Option<Batch>, TraceError> {
+        loop {
+            if let Some(batch) = self.pending.pop_front() {
+                return Ok(Some(batch));
+            }
+            if let Some(reading) = self.reading.take() {
+                self.read_on(reading);
+                continue;
+            }
+            match self.phase {
+                Phase::Ended => return Ok(None),
+                Phase::Stopping(until) if self.tracker.is_idle() || Instant::now() >= until => {
+                    self.begin_reading(Then::End);
+                }
+                Phase::Running | Phase::Stopping(_) => {
+                    let is_tick = self.wait().await?;
+                    self.begin_reading(if is_tick { Then::Tick } else { Then::Nothing });
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to read, or time for a tick; true for a tick.
+    async fn wait(&mut self) -> Result<bool, TraceError> {
+        let next_at = self.polls.next_at(Instant::now());
+        tokio::select! {
+            ready = self.tracer.ring.ready() => ready?,
+            ready = uevents_ready(&mut self.uevents) => ready.map_err(TraceError::Uevents)?,
+            () = sleep_until(next_at) => {}
+        }
+        Ok(self.polls.is_tick(Instant::now()))
+    }
+
+    /// Begins to end the trace: [`Trace::next`] waits up to two seconds for requests in flight, then returns the last batch.
+    pub fn stop(&mut self) {
+        if self.phase == Phase::Running {
+            self.phase = Phase::Stopping(Instant::now() + GRACE);
+            self.begin_reading(Then::Tick);
+        }
+    }
+
+    /// Detaches; pinned programs go on recording.
+    pub fn detach(self) {
+        self.tracer.leave();
+    }
+
+    /// What could not be set up or read, and what is missing because of it, since this was last called.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Records that pinned programs wrote before this trace started; `None` if no programs were pinned.
+    #[must_use]
+    pub const fn resumed_records(&self) -> Option<u64> {
+        self.resumed_records
+    }
+
+    /// Narrows the scope from now on, for example to a command that has just been started.
+    pub fn set_scope(&mut self, scope: Scope) {
+        self.filter.set_scope(scope);
+    }
+
+    /// Makes a batch return at this time at the latest.
+    pub const fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Gives up the privileges that only attaching needed. New symbols, the loss checkpoint of pinned programs (before
+    /// kernel 5.19) and `also` stay possible.
+    ///
+    /// # Errors
+    /// If the kernel refuses: a seccomp policy forbids `capset(2)`.
+    pub fn drop_privileges(&self, also: &[Capability]) -> io::Result<()> {
+        let mut kept = vec![Capability::Syslog];
+        kept.extend(self.tracer.is_pinned().then_some(Capability::Bpf));
+        kept.extend(also);
+        if self.has_user_symbols {
+            kept.extend([Capability::SysPtrace, Capability::DacReadSearch]);
+        } else if process::are_hidden() {
+            kept.push(Capability::SysPtrace);
+        }
+        keep_only(&kept)
+    }
+
+    /// Whether records of a pinned ring should be released now: no request is in flight, or they take much of the ring.
+    #[must_use]
+    pub fn is_release_due(&self) -> bool {
+        self.tracer.held().is_some_and(|share| self.tracker.is_idle() || share > UNRELEASED_SHARE_MAX)
+    }
+
+    /// Releases the records of all events that [`Trace::next`] has returned: they are stored safely elsewhere.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn release(&mut self) -> Result<(), TraceError> {
+        Ok(self.tracer.release()?)
+    }
+
+    /// Takes the events of the tracker, in scope or not.
+    fn collect(&mut self) -> Vec<Observed> {
+        let events = self.tracker.take_events();
+        if !events.is_empty() {
+            // What was lost was lost before the last of these events: chains that they end must know of it.
+            self.losses();
+        }
+        let mut collected = self.tracker.take_events();
+        collected.extend(events);
+        self.in_scope(collected)
+    }
+
+    /// Decides which events belong to the scope, and numbers these.
+    fn in_scope(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Observed> {
+        let decide = |mut event: Event| {
+            if !self.filter.belongs(&event) {
+                return Observed::OutOfScope(event);
+            }
+            event.seq = self.next_seq;
+            self.next_seq += 1;
+            self.totals.count(&event.body);
+            if let Body::End(end) = &mut event.body {
+                end.clone_from(&self.totals);
+            }
+            Observed::InScope(event)
+        };
+        events.into_iter().map(decide).collect()
+    }
+}
+
+/// Waits for a uevent; forever if the socket is closed.
+async fn uevents_ready(uevents: &mut Option<Uevents>) -> io::Result<()> {
+    match uevents {
+        Some(uevents) => uevents.ready().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Nanoseconds since boot.
+fn now_ns() -> u64 {
+    ClockTriple::now().boot_ns
+}
