@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::setup;
 use crate::shell;
 use crate::toolchain::linker;
-use crate::{bench, r#gen};
+use crate::{bench, r#gen, kernels};
 
 /// The variables that make tests write: manual pages, completions and the policy schema; the event schema; expected outputs.
 const VARIABLES: [&str; 3] = ["KMODTRACE_WRITE_MANUAL", "KMODTRACE_WRITE_SCHEMA", "KMODTRACE_WRITE_GOLDEN"];
@@ -27,6 +27,7 @@ pub(crate) fn verb() -> Result<ExitCode> {
     r#gen::verb(&r#gen::Options::new(events, seed, setup::workspace().join(path)))?;
     shell::run(&mut write_command())?;
     bench::rewrite_pages()?;
+    kernels::rewrite_page()?;
     println!("regenerated; review the changes with git diff");
     Ok(ExitCode::SUCCESS)
 }

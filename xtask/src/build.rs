@@ -98,7 +98,7 @@ fn host_triple() -> Result<String> {
 fn install_file(built: &Path, installed: &Path) -> Result<()> {
     let bytes = fs::read(built).with_context(|| format!("cargo did not create {}", built.display()))?;
     if is_dynamic(&bytes) {
-        bail!("{} is not static: it has a dynamic loader", built.display());
+        bail!("cannot use {}: it has a dynamic loader, expected a static binary", built.display());
     }
     if fs::read(installed).is_ok_and(|old| old == bytes) {
         return Ok(());

@@ -1,8 +1,7 @@
-//! `cargo xtask kernels`: which program is attached how on which kernel, and what it costs the verifier.
+//! `cargo xtask kernels`: the attach methods on each kernel, and the verifier's cost per program.
 //!
-//! The numbers live in `tests/kernels.json`, made by asking `kmodtrace doctor` in a guest of each line, and the page
-//! `docs/kernels.md` is made of them. The tests ask again: another way of attaching, or a tenth more for the verifier,
-//! is a failure.
+//! The data is in `tests/kernels.json`. It comes from `kmodtrace doctor` in a guest of each line, and `docs/kernels.md` is
+//! generated from it. The tests compare: another attach method, or ten percent more instructions for the verifier, is a failure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,16 +18,16 @@ use crate::requirements::Purpose;
 use crate::vm::{self, Guest, Sink};
 use crate::{build, setup};
 
-/// What to do.
+/// Options of the check.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Write what is found to the table, instead of comparing.
+    /// Write the results instead of comparing them.
     #[arg(long)]
     write: bool,
-    /// Kernel line; all of them when none is given.
+    /// Kernel line; repeatable; default all.
     #[arg(long, value_name = "LINE")]
     kernel: Vec<String>,
-    /// What runs the guests.
+    /// Accelerator of the guests.
     #[arg(long, value_enum, default_value_t)]
     accel: vm::Choice,
 }
@@ -36,9 +35,9 @@ pub(crate) struct Options {
 /// One hook on one kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Hook {
-    /// How it is attached; absent when it is not.
+    /// The attach method; `None` if it is not attached.
     attached: Option<String>,
-    /// Instructions verified, by program; absent on kernels before 5.16, which do not tell.
+    /// Verified instructions by program; `None` on kernels before 5.16, which do not report them.
     verified_instructions: BTreeMap<String, Option<u64>>,
 }
 
@@ -49,13 +48,13 @@ pub(crate) struct Kernel {
     hooks: BTreeMap<String, Hook>,
 }
 
-/// Kernel lines, oldest first as a version sorts.
+/// Kernels by line.
 type Table = BTreeMap<String, Kernel>;
 
-/// What may be added before the growth counts: a tenth.
+/// The permitted growth in percent of the stored value.
 const GROWTH_PERCENT: u64 = 110;
 
-/// The verb.
+/// Compares all lines with the stored data, or writes the data.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     setup::run(Purpose::Guests)?;
     build::run()?;
@@ -65,45 +64,45 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     } else {
         options.kernel.clone()
     };
-    let mut good = true;
+    let mut is_good = true;
     for line in lines {
-        let found = ask(&Guest::prepare(&line, options.accel)?)?;
+        let found = query(&Guest::prepare(&line, options.accel)?)?;
         if options.write {
             table.insert(line, found);
             continue;
         }
         for problem in compare(&line, table.get(&line), &found) {
             println!("{problem}");
-            good = false;
+            is_good = false;
         }
     }
     if options.write {
-        let text = serde_json::to_string_pretty(&table).context("cannot write JSON")?;
+        let text = serde_json::to_string_pretty(&table).context("cannot serialize the table")?;
         fs::write(data_path(), text + "\n").context("cannot write tests/kernels.json")?;
         fs::write(page_path(), page(&table)).context("cannot write docs/kernels.md")?;
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Compares a guest with the table; what differs, in words.
+/// Compares a guest with the stored data, and describes differences.
 pub(crate) fn check(line: &str, guest: &Guest) -> Result<Vec<String>> {
     let table = read()?;
-    let mut problems = compare(line, table.get(line), &ask(guest)?);
+    let mut problems = compare(line, table.get(line), &query(guest)?);
     let written = fs::read_to_string(page_path()).context("cannot read docs/kernels.md")?;
     if written != page(&table) {
-        problems.push(format!("docs/kernels.md is not what tests/kernels.json says; {REMEDY}"));
+        problems.push(format!("docs/kernels.md does not match tests/kernels.json; {REMEDY}"));
     }
     Ok(problems)
 }
 
-/// Instructions that the verifier went through on this line, by program, as the table has it.
+/// The stored numbers of verified instructions on a line, by program.
 pub(crate) fn verified_instructions(line: &str) -> Result<BTreeMap<String, u64>> {
     let kernel = read()?.remove(line).with_context(|| format!("tests/kernels.json has no {line}"))?;
     let programs = kernel.hooks.into_values().flat_map(|hook| hook.verified_instructions);
     Ok(programs.filter_map(|(program, count)| Some((program, count?))).collect())
 }
 
-const REMEDY: &str = "if that is right, run `cargo xtask kernels --write`";
+const REMEDY: &str = "if this is intended, run `cargo xtask kernels --write`";
 
 fn data_path() -> PathBuf {
     setup::workspace().join("tests/kernels.json")
@@ -115,20 +114,20 @@ fn page_path() -> PathBuf {
 
 fn read() -> Result<Table> {
     match fs::read_to_string(data_path()) {
-        Ok(text) => serde_json::from_str(&text).context("tests/kernels.json is odd"),
+        Ok(text) => serde_json::from_str(&text).context("cannot parse tests/kernels.json"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Table::new()),
         Err(error) => Err(error).context("cannot read tests/kernels.json"),
     }
 }
 
-/// Keeps what the guest prints.
+/// Collects the output of the guest.
 #[derive(Default)]
-struct Kept {
+struct Output {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl Sink for Kept {
+impl Sink for Output {
     fn stdout(&mut self, bytes: &[u8]) -> Result<()> {
         self.stdout.extend_from_slice(bytes);
         Ok(())
@@ -140,19 +139,19 @@ impl Sink for Kept {
     }
 }
 
-/// Asks kmodtrace in the guest.
-fn ask(guest: &Guest) -> Result<Kernel> {
+/// Runs `kmodtrace doctor` in the guest.
+fn query(guest: &Guest) -> Result<Kernel> {
     let script = "uname -r; kmodtrace doctor --json; test $? -le 1";
     let argv = ["/bin/sh", "-c", script].map(str::to_owned);
-    let mut kept = Kept::default();
-    let code = guest.run_command(&argv, &mut kept)?;
-    let said = String::from_utf8_lossy(&kept.stderr);
+    let mut output = Output::default();
+    let code = guest.run_command(&argv, &mut output)?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
     if code != 0 {
-        bail!("kmodtrace doctor failed in the guest: {said}");
+        bail!("kmodtrace doctor failed in the guest: {stderr}");
     }
-    let text = String::from_utf8(kept.stdout).context("kmodtrace doctor wrote invalid UTF-8")?;
+    let text = String::from_utf8(output.stdout).context("kmodtrace doctor wrote invalid UTF-8")?;
     let (release, json) = text.split_once('\n').context("the guest printed no release")?;
-    let report: Value = serde_json::from_str(json).context("kmodtrace doctor wrote no JSON")?;
+    let report: Value = serde_json::from_str(json).context("kmodtrace doctor wrote invalid JSON")?;
     let hooks = report.pointer("/hooks/hooks").and_then(Value::as_array);
     let hooks = hooks.with_context(|| format!("the hooks were not tried: {}", report["hooks"]))?;
     Ok(Kernel { release: release.to_owned(), hooks: hooks.iter().map(hook).collect::<Result<_>>()? })
@@ -162,14 +161,14 @@ fn hook(state: &Value) -> Result<(String, Hook)> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let programs = state["programs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let verified = programs.iter().map(|program| {
-        let name = text(&program["program"]).context("a program without a name")?;
+        let name = text(&program["program"]).context("a program has no name")?;
         Ok((name, program["verified_instructions"].as_u64()))
     });
     let hook = Hook { attached: text(&state["attached"]), verified_instructions: verified.collect::<Result<_>>()? };
-    Ok((text(&state["hook"]).context("a hook without a name")?, hook))
+    Ok((text(&state["hook"]).context("a hook has no name")?, hook))
 }
 
-/// What differs from the table.
+/// Describes differences from the stored data.
 fn compare(line: &str, known: Option<&Kernel>, found: &Kernel) -> Vec<String> {
     let Some(known) = known else { return vec![format!("{line}: not in tests/kernels.json; {REMEDY}")] };
     let mut problems = Vec::new();
@@ -193,7 +192,7 @@ fn compare(line: &str, known: Option<&Kernel>, found: &Kernel) -> Vec<String> {
                 && count * 100 > known * GROWTH_PERCENT
             {
                 problems.push(format!(
-                    "{line}: the verifier needs {count} instructions for {program}, a tenth more than {known}; {REMEDY}"
+                    "{line}: the verifier needs {count} instructions for {program}, more than 10 % above {known}; {REMEDY}"
                 ));
             }
         }
@@ -201,11 +200,16 @@ fn compare(line: &str, known: Option<&Kernel>, found: &Kernel) -> Vec<String> {
     problems
 }
 
-/// The page.
+/// Writes the page again from the stored data, for example after a change of its text.
+pub(crate) fn rewrite_page() -> Result<()> {
+    fs::write(page_path(), page(&read()?)).context("cannot write docs/kernels.md")
+}
+
+/// Formats the page.
 fn page(table: &Table) -> String {
-    let mut out = "# Kernels\n\nWhich hook is attached how, and what its programs cost the verifier, in instructions \
-         (the kernel allows a million). Made by\n`cargo xtask kernels --write` from what `kmodtrace doctor` says in a guest \
-         of each kernel; the tests compare.\n"
+    let mut out = "# Kernels\n\nThe attach method of each hook, and the number of instructions that the verifier processed for each of its programs (the\n\
+         limit is one million). Generated by `cargo xtask kernels --write` from `kmodtrace doctor` in a guest of each kernel; the tests\n\
+         compare them.\n"
         .to_owned();
     let mut lines: Vec<(&String, &Kernel)> = table.iter().collect();
     lines.sort_by_key(|(name, _)| version(name));
@@ -226,7 +230,7 @@ fn page(table: &Table) -> String {
         }
         out.push('\n');
     }
-    out.push_str("\nKernels before 5.16 do not tell the verifier's work.\n");
+    out.push_str("\nKernels before 5.16 do not report the number of instructions.\n");
     out
 }
 
@@ -253,9 +257,9 @@ mod tests {
         Kernel { release: "6.1.0".to_owned(), hooks: BTreeMap::from([("request".to_owned(), hook)]) }
     }
 
-    /// Check that another way of attaching and a tenth more are told, and less is not.
+    /// Another attach method and more than ten percent growth are reported; less is not.
     #[test]
-    fn differences_are_told() {
+    fn differences_are_reported() {
         let known = kernel(Some("kprobe"), 1000);
         assert_eq!(compare("6.1", Some(&known), &kernel(Some("kprobe"), 1100)), Vec::<String>::new());
         assert_eq!(compare("6.1", Some(&known), &kernel(Some("kprobe"), 500)), Vec::<String>::new());
@@ -265,9 +269,16 @@ mod tests {
         assert_eq!(compare("6.1", Some(&known), &Kernel::default()).len(), 1);
     }
 
-    /// Check that lines are in the order of their versions.
+    /// The page is generated from the stored data.
     #[test]
-    fn lines_are_in_order() {
+    fn page_is_generated_from_stored_data() {
+        let table: Table = serde_json::from_str(include_str!("../../tests/kernels.json")).unwrap();
+        assert_eq!(page(&table), include_str!("../../docs/kernels.md"), "run `cargo xtask bless`");
+    }
+
+    /// Lines are sorted by version.
+    #[test]
+    fn lines_are_sorted_by_version() {
         let mut names = ["7", "6.12", "6.1-cloud", "5.10", "6.1"];
         names.sort_by_key(|name| version(name));
         assert_eq!(names, ["5.10", "6.1", "6.1-cloud", "6.12", "7"]);

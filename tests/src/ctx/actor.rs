@@ -160,7 +160,7 @@ impl Running {
         if !program.exists() {
             symlink(GUEST_PATH, &program).with_context(|| format!("cannot link {}", program.display()))?;
         }
-        let program = program.to_str().context("the actors' directory has an odd name")?;
+        let program = program.to_str().context("the directory of the actors is not UTF-8")?;
         let mut command = prepare(program, Some(actor.uid));
         command.arg("act");
         if let Some(gate) = gate {

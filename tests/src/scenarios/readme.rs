@@ -69,3 +69,57 @@ fn in_order(text: String) -> String {
     modules.sort_unstable();
     format!("{head} modules loaded by {requester}: {}\n{tail}", modules.join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// The documents with commands.
+    const PAGES: [&str; 6] = [
+        "README.md",
+        "docs/ci.md",
+        "docs/capture-format.md",
+        "docs/prevention.md",
+        "docs/report.md",
+        "docs/service.md",
+    ];
+
+    /// The calls of kmodtrace in code blocks: lines of a shell, without prompt and comment.
+    fn commands(page: &str) -> Vec<&str> {
+        let blocks = page.split("```").skip(1).step_by(2);
+        let lines = blocks.flat_map(str::lines).map(|line| line.trim_start_matches(['#', '$', ' ']));
+        let commands = lines.filter(|line| line.starts_with("kmodtrace ") && !line.starts_with("kmodtrace -"));
+        commands.map(|line| line.split(" #").next().unwrap_or(line).trim_end()).collect()
+    }
+
+    /// Every command in a code block has an existing verb, and only options that are in the manual page of the verb.
+    #[test]
+    fn documented_commands_use_existing_options() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut checked = 0;
+        for page in PAGES {
+            let text = fs::read_to_string(root.join(page)).unwrap();
+            for command in commands(&text) {
+                let own = command.split(" -- ").next().unwrap();
+                let verb = own.split(' ').nth(1).unwrap();
+                let manual = fs::read_to_string(root.join(format!("docs/man/kmodtrace-{verb}.1")));
+                let manual = manual.unwrap_or_else(|error| panic!("{page}: {command}: {error}")).replace('\\', "");
+                for option in own.split(' ').skip(2).filter(|word| word.starts_with('-') && word.len() > 1) {
+                    let name = option.split('=').next().unwrap();
+                    assert!(manual.contains(&format!("fB{name}fR")), "{page}: {command}: no option {name}");
+                }
+                checked += 1;
+            }
+        }
+        assert!(checked >= 25, "only {checked} commands were found");
+    }
+
+    /// Prompts and comments are removed, and other lines are ignored.
+    #[test]
+    fn commands_are_found_in_code_blocks() {
+        let page =
+            "kmodtrace not\n```\n# kmodtrace watch\nkmodtrace run -- x   # comment\ncargo x\n```\nkmodtrace no\n";
+        assert_eq!(commands(page), ["kmodtrace watch", "kmodtrace run -- x"]);
+    }
+}

@@ -1,8 +1,8 @@
-//! Debian's backports as one more source of the machine's own apt, for one installation.
+//! Debian's backports as an additional source of the machine's own apt, for one installation.
 //!
 //! A package that was installed from backports can conflict with the stable release's packages of the same software, for
-//! example qemu-utils with qemu-system-x86. If the machine's sources no longer name backports, apt has no version that fits.
-//! The machine's configuration is not changed: sources and lists are kept in a directory of their own.
+//! example qemu-utils with qemu-system-x86. If the machine's sources no longer contain backports, apt has no compatible version.
+//! The machine's configuration is not changed: sources and lists are stored in a separate directory.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,7 +15,7 @@ use crate::system;
 use super::archive::KEYRING;
 use super::mirrors;
 
-/// Options for the programs of apt that add backports to the machine's sources. `None` if the machine is no stable Debian.
+/// Options for the programs of apt that add backports to the machine's sources. `None` if the machine is not a stable Debian.
 pub(super) fn options(tools: &Path) -> Result<Option<Vec<String>>> {
     let Some(codename) = system::debian_codename() else { return Ok(None) };
     if !Path::new(KEYRING).exists() {
@@ -27,7 +27,7 @@ pub(super) fn options(tools: &Path) -> Result<Option<Vec<String>>> {
     prepare(&tools.join("backports"), Path::new("/etc/apt"), &source).map(Some)
 }
 
-/// Copies the machine's sources and adds one. Returns the options that make apt use the copy and lists of its own.
+/// Copies the machine's sources and adds one. Returns the options that make apt use the copy and separate lists.
 fn prepare(dir: &Path, etc: &Path, source: &str) -> Result<Vec<String>> {
     let Some(text) = dir.to_str().filter(|text| !text.contains(['"', '\n'])) else {
         bail!("cannot use {} for apt: its name has quotes, line ends or bytes that are not UTF-8", dir.display());
@@ -58,7 +58,7 @@ fn prepare(dir: &Path, etc: &Path, source: &str) -> Result<Vec<String>> {
         format!("Dir::State::lists={text}/lists"),
         format!("Dir::Cache::pkgcache={text}/pkgcache.bin"),
         "Dir::Cache::srcpkgcache=".to_owned(),
-        // The directory may be one that apt's own user cannot enter.
+        // apt's own user may have no access to the directory.
         "APT::Sandbox::User=root".to_owned(),
     ];
     Ok(settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect())
@@ -67,7 +67,7 @@ fn prepare(dir: &Path, etc: &Path, source: &str) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::super::host::Machine;
-    use super::super::install::{self, Facts as _};
+    use super::super::install::{self, PackageQueries as _};
     use super::super::parse;
     use super::super::testing::{Package, Repository, package};
     use super::*;
@@ -90,7 +90,7 @@ mod tests {
         for part in super::super::config::DIRECTORIES.iter().chain(&["dpkg/info", "dpkg/updates"]) {
             fs::create_dir_all(at(part)).unwrap();
         }
-        let status = "Package: qemu-utils\nStatus: install ok installed\nMaintainer: nobody\nArchitecture: amd64\n\
+        let status = "Package: qemu-utils\nStatus: install ok installed\nMaintainer: Test\nArchitecture: amd64\n\
                       Source: qemu\nVersion: 1:8.2\nDescription: none\n\n";
         fs::write(at("dpkg/status"), status).unwrap();
         let sources = format!("deb [arch=amd64 trusted=yes] {} bookworm main\n", stable.uri());

@@ -1,4 +1,4 @@
-//! The machine's own apt: what it offers, and installing from it.
+//! The machine's own apt: available packages, and their installation.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,22 +9,22 @@ use crate::shell;
 use crate::toolchain::probe;
 
 use super::backports;
-use super::install::{self, Facts};
+use super::install::{self, PackageQueries};
 use super::parse::{self, Offer};
 
-/// Whether this package is installed.
+/// Whether a package is installed.
 pub(crate) fn is_installed(package: &str) -> bool {
     let status = probe::query(Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}\\n", package]));
     status.is_ok_and(|text| text.lines().any(|line| line == "installed"))
 }
 
-/// Whether apt could install this package.
+/// Whether apt can install a package.
 pub(crate) fn is_offered(package: &str) -> bool {
     probe::query(Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C"))
         .is_ok_and(|text| parse::has_candidate(&text))
 }
 
-/// The major version of the one LLVM that a package of a compiler stands on.
+/// The major version of the LLVM that a compiler package depends on, if it is unique.
 pub(crate) fn llvm_behind(package: &str) -> Option<u32> {
     let only_depends = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"];
     let mut command = Command::new("apt-cache");
@@ -37,8 +37,8 @@ pub(crate) fn update() -> Command {
     apt_get(&["update"])
 }
 
-/// The command that installs packages and removes none. Where versions conflict, it installs versions that fit: from the
-/// machine's sources, then from Debian's backports, whose lists are kept below `tools`. The error says what to do if none fit.
+/// The command that installs packages and removes none. If versions conflict, it selects compatible versions from the machine's
+/// sources, or from Debian's backports, whose lists are stored below `tools`. If there are none, the error says what to do.
 pub(crate) fn install(packages: &[String], tools: &Path) -> Result<Command> {
     let mut machine = Machine::default();
     let arguments = match install::arguments(&machine, packages) {
@@ -46,9 +46,7 @@ pub(crate) fn install(packages: &[String], tools: &Path) -> Result<Command> {
         Err(error) => {
             let Some(options) = backports::options(tools)? else { return Err(error) };
             machine.options = options;
-            eprintln!(
-                "xtask: the apt sources of this machine have no versions that fit; looking in Debian's backports"
-            );
+            eprintln!("xtask: the apt sources of this machine have no compatible versions; trying Debian's backports");
             if let Err(backports) = shell::run(apt_get(&["update"]).args(&machine.options)) {
                 return Err(error.context(format!("cannot read Debian's backports: {backports:#}")));
             }
@@ -60,14 +58,14 @@ pub(crate) fn install(packages: &[String], tools: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Makes dpkg-query describe a package as apt-cache does.
+/// The dpkg-query format that describes a package as apt-cache does.
 const DESCRIPTION: &str =
     "-f=Package: ${Package}\\nSource: ${source:Package} (${source:Version})\\nVersion: ${Version}\\n\\n";
 
-/// What this machine's apt and dpkg answer.
+/// Queries the machine's apt and dpkg.
 #[derive(Debug, Default)]
 pub(super) struct Machine {
-    /// Variables besides those of this process.
+    /// Additional environment variables.
     pub(super) environment: Vec<(String, String)>,
     /// Options for the programs of apt.
     pub(super) options: Vec<String>,
@@ -84,7 +82,7 @@ impl Machine {
     }
 }
 
-impl Facts for Machine {
+impl PackageQueries for Machine {
     fn simulate(&self, arguments: &[String]) -> Result<String> {
         let fixed = ["install", "--simulate", "--no-install-recommends"];
         self.query("apt-get", &fixed.into_iter().chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>())
@@ -100,7 +98,7 @@ impl Facts for Machine {
 
     fn installed(&self, package: &str) -> Result<Offer> {
         let text = self.query("dpkg-query", &["-W", DESCRIPTION, package])?;
-        parse::offers(&text).into_iter().next().with_context(|| format!("dpkg does not describe {package}"))
+        parse::offers(&text).into_iter().next().with_context(|| format!("dpkg has no description of {package}"))
     }
 
     fn all_installed(&self) -> Result<Vec<Offer>> {
@@ -113,7 +111,7 @@ impl Facts for Machine {
 
 fn apt_get(arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
-    // Another apt may be at work, as after boot.
+    // Another apt may be running, for example after boot.
     command.args(["-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"]).args(arguments);
     command.env("DEBIAN_FRONTEND", "noninteractive");
     command

@@ -1,22 +1,22 @@
-//! Where Debian packages come from: the machine's own mirror first, then the public ones.
+//! Mirrors of Debian packages: first the machine's own mirror, then the public ones.
 
 use std::fs;
 use std::path::Path;
 
-/// A mirror of the Debian archive, and the security archive that belongs to it.
+/// A mirror of the Debian archive, with its security archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mirror {
-    /// Base of the main archive.
+    /// Base address of the main archive.
     pub(super) debian: String,
-    /// Base of the security archive.
+    /// Base address of the security archive.
     pub(super) security: String,
-    /// An archive of suites that get no more updates: its release files are past their date by design.
+    /// Whether it is an archive of suites without updates, whose release files have expired.
     pub(super) frozen: bool,
 }
 
 const DEBIAN: &str = "http://deb.debian.org/debian";
 const SECURITY: &str = "http://deb.debian.org/debian-security";
-/// A country mirror and the security team's own servers, for when deb.debian.org is unusable.
+/// A country mirror and the security team's own servers, if deb.debian.org is unusable.
 const OTHER: &str = "http://ftp.us.debian.org/debian";
 const OTHER_SECURITY: &str = "http://security.debian.org/debian-security";
 const ARCHIVE: &str = "http://archive.debian.org/debian";
@@ -45,7 +45,7 @@ pub(super) fn mirrors() -> Vec<Mirror> {
     mirrors
 }
 
-/// The text of a `sources.list` for one suite of a mirror. `trust` says how what is fetched is checked.
+/// The text of a `sources.list` for one suite of a mirror. `trust` is the option for verification.
 pub(super) fn sources_list(mirror: &Mirror, suite: &str, trust: &str, with_security: bool) -> String {
     let mut text = format!("deb [arch=amd64 {trust}] {} {suite} main\n", mirror.debian);
     if with_security && has_security(suite) {
@@ -54,7 +54,7 @@ pub(super) fn sources_list(mirror: &Mirror, suite: &str, trust: &str, with_secur
     text
 }
 
-/// Testing and unstable have no security archive: their fixes arrive in the suite itself.
+/// Whether a suite has a security archive. Testing and unstable get fixes in the suite itself.
 pub(super) fn has_security(suite: &str) -> bool {
     !matches!(suite, "sid" | "unstable" | "testing")
 }
@@ -63,7 +63,7 @@ fn first_ending<'a>(uris: &'a [String], last: &str) -> Option<&'a str> {
     uris.iter().map(|uri| uri.trim_end_matches('/')).find(|uri| uri.rsplit('/').next() == Some(last))
 }
 
-/// The archive addresses in the apt configuration under `dir`. A file that cannot be read names no mirror.
+/// The archive addresses in the apt configuration under `dir`. A file that cannot be read is skipped.
 fn configured_uris(dir: &Path) -> Vec<String> {
     let mut files = vec![dir.join("sources.list")];
     if let Ok(entries) = fs::read_dir(dir.join("sources.list.d")) {
@@ -103,18 +103,18 @@ fn is_http(word: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Both formats of apt's sources are read; options and comments are passed over.
+    /// Both formats of apt's sources are parsed; options and comments are skipped.
     #[test]
-    fn reads_both_source_formats() {
+    fn both_source_formats_are_parsed() {
         let list = "# deb http://old.example/debian x main\ndeb [arch=amd64] http://a.example/debian/ x main\n";
         assert_eq!(one_line_uris(list), ["http://a.example/debian/"]);
         let deb822 = "Types: deb\n# http://no.example/debian\nURIs: http://b.example/debian cdrom:foo\nSuites: x\n";
         assert_eq!(deb822_uris(deb822), ["http://b.example/debian"]);
     }
 
-    /// The main archive is chosen by its last path segment, so that third-party sources are never taken for it.
+    /// The main archive is recognized by its last path segment, so that third-party sources are not used.
     #[test]
-    fn chooses_the_archive_by_its_last_segment() {
+    fn archive_is_recognized_by_last_segment() {
         let uris = [
             "https://deb.vendor.example/node".to_owned(),
             "http://m.example/debian-security".into(),
@@ -125,9 +125,9 @@ mod tests {
         assert_eq!(first_ending(&uris[..1], "debian"), None);
     }
 
-    /// A released suite has its security archive in the list, unstable does not.
+    /// A released suite has its security archive in the list; unstable does not.
     #[test]
-    fn lists_security_only_where_it_exists() {
+    fn security_is_listed_only_if_it_exists() {
         let mirror =
             Mirror { debian: "http://m/debian".into(), security: "http://m/debian-security".into(), frozen: false };
         let list = sources_list(&mirror, "bookworm", "signed-by=/k.gpg", true);

@@ -251,8 +251,8 @@ fn remove_others(dir: &Path, wanted: &[PackageFile]) -> Result<()> {
 
 fn check_complete(dir: &Path, wanted: &[PackageFile]) -> Result<()> {
     match wanted.iter().find(|file| !dir.join(&file.file).is_file()) {
-        Some(file) => bail!("apt reports success but did not download {} to {}", file.file, dir.display()),
-        None if wanted.is_empty() => bail!("apt would download nothing into {}", dir.display()),
+        Some(file) => bail!("cannot find {} in {}, although apt reports success", file.file, dir.display()),
+        None if wanted.is_empty() => bail!("cannot download to {}: apt would download nothing", dir.display()),
         None => Ok(()),
     }
 }

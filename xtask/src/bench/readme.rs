@@ -18,8 +18,9 @@ const COLUMNS: [(&str, &str); 4] = [
 
 /// Replaces the table in the README.
 pub(super) fn with_table(readme: &str, found: &Found) -> Result<String> {
-    let (before, rest) = readme.split_once(BEGIN).context("README.md has no place for the table")?;
-    let (_, after) = rest.split_once(END).context("the table in README.md has no end")?;
+    let (before, rest) =
+        readme.split_once(BEGIN).context("cannot update README.md: the start marker of the table is missing")?;
+    let (_, after) = rest.split_once(END).context("cannot update README.md: the end marker of the table is missing")?;
     Ok(format!("{before}{BEGIN}{}{END}{after}", table(found)?))
 }
 

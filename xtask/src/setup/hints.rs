@@ -1,4 +1,4 @@
-//! What to install by hand, where set-up may not or cannot do it.
+//! Instructions for manual installation, if set-up must not or cannot install.
 
 use std::path::Path;
 
@@ -8,18 +8,15 @@ use crate::system::{Family, System};
 use crate::toolchain::Survey;
 use crate::toolchain::probe::{self, OBJECT_ENV, TOOLCHAIN_ENV};
 
-/// The whole message: why set-up stops, what is missing, what to type.
+/// The complete message: the reason, the missing requirements, and the commands.
 pub(super) fn text(workspace: &Path, system: &System, survey: &Survey, missing: &[&Requirement]) -> String {
     let plan = Plan::make(system, survey, missing);
     let reason = match &plan {
-        Some(_) => "packages are missing and only root may install them".to_owned(),
+        Some(_) => "packages are missing, and only root can install them".to_owned(),
         None if system.family == Family::Debian => {
-            format!(
-                "apt of this machine ({}) offers no compiler and LLVM that would do, or has no network",
-                system.name
-            )
+            format!("apt of this machine ({}) offers no suitable compiler and LLVM, or has no network", system.name)
         }
-        None => format!("this machine ({}) cannot be set up from here", system.name),
+        None => format!("set-up does not support this machine ({})", system.name),
     };
     let commands = match plan {
         Some(plan) => plan.commands(workspace, system.is_root),
@@ -27,20 +24,20 @@ pub(super) fn text(workspace: &Path, system: &System, survey: &Survey, missing: 
     };
     format!(
         "{reason}; nothing was changed\nmissing:\n{}\ninstall with:\n{}\n\
-         or name another eBPF toolchain of rustup in {TOOLCHAIN_ENV}, or a finished eBPF object in {OBJECT_ENV}",
+         or set {TOOLCHAIN_ENV} to another rustup toolchain, or {OBJECT_ENV} to a prebuilt eBPF object",
         findings(survey, missing),
         indent(&commands)
     )
 }
 
-/// What is missing, one line each.
+/// The missing requirements, one line each.
 pub(super) fn findings(survey: &Survey, missing: &[&Requirement]) -> String {
     let mut lines = if survey.chosen().is_some() { Vec::new() } else { survey.complaints() };
     lines.extend(missing.iter().map(|one| format!("{}, which {}", one.name(), one.reason)));
     indent(&lines)
 }
 
-/// Commands for a machine that set-up does not know its way around.
+/// Commands for a machine that set-up does not support.
 pub(crate) fn by_hand(system: &System, survey: &Survey, missing: &[&Requirement]) -> Vec<String> {
     let mut commands: Vec<_> = install(system, missing).into_iter().collect();
     if survey.chosen().is_some() {
@@ -63,7 +60,7 @@ pub(crate) fn by_hand(system: &System, survey: &Survey, missing: &[&Requirement]
     commands
 }
 
-/// The distribution's command for some of the requirements, when there are any.
+/// The distribution's command for the missing requirements, if any.
 pub(crate) fn install(system: &System, missing: &[&Requirement]) -> Option<String> {
     let packages: Vec<_> = missing.iter().map(|one| one.package(system.family)).collect();
     let packages = Some(packages.join(" ")).filter(|packages| !packages.is_empty())?;
@@ -76,7 +73,7 @@ pub(crate) fn install(system: &System, missing: &[&Requirement]) -> Option<Strin
     })
 }
 
-/// Lines, indented.
+/// Indents lines.
 pub(super) fn indent(lines: &[String]) -> String {
     lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
@@ -91,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn each_distribution_is_told_its_own_command() {
+    fn each_distribution_has_its_own_command() {
         let missing: Vec<_> = REQUIREMENTS.iter().filter(|one| one.name() == "qemu-system-x86_64").collect();
         for (family, command) in [
             (Family::Debian, "sudo apt-get install --no-install-recommends qemu-system-x86"),
@@ -106,9 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_left_alone_is_said_to_be_unchanged() {
+    fn message_states_that_nothing_was_changed() {
         let system = System { family: Family::Other, name: "NixOS".to_owned(), is_root: true };
         let text = text(Path::new("/project"), &system, &empty(), &[]);
-        assert!(text.starts_with("this machine (NixOS) cannot be set up from here; nothing was changed"), "{text}");
+        assert!(text.starts_with("set-up does not support this machine (NixOS); nothing was changed"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! What would be installed, decided before anything is.
+//! The plan of an installation, made before anything is changed.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,8 +13,8 @@ use crate::toolchain::Survey;
 use crate::toolchain::linker;
 use crate::toolchain::probe::{LINKED_TOOLCHAIN, find_program, tools_dir};
 
-/// Packages with a compiler, its cargo and the source of `core`, best first. Debian keeps a recent compiler for its web
-/// browsers in the `-web` packages.
+/// Packages with a compiler, its cargo and the source of `core`, best first. Debian has a recent compiler for its web browsers
+/// in the `-web` packages.
 const COMPILER_PACKAGES: [[&str; 3]; 2] = [["rustc-web", "cargo-web", "rust-web-src"], ["rustc", "cargo", "rust-src"]];
 
 /// One change to the machine.
@@ -22,13 +22,13 @@ const COMPILER_PACKAGES: [[&str; 3]; 2] = [["rustc-web", "cargo-web", "rust-web-
 pub(crate) enum Step {
     /// Install packages.
     Packages,
-    /// Give rustup a name for the distribution's compiler.
+    /// Make the distribution's compiler a rustup toolchain.
     Link,
     /// Build a bpf-linker with this LLVM.
     Linker(u32),
 }
 
-/// Everything that would be installed.
+/// An installation plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     packages: Vec<String>,
@@ -37,12 +37,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Plans what is missing; nothing when this machine cannot be set up from here.
+    /// Plans the installation of missing requirements. `None` if set-up does not support this machine.
     pub(crate) fn make(system: &System, survey: &Survey, missing: &[&Requirement]) -> Option<Self> {
         let mut plan = match linker_without_packages(survey) {
             _ if survey.chosen().is_some() => Self::default(),
             Some(llvm_major) => Self { linker: Some(llvm_major), ..Self::default() },
-            None if system.family == Family::Debian => Self::for_compiler_here(survey)
+            None if system.family == Family::Debian => Self::for_installed_compiler(survey)
                 .or_else(|| (!survey.is_named).then(Self::for_compiler_of_debian).flatten())?,
             None => return None,
         };
@@ -55,13 +55,13 @@ impl Plan {
         Some(plan)
     }
 
-    /// A linker for a compiler that is here, with its LLVM from apt.
-    fn for_compiler_here(survey: &Survey) -> Option<Self> {
+    /// A linker for an installed compiler, with LLVM from apt.
+    fn for_installed_compiler(survey: &Survey) -> Option<Self> {
         let llvm_major = compilers_llvm(survey).find(|major| apt::is_offered(&linker::debian_package(*major)))?;
         Some(Self { packages: vec![linker::debian_package(llvm_major)], linker: Some(llvm_major), link: false })
     }
 
-    /// Debian's compiler and a linker for it.
+    /// Debian's compiler, and a linker for it.
     fn for_compiler_of_debian() -> Option<Self> {
         COMPILER_PACKAGES.iter().find_map(|packages| {
             let offered = packages.iter().all(|package| apt::is_offered(package));
@@ -85,7 +85,7 @@ impl Plan {
         }
     }
 
-    /// Whether packages are installed.
+    /// Whether the plan installs packages, which needs root.
     pub(crate) fn needs_root(&self) -> bool {
         !self.packages.is_empty()
     }
@@ -106,7 +106,7 @@ impl Plan {
         }
     }
 
-    /// The commands as a person would type them.
+    /// The commands for manual execution.
     pub(crate) fn commands(&self, workspace: &Path, is_root: bool) -> Vec<String> {
         let show = |step: &Step| match step {
             Step::Packages => {
@@ -120,12 +120,12 @@ impl Plan {
     }
 }
 
-/// The LLVM of the best compiler here whose linker can be built with nothing more from a package.
+/// The LLVM of the best installed compiler whose linker can be built without more packages.
 pub(crate) fn linker_without_packages(survey: &Survey) -> Option<u32> {
     compilers_llvm(survey).find(|major| linker::has_library(*major))
 }
 
-/// The LLVM of each compiler here that could have a linker, best first.
+/// The LLVM versions of installed compilers that bpf-linker supports, best first.
 fn compilers_llvm(survey: &Survey) -> impl Iterator<Item = u32> {
     let compilers = survey.candidates.iter().filter_map(|candidate| candidate.compiler.as_ref().ok());
     compilers.map(|compiler| compiler.llvm_major).filter(|major| linker::LLVM_MAJORS.contains(major))
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_planned_where_nothing_is_missing() {
+    fn plan_is_empty_if_nothing_is_missing() {
         let plan = Plan::make(&system(Family::Other), &survey(22, Some(22)), &[]).unwrap();
         assert_eq!(plan, Plan::default());
         assert!(!plan.needs_root());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_distribution_is_left_alone() {
+    fn unsupported_machine_has_no_plan() {
         let nothing = Survey { given: None, is_named: false, candidates: Vec::new() };
         assert_eq!(Plan::make(&system(Family::Other), &nothing, &[]), None);
         // An LLVM that no bpf-linker release supports.
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_come_before_what_is_built_on_them() {
+    fn packages_are_installed_first() {
         let plan = Plan { packages: vec!["llvm-22-dev".to_owned()], link: true, linker: Some(22) };
         assert_eq!(plan.steps(), [Step::Packages, Step::Link, Step::Linker(22)]);
         let commands = plan.commands(Path::new("/project"), false);

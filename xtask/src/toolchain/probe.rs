@@ -106,7 +106,7 @@ pub(crate) fn places() -> Vec<Via> {
 /// The toolchain in the environment, if any.
 pub(crate) fn named_toolchain() -> Result<Option<Via>> {
     let Some(name) = env::var_os(TOOLCHAIN_ENV).filter(|name| !name.is_empty()) else { return Ok(None) };
-    let Some(name) = name.to_str() else { bail!("{TOOLCHAIN_ENV} is not UTF-8") };
+    let Some(name) = name.to_str() else { bail!("invalid {TOOLCHAIN_ENV}: expected UTF-8") };
     if find_program("rustup").is_none() {
         bail!("cannot use {TOOLCHAIN_ENV}={name}: there is no rustup on PATH; install rustup, or unset the variable");
     }
@@ -214,7 +214,7 @@ pub(crate) fn query(command: &mut Command) -> Result<String> {
         let complaint = complaint.lines().find(|line| !line.trim().is_empty()).unwrap_or("no message");
         bail!("{command:?} failed: {complaint}");
     }
-    String::from_utf8(output.stdout).with_context(|| format!("{command:?} printed something that is not UTF-8"))
+    String::from_utf8(output.stdout).with_context(|| format!("cannot read the output of {command:?}: it is not UTF-8"))
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Image {
         fs::write(staging.join("image.json"), text).context("cannot describe the image")?;
         remove_outdated(&images, line.name)?;
         fs::rename(&staging, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        Self::open(&dir)?.with_context(|| format!("{} vanished", dir.display()))
+        Self::open(&dir)?.with_context(|| format!("cannot find the packed image {}", dir.display()))
     }
 
     /// The kernel to boot.
@@ -218,7 +218,7 @@ fn add_system_files(tree: &mut Tree) -> Result<()> {
 /// Adds links to busybox for every applet without a real program of that name.
 fn add_busybox_applets(tree: &mut Tree, user_root: &Path) -> Result<()> {
     let busybox = ["bin/busybox", "usr/bin/busybox"].map(|path| user_root.join(path));
-    let busybox = busybox.iter().find(|path| path.is_file()).context("the programs include no busybox")?;
+    let busybox = busybox.iter().find(|path| path.is_file()).context("the programs do not include busybox")?;
     let output = Command::new(busybox).arg("--list").output().context("cannot run the guest's busybox")?;
     let names = String::from_utf8(output.stdout).context("busybox lists names that are not UTF-8")?;
     for name in names.lines() {

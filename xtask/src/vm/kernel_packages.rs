@@ -44,7 +44,7 @@ fn choose(metapackage: &str, depends: impl Fn(&str) -> Result<Vec<Dependency>>) 
         }
     }
     if found.is_empty() {
-        bail!("{metapackage} depends on no kernel image");
+        bail!("cannot find a kernel: {metapackage} depends on no image");
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)

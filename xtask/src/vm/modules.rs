@@ -124,7 +124,7 @@ fn parse_dependencies(text: &str) -> Result<Dependencies> {
         dependencies.insert(path.to_owned(), needed.split_whitespace().map(str::to_owned).collect());
     }
     if dependencies.is_empty() {
-        bail!("modules.dep is empty: the kernel package has no modules");
+        bail!("cannot use modules.dep: it is empty, so the kernel package has no modules");
     }
     Ok(dependencies)
 }

@@ -186,7 +186,7 @@ impl Packages {
         }
         names.sort();
         if names.is_empty() {
-            bail!("apt fetched no package into {}", staging.display());
+            bail!("cannot fetch packages: apt downloaded none to {}", staging.display());
         }
         let files = sha256_files(&staging, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
         let asked = asked.iter().copied().map(str::to_owned).collect();

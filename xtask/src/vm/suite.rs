@@ -145,7 +145,10 @@ pub(super) fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>> {
         |scenario: &&Scenario| filters.is_empty() || filters.iter().any(|part| scenario.name.contains(part.as_str()));
     let chosen: Vec<_> = scenarios::all().filter(wanted).collect();
     if chosen.is_empty() {
-        bail!("no scenario name contains {}", filters.join(" or "));
+        bail!(
+            "invalid scenario filter {:?}: expected a part of a name; list the names with cargo xtask vm test --list",
+            filters.join(" or ")
+        );
     }
     Ok(chosen)
 }

@@ -51,7 +51,7 @@ impl Tree {
     pub(crate) fn host_file(&mut self, path: &str, host: &Path) -> Result<()> {
         let metadata = fs::metadata(host).with_context(|| format!("cannot read {}", host.display()))?;
         if !metadata.is_file() {
-            bail!("{} is not a regular file", host.display());
+            bail!("cannot add {}: it is not a regular file", host.display());
         }
         self.insert(path, Node::HostFile { path: host.to_owned(), mode: metadata.permissions().mode() & 0o7777 })
     }
@@ -132,7 +132,7 @@ impl Tree {
                     self.nodes.insert(parent.to_owned(), Node::Directory { mode: 0o755 });
                 }
                 Some(Node::Directory { .. }) => {}
-                Some(_) => bail!("{path}: {parent} is not a directory"),
+                Some(_) => bail!("cannot add {path}: {parent} is not a directory"),
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The decision on answers of apt as they are printed, and by a real apt with a machine that exists only as files.
+//! Tests of the selection with recorded output of apt, and with a real apt on simulated machines.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use super::super::host::Machine;
 use super::super::testing::{Package, Repository, package};
 use super::*;
 
-/// Answers, by what is asked.
+/// Recorded answers by query.
 #[derive(Default)]
 struct Answers {
     simulations: BTreeMap<&'static str, &'static str>,
@@ -19,7 +19,7 @@ struct Answers {
     installed: BTreeMap<&'static str, (&'static str, &'static str)>,
 }
 
-impl Facts for Answers {
+impl PackageQueries for Answers {
     fn simulate(&self, arguments: &[String]) -> Result<String> {
         let text = self.simulations.get(arguments.join(" ").as_str());
         text.map(|&text| text.to_owned()).ok_or_else(|| anyhow!("E: Unable to correct problems"))
@@ -52,7 +52,7 @@ const SYSTEM: &str = "Package: qemu-system-x86\nSource: qemu\nVersion: 1:8.2~bpo
 const COMMON: &str = "Package: qemu-system-common\nSource: qemu\nVersion: 1:8.2~bpo12+1\n\n\
                       Package: qemu-system-common\nSource: qemu\nVersion: 1:7.2\n\n";
 
-/// A machine with qemu-utils of backports, where the stable QEMU would take its place.
+/// A machine with qemu-utils from backports, which the stable QEMU would replace.
 fn clash() -> Answers {
     Answers {
         simulations: BTreeMap::from([("qemu-system-x86", REMOVES), ("qemu-system-x86 qemu-utils", REMOVES)]),
@@ -74,14 +74,14 @@ const MATCHING: &str = "qemu-system-x86=1:8.2~bpo12+1 qemu-system-common=1:8.2~b
 const FROM_RELEASE: &str = "--target-release=bookworm-backports qemu-system-x86=1:8.2~bpo12+1 \
                             qemu-system-common=1:8.2~bpo12+1";
 
-/// Where nothing would be removed, apt chooses.
+/// If nothing would be removed, apt selects the versions.
 #[test]
-fn harmless_installation_is_left_to_apt() {
+fn installation_without_conflict_is_unchanged() {
     let simulations = BTreeMap::from([("qemu-system-x86", GOOD)]);
     assert_eq!(decide(&Answers { simulations, ..clash() }).unwrap(), "qemu-system-x86");
 }
 
-/// An outdated package that would be removed is brought up to date instead.
+/// An outdated package that would be removed is upgraded instead.
 #[test]
 fn outdated_package_is_upgraded_together() {
     let mut answers = clash();
@@ -89,8 +89,7 @@ fn outdated_package_is_upgraded_together() {
     assert_eq!(decide(&answers).unwrap(), "qemu-system-x86 qemu-utils");
 }
 
-/// The version of what is installed is chosen, for all parts of the same software; with the release it is from, where other
-/// packages are needed from there.
+/// The installed version is selected for all parts of the same software, if necessary with dependencies from its release.
 #[test]
 fn matching_version_is_installed() {
     let mut answers = clash();
@@ -100,9 +99,9 @@ fn matching_version_is_installed() {
     assert_eq!(decide(&answers).unwrap(), MATCHING);
 }
 
-/// Where every way removes something, nothing is installed, and the person learns what would go and what to type.
+/// If every solution removes a package, nothing is installed, and the error names the package and the command.
 #[test]
-fn removal_is_left_to_the_person() {
+fn removal_is_left_to_the_user() {
     let mut answers = clash();
     answers.simulations.insert(MATCHING, REMOVES);
     let error = decide(&answers).unwrap_err().to_string();
@@ -111,7 +110,7 @@ fn removal_is_left_to_the_person() {
     assert!(error.contains("\n  apt-get install --no-install-recommends qemu-system-x86\n"), "{error}");
 }
 
-/// A package of other software is not given up either, and no version is looked for.
+/// A package of other software is not removed either, and no other versions are tried.
 #[test]
 fn packages_of_other_software_are_kept() {
     let answers = Answers {
@@ -122,10 +121,10 @@ fn packages_of_other_software_are_kept() {
     assert!(decide(&answers).unwrap_err().to_string().starts_with("apt would remove virtualbox 7.0"));
 }
 
-/// Where apt finds no solution because an installed part of the same software is newer, the version of that part is chosen,
-/// also when the wanted package does not depend on that part.
+/// If apt finds no solution because an installed part of the same software is newer, the version of that part is selected, even
+/// if the requested package does not depend on that part.
 #[test]
-fn version_of_an_installed_part_is_chosen() {
+fn version_of_installed_part_is_selected() {
     for part in ["qemu-system-common", "qemu-utils"] {
         let mut answers = clash();
         answers.simulations.clear();
@@ -138,9 +137,9 @@ fn version_of_an_installed_part_is_chosen() {
     }
 }
 
-/// Each release that has a chosen version is tried: the first package need not come from the release that is needed.
+/// Each release that has a selected version is tried, because the first package may be from another release.
 #[test]
-fn release_of_every_chosen_package_is_tried() {
+fn release_of_every_selected_package_is_tried() {
     let mut answers = clash();
     answers.simulations.clear();
     answers.shown.insert("kmod", "Package: kmod\nVersion: 30\n\n");
@@ -171,7 +170,7 @@ const BACKPORTS: [Package; 4] = [
     package("seabios", "2"),
 ];
 
-/// A machine that exists only as files: two releases, and one installed package.
+/// A simulated machine: two releases, and one installed package.
 fn machine(dir: &Path, backports: &[Package], installed: &str) -> Machine {
     let stable = Repository::create(dir.join("stable"), "bookworm", &STABLE);
     let backports = Repository::create(dir.join("backports"), "bookworm-backports", backports);
@@ -201,14 +200,14 @@ fn machine(dir: &Path, backports: &[Package], installed: &str) -> Machine {
 
 fn status(name: &str, version: &str) -> String {
     format!(
-        "Package: {name}\nStatus: install ok installed\nMaintainer: nobody\nArchitecture: amd64\nSource: qemu\n\
+        "Package: {name}\nStatus: install ok installed\nMaintainer: Test\nArchitecture: amd64\nSource: qemu\n\
          Version: {version}\nDescription: none\n\n"
     )
 }
 
-/// A real apt would remove qemu-utils of backports for the stable QEMU; the decision is one with which it does not.
+/// A real apt would remove qemu-utils of backports for the stable QEMU; with the selected versions it does not.
 #[test]
-fn real_apt_keeps_what_is_installed() {
+fn real_apt_keeps_installed_package() {
     let dir = tempfile::tempdir().unwrap();
     let machine = machine(dir.path(), &BACKPORTS, &status("qemu-utils", "1:8.2~bpo12+1"));
     let wanted = ["qemu-system-x86".to_owned()];
@@ -220,9 +219,9 @@ fn real_apt_keeps_what_is_installed() {
     assert!(simulation.contains("Inst qemu-system-x86 (1:8.2~bpo12+1 "), "{simulation}");
 }
 
-/// The same where no archive has the installed version any more: the person decides, and nothing is removed.
+/// If no archive has the installed version any more, it is an error, and nothing is removed.
 #[test]
-fn real_apt_is_not_let_remove_anything() {
+fn real_apt_never_removes_packages() {
     let dir = tempfile::tempdir().unwrap();
     let machine = machine(dir.path(), &[package("other", "1")], &status("qemu-utils", "1:8.2~bpo12+1"));
     let error = arguments(&machine, &["qemu-system-x86".to_owned()]).unwrap_err().to_string();
