@@ -24,11 +24,13 @@ const AVOID: &str = "xtask/words/avoid.txt";
 const ALLOWED: &str = "xtask/words/allowed.txt";
 
 /// Paths that are checked: files, and directories with their subdirectories. The last two are limited by counts in [`ALLOWED`].
-const CHECKED: [&str; 11] = [
+const CHECKED: [&str; 13] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "Cargo.toml",
+    "action.yml",
     "docs/",
     "packaging/",
     "xtask/",
@@ -102,7 +104,10 @@ fn is_checked(path: &str) -> bool {
 fn has_prose(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    matches!(extension, "" | "rs" | "md" | "toml" | "py" | "sh" | "bt" | "service" | "target" | "js" | "css" | "html")
+    matches!(
+        extension,
+        "" | "rs" | "md" | "yml" | "toml" | "py" | "sh" | "bt" | "service" | "target" | "js" | "css" | "html"
+    )
 }
 
 fn words_of(path: &str, text: &str) -> Vec<Word> {
