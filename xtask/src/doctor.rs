@@ -50,8 +50,8 @@ struct Row {
 /// Prints the report. The exit code is 1 if a requirement is missing.
 pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     let workspace = setup::workspace();
-    let system = System::look();
-    let survey = Survey::look(&workspace)?;
+    let system = System::detect();
+    let survey = Survey::detect(&workspace)?;
     let missing: Vec<&Requirement> = REQUIREMENTS.iter().filter(|one| one.find().is_none()).collect();
     let toolchain_fix = toolchain_fix(&workspace, &system, &survey);
     let mut rows = vec![row("system", State::Ok, system.name.clone()), compiler_row()?];

@@ -48,7 +48,7 @@ impl Purpose {
 
 /// How a requirement is detected.
 #[derive(Clone, Copy, Debug)]
-enum Sign {
+enum Detection {
     /// A program.
     Program(&'static str),
     /// A program whose name differs between systems.
@@ -66,7 +66,7 @@ pub(crate) struct Requirement {
     pub(crate) part: Part,
     /// The reason, as a predicate.
     pub(crate) reason: &'static str,
-    sign: Sign,
+    detection: Detection,
     debian: &'static str,
     fedora: &'static str,
     arch: &'static str,
@@ -77,7 +77,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Build,
         reason: "links the binaries",
-        sign: Sign::Program("cc"),
+        detection: Detection::Program("cc"),
         debian: "gcc",
         fedora: "gcc",
         arch: "gcc",
@@ -85,7 +85,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Build,
         reason: "is linked into the static binary",
-        sign: Sign::Library("libc.a"),
+        detection: Detection::Library("libc.a"),
         debian: "libc6-dev",
         fedora: "glibc-static",
         arch: "glibc",
@@ -93,7 +93,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Tests,
         reason: "is the reference modprobe of the tests",
-        sign: Sign::Program("depmod"),
+        detection: Detection::Program("depmod"),
         debian: "kmod",
         fedora: "kmod",
         arch: "kmod",
@@ -101,7 +101,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Guests,
         reason: "boots the guests",
-        sign: Sign::Program("qemu-system-x86_64"),
+        detection: Detection::Program("qemu-system-x86_64"),
         debian: "qemu-system-x86",
         fedora: "qemu-system-x86-core",
         arch: "qemu-system-x86",
@@ -109,7 +109,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Tests,
         reason: "reads captures in the tests",
-        sign: Sign::Program("zstdcat"),
+        detection: Detection::Program("zstdcat"),
         debian: "zstd",
         fedora: "zstd",
         arch: "zstd",
@@ -117,7 +117,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Tests,
         reason: "reads captures in the tests",
-        sign: Sign::Program("jq"),
+        detection: Detection::Program("jq"),
         debian: "jq",
         fedora: "jq",
         arch: "jq",
@@ -125,7 +125,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Tests,
         reason: "opens the web page of a report in the tests",
-        sign: Sign::AnyProgram(&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
+        detection: Detection::AnyProgram(&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
         debian: "chromium",
         fedora: "chromium",
         arch: "chromium",
@@ -133,7 +133,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Parsers,
         reason: "runs the parsers that validate verdicts",
-        sign: Sign::Program("python3"),
+        detection: Detection::Program("python3"),
         debian: "python3",
         fedora: "python3",
         arch: "python",
@@ -141,7 +141,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Parsers,
         reason: "unpacks the source of a parser",
-        sign: Sign::Program("xz"),
+        detection: Detection::Program("xz"),
         debian: "xz-utils",
         fedora: "xz",
         arch: "xz",
@@ -149,7 +149,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Fetch,
         reason: "fetches the guests' kernels and programs",
-        sign: Sign::Program("apt-get"),
+        detection: Detection::Program("apt-get"),
         debian: "apt",
         fedora: "apt",
         arch: "apt",
@@ -157,7 +157,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Fetch,
         reason: "unpacks the guests' kernels and programs",
-        sign: Sign::Program("dpkg-deb"),
+        detection: Detection::Program("dpkg-deb"),
         debian: "dpkg",
         fedora: "dpkg",
         arch: "dpkg",
@@ -165,7 +165,7 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
     Requirement {
         part: Part::Fetch,
         reason: "verifies fetched packages by Debian's signatures",
-        sign: Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        detection: Detection::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
         debian: "debian-archive-keyring",
         fedora: "debian-keyring",
         arch: "debian-archive-keyring",
@@ -175,24 +175,24 @@ pub(crate) static REQUIREMENTS: &[Requirement] = &[
 impl Requirement {
     /// The display name.
     pub(crate) fn name(&self) -> &'static str {
-        match self.sign {
-            Sign::Program(name) | Sign::Library(name) => name,
-            Sign::AnyProgram(names) => names.first().copied().unwrap_or_default(),
-            Sign::File(path) => path.rsplit('/').next().unwrap_or(path),
+        match self.detection {
+            Detection::Program(name) | Detection::Library(name) => name,
+            Detection::AnyProgram(names) => names.first().copied().unwrap_or_default(),
+            Detection::File(path) => path.rsplit('/').next().unwrap_or(path),
         }
     }
 
     /// The path, if it is present.
     pub(crate) fn find(&self) -> Option<PathBuf> {
-        match self.sign {
-            Sign::Program(name) => probe::find_program(name),
-            Sign::AnyProgram(names) => names.iter().find_map(|name| probe::find_program(name)),
-            Sign::Library(name) => {
+        match self.detection {
+            Detection::Program(name) => probe::find_program(name),
+            Detection::AnyProgram(names) => names.iter().find_map(|name| probe::find_program(name)),
+            Detection::Library(name) => {
                 let answer = probe::query(Command::new("cc").arg(format!("-print-file-name={name}"))).ok()?;
                 // If the library is not found, the answer is its bare name.
                 Some(PathBuf::from(answer.trim())).filter(|path| path.is_absolute())
             }
-            Sign::File(path) => Some(PathBuf::from(path)).filter(|path| path.exists()),
+            Detection::File(path) => Some(PathBuf::from(path)).filter(|path| path.exists()),
         }
     }
 

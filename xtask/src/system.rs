@@ -28,7 +28,7 @@ pub(crate) struct System {
 
 impl System {
     /// Inspects this machine.
-    pub(crate) fn look() -> Self {
+    pub(crate) fn detect() -> Self {
         let (family, name) = read_os_release(&os_release());
         Self { family, name, is_root: rustix::process::geteuid().is_root() }
     }

@@ -10,7 +10,7 @@ const NEEDS: &[Need] = &[Need::Kmodtrace];
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "cli-needs-privileges", fresh_boot: false, needs: NEEDS, run: needs_privileges },
     Scenario { name: "cli-run-keeps-the-exit-code", fresh_boot: false, needs: NEEDS, run: keeps_exit_codes },
-    Scenario { name: "cli-probe-log-with-vv", fresh_boot: false, needs: NEEDS, run: probes_speak },
+    Scenario { name: "cli-probe-log-with-vv", fresh_boot: false, needs: NEEDS, run: probe_log },
     Scenario { name: "cli-closed-pipe-ends-quietly", fresh_boot: false, needs: NEEDS, run: closed_pipe },
     Scenario { name: "cli-tree-of-a-failed-request", fresh_boot: false, needs: NEEDS, run: tree },
 ];
@@ -43,14 +43,14 @@ fn keeps_exit_codes(ctx: &mut Ctx) -> Result<()> {
 }
 
 /// With -vv each probe logs its events; without it, nothing is logged.
-fn probes_speak(ctx: &mut Ctx) -> Result<()> {
+fn probe_log(ctx: &mut Ctx) -> Result<()> {
     let request = ["--", "mount", "-t", "nosuchfs", "none", "/mnt"];
-    for (option, speaks) in [("-vv", true), ("-v", false)] {
+    for (option, is_expected) in [("-vv", true), ("-v", false)] {
         let mut argv = vec!["kmodtrace", option, "run"];
         argv.extend(request);
         let output = ctx.run(&argv)?;
         let is_logged = output.stderr.contains("debug: request by ");
-        ensure(&format!("the request probe logs with {option}: {speaks}"), is_logged == speaks)?;
+        ensure(&format!("the request probe logs with {option}: {is_expected}"), is_logged == is_expected)?;
     }
     Ok(())
 }

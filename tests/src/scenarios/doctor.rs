@@ -13,7 +13,7 @@ use crate::protocol::KMODTRACE_PATH;
 const NEEDS: &[Need] = &[Need::Kmodtrace];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "doctor-tries-every-hook", fresh_boot: false, needs: NEEDS, run: tries_hooks },
+    Scenario { name: "doctor-attaches-every-hook", fresh_boot: false, needs: NEEDS, run: attaches_every_hook },
     Scenario { name: "doctor-without-privileges", fresh_boot: false, needs: NEEDS, run: without_privileges },
     Scenario { name: "doctor-finds-settings-that-change-results", fresh_boot: false, needs: NEEDS, run: finds_changes },
 ];
@@ -30,7 +30,7 @@ fn finding<'a>(report: &'a Value, check: &str) -> Result<&'a Value> {
 }
 
 /// As root, it reports the attach method of each hook, and a trace right after uses the same ones.
-fn tries_hooks(ctx: &mut Ctx) -> Result<()> {
+fn attaches_every_hook(ctx: &mut Ctx) -> Result<()> {
     let human = ctx.run(&[KMODTRACE_PATH, "doctor"])?.ok()?.stdout;
     contains("human-readable result", &human, "can trace")?;
     let report = doctor(ctx, 0, 0)?;

@@ -11,9 +11,9 @@ use crate::protocol::KMODTRACE_PATH;
 const NEEDS: &[Need] = &[Need::Kmodtrace];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "explain-predicts-a-load", fresh_boot: true, needs: NEEDS, run: foresees },
-    Scenario { name: "explain-shows-blocking-rules", fresh_boot: false, needs: NEEDS, run: in_the_way },
-    Scenario { name: "explain-unknown-name-fails", fresh_boot: false, needs: NEEDS, run: nobody_knows },
+    Scenario { name: "explain-predicts-a-load", fresh_boot: true, needs: NEEDS, run: predicts },
+    Scenario { name: "explain-shows-blocking-rules", fresh_boot: false, needs: NEEDS, run: blocking_rules },
+    Scenario { name: "explain-unknown-name-fails", fresh_boot: false, needs: NEEDS, run: unknown_names },
 ];
 
 /// An unprivileged user.
@@ -34,7 +34,7 @@ fn modules(answer: &Value) -> Vec<String> {
 }
 
 /// The modules and reasons that an unprivileged user gets are those of the trace that root makes afterwards.
-fn foresees(ctx: &mut Ctx) -> Result<()> {
+fn predicts(ctx: &mut Ctx) -> Result<()> {
     let answer = explain(ctx, SCTP)?;
     equal("verdict", text(&answer, "/verdict"), "loads")?;
     contains("cause", &text(&answer, "/causes/0/action"), "IPPROTO_SCTP")?;
@@ -56,7 +56,7 @@ fn foresees(ctx: &mut Ctx) -> Result<()> {
 }
 
 /// Each kind of blocking rule is reported with its line, as read by the guest's own modprobe.
-fn in_the_way(ctx: &mut Ctx) -> Result<()> {
+fn blocking_rules(ctx: &mut Ctx) -> Result<()> {
     equal("verdict before", text(&explain(ctx, "net-pf-28")?, "/verdict"), "loads")?;
     ctx.modprobe_conf("explain", "install mpls_router /bin/false\nblacklist sctp\nalias net-pf-38 off\n")?;
     for (name, line) in [
@@ -74,7 +74,7 @@ fn in_the_way(ctx: &mut Ctx) -> Result<()> {
 }
 
 /// An unknown or malformed name gives exit code 1 and a sentence. Control characters in a name are escaped.
-fn nobody_knows(ctx: &mut Ctx) -> Result<()> {
+fn unknown_names(ctx: &mut Ctx) -> Result<()> {
     for name in ["no_such_module", "broken]", "x\u{1b}[2J\nhere      fine"] {
         let output = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", name])?;
         equal("exit code", output.code, 1)?;

@@ -15,7 +15,7 @@ const NEEDS: &[Need] = &[Need::Kmodtrace];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "loss-is-reported", fresh_boot: false, needs: NEEDS, run: ring_overflow },
-    Scenario { name: "loss-bpf-syscall-not-used", fresh_boot: false, needs: NEEDS, run: looking },
+    Scenario { name: "loss-bpf-syscall-not-used", fresh_boot: false, needs: NEEDS, run: no_bpf_syscall },
 ];
 
 const ACTORS: u32 = 4;
@@ -89,16 +89,16 @@ fn losses(capture: &crate::ctx::Capture, cause: &str) -> u64 {
 }
 
 /// While bpf(2) accesses a map, the kernel runs no kprobe programs on that CPU, so a tracer must not call it.
-fn looking(ctx: &mut Ctx) -> Result<()> {
+fn no_bpf_syscall(ctx: &mut Ctx) -> Result<()> {
     let tracer = ctx.watch(&[])?;
     // epoll_wait calls show that the oracle sees system calls.
-    let calls = Calls::start("looking", tracer.pid(), &["bpf", "epoll_wait"])?;
+    let calls = Calls::start("no_bpf_syscall", tracer.pid(), &["bpf", "epoll_wait"])?;
     ctx.act(Actor::socket(38, 5, 0))?;
     // Loss counters are checked every 3 s.
     thread::sleep(Duration::from_secs(5));
-    let (looked, waited) = (calls.count("bpf")?, calls.count("epoll_wait")?);
-    ensure(&format!("epoll_wait is observed ({waited} times)"), waited > 0)?;
-    equal("calls of bpf(2) by the tracer", looked, 0)?;
+    let (bpf_calls, epoll_calls) = (calls.count("bpf")?, calls.count("epoll_wait")?);
+    ensure(&format!("epoll_wait is observed ({epoll_calls} times)"), epoll_calls > 0)?;
+    equal("calls of bpf(2) by the tracer", bpf_calls, 0)?;
     let capture = tracer.stop()?;
     capture.expect_complete()?;
     capture.request_for("net-pf-38").map(drop)

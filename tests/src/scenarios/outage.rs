@@ -44,7 +44,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "run-shows-only-the-command",
         fresh_boot: true,
         needs: &[Need::Kmodtrace, Need::Program("iptables-legacy")],
-        run: run_shows_the_command,
+        run: run_shows_only_the_command,
     },
 ];
 
@@ -167,7 +167,7 @@ fn user_stack(ctx: &mut Ctx) -> Result<()> {
 }
 
 /// `run` reports only the command, keeps its output and exit code, and prints a summary.
-fn run_shows_the_command(ctx: &mut Ctx) -> Result<()> {
+fn run_shows_only_the_command(ctx: &mut Ctx) -> Result<()> {
     let oracle = ctx.oracle()?;
     // An unrelated process makes requests meanwhile.
     let background = "for n in 1 2 3 4 5 6 7 8 9 10; do mount -t absent none /mnt; sleep 1; done >/dev/null 2>&1 &";

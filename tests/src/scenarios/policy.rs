@@ -25,8 +25,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "policy-expectations", fresh_boot: true, needs: NEEDS, run: expectations },
     Scenario { name: "policy-learned-is-satisfied", fresh_boot: true, needs: NEEDS, run: learned },
     Scenario { name: "policy-watch", fresh_boot: true, needs: NEEDS, run: watched },
-    Scenario { name: "policy-of-6.1-is-satisfied", fresh_boot: true, needs: ON_6, run: holds_elsewhere },
-    Scenario { name: "policy-of-6.1-is-violated", fresh_boot: true, needs: ON_7, run: violated_elsewhere },
+    Scenario { name: "policy-of-6.1-is-satisfied", fresh_boot: true, needs: ON_6, run: satisfied_on_other_kernel },
+    Scenario { name: "policy-of-6.1-is-violated", fresh_boot: true, needs: ON_7, run: violated_on_other_kernel },
 ];
 
 /// An unprivileged user.
@@ -271,7 +271,7 @@ fn watched(ctx: &mut Ctx) -> Result<()> {
 }
 
 /// Runs the suite with the policy that was learned from it on another kernel.
-fn elsewhere(ctx: &mut Ctx) -> Result<Output> {
+fn run_learned_policy(ctx: &mut Ctx) -> Result<Output> {
     script(ctx, "/root/suite.sh", include_str!("../../fixtures/policy/suite.sh"))?;
     ctx.write_file(Path::new("/root/learned.toml"), include_str!("../../fixtures/policy/learned-6.1.toml"))?;
     let check = ctx.run(&["kmodtrace", "policy", "check", "/root/learned.toml"])?;
@@ -279,13 +279,13 @@ fn elsewhere(ctx: &mut Ctx) -> Result<Output> {
     run(ctx, &["--policy", "/root/learned.toml", "--", "/root/suite.sh"])
 }
 
-fn holds_elsewhere(ctx: &mut Ctx) -> Result<()> {
-    equal("exit code", elsewhere(ctx)?.code, 0)
+fn satisfied_on_other_kernel(ctx: &mut Ctx) -> Result<()> {
+    equal("exit code", run_learned_policy(ctx)?.code, 0)
 }
 
 /// A kernel that loads other modules for the same command violates the policy, and the command is named.
-fn violated_elsewhere(ctx: &mut Ctx) -> Result<()> {
-    let output = elsewhere(ctx)?;
+fn violated_on_other_kernel(ctx: &mut Ctx) -> Result<()> {
+    let output = run_learned_policy(ctx)?;
     equal("exit code", output.code, 1)?;
     contains("requester", &output.stderr, "`ip link add wg0 type wireguard` run by ")
 }

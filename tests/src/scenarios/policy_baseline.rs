@@ -12,7 +12,7 @@ use crate::ctx::{Ctx, contains, ensure, equal};
 const NEEDS: &[Need] = &[Need::Kmodtrace, Need::Program("busybox")];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "policy-diff-names-a-planted-regression", fresh_boot: true, needs: NEEDS, run: planted },
+    Scenario { name: "policy-diff-names-an-injected-regression", fresh_boot: true, needs: NEEDS, run: injected },
     Scenario { name: "policy-snapshot-is-stable", fresh_boot: true, needs: NEEDS, run: stable },
 ];
 
@@ -41,7 +41,7 @@ fn snapshot(ctx: &mut Ctx, name: &str) -> Result<String> {
 }
 
 /// busybox's modprobe reads modules.alias itself. One alias is removed from it, another is redirected.
-fn planted(ctx: &mut Ctx) -> Result<()> {
+fn injected(ctx: &mut Ctx) -> Result<()> {
     script(ctx, "/root/suite.sh", SUITE)?;
     symlink("/usr/bin/busybox", "/run/modprobe").context("cannot link busybox")?;
     fs::write(MODPROBE, "/run/modprobe").context("cannot set kernel.modprobe")?;
@@ -53,14 +53,14 @@ fn planted(ctx: &mut Ctx) -> Result<()> {
     let release = ctx.run(&["uname", "-r"])?.ok()?.stdout.trim().to_owned();
     let path = format!("/lib/modules/{release}/modules.alias");
     let aliases = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let planted: String = aliases
+    let injected: String = aliases
         .lines()
         .filter(|line| *line != "alias net-pf-38 af_alg")
         .map(|line| if line == "alias fs-udf udf" { "alias fs-udf dummy" } else { line })
         .flat_map(|line| [line, "\n"])
         .collect();
-    ensure("both aliases were there", planted.len() < aliases.len() && planted.contains("alias fs-udf dummy\n"))?;
-    fs::write(&path, planted).with_context(|| format!("cannot write {path}"))?;
+    ensure("both aliases were there", injected.len() < aliases.len() && injected.contains("alias fs-udf dummy\n"))?;
+    fs::write(&path, injected).with_context(|| format!("cannot write {path}"))?;
     snapshot(ctx, "after")?;
 
     let same = ctx.run(&["kmodtrace", "diff", "/tmp/before.json", "/tmp/before.json"])?;

@@ -15,9 +15,9 @@ const IPTABLES: &[Need] = &[Need::Kmodtrace, Need::Program("iptables-legacy")];
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "block-prevents-the-outage", fresh_boot: true, needs: IPTABLES, run: outage },
     Scenario { name: "block-works-with-softdeps", fresh_boot: true, needs: NEEDS, run: softdeps },
-    Scenario { name: "block-reports-impossible-names", fresh_boot: false, needs: NEEDS, run: cannot },
+    Scenario { name: "block-reports-impossible-names", fresh_boot: false, needs: NEEDS, run: impossible_names },
     Scenario { name: "surface-predicts-loads", fresh_boot: true, needs: NEEDS, run: surface },
-    Scenario { name: "surface-blocks-unused-modules", fresh_boot: true, needs: NEEDS, run: keeps_out },
+    Scenario { name: "surface-blocks-unused-modules", fresh_boot: true, needs: NEEDS, run: blocks_unused },
     Scenario { name: "prevention-page-commands-work", fresh_boot: true, needs: IPTABLES, run: page },
 ];
 
@@ -77,7 +77,7 @@ fn release(ctx: &mut Ctx) -> Result<String> {
 }
 
 /// Built-in code, unknown names and patterns: each is reported, no rule is printed for it, and the exit code is 1.
-fn cannot(ctx: &mut Ctx) -> Result<()> {
+fn impossible_names(ctx: &mut Ctx) -> Result<()> {
     // Built-in code differs between kernels.
     let list = std::fs::read_to_string(format!("/lib/modules/{}/modules.builtin", release(ctx)?))?;
     let file = list.lines().next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
@@ -99,12 +99,12 @@ fn surface(ctx: &mut Ctx) -> Result<()> {
     let sctp = entries.iter().find(|entry| entry["module"] == "sctp");
     let sctp = sctp.ok_or_else(|| anyhow::anyhow!("sctp is not in the list"))?;
     equal("access", text(sctp, "/access"), "anyone")?;
-    let foreseen: Vec<&str> = sctp["modules"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let predicted: Vec<&str> = sctp["modules"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
 
     let tracer = ctx.watch(&[])?;
     ctx.act(Actor::socket(2, 1, 132).as_user(ALICE))?;
     let capture = tracer.stop()?;
-    equal("modules", capture.modules(), foreseen)?;
+    equal("modules", capture.modules(), predicted)?;
     let after = ctx.run(&["kmodtrace", "surface", "--json"])?.ok()?;
     ensure("a loaded module is not listed any more", !after.stdout.contains("\"module\":\"sctp\""))
 }
@@ -118,7 +118,7 @@ fn ask(ctx: &mut Ctx, (family, kind, protocol): (u16, u32, u32)) -> Result<()> {
 }
 
 /// One file blocks all modules that were unused in the captures; used modules still work.
-fn keeps_out(ctx: &mut Ctx) -> Result<()> {
+fn blocks_unused(ctx: &mut Ctx) -> Result<()> {
     const CAPTURES: &str = "/run/needs";
     const FILE: &str = "/etc/modprobe.d/00-kmodtrace-surface.conf";
     let recorder = ctx.record(CAPTURES, &[])?;

@@ -19,8 +19,13 @@ const NEEDS: &[Need] = &[Need::Kmodtrace];
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "privileges-least-capabilities", fresh_boot: true, needs: NEEDS, run: least },
     Scenario { name: "privileges-paranoid-perf-events", fresh_boot: false, needs: NEEDS, run: paranoid },
-    Scenario { name: "privileges-are-dropped", fresh_boot: false, needs: NEEDS, run: gives_up },
-    Scenario { name: "privileges-of-the-command-are-kept", fresh_boot: false, needs: NEEDS, run: command_untouched },
+    Scenario { name: "privileges-are-dropped", fresh_boot: false, needs: NEEDS, run: drops_capabilities },
+    Scenario {
+        name: "privileges-of-the-command-are-kept",
+        fresh_boot: false,
+        needs: NEEDS,
+        run: command_keeps_capabilities,
+    },
 ];
 
 /// An unprivileged user.
@@ -120,7 +125,7 @@ fn capability_lines(status: &str) -> Vec<String> {
 }
 
 /// After attaching, the tracer keeps only CAP_SYSLOG, and still sees events.
-fn gives_up(ctx: &mut Ctx) -> Result<()> {
+fn drops_capabilities(ctx: &mut Ctx) -> Result<()> {
     let tracer = ctx.watch(&[])?;
     let path = format!("/proc/{}/status", tracer.pid());
     let kept: u64 = 1 << SYSLOG;
@@ -143,7 +148,7 @@ fn gives_up(ctx: &mut Ctx) -> Result<()> {
 }
 
 /// The traced command has the same capabilities as without tracing.
-fn command_untouched(ctx: &mut Ctx) -> Result<()> {
+fn command_keeps_capabilities(ctx: &mut Ctx) -> Result<()> {
     let usual = ctx.run(&["cat", "/proc/self/status"])?.ok()?;
     let traced = ctx.run(&["kmodtrace", "run", "--", "cat", "/proc/self/status"])?.ok()?;
     equal("capabilities", capability_lines(&traced.stdout), capability_lines(&usual.stdout))

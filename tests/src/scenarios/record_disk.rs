@@ -18,7 +18,12 @@ const DISK: &[Need] = &[Need::Kmodtrace, Need::Extras, Need::Program("mkfs.ext4"
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "record-killed-leaves-intact-frames", fresh_boot: true, needs: NEEDS, run: killed },
-    Scenario { name: "record-continues-after-directory-removal", fresh_boot: true, needs: NEEDS, run: vanished },
+    Scenario {
+        name: "record-continues-after-directory-removal",
+        fresh_boot: true,
+        needs: NEEDS,
+        run: directory_removed,
+    },
     Scenario { name: "record-reports-clock-steps", fresh_boot: true, needs: NEEDS, run: clock_set },
     Scenario { name: "record-continues-on-a-read-only-disk", fresh_boot: true, needs: DISK, run: read_only },
     Scenario { name: "record-reports-disk-errors", fresh_boot: true, needs: DISK, run: failing },
@@ -66,7 +71,7 @@ fn killed(ctx: &mut Ctx) -> Result<()> {
 }
 
 /// If the directory is removed and created again while recording, only the events in it are lost.
-fn vanished(ctx: &mut Ctx) -> Result<()> {
+fn directory_removed(ctx: &mut Ctx) -> Result<()> {
     const DIRECTORY: &str = "/run/vanishing";
     directory(DIRECTORY)?;
     let tracer = ctx.record(DIRECTORY, &[])?;

@@ -120,28 +120,28 @@ fn unknown_symbol(ctx: &mut Ctx) -> Result<()> {
 /// A module file for another kernel.
 fn wrong_vermagic(ctx: &mut Ctx) -> Result<()> {
     changed_module(ctx, "ENOEXEC", |bytes| {
-        other_vermagic(bytes)?;
-        unsign(bytes);
+        change_vermagic(bytes)?;
+        remove_signature_marker(bytes);
         Ok(())
     })
 }
 
 /// A module file that was modified after signing.
 fn wrong_signature(ctx: &mut Ctx) -> Result<()> {
-    changed_module(ctx, "EKEYREJECTED", |bytes| other_vermagic(bytes))
+    changed_module(ctx, "EKEYREJECTED", |bytes| change_vermagic(bytes))
 }
 
 /// A module file without a signature, where the kernel requires one.
 fn absent_signature(ctx: &mut Ctx) -> Result<()> {
     fs::write("/sys/module/module/parameters/sig_enforce", "1").context("cannot require signatures")?;
     changed_module(ctx, "EKEYREJECTED", |bytes| {
-        unsign(bytes);
+        remove_signature_marker(bytes);
         Ok(())
     })
 }
 
 /// Changes the vermagic of a module file to that of another kernel.
-fn other_vermagic(bytes: &mut [u8]) -> Result<()> {
+fn change_vermagic(bytes: &mut [u8]) -> Result<()> {
     // With symbol versions, the kernel ignores the release at the start.
     let magic = b" SMP ";
     let at = bytes.windows(magic.len()).position(|window| window == magic).context("no vermagic")?;
@@ -150,7 +150,7 @@ fn other_vermagic(bytes: &mut [u8]) -> Result<()> {
 }
 
 /// Removes the marker at the end of the file, which announces a signature.
-fn unsign(bytes: &mut Vec<u8>) {
+fn remove_signature_marker(bytes: &mut Vec<u8>) {
     bytes.truncate(bytes.len().saturating_sub(1));
 }
 

@@ -42,11 +42,11 @@ fn property(ctx: &mut Ctx, unit: &str, name: &str) -> Result<String> {
 }
 
 /// A timestamp of a unit, in microseconds since boot.
-fn moment(ctx: &mut Ctx, unit: &str, name: &str) -> Result<u64> {
+fn timestamp(ctx: &mut Ctx, unit: &str, name: &str) -> Result<u64> {
     let text = property(ctx, unit, name)?;
-    let moment = text.parse().with_context(|| format!("{name} of {unit} is {text:?}"))?;
-    ensure(&format!("{name} of {unit} is set"), moment > 0)?;
-    Ok(moment)
+    let timestamp = text.parse().with_context(|| format!("{name} of {unit} is {text:?}"))?;
+    ensure(&format!("{name} of {unit} is set"), timestamp > 0)?;
+    Ok(timestamp)
 }
 
 /// The messages of the recorder in the journal.
@@ -55,7 +55,7 @@ fn journal(ctx: &mut Ctx) -> Result<String> {
 }
 
 /// Waits until both units are active and udev has processed every device of the boot.
-fn up(ctx: &mut Ctx) -> Result<()> {
+fn wait_until_up(ctx: &mut Ctx) -> Result<()> {
     for unit in [EARLY, RECORDER] {
         let state = ctx.run(&["systemctl", "is-active", unit])?;
         if state.code != 0 {
@@ -63,8 +63,8 @@ fn up(ctx: &mut Ctx) -> Result<()> {
             bail!("{unit} is {}: {}", state.stdout.trim(), status.stdout);
         }
     }
-    let trigger = moment(ctx, "systemd-udev-trigger.service", "ExecMainStartTimestampMonotonic")?;
-    let armed = moment(ctx, EARLY, "ExecMainExitTimestampMonotonic")?;
+    let trigger = timestamp(ctx, "systemd-udev-trigger.service", "ExecMainStartTimestampMonotonic")?;
+    let armed = timestamp(ctx, EARLY, "ExecMainExitTimestampMonotonic")?;
     ensure(&format!("armed at {armed}, before udev processes devices at {trigger}"), armed < trigger)?;
     ctx.run(&["udevadm", "settle", "--timeout=60"])?.ok()?;
     Ok(())
@@ -94,7 +94,7 @@ fn stop_and_verify(ctx: &mut Ctx) -> Result<Vec<Value>> {
 /// Loads at boot are recorded with the loader, and restarts during requests lose nothing.
 fn restarts(ctx: &mut Ctx) -> Result<()> {
     const REQUESTS: u32 = 60;
-    up(ctx)?;
+    wait_until_up(ctx)?;
     let button = coldplugged("button")?;
     equal("origin", text(&button, "/origin"), "udev")?;
     contains("loader", &text(&button, "/process/exe"), "udev")?;
@@ -145,7 +145,7 @@ fn restarts(ctx: &mut Ctx) -> Result<()> {
 
 /// The score of each unit is the one in the page, and the journal contains the hash of the last seal.
 fn confined(ctx: &mut Ctx) -> Result<()> {
-    up(ctx)?;
+    wait_until_up(ctx)?;
     let mut scores = Vec::new();
     for unit in [RECORDER, EARLY] {
         let analysed = ctx.run(&["systemd-analyze", "security", "--no-pager", unit])?.ok()?.stdout;
@@ -180,7 +180,7 @@ fn confined(ctx: &mut Ctx) -> Result<()> {
 
 /// Loads by udev in the initramfs are recorded with the loader.
 fn initramfs(ctx: &mut Ctx) -> Result<()> {
-    up(ctx)?;
+    wait_until_up(ctx)?;
     contains("message of the recorder", &journal(ctx)?, "resumed: the programs went on recording")?;
     let log = ctx.run(&["dmesg"])?.ok()?.stdout;
     contains("the kernel's log", &log, "kmodtrace: armed")?;

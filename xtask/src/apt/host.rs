@@ -25,7 +25,7 @@ pub(crate) fn is_offered(package: &str) -> bool {
 }
 
 /// The major version of the LLVM that a compiler package depends on, if it is unique.
-pub(crate) fn llvm_behind(package: &str) -> Option<u32> {
+pub(crate) fn llvm_of_compiler(package: &str) -> Option<u32> {
     let only_depends = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"];
     let mut command = Command::new("apt-cache");
     command.args(["depends", "--recurse"]).args(only_depends.map(|kind| format!("--no-{kind}"))).arg(package);

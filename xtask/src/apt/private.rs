@@ -146,7 +146,7 @@ impl<'a> Private<'a> {
         let mut gone: BTreeSet<(String, String)> = BTreeSet::new();
         loop {
             let print = [arguments, &["--print-uris"]].concat();
-            let planned = self.run("apt-get", &print, Some(&self.dir)).with_context(|| lacks(&gone))?;
+            let planned = self.run("apt-get", &print, Some(&self.dir)).with_context(|| missing_versions(&gone))?;
             let planned = parse::package_files(&planned);
             remove_others(into, &planned)?;
             let archives = format!("Dir::Cache::archives={}", into.display());
@@ -228,7 +228,7 @@ fn plain(uri: &str) -> String {
     uri.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect()
 }
 
-fn lacks(gone: &BTreeSet<(String, String)>) -> String {
+fn missing_versions(gone: &BTreeSet<(String, String)>) -> String {
     let names: Vec<String> = gone.iter().map(|(package, version)| format!("{package} {version}")).collect();
     if names.is_empty() {
         "cannot plan the download with apt".to_owned()

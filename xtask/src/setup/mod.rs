@@ -36,12 +36,12 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
 /// Installs the requirements of a purpose, and returns the toolchain of the build. Fast and silent if nothing is missing.
 pub(crate) fn run(purpose: Purpose) -> Result<Toolchain> {
     let workspace = workspace();
-    let survey = Survey::look(&workspace)?;
+    let survey = Survey::detect(&workspace)?;
     let missing = requirements::missing(purpose);
     if let (Some(toolchain), []) = (survey.chosen(), missing.as_slice()) {
         return Ok(toolchain);
     }
-    let system = System::look();
+    let system = System::detect();
     if system.family == Family::Debian && system.is_root {
         refresh_lists(&survey, &missing);
     }
@@ -57,7 +57,7 @@ pub(crate) fn run(purpose: Purpose) -> Result<Toolchain> {
             bail!("set-up stopped: {error:#}\nto continue manually, run:\n{commands}");
         }
     }
-    let survey = Survey::look(&workspace)?;
+    let survey = Survey::detect(&workspace)?;
     let missing = requirements::missing(purpose);
     match (survey.chosen(), missing.as_slice()) {
         (Some(toolchain), []) => Ok(toolchain),

@@ -65,7 +65,7 @@ impl Plan {
     fn for_compiler_of_debian() -> Option<Self> {
         COMPILER_PACKAGES.iter().find_map(|packages| {
             let offered = packages.iter().all(|package| apt::is_offered(package));
-            let llvm_major = packages.first().filter(|_| offered).and_then(|package| apt::llvm_behind(package))?;
+            let llvm_major = packages.first().filter(|_| offered).and_then(|package| apt::llvm_of_compiler(package))?;
             let library = linker::debian_package(llvm_major);
             if !linker::LLVM_MAJORS.contains(&llvm_major) || !apt::is_offered(&library) {
                 return None;

@@ -64,7 +64,7 @@ pub(crate) struct Survey {
 
 impl Survey {
     /// Searches all places. An object or toolchain in the environment must exist.
-    pub(crate) fn look(workspace: &Path) -> Result<Self> {
+    pub(crate) fn detect(workspace: &Path) -> Result<Self> {
         let given = env::var_os(OBJECT_ENV).filter(|path| !path.is_empty()).map(PathBuf::from);
         if let Some(object) = &given {
             let found = object.metadata().with_context(|| format!("{OBJECT_ENV}={}", object.display()))?;

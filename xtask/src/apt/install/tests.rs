@@ -53,7 +53,7 @@ const COMMON: &str = "Package: qemu-system-common\nSource: qemu\nVersion: 1:8.2~
                       Package: qemu-system-common\nSource: qemu\nVersion: 1:7.2\n\n";
 
 /// A machine with qemu-utils from backports, which the stable QEMU would replace.
-fn clash() -> Answers {
+fn conflict() -> Answers {
     Answers {
         simulations: BTreeMap::from([("qemu-system-x86", REMOVES), ("qemu-system-x86 qemu-utils", REMOVES)]),
         shown: BTreeMap::from([("qemu-system-x86", SYSTEM), ("qemu-system-common", COMMON)]),
@@ -78,13 +78,13 @@ const FROM_RELEASE: &str = "--target-release=bookworm-backports qemu-system-x86=
 #[test]
 fn installation_without_conflict_is_unchanged() {
     let simulations = BTreeMap::from([("qemu-system-x86", GOOD)]);
-    assert_eq!(decide(&Answers { simulations, ..clash() }).unwrap(), "qemu-system-x86");
+    assert_eq!(decide(&Answers { simulations, ..conflict() }).unwrap(), "qemu-system-x86");
 }
 
 /// An outdated package that would be removed is upgraded instead.
 #[test]
 fn outdated_package_is_upgraded_together() {
-    let mut answers = clash();
+    let mut answers = conflict();
     answers.simulations.insert("qemu-system-x86 qemu-utils", GOOD);
     assert_eq!(decide(&answers).unwrap(), "qemu-system-x86 qemu-utils");
 }
@@ -92,7 +92,7 @@ fn outdated_package_is_upgraded_together() {
 /// The installed version is selected for all parts of the same software, if necessary with dependencies from its release.
 #[test]
 fn matching_version_is_installed() {
-    let mut answers = clash();
+    let mut answers = conflict();
     answers.simulations.insert(FROM_RELEASE, GOOD);
     assert_eq!(decide(&answers).unwrap(), FROM_RELEASE);
     answers.simulations.insert(MATCHING, GOOD);
@@ -102,7 +102,7 @@ fn matching_version_is_installed() {
 /// If every solution removes a package, nothing is installed, and the error names the package and the command.
 #[test]
 fn removal_is_left_to_the_user() {
-    let mut answers = clash();
+    let mut answers = conflict();
     answers.simulations.insert(MATCHING, REMOVES);
     let error = decide(&answers).unwrap_err().to_string();
     assert!(error.starts_with("apt would remove qemu-utils 1:8.2~bpo12+1 to install qemu-system-x86"), "{error}");
@@ -116,7 +116,7 @@ fn packages_of_other_software_are_kept() {
     let answers = Answers {
         simulations: BTreeMap::from([("qemu-system-x86", "Remv virtualbox [7.0]\n")]),
         installed: BTreeMap::from([("virtualbox", ("virtualbox", "7.0"))]),
-        ..clash()
+        ..conflict()
     };
     assert!(decide(&answers).unwrap_err().to_string().starts_with("apt would remove virtualbox 7.0"));
 }
@@ -126,7 +126,7 @@ fn packages_of_other_software_are_kept() {
 #[test]
 fn version_of_installed_part_is_selected() {
     for part in ["qemu-system-common", "qemu-utils"] {
-        let mut answers = clash();
+        let mut answers = conflict();
         answers.simulations.clear();
         answers.installed.clear();
         let error = decide(&answers).unwrap_err();
@@ -140,7 +140,7 @@ fn version_of_installed_part_is_selected() {
 /// Each release that has a selected version is tried, because the first package may be from another release.
 #[test]
 fn release_of_every_selected_package_is_tried() {
-    let mut answers = clash();
+    let mut answers = conflict();
     answers.simulations.clear();
     answers.shown.insert("kmod", "Package: kmod\nVersion: 30\n\n");
     answers.madison.insert("kmod", "kmod | 30 | http://m/debian bookworm/main amd64 Packages\n");
