@@ -1,15 +1,18 @@
 //! Keys that sign seals: Ed25519, in files of 64 hexadecimal digits.
+//!
+//! Without the feature `sign` there are no keys: [`Key`] and [`PublicKey`] have no values, so that readers and writers of
+//! captures need no conditions of their own.
 
-use std::{
-    fs,
-    io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
+#[cfg(feature = "sign")]
+mod ed25519;
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use std::{io, path::PathBuf};
 
-use super::hash::{Hash, from_hex, to_hex};
+#[cfg(feature = "sign")]
+pub use ed25519::{Key, PublicKey};
+
+#[cfg(not(feature = "sign"))]
+use super::hash::Hash;
 
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,108 +50,32 @@ pub enum KeyError {
     },
 }
 
-/// A key that signs.
-pub struct Key(SigningKey);
+/// A key that signs. It has no values without the feature `sign`.
+#[cfg(not(feature = "sign"))]
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Key {}
 
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key")
-    }
-}
-
+#[cfg(not(feature = "sign"))]
 impl Key {
-    /// Reads a key that nobody else can read, and writes its public half beside it as `<file>.pub`.
-    ///
-    /// # Errors
-    /// See [`KeyError`].
-    pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let fail = |source| KeyError::Read { path: path.to_owned(), source };
-        if fs::metadata(path).map_err(fail)?.mode() & 0o077 != 0 {
-            return Err(KeyError::Open { path: path.to_owned() });
-        }
-        let text = fs::read_to_string(path).map_err(fail)?;
-        let secret = from_hex::<32>(text.trim()).ok_or_else(|| KeyError::Format { path: path.to_owned() })?;
-        let key = Self(SigningKey::from_bytes(&secret));
-        let mut public = path.as_os_str().to_owned();
-        public.push(".pub");
-        let public = PathBuf::from(public);
-        let line = format!("{}\n", to_hex(key.0.verifying_key().as_bytes()));
-        if !fs::read_to_string(&public).is_ok_and(|there| there == line) {
-            let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&public);
-            let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
-            written.map_err(|source| KeyError::Write { path: public, source })?;
-        }
-        Ok(key)
-    }
-
     /// The signature of a seal's hash, in hexadecimal.
     #[must_use]
-    pub fn sign(&self, hash: &Hash) -> String {
-        to_hex(&self.0.sign(hash).to_bytes())
+    pub const fn sign(&self, _: &Hash) -> String {
+        match *self {}
     }
 }
 
-/// The public half, which checks.
+/// The public half, which checks. It has no values without the feature `sign`.
+#[cfg(not(feature = "sign"))]
 #[derive(Clone, Debug)]
-pub struct PublicKey(VerifyingKey);
+#[non_exhaustive]
+pub enum PublicKey {}
 
+#[cfg(not(feature = "sign"))]
 impl PublicKey {
-    /// Reads a public key.
-    ///
-    /// # Errors
-    /// See [`KeyError`].
-    pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let text = fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
-        let format = || KeyError::Format { path: path.to_owned() };
-        let bytes = from_hex::<32>(text.trim()).ok_or_else(format)?;
-        VerifyingKey::from_bytes(&bytes).map(Self).map_err(|_| format())
-    }
-
     /// Whether a signature is of this hash by this key.
     #[must_use]
-    pub fn has_signed(&self, hash: &Hash, signature: &str) -> bool {
-        let Some(bytes) = from_hex::<64>(signature) else { return false };
-        self.0.verify_strict(hash, &Signature::from_bytes(&bytes)).is_ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
-
-    use super::{Key, KeyError, PublicKey};
-
-    /// Check that a signature holds for its hash and key alone.
-    #[test]
-    fn signatures_hold() {
-        let root = tempfile::tempdir().unwrap();
-        let [one, other] = ["one", "other"].map(|name| {
-            let path = root.path().join(name);
-            fs::write(&path, if name == "one" { "11".repeat(32) } else { "22".repeat(32) }).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            path
-        });
-        let key = Key::load(&one).unwrap();
-        Key::load(&other).unwrap();
-        let public = |path: &std::path::Path| PublicKey::load(&path.with_extension("pub")).unwrap();
-        let signature = key.sign(&[7; 32]);
-        assert!(public(&one).has_signed(&[7; 32], &signature));
-        assert!(!public(&one).has_signed(&[8; 32], &signature));
-        assert!(!public(&other).has_signed(&[7; 32], &signature));
-        assert!(!public(&one).has_signed(&[7; 32], "00"));
-    }
-
-    /// Check that a key that others can read, and one that is none, are refused.
-    #[test]
-    fn bad_keys_are_refused() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("key");
-        assert!(matches!(Key::load(&path), Err(KeyError::Read { .. })));
-        fs::write(&path, "11".repeat(32)).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(Key::load(&path), Err(KeyError::Open { .. })));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(&path, "secret").unwrap();
-        assert!(matches!(Key::load(&path), Err(KeyError::Format { .. })));
+    pub const fn has_signed(&self, _: &Hash, _: &str) -> bool {
+        match *self {}
     }
 }
