@@ -29,10 +29,15 @@ pub(crate) struct Binary {
     pub(crate) package: &'static str,
     /// Its name.
     pub(crate) name: &'static str,
+    /// Whether it is an example of the package.
+    pub(crate) is_example: bool,
 }
 
 /// The tool itself.
-pub(crate) const KMODTRACE: Binary = Binary { package: "kmodtrace", name: "kmodtrace" };
+pub(crate) const KMODTRACE: Binary = Binary { package: "kmodtrace", name: "kmodtrace", is_example: false };
+
+/// The example that traces with the library.
+pub(crate) const TRACE_LIVE: Binary = Binary { package: "kmodtrace", name: "trace_live", is_example: true };
 
 /// Builds the tool and prints its path.
 pub(crate) fn verb(_options: &Options) -> Result<ExitCode> {
@@ -52,9 +57,10 @@ pub(crate) fn static_binary(binary: Binary) -> Result<PathBuf> {
     let target = probe::target_dir(&workspace);
     let triple = host_triple()?;
     let mut command = Command::new(linker::cargo());
+    let kind = if binary.is_example { "--example" } else { "--bin" };
     command
         .current_dir(&workspace)
-        .args(["build", "--package", binary.package, "--bin", binary.name, "--profile", PROFILE])
+        .args(["build", "--package", binary.package, kind, binary.name, "--profile", PROFILE])
         // With an explicit target, build scripts and procedural macros, which cannot be static, are not affected.
         .args(["--target", &triple])
         .arg("--target-dir")
@@ -63,7 +69,9 @@ pub(crate) fn static_binary(binary: Binary) -> Result<PathBuf> {
     // A binary without its eBPF object cannot trace.
     command.env("KMODTRACE_EBPF", "require");
     shell::run(&mut command)?;
-    let built = target.join(&triple).join(PROFILE).join(binary.name);
+    let directory = target.join(&triple).join(PROFILE);
+    let directory = if binary.is_example { directory.join("examples") } else { directory };
+    let built = directory.join(binary.name);
     let installed = target.join(PROFILE).join(binary.name);
     install_file(&built, &installed)?;
     Ok(installed)

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::cleanup::{self, State};
 use super::command::ENVIRONMENT;
 use super::port::Port;
-use crate::protocol::{Counts, Frame, GUEST_PATH, KMODTRACE_PATH, Outcome, Status};
+use crate::protocol::{Counts, EXAMPLE_PATH, Frame, GUEST_PATH, KMODTRACE_PATH, Outcome, Status};
 use crate::scenarios::{self, Need, Scenario};
 
 const OUTPUT: &str = "/run/scenario.out";
@@ -113,6 +113,7 @@ fn missing_need(scenario: &Scenario) -> Option<String> {
             let found = dirs.iter().any(|dir| Path::new(dir).join(name).exists());
             (!found).then(|| format!("{name} is not in the guest"))
         }
+        Need::Example => (!Path::new(EXAMPLE_PATH).exists()).then(|| format!("{EXAMPLE_PATH} is not in the guest")),
         Need::KernelArgument(argument) => {
             let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
             let found = line.split_whitespace().any(|word| word == *argument);

@@ -16,3 +16,5 @@ pub const GUEST_PATH: &str = "/usr/bin/kmodtrace-guest";
 
 /// The program under test.
 pub const KMODTRACE_PATH: &str = "/usr/bin/kmodtrace";
+/// The library's example in the guest.
+pub const EXAMPLE_PATH: &str = "/usr/lib/kmodtrace/trace_live";

@@ -11,6 +11,7 @@ mod explain;
 mod explicit;
 mod failures;
 mod hostile;
+mod library;
 mod loss;
 mod oracle_check;
 mod oracle_sees_modprobe;
@@ -71,6 +72,8 @@ pub enum Need {
     Tracers,
     /// A system that boots as real machines do. The scenario gets a guest of its own in which systemd is pid 1.
     System(System),
+    /// The example that traces with the library. The scenario gets a guest of its own with it.
+    Example,
     /// An argument on the kernel's command line. The scenario gets a guest of its own that is booted with it.
     KernelArgument(&'static str),
 }
@@ -86,6 +89,7 @@ const FILES: &[&[Scenario]] = &[
     refusals::SCENARIOS,
     hostile::SCENARIOS,
     loss::SCENARIOS,
+    library::SCENARIOS,
     causes::SCENARIOS,
     udev::SCENARIOS,
     workloads::SCENARIOS,
@@ -134,6 +138,7 @@ impl Scenario {
             | Need::Program(_)
             | Need::Extras
             | Need::Tracers
+            | Need::Example
             | Need::System(_)
             | Need::KernelArgument(_) => true,
         })
@@ -143,6 +148,12 @@ impl Scenario {
     #[must_use]
     pub fn needs_extras(&self) -> bool {
         self.needs.contains(&Need::Extras)
+    }
+
+    /// Whether it needs a guest with the library's example.
+    #[must_use]
+    pub fn needs_example(&self) -> bool {
+        self.needs.contains(&Need::Example)
     }
 
     /// Whether it needs a guest with other tracers.

@@ -23,7 +23,7 @@ use super::qemu::{Accelerator, Console, Machine};
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The agent in the guest. It is static, so that it works with any distribution.
-const AGENT: Binary = Binary { package: "kmodtrace-tests", name: "kmodtrace-guest" };
+const AGENT: Binary = Binary { package: "kmodtrace-tests", name: "kmodtrace-guest", is_example: false };
 
 /// Marks an error while fetching or packing an image, which `cargo xtask vm fetch` can repeat separately.
 #[derive(Debug)]

@@ -6,8 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use kmodtrace_tests::protocol::{Frame, Job, Orders, Outcome, Status};
+use kmodtrace_tests::protocol::{EXAMPLE_PATH, Frame, Job, Orders, Outcome, Status};
 use kmodtrace_tests::scenarios::{self, Scenario};
+
+use crate::build;
 
 use super::boot::Ending;
 use super::extras::Set;
@@ -27,6 +29,7 @@ const SHARED_BOOT_SIZE: usize = 8;
 struct ExtendedGuests {
     extras: Option<Guest>,
     tracers: Option<Guest>,
+    example: Option<Guest>,
     system: Option<Guest>,
 }
 
@@ -34,6 +37,9 @@ impl ExtendedGuests {
     fn of(&self, boot: &[&Scenario]) -> Option<&Guest> {
         if boot.iter().any(|scenario| scenario.system().is_some()) {
             return self.system.as_ref();
+        }
+        if boot.iter().any(|scenario| scenario.needs_example()) {
+            return self.example.as_ref();
         }
         if boot.iter().any(|scenario| scenario.needs_tracers()) {
             return self.tracers.as_ref();
@@ -58,6 +64,11 @@ impl Guest {
         let extended = ExtendedGuests {
             extras: prepared(Set::Programs, chosen.iter().any(|scenario| scenario.needs_extras()))?,
             // Tracers are packaged for one suite only, so prepare them only if a scenario applies to this kernel.
+            example: if chosen.iter().any(|scenario| scenario.needs_example()) {
+                Some(self.clone().with_file(build::static_binary(build::TRACE_LIVE)?, EXAMPLE_PATH))
+            } else {
+                None
+            },
             tracers: prepared(
                 Set::Tracers,
                 chosen.iter().any(|scenario| scenario.needs_tracers() && scenario.applies_to(self.release())),
