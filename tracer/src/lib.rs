@@ -48,7 +48,6 @@ pub mod chain;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod doctor;
-pub mod enrich;
 pub mod event;
 pub mod explain;
 pub mod glob;
@@ -61,7 +60,6 @@ pub mod prevent;
 pub mod probe;
 pub mod report;
 pub mod select;
-pub mod session;
 pub mod stream;
 pub mod text;
 pub mod trace;

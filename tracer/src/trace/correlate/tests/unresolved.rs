@@ -11,7 +11,7 @@ use crate::{
     event::{Body, Event, LossStage, RequestId, Status},
     kernel::process::ThreadState,
     probe::Record,
-    session::Tracker,
+    trace::correlate::Tracker,
 };
 
 const TICK_NS: u64 = 200_000_000;

@@ -13,8 +13,8 @@ use super::{
     unresolved::{unknown, unseen},
 };
 use crate::{
-    enrich::process::{nul_text, process_id},
     event::{Attribution, Body, LossStage, Outcome, Process, ProcessId, Request, RequestId, Status, Text},
+    trace::enrich::process::{nul_text, process_id},
 };
 
 /// Entries that are kept. Each is a thread on its way to the security hook.

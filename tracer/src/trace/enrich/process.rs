@@ -156,7 +156,7 @@ mod tests {
     use zerocopy::{FromBytes, FromZeros};
 
     use super::{ancestors, argv, behalf, nul_text, path, process, request_id, syscall};
-    use crate::{enrich::users::Users, event::Text};
+    use crate::{event::Text, trace::enrich::users::Users};
 
     fn segments(bytes: &[u8], truncated: u32) -> PathSegments {
         let mut segments = PathSegments::new_zeroed();

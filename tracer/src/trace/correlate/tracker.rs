@@ -19,9 +19,9 @@ use super::{
     verdict::{self, Facts},
 };
 use crate::{
-    enrich::process::{nul_text, process_id, request_id},
     event::{Attribution, Body, End, Event, Helper, Loss, LossStage, Outcome, RequestId, Status},
     probe::Record,
+    trace::enrich::process::{nul_text, process_id, request_id},
 };
 
 /// How many requests the kernel lets run at a time (`MAX_KMOD_CONCURRENT`, kernel/kmod.c).

@@ -8,7 +8,7 @@ use crate::{
     event::{Body, Text},
     kernel::syscalls,
     probe::Record,
-    session::Tracker,
+    trace::correlate::Tracker,
 };
 
 /// A thread of a process is about to load a file below the root.

@@ -19,11 +19,11 @@ mod unresolved;
 
 use super::{Clock, Drained, Knowledge, Tracker};
 use crate::{
-    enrich::process::nul_text,
     event::{Ancestor, Body, Event, Frame, Process, ProcessId, Reason, RequestId, Status, Text},
     explain::{Planned, Resolution},
     kernel::process::{Liveness, ThreadState},
     probe::Record,
+    trace::enrich::process::nul_text,
 };
 
 /// A world in which nothing is provided, and everything lives but what is said to be dead.

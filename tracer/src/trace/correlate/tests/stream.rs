@@ -21,7 +21,7 @@ use crate::{
     event::{Body, Event, LossStage, Outcome, RequestId, Status},
     kernel::process::ThreadState,
     probe::Record,
-    session::{Drained, Tracker},
+    trace::correlate::{Drained, Tracker},
 };
 
 const MILLISECOND: u64 = 1_000_000;

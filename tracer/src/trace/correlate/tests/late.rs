@@ -7,7 +7,7 @@ use super::{
 use crate::{
     event::{Body, RequestId, Status},
     probe::Record,
-    session::{in_flight, looks},
+    trace::correlate::{in_flight, looks},
 };
 
 /// A thread whose id is another process's by now has ended; what the new one does is not the old one's.

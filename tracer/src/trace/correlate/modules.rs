@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     chain::is_kmod_tool,
-    enrich::process::{self as from_wire, nul_text, process_id, request_id},
     event::{
         Ancestor, Attempt, Attribution, Behalf, Body, Init, Load, Origin, Process, ProcessId, Reason, Request,
         RequestId, Text, Unload,
     },
     explain::Resolution,
+    trace::enrich::process::{self as from_wire, nul_text, process_id, request_id},
 };
 
 /// The rule by which a kernel thread's request hangs under the task that created the thread.

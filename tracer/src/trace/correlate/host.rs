@@ -12,7 +12,6 @@ use super::{
     plans::{FRESH, Plans},
 };
 use crate::{
-    enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
     event::{Ancestor, Frame, Process, ProcessId, Text},
     explain::{self, Resolution},
     kernel::{
@@ -22,6 +21,7 @@ use crate::{
         taints,
     },
     probe::Addresses,
+    trace::enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
 };
 
 /// Facts about this machine, kept as long as they hold.
