@@ -49,14 +49,14 @@ pub mod chain;
 pub mod cli;
 pub mod doctor;
 pub mod event;
-pub mod explain;
 pub mod glob;
 pub mod kernel;
 #[cfg(feature = "cli")]
 pub mod logging;
+pub mod modprobe;
+pub mod modules;
 pub mod output;
 pub mod policy;
-pub mod prevent;
 pub mod probe;
 pub mod report;
 pub mod select;

@@ -1,7 +1,7 @@
 //! Any text as what `modprobe --showconfig` prints: the index of aliases, and names looked up in it.
 #![no_main]
 
-use kmodtrace::explain::modprobe::Config;
+use kmodtrace::modprobe::Config;
 use libfuzzer_sys::fuzz_target;
 
 /// What stands between the configuration and the indexes.

@@ -13,11 +13,15 @@ use anyhow::{Context, bail};
 use super::{EXIT_VERDICT, print, scratch::Scratch};
 use crate::{
     event::Text,
-    explain::{Machine, Resolver},
     kernel::facts::Facts,
     logging::say,
+    modprobe::Resolver,
+    modules::{
+        Machine, Plan, Target, Trial,
+        blocklist::{Rules, Written, file_name, initcall_of, write},
+        plan, try_out,
+    },
     output::{argument, escape_str},
-    prevent::{Plan, Rules, Target, Trial, Written, file_name, initcall_of, plan, try_out, write},
 };
 
 /// Modules that are named in one line of talk.

@@ -25,11 +25,11 @@ use crate::{
     },
     chain::Item,
     event::Text,
-    explain::{Resolution, Resolver, resolve::resolve},
     kernel::facts::Facts,
     logging::say,
+    modprobe::{Resolution, Resolver, resolve},
+    modules::{Need, Needs},
     output::{escape_str, quoted},
-    prevent::{Need, Needs},
     stream::{Consumer, StreamInfo},
 };
 

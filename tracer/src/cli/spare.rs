@@ -11,11 +11,11 @@ use super::{
     scratch::Scratch,
 };
 use crate::{
-    explain::{Machine, Resolver, families::Access},
     kernel::facts::Facts,
     logging::say,
+    modprobe::Resolver,
+    modules::{Entry, Kept, Machine, Needs, TOGETHER_FILE, blocklist::Rules, families::Access, spare, try_together},
     output::escape_str,
-    prevent::{Entry, Kept, Needs, Rules, TOGETHER_FILE, spare, try_together},
 };
 
 /// What is known of the surface and of needs.
@@ -147,7 +147,7 @@ fn text(parts: &[(&Entry, Rules)], kernel: &str, covered: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Access, Entry, Rules, text};
-    use crate::prevent::{State, Target};
+    use crate::modules::{State, Target};
 
     /// Check the file, and that a hostile alias stays within its comment.
     #[test]

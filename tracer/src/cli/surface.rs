@@ -10,15 +10,15 @@ use super::{
     spare::{self, asked_by, whom},
 };
 use crate::{
-    explain::{Machine, Resolver, families::Access},
     kernel::facts::Facts,
     logging::say,
+    modprobe::Resolver,
+    modules::{Entry, Kept, Machine, Needs, State, families::Access, surface},
     output::{
         ascii,
         cell::{cell, columns, left},
         escape_str,
     },
-    prevent::{Entry, Kept, Needs, State, surface},
 };
 
 /// Arguments of `surface`.

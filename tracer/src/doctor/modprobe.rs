@@ -3,8 +3,9 @@
 use super::{Finding, brief};
 use crate::{
     causes::with_causes,
-    explain::{Resolver, machine::why_not_executable, modprobe::Config},
     kernel::facts::Facts,
+    modprobe::{Config, Resolver},
+    modules::machine::why_not_executable,
 };
 
 /// Lines of modprobe.d that are shown; the rest is counted.

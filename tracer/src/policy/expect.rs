@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::{Status, Text},
-    explain::{Resolution, Resolver},
+    modprobe::{Resolution, Resolver},
     select::Match,
 };
 

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     event::{Origin, Status, Text},
-    explain::families,
     glob,
+    modules::families,
     select::PatternError,
 };
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     chain::{Cause, ChainKey},
     event::{Ancestor, Origin, Process, Reason, Status, Text},
-    explain::Resolution,
+    modprobe::Resolution,
 };
 
 /// The end of it all.

@@ -3,8 +3,8 @@
 use super::{Field, Seen};
 use crate::{
     event::{Origin, Status, Text},
-    explain::families::Family,
     glob::{self, Match, Places},
+    modules::families::Family,
 };
 
 /// A pattern that cannot be meant.

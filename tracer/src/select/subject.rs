@@ -4,7 +4,7 @@ use super::{Field, Seen};
 use crate::{
     chain::{Cause, Chain, ChainKey, Module, is_kmod_tool},
     event::{Ancestor, Attempt, Load, Origin, Process, Status, Text, Unload},
-    explain::families,
+    modules::families,
 };
 
 /// What a selector looks at. Who is behind something nested is who is behind its root.

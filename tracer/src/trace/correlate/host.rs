@@ -7,19 +7,17 @@ use std::{
 
 use tracer_ebpf::wire;
 
-use super::{
-    knowledge::Knowledge,
-    plans::{FRESH, Plans},
-};
+use super::knowledge::Knowledge;
 use crate::{
     event::{Ancestor, Frame, Process, ProcessId, Text},
-    explain::{self, Resolution},
     kernel::{
         clock::ClockTriple,
         kallsyms::{Kallsyms, KallsymsError},
         process::{self, Liveness, ThreadState},
         taints,
     },
+    modprobe::{RECHECK_INTERVAL, Resolution, ResolutionCache},
+    modules::{effect, families},
     probe::Addresses,
     trace::enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
 };
@@ -32,7 +30,7 @@ pub struct Host {
     stale: bool,
     users: Users,
     user_symbols: Option<UserSymbols>,
-    plans: Plans,
+    resolutions: ResolutionCache,
     /// When the files that tell of users were looked at.
     users_looked: Option<Instant>,
     /// Whether process ids of records can be looked up.
@@ -50,7 +48,7 @@ impl Host {
             stale: false,
             users: Users::new(root),
             user_symbols: None,
-            plans: Plans::new(root),
+            resolutions: ResolutionCache::new(root),
             users_looked: None,
             has_global_ids: process::has_global_ids(),
         }
@@ -97,7 +95,7 @@ fn frames(stack: &wire::Stack) -> &[u64] {
 
 impl Knowledge for Host {
     fn process(&mut self, context: &wire::Context) -> (Process, Vec<Ancestor>, bool) {
-        if self.users_looked.is_none_or(|looked| looked.elapsed() >= FRESH) {
+        if self.users_looked.is_none_or(|looked| looked.elapsed() >= RECHECK_INTERVAL) {
             if let Err(error) = self.users.refresh() {
                 log::debug!("user names cannot be read: {error}");
             }
@@ -134,15 +132,15 @@ impl Knowledge for Host {
     }
 
     fn plan(&mut self, name: &Text) -> Option<Resolution> {
-        self.plans.plan(name)
+        self.resolutions.resolve(name)
     }
 
     fn explain(&mut self, name: &Text) -> Option<String> {
-        explain::explain(name)
+        families::explain(name)
     }
 
     fn effect(&mut self, module: &str) -> Option<String> {
-        explain::effect(module, &self.root)
+        effect(module, &self.root)
     }
 
     fn is_loaded(&mut self, module: &str) -> bool {

@@ -4,8 +4,8 @@ use tracer_ebpf::wire;
 
 use crate::{
     event::{Ancestor, Frame, Process, ProcessId, Text},
-    explain::Resolution,
     kernel::process::{Liveness, ThreadState},
+    modprobe::Resolution,
 };
 
 /// Facts about the traced machine.

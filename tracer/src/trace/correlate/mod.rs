@@ -14,7 +14,6 @@ mod loaders;
 mod looks;
 mod modules;
 mod origin;
-mod plans;
 mod scope;
 mod settle;
 mod start;

@@ -14,7 +14,7 @@ use crate::{
         Ancestor, Attempt, Attribution, Behalf, Body, Init, Load, Origin, Process, ProcessId, Reason, Request,
         RequestId, Text, Unload,
     },
-    explain::Resolution,
+    modprobe::Resolution,
     trace::enrich::process::{self as from_wire, nul_text, process_id, request_id},
 };
 

@@ -20,8 +20,8 @@ mod unresolved;
 use super::{Clock, Drained, Knowledge, Tracker};
 use crate::{
     event::{Ancestor, Body, Event, Frame, Process, ProcessId, Reason, RequestId, Status, Text},
-    explain::{Planned, Resolution},
     kernel::process::{Liveness, ThreadState},
+    modprobe::{Planned, Resolution},
     probe::Record,
     trace::enrich::process::nul_text,
 };

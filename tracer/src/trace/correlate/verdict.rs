@@ -4,9 +4,9 @@
 use super::knowledge::Knowledge;
 use crate::{
     event::{Attribution, Outcome, Reason, Status, Text},
-    explain::{Planned, Resolution},
     glob,
     kernel::errno,
+    modprobe::{Planned, Resolution},
 };
 
 /// The rule by which a status comes from the configuration.

@@ -3,7 +3,7 @@
 use super::{World, arrives_for, asks, handed_over, returns, tracker};
 use crate::{
     event::{Attribution, Body, Outcome, Reason, Status},
-    explain::{Planned, Resolution},
+    modprobe::{Planned, Resolution},
 };
 
 fn planned(module: &str, reason: Reason) -> Planned {

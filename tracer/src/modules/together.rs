@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use super::{Kept, Rules, Target, TrialError};
-use crate::explain::modprobe::{Deed, Modprobe, ModprobeError};
+use super::{blocklist::Rules, dry_run::TrialError, target::Target, unused::Kept};
+use crate::modprobe::{Modprobe, ModprobeError, Step};
 
 /// The file: modprobe reads files in order of their names, and the first line for a module counts.
 pub const TOGETHER_FILE: &str = "00-kmodtrace-surface.conf";
@@ -56,7 +56,7 @@ pub fn try_together(
         }
     }
     let comes =
-        |deeds: &[Deed]| deeds.iter().any(|deed| matches!(deed, Deed::Load(name) if unwanted.contains(&**name)));
+        |steps: &[Step]| steps.iter().any(|step| matches!(step, Step::Load(name) if unwanted.contains(&**name)));
     let names: Vec<&str> = names.into_iter().collect();
     let stay: Vec<&str> = kept.names().iter().map(String::as_str).collect();
     Ok(Together {

@@ -1,6 +1,6 @@
 //! The lines of modprobe.d.
 
-use super::Target;
+use crate::modules::target::Target;
 
 /// Names of those that need a module, as far as they fit in a comment.
 const NAMES_SHOWN: usize = 20;

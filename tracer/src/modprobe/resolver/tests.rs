@@ -10,7 +10,7 @@ use std::{
 use module_file::ModuleFile;
 
 use super::Resolver;
-use crate::explain::{Planned, Resolution, modprobe::Modprobe};
+use crate::modprobe::{Modprobe, Planned, Resolution};
 
 const RELEASE: &str = "6.1.0-test";
 

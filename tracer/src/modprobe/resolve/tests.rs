@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::{Planned, Resolution, resolve};
 use crate::{
     event::Reason::{Alias, Asked, Dependency, Softdep},
-    explain::{index::ModuleIndex, modprobe::Config},
+    modprobe::{Config, ModuleIndex},
 };
 
 const DEP: &str = "\

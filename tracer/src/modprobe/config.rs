@@ -70,7 +70,7 @@ pub struct Modprobe {
 /// One step of what modprobe would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Deed {
+pub enum Step {
     /// Load a module.
     Load(String),
     /// Run a command in place of loading one.
@@ -118,7 +118,7 @@ impl Modprobe {
     ///
     /// # Errors
     /// When it cannot be run, or fails for another reason than that it knows no such name.
-    pub fn show_depends(&self, names: &[&str]) -> Result<Vec<Deed>, ModprobeError> {
+    pub fn show_depends(&self, names: &[&str]) -> Result<Vec<Step>, ModprobeError> {
         // Without --all, what follows the first name are options for it.
         let output = self.ask(&[&["--all", "--quiet", "--show-depends", "--"], names].concat())?;
         // 1: not found, and with --quiet nothing is said of it.
@@ -126,12 +126,12 @@ impl Modprobe {
             return Err(self.failed(&output, "--show-depends"));
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let deeds = text.lines().filter_map(|line| match line.split_once(' ')? {
-            ("insmod", rest) => Some(Deed::Load(module_name(rest.split_ascii_whitespace().next()?))),
-            ("install", command) => Some(Deed::Run(command.trim().to_owned())),
+        let steps = text.lines().filter_map(|line| match line.split_once(' ')? {
+            ("insmod", rest) => Some(Step::Load(module_name(rest.split_ascii_whitespace().next()?))),
+            ("install", command) => Some(Step::Run(command.trim().to_owned())),
             _ => None,
         });
-        Ok(deeds.collect())
+        Ok(steps.collect())
     }
 
     fn failed(&self, output: &std::process::Output, option: &'static str) -> ModprobeError {
@@ -236,7 +236,7 @@ impl Config {
     }
 
     /// Aliases that a module carries, as normal patterns.
-    pub(super) fn aliases_of<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+    pub(crate) fn aliases_of<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a str> + 'a {
         let own = self.index.iter().filter(move |(_, of)| *of == module).map(|(pattern, _)| pattern);
         // Symbols are what other modules need, nothing that anyone asks for.
         own.filter(|pattern| !pattern.starts_with("symbol:"))

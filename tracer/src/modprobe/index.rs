@@ -91,7 +91,7 @@ impl ModuleIndex {
     }
 
     /// Aliases that a built-in module provides, as normal patterns.
-    pub(super) fn builtin_aliases_of<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
+    pub(crate) fn builtin_aliases_of<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
         let own = self.builtin_aliases.iter().filter(move |(_, of)| of == module);
         own.map(|(pattern, _)| pattern.as_slice())
     }

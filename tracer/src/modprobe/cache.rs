@@ -6,16 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    causes::with_causes,
-    event::Text,
-    explain::{Resolution, Resolver, resolver::ResolverError},
-    kernel::facts::Facts,
-};
+use super::{Resolution, Resolver, ResolverError};
+use crate::{causes::with_causes, event::Text, kernel::facts::Facts};
 
 /// Files are looked at again after this. It is shorter than a person takes to change one and to try, and spares a storm
 /// tens of system calls a request.
-pub(super) const FRESH: Duration = Duration::from_millis(20);
+pub(crate) const RECHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where modprobe cannot be asked, it is asked again after this: it costs two processes.
 const RETRY: Duration = Duration::from_secs(1);
@@ -24,7 +20,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const LIMIT: usize = 4096;
 
 /// Where answers come from.
-pub(super) trait Source {
+pub(crate) trait Source {
     /// Makes sure that answers are those of the present configuration; true when it changed. On error the old answers stay.
     fn refresh(&mut self) -> Result<bool, ResolverError>;
     /// An answer; `None` where there are none.
@@ -32,7 +28,7 @@ pub(super) trait Source {
 }
 
 /// The installed modprobe.
-pub(super) struct Installed {
+pub(crate) struct Installed {
     root: PathBuf,
     /// Made when first needed: it runs modprobe.
     resolver: Option<Resolver>,
@@ -55,7 +51,7 @@ impl Source for Installed {
 }
 
 /// Answers, and when they were last made sure of.
-pub(super) struct Plans<S = Installed> {
+pub(crate) struct ResolutionCache<S = Installed> {
     source: S,
     answers: HashMap<Text, Resolution>,
     looked: Option<Instant>,
@@ -65,20 +61,20 @@ pub(super) struct Plans<S = Installed> {
     complaint: Option<String>,
 }
 
-impl Plans {
+impl ResolutionCache {
     /// Of the modprobe below a root. Nothing is asked yet.
-    pub(super) fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self::of(Installed { root: root.to_owned(), resolver: None })
     }
 }
 
-impl<S: Source> Plans<S> {
+impl<S: Source> ResolutionCache<S> {
     fn of(source: S) -> Self {
         Self { source, answers: HashMap::new(), looked: None, is_failing: false, complaint: None }
     }
 
     /// What modprobe would do with a name; `None` when that cannot be found out.
-    pub(super) fn plan(&mut self, name: &Text) -> Option<Resolution> {
+    pub(crate) fn resolve(&mut self, name: &Text) -> Option<Resolution> {
         self.refresh();
         if let Some(known) = self.answers.get(name) {
             return Some(known.clone());
@@ -92,7 +88,7 @@ impl<S: Source> Plans<S> {
     }
 
     fn refresh(&mut self) {
-        let wait = if self.is_failing { RETRY } else { FRESH };
+        let wait = if self.is_failing { RETRY } else { RECHECK_INTERVAL };
         if self.looked.is_some_and(|looked| looked.elapsed() < wait) {
             return;
         }
@@ -115,7 +111,7 @@ impl<S: Source> Plans<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, FRESH, LIMIT, Plans, Resolution, ResolverError, Source, Text};
+    use super::{Duration, LIMIT, RECHECK_INTERVAL, Resolution, ResolutionCache, ResolverError, Source, Text};
     use crate::kernel::FactError;
 
     /// Counts how often it is looked at.
@@ -135,28 +131,28 @@ mod tests {
         }
     }
 
-    fn asked(fails: bool, names: usize, pause: Duration) -> Plans<Counted> {
-        let mut plans = Plans::of(Counted { looks: 0, fails });
+    fn asked(fails: bool, names: usize, pause: Duration) -> ResolutionCache<Counted> {
+        let mut cache = ResolutionCache::of(Counted { looks: 0, fails });
         for number in 0..names {
-            assert!(plans.plan(&Text::from(format!("fs-{number}").as_str())).is_some());
+            assert!(cache.resolve(&Text::from(format!("fs-{number}").as_str())).is_some());
             std::thread::sleep(pause);
         }
-        plans
+        cache
     }
 
     /// Check that names without end take no memory without end, also where the configuration cannot be read any more.
     #[test]
     fn names_without_end_are_forgotten() {
         for fails in [false, true] {
-            let plans = asked(fails, 3 * LIMIT, Duration::ZERO);
-            assert!(plans.answers.len() <= LIMIT, "{}", plans.answers.len());
+            let cache = asked(fails, 3 * LIMIT, Duration::ZERO);
+            assert!(cache.answers.len() <= LIMIT, "{}", cache.answers.len());
         }
     }
 
     /// Check that a modprobe that fails is not run for every request.
     #[test]
     fn who_fails_is_asked_less_often() {
-        let pause = FRESH + Duration::from_millis(5);
+        let pause = RECHECK_INTERVAL + Duration::from_millis(5);
         assert_eq!(asked(false, 4, pause).source.looks, 4);
         assert_eq!(asked(true, 4, pause).source.looks, 1);
     }

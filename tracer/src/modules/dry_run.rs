@@ -5,8 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Rules, Target, rules::file_name};
-use crate::explain::modprobe::{Deed, Modprobe, ModprobeError};
+use super::{
+    blocklist::{Rules, file_name},
+    target::Target,
+};
+use crate::modprobe::{Modprobe, ModprobeError, Step};
 
 /// Names that are tried: the module's own, its aliases, and those of modules that need it. None has more but by thousands
 /// of device patterns, which are not tried one by one.
@@ -65,15 +68,15 @@ pub fn try_out(rules: &Rules, modprobe: &Modprobe, scratch: &Path) -> Result<Tri
         Target::Alias { .. } => &[],
     };
     for name in names.into_iter().take(NAMES_LIMIT) {
-        let deeds = modprobe.show_depends(&[name])?;
+        let steps = modprobe.show_depends(&[name])?;
         trial.tried += 1;
-        if deeds.iter().any(|deed| matches!(deed, Deed::Load(module) if unwanted.contains(&module))) {
+        if steps.iter().any(|step| matches!(step, Step::Load(module) if unwanted.contains(&module))) {
             trial.holes.push(name.clone());
         } else if needed_by.contains(name) {
             // modprobe stops at the command that fails: what it lists after that is not loaded.
-            let loads = deeds.into_iter().map_while(|deed| match deed {
-                Deed::Load(module) => Some(module),
-                Deed::Run(_) => None,
+            let loads = steps.into_iter().map_while(|step| match step {
+                Step::Load(module) => Some(module),
+                Step::Run(_) => None,
             });
             let loads: Vec<String> = loads.collect();
             if !loads.is_empty() {

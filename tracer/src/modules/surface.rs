@@ -6,12 +6,10 @@ use serde::Serialize;
 
 use crate::{
     event::{Reason, Text},
-    explain::{
+    modprobe::{Config, ModuleIndex, Planned, Resolution, resolve},
+    modules::{
         Machine,
         families::{self, Access},
-        index::ModuleIndex,
-        modprobe::Config,
-        resolve::{Planned, Resolution, resolve},
     },
 };
 

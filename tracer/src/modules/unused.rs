@@ -2,10 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{Entry, Needs, Plan, Rules, State, plan};
+use super::{
+    Machine,
+    blocklist::Rules,
+    surface::{Entry, State},
+    target::{Plan, plan},
+    usage::Needs,
+};
 use crate::{
     event::Text,
-    explain::{Machine, Resolution, index::ModuleIndex, modprobe::Config, resolve::resolve},
+    modprobe::{Config, ModuleIndex, Resolution, resolve},
 };
 
 /// Modules that have to stay: what was needed, what was or is loaded, and all that these would bring.
@@ -88,9 +94,9 @@ mod tests {
     use crate::{
         chain::{Item, samples},
         event::{Baseline, Body, Event, Status},
-        explain::{Machine, index::ModuleIndex, modprobe::Config},
         kernel::modules::State,
-        prevent::{Needs, surface},
+        modprobe::{Config, ModuleIndex},
+        modules::{Machine, Needs, surface},
     };
 
     const CONFIG: &str = "\

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::{index::ModuleIndex, modprobe::Config};
+use super::{config::Config, index::ModuleIndex};
 use crate::{event::Reason, glob};
 
 /// Softdeps may name modules with softdeps; no real chain is as long.

@@ -3,17 +3,14 @@
 use serde::Serialize;
 
 use super::{
-    Resolution,
     families::{self, Access},
-    index::ModuleIndex,
     machine::Machine,
-    modprobe::Config,
-    resolve::{Planned, resolve},
 };
 use crate::{
     event::{Reason, Text},
     glob,
     kernel::modules::State,
+    modprobe::{Config, ModuleIndex, Planned, Resolution, resolve},
 };
 
 /// The longest name that the kernel itself asks for, bytes (`MODULE_NAME_LEN` without its end).

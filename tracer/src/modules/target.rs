@@ -2,8 +2,9 @@
 
 use crate::{
     event::Text,
-    explain::{Machine, Resolution, index::ModuleIndex, modprobe::Config, resolve::resolve},
     glob,
+    modprobe::{Config, ModuleIndex, Resolution, resolve},
+    modules::Machine,
 };
 
 /// What is to be kept out.

@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     Resolution,
+    config::{Config, Modprobe, ModprobeError},
     index::ModuleIndex,
-    modprobe::{Config, Modprobe, ModprobeError},
     resolve::resolve,
 };
 use crate::kernel::{FactError, facts::Facts};

@@ -5,24 +5,10 @@
 //! and `__kmod_module_fill_softdep()` in libkmod/libkmod-module.c). An `alias X off` closes the first, a `softdep` line of
 //! our own the second.
 
-mod covered;
 mod initcall;
-mod needs;
-mod plan;
 mod rules;
-mod spare;
-mod surface;
-mod together;
-mod trial;
 mod write;
 
-pub use covered::Covered;
 pub use initcall::initcall_of;
-pub use needs::{Need, Needs};
-pub use plan::{Plan, Target, plan};
 pub use rules::{Rules, file_name};
-pub use spare::{Kept, spare};
-pub use surface::{Entry, State, surface};
-pub use together::{TOGETHER_FILE, Together, try_together};
-pub use trial::{Trial, TrialError, try_out};
 pub use write::{WriteError, Written, write};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::covered::Covered;
+use super::coverage::Covered;
 use crate::{
     chain::{Cause, Chain, Item},
     event::{Status, Text},
