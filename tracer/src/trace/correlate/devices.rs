@@ -22,7 +22,7 @@ const LATE_NS: u64 = 10_000_000_000;
 pub(super) struct Devices {
     open: VecDeque<Open>,
     /// When announcements were last missed.
-    missed_ns: Option<u64>,
+    last_missed_ns: Option<u64>,
     /// What came before was not heard.
     since_ns: u64,
 }
@@ -80,14 +80,14 @@ impl Devices {
 
     /// Takes note that announcements were missed.
     pub(super) fn missed(&mut self, now_ns: u64) {
-        self.missed_ns = Some(now_ns);
+        self.last_missed_ns = Some(now_ns);
     }
 
     /// The devices that may be the cause of what happened at a time, each once: those that `leads` says can be, by their
     /// alias. `None` when one that is not known may be the cause as well.
     pub(super) fn causes(&self, boot_ns: u64, mut leads: impl FnMut(&Text) -> bool) -> Option<Vec<&Announcement>> {
         if boot_ns < self.since_ns
-            || self.missed_ns.is_some_and(|missed_ns| boot_ns.saturating_sub(missed_ns) < TIMEOUT_NS)
+            || self.last_missed_ns.is_some_and(|last_missed_ns| boot_ns.saturating_sub(last_missed_ns) < TIMEOUT_NS)
         {
             return None;
         }

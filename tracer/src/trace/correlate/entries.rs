@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use tracer_ebpf::wire;
 
 use super::{
-    format::name as format_name,
-    knowledge::Knowledge,
+    environment::Environment,
+    kernel_printf::format_name,
+    round_robin::RoundRobin,
     tracker::Tracker,
-    turn::Turn,
     unresolved::{unknown, unseen},
 };
 use crate::{
@@ -27,7 +27,7 @@ pub(super) struct Entries {
     open: BTreeMap<u32, Box<wire::Entered>>,
     /// Those whose thread went on: settled when it is known what was lost meanwhile.
     left: Vec<wire::Entered>,
-    looks: Turn<u32>,
+    looks: RoundRobin<u32>,
 }
 
 impl Entries {
@@ -42,7 +42,7 @@ impl Entries {
     }
 
     /// The next ones to look at, in turn.
-    pub(super) fn next_looks(&mut self, limit: usize) -> Vec<u32> {
+    pub(super) fn next_to_check(&mut self, limit: usize) -> Vec<u32> {
         let Self { open, looks, .. } = self;
         looks.next(limit, |range, count| open.range(range).map(|(tid, _)| *tid).take(count).collect())
     }
@@ -68,8 +68,8 @@ impl Entries {
     }
 }
 
-impl<K: Knowledge> Tracker<K> {
-    pub(super) fn entered(&mut self, record: Box<wire::Entered>) {
+impl<K: Environment> Tracker<K> {
+    pub(super) fn on_entered(&mut self, record: Box<wire::Entered>) {
         let wire::Header { tid, boot_ns, process, .. } = record.header;
         if self.requests.has_begun(RequestId { boot_ns, tid })
             || self.entries.thread(tid).is_some_and(|(_, last_ns)| last_ns >= boot_ns)
@@ -77,7 +77,7 @@ impl<K: Knowledge> Tracker<K> {
             self.count_late(tid);
             return;
         }
-        self.requests.asks_again(tid, process_id(&process), boot_ns);
+        self.requests.thread_calls_again(tid, process_id(&process), boot_ns);
         // An empty kernel.modprobe is looked at before the name's length is.
         let ends_here = record.no_modprobe == 0 && is_too_long(format_name(&record).as_ref());
         self.entries.left.extend(self.entries.open.insert(tid, record).map(|overtaken| *overtaken));
@@ -103,7 +103,7 @@ impl<K: Knowledge> Tracker<K> {
     /// Tells what entered and never asked. Where something was lost since, that may be its request: it is counted there.
     pub(super) fn settle_entries(&mut self) {
         for entered in std::mem::take(&mut self.entries.left) {
-            if !self.is_counted(&entered) || is_too_long(format_name(&entered).as_ref()) {
+            if !self.may_be_lost(&entered) || is_too_long(format_name(&entered).as_ref()) {
                 self.stopped_early(&entered);
             }
         }
@@ -118,16 +118,16 @@ impl<K: Knowledge> Tracker<K> {
         self.entries.left.extend(stopped.into_iter().map(|entered| *entered));
         self.settle_entries();
         for entered in open {
-            if !is_continued && !self.is_counted(&entered) {
+            if !is_continued && !self.may_be_lost(&entered) {
                 let outcome = unseen("tracing ended before the request reached the security hook");
-                self.went_no_further(&entered, outcome);
+                self.emit_unfinished(&entered, outcome);
             }
         }
     }
 
     /// Whether its request may be among those that were told as lost.
-    fn is_counted(&self, entered: &wire::Entered) -> bool {
-        self.lost_ns.is_some_and(|lost_ns| lost_ns >= entered.header.boot_ns)
+    fn may_be_lost(&self, entered: &wire::Entered) -> bool {
+        self.last_loss_ns.is_some_and(|last_loss_ns| last_loss_ns >= entered.header.boot_ns)
     }
 
     /// A task entered `__request_module` and never reached the security hook.
@@ -142,11 +142,11 @@ impl<K: Knowledge> Tracker<K> {
         } else {
             unknown("the request did not reach the security hook")
         };
-        self.went_no_further(entered, outcome);
+        self.emit_unfinished(entered, outcome);
     }
 
     /// Tells a request of which there is no more than its beginning.
-    fn went_no_further(&mut self, entered: &wire::Entered, outcome: Outcome) {
+    fn emit_unfinished(&mut self, entered: &wire::Entered, outcome: Outcome) {
         let id = RequestId { boot_ns: entered.header.boot_ns, tid: entered.header.tid };
         let Some(retired) = self.requests.retire(id) else {
             self.count_late(id.tid);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::{ended::EndedRequests, turn::Turn, verdict::Failure};
+use super::{ended::EndedRequests, outcome::Failure, round_robin::RoundRobin};
 use crate::event::{Outcome, ProcessId, Request, RequestId, Text};
 
 /// Requests in flight. Each is a thread that waits; the kernel side remembers fewer (`tracer-ebpf/src/maps.rs`).
@@ -19,7 +19,7 @@ pub(super) struct InFlight {
     pub began_ns: u64,
     pub process: ProcessId,
     /// The request event, until it is known whether the requester waits.
-    pub held: Option<Box<Request>>,
+    pub pending_event: Option<Box<Request>>,
     /// It got one of the kernel's places.
     pub is_admitted: bool,
     /// A modprobe is run for it.
@@ -35,14 +35,14 @@ pub(super) struct InFlight {
     /// The latest time at which the requester was seen where it may be in the request.
     pub waiting_ns: u64,
     /// What proves that the requester has left the request, though no record says how.
-    pub over: Option<Over>,
+    pub departure: Option<Departure>,
     /// Decided, but events may still follow until the helper is gone.
     pub ending: Option<Ending>,
 }
 
 /// What proves that a thread has left `__request_module`. It had reserved all its records before.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Over {
+pub(super) enum Departure {
     /// It entered `__request_module` again: it asks for one module at a time.
     AskedAgain { at_ns: u64 },
     /// It sleeps interruptibly, as no part of a request does. It was there by this time, if that was read yet.
@@ -63,12 +63,18 @@ pub(super) struct Ending {
 }
 
 impl InFlight {
-    pub(super) fn new(name: Text, id: RequestId, began_ns: u64, process: ProcessId, held: Box<Request>) -> Self {
+    pub(super) fn new(
+        name: Text,
+        id: RequestId,
+        began_ns: u64,
+        process: ProcessId,
+        pending_event: Box<Request>,
+    ) -> Self {
         Self {
             name,
             began_ns,
             process,
-            held: Some(held),
+            pending_event: Some(pending_event),
             is_admitted: false,
             is_handed_over: false,
             helper: None,
@@ -77,29 +83,29 @@ impl InFlight {
             failures: Vec::new(),
             last_ns: id.boot_ns,
             waiting_ns: id.boot_ns,
-            over: None,
+            departure: None,
             ending: None,
         }
     }
 
     /// A modprobe is run for it, so it got a place.
-    pub(super) fn is_run(&mut self, boot_ns: u64) {
+    pub(super) fn helper_runs(&mut self, boot_ns: u64) {
         self.is_admitted = true;
         self.is_handed_over = true;
-        self.goes_on(boot_ns);
+        self.saw_record(boot_ns);
     }
 
     /// A record of it was read.
-    pub(super) fn goes_on(&mut self, boot_ns: u64) {
+    pub(super) fn saw_record(&mut self, boot_ns: u64) {
         self.last_ns = self.last_ns.max(boot_ns);
-        if matches!(self.over, Some(Over::Abandoned)) {
-            self.over = None;
+        if matches!(self.departure, Some(Departure::Abandoned)) {
+            self.departure = None;
         }
     }
 
     /// Whether it has one of the kernel's places.
-    const fn has_place(&self) -> bool {
-        self.is_admitted && self.ending.is_none() && self.over.is_none() && !self.is_helper_gone
+    const fn has_slot(&self) -> bool {
+        self.is_admitted && self.ending.is_none() && self.departure.is_none() && !self.is_helper_gone
     }
 }
 
@@ -119,17 +125,17 @@ pub(super) struct Requests {
     open: BTreeMap<RequestId, InFlight>,
     /// By thread: its latest request.
     latest: HashMap<u32, RequestId>,
-    /// Those whose request event may be held, in order of arrival.
-    held: VecDeque<RequestId>,
+    /// Those whose request event may be pending_event, in order of arrival.
+    pending_event: VecDeque<RequestId>,
     /// Those that have an ending and wait for their helper.
     endings: BTreeSet<RequestId>,
     /// How many have one of the kernel's places.
-    placed: usize,
+    running: usize,
     ended: EndedRequests,
     /// Those of which there is evidence that all their records were reserved in the ring.
     settling: Vec<RequestId>,
-    looks: Turn<RequestId>,
-    ending_looks: Turn<RequestId>,
+    looks: RoundRobin<RequestId>,
+    ending_looks: RoundRobin<RequestId>,
 }
 
 impl Requests {
@@ -138,8 +144,8 @@ impl Requests {
     }
 
     /// How many have one of the kernel's places.
-    pub(super) const fn placed(&self) -> usize {
-        self.placed
+    pub(super) const fn running(&self) -> usize {
+        self.running
     }
 
     pub(super) fn ids(&self) -> Vec<RequestId> {
@@ -167,7 +173,7 @@ impl Requests {
     }
 
     /// The oldest, where there is no room for one more.
-    pub(super) fn surplus(&self) -> Option<RequestId> {
+    pub(super) fn oldest_if_full(&self) -> Option<RequestId> {
         if self.open.len() < LIMIT { None } else { self.open.first_key_value().map(|(id, _)| *id) }
     }
 
@@ -176,25 +182,25 @@ impl Requests {
         match self.latest.get(&id.tid) {
             // Read out of order: its thread has asked again since.
             Some(later) if *later > id => {
-                in_flight.over = Some(Over::AskedAgain { at_ns: later.boot_ns });
+                in_flight.departure = Some(Departure::AskedAgain { at_ns: later.boot_ns });
                 self.settling.push(id);
             }
             _ => {
                 self.latest.insert(id.tid, id);
             }
         }
-        self.held.push_back(id);
+        self.pending_event.push_back(id);
         self.open.insert(id, in_flight);
     }
 
     /// Changes one, and keeps the counts that depend on it.
     pub(super) fn change<R>(&mut self, id: RequestId, change: impl FnOnce(&mut InFlight) -> R) -> Option<R> {
         let in_flight = self.open.get_mut(&id)?;
-        let had_place = in_flight.has_place();
+        let had_slot = in_flight.has_slot();
         let result = change(in_flight);
-        match (had_place, in_flight.has_place()) {
-            (false, true) => self.placed += 1,
-            (true, false) => self.placed -= 1,
+        match (had_slot, in_flight.has_slot()) {
+            (false, true) => self.running += 1,
+            (true, false) => self.running -= 1,
             _ => {}
         }
         if in_flight.ending.is_some() {
@@ -207,7 +213,7 @@ impl Requests {
     pub(super) fn retire(&mut self, id: RequestId) -> Option<Retired> {
         match self.open.remove(&id) {
             Some(in_flight) => {
-                self.placed -= usize::from(in_flight.has_place());
+                self.running -= usize::from(in_flight.has_slot());
                 self.endings.remove(&id);
                 if self.latest.get(&id.tid) == Some(&id) {
                     self.latest.remove(&id.tid);
@@ -223,15 +229,16 @@ impl Requests {
     }
 
     /// A thread of a process entered `__request_module`: what it asked for before is over.
-    pub(super) fn asks_again(&mut self, tid: u32, process: ProcessId, at_ns: u64) {
+    pub(super) fn thread_calls_again(&mut self, tid: u32, process: ProcessId, at_ns: u64) {
         let Some(id) = self.latest.get(&tid).copied().filter(|id| id.boot_ns < at_ns) else { return };
         let over = self.change(id, |before| {
-            if before.ending.is_some() || before.over.is_some() {
+            if before.ending.is_some() || before.departure.is_some() {
                 return false;
             }
             // Where the thread's id is another process's, the one that asked has ended.
             let is_same = before.process == process;
-            before.over = Some(if is_same { Over::AskedAgain { at_ns } } else { Over::Gone { by_ns: Some(at_ns) } });
+            before.departure =
+                Some(if is_same { Departure::AskedAgain { at_ns } } else { Departure::Gone { by_ns: Some(at_ns) } });
             true
         });
         self.latest.remove(&tid);
@@ -241,9 +248,9 @@ impl Requests {
     }
 
     /// The next whose request event was held long enough.
-    pub(super) fn next_held(&mut self, asked_before_ns: u64) -> Option<RequestId> {
-        let id = self.held.front().copied().filter(|id| id.boot_ns < asked_before_ns)?;
-        self.held.pop_front();
+    pub(super) fn next_pending_event(&mut self, asked_before_ns: u64) -> Option<RequestId> {
+        let id = self.pending_event.front().copied().filter(|id| id.boot_ns < asked_before_ns)?;
+        self.pending_event.pop_front();
         Some(id)
     }
 
@@ -258,13 +265,13 @@ impl Requests {
     }
 
     /// The next ones to look at, in turn.
-    pub(super) fn next_looks(&mut self, limit: usize) -> Vec<RequestId> {
+    pub(super) fn next_to_check(&mut self, limit: usize) -> Vec<RequestId> {
         let Self { looks, open, .. } = self;
         looks.next(limit, |range, count| open.range(range).map(|(id, _)| *id).take(count).collect())
     }
 
     /// The next endings to look at, in turn.
-    pub(super) fn next_endings(&mut self, limit: usize) -> Vec<RequestId> {
+    pub(super) fn next_endings_to_check(&mut self, limit: usize) -> Vec<RequestId> {
         let Self { ending_looks, endings, .. } = self;
         ending_looks.next(limit, |range, count| endings.range(range).copied().take(count).collect())
     }

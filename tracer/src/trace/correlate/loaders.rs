@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{
     Tracker,
-    knowledge::Knowledge,
-    turn::Turn,
+    environment::Environment,
+    outcome::{Failure, errno_name},
+    round_robin::RoundRobin,
     unresolved::unseen,
-    verdict::{Failure, errno_name},
 };
 use crate::event::{Attribution, Body, Outcome, ProcessId, Status};
 
@@ -57,7 +57,7 @@ impl Loader {
 #[derive(Debug, Default)]
 pub(super) struct Loaders {
     open: BTreeMap<ProcessId, Loader>,
-    looks: Turn<ProcessId>,
+    looks: RoundRobin<ProcessId>,
 }
 
 impl Loaders {
@@ -74,24 +74,24 @@ impl Loaders {
     }
 
     /// The next ones to look at, in turn.
-    pub(super) fn next_looks(&mut self, limit: usize) -> Vec<ProcessId> {
+    pub(super) fn next_to_check(&mut self, limit: usize) -> Vec<ProcessId> {
         let Self { open, looks } = self;
         looks.next(limit, |range, count| open.range(range).map(|(process, _)| *process).take(count).collect())
     }
 
     /// One of them, where there is no room for one more.
-    fn surplus(&self) -> Option<ProcessId> {
+    fn oldest_if_full(&self) -> Option<ProcessId> {
         if self.open.len() < LIMIT { None } else { self.open.first_key_value().map(|(process, _)| *process) }
     }
 }
 
-impl<K: Knowledge> Tracker<K> {
+impl<K: Environment> Tracker<K> {
     /// Takes note that a process loads by itself.
     pub(super) fn loader_seen(&mut self, process: ProcessId, boot_ns: u64) -> &mut Loader {
         if self.loaders.get(process).is_none()
-            && let Some(surplus) = self.loaders.surplus()
+            && let Some(oldest_if_full) = self.loaders.oldest_if_full()
         {
-            self.loader_ended(surplus);
+            self.loader_ended(oldest_if_full);
         }
         let loader = self.loaders.open.entry(process).or_default();
         if loader.began_ns == 0 {

@@ -1,34 +1,34 @@
 //! A running trace: records in, events of the contract out, with every join made once.
 
+mod checks;
 mod clock;
 mod devices;
 mod ended;
 mod entries;
+mod environment;
 mod files;
-mod format;
-mod host;
 mod in_flight;
-mod knowledge;
-mod lately;
+mod kernel_printf;
+mod live_system;
 mod loaders;
-mod looks;
 mod modules;
 mod origin;
+mod outcome;
+mod recent_set;
+mod round_robin;
 mod scope;
-mod settle;
 mod start;
+mod timeouts;
 mod tracker;
-mod turn;
 mod udev;
 mod unresolved;
-mod verdict;
 
 pub use clock::Clock;
-pub use host::Host;
-pub use knowledge::Knowledge;
+pub use environment::Environment;
+pub use live_system::LiveSystem;
 pub use scope::{Filter, Scope};
-pub use settle::Drained;
 pub use start::{Started, read_symbols, start};
+pub use timeouts::Drained;
 pub use tracker::Tracker;
 
 #[cfg(test)]

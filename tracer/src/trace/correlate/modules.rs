@@ -4,9 +4,9 @@ use tracer_ebpf::wire;
 
 use super::{
     Tracker,
-    knowledge::Knowledge,
+    environment::Environment,
     origin,
-    verdict::{Failure, errno_name},
+    outcome::{Failure, errno_name},
 };
 use crate::{
     chain::is_kmod_tool,
@@ -25,12 +25,12 @@ const KTHREAD_RULE: &str = "kthread-creator";
 const INIT_MODULE: u32 = wire::Syscall::InitModule as u32;
 const DELETE_MODULE: u32 = wire::Syscall::DeleteModule as u32;
 
-impl<K: Knowledge> Tracker<K> {
+impl<K: Environment> Tracker<K> {
     /// The request event of a record.
     pub(super) fn request_body(&mut self, record: &wire::Request, name: Text) -> Request {
         // First, while the requester waits for its module: its files can be read as long as it lives.
-        let user_stack = self.knowledge.user_stack(process_id(&record.context.process), &record.user_stack);
-        let (process, ancestors, ancestors_truncated) = self.knowledge.process(&record.context);
+        let user_stack = self.environment.user_stack(process_id(&record.context.process), &record.user_stack);
+        let (process, ancestors, ancestors_truncated) = self.environment.process(&record.context);
         let behalf = behalf(record, &process);
         let (parent_request, parent_attribution) = match request_id(&record.owner.request) {
             Some(parent) => (Some(parent), Some(Attribution::exact())),
@@ -41,14 +41,14 @@ impl<K: Knowledge> Tracker<K> {
         };
         let in_init = nul_text(&record.in_init);
         Request {
-            explanation: self.knowledge.explain(&name),
+            explanation: self.environment.explain(&name),
             name,
             wait: None,
             process,
             ancestors,
             ancestors_truncated,
             syscall: from_wire::syscall(&record.context),
-            stack: self.knowledge.kernel_stack(&record.kernel_stack),
+            stack: self.environment.kernel_stack(&record.kernel_stack),
             user_stack,
             parent_request,
             parent_attribution,
@@ -59,7 +59,7 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     /// Remembers which file a thread is about to load.
-    pub(super) fn module_file(&mut self, record: &wire::ModuleFile) {
+    pub(super) fn on_module_file(&mut self, record: &wire::ModuleFile) {
         let (path, _) = from_wire::path(&record.path);
         self.files.named(thread(&record.header), path);
     }
@@ -81,9 +81,9 @@ impl<K: Knowledge> Tracker<K> {
         }
     }
 
-    pub(super) fn load(&mut self, record: &wire::Load) {
-        self.knowledge.modules_changed();
-        let (process, ancestors, ancestors_truncated) = self.knowledge.process(&record.context);
+    pub(super) fn on_load(&mut self, record: &wire::Load) {
+        self.environment.modules_changed();
+        let (process, ancestors, ancestors_truncated) = self.environment.process(&record.context);
         let (request, origin, attribution) = self.origin_of(&record.owner, &process, &ancestors, ancestors_truncated);
         let module = nul_text(&record.module);
         let boot_ns = record.header.boot_ns;
@@ -100,7 +100,7 @@ impl<K: Knowledge> Tracker<K> {
             Some(id) => {
                 self.requests.change(id, |in_flight| {
                     in_flight.loaded.push(module.field());
-                    in_flight.is_run(boot_ns);
+                    in_flight.helper_runs(boot_ns);
                 });
                 self.recent_loads.insert(module.field(), (boot_ns, id));
             }
@@ -122,7 +122,7 @@ impl<K: Knowledge> Tracker<K> {
             ancestors_truncated,
             helper_depth: request.map(|_| record.owner.depth),
             file: file.filter(|_| !is_from_memory),
-            taints: self.knowledge.taints(record.taints),
+            taints: self.environment.taints(record.taints),
             reason,
             device,
             attribution,
@@ -133,10 +133,10 @@ impl<K: Knowledge> Tracker<K> {
     /// Why a module belongs to what was asked, by the installed modprobe's configuration.
     fn reason(&mut self, asked: &Text, module: &str) -> Option<Reason> {
         // The kernel spells module names with underscores, and so does the plan.
-        self.knowledge.plan(asked)?.reason(module)
+        self.environment.resolve(asked)?.reason(module)
     }
 
-    pub(super) fn init_done(&mut self, record: &wire::InitDone) {
+    pub(super) fn on_init_done(&mut self, record: &wire::InitDone) {
         let request = request_id(&record.owner.request);
         let process = process_id(&record.header.process);
         let module = nul_text(&record.module);
@@ -148,13 +148,13 @@ impl<K: Knowledge> Tracker<K> {
         if record.ret < 0 {
             let failure = Failure { what: format!("the init of {}", module.field()), ret: record.ret };
             self.failed(request, process, record.header.boot_ns, failure);
-            self.arrived_in_vain(request, process, &module.field());
+            self.init_failed_after_load(request, process, &module.field());
         }
         if record.ret >= 0 {
             // Nothing else tells that a load ended well. Of one that failed its system call does, and names the file.
             self.files.over(thread(&record.header));
         }
-        let effect = if record.ret < 0 { None } else { self.knowledge.effect(&module.field()) };
+        let effect = if record.ret < 0 { None } else { self.environment.effect(&module.field()) };
         let init = Init {
             module,
             pid: process.pid,
@@ -167,7 +167,7 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     /// A module that arrived did not stay.
-    fn arrived_in_vain(&mut self, request: Option<RequestId>, process: ProcessId, module: &str) {
+    fn init_failed_after_load(&mut self, request: Option<RequestId>, process: ProcessId, module: &str) {
         match request {
             Some(id) => {
                 self.requests.change(id, |in_flight| in_flight.loaded.retain(|loaded| loaded != module));
@@ -190,15 +190,15 @@ impl<K: Knowledge> Tracker<K> {
         }
     }
 
-    pub(super) fn unload(&mut self, record: &wire::Unload) {
-        self.knowledge.modules_changed();
-        let (process, ancestors, _) = self.knowledge.process(&record.context);
+    pub(super) fn on_unload(&mut self, record: &wire::Unload) {
+        self.environment.modules_changed();
+        let (process, ancestors, _) = self.environment.process(&record.context);
         let unload = Unload { module: nul_text(&record.module), process, ancestors, init_failed: record.in_init != 0 };
         let request = request_id(&record.owner.request);
         self.emit(record.header.boot_ns, request, Body::Unload(Box::new(unload)));
     }
 
-    pub(super) fn load_exit(&mut self, record: &wire::LoadExit) {
+    pub(super) fn on_load_exit(&mut self, record: &wire::LoadExit) {
         let file = match record.syscall {
             DELETE_MODULE.. => None,
             syscall => self.files.over(thread(&record.header)).filter(|_| syscall != INIT_MODULE),
@@ -207,7 +207,7 @@ impl<K: Knowledge> Tracker<K> {
         if ret >= 0 {
             return;
         }
-        let (process, ancestors, truncated) = self.knowledge.process(&record.context);
+        let (process, ancestors, truncated) = self.environment.process(&record.context);
         let (request, origin, attribution) = self.origin_of(&record.owner, &process, &ancestors, truncated);
         let module = nul_text(&record.module);
         let module = (!module.is_empty()).then_some(module);
@@ -248,7 +248,7 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Another request that loaded, while `id` ran, what `id` asked for.
     pub(super) fn loaded_meanwhile(&mut self, name: &Text, id: RequestId) -> Option<String> {
-        let Some(Resolution::Modules(modules)) = self.knowledge.plan(name) else { return None };
+        let Some(Resolution::Modules(modules)) = self.environment.resolve(name) else { return None };
         let target = modules.iter().rfind(|planned| matches!(planned.reason, Reason::Asked | Reason::Alias))?;
         let (boot_ns, by) = self.recent_loads.get(&target.module)?;
         (*by != id && *boot_ns >= id.boot_ns).then(|| by.to_string())

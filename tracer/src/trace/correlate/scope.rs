@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::lately::Lately;
+use super::recent_set::RecentSet;
 use crate::{
     chain,
     event::{Ancestor, Body, Event, Origin, Process, ProcessId, RequestId, Text},
@@ -54,10 +54,10 @@ pub struct Filter {
     requests: HashSet<RequestId>,
     loaders: HashSet<ProcessId>,
     /// Those that ended: kernel threads may work for them still.
-    ended_requests: Lately<RequestId>,
-    ended_loaders: Lately<ProcessId>,
+    ended_requests: RecentSet<RequestId>,
+    ended_loaders: RecentSet<ProcessId>,
     /// Processes of the scope that have asked for something.
-    requesters: Lately<ProcessId>,
+    requesters: RecentSet<ProcessId>,
 }
 
 impl Filter {
@@ -68,9 +68,9 @@ impl Filter {
             scope,
             requests: HashSet::new(),
             loaders: HashSet::new(),
-            ended_requests: Lately::default(),
-            ended_loaders: Lately::default(),
-            requesters: Lately::default(),
+            ended_requests: RecentSet::default(),
+            ended_loaders: RecentSet::default(),
+            requesters: RecentSet::default(),
         }
     }
 
@@ -89,7 +89,7 @@ impl Filter {
             Body::Request(request) => {
                 let by_behalf = request.behalf.as_ref().is_some_and(|behalf| {
                     let id = ProcessId { pid: behalf.pid, start_ns: behalf.start_ns };
-                    let known = self.has_loader(id) || self.requesters.meets(id);
+                    let known = self.has_loader(id) || self.requesters.contains_and_touch(id);
                     known || self.scope.holds_cgroup(behalf.cgroup_id) || self.is_command(id)
                 });
                 let nested = request.parent_request.is_some_and(|parent| self.has_request(parent));
@@ -152,11 +152,11 @@ impl Filter {
     }
 
     fn has_request(&mut self, id: RequestId) -> bool {
-        self.requests.contains(&id) || self.ended_requests.meets(id)
+        self.requests.contains(&id) || self.ended_requests.contains_and_touch(id)
     }
 
     fn has_loader(&mut self, id: ProcessId) -> bool {
-        self.loaders.contains(&id) || self.ended_loaders.meets(id)
+        self.loaders.contains(&id) || self.ended_loaders.contains_and_touch(id)
     }
 
     fn is_command(&self, id: ProcessId) -> bool {

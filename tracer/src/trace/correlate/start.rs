@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::host::Host;
+use super::live_system::LiveSystem;
 use crate::{
     capture::hash::{hash, to_hex},
     event::{Baseline, Body, Header, HeaderHook, SCHEMA_VERSION},
@@ -25,7 +25,7 @@ pub struct Started {
     /// What is told of devices; `None` where the kernel does not let us listen.
     pub uevents: Option<Uevents>,
     /// What is known of the machine.
-    pub host: Host,
+    pub system: LiveSystem,
     /// The clocks when it began.
     pub clocks: ClockTriple,
     /// First event.
@@ -50,11 +50,11 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     let facts = Facts::new(root);
     supported(&facts)?;
     let btf = Btf::load()?;
-    let mut host = Host::new(root);
+    let mut system = LiveSystem::new(root);
     let mut addresses = Addresses::default();
     // Elsewhere they are read when everything is attached: what takes longest is not needed for that.
     if facts.modprobe().is_ok_and(|path| path.trim().is_empty()) {
-        let read = host.read_symbols().map(|found| addresses = found);
+        let read = system.read_symbols().map(|found| addresses = found);
         warnings.extend(read.err().map(|error| without_symbols(&error)));
     }
 
@@ -75,16 +75,16 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     hooks.push(listening);
     let header = header(&facts, clocks, hooks, &mut warnings);
     let baseline = baseline(root, &mut warnings);
-    Ok(Started { tracer, uevents, host, clocks, header, baseline, warnings })
+    Ok(Started { tracer, uevents, system, clocks, header, baseline, warnings })
 }
 
 /// Reads the kernel's symbols, unless that was done, and has the programs know what they need of them; what is missing where
 /// that does not work.
-pub fn read_symbols(host: &mut Host, tracer: &probe::Tracer) -> Option<String> {
-    if host.has_symbols() {
+pub fn read_symbols(system: &mut LiveSystem, tracer: &probe::Tracer) -> Option<String> {
+    if system.has_symbols() {
         return None;
     }
-    match host.read_symbols() {
+    match system.read_symbols() {
         Ok(addresses) => {
             tracer.set_addresses(addresses);
             None

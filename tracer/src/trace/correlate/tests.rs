@@ -17,7 +17,7 @@ mod stream;
 mod udev;
 mod unresolved;
 
-use super::{Clock, Drained, Knowledge, Tracker};
+use super::{Clock, Drained, Environment, Tracker};
 use crate::{
     event::{Ancestor, Body, Event, Frame, Process, ProcessId, Reason, RequestId, Status, Text},
     kernel::process::{Liveness, ThreadState},
@@ -46,7 +46,7 @@ struct World {
     no_plan: bool,
 }
 
-impl Knowledge for World {
+impl Environment for World {
     fn process(&mut self, context: &Context) -> (Process, Vec<Ancestor>, bool) {
         let ProcessKey { pid, start_ns, .. } = context.process;
         let comm = nul_text(&context.comm);
@@ -63,7 +63,7 @@ impl Knowledge for World {
     fn user_stack(&mut self, _: ProcessId, _: &wire::Stack) -> Vec<Frame> {
         Vec::new()
     }
-    fn plan(&mut self, name: &Text) -> Option<Resolution> {
+    fn resolve(&mut self, name: &Text) -> Option<Resolution> {
         let Some((_, module)) = self.provided.filter(|(alias, _)| *name == Text::from(*alias)) else {
             return (!self.no_plan).then(|| self.plan.clone().unwrap_or(Resolution::NotFound));
         };

@@ -1,22 +1,22 @@
 //! Records to events: holds what is in flight and joins each record by the key the kernel gave it. No clock and no I/O
-//! of its own: time comes with records and ticks, everything else from [`Knowledge`].
+//! of its own: time comes with records and ticks, everything else from [`Environment`].
 
 use std::collections::HashMap;
 
 use tracer_ebpf::wire;
 
 use super::{
+    checks::Seen,
     clock::Clock,
     devices::Devices,
     entries::Entries,
+    environment::Environment,
     files::Files,
-    format::name as format_name,
     in_flight::{Ending, InFlight, Requests, Retired},
-    knowledge::Knowledge,
+    kernel_printf::format_name,
     loaders::Loaders,
-    looks::Seen,
+    outcome::{self, OutcomeInput},
     unresolved::unseen,
-    verdict::{self, Facts},
 };
 use crate::{
     event::{Attribution, Body, End, Event, Helper, Loss, LossStage, Outcome, RequestId, Status},
@@ -25,21 +25,21 @@ use crate::{
 };
 
 /// How many requests the kernel lets run at a time (`MAX_KMOD_CONCURRENT`, kernel/kmod.c).
-const PLACES: usize = 50;
+const MAX_CONCURRENT: usize = 50;
 
 /// Turns records into events.
 pub struct Tracker<K> {
-    pub(super) knowledge: K,
+    pub(super) environment: K,
     pub(super) clock: Clock,
     seq: u64,
     pub(super) out: Vec<Event>,
     pub(super) entries: Entries,
     /// When a loss in the kernel was last told.
-    pub(super) lost_ns: Option<u64>,
+    pub(super) last_loss_ns: Option<u64>,
     /// When the kernel was last found to have skipped what tells verdicts.
-    pub(super) missed_ns: Option<u64>,
+    pub(super) last_missed_ns: Option<u64>,
     /// When as many requests were last under way as the kernel allows.
-    pub(super) crowded_ns: Option<u64>,
+    pub(super) last_full_ns: Option<u64>,
     pub(super) requests: Requests,
     pub(super) loaders: Loaders,
     /// What the last look at the machine has shown.
@@ -47,7 +47,7 @@ pub struct Tracker<K> {
     /// What earlier looks have shown, until the ring was read.
     pub(super) settling: Seen,
     /// Records that came after the result of their request, since that was told.
-    pub(super) late: u64,
+    pub(super) late_records: u64,
     /// The programs go on after the end of the stream.
     pub(super) is_continued: bool,
     pub(super) files: Files,
@@ -57,23 +57,23 @@ pub struct Tracker<K> {
     pub(super) totals: End,
 }
 
-impl<K: Knowledge> Tracker<K> {
+impl<K: Environment> Tracker<K> {
     /// A tracker that has seen nothing yet. Its events are numbered from 0.
-    pub fn new(knowledge: K, clock: Clock) -> Self {
+    pub fn new(environment: K, clock: Clock) -> Self {
         Self {
-            knowledge,
+            environment,
             clock,
             seq: 0,
             out: Vec::new(),
             entries: Entries::default(),
-            lost_ns: None,
-            missed_ns: None,
-            crowded_ns: None,
+            last_loss_ns: None,
+            last_missed_ns: None,
+            last_full_ns: None,
             requests: Requests::default(),
             loaders: Loaders::default(),
             seen: Seen::default(),
             settling: Seen::default(),
-            late: 0,
+            late_records: 0,
             is_continued: false,
             files: Files::default(),
             recent_loads: HashMap::new(),
@@ -83,8 +83,8 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     /// What the world is asked through.
-    pub fn knowledge(&mut self) -> &mut K {
-        &mut self.knowledge
+    pub fn environment(&mut self) -> &mut K {
+        &mut self.environment
     }
 
     /// The events made since the last call.
@@ -101,7 +101,7 @@ impl<K: Knowledge> Tracker<K> {
     /// Adds an event that no record brings: header, baseline.
     pub fn push(&mut self, boot_ns: u64, body: Body) {
         if matches!(body, Body::Header(_)) {
-            self.devices_heard(boot_ns);
+            self.start_devices(boot_ns);
         }
         self.emit(boot_ns, None, body);
     }
@@ -141,7 +141,7 @@ impl<K: Knowledge> Tracker<K> {
     /// Counts a record that came after the result of its request, or cannot be of it: nothing that was told changes.
     pub(super) fn count_late(&mut self, tid: u32) {
         log::debug!("a record of thread {tid} came after the result of its request");
-        self.late += 1;
+        self.late_records += 1;
     }
 
     fn send(&mut self, boot_ns: u64, request: Option<RequestId>, body: Body) {
@@ -160,36 +160,36 @@ impl<K: Knowledge> Tracker<K> {
     /// Takes one record.
     pub fn record(&mut self, record: Record) {
         match record {
-            Record::Entered(record) => self.entered(record),
-            Record::Request(record) => self.asked(&record),
-            Record::Verdict(record) => self.denied(&record),
-            Record::Admitted(record) => self.admitted(&record),
-            Record::Handover(record) => self.handed_over(&record),
-            Record::Helper(record) => self.helper(&record),
-            Record::Result(record) => self.returned(&record),
-            Record::Load(record) => self.load(&record),
-            Record::InitDone(record) => self.init_done(&record),
-            Record::Unload(record) => self.unload(&record),
-            Record::ModuleFile(record) => self.module_file(&record),
-            Record::LoadExit(record) => self.load_exit(&record),
+            Record::Entered(record) => self.on_entered(record),
+            Record::Request(record) => self.on_request(&record),
+            Record::Verdict(record) => self.on_verdict(&record),
+            Record::Admitted(record) => self.on_admitted(&record),
+            Record::Handover(record) => self.on_handover(&record),
+            Record::Helper(record) => self.on_helper(&record),
+            Record::Result(record) => self.on_result(&record),
+            Record::Load(record) => self.on_load(&record),
+            Record::InitDone(record) => self.on_init_done(&record),
+            Record::Unload(record) => self.on_unload(&record),
+            Record::ModuleFile(record) => self.on_module_file(&record),
+            Record::LoadExit(record) => self.on_load_exit(&record),
         }
     }
 
     /// Takes a loss.
     pub fn loss(&mut self, boot_ns: u64, stage: LossStage, cause: &str, count: u64) {
-        self.lost_ns = self.lost_ns.max(Some(boot_ns));
+        self.last_loss_ns = self.last_loss_ns.max(Some(boot_ns));
         self.emit(boot_ns, None, Body::Loss(Loss { stage, cause: cause.to_owned(), count }));
     }
 
     /// Takes it that the kernel skipped what tells verdicts. Of a request that went on nothing was missed.
-    pub fn may_have_missed(&mut self, boot_ns: u64) {
-        self.missed_ns = self.missed_ns.max(Some(boot_ns));
+    pub fn verdicts_missed(&mut self, boot_ns: u64) {
+        self.last_missed_ns = self.last_missed_ns.max(Some(boot_ns));
     }
 
     /// Notes whether all the kernel's places are taken.
-    fn look_around(&mut self, boot_ns: u64) {
-        if self.requests.placed() >= PLACES {
-            self.crowded_ns = self.crowded_ns.max(Some(boot_ns));
+    fn note_concurrency(&mut self, boot_ns: u64) {
+        if self.requests.running() >= MAX_CONCURRENT {
+            self.last_full_ns = self.last_full_ns.max(Some(boot_ns));
         }
     }
 
@@ -202,25 +202,25 @@ impl<K: Knowledge> Tracker<K> {
             self.count_late(id.tid);
             return None;
         }
-        self.requests.change(id, |in_flight| in_flight.goes_on(header.boot_ns));
+        self.requests.change(id, |in_flight| in_flight.saw_record(header.boot_ns));
         Some(id)
     }
 
-    fn asked(&mut self, record: &wire::Request) {
+    fn on_request(&mut self, record: &wire::Request) {
         let Some(id) = request_id(&record.request) else { return };
         if self.requests.is_known(id) {
             self.count_late(id.tid);
             return;
         }
         let process = process_id(&record.context.process);
-        self.requests.asks_again(id.tid, process, record.header.boot_ns);
+        self.requests.thread_calls_again(id.tid, process, record.header.boot_ns);
         let entered = self.entry_of(record);
         let began_ns = entered.as_ref().map_or(record.header.boot_ns, |entered| entered.header.boot_ns);
         let name = match (&entered, record.no_modprobe) {
             (Some(entered), 1..) => format_name(entered).unwrap_or_default(),
             _ => nul_text(&record.name),
         };
-        if let Some(oldest) = self.requests.surplus() {
+        if let Some(oldest) = self.requests.oldest_if_full() {
             self.end(oldest, record.header.boot_ns, unseen("too many requests were under way to follow it to its end"));
         }
         let request = Box::new(self.request_body(record, name.clone()));
@@ -242,13 +242,13 @@ impl<K: Knowledge> Tracker<K> {
     fn deny(&mut self, id: RequestId, boot_ns: u64, verdict: i32, duration_ns: Option<u64>) {
         let mut outcome = Outcome::new(Status::Denied, Attribution::exact());
         outcome.code = Some(verdict);
-        outcome.errno = Some(verdict::errno_name(verdict));
+        outcome.errno = Some(outcome::errno_name(verdict));
         outcome.detail = Some("a security module refused the request".to_owned());
         outcome.duration_ns = duration_ns;
         self.end(id, boot_ns, outcome);
     }
 
-    fn denied(&mut self, record: &wire::Verdict) {
+    fn on_verdict(&mut self, record: &wire::Verdict) {
         let Some(id) = self.request_of(&record.request, &record.header) else { return };
         let began_ns = self.requests.get(id).map(|in_flight| in_flight.began_ns);
         let duration_ns = began_ns.map(|began| record.header.boot_ns.saturating_sub(began));
@@ -257,28 +257,30 @@ impl<K: Knowledge> Tracker<K> {
 
     /// Lets a held request event out, with what is known by now.
     pub(super) fn release(&mut self, id: RequestId, wait: Option<bool>) {
-        let Some(mut request) = self.requests.change(id, |in_flight| in_flight.held.take()).flatten() else { return };
+        let Some(mut request) = self.requests.change(id, |in_flight| in_flight.pending_event.take()).flatten() else {
+            return;
+        };
         request.wait = wait;
         self.emit(id.boot_ns, Some(id), Body::Request(request));
     }
 
-    fn admitted(&mut self, record: &wire::Admitted) {
+    fn on_admitted(&mut self, record: &wire::Admitted) {
         let Some(id) = self.request_of(&record.request, &record.header) else { return };
         self.requests.change(id, |in_flight| in_flight.is_admitted = true);
-        self.look_around(record.header.boot_ns);
+        self.note_concurrency(record.header.boot_ns);
         self.release(id, Some(record.wait != 0));
     }
 
-    fn handed_over(&mut self, record: &wire::Handover) {
+    fn on_handover(&mut self, record: &wire::Handover) {
         /// include/linux/umh.h: the caller waits until the helper has ended.
         const UMH_WAIT_PROC: u32 = 2;
         let Some(id) = self.request_of(&record.request, &record.header) else { return };
         self.release(id, Some(record.wait & UMH_WAIT_PROC != 0));
-        self.requests.change(id, |in_flight| in_flight.is_run(record.header.boot_ns));
-        self.look_around(record.header.boot_ns);
+        self.requests.change(id, |in_flight| in_flight.helper_runs(record.header.boot_ns));
+        self.note_concurrency(record.header.boot_ns);
     }
 
-    fn helper(&mut self, record: &wire::Helper) {
+    fn on_helper(&mut self, record: &wire::Helper) {
         let Some(id) = request_id(&record.request) else { return };
         self.release(id, None);
         let process = process_id(&record.header.process);
@@ -288,7 +290,7 @@ impl<K: Knowledge> Tracker<K> {
         }
         self.requests.change(id, |in_flight| {
             in_flight.helper = Some(process);
-            in_flight.is_run(record.header.boot_ns);
+            in_flight.helper_runs(record.header.boot_ns);
         });
         let helper = Helper {
             pid: process.pid,
@@ -300,11 +302,11 @@ impl<K: Knowledge> Tracker<K> {
         self.emit(record.header.boot_ns, Some(id), Body::Helper(helper));
     }
 
-    fn returned(&mut self, record: &wire::RequestResult) {
+    fn on_result(&mut self, record: &wire::RequestResult) {
         let Some(id) = self.request_of(&record.request, &record.header) else { return };
         self.release(id, Some(record.wait != 0));
         let boot_ns = record.header.boot_ns;
-        self.look_around(boot_ns);
+        self.note_concurrency(boot_ns);
         let Some(in_flight) = self.requests.get(id) else {
             // Its request record was lost: the value is true, the rest is not known.
             let mut outcome = Outcome::new(Status::Unknown, Attribution::unknown());
@@ -318,7 +320,7 @@ impl<K: Knowledge> Tracker<K> {
         }
         let parallel = self.loaded_meanwhile(&in_flight.name.clone(), id);
         let Some(in_flight) = self.requests.get(id) else { return };
-        let facts = Facts {
+        let input = OutcomeInput {
             name: &in_flight.name,
             ret: record.ret,
             wait: record.wait != 0,
@@ -327,7 +329,7 @@ impl<K: Knowledge> Tracker<K> {
             failures: &in_flight.failures,
             parallel,
         };
-        let outcome = verdict::decide(&facts, &mut self.knowledge);
+        let outcome = outcome::classify(&input, &mut self.environment);
         if matches!(outcome.status, Status::NotWaited | Status::Interrupted) {
             let ending = Ending { outcome, boot_ns, is_due: false };
             self.requests.change(id, |in_flight| in_flight.ending = Some(ending));

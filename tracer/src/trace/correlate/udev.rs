@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Tracker, knowledge::Knowledge};
+use super::{Tracker, environment::Environment};
 use crate::{
     event::{Attribution, Device, Reason, Text},
     kernel::uevent::{Announcement, Uevent},
@@ -12,10 +12,10 @@ use crate::{
 /// The rule by which a module that udev loaded belongs to a device.
 const RULE: &str = "uevent-modalias";
 
-impl<K: Knowledge> Tracker<K> {
+impl<K: Environment> Tracker<K> {
     /// Begins to listen for devices: after the socket was opened, and before anything is read.
-    pub(super) fn devices_heard(&mut self, now_ns: u64) {
-        let was_idle = self.knowledge.udev_was_idle();
+    pub(super) fn start_devices(&mut self, now_ns: u64) {
+        let was_idle = self.environment.udev_was_idle();
         if was_idle.is_none() {
             log::info!(
                 "udev is busy with what was announced before: which device it loads a module for is not known yet"
@@ -25,7 +25,7 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     /// Takes it that nothing is said of devices any more: for which one udev loads a module is not known from now on.
-    pub fn devices_unheard(&mut self) {
+    pub fn stop_devices(&mut self) {
         self.devices.end();
     }
 
@@ -43,12 +43,12 @@ impl<K: Knowledge> Tracker<K> {
 
     /// The device for which udev loaded a module, and why the module is part of what its alias leads to.
     pub(super) fn device_of(&mut self, module: &str, boot_ns: u64) -> (Option<Device>, Option<Reason>) {
-        let Self { devices, knowledge, .. } = self;
+        let Self { devices, environment, .. } = self;
         let mut reasons: HashMap<Text, Option<Reason>> = HashMap::new();
         let causes = devices.causes(boot_ns, |modalias| {
             let reason = reasons
                 .entry(modalias.clone())
-                .or_insert_with(|| knowledge.plan(modalias).and_then(|plan| plan.reason(module)));
+                .or_insert_with(|| environment.resolve(modalias).and_then(|plan| plan.reason(module)));
             reason.is_some()
         });
         let Some((first, others)) = causes.as_deref().and_then(<[_]>::split_first) else { return (None, None) };

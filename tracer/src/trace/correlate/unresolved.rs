@@ -8,8 +8,8 @@
 //! (`CONFIG_MODULE_DEBUG_AUTOLOAD_DUPS`, kernel/module/dups.c), or has no memory (`call_modprobe`, kernel/module/kmod.c).
 
 use super::{
-    in_flight::{Ending, Over},
-    knowledge::Knowledge,
+    environment::Environment,
+    in_flight::{Departure, Ending},
     tracker::Tracker,
 };
 use crate::event::{Attribution, LossStage, Outcome, RequestId, Status};
@@ -21,7 +21,7 @@ const ADMISSION_TIMEOUT_NS: u64 = 4_800_000_000;
 /// A requester that has ended by then did not wait for the limit: it was killed. Between the two that is not known.
 const KILLED_BEFORE_NS: u64 = 3_000_000_000;
 
-impl<K: Knowledge> Tracker<K> {
+impl<K: Environment> Tracker<K> {
     /// Settles a request whose thread has left it, or whose ending is due.
     pub(super) fn resolve(&mut self, id: RequestId, now_ns: u64) {
         let Some(in_flight) = self.requests.get(id) else { return };
@@ -31,19 +31,19 @@ impl<K: Knowledge> Tracker<K> {
             }
             return;
         }
-        let Some(over) = in_flight.over else { return };
+        let Some(over) = in_flight.departure else { return };
         let at_ns = match over {
-            Over::AskedAgain { at_ns } => at_ns,
-            Over::Asleep { .. } | Over::Gone { .. } | Over::Abandoned => now_ns,
+            Departure::AskedAgain { at_ns } => at_ns,
+            Departure::Asleep { .. } | Departure::Gone { .. } | Departure::Abandoned => now_ns,
         };
-        if in_flight.is_handed_over && !matches!(over, Over::Abandoned) {
+        if in_flight.is_handed_over && !matches!(over, Departure::Abandoned) {
             // What its helper still does belongs to it.
             let ending = Ending { outcome: lost(), boot_ns: at_ns, is_due: false };
             self.requests.change(id, |in_flight| in_flight.ending = Some(ending));
             return;
         }
         let outcome = match over {
-            Over::Abandoned => abandoned(),
+            Departure::Abandoned => abandoned(),
             _ if in_flight.is_admitted => not_run(),
             over => self.not_admitted(id, in_flight.waiting_ns, over, now_ns),
         };
@@ -51,32 +51,32 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     /// How a request ended that was neither refused nor given a place.
-    fn not_admitted(&mut self, id: RequestId, waiting_ns: u64, over: Over, now_ns: u64) -> Outcome {
-        if self.lost_ns.is_some_and(|at_ns| at_ns >= id.boot_ns) {
+    fn not_admitted(&mut self, id: RequestId, waiting_ns: u64, over: Departure, now_ns: u64) -> Outcome {
+        if self.last_loss_ns.is_some_and(|at_ns| at_ns >= id.boot_ns) {
             return unknown("records were lost while it ran: what stopped it is not known");
         }
-        let is_crowded = self.crowded_ns.is_some_and(|at_ns| at_ns >= id.boot_ns);
-        if self.missed_ns.is_some_and(|at_ns| at_ns >= id.boot_ns) && !is_crowded {
+        let is_crowded = self.last_full_ns.is_some_and(|at_ns| at_ns >= id.boot_ns);
+        if self.last_missed_ns.is_some_and(|at_ns| at_ns >= id.boot_ns) && !is_crowded {
             self.loss(now_ns, LossStage::Missed, "verdict", 1);
             return unknown("it went no further although there was room for it: what stopped it was missed");
         }
         let since_asked = |at_ns: u64| at_ns.saturating_sub(id.boot_ns);
         match over {
             // A thread that goes on was not killed. Only the limit takes a request so long.
-            Over::AskedAgain { at_ns: by_ns } | Over::Asleep { by_ns: Some(by_ns) }
+            Departure::AskedAgain { at_ns: by_ns } | Departure::Asleep { by_ns: Some(by_ns) }
                 if since_asked(by_ns) >= ADMISSION_TIMEOUT_NS =>
             {
                 timed_out()
             }
-            Over::Gone { .. } if since_asked(waiting_ns) >= ADMISSION_TIMEOUT_NS => timed_out(),
-            Over::Gone { by_ns: Some(by_ns) } if since_asked(by_ns) <= KILLED_BEFORE_NS => killed(),
-            Over::Gone { .. } => {
+            Departure::Gone { .. } if since_asked(waiting_ns) >= ADMISSION_TIMEOUT_NS => timed_out(),
+            Departure::Gone { by_ns: Some(by_ns) } if since_asked(by_ns) <= KILLED_BEFORE_NS => killed(),
+            Departure::Gone { .. } => {
                 unknown("it waited for its turn and its thread is gone: it was killed, or given up after about 5 s")
             }
-            Over::AskedAgain { .. } => {
+            Departure::AskedAgain { .. } => {
                 unknown("it went no further, and its thread asked again: what stopped it was not seen")
             }
-            Over::Asleep { .. } | Over::Abandoned => {
+            Departure::Asleep { .. } | Departure::Abandoned => {
                 unknown("it went no further, and its thread went on: what stopped it was not seen")
             }
         }

@@ -31,7 +31,7 @@ fn a_request_ends_after_its_helper() {
         tracker.record(Record::Result(result));
         let [load, init] = arrives_for(7, 1_000, 8, 2_000, "x");
         tracker.record(load);
-        tracker.knowledge.dead.insert(8);
+        tracker.environment.dead.insert(8);
         tick(&mut tracker, 2_010);
         (1..100).for_each(|second| stalled_tick(&mut tracker, second * 1_000_000_000));
         tracker.record(init);
@@ -55,7 +55,7 @@ fn the_thread_that_asks_is_looked_at() {
     for (dead, ended) in [(7, None), (8, Some(Status::Interrupted))] {
         let mut tracker = tracker();
         tracker.record(by_thread(8, 1_000, "fs-x"));
-        tracker.knowledge.dead.insert(dead);
+        tracker.environment.dead.insert(dead);
         tick(&mut tracker, 1_000_000_000);
         tick(&mut tracker, 2_000_000_000);
         assert_eq!(ends(&tracker.take_events()).into_values().next(), ended, "{dead}");
@@ -76,7 +76,7 @@ fn a_late_helper_belongs_to_its_request() {
     born.header.boot_ns = 20_200_000_000;
     tracker.record(Record::Helper(born));
     assert!(ends(&tracker.take_events()).is_empty(), "its helper runs");
-    tracker.knowledge.dead.insert(8);
+    tracker.environment.dead.insert(8);
     tick(&mut tracker, 30_000_000_000);
     tick(&mut tracker, 31_000_000_000);
     assert_eq!(ends(&tracker.take_events()).into_values().next(), Some(Status::Interrupted));
@@ -101,7 +101,7 @@ fn end_before_the_helper_is_incomplete() {
         tracker.record(asks(7, 1_000, "fs-x"));
         tracker.record(helper(7, 1_000, 8));
         tracker.record(returns(7, 1_000, -512));
-        tracker.knowledge.dead.extend(is_gone.then_some(8));
+        tracker.environment.dead.extend(is_gone.then_some(8));
         tick(&mut tracker, 2_000);
         tracker.finish(drained(3_000));
         let events = tracker.take_events();

@@ -13,7 +13,7 @@ fn planned(module: &str, reason: Reason) -> Planned {
 /// A request for `fs-udf` through which modules arrive: its end, and how many modules were told.
 fn asked_for_udf(world: World, modules: &[&str]) -> (Outcome, usize) {
     let mut tracker = tracker();
-    tracker.knowledge = world;
+    tracker.environment = world;
     tracker.record(asks(7, 1_000, "fs-udf"));
     tracker.record(handed_over(7, 1_000));
     for module in modules {

@@ -68,7 +68,7 @@ fn a_lost_request_is_not_told_as_stopped() {
     tracker.record(enters(8, 3_000, "fs-z"));
     tracker.loss(4_000, LossStage::Probe, "ring-request", 2);
     tracker.record(enters(9, 5_000, "fs-w"));
-    tracker.knowledge.dead.insert(9);
+    tracker.environment.dead.insert(9);
     tick(&mut tracker, 60_000_000_000);
     tick(&mut tracker, 60_200_000_000);
     let id = RequestId { boot_ns: 5_000, tid: 9 };
@@ -80,7 +80,7 @@ fn a_lost_request_is_not_told_as_stopped() {
 fn slow_entry_is_one_request() {
     for state in [ThreadState::Running, ThreadState::Blocked] {
         let mut tracker = tracker();
-        tracker.knowledge.threads.insert(7, state);
+        tracker.environment.threads.insert(7, state);
         tracker.record(enters(7, 1_000, "fs-x"));
         for second in 1..40 {
             tick(&mut tracker, second * 1_000_000_000);
@@ -100,8 +100,8 @@ fn entry_of_thread_that_left_ends_after_the_ring_was_read() {
     for (is_dead, state) in is_left {
         let mut tracker = tracker();
         tracker.record(enters(7, 1_000, "fs-x"));
-        tracker.knowledge.threads.insert(7, state);
-        tracker.knowledge.dead.extend(is_dead.then_some(7));
+        tracker.environment.threads.insert(7, state);
+        tracker.environment.dead.extend(is_dead.then_some(7));
         tick(&mut tracker, 1_000_000_000);
         for second in 2..20 {
             stalled_tick(&mut tracker, second * 1_000_000_000);

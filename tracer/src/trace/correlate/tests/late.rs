@@ -7,7 +7,7 @@ use super::{
 use crate::{
     event::{Body, RequestId, Status},
     probe::Record,
-    trace::correlate::{in_flight, looks},
+    trace::correlate::{checks, in_flight},
 };
 
 /// A thread whose id is another process's by now has ended; what the new one does is not the old one's.
@@ -85,12 +85,12 @@ fn looks_at_requests_are_bounded() {
     let mut tracker = tracker();
     for tid in 1_000..11_000 {
         tracker.record(asks(tid, 1_000, "fs-x"));
-        tracker.knowledge.dead.insert(tid);
+        tracker.environment.dead.insert(tid);
     }
     for turn in 1..100 {
-        let before = tracker.knowledge.looks;
+        let before = tracker.environment.looks;
         tick(&mut tracker, turn * SECOND);
-        assert!(tracker.knowledge.looks - before <= 2 * looks::LOOKS);
+        assert!(tracker.environment.looks - before <= 2 * checks::CHECKS_PER_TICK);
     }
     assert_eq!(ends(&tracker.take_events()).len(), 10_000);
     assert_eq!(tracker.open(), 0);

@@ -29,7 +29,7 @@ fn loader_ends_after_its_last_record() {
     let mut tracker = tracker();
     tracker.record(arrives(9, 1_000, "x_tables"));
     tracker.record(init_done(9, 1_001, "x_tables", 0));
-    tracker.knowledge.dead.insert(9);
+    tracker.environment.dead.insert(9);
     tick(&mut tracker, 2_000);
     stalled_tick(&mut tracker, 3_000);
     assert!(results(&tracker.take_events()).is_empty(), "its last records may be behind one that is being written");
@@ -51,7 +51,7 @@ fn pause_of_a_tool_is_not_its_end() {
             tracker.record(init_done(9, at * SECOND + 1, module, 0));
             (1..20).for_each(|tenth| tick(&mut tracker, at * SECOND + tenth * SECOND / 5));
         }
-        tracker.knowledge.dead.insert(9);
+        tracker.environment.dead.insert(9);
         (40..43).for_each(|second| tick(&mut tracker, second * SECOND));
         let results = results(&tracker.take_events());
         assert_eq!(results, vec![Status::Loaded; pieces]);
@@ -82,7 +82,7 @@ fn lost_init_does_not_keep_a_loader_open() {
 #[test]
 fn loader_that_cannot_be_looked_up_ends() {
     let mut tracker = tracker();
-    tracker.knowledge = World { cannot_look: true, ..World::default() };
+    tracker.environment = World { cannot_look: true, ..World::default() };
     tracker.record(by_modprobe(SECOND, "x_tables"));
     tracker.record(init_done(9, SECOND + 1, "x_tables", 0));
     (1..50).for_each(|second| tick(&mut tracker, second * SECOND));
@@ -99,12 +99,12 @@ fn looks_at_loaders_are_bounded() {
         let Record::Load(mut load) = arrives(pid, SECOND, "x") else { unreachable!("it is a load") };
         load.context.comm = *b"modprobe\0\0\0\0\0\0\0\0";
         tracker.record(Record::Load(load));
-        tracker.knowledge.dead.insert(pid);
+        tracker.environment.dead.insert(pid);
     }
     for turn in 2..40 {
-        let before = tracker.knowledge.looks;
+        let before = tracker.environment.looks;
         tick(&mut tracker, turn * SECOND);
-        assert!(tracker.knowledge.looks - before <= super::super::looks::LOOKS);
+        assert!(tracker.environment.looks - before <= super::super::checks::CHECKS_PER_TICK);
     }
     assert_eq!(tracker.open(), 0);
     tracker.finish(drained(50 * SECOND));

@@ -175,7 +175,7 @@ impl Kernel {
     }
 
     /// What is to be seen of threads and processes at a time.
-    fn look(&self, at_ns: u64, world: &mut World) {
+    fn check(&self, at_ns: u64, world: &mut World) {
         for (tid, states) in &self.states {
             match states.iter().rev().find(|(from_ns, _)| *from_ns <= at_ns) {
                 Some((_, ThreadState::Gone)) => {
@@ -233,7 +233,7 @@ impl Reader {
         // A record that is being written keeps the later ones back.
         let end = if is_complete { reserved } else { self.read + (reserved - self.read) / 2 };
         self.read(kernel, end, faults);
-        kernel.look(ended_ns, &mut self.tracker.knowledge);
+        kernel.check(ended_ns, &mut self.tracker.environment);
         self.tracker.tick(Drained { began_ns, ended_ns, is_complete });
         self.events.append(&mut self.tracker.take_events());
     }
@@ -358,10 +358,10 @@ proptest! {
                     tracker.record(returns(tid, asked_ns, if flag { 0 } else { 256 }));
                 }
                 5 => {
-                    tracker.knowledge.threads.insert(tid, if flag { ThreadState::Asleep } else { ThreadState::Running });
+                    tracker.environment.threads.insert(tid, if flag { ThreadState::Asleep } else { ThreadState::Running });
                 }
                 6 => {
-                    tracker.knowledge.dead.extend([tid, tid + 100].into_iter().filter(|_| flag));
+                    tracker.environment.dead.extend([tid, tid + 100].into_iter().filter(|_| flag));
                 }
                 _ => tracker.tick(Drained { is_complete: flag, ..drained(now_ns) }),
             }

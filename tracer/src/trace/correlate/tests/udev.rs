@@ -22,8 +22,8 @@ fn announced(seqnum: u64, path: &str) -> Word {
 #[test]
 fn udev_loads_for_a_device() {
     let mut tracker = tracker();
-    tracker.knowledge.udev.insert(7);
-    tracker.knowledge.provided = Some(("acpi:BTN:", "button"));
+    tracker.environment.udev.insert(7);
+    tracker.environment.provided = Some(("acpi:BTN:", "button"));
     let mut device = |words: Vec<Word>, record: Record| {
         words.into_iter().for_each(|word| tracker.device(900, word));
         tracker.record(record);
@@ -53,13 +53,13 @@ fn udev_loads_for_a_device() {
 fn what_was_not_heard_is_not_claimed() {
     let claimed = |is_busy, boot_ns, is_over| {
         let mut tracker = tracker();
-        tracker.knowledge.udev.insert(7);
-        tracker.knowledge.udev_is_busy = is_busy;
-        tracker.knowledge.provided = Some(("acpi:BTN:", "button"));
+        tracker.environment.udev.insert(7);
+        tracker.environment.udev_is_busy = is_busy;
+        tracker.environment.provided = Some(("acpi:BTN:", "button"));
         tracker.push(450, Body::Header(Box::default()));
         tracker.device(900, announced(1, "/a"));
         if is_over {
-            tracker.devices_unheard();
+            tracker.stop_devices();
         }
         tracker.record(arrives(7, boot_ns, "button"));
         let device = |body| if let Body::Load(load) = body { load.device } else { None };

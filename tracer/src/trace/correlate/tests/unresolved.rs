@@ -61,7 +61,7 @@ fn slow_admission_has_one_outcome() {
     for state in [ThreadState::Blocked, ThreadState::Running] {
         for is_stalled in [true, false] {
             let mut tracker = tracker();
-            tracker.knowledge.threads.insert(7, state);
+            tracker.environment.threads.insert(7, state);
             tracker.record(asks(7, 1_000, "fs-x"));
             for second in 1..30 {
                 if is_stalled {
@@ -89,7 +89,7 @@ fn thread_that_ended_is_no_proof_before_its_records_were_read() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     ticks(&mut tracker, 0, 6 * SECOND);
-    tracker.knowledge.dead.insert(7);
+    tracker.environment.dead.insert(7);
     tick(&mut tracker, 6 * SECOND);
     (7..20).for_each(|second| stalled_tick(&mut tracker, second * SECOND));
     assert!(ends(&tracker.take_events()).is_empty());
@@ -112,12 +112,12 @@ fn waiting_for_a_place_ends_as_its_thread_shows() {
         tracker.record(asks(tid, 1_000, name));
     }
     ticks(&mut tracker, TICK_NS, 2 * SECOND);
-    tracker.knowledge.dead.insert(8);
+    tracker.environment.dead.insert(8);
     ticks(&mut tracker, 2 * SECOND, 4 * SECOND);
-    tracker.knowledge.dead.insert(9);
+    tracker.environment.dead.insert(9);
     ticks(&mut tracker, 4 * SECOND, 5_100_000_000);
-    tracker.knowledge.dead.insert(12);
-    tracker.knowledge.threads.insert(10, ThreadState::Asleep);
+    tracker.environment.dead.insert(12);
+    tracker.environment.threads.insert(10, ThreadState::Asleep);
     tracker.record(enters(7, 5_110_000_000, "fs-again"));
     ticks(&mut tracker, 5_200_000_000, 60 * SECOND);
     let ended = ends(&tracker.take_events());
@@ -142,7 +142,7 @@ fn rules_are_named() {
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(asks(8, 1_000, "fs-y"));
     tracker.record(asks(7, 6 * SECOND, "fs-x"));
-    tracker.knowledge.dead.insert(8);
+    tracker.environment.dead.insert(8);
     tick(&mut tracker, 2 * SECOND);
     tick(&mut tracker, 2_200_000_000);
     let events = tracker.take_events();
@@ -158,7 +158,7 @@ fn rules_are_named() {
 fn late_look_is_no_early_end() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
-    tracker.knowledge.dead.insert(7);
+    tracker.environment.dead.insert(7);
     tick(&mut tracker, 4 * SECOND);
     tick(&mut tracker, 5_300_000_000);
     assert_eq!(ends(&tracker.take_events()).get(&FIRST), Some(&Status::Unknown));
@@ -170,7 +170,7 @@ fn late_look_is_no_early_end() {
 fn missed_verdict_is_not_a_throttled_request() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
-    tracker.may_have_missed(1_500);
+    tracker.verdicts_missed(1_500);
     tracker.record(asks(7, 6 * SECOND, "fs-again"));
     tick(&mut tracker, 6 * SECOND);
     let events = tracker.take_events();
@@ -182,7 +182,7 @@ fn missed_verdict_is_not_a_throttled_request() {
         tracker.record(handed_over(tid, 7 * SECOND));
     }
     tracker.record(asks(8, 7 * SECOND, "fs-z"));
-    tracker.may_have_missed(7 * SECOND + 1);
+    tracker.verdicts_missed(7 * SECOND + 1);
     tracker.record(asks(8, 13 * SECOND, "fs-again"));
     tick(&mut tracker, 13 * SECOND);
     let late = RequestId { boot_ns: 7 * SECOND, tid: 8 };
@@ -197,7 +197,7 @@ fn lost_records_prove_no_throttling() {
         tracker.record(asks(7, 1_000, "fs-x"));
         tracker.loss(2_000, LossStage::Probe, "ring-stage", 1);
         if is_killed {
-            tracker.knowledge.dead.insert(7);
+            tracker.environment.dead.insert(7);
         } else {
             tracker.record(asks(7, 6 * SECOND, "fs-again"));
         }
@@ -215,7 +215,7 @@ fn lost_result_ends_with_its_thread() {
     tracker.record(handed_over(7, 1_000));
     tick(&mut tracker, 60 * SECOND);
     assert!(ends(&tracker.take_events()).is_empty(), "the requester still waits");
-    tracker.knowledge.dead.insert(7);
+    tracker.environment.dead.insert(7);
     tick(&mut tracker, 60 * SECOND + TICK_NS);
     assert!(ends(&tracker.take_events()).is_empty(), "its record may be on its way");
     ticks(&mut tracker, 61 * SECOND, 68 * SECOND);
@@ -233,12 +233,12 @@ fn lost_result_of_a_daemon_ends() {
         tracker.record(asks(7, 1_000, "fs-x"));
         tracker.record(handed_over(7, 1_000));
         tracker.record(helper(7, 1_000, 8));
-        tracker.knowledge.threads.insert(7, state);
+        tracker.environment.threads.insert(7, state);
         if state == ThreadState::Running {
             ticks(&mut tracker, SECOND, 59 * SECOND);
             assert!(ends(&tracker.take_events()).is_empty());
         }
-        tracker.knowledge.dead.insert(8);
+        tracker.environment.dead.insert(8);
         ticks(&mut tracker, 60 * SECOND, until * SECOND);
         assert_eq!(ends(&tracker.take_events()).get(&FIRST), Some(&Status::Unknown), "{state:?}");
         assert!(tracker.is_idle());
@@ -249,7 +249,7 @@ fn lost_result_of_a_daemon_ends() {
 #[test]
 fn process_that_cannot_be_looked_up_is_not_gone() {
     let mut tracker = tracker();
-    tracker.knowledge.cannot_look = true;
+    tracker.environment.cannot_look = true;
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(asks(8, 1_000, "fs-y"));
     tracker.record(handed_over(8, 1_000));
@@ -262,16 +262,16 @@ fn process_that_cannot_be_looked_up_is_not_gone() {
 /// A request for which no modprobe was run ends when its thread asks again or goes on, and is not said to be lost.
 #[test]
 fn duplicate_ends_when_its_thread_goes_on() {
-    for asks_again in [true, false] {
+    for thread_calls_again in [true, false] {
         let mut tracker = tracker();
         tracker.record(asks(7, 1_000, "fs-x"));
         tracker.record(admitted(7, 1_000));
         ticks(&mut tracker, TICK_NS, 60 * SECOND);
         assert!(ends(&tracker.take_events()).is_empty(), "it may wait for the first, or its modprobe may come");
-        if asks_again {
+        if thread_calls_again {
             tracker.record(enters(7, 60 * SECOND, "fs-y"));
         } else {
-            tracker.knowledge.threads.insert(7, ThreadState::Asleep);
+            tracker.environment.threads.insert(7, ThreadState::Asleep);
         }
         ticks(&mut tracker, 60 * SECOND, 61 * SECOND);
         let events = tracker.take_events();
@@ -292,7 +292,7 @@ fn lost_result_is_told_when_its_thread_asks_again() {
     tick(&mut tracker, TICK_NS);
     arrives_for(7, 1_000, 8, 3_000, "x").into_iter().for_each(|record| tracker.record(record));
     assert!(ends(&tracker.take_events()).is_empty());
-    tracker.knowledge.dead.insert(8);
+    tracker.environment.dead.insert(8);
     (2..5).for_each(|turn| tick(&mut tracker, turn * TICK_NS));
     let events = tracker.take_events();
     assert_eq!(ends(&events).get(&FIRST), Some(&Status::Unknown));
@@ -313,7 +313,7 @@ fn request_without_a_place_ends_when_its_thread_asks_again() {
         tracker.record(asks(7, 1_000, "fs-x"));
         tracker.record(asks(7, again_ns, "fs-y"));
         if is_missed {
-            tracker.may_have_missed(again_ns);
+            tracker.verdicts_missed(again_ns);
         }
         tick(&mut tracker, again_ns + 1);
         let events = tracker.take_events();
@@ -335,7 +335,7 @@ fn request_that_is_over_takes_no_place() {
         tracker.record(asks(tid, 2_001, "fs-z"));
     }
     tracker.record(asks(7, 3_000, "fs-x"));
-    tracker.may_have_missed(3_001);
+    tracker.verdicts_missed(3_001);
     tracker.record(asks(7, 6 * SECOND, "fs-again"));
     tick(&mut tracker, 6 * SECOND);
     let late = RequestId { boot_ns: 3_000, tid: 7 };
@@ -348,7 +348,7 @@ fn helper_proves_a_place() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(helper(7, 1_000, 8));
-    tracker.knowledge.dead.extend([7, 8]);
+    tracker.environment.dead.extend([7, 8]);
     ticks(&mut tracker, SECOND, 60 * SECOND);
     let events = tracker.take_events();
     assert_eq!(ends(&events).get(&FIRST), Some(&Status::Unknown));

@@ -1,14 +1,14 @@
 //! Looks at processes: what proves that a thread has left a request, that a helper or a loader has ended.
 //!
 //! A look proves that all records of a thread are in the ring, not that they were read. So what is seen here counts only
-//! after the ring was read from a later moment on (`settle.rs`). A tick looks at few, in turn: anyone may make ten thousand
+//! after the ring was read from a later moment on (`timeouts.rs`). A tick looks at few, in turn: anyone may make ten thousand
 //! threads wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    in_flight::{InFlight, Over},
-    knowledge::Knowledge,
+    environment::Environment,
+    in_flight::{Departure, InFlight},
     loaders::PAUSE_NS,
     tracker::Tracker,
 };
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How many of each kind a tick looks at. Each look reads one or two files.
-pub(super) const LOOKS: usize = 128;
+pub(super) const CHECKS_PER_TICK: usize = 128;
 
 /// How young a request or entry is that need not be looked at: most are over sooner.
 const YOUNG_NS: u64 = 100_000_000;
@@ -40,42 +40,42 @@ pub(super) struct Seen {
     pub loaders: BTreeMap<ProcessId, Option<u64>>,
 }
 
-impl<K: Knowledge> Tracker<K> {
+impl<K: Environment> Tracker<K> {
     /// Looks at the next few.
-    pub(super) fn look(&mut self, now_ns: u64) {
-        for id in self.requests.next_looks(LOOKS) {
-            self.look_at_request(id, now_ns);
+    pub(super) fn check(&mut self, now_ns: u64) {
+        for id in self.requests.next_to_check(CHECKS_PER_TICK) {
+            self.check_request(id, now_ns);
         }
-        for id in self.requests.next_endings(LOOKS) {
-            self.look_at_ending(id, now_ns);
+        for id in self.requests.next_endings_to_check(CHECKS_PER_TICK) {
+            self.check_ending(id, now_ns);
         }
-        for tid in self.entries.next_looks(LOOKS) {
-            self.look_at_entry(tid, now_ns);
+        for tid in self.entries.next_to_check(CHECKS_PER_TICK) {
+            self.check_entry(tid, now_ns);
         }
-        for process in self.loaders.next_looks(LOOKS) {
-            self.look_at_loader(process, now_ns);
+        for process in self.loaders.next_to_check(CHECKS_PER_TICK) {
+            self.check_loader(process, now_ns);
         }
     }
 
-    fn look_at_request(&mut self, id: RequestId, now_ns: u64) {
+    fn check_request(&mut self, id: RequestId, now_ns: u64) {
         let Some(in_flight) = self.requests.get(id) else { return };
-        if in_flight.ending.is_some() || in_flight.over.is_some() || is_within(id.boot_ns, now_ns, YOUNG_NS) {
+        if in_flight.ending.is_some() || in_flight.departure.is_some() || is_within(id.boot_ns, now_ns, YOUNG_NS) {
             return;
         }
-        let helper = in_flight.helper.map(|helper| self.knowledge.liveness(helper));
+        let helper = in_flight.helper.map(|helper| self.environment.liveness(helper));
         let process = in_flight.process;
         let is_abandoned = self.requests.change(id, |in_flight| {
             let was_gone = std::mem::replace(&mut in_flight.is_helper_gone, helper == Some(Liveness::Gone));
             // It is waited for as long as its helper runs, and some time from when that is found gone.
             if helper == Some(Liveness::Alive) || in_flight.is_helper_gone && !was_gone {
-                in_flight.goes_on(now_ns);
+                in_flight.saw_record(now_ns);
             }
             !is_within(in_flight.last_ns, now_ns, ABANDONED_NS)
         });
-        let over = match self.knowledge.thread_state(process, id.tid) {
-            ThreadState::Gone => Some(Over::Gone { by_ns: None }),
-            ThreadState::Asleep => Some(Over::Asleep { by_ns: None }),
-            ThreadState::Running | ThreadState::Unknown if is_abandoned == Some(true) => Some(Over::Abandoned),
+        let over = match self.environment.thread_state(process, id.tid) {
+            ThreadState::Gone => Some(Departure::Gone { by_ns: None }),
+            ThreadState::Asleep => Some(Departure::Asleep { by_ns: None }),
+            ThreadState::Running | ThreadState::Unknown if is_abandoned == Some(true) => Some(Departure::Abandoned),
             ThreadState::Unknown => None,
             ThreadState::Blocked | ThreadState::Running => {
                 self.requests.change(id, |in_flight| in_flight.waiting_ns = in_flight.waiting_ns.max(now_ns));
@@ -83,12 +83,12 @@ impl<K: Knowledge> Tracker<K> {
             }
         };
         if over.is_some() {
-            self.requests.change(id, |in_flight| in_flight.over = over);
+            self.requests.change(id, |in_flight| in_flight.departure = over);
             self.seen.requests.push(id);
         }
     }
 
-    fn look_at_ending(&mut self, id: RequestId, now_ns: u64) {
+    fn check_ending(&mut self, id: RequestId, now_ns: u64) {
         let Some(InFlight { ending: Some(ending), helper, last_ns, .. }) = self.requests.get(id) else { return };
         if ending.is_due {
             return;
@@ -96,7 +96,7 @@ impl<K: Knowledge> Tracker<K> {
         let is_due = match helper {
             // One that was never born (the requester was killed first) gets some seconds to appear.
             None => !is_within(ending.boot_ns, now_ns, BIRTH_NS),
-            Some(helper) => match self.knowledge.liveness(*helper) {
+            Some(helper) => match self.environment.liveness(*helper) {
                 Liveness::Gone => true,
                 Liveness::Alive => false,
                 Liveness::Unknown => !is_within(*last_ns, now_ns, ABANDONED_NS),
@@ -112,12 +112,12 @@ impl<K: Knowledge> Tracker<K> {
         }
     }
 
-    fn look_at_entry(&mut self, tid: u32, now_ns: u64) {
+    fn check_entry(&mut self, tid: u32, now_ns: u64) {
         let Some((process, began_ns)) = self.entries.thread(tid) else { return };
         if is_within(began_ns, now_ns, YOUNG_NS) {
             return;
         }
-        let has_left = match self.knowledge.thread_state(process, tid) {
+        let has_left = match self.environment.thread_state(process, tid) {
             ThreadState::Gone | ThreadState::Asleep => true,
             ThreadState::Blocked => false,
             ThreadState::Running | ThreadState::Unknown => !is_within(began_ns, now_ns, ABANDONED_NS),
@@ -127,12 +127,12 @@ impl<K: Knowledge> Tracker<K> {
         }
     }
 
-    fn look_at_loader(&mut self, process: ProcessId, now_ns: u64) {
+    fn check_loader(&mut self, process: ProcessId, now_ns: u64) {
         let Some(loader) = self.loaders.get(process) else { return };
         let last_ns = loader.last_ns;
         let may_pause = loader.may_pause();
         let is_in_init = loader.in_init > 0;
-        let paused_since_ns = match self.knowledge.liveness(process) {
+        let paused_since_ns = match self.environment.liveness(process) {
             Liveness::Gone => None,
             // A tool does one thing, however slow the disk is, and ends. Others go on.
             Liveness::Alive if !may_pause => return,

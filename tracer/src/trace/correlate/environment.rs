@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Facts about the traced machine.
-pub trait Knowledge {
+pub trait Environment {
     /// The acting task in full: itself, its parents, and whether the list of parents is cut.
     fn process(&mut self, context: &wire::Context) -> (Process, Vec<Ancestor>, bool);
     /// A kernel stack from the caller of `request_module()` on.
@@ -17,7 +17,7 @@ pub trait Knowledge {
     /// A user stack.
     fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame>;
     /// What the installed modprobe would do; `None` when that cannot be found out.
-    fn plan(&mut self, name: &Text) -> Option<Resolution>;
+    fn resolve(&mut self, name: &Text) -> Option<Resolution>;
     /// What user action asks for this name.
     fn explain(&mut self, name: &Text) -> Option<String>;
     /// What it means that a module has come to life, when it does more than to be there.

@@ -4,15 +4,15 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 /// Who was visited last.
 #[derive(Debug)]
-pub(super) struct Turn<K>(Option<K>);
+pub(super) struct RoundRobin<K>(Option<K>);
 
-impl<K> Default for Turn<K> {
+impl<K> Default for RoundRobin<K> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<K: Ord + Copy> Turn<K> {
+impl<K: Ord + Copy> RoundRobin<K> {
     /// Up to `limit` keys that follow the last one that was visited, each once. `keys` lists so many of a range.
     pub(super) fn next(&mut self, limit: usize, keys: impl Fn((Bound<K>, Bound<K>), usize) -> Vec<K>) -> Vec<K> {
         let mut next = keys((self.0.map_or(Unbounded, Excluded), Unbounded), limit);
@@ -28,13 +28,13 @@ impl<K: Ord + Copy> Turn<K> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::Turn;
+    use super::RoundRobin;
 
     /// Every key has its turn, no key has two in one visit, and keys that leave do not stop the others.
     #[test]
     fn every_key_has_its_turn() {
         let mut keys: BTreeSet<u32> = (0..10).collect();
-        let mut turn = Turn::default();
+        let mut turn = RoundRobin::default();
         let mut next = |keys: &BTreeSet<u32>, limit| {
             turn.next(limit, |range, count| keys.range(range).copied().take(count).collect())
         };

@@ -1,15 +1,15 @@
 //! What no record settles: requests and loaders that ended without one, and the end of the stream.
 
 use super::{
-    in_flight::{Ending, Over},
-    knowledge::Knowledge,
+    environment::Environment,
+    in_flight::{Departure, Ending},
     tracker::Tracker,
     unresolved::unseen,
 };
 use crate::event::{Body, Loss, LossStage, RequestId};
 
 /// How long a request event waits for the tracepoint that says whether the requester waits.
-const HOLD_NS: u64 = 100_000_000;
+const PENDING_EVENT_NS: u64 = 100_000_000;
 
 /// How long it is remembered what was loaded by whom.
 const RECENT_NS: u64 = 60_000_000_000;
@@ -27,30 +27,30 @@ pub struct Drained {
     pub is_complete: bool,
 }
 
-impl<K: Knowledge> Tracker<K> {
+impl<K: Environment> Tracker<K> {
     /// Settles what the last looks at the machine have shown, as far as the ring was read since, and looks again. To be called
     /// a few times a second, after each reading.
     pub fn tick(&mut self, drained: Drained) {
         let Drained { began_ns, ended_ns, is_complete } = drained;
-        while let Some(id) = self.requests.next_held(began_ns.saturating_sub(HOLD_NS)) {
+        while let Some(id) = self.requests.next_pending_event(began_ns.saturating_sub(PENDING_EVENT_NS)) {
             self.release(id, None);
         }
         self.date_looks(began_ns);
         if is_complete {
             self.settle(began_ns);
         }
-        self.look(ended_ns);
+        self.check(ended_ns);
         self.recent_loads.retain(|_, (boot_ns, _)| began_ns.saturating_sub(*boot_ns) < RECENT_NS);
-        let Self { files, knowledge, .. } = self;
-        files.make_room(|process| knowledge.liveness(process) != crate::kernel::process::Liveness::Gone);
-        self.tell_late(began_ns);
+        let Self { files, environment, .. } = self;
+        files.make_room(|process| environment.liveness(process) != crate::kernel::process::Liveness::Gone);
+        self.report_late_records(began_ns);
     }
 
     /// Dates what was seen at the last look: it was so before this reading began.
     fn date_looks(&mut self, began_ns: u64) {
         for id in &self.seen.requests {
             self.requests.change(*id, |in_flight| {
-                if let Some(Over::Gone { by_ns } | Over::Asleep { by_ns }) = &mut in_flight.over {
+                if let Some(Departure::Gone { by_ns } | Departure::Asleep { by_ns }) = &mut in_flight.departure {
                     by_ns.get_or_insert(began_ns);
                 }
             });
@@ -83,7 +83,7 @@ impl<K: Knowledge> Tracker<K> {
         self.is_continued = true;
     }
 
-    /// Ends the stream: lets out what is held, the ends of what still runs, and the totals.
+    /// Ends the stream: lets out what is pending_event, the ends of what still runs, and the totals.
     pub fn finish(&mut self, drained: Drained) {
         let Drained { began_ns, ended_ns, is_complete } = drained;
         self.date_looks(began_ns);
@@ -95,7 +95,7 @@ impl<K: Knowledge> Tracker<K> {
             self.end_with_the_stream(id, ended_ns);
         }
         self.loaders_at_the_end();
-        self.tell_late(ended_ns);
+        self.report_late_records(ended_ns);
         let totals = self.totals.clone();
         self.emit(ended_ns, None, Body::End(totals));
     }
@@ -103,7 +103,7 @@ impl<K: Knowledge> Tracker<K> {
     fn end_with_the_stream(&mut self, id: RequestId, now_ns: u64) {
         self.release(id, None);
         let Some(in_flight) = self.requests.get(id) else { return };
-        match (&in_flight.ending, in_flight.over) {
+        match (&in_flight.ending, in_flight.departure) {
             (Some(_), _) => self.end_as_decided(id),
             (None, Some(_)) => {
                 self.end(id, now_ns, unseen("tracing ended before it was known what its thread recorded last"));
@@ -124,8 +124,8 @@ impl<K: Knowledge> Tracker<K> {
     }
 
     /// Tells of records that came after the result of their request, or that cannot be its own.
-    fn tell_late(&mut self, now_ns: u64) {
-        let count = std::mem::take(&mut self.late);
+    fn report_late_records(&mut self, now_ns: u64) {
+        let count = std::mem::take(&mut self.late_records);
         if count > 0 {
             let cause = "late-record".to_owned();
             self.emit(now_ns, None, Body::Loss(Loss { stage: LossStage::Decode, cause, count }));

@@ -7,7 +7,7 @@ use std::{
 
 use tracer_ebpf::wire;
 
-use super::knowledge::Knowledge;
+use super::environment::Environment;
 use crate::{
     event::{Ancestor, Frame, Process, ProcessId, Text},
     kernel::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Facts about this machine, kept as long as they hold.
-pub struct Host {
+pub struct LiveSystem {
     root: PathBuf,
     kallsyms: Option<Kallsyms>,
     /// Modules came or went since the symbols were read.
@@ -40,7 +40,7 @@ pub struct Host {
 /// Parents among which a script is looked for.
 const SCRIPT_GENERATIONS: usize = 4;
 
-impl Host {
+impl LiveSystem {
     pub(super) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
@@ -93,7 +93,7 @@ fn frames(stack: &wire::Stack) -> &[u64] {
     &stack.frames[..count]
 }
 
-impl Knowledge for Host {
+impl Environment for LiveSystem {
     fn process(&mut self, context: &wire::Context) -> (Process, Vec<Ancestor>, bool) {
         if self.users_looked.is_none_or(|looked| looked.elapsed() >= RECHECK_INTERVAL) {
             if let Err(error) = self.users.refresh() {
@@ -131,7 +131,7 @@ impl Knowledge for Host {
         }
     }
 
-    fn plan(&mut self, name: &Text) -> Option<Resolution> {
+    fn resolve(&mut self, name: &Text) -> Option<Resolution> {
         self.resolutions.resolve(name)
     }
 

@@ -25,7 +25,7 @@ struct Spec {
 
 /// The name, as far as the captured values go. `None` when the format needs more of them, or a
 /// conversion that no caller uses: no name is better than a wrong one.
-pub(super) fn name(entered: &Entered) -> Option<Text> {
+pub(super) fn format_name(entered: &Entered) -> Option<Text> {
     let mut values = entered.values.iter().zip(&entered.texts);
     let mut out = Vec::new();
     let mut rest = until_nul(&entered.format).iter().copied().peekable();
@@ -129,7 +129,7 @@ mod tests {
     use tracer_ebpf::wire::Entered;
     use zerocopy::FromZeros;
 
-    use super::name;
+    use super::format_name;
 
     fn entered(format: &str, values: &[(u64, &str)]) -> Entered {
         let mut entered = Entered::new_zeroed();
@@ -156,7 +156,7 @@ mod tests {
             ("tty-ldisc-%d", vec![(u64::from(u32::MAX), "")], "tty-ldisc--1"),
             ("100%%", vec![], "100%"),
         ] {
-            assert_eq!(name(&entered(format, &values)).unwrap().field(), expected, "{format}");
+            assert_eq!(format_name(&entered(format, &values)).unwrap().field(), expected, "{format}");
         }
     }
 
@@ -165,7 +165,7 @@ mod tests {
     fn no_guesses() {
         for format in ["%p", "%s", "%d%d%d%d%d", "%", "%5"] {
             assert!(
-                name(&entered(format, &[])).is_none_or(|name| format == "%d%d%d%d%d" && name.is_empty()),
+                format_name(&entered(format, &[])).is_none_or(|name| format == "%d%d%d%d%d" && name.is_empty()),
                 "{format}"
             );
         }
@@ -178,7 +178,7 @@ mod tests {
             let mut entered = Entered::new_zeroed();
             entered.format.copy_from_slice(&format);
             entered.values = values;
-            let _ = name(&entered);
+            let _ = format_name(&entered);
         }
     }
 }

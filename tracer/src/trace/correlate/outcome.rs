@@ -1,7 +1,7 @@
 //! How a request ended: the kernel's return value, the loads seen, and, where these cannot tell, the
 //! installed modprobe's configuration. What comes from the configuration is marked as inferred.
 
-use super::knowledge::Knowledge;
+use super::environment::Environment;
 use crate::{
     event::{Attribution, Outcome, Reason, Status, Text},
     glob,
@@ -23,7 +23,7 @@ pub(super) struct Failure {
 
 /// What is known when a request ends.
 #[derive(Debug)]
-pub(super) struct Facts<'a> {
+pub(super) struct OutcomeInput<'a> {
     pub name: &'a Text,
     /// Return value of the helper code.
     pub ret: i32,
@@ -36,16 +36,16 @@ pub(super) struct Facts<'a> {
     pub parallel: Option<String>,
 }
 
-impl Facts<'_> {
+impl OutcomeInput<'_> {
     /// Whether what was asked for is among what arrived. Dependencies arrive although a command is run in its place.
-    fn has_come(&self, plan: Option<&Resolution>) -> bool {
+    fn is_loaded(&self, resolution: Option<&Resolution>) -> bool {
         let has_arrived = |module: &str| self.loaded.iter().any(|loaded| loaded == module);
         // By its own name it needs no configuration to be known.
         let own = glob::normalize(self.name.as_bytes());
         if own.is_some_and(|own| self.loaded.iter().any(|loaded| loaded.as_bytes() == own)) {
             return true;
         }
-        match plan {
+        match resolution {
             Some(Resolution::Modules(modules)) => {
                 let mut wanted = modules.iter().filter(|planned| is_wanted(planned));
                 wanted.any(|planned| has_arrived(&planned.module))
@@ -56,22 +56,22 @@ impl Facts<'_> {
     }
 }
 
-/// Whether a module of a plan is what was asked for, and not only needed for it.
+/// Whether a module of a resolution is what was asked for, and not only needed for it.
 const fn is_wanted(planned: &Planned) -> bool {
     matches!(planned.reason, Reason::Asked | Reason::Alias)
 }
 
 /// Decides the end of a request that reached the helper code.
-pub(super) fn decide(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
-    let mut outcome = match facts.ret {
+pub(super) fn classify(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outcome {
+    let mut outcome = match input.ret {
         ret if ret < 0 => by_errno(ret),
         ret if ret & 0x7f != 0 => killed(ret),
-        _ if !facts.wait => Outcome::new(Status::NotWaited, Attribution::exact()),
-        0 => success(facts, knowledge),
-        _ => failure(facts, knowledge),
+        _ if !input.wait => Outcome::new(Status::NotWaited, Attribution::exact()),
+        0 => success(input, environment),
+        _ => failure(input, environment),
     };
-    outcome.code = Some(facts.ret);
-    outcome.duration_ns = facts.duration_ns;
+    outcome.code = Some(input.ret);
+    outcome.duration_ns = input.duration_ns;
     outcome
 }
 
@@ -111,35 +111,35 @@ fn by_config(status: Status, detail: Option<String>) -> Outcome {
 }
 
 /// modprobe exited 0: that alone does not mean that anything was loaded.
-fn success(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
-    let plan = knowledge.plan(facts.name);
-    if facts.has_come(plan.as_ref()) {
+fn success(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outcome {
+    let resolution = environment.resolve(input.name);
+    if input.is_loaded(resolution.as_ref()) {
         return Outcome::new(Status::Loaded, Attribution::exact());
     }
     let unknown =
         |detail: String| Outcome { detail: Some(detail), ..Outcome::new(Status::Unknown, Attribution::unknown()) };
-    let others = facts.loaded.join(", ");
-    let Some(plan) = plan else {
+    let others = input.loaded.join(", ");
+    let Some(resolution) = resolution else {
         let open = match others.as_str() {
             "" => String::new(),
             others => format!(", so whether {others} is what was asked for is not known"),
         };
         return unknown(format!("modprobe reports success; its configuration could not be read{open}"));
     };
-    if let Some(request) = &facts.parallel {
+    if let Some(request) = &input.parallel {
         return by_config(Status::AlreadyLoaded, Some(format!("loaded meanwhile by request {request}")));
     }
-    match &plan {
-        Resolution::Install { module, .. } if knowledge.is_loaded(module) => {
-            by_config(Status::AlreadyLoaded, Some(plan.detail()))
+    match &resolution {
+        Resolution::Install { module, .. } if environment.is_loaded(module) => {
+            by_config(Status::AlreadyLoaded, Some(resolution.detail()))
         }
         Resolution::Off { .. } | Resolution::Blacklisted { .. } | Resolution::Install { .. } => {
-            by_config(Status::Blocklisted, Some(plan.detail()))
+            by_config(Status::Blocklisted, Some(resolution.detail()))
         }
-        Resolution::BuiltIn { .. } => by_config(Status::AlreadyLoaded, Some(plan.detail())),
-        Resolution::Modules(modules) => match missing(modules, knowledge) {
+        Resolution::BuiltIn { .. } => by_config(Status::AlreadyLoaded, Some(resolution.detail())),
+        Resolution::Modules(modules) => match missing(modules, environment) {
             None => by_config(Status::AlreadyLoaded, None),
-            Some(_) if plan.is_blocked() => by_config(Status::Blocklisted, Some(plan.detail())),
+            Some(_) if resolution.is_blocked() => by_config(Status::Blocklisted, Some(resolution.detail())),
             Some(planned) => unknown(format!("modprobe reports success, but {} is not loaded", planned.module)),
         },
         Resolution::NotFound if others.is_empty() => {
@@ -150,31 +150,31 @@ fn success(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
 }
 
 /// What was asked for and is not loaded. A soft dependency may be missing.
-fn missing<'a>(modules: &'a [Planned], knowledge: &mut dyn Knowledge) -> Option<&'a Planned> {
-    modules.iter().find(|planned| is_wanted(planned) && !knowledge.is_loaded(&planned.module))
+fn missing<'a>(modules: &'a [Planned], environment: &mut dyn Environment) -> Option<&'a Planned> {
+    modules.iter().find(|planned| is_wanted(planned) && !environment.is_loaded(&planned.module))
 }
 
 /// modprobe exited with an error: all of them look alike to the kernel.
-fn failure(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
-    if let Some(Failure { what, ret }) = facts.failures.last() {
+fn failure(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outcome {
+    if let Some(Failure { what, ret }) = input.failures.last() {
         return Outcome {
             errno: Some(errno_name(*ret)),
             detail: Some(format!("{what}: {}", errno_name(*ret))),
             ..Outcome::new(Status::Failed, Attribution::exact())
         };
     }
-    let Some(plan) = knowledge.plan(facts.name) else {
-        let detail = format!("modprobe exited with {}; its configuration could not be read", facts.ret >> 8);
+    let Some(resolution) = environment.resolve(input.name) else {
+        let detail = format!("modprobe exited with {}; its configuration could not be read", input.ret >> 8);
         return Outcome { detail: Some(detail), ..Outcome::new(Status::Failed, Attribution::unknown()) };
     };
-    match &plan {
+    match &resolution {
         Resolution::NotFound => by_config(Status::NotFound, None),
-        Resolution::Install { command, .. } if !refuses(command) => {
-            by_config(Status::Failed, Some(format!("the command failed: {}", plan.detail())))
+        Resolution::Install { command, .. } if !is_ban(command) => {
+            by_config(Status::Failed, Some(format!("the command failed: {}", resolution.detail())))
         }
-        _ if plan.is_blocked() => by_config(Status::Blocklisted, Some(plan.detail())),
+        _ if resolution.is_blocked() => by_config(Status::Blocklisted, Some(resolution.detail())),
         Resolution::BuiltIn { .. } => {
-            by_config(Status::Failed, Some(format!("{}, yet modprobe failed", plan.detail())))
+            by_config(Status::Failed, Some(format!("{}, yet modprobe failed", resolution.detail())))
         }
         _ => by_config(
             Status::Failed,
@@ -184,7 +184,7 @@ fn failure(facts: &Facts<'_>, knowledge: &mut dyn Knowledge) -> Outcome {
 }
 
 /// Whether an `install` command is one of the usual ways to forbid a module.
-fn refuses(command: &str) -> bool {
+fn is_ban(command: &str) -> bool {
     let program = command.split_ascii_whitespace().next().unwrap_or_default();
     let name = program.rsplit('/').next().unwrap_or_default();
     matches!(name, "false" | "true" | ":" | "exit")
@@ -192,16 +192,16 @@ fn refuses(command: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::refuses;
+    use super::is_ban;
 
     /// Check which commands count as a ban and which as a replacement.
     #[test]
     fn bans() {
         for command in ["/bin/false", "/bin/true", "false", "/usr/bin/true # off", ": nothing"] {
-            assert!(refuses(command), "{command}");
+            assert!(is_ban(command), "{command}");
         }
         for command in ["/bin/sh -c 'modprobe --ignore-install x'", "", "/sbin/modprobe -i x && true"] {
-            assert!(!refuses(command), "{command}");
+            assert!(!is_ban(command), "{command}");
         }
     }
 }
