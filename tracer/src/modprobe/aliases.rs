@@ -1,15 +1,15 @@
-//! Aliases that modules carry, found by name without trying each of tens of thousands of patterns.
+//! An index of module aliases that finds a name without matching each of tens of thousands of patterns.
 //!
-//! Anybody may have the kernel ask for names without end: a look-up has to be cheap.
+//! Any user can make the kernel request arbitrary names, so a lookup must be cheap.
 
 use std::{cmp::Ordering, ops::Range};
 
 use crate::glob;
 
-/// Bytes that stand for something else than themselves in a pattern.
+/// Characters with a special meaning in a pattern.
 const SPECIAL: [char; 4] = ['*', '?', '[', '\\'];
 
-/// Where a line is, and how many of its first bytes stand for themselves.
+/// The position of a line, and the length of its literal prefix.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     start: u32,
@@ -17,17 +17,17 @@ struct Entry {
     literal: u32,
 }
 
-/// Lines of `<pattern> <module>`; patterns are normal ones.
+/// Lines of `<pattern> <module>`; patterns are normalized.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Aliases {
-    /// One text: a string each would take four times as much.
+    /// A single text: separate strings need four times the memory.
     text: String,
-    /// By the literal beginning of the pattern: a pattern matches only names that begin with it.
+    /// Sorted by the literal prefix of the pattern: a pattern only matches names with this prefix.
     order: Vec<Entry>,
 }
 
 impl Aliases {
-    /// Of lines that may be preceded by others. Those that are no alias are left out.
+    /// Builds the index. Lines without a module are ignored.
     pub(super) fn new<'a>(lines: impl Iterator<Item = &'a str>) -> Self {
         let mut text = String::new();
         let mut order = Vec::new();
@@ -35,7 +35,7 @@ impl Aliases {
             let Some((pattern, _)) = line.rsplit_once(' ') else { continue };
             let literal = pattern.find(SPECIAL).unwrap_or(pattern.len());
             let start = text.len();
-            // No kernel's aliases are 4 GiB.
+            // The aliases of a kernel are much smaller than 4 GiB.
             let places = (u32::try_from(start), u32::try_from(start + line.len()), u32::try_from(literal));
             let (Ok(start), Ok(end), Ok(literal)) = places else { break };
             order.push(Entry { start, end, literal });
@@ -48,7 +48,7 @@ impl Aliases {
         Self { text, order }
     }
 
-    /// Modules that carry an alias matching a normal name, in no order.
+    /// Modules with an alias that matches a normalized name, in no order.
     pub(super) fn matching<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a str> + 'a {
         let candidates = (0..=name.len()).flat_map(|length| {
             let beginning = name.get(..length).unwrap_or_default();
@@ -58,7 +58,7 @@ impl Aliases {
         rules.filter(|(pattern, _)| glob::matches(pattern.as_bytes(), name)).map(|(_, module)| module)
     }
 
-    /// Every pattern and the module that carries it, in the order of the lines.
+    /// All patterns with their modules, in the order of the lines.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.text.lines().filter_map(|line| line.rsplit_once(' '))
     }
@@ -67,7 +67,7 @@ impl Aliases {
         self.text.get(entry.start as usize..entry.end as usize).unwrap_or_default()
     }
 
-    /// The entries whose literal beginning is this.
+    /// The entries with exactly this literal prefix.
     fn with_literal(&self, wanted: &[u8]) -> Range<usize> {
         let at = |entry: &Entry| literal(&self.text, *entry).cmp(wanted);
         let first = self.order.partition_point(|entry| at(entry) == Ordering::Less);
@@ -91,9 +91,9 @@ mod tests {
     use crate::glob;
 
     proptest! {
-        /// What is found is what trying every pattern finds.
+        /// A lookup finds the same modules as matching every pattern.
         #[test]
-        fn finds_what_trying_all_finds(
+        fn lookup_finds_the_same_as_matching_every_pattern(
             patterns in proptest::collection::vec("[ab:*?\\[\\]\\\\]{0,6}", 0..30),
             names in proptest::collection::vec("[ab:*]{0,8}", 1..10),
         ) {

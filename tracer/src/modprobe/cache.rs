@@ -1,4 +1,4 @@
-//! What modprobe would do with the names that were asked for, kept as long as its configuration holds.
+//! A cache of resolutions, valid as long as the configuration of modprobe does not change.
 
 use std::{
     collections::HashMap,
@@ -9,28 +9,28 @@ use std::{
 use super::{Resolution, Resolver, ResolverError};
 use crate::{causes::with_causes, event::Text, kernel::facts::Facts};
 
-/// Files are looked at again after this. It is shorter than a person takes to change one and to try, and spares a storm
-/// tens of system calls a request.
+/// Interval of checks for changed files. It is shorter than the time a person needs to edit a file and try again, and
+/// saves tens of system calls per request during a storm.
 pub(crate) const RECHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Where modprobe cannot be asked, it is asked again after this: it costs two processes.
+/// Interval of retries if modprobe fails: each try runs two processes.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Names an attacker can make up without end: beyond this many, answers are forgotten.
+/// Maximum number of cached names. Any user can make the kernel request arbitrary names; the cache is cleared beyond this.
 const LIMIT: usize = 4096;
 
-/// Where answers come from.
+/// The source of resolutions.
 pub(crate) trait Source {
-    /// Makes sure that answers are those of the present configuration; true when it changed. On error the old answers stay.
+    /// Reads a changed configuration; returns whether it changed. On error the previous one is kept.
     fn refresh(&mut self) -> Result<bool, ResolverError>;
-    /// An answer; `None` where there are none.
+    /// Resolves a name; `None` if there is no configuration.
     fn resolve(&self, name: &[u8]) -> Option<Resolution>;
 }
 
 /// The installed modprobe.
 pub(crate) struct Installed {
     root: PathBuf,
-    /// Made when first needed: it runs modprobe.
+    /// Created on first use, since that runs modprobe.
     resolver: Option<Resolver>,
 }
 
@@ -50,19 +50,19 @@ impl Source for Installed {
     }
 }
 
-/// Answers, and when they were last made sure of.
+/// Cached resolutions.
 pub(crate) struct ResolutionCache<S = Installed> {
     source: S,
     answers: HashMap<Text, Resolution>,
     looked: Option<Instant>,
-    /// The last look failed.
+    /// The last refresh failed.
     is_failing: bool,
-    /// Why there are none: said once, not for every request.
+    /// The last error, which is logged once and not for every request.
     complaint: Option<String>,
 }
 
 impl ResolutionCache {
-    /// Of the modprobe below a root. Nothing is asked yet.
+    /// Creates an empty cache for the modprobe below a root directory.
     pub(crate) fn new(root: &Path) -> Self {
         Self::of(Installed { root: root.to_owned(), resolver: None })
     }
@@ -73,7 +73,7 @@ impl<S: Source> ResolutionCache<S> {
         Self { source, answers: HashMap::new(), looked: None, is_failing: false, complaint: None }
     }
 
-    /// What modprobe would do with a name; `None` when that cannot be found out.
+    /// Resolves a name; `None` if that is not possible.
     pub(crate) fn resolve(&mut self, name: &Text) -> Option<Resolution> {
         self.refresh();
         if let Some(known) = self.answers.get(name) {
@@ -114,7 +114,7 @@ mod tests {
     use super::{Duration, LIMIT, RECHECK_INTERVAL, Resolution, ResolutionCache, ResolverError, Source, Text};
     use crate::kernel::FactError;
 
-    /// Counts how often it is looked at.
+    /// Counts refreshes.
     struct Counted {
         looks: usize,
         fails: bool,
@@ -140,18 +140,18 @@ mod tests {
         cache
     }
 
-    /// Check that names without end take no memory without end, also where the configuration cannot be read any more.
+    /// The number of cached names is bounded, even if the configuration can no longer be read.
     #[test]
-    fn names_without_end_are_forgotten() {
+    fn cache_of_endless_names_is_bounded() {
         for fails in [false, true] {
             let cache = asked(fails, 3 * LIMIT, Duration::ZERO);
             assert!(cache.answers.len() <= LIMIT, "{}", cache.answers.len());
         }
     }
 
-    /// Check that a modprobe that fails is not run for every request.
+    /// A modprobe that fails is not run for every request.
     #[test]
-    fn who_fails_is_asked_less_often() {
+    fn failing_source_is_asked_less_often() {
         let pause = RECHECK_INTERVAL + Duration::from_millis(5);
         assert_eq!(asked(false, 4, pause).source.looks, 4);
         assert_eq!(asked(true, 4, pause).source.looks, 1);

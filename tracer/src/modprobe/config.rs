@@ -1,6 +1,6 @@
-//! The configuration of the installed modprobe, told by itself: `modprobe --showconfig`.
+//! The configuration of the installed modprobe, as printed by `modprobe --showconfig`.
 //!
-//! Reading the files ourselves would be a second opinion on their syntax, order and search path.
+//! Parsing the files here would duplicate the rules for syntax, order and search path.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,43 +9,43 @@ use std::{
 
 use super::{aliases::Aliases, index::module_name};
 
-/// What kmod prints between its configuration and its indexes.
+/// The line that kmod prints between its configuration and its indexes.
 const END_OF_CONFIGURATION: &str = "# End of configuration files. Dumping indexes now:";
 
-/// The environment the kernel gives to modprobe; ours may hold `MODPROBE_OPTIONS`.
+/// The PATH that the kernel passes to modprobe. The environment of this process may contain `MODPROBE_OPTIONS`.
 const PATH: &str = "/sbin:/usr/sbin:/bin:/usr/bin";
 
-/// Why the configuration is not known.
+/// Why the configuration is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModprobeError {
-    /// There is no such program.
+    /// The program does not exist.
     #[error("{} does not exist: install the package kmod", program.display())]
     Missing {
         /// The program.
         program: PathBuf,
     },
-    /// It cannot be run.
+    /// The program cannot be executed.
     #[error("cannot run {}", program.display())]
     Run {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// It failed.
+    /// The program failed.
     #[error("{} {option} failed ({status}): {stderr}", program.display())]
     Failed {
         /// The program.
         program: PathBuf,
-        /// What it was asked.
+        /// The option.
         option: &'static str,
-        /// How it ended.
+        /// The exit status.
         status: std::process::ExitStatus,
-        /// What it said.
+        /// Its messages.
         stderr: String,
     },
-    /// It is another program of the same name.
+    /// It is not kmod.
     #[error("{} does not print its configuration as kmod does: install the package kmod", program.display())]
     NotKmod {
         /// The program.
@@ -53,58 +53,58 @@ pub enum ModprobeError {
     },
 }
 
-/// A modprobe and the trees it reads.
+/// A modprobe program and its directories.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Modprobe {
     /// The program, usually `/sbin/modprobe`.
     pub program: PathBuf,
-    /// The root of `lib/modules`.
+    /// The root directory of `lib/modules`.
     pub root: PathBuf,
     /// Kernel release.
     pub release: String,
-    /// Directories of configuration instead of the usual ones.
+    /// Configuration directories that replace the default ones.
     pub config: Option<Vec<PathBuf>>,
 }
 
-/// One step of what modprobe would do.
+/// One step of modprobe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
     /// Load a module.
     Load(String),
-    /// Run a command in place of loading one.
+    /// Run a command instead of loading a module.
     Run(String),
 }
 
-/// Where kmod looks for configuration, first wins (`man 5 modprobe.d`).
+/// Configuration directories of kmod; a file in an earlier one overrides those of the same name (`man 5 modprobe.d`).
 const CONFIG_DIRECTORIES: [&str; 5] =
     ["/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"];
 
 impl Modprobe {
-    /// The program that the kernel runs, for a kernel release.
+    /// Creates the description of a modprobe for a kernel release.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>, release: impl Into<String>) -> Self {
         Self { program: program.into(), root: PathBuf::from("/"), release: release.into(), config: None }
     }
 
-    /// Where the modules of the kernel are.
+    /// The directory of the kernel's modules.
     #[must_use]
     pub fn module_directory(&self) -> PathBuf {
         self.root.join("lib/modules").join(&self.release)
     }
 
-    /// Where the configuration is.
+    /// The configuration directories.
     #[must_use]
     pub fn config_directories(&self) -> Vec<PathBuf> {
         let usual = || CONFIG_DIRECTORIES.iter().map(PathBuf::from).collect();
         self.config.clone().unwrap_or_else(usual)
     }
 
-    /// Asks it for its configuration.
+    /// Runs it to print its configuration.
     ///
     /// # Errors
-    /// When it cannot be run, fails, or is not kmod.
+    /// If it cannot be run, fails, or is not kmod.
     pub fn show_config(&self) -> Result<Config, ModprobeError> {
         let output = self.ask(&["--showconfig"])?;
         if !output.status.success() {
@@ -114,14 +114,14 @@ impl Modprobe {
         Config::parse(&String::from_utf8_lossy(&output.stdout)).ok_or(ModprobeError::NotKmod { program })
     }
 
-    /// Asks it what it would do for names, in order, as if nothing were loaded yet. Nothing is done.
+    /// Runs it to print what it would do for names, in order, if no module were loaded. Nothing is loaded.
     ///
     /// # Errors
-    /// When it cannot be run, or fails for another reason than that it knows no such name.
+    /// If it cannot be run, or fails for a reason other than an unknown name.
     pub fn show_depends(&self, names: &[&str]) -> Result<Vec<Step>, ModprobeError> {
-        // Without --all, what follows the first name are options for it.
+        // Without --all, arguments after the first name are module parameters.
         let output = self.ask(&[&["--all", "--quiet", "--show-depends", "--"], names].concat())?;
-        // 1: not found, and with --quiet nothing is said of it.
+        // 1 is an unknown name, for which --quiet suppresses the message.
         if !output.status.success() && output.status.code() != Some(1) {
             return Err(self.failed(&output, "--show-depends"));
         }
@@ -157,21 +157,21 @@ impl Modprobe {
     }
 }
 
-/// A pattern and what it stands for.
+/// A pattern and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rule {
-    /// Normal name, or pattern.
+    /// Normalized name or pattern.
     pub pattern: String,
     /// Module, command or options.
     pub value: String,
 }
 
-/// Modules to load before and after others.
+/// Modules to load before and after another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Softdep {
-    /// For which module: normal name, or pattern.
+    /// The module: normalized name or pattern.
     pub pattern: String,
     /// Names or aliases to load before.
     pub before: Vec<String>,
@@ -179,25 +179,25 @@ pub struct Softdep {
     pub after: Vec<String>,
 }
 
-/// What modprobe would act by.
+/// The configuration of modprobe.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `alias` lines of the configuration.
     pub aliases: Vec<Rule>,
-    /// `blacklist` lines: they hide modules from requests by alias.
+    /// `blacklist` lines: modprobe ignores these modules in requests by alias.
     pub blacklist: Vec<String>,
     /// `install` lines: commands to run instead of loading.
     pub installs: Vec<Rule>,
     /// `options` lines.
     pub options: Vec<Rule>,
-    /// `softdep` lines, those that modules carry included.
+    /// `softdep` lines, including those of the modules themselves.
     pub softdeps: Vec<Softdep>,
-    /// Aliases and symbols that modules carry.
+    /// Aliases and symbols of the modules themselves.
     index: Aliases,
 }
 
 impl Config {
-    /// Reads what `modprobe --showconfig` prints. `None` when it does not print as kmod does.
+    /// Parses the output of `modprobe --showconfig`. `None` if it is not the output of kmod.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (configuration, indexes) = text.split_once(END_OF_CONFIGURATION)?;
@@ -210,7 +210,7 @@ impl Config {
                 "install" => config.installs.extend(rule(rest)),
                 "options" => config.options.extend(rule(rest)),
                 "softdep" => config.softdeps.extend(softdep(rest)),
-                // `remove` and what newer versions have (weakdep) does not decide what is loaded.
+                // `remove` and the newer `weakdep` do not affect what is loaded.
                 _ => {}
             }
         }
@@ -218,27 +218,27 @@ impl Config {
         Some(config)
     }
 
-    /// Modules that carry an alias matching a normal name, in no order.
+    /// Modules with an alias that matches a normalized name, in no order.
     pub(super) fn indexed<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a str> + 'a {
         self.index.matching(name)
     }
 
-    /// Aliases that a module carries and that are plain names, as normal names.
+    /// Aliases of a module without wildcards, normalized.
     #[must_use]
     pub fn plain_aliases_of(&self, module: &str) -> Vec<String> {
         let plain = |alias: &&str| !alias.contains(['*', '?', '[', '\\']);
         self.aliases_of(module).filter(plain).map(str::to_owned).collect()
     }
 
-    /// Aliases of all modules that are plain names, as normal names. Names of hardware (`pci:...`) are not among them.
+    /// Aliases of all modules without wildcards, normalized. Aliases of hardware (`pci:...`) are excluded.
     pub fn plain_aliases(&self) -> impl Iterator<Item = &str> {
         self.index.iter().map(|(alias, _)| alias).filter(|alias| !alias.contains(['*', '?', '[', '\\', ':']))
     }
 
-    /// Aliases that a module carries, as normal patterns.
+    /// Aliases of a module, as normalized patterns.
     pub(crate) fn aliases_of<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a str> + 'a {
         let own = self.index.iter().filter(move |(_, of)| *of == module).map(|(pattern, _)| pattern);
-        // Symbols are what other modules need, nothing that anyone asks for.
+        // Symbols are for dependencies; the kernel does not request them.
         own.filter(|pattern| !pattern.starts_with("symbol:"))
     }
 }
@@ -248,7 +248,7 @@ fn rule(text: &str) -> Option<Rule> {
     Some(Rule { pattern: pattern.to_owned(), value: value.trim().to_owned() })
 }
 
-/// `nf_nat pre: a b post: c`. Some versions of kmod print no space before `post:`; no module has a colon in its name.
+/// Parses `nf_nat pre: a b post: c`. Some versions of kmod print no space before `post:`; module names contain no colon.
 fn softdep(text: &str) -> Option<Softdep> {
     let (pattern, rest) = text.split_once(' ')?;
     let rest = rest.replace("post:", " post: ");
@@ -293,9 +293,9 @@ alias pci:v00008086d*sv* e1000
 alias symbol:nf_nat_setup nf_nat
 ";
 
-    /// Each kind of line is read, and what kmod prints oddly too.
+    /// Every kind of line is parsed, including known oddities of kmod.
     #[test]
-    fn reads_what_kmod_prints() {
+    fn config_of_kmod_is_parsed() {
         let config = Config::parse(SHOWN).unwrap();
         assert_eq!(config.blacklist, ["can_raw"]);
         assert_eq!(config.installs[1].value, "/sbin/modprobe --ignore-install foo ; echo hi");
@@ -315,16 +315,16 @@ alias symbol:nf_nat_setup nf_nat
         assert_eq!(config.aliases_of("nf_nat").next(), None, "a symbol is no alias");
     }
 
-    /// Another program's output is not taken for an empty configuration.
+    /// The output of another program is not an empty configuration.
     #[test]
-    fn refuses_other_programs() {
+    fn config_of_another_program_is_rejected() {
         assert!(Config::parse("").is_none());
         assert!(Config::parse("BusyBox v1.35.0\n").is_none());
     }
 
-    /// A missing program is named with its package; one that fails, or is not kmod, is told from it.
+    /// The error for a missing program names its package; a failing program and one that is not kmod have other errors.
     #[test]
-    fn says_what_is_wrong_with_the_program() {
+    fn unusable_modprobe_error_names_the_reason() {
         let with = |program: &str| Modprobe::new(program, "6.1.0").show_config().unwrap_err();
         let missing = with("/nonexistent/modprobe");
         assert!(matches!(missing, ModprobeError::Missing { .. }) && missing.to_string().contains("kmod"), "{missing}");

@@ -13,19 +13,19 @@ use crate::{
 const NEEDS_DEPMOD: &str =
     "install the modules of this kernel, or run `depmod`: without the index modprobe finds no module either";
 
-/// A module file and what it needs.
+/// A module file and its dependencies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ModuleFile {
-    /// Path below the modules' directory.
+    /// Path below the module directory.
     pub path: String,
-    /// Modules it needs, in the order in which modprobe loads them: all of them, not only the nearest.
+    /// All direct and indirect dependencies, in the order in which modprobe loads them.
     pub needs: Vec<String>,
-    /// Position in `modules.dep`: of several modules modprobe takes the first one first.
+    /// Position in `modules.dep`: if an alias matches several modules, modprobe loads the first one first.
     pub position: usize,
 }
 
-/// What can be loaded and what is built in.
+/// The loadable and built-in modules of a kernel.
 #[derive(Clone, Debug, Default)]
 pub struct ModuleIndex {
     files: HashMap<String, ModuleFile>,
@@ -37,7 +37,7 @@ impl ModuleIndex {
     /// Reads the index of one kernel: `directory` is `/lib/modules/<release>`.
     ///
     /// # Errors
-    /// When there is no `modules.dep`, or a file cannot be read. A kernel without the others has nothing built in.
+    /// If there is no `modules.dep`, or a file cannot be read. The other files may be missing.
     pub fn load(directory: &Path) -> Result<Self, FactError> {
         let dep = read(directory, "modules.dep", NEEDS_DEPMOD)?;
         let builtin = optional(directory, "modules.builtin")?;
@@ -45,12 +45,12 @@ impl ModuleIndex {
         Ok(Self::parse(&dep, &builtin, &modinfo))
     }
 
-    /// Reads the three files' text.
+    /// Parses the text of the three files.
     #[must_use]
     pub fn parse(dep: &str, builtin: &str, builtin_modinfo: &str) -> Self {
         let files = dep.lines().enumerate().filter_map(|(position, line)| {
             let (path, needs) = line.split_once(':')?;
-            // The file lists the nearest first; modprobe goes from the farthest.
+            // The file lists the nearest dependency first; modprobe loads the farthest first.
             let needs = needs.split_ascii_whitespace().rev().map(module_name).collect();
             Some((module_name(path), ModuleFile { path: path.to_owned(), needs, position }))
         });
@@ -67,7 +67,7 @@ impl ModuleIndex {
         }
     }
 
-    /// A module's file; `None` when there is no such module, or it is built in.
+    /// The file of a module; `None` if there is no such module, or if it is built in.
     #[must_use]
     pub fn file(&self, module: &str) -> Option<&ModuleFile> {
         self.files.get(module)
@@ -78,25 +78,25 @@ impl ModuleIndex {
         self.files.keys().map(String::as_str)
     }
 
-    /// True when the module is part of the kernel itself.
+    /// Whether a module is built in.
     #[must_use]
     pub fn is_builtin(&self, module: &str) -> bool {
         self.builtin.contains(module)
     }
 
-    /// Built-in modules that provide a normal name.
+    /// Built-in modules with an alias that matches a normalized name.
     pub(super) fn builtin_by_alias<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a str> + 'a {
         let found = self.builtin_aliases.iter().filter(|(pattern, _)| glob::matches(pattern, name));
         found.map(|(_, module)| module.as_str())
     }
 
-    /// Aliases that a built-in module provides, as normal patterns.
+    /// Aliases of a built-in module, as normalized patterns.
     pub(crate) fn builtin_aliases_of<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
         let own = self.builtin_aliases.iter().filter(move |(_, of)| of == module);
         own.map(|(pattern, _)| pattern.as_slice())
     }
 
-    /// Modules that need a module, by name.
+    /// Modules that depend on a module, sorted by name.
     #[must_use]
     pub fn users_of(&self, module: &str) -> Vec<String> {
         let users = self.files.iter().filter(|(_, file)| file.needs.iter().any(|needed| needed == module));
@@ -113,7 +113,7 @@ fn optional(directory: &Path, name: &str) -> Result<String, FactError> {
     }
 }
 
-/// `kernel/net/ipv4/netfilter/ip-tables.ko.xz` is `ip_tables`.
+/// The module name of a path: `kernel/net/ipv4/netfilter/ip-tables.ko.xz` is `ip_tables`.
 pub(super) fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split('.').next().unwrap_or(file).replace('-', "_")
@@ -123,18 +123,18 @@ pub(super) fn module_name(path: &str) -> String {
 mod tests {
     use super::{ModuleIndex, module_name};
 
-    /// Names are those of the files, however they are packed.
+    /// Compressed and uncompressed files give the same module name.
     #[test]
-    fn names_files() {
+    fn module_name_of_any_file_has_no_suffix() {
         assert_eq!(module_name("kernel/fs/fat/vfat.ko"), "vfat");
         assert_eq!(module_name("updates/snd-hda.ko.xz"), "snd_hda");
         assert_eq!(module_name("x.ko.gz"), "x");
         assert_eq!(module_name(""), "");
     }
 
-    /// Needs come in the order of loading, built-in modules have no file, and their aliases are known.
+    /// Dependencies are in load order, built-in modules have no file, and their aliases are found.
     #[test]
-    fn reads_an_index() {
+    fn index_of_a_kernel_has_files_and_builtin_modules() {
         let index = ModuleIndex::parse(
             "kernel/a.ko:\nkernel/nf-nat.ko.xz: kernel/nf_conntrack.ko kernel/libcrc32c.ko\nbroken\n",
             "kernel/fs/ext4/ext4.ko\n",
@@ -151,9 +151,9 @@ mod tests {
         assert!(index.users_of("nf_nat").is_empty());
     }
 
-    /// Without an index it is said what to do; without built-in modules all is fine.
+    /// A missing index is an error that names depmod; missing built-in modules are not an error.
     #[test]
-    fn asks_for_depmod() {
+    fn missing_index_error_names_depmod() {
         let directory = tempfile::tempdir().unwrap();
         let error = ModuleIndex::load(directory.path()).unwrap_err();
         assert!(error.to_string().contains("depmod"), "{error}");

@@ -1,15 +1,14 @@
 //! What modprobe would do with a name: the rules of libkmod, applied to its own configuration.
 //!
-//! Order of lookup and of loading are those of `kmod_module_new_from_lookup()` and
-//! `kmod_module_probe_insert_module()`, libkmod 30 (libkmod/libkmod-module.c). Whether a module is already
-//! loaded is left out: this tells what the configuration has in store.
+//! The order of lookup and of loading is that of `kmod_module_new_from_lookup()` and `kmod_module_probe_insert_module()`,
+//! libkmod 30 (libkmod/libkmod-module.c). Whether a module is loaded already is not considered.
 
 use std::collections::HashSet;
 
 use super::{config::Config, index::ModuleIndex};
 use crate::{event::Reason, glob};
 
-/// Softdeps may name modules with softdeps; no real chain is as long.
+/// Soft dependencies may have soft dependencies; no real chain is this long.
 const DEPTH_LIMIT: u32 = 32;
 
 /// A module that modprobe would load.
@@ -18,7 +17,7 @@ const DEPTH_LIMIT: u32 = 32;
 pub struct Planned {
     /// Its name.
     pub module: String,
-    /// Why.
+    /// Why it would be loaded.
     pub reason: Reason,
     /// A command that is run instead (`install` in modprobe.d).
     pub command: Option<String>,
@@ -28,28 +27,28 @@ pub struct Planned {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resolution {
-    /// Nothing: no module is known by this name.
+    /// Nothing: no module has this name or alias.
     NotFound,
     /// Nothing: an `alias` line of the configuration leads to no module.
     Off {
         /// The line: `alias net_pf_29 off`.
         line: String,
     },
-    /// Nothing: the module is on the blacklist, which counts for requests by alias.
+    /// Nothing: the module is blacklisted, which affects requests by alias.
     Blacklisted {
         /// The module.
         module: String,
     },
     /// Run a command.
     Install {
-        /// The module in whose place it is run.
+        /// The module that the command replaces.
         module: String,
         /// The command.
         command: String,
-        /// What is loaded before: dependencies and softdeps.
+        /// Modules that are loaded before: dependencies and soft dependencies.
         before: Vec<Planned>,
     },
-    /// Nothing: the module is part of the kernel.
+    /// Nothing: the module is built in.
     BuiltIn {
         /// The module.
         module: String,
@@ -59,8 +58,8 @@ pub enum Resolution {
 }
 
 impl Resolution {
-    /// True when the configuration keeps modprobe from loading what was asked for, or runs a command in its
-    /// place (which may load it all the same).
+    /// Whether the configuration prevents modprobe from loading the requested module, or runs a command instead (which may
+    /// load the module itself).
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         match self {
@@ -70,14 +69,14 @@ impl Resolution {
         }
     }
 
-    /// Why a module is part of what would be loaded.
+    /// The reason why a module would be loaded.
     #[must_use]
     pub fn reason(&self, module: &str) -> Option<Reason> {
         let (Self::Modules(modules) | Self::Install { before: modules, .. }) = self else { return None };
         modules.iter().find(|planned| planned.module == module).map(|planned| planned.reason)
     }
 
-    /// The same in words.
+    /// A description for people.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
@@ -99,7 +98,7 @@ impl Resolution {
     }
 }
 
-/// A needed module in whose place a command is run.
+/// A dependency that is replaced by a command.
 fn blocking(modules: &[Planned]) -> Option<(&str, &str)> {
     modules.iter().filter(|planned| planned.reason == Reason::Dependency).find_map(|planned| {
         let command = planned.command.as_deref()?;
@@ -107,11 +106,11 @@ fn blocking(modules: &[Planned]) -> Option<(&str, &str)> {
     })
 }
 
-/// A module that a name leads to.
+/// A module that a name resolves to.
 #[derive(Clone, Debug)]
 struct Target {
     module: String,
-    /// The line that leads there; `None` when the name is the module's own.
+    /// The matching alias line; `None` if the name is the module's own.
     alias: Option<String>,
     from_config: bool,
 }
@@ -126,10 +125,10 @@ impl Target {
     }
 }
 
-/// Says what modprobe would do with a name.
+/// Determines what modprobe would do with a name.
 #[must_use]
 pub fn resolve(config: &Config, index: &ModuleIndex, name: &[u8]) -> Resolution {
-    // Several modules may provide a name, and modprobe tries them all: what is loaded counts most.
+    // Several modules may match, and modprobe tries all: a load takes precedence over every other result.
     let mut modules: Vec<Planned> = Vec::new();
     let mut other: Option<Resolution> = None;
     for target in lookup(config, index, name) {
@@ -147,7 +146,7 @@ pub fn resolve(config: &Config, index: &ModuleIndex, name: &[u8]) -> Resolution 
     if modules.is_empty() { other.unwrap_or(Resolution::NotFound) } else { Resolution::Modules(modules) }
 }
 
-/// Modules that a name leads to; the first place that knows any decides.
+/// Modules that a name resolves to; the first source with a match decides.
 fn lookup(config: &Config, index: &ModuleIndex, name: &[u8]) -> Vec<Target> {
     let Some(name) = glob::normalize(name) else { return Vec::new() };
     let text = String::from_utf8_lossy(&name);
@@ -166,12 +165,12 @@ fn lookup(config: &Config, index: &ModuleIndex, name: &[u8]) -> Vec<Target> {
     if index.file(&text).is_some() {
         return vec![Target::own(&text)];
     }
-    // Symbols would come before commands, but no command is for a symbol.
+    // libkmod looks up symbols before commands, but commands for symbols do not exist.
     if config.installs.iter().any(|rule| rule.pattern == text) {
         return vec![Target::own(&text)];
     }
     let mut indexed: Vec<&str> = config.indexed(&name).collect();
-    // The same module may carry several patterns that match.
+    // Several patterns of one module may match.
     indexed.sort_by_key(|module| (index.file(module).map_or(usize::MAX, |file| file.position), *module));
     indexed.dedup();
     if !indexed.is_empty() {
@@ -183,7 +182,7 @@ fn lookup(config: &Config, index: &ModuleIndex, name: &[u8]) -> Vec<Target> {
     index.builtin_by_alias(&name).map(|module| Target::indexed(&text, module)).collect()
 }
 
-/// What becomes of one module.
+/// The resolution for one module.
 fn outcome(config: &Config, index: &ModuleIndex, target: &Target) -> Resolution {
     let module = &target.module;
     if index.is_builtin(module) {
@@ -209,12 +208,12 @@ fn outcome(config: &Config, index: &ModuleIndex, target: &Target) -> Resolution 
     }
 }
 
-/// The list that `kmod_module_get_probe_list()` makes.
+/// The list that `kmod_module_get_probe_list()` builds.
 struct Plan<'a> {
     config: &'a Config,
     index: &'a ModuleIndex,
     visited: HashSet<String>,
-    /// Modules that the one asked for needs: they stay dependencies when a softdep brings them first.
+    /// Dependencies of the requested module: they remain dependencies if a soft dependency adds them first.
     needed: HashSet<String>,
     modules: Vec<Planned>,
 }
@@ -226,7 +225,7 @@ impl Plan<'_> {
         }
     }
 
-    /// A module, after what it needs.
+    /// Adds a module after its dependencies.
     fn visit(&mut self, module: &str, reason: Reason, depth: u32) {
         if depth == 0 || !self.visited.insert(module.to_owned()) {
             return;
@@ -238,7 +237,7 @@ impl Plan<'_> {
         self.add(module, reason, depth);
     }
 
-    /// A module between its softdeps.
+    /// Adds a module between its soft dependencies.
     fn add(&mut self, module: &str, reason: Reason, depth: u32) {
         let softdep = self.config.softdeps.iter().find(|softdep| is_for(&softdep.pattern, module));
         let targets = |names: &[String]| -> Vec<Target> {
@@ -246,7 +245,7 @@ impl Plan<'_> {
         };
         let (before, after) =
             softdep.map(|softdep| (targets(&softdep.before), targets(&softdep.after))).unwrap_or_default();
-        // A module with softdeps has no install command: `mod->ignorecmd`.
+        // A module with soft dependencies has no install command: `mod->ignorecmd`.
         let has_softdeps = !before.is_empty() || !after.is_empty();
         for target in &before {
             self.visit(&target.module, Reason::Softdep, depth - 1);

@@ -1,4 +1,4 @@
-//! What modprobe would do, kept up to date: its configuration is read again when a file of it changed.
+//! The resolver: reads the configuration again when one of its files has changed.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::kernel::{FactError, facts::Facts};
 
-/// Files of a kernel's modules that decide what a name leads to. modprobe reads the `.bin` forms.
+/// Index files that affect resolution. modprobe reads the `.bin` forms.
 const INDEX_FILES: [&str; 9] = [
     "modules.dep",
     "modules.dep.bin",
@@ -26,23 +26,22 @@ const INDEX_FILES: [&str; 9] = [
     "modules.builtin.alias.bin",
 ];
 
-/// Why it is not known what modprobe would do.
+/// Why names cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolverError {
-    /// Its configuration is not known.
+    /// The configuration is unknown.
     #[error("what modprobe would do is not known")]
     Modprobe(#[from] ModprobeError),
-    /// The kernel's modules are not known.
+    /// The modules of the kernel are unknown.
     #[error("what modules this kernel has is not known")]
     Index(#[from] FactError),
 }
 
-/// A file, and what tells one version of it from the next. `None` when there is none, or none that we may
-/// see: modprobe itself reports what it cannot read.
+/// A file and its version. `None` if there is no readable file: modprobe itself reports files that it cannot read.
 type Stamp = (PathBuf, Option<(SystemTime, u64)>);
 
-/// The installed modprobe's configuration and the kernel's modules.
+/// The configuration of the installed modprobe and the index of the kernel's modules.
 #[derive(Debug)]
 pub struct Resolver {
     modprobe: Modprobe,
@@ -52,29 +51,29 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Asks the installed modprobe, and reads the kernel's modules.
+    /// Reads the configuration of a modprobe and the index of the modules.
     ///
     /// # Errors
-    /// When either is missing.
+    /// If either is missing.
     pub fn new(modprobe: Modprobe) -> Result<Self, ResolverError> {
-        // Before reading: a change in between is then found by the next refresh.
+        // Taken before reading, so that the next refresh detects a change in between.
         let stamps = stamps(&modprobe);
         let config = modprobe.show_config()?;
         let index = ModuleIndex::load(&modprobe.module_directory())?;
         Ok(Self { modprobe, stamps, config, index })
     }
 
-    /// Asks the modprobe that the kernel would run, or the usual one where that is none, about the running kernel.
+    /// Uses the modprobe of `kernel.modprobe`, or the default one if that does not exist, for the running kernel.
     ///
     /// # Errors
-    /// See [`Resolver::new`]; also when the kernel's release is not known.
+    /// See [`Resolver::new`]; also if the kernel release is unknown.
     pub fn installed(facts: &Facts) -> Result<Self, ResolverError> {
         let configured = facts.modprobe().ok().map(PathBuf::from).filter(|path| path.is_file());
         let program = configured.unwrap_or_else(|| PathBuf::from("/sbin/modprobe"));
         Self::new(Modprobe::new(program, facts.release()?))
     }
 
-    /// Does so again if a file changed; true when one did. On error the old answers stay.
+    /// Reads everything again if a file has changed; returns whether one did. On error the previous state is kept.
     ///
     /// # Errors
     /// See [`Resolver::new`].
@@ -92,7 +91,7 @@ impl Resolver {
         resolve(&self.config, &self.index, name)
     }
 
-    /// The modprobe that was asked.
+    /// The modprobe.
     #[must_use]
     pub const fn modprobe(&self) -> &Modprobe {
         &self.modprobe
@@ -104,7 +103,7 @@ impl Resolver {
         &self.config
     }
 
-    /// The kernel's modules.
+    /// The index of the kernel's modules.
     #[must_use]
     pub const fn index(&self) -> &ModuleIndex {
         &self.index

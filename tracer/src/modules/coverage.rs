@@ -1,4 +1,4 @@
-//! What captures cover: of what they are silent, nothing follows.
+//! The time range, hosts and boots that captures cover: nothing follows for anything else.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use crate::{
     event::{Body, Event},
 };
 
-/// Hosts, time and modules that captures tell of.
+/// Hosts, time range and initially loaded modules of captures.
 #[derive(Clone, Debug, Default)]
-pub struct Covered {
+pub struct Coverage {
     hosts: BTreeSet<String>,
     boots: BTreeSet<String>,
     first: Option<Timestamp>,
@@ -20,9 +20,9 @@ pub struct Covered {
     filters: BTreeSet<String>,
 }
 
-impl Covered {
-    /// Takes what a capture tells.
-    pub(super) fn take(&mut self, item: &Item) {
+impl Coverage {
+    /// Adds an item of a capture.
+    pub(super) fn push(&mut self, item: &Item) {
         match item {
             Item::Chain(chain) => self.at(chain.time),
             Item::Event(event) => self.event(event),
@@ -53,13 +53,13 @@ impl Covered {
         &self.hosts
     }
 
-    /// Modules that were there when a capture began: somebody needed them before.
+    /// Modules that were loaded when a capture began: an unknown process used them.
     #[must_use]
     pub const fn present(&self) -> &BTreeSet<String> {
         &self.present
     }
 
-    /// Filters by which captures left things out.
+    /// Filters with which captures were recorded.
     #[must_use]
     pub const fn filters(&self) -> &BTreeSet<String> {
         &self.filters
@@ -71,10 +71,10 @@ impl Covered {
         self.first.zip(self.last).map_or(0, |(first, last)| last.duration_since(first).as_secs())
     }
 
-    /// In words, without the names of hosts: `1 host, 2 boots, 3 hours from 2026-03-01T00:00:00Z to 2026-03-01T03:00:00Z`.
-    /// The time is that between the first and the last event; nothing may have been recorded for parts of it.
+    /// A description without host names: `1 host, 2 boots, 3 hours from 2026-03-01T00:00:00Z to 2026-03-01T03:00:00Z`. The
+    /// time range is from the first to the last event; it may have gaps.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
         let of = format!("{}, {}", count(self.hosts.len(), "host"), count(self.boots.len(), "boot"));
         match (self.first, self.last) {
@@ -86,7 +86,7 @@ impl Covered {
     }
 }
 
-/// A length of time in its largest unit.
+/// A duration in its largest unit.
 fn about(length: SignedDuration) -> String {
     let seconds = length.as_secs();
     let (number, unit) = match seconds {
@@ -100,7 +100,7 @@ fn about(length: SignedDuration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Covered;
+    use super::Coverage;
     use crate::{
         chain::{Item, samples},
         event::{Baseline, Body, Event},
@@ -111,17 +111,17 @@ mod tests {
         Item::Event(Box::new(Event { seq: 0, time, boot_ns: 0, request: None, body }))
     }
 
-    /// Check that the time goes from the first event to the last, in any order, and that what was there is kept.
+    /// The time range is from the first to the last event in any order, and initially loaded modules are kept.
     #[test]
-    fn the_time_is_told() {
-        let mut covered = Covered::default();
-        assert_eq!(covered.words(), "0 hosts, 0 boots, no event");
+    fn coverage_of_events_spans_first_to_last() {
+        let mut coverage = Coverage::default();
+        assert_eq!(coverage.describe(), "0 hosts, 0 boots, no event");
         let baseline = |name: &str| Body::Baseline(Baseline { modules: vec![name.to_owned()] });
-        covered.take(&event("2026-03-03T03:00:00Z", baseline("loop")));
-        covered.take(&event("2026-03-01T01:00:00Z", baseline("vfat")));
-        assert_eq!(covered.words(), "0 hosts, 0 boots, 2 days from 2026-03-01T01:00:00Z to 2026-03-03T03:00:00Z");
-        assert_eq!(covered.present().iter().collect::<Vec<_>>(), ["loop", "vfat"]);
-        covered.take(&samples::outage());
-        assert!(covered.hosts().is_empty());
+        coverage.push(&event("2026-03-03T03:00:00Z", baseline("loop")));
+        coverage.push(&event("2026-03-01T01:00:00Z", baseline("vfat")));
+        assert_eq!(coverage.describe(), "0 hosts, 0 boots, 2 days from 2026-03-01T01:00:00Z to 2026-03-03T03:00:00Z");
+        assert_eq!(coverage.present().iter().collect::<Vec<_>>(), ["loop", "vfat"]);
+        coverage.push(&samples::outage());
+        assert!(coverage.hosts().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Modules whose loading does more than to be there: what that means on this machine, from a data file.
+//! Side effects of loading a module on this system, from a data file.
 
 use std::{path::Path, sync::LazyLock};
 
@@ -11,9 +11,9 @@ static EFFECTS: LazyLock<Vec<Effect>> =
 #[derive(Debug)]
 struct Effect {
     module: &'static str,
-    /// What exists when the effect is there.
+    /// A path that exists if the effect is active.
     path: Option<&'static str>,
-    /// With `{/path}` for the first word of a file.
+    /// The description, with `{/path}` for the first word of a file.
     words: &'static str,
 }
 
@@ -24,8 +24,8 @@ impl Effect {
     }
 }
 
-/// What it means that a module was loaded, with the present values of the system below `root`; `None` for the
-/// many of which nothing needs to be said, and where the effect did not come.
+/// The side effect of loading a module, with current values of the system below `root`; `None` for most modules, and if
+/// the effect is not active.
 #[must_use]
 pub fn effect(module: &str, root: &Path) -> Option<String> {
     let effect = EFFECTS.iter().find(|effect| effect.module == module)?;
@@ -39,7 +39,7 @@ fn below(root: &Path, path: &str) -> std::path::PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
-/// Puts the values in; what cannot be read is unknown.
+/// Inserts values; unreadable values are described as unknown.
 fn fill(words: &str, root: &Path) -> String {
     let mut out = String::new();
     let mut rest = words;
@@ -61,9 +61,9 @@ mod tests {
 
     use super::{EFFECTS, effect};
 
-    /// Check that the value is the system's, and that nothing is said where the effect is not there.
+    /// The description has the system's values, and an inactive effect has none.
     #[test]
-    fn the_real_value_is_told() {
+    fn effect_that_is_active_has_current_values() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(effect("nf_conntrack", root.path()), None);
         let dir = root.path().join("proc/sys/net/netfilter");
@@ -81,9 +81,9 @@ mod tests {
         assert!(effect("softdog", root.path()).is_some());
     }
 
-    /// Check that each row of the data file is read, and that its module is spelt as the kernel does.
+    /// Every row of the data file is parsed, and module names are spelled as in the kernel.
     #[test]
-    fn the_data_is_whole() {
+    fn every_row_of_the_data_is_valid() {
         let lines = include_str!("../../data/side-effects.tsv").lines().filter(|line| !line.starts_with('#')).count();
         assert_eq!(EFFECTS.len(), lines);
         assert!(EFFECTS.iter().all(|effect| !effect.module.contains('-')));

@@ -1,4 +1,4 @@
-//! Everything known of one name: who asks for it, what would load here, what is in the way.
+//! Explains a name: what requests it, what would be loaded here, and what prevents that.
 
 use serde::Serialize;
 
@@ -13,46 +13,46 @@ use crate::{
     modprobe::{Config, ModuleIndex, Planned, Resolution, resolve},
 };
 
-/// The longest name that the kernel itself asks for, bytes (`MODULE_NAME_LEN` without its end).
+/// Maximum length of a requested name, bytes (`MODULE_NAME_LEN` without the NUL).
 const NAME_BYTES: usize = 55;
 
-/// What would become of a request for the name, here and now.
+/// The result of a request for the name on this system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verdict {
     /// Modules would be loaded.
     Loads,
-    /// All of them are there already.
+    /// All of them are loaded already.
     AlreadyLoaded,
-    /// It is part of the kernel.
+    /// The module is built in.
     BuiltIn,
-    /// The configuration, or a setting of the kernel, is in the way.
+    /// The configuration or a kernel setting prevents it.
     Blocked,
-    /// No module provides it.
+    /// No module has this name or alias.
     NotFound,
     /// modprobe's configuration or the kernel's modules cannot be read.
     Unknown,
 }
 
-/// Something that ends in a request for the name, or for an alias of the module of that name.
+/// A cause of requests for the name, or for an alias of the module with this name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Cause {
-    /// The alias that is asked for; a pattern where the module provides many.
+    /// The requested alias; a pattern if the module has many.
     pub alias: String,
-    /// What a person or program does.
+    /// The action of a user or program.
     pub action: String,
-    /// The family of names it belongs to.
+    /// The family of the alias.
     pub family: &'static str,
     /// Who can cause it.
     pub access: Access,
-    /// Kernel file and function that ask.
+    /// Kernel file and function of the request.
     pub source: &'static str,
     /// Versions and examples.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub notes: &'static str,
-    /// Further aliases of the module with the same cause.
+    /// Number of further aliases of the module with the same cause.
     #[serde(skip_serializing_if = "is_zero")]
     pub more_aliases: usize,
 }
@@ -68,12 +68,12 @@ const fn is_zero(count: &usize) -> bool {
 pub struct Step {
     /// Its name.
     pub module: String,
-    /// Why it is part of it.
+    /// Why it would be loaded.
     pub reason: Reason,
-    /// Its file below the modules' directory.
+    /// Its file below the module directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Whether it is there already. `None` when that is not known.
+    /// Whether it is loaded already. `None` if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded: Option<bool>,
     /// A command that is run instead (`install` in modprobe.d).
@@ -81,38 +81,38 @@ pub struct Step {
     pub command: Option<String>,
 }
 
-/// What is known of a name.
+/// The explanation of a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The name; U+FFFD for what is not UTF-8.
+    /// The name, with U+FFFD for bytes that are not UTF-8.
     pub name: String,
-    /// Its bytes in hexadecimal, when it is not UTF-8.
+    /// Its bytes in hexadecimal, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_hex: Option<String>,
-    /// What would become of a request.
+    /// The result of a request.
     pub verdict: Verdict,
-    /// False when no request of the kernel has this form and no module has this name or alias.
+    /// Whether a kernel request has this form, or a module has this name or alias.
     pub known: bool,
-    /// The same in words: never holds a byte of the name.
+    /// A description for people, which contains no byte of the name.
     pub detail: String,
-    /// What asks for it.
+    /// The causes of a request.
     pub causes: Vec<Cause>,
-    /// Whether anyone may be root of a user namespace here, which decides who `user-namespace` is.
+    /// Whether any user can be root of a user namespace here, which decides who has `user-namespace` access.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_namespaces_for_anyone: Option<bool>,
-    /// What would be loaded, in order.
+    /// The modules that would be loaded, in order.
     pub modules: Vec<Step>,
-    /// What is in the way.
+    /// What prevents the load.
     pub blocks: Vec<String>,
-    /// Modules that need the one of this name: whoever loads them loads it too.
+    /// Modules that depend on the one with this name: loading them loads it too.
     pub needed_by: Vec<String>,
 }
 
-/// What modprobe goes by; absent when it is not known, with the reason.
+/// The configuration and index of modprobe, or the reason why they are unknown.
 pub type Indexes<'a> = Result<(&'a Config, &'a ModuleIndex), &'a str>;
 
-/// Says what is known of a name.
+/// Explains a name.
 #[must_use]
 pub fn answer(name: &Text, indexes: Indexes<'_>, machine: &Machine) -> Answer {
     let mut answer = Answer {
@@ -172,7 +172,7 @@ fn cause(alias: String, found: families::Explanation) -> Cause {
     }
 }
 
-/// What modprobe would do with the name, and what of it is there.
+/// Adds what modprobe would do with the name, and which modules are loaded already.
 fn foresee(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleIndex, machine: &Machine) {
     let resolution = resolve(config, index, name.as_bytes());
     let step = |planned: &Planned| Step {
@@ -185,7 +185,7 @@ fn foresee(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleInde
     if let Resolution::Modules(modules) | Resolution::Install { before: modules, .. } = &resolution {
         answer.modules = modules.iter().map(step).collect();
     }
-    // Built-in code needs no loading, and what nobody provides needs no forbidding.
+    // A built-in or unknown module needs no load, so nothing prevents it.
     if !matches!(resolution, Resolution::NotFound | Resolution::BuiltIn { .. }) {
         answer.known = true;
         answer.blocks.extend(resolution.is_blocked().then(|| resolution.detail()));
@@ -230,7 +230,7 @@ fn not_found(has_cause: bool, name: &Text) -> String {
     .to_owned()
 }
 
-/// `modprobe loads 3 modules, 1 of them is there already`.
+/// The description of a load: `modprobe loads 2 modules, 1 more loaded already`.
 fn count(answer: &Answer) -> String {
     let there = answer.modules.iter().filter(|step| step.loaded == Some(true)).count();
     let plural = |count: usize| if count == 1 { "" } else { "s" };
@@ -239,7 +239,7 @@ fn count(answer: &Answer) -> String {
     format!("modprobe loads {new} module{}{beside}", plural(new))
 }
 
-/// When the name is a module's own: which aliases it answers to, and who needs it.
+/// If the name is a module's own, adds the causes of its aliases and the modules that depend on it.
 fn own_module(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleIndex) {
     let Some(normal) = glob::normalize(name.as_bytes()) else { return };
     let module = String::from_utf8_lossy(&normal).into_owned();
@@ -312,9 +312,9 @@ kernel/drivers/net/e1000.ko:
         ask_on(name, &machine(&[]))
     }
 
-    /// An alias is told with its cause, its closure in order with reasons, and what of it is there.
+    /// An alias is explained with its cause and all modules in load order, with reasons and current state.
     #[test]
-    fn tells_what_an_alias_loads() {
+    fn alias_is_explained_with_cause_and_modules() {
         let tipc = ask_on("net-pf-30", &machine(&["udp_tunnel"]));
         assert_eq!((tipc.verdict, tipc.known), (Verdict::Loads, true));
         assert_eq!(tipc.detail, "modprobe loads 2 modules, 1 more loaded already");
@@ -330,9 +330,9 @@ kernel/drivers/net/e1000.ko:
         assert_eq!(there.verdict, Verdict::AlreadyLoaded);
     }
 
-    /// Each way of forbidding is a block that quotes its line.
+    /// Each way of blocking is reported with its configuration line.
     #[test]
-    fn tells_what_is_in_the_way() {
+    fn blocked_alias_is_explained_with_its_line() {
         for (name, line) in [
             ("net-pf-29", "blacklist can in modprobe.d"),
             ("net-pf-31", "alias net_pf_31 off in modprobe.d"),
@@ -351,9 +351,9 @@ kernel/drivers/net/e1000.ko:
         assert_eq!(ask_on("ext4", &stopped).verdict, Verdict::BuiltIn, "nothing needs to be loaded");
     }
 
-    /// A module's own name leads to the aliases it answers to, each cause once, and to the modules that need it.
+    /// A module name is explained by its aliases, each cause once, and by the modules that depend on it.
     #[test]
-    fn tells_who_asks_for_a_module() {
+    fn module_name_is_explained_by_its_aliases() {
         let vfat = ask("vfat");
         let aliases: Vec<&str> = vfat.causes.iter().map(|cause| cause.alias.as_str()).collect();
         assert_eq!(aliases, ["fs_vfat", "fs_msdos"]);
@@ -364,9 +364,9 @@ kernel/drivers/net/e1000.ko:
         assert_eq!((ext4.verdict, ext4.causes[0].alias.as_str()), (Verdict::BuiltIn, "fs_ext3"));
     }
 
-    /// What nobody provides is told from what nobody knows, and names that are none are refused in a sentence.
+    /// An alias without a module differs from an unknown name, and an invalid name is rejected with a reason.
     #[test]
-    fn tells_what_is_not_there() {
+    fn unknown_and_invalid_names_are_distinguished() {
         let absent = ask("fs-xfs");
         assert_eq!((absent.verdict, absent.known), (Verdict::NotFound, true));
         let nobody = ask("no_such_module");
@@ -377,9 +377,9 @@ kernel/drivers/net/e1000.ko:
         assert!(ask("vfat.ko").detail.contains("is a file"));
     }
 
-    /// Without modprobe's configuration the cause is told all the same, and nothing is claimed of the rest.
+    /// Without the configuration of modprobe, the cause is known and the result unknown.
     #[test]
-    fn goes_on_without_modprobe() {
+    fn name_without_modprobe_still_has_a_cause() {
         let tipc = answer(&Text::from("net-pf-30"), Err("no modprobe"), &machine(&[]));
         assert_eq!((tipc.verdict, tipc.known, tipc.causes.len()), (Verdict::Unknown, true, 1));
         let json = serde_json::to_value(&tipc).unwrap();
@@ -387,9 +387,9 @@ kernel/drivers/net/e1000.ko:
     }
 
     proptest! {
-        /// Any name is answered, and its bytes come back in `name` and `name_hex` alone.
+        /// Any name is accepted, and only `name` and `name_hex` contain its bytes.
         #[test]
-        fn survives_any_name(bytes in proptest::collection::vec(any::<u8>(), 0..70)) {
+        fn explanation_of_any_name_contains_it_once(bytes in proptest::collection::vec(any::<u8>(), 0..70)) {
             let name = Text::from(bytes.as_slice());
             let config = Config::parse(CONFIG).unwrap();
             let index = ModuleIndex::parse(DEP, "", "");

@@ -1,4 +1,4 @@
-//! What asks for an alias: the families of names that the kernel requests, from a data file.
+//! The families of names that the kernel requests, and what causes each request; from a data file.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -20,7 +20,7 @@ static NUMBERS: LazyLock<HashMap<(&str, &str), &str>> = LazyLock::new(|| {
     .collect()
 });
 
-/// Lines of a data file, without its comments.
+/// The rows of a data file, without comments.
 pub(super) fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect())
 }
@@ -32,16 +32,16 @@ pub(super) fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>
 pub enum Access {
     /// Root only, or hardware.
     Root,
-    /// It depends on the permissions of a device node.
+    /// Whoever has access to a device node.
     DeviceNode,
-    /// Root of a user namespace: anyone, where such may be made without privileges.
+    /// Root of a user namespace: any user, if unprivileged user namespaces are allowed.
     UserNamespace,
-    /// Anyone.
+    /// Any user.
     Anyone,
 }
 
 impl Access {
-    /// The same in words.
+    /// A description for people.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
@@ -57,11 +57,11 @@ impl Access {
 #[derive(Debug)]
 pub struct Family {
     patterns: Vec<Pattern>,
-    /// The patterns, as the kernel's source has them.
+    /// The patterns, as in the kernel source.
     pub pattern: &'static str,
-    /// What its aliases name.
+    /// What its aliases stand for.
     pub name: &'static str,
-    /// What ends in such a request, with `{...}` for values.
+    /// The action that causes the request, with `{...}` for values.
     action: &'static str,
     /// Who can cause it.
     pub access: Access,
@@ -85,7 +85,7 @@ impl Family {
         Some(Self { patterns, pattern, name, action, access, source, notes })
     }
 
-    /// All of them.
+    /// All families.
     #[must_use]
     pub fn all() -> &'static [Self] {
         &FAMILIES
@@ -98,12 +98,12 @@ impl Family {
 pub struct Explanation {
     /// The family.
     pub family: &'static Family,
-    /// What asks for this very alias, in words.
+    /// The action that causes a request for this alias.
     pub action: String,
 }
 
-/// Finds the family of an alias: of several the one that says most of it literally. `None` when the
-/// kernel has no such family: a module asked for by its own name, for instance.
+/// Finds the family of an alias: of several matches, the one with the most literal bytes. `None` if the kernel has no such
+/// family: for example if a module is requested by its own name.
 #[must_use]
 pub fn find(alias: &Text) -> Option<Explanation> {
     let mut best: Option<(usize, &'static Family, Vec<&[u8]>)> = None;
@@ -122,13 +122,13 @@ pub fn find(alias: &Text) -> Option<Explanation> {
     Some(Explanation { family, action: fill(family.action, alias, &values) })
 }
 
-/// What asks for an alias, in words: `socket(AF_TIPC): ...`.
+/// The action that causes a request for an alias: `socket(AF_TIPC): ...`.
 #[must_use]
 pub fn explain(alias: &Text) -> Option<String> {
     find(alias).map(|explanation| format!("{} ({})", explanation.action, explanation.family.name))
 }
 
-/// Puts values into a sentence: `{0}` is the alias, `{1}` the first value, `{1:af}` its name in a table of numbers.
+/// Inserts values into an action: `{0}` is the alias, `{1}` the first value, `{1:af}` its name in a table of numbers.
 fn fill(action: &str, alias: &Text, values: &[&[u8]]) -> String {
     let mut sentence = String::new();
     let mut rest = action;
@@ -156,7 +156,7 @@ fn next_place(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, place, after))
 }
 
-/// Values come from whoever asked.
+/// Values come from an untrusted requester.
 fn printable(value: &[u8]) -> String {
     value.escape_ascii().to_string()
 }
@@ -168,9 +168,9 @@ mod tests {
     use super::{Access, FAMILIES, Family, NUMBERS, explain, find, next_place, rows};
     use crate::event::Text;
 
-    /// Every line of both files is read; none is dropped for its form.
+    /// Every line of both files is parsed.
     #[test]
-    fn every_row_is_read() {
+    fn every_row_of_the_data_is_parsed() {
         let families = rows(include_str!("../../data/alias-families.tsv")).count();
         assert_eq!(FAMILIES.len(), families);
         assert!(families > 150, "{families}");
@@ -178,10 +178,10 @@ mod tests {
         assert_eq!(NUMBERS.len(), numbers, "a number has two names, or a line is broken");
     }
 
-    /// An alias made from each pattern belongs to a family that says at least as much of it, and its sentence has
-    /// no place left open.
+    /// An alias created from each pattern belongs to a family with at least as many literal bytes, and its action has no
+    /// unfilled place.
     #[test]
-    fn every_family_explains_its_own() {
+    fn example_of_every_family_is_explained() {
         for family in Family::all() {
             for pattern in &family.patterns {
                 let alias = Text::from(pattern.example());
@@ -199,9 +199,9 @@ mod tests {
         }
     }
 
-    /// Well-known aliases have their numbers in words.
+    /// Numbers of well-known aliases are replaced by their names.
     #[test]
-    fn names_what_people_know() {
+    fn well_known_alias_has_names_for_numbers() {
         let cases = [
             ("net-pf-30", "socket(AF_TIPC)"),
             ("net_pf_30", "socket(AF_TIPC)"),
@@ -228,9 +228,9 @@ mod tests {
         }
     }
 
-    /// A plain module name is no family, and who can cause what is told apart.
+    /// A plain module name has no family, and access differs between families.
     #[test]
-    fn knows_its_limits() {
+    fn plain_module_name_has_no_family() {
         assert_eq!(explain(&Text::from("no_such_module")), None);
         assert_eq!(explain(&Text::default()), None);
         assert_eq!(find(&Text::from("net-pf-30")).unwrap().family.access, Access::Anyone);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any alias is answered, and the answer is printable whoever chose the alias.
+        /// Any alias is accepted, and the explanation is printable.
         #[test]
         fn survives_anything(front in "(fs-|crypto-|net-pf-|usb:|)", bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let mut alias = front.into_bytes();

@@ -1,4 +1,4 @@
-//! What of this machine decides about requests, beside modprobe's configuration.
+//! The state of this system that affects requests, besides the configuration of modprobe.
 
 use std::{
     collections::HashMap,
@@ -13,27 +13,28 @@ use crate::kernel::{
     modules::{self, State},
 };
 
-/// Limits of user namespaces: the kernel's own, Debian's, and AppArmor's; in each the value that forbids them to users.
+/// Settings that limit user namespaces: the kernel's, Debian's and AppArmor's, each with the value that denies them to
+/// users.
 const USER_NAMESPACE_LIMITS: [(&str, &str); 3] = [
     ("proc/sys/user/max_user_namespaces", "0"),
     ("proc/sys/kernel/unprivileged_userns_clone", "0"),
     ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"),
 ];
 
-/// A machine's state, read once.
+/// The state of a system, read once.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Machine {
-    /// Modules that are there, and where they are in their life. `None` when that is not known.
+    /// Loaded modules and their states. `None` if unknown.
     pub loaded: Option<HashMap<String, State>>,
-    /// Why the kernel loads nothing by itself, whatever is asked for.
+    /// Reasons why the kernel does not load any module automatically.
     pub stops: Vec<String>,
-    /// Whether anyone may make a user namespace and be its root. `None` when that is not known.
+    /// Whether any user may create a user namespace and be its root. `None` if unknown.
     pub user_namespaces: Option<bool>,
 }
 
 impl Machine {
-    /// Reads the machine that the facts are of.
+    /// Reads the state of a system.
     #[must_use]
     pub fn read(facts: &Facts) -> Self {
         let loaded = modules::load(facts.root());
@@ -66,12 +67,12 @@ fn stops(facts: &Facts) -> Vec<String> {
     stops
 }
 
-/// What keeps the kernel from executing a program; `None` when nothing does.
+/// Why the kernel cannot execute a program; `None` if it can.
 pub(crate) fn why_not_executable(root: &Path, program: &str) -> Option<&'static str> {
     let path: PathBuf = root.join(program.trim_start_matches('/'));
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("does not exist"),
-        // Somebody else's business, and the kernel asks as root.
+        // Unknown to this process, but the kernel runs it as root.
         Err(_) => None,
         Ok(metadata) if !is_executable(&metadata) => Some("is not executable"),
         Ok(_) => None,
@@ -82,7 +83,7 @@ fn is_executable(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
 }
 
-/// Whether each limit that this kernel has leaves user namespaces to anyone.
+/// Whether all settings that this kernel has allow user namespaces.
 fn user_namespaces(root: &Path) -> Option<bool> {
     let mut any = false;
     for (path, forbids) in USER_NAMESPACE_LIMITS {
@@ -110,9 +111,9 @@ mod tests {
         Machine::read(&Facts::new(root.path()))
     }
 
-    /// What keeps the kernel from loading anything is found, each cause for itself.
+    /// Each reason that prevents all automatic loads is reported.
     #[test]
-    fn finds_what_stops_every_request() {
+    fn setting_that_stops_all_loads_is_reported() {
         let disabled = machine(&[("proc/sys/kernel/modules_disabled", "1\n"), ("proc/sys/kernel/modprobe", "\n")]);
         assert_eq!(disabled.stops.len(), 2, "{:?}", disabled.stops);
         let missing = machine(&[("proc/sys/kernel/modprobe", "/sbin/modprobe\n")]);
@@ -121,9 +122,9 @@ mod tests {
         assert_eq!(plain.stops, ["kernel.modprobe is /sbin/modprobe, which is not executable"]);
     }
 
-    /// One limit that forbids user namespaces is enough, and without any file nothing is claimed.
+    /// One setting that denies user namespaces is enough, and without settings the result is unknown.
     #[test]
-    fn knows_who_may_make_user_namespaces() {
+    fn user_namespaces_follow_the_strictest_setting() {
         let max = ("proc/sys/user/max_user_namespaces", "15000\n");
         assert_eq!(machine(&[max]).user_namespaces, Some(true));
         let clone = ("proc/sys/kernel/unprivileged_userns_clone", "0\n");
@@ -133,9 +134,9 @@ mod tests {
         assert_eq!(machine(&[]).user_namespaces, None);
     }
 
-    /// Modules are known by name; without /proc/modules nothing is said of them.
+    /// Loaded modules are known by name; without /proc/modules they are unknown.
     #[test]
-    fn knows_what_is_loaded() {
+    fn loaded_modules_without_proc_are_unknown() {
         let some = machine(&[("proc/modules", "dummy 16384 0 - Live 0x0\n")]);
         assert_eq!(some.loaded.unwrap().get("dummy"), Some(&State::Live));
         assert!(machine(&[]).loaded.is_none());

@@ -5,15 +5,15 @@ use std::collections::HashSet;
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
-    /// As it stands; `-` equals `_`, as for modprobe.
+    /// A literal byte; `-` equals `_`, as in modprobe.
     Literal(u8),
     /// `%d`, `%i`, `%u`: a decimal number.
     Decimal,
     /// `%x`, `%04x`, `%02X`: a hexadecimal number.
     Hexadecimal,
-    /// `%s`: anything but nothing.
+    /// `%s`: any text that is not empty.
     Text,
-    /// `*`: anything.
+    /// `*`: any text.
     Any,
 }
 
@@ -22,14 +22,14 @@ enum Part {
 pub(super) struct Pattern(Vec<Part>);
 
 impl Pattern {
-    /// Reads a printf form. `None` for one that is not known.
+    /// Parses a printf format. `None` for an unknown conversion.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = Vec::new();
         let mut bytes = text.bytes();
         while let Some(byte) = bytes.next() {
             parts.push(match byte {
                 b'*' => Part::Any,
-                // Width and precision do not matter.
+                // Width and precision are ignored.
                 b'%' => match bytes.find(|byte| !matches!(byte, b'0'..=b'9' | b'.'))? {
                     b'd' | b'i' | b'u' => Part::Decimal,
                     b'x' | b'X' => Part::Hexadecimal,
@@ -42,18 +42,18 @@ impl Pattern {
         (!parts.is_empty()).then_some(Self(parts))
     }
 
-    /// How much of a name it says.
+    /// Number of literal bytes.
     pub(super) fn literal_bytes(&self) -> usize {
         self.0.iter().filter(|part| matches!(part, Part::Literal(_))).count()
     }
 
-    /// The values of a name of this pattern, in order; those of `*` too. `None` when it is not of this pattern.
+    /// The values in a matching name, in order, including those of `*`. `None` if the name does not match.
     pub(super) fn values<'a>(&self, name: &'a [u8]) -> Option<Vec<&'a [u8]>> {
         let mut search = Search { parts: &self.0, name, values: Vec::new(), dead: HashSet::new() };
         search.run(0, 0).then_some(search.values)
     }
 
-    /// A name of this pattern.
+    /// A name that matches.
     #[cfg(test)]
     pub(super) fn example(&self) -> String {
         let example = |part: &Part| match part {
@@ -72,7 +72,7 @@ struct Search<'a, 'p> {
     parts: &'p [Part],
     name: &'a [u8],
     values: Vec<&'a [u8]>,
-    /// Places (part, byte) that lead nowhere: without them ten stars would take for ever.
+    /// Positions (part, byte) without a match: this keeps many wildcards from taking exponential time.
     dead: HashSet<(usize, usize)>,
 }
 
@@ -93,7 +93,7 @@ impl Search<'_, '_> {
             return false;
         }
         let known = self.values.len();
-        // The longest first: `net-pf-%d` of `net-pf-30` is 30.
+        // The longest value first: `net-pf-%d` matches `net-pf-30` with 30.
         let found = (least..=most).rev().any(|len| {
             self.values.truncate(known);
             self.values.extend(self.name.get(at..at + len));
@@ -128,9 +128,9 @@ mod tests {
         Some(list.iter().map(|text| (*text).to_owned()).collect())
     }
 
-    /// Each kind of part takes what it should.
+    /// Each kind of part matches its values.
     #[test]
-    fn takes_values() {
+    fn pattern_of_each_kind_gives_its_values() {
         assert_eq!(values("net-pf-%d", "net-pf-30"), some(&["30"]));
         assert_eq!(values("net-pf-%d", "net_pf_30"), some(&["30"]));
         assert_eq!(values("net-pf-%d", "net-pf-30-x"), None);
@@ -142,16 +142,16 @@ mod tests {
         assert_eq!(values("bridge", "bridge"), some(&[]));
     }
 
-    /// Many stars on a name that almost fits end at once.
+    /// Many wildcards on a name that almost matches terminate quickly.
     #[test]
-    fn many_stars_end() {
+    fn pattern_with_many_wildcards_terminates() {
         let name = format!("usb:{}", "vpdcs".repeat(40));
         assert_eq!(values("usb:v*p*d*dc*dsc*dp*ic*isc*ip*in*", &name), None);
     }
 
-    /// A form that is not known is no pattern, rather than one that matches by chance.
+    /// An unknown conversion is rejected.
     #[test]
-    fn refuses_unknown_forms() {
+    fn pattern_with_unknown_conversion_is_rejected() {
         assert!(Pattern::parse("a-%q").is_none());
         assert!(Pattern::parse("a-%").is_none());
         assert!(Pattern::parse("").is_none());

@@ -1,4 +1,4 @@
-//! The surface: every module that somebody without privileges can make the kernel load here, and by which request.
+//! The attack surface: every module that an unprivileged user can make the kernel load here, and by which request.
 
 use std::collections::BTreeMap;
 
@@ -20,33 +20,33 @@ use crate::{
 pub enum State {
     /// It would.
     Open,
-    /// All of it is loaded already.
+    /// All modules are loaded already.
     Loaded,
-    /// The configuration forbids it.
+    /// The configuration prevents it.
     Blocked,
 }
 
-/// A module that can be asked for.
+/// A module that can be requested.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Entry {
-    /// The module that the requests are for.
+    /// The requested module.
     pub module: String,
-    /// Who can ask.
+    /// Who can request it.
     pub access: Access,
-    /// What would become of it.
+    /// The result of a request.
     pub state: State,
-    /// Everything that would be loaded, in order.
+    /// All modules that would be loaded, in order.
     pub modules: Vec<String>,
-    /// Aliases that lead to it, as normal names.
+    /// Normalized aliases that resolve to it.
     pub aliases: Vec<String>,
-    /// What asks for the first of them.
+    /// The action that requests the first alias.
     pub action: String,
-    /// The family of the first of them.
+    /// The family of the first alias.
     pub family: &'static str,
 }
 
-/// Finds every module that can be asked for without being root, those that most can ask for first.
+/// Finds every module that can be requested without root privileges, those with the widest access first.
 #[must_use]
 pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<Entry> {
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
@@ -75,7 +75,7 @@ pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<E
                 family: found.family.name,
             };
             let entry = entries.entry(module.clone()).or_insert_with(new);
-            // Of several ways in, the one that most can go is told first.
+            // The alias with the widest access comes first.
             if access > entry.access {
                 (entry.access, entry.family) = (access, found.family.name);
                 entry.action.clone_from(&found.action);
@@ -95,13 +95,13 @@ pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<E
     entries
 }
 
-/// The modules that a request is for, all that would be loaded, and whether the configuration forbids it.
+/// The modules that a request is for, all modules that would be loaded, and whether the configuration prevents it.
 fn targets(resolution: Resolution) -> (Vec<String>, Vec<String>, bool) {
     let blocked = resolution.is_blocked();
     let names = |planned: Vec<Planned>| planned.into_iter().map(|planned| planned.module).collect();
     match resolution {
         Resolution::Modules(planned) => {
-            // An alias may stand for several.
+            // An alias may resolve to several modules.
             let is_meant = |planned: &&Planned| matches!(planned.reason, Reason::Asked | Reason::Alias);
             let targets = planned.iter().filter(is_meant).map(|planned| planned.module.clone()).collect();
             (targets, names(planned), blocked)
@@ -158,9 +158,9 @@ kernel/crypto/twofish-x86_64-3way.ko: kernel/crypto/twofish-x86_64.ko
         surface(&config, &index, &Machine { loaded: Some(loaded), ..Machine::default() })
     }
 
-    /// Check that what anyone can ask for is there with all that comes with it, and what only root or hardware can is not.
+    /// Modules that any user can request are included with everything they load; modules for root or hardware are not.
     #[test]
-    fn the_surface_is_what_users_reach() {
+    fn surface_has_modules_that_users_can_request() {
         let entries = entries();
         let find = |module: &str| entries.iter().find(|entry| entry.module == module);
         let tipc = find("tipc").unwrap();
@@ -174,9 +174,9 @@ kernel/crypto/twofish-x86_64-3way.ko: kernel/crypto/twofish-x86_64.ko
         assert!(entries.is_sorted_by_key(|entry| std::cmp::Reverse(entry.access)));
     }
 
-    /// Check that an alias for several modules leads to each of them.
+    /// An alias of several modules adds an entry for each.
     #[test]
-    fn an_alias_may_stand_for_several() {
+    fn alias_of_several_modules_has_an_entry_for_each() {
         let entries = entries();
         for module in ["twofish_x86_64", "twofish_x86_64_3way"] {
             let entry = entries.iter().find(|entry| entry.module == module).unwrap();
@@ -185,9 +185,9 @@ kernel/crypto/twofish-x86_64-3way.ko: kernel/crypto/twofish-x86_64.ko
         }
     }
 
-    /// Check that what is forbidden and what is there already are told from what is open.
+    /// Blocked and loaded modules are distinguished from open ones.
     #[test]
-    fn states_are_told_apart() {
+    fn entry_that_is_blocked_or_loaded_is_not_open() {
         let state = |module: &str| entries().into_iter().find(|entry| entry.module == module).map(|entry| entry.state);
         assert_eq!(state("can"), Some(State::Blocked));
         assert_eq!(state("sctp"), Some(State::Blocked));

@@ -1,4 +1,4 @@
-//! What of the surface can go: all that nobody needed, and nothing that anything needed rests on.
+//! Unused modules of the attack surface whose removal breaks no dependency.
 
 use std::collections::BTreeSet;
 
@@ -6,35 +6,35 @@ use super::{
     Machine,
     blocklist::Rules,
     surface::{Entry, State},
-    target::{Plan, plan},
-    usage::Needs,
+    target::{Blockability, classify},
+    usage::Usage,
 };
 use crate::{
     event::Text,
     modprobe::{Config, ModuleIndex, Resolution, resolve},
 };
 
-/// Modules that have to stay: what was needed, what was or is loaded, and all that these would bring.
+/// Modules that must stay loadable: used modules, modules that were or are loaded, and everything that these load.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
+pub struct RequiredModules {
     modules: BTreeSet<String>,
-    /// Names that led to them and have to go on doing so: aliases and modules.
+    /// Aliases and modules that must keep resolving to the same modules.
     names: BTreeSet<String>,
 }
 
-impl Kept {
-    /// Finds them.
+impl RequiredModules {
+    /// Collects the required modules.
     #[must_use]
-    pub fn new(needs: &Needs, config: &Config, index: &ModuleIndex, machine: &Machine) -> Self {
-        let mut kept = Self::default();
-        let asked = needs.asked().map(Text::field);
-        let came = needs.modules().into_iter().map(str::to_owned);
-        let present = needs.covered().present().iter().cloned();
+    pub fn new(usage: &Usage, config: &Config, index: &ModuleIndex, machine: &Machine) -> Self {
+        let mut required = Self::default();
+        let asked = usage.requested_names().map(Text::field);
+        let came = usage.modules().into_iter().map(str::to_owned);
+        let present = usage.coverage().present().iter().cloned();
         let loaded = machine.loaded.iter().flatten().map(|(name, _)| name.clone());
         for name in asked.chain(came).chain(present).chain(loaded) {
-            kept.add(name, config, index);
+            required.add(name, config, index);
         }
-        kept
+        required
     }
 
     fn add(&mut self, name: String, config: &Config, index: &ModuleIndex) {
@@ -56,32 +56,32 @@ impl Kept {
         self.names.insert(name);
     }
 
-    /// Whether a module has to stay.
+    /// Whether a module is required.
     #[must_use]
-    pub fn has(&self, module: &str) -> bool {
+    pub fn contains(&self, module: &str) -> bool {
         self.modules.contains(module)
     }
 
-    /// Names that have to lead where they lead now.
+    /// Names that must keep resolving to the same modules.
     #[must_use]
     pub const fn names(&self) -> &BTreeSet<String> {
         &self.names
     }
 }
 
-/// Of the surface, what is open and can go, with the lines that keep each out.
+/// The open entries of the surface that are not required, each with the rules that block it.
 #[must_use]
-pub fn spare<'a>(
+pub fn unused_modules<'a>(
     entries: &'a [Entry],
-    kept: &Kept,
+    required: &RequiredModules,
     config: &Config,
     index: &ModuleIndex,
     machine: &Machine,
 ) -> Vec<(&'a Entry, Rules)> {
-    let can_go = entries.iter().filter(|entry| entry.state == State::Open && !kept.has(&entry.module));
-    let rules = can_go.filter_map(|entry| match plan(&Text::from(entry.module.as_str()), config, index, machine) {
-        Plan::Block(target) => Some((entry, Rules::new(target))),
-        Plan::BuiltIn { .. } | Plan::Nothing { .. } => None,
+    let can_go = entries.iter().filter(|entry| entry.state == State::Open && !required.contains(&entry.module));
+    let rules = can_go.filter_map(|entry| match classify(&Text::from(entry.module.as_str()), config, index, machine) {
+        Blockability::Block(target) => Some((entry, Rules::new(target))),
+        Blockability::BuiltIn { .. } | Blockability::NotBlockable { .. } => None,
     });
     rules.collect()
 }
@@ -90,13 +90,13 @@ pub fn spare<'a>(
 mod tests {
     use std::collections::HashMap;
 
-    use super::{Kept, spare};
+    use super::{RequiredModules, unused_modules};
     use crate::{
         chain::{Item, samples},
         event::{Baseline, Body, Event, Status},
         kernel::modules::State,
         modprobe::{Config, ModuleIndex},
-        modules::{Machine, Needs, surface},
+        modules::{Machine, Usage, surface},
     };
 
     const CONFIG: &str = "\
@@ -125,32 +125,32 @@ kernel/net/iptable_nat.ko: kernel/net/can.ko
 kernel/crypto/af_alg.ko:
 ";
 
-    fn spared(items: &[Item], loaded: &[&str]) -> Vec<String> {
+    fn unused(items: &[Item], loaded: &[&str]) -> Vec<String> {
         let config = Config::parse(CONFIG).unwrap();
         let index = ModuleIndex::parse(DEP, "", "");
         let loaded: HashMap<String, State> = loaded.iter().map(|name| ((*name).to_owned(), State::Live)).collect();
         let machine = Machine { loaded: Some(loaded), ..Machine::default() };
-        let mut needs = Needs::default();
-        items.iter().for_each(|item| needs.take(item, "lb1"));
+        let mut usage = Usage::default();
+        items.iter().for_each(|item| usage.push(item, "lb1"));
         let entries = surface(&config, &index, &machine);
-        let kept = Kept::new(&needs, &config, &index, &machine);
-        let spare = spare(&entries, &kept, &config, &index, &machine);
-        let mut names: Vec<String> = spare.into_iter().map(|(entry, _)| entry.module.clone()).collect();
+        let required = RequiredModules::new(&usage, &config, &index, &machine);
+        let unused = unused_modules(&entries, &required, &config, &index, &machine);
+        let mut names: Vec<String> = unused.into_iter().map(|(entry, _)| entry.module.clone()).collect();
         names.sort_unstable();
         names
     }
 
-    /// Check that everything can go where nobody needed anything.
+    /// Without usage, all modules of the surface are unused.
     #[test]
-    fn all_can_go_where_nothing_is_needed() {
-        assert_eq!(spared(&[], &[]), ["af_alg", "appletalk", "ax25", "can", "iptable_nat", "rds", "sctp", "tipc"]);
+    fn surface_without_usage_is_unused() {
+        assert_eq!(unused(&[], &[]), ["af_alg", "appletalk", "ax25", "can", "iptable_nat", "rds", "sctp", "tipc"]);
     }
 
-    /// Check that what was asked for stays with what it needs, also when it was only found to be there; that what is
-    /// loaded stays, what was loaded before the capture stays, and what these need.
+    /// Requested modules are required with their dependencies, also if they were loaded already; so are currently and
+    /// initially loaded modules with theirs.
     #[test]
-    fn what_anything_rests_on_stays() {
-        // iptable_nat was asked for, and here it needs can.
+    fn used_and_loaded_modules_are_required_with_dependencies() {
+        // iptable_nat was requested, and here it depends on can.
         let Item::Chain(mut found) = samples::outage() else { unreachable!("it is a chain") };
         found.modules.clear();
         found.result.as_mut().unwrap().status = Status::AlreadyLoaded;
@@ -158,14 +158,14 @@ kernel/crypto/af_alg.ko:
         let body = Body::Baseline(Baseline { modules: vec!["appletalk".to_owned()] });
         let baseline = Event { seq: 0, time: "2026-03-01T00:00:00Z".parse().unwrap(), boot_ns: 0, request: None, body };
         let items = [samples::outage(), Item::Chain(found), Item::Event(Box::new(baseline))];
-        assert_eq!(spared(&items, &["ax25"]), ["sctp", "tipc"]);
+        assert_eq!(unused(&items, &["ax25"]), ["sctp", "tipc"]);
     }
 
-    /// Check that a request in vain needs nothing.
+    /// An unsuccessful request does not make a module required.
     #[test]
-    fn vain_requests_need_nothing() {
+    fn unsuccessful_request_requires_nothing() {
         let Item::Chain(mut vain) = samples::not_found() else { unreachable!("it is a chain") };
         vain.request.as_mut().unwrap().name = "net-pf-30".into();
-        assert!(spared(&[Item::Chain(vain)], &[]).contains(&"tipc".to_owned()));
+        assert!(unused(&[Item::Chain(vain)], &[]).contains(&"tipc".to_owned()));
     }
 }

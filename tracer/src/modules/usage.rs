@@ -1,86 +1,86 @@
-//! Who has needed a module, by what captures hold: so who would miss it.
+//! Which programs used a module, according to captures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::coverage::Covered;
+use super::coverage::Coverage;
 use crate::{
     chain::{Cause, Chain, Item},
     event::{Status, Text},
     glob,
 };
 
-/// Askers that are kept; a capture may hold as many as an attacker makes up. What comes beyond is counted.
-const ASKERS_MAX: usize = 65_536;
+/// Maximum number of requesters kept: a capture may hold arbitrarily many. Further requests are counted.
+const REQUESTERS_MAX: usize = 65_536;
 
-/// Who asked, and for what.
+/// A requester and what it requested.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Asker {
+struct Requester {
     program: Text,
     user: Text,
     unit: Text,
-    /// The alias; empty for a load by hand.
+    /// The alias; empty for an explicit load.
     alias: Text,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Asked {
+struct Uses {
     count: u64,
     last: Option<Timestamp>,
-    /// Modules that came, or of which it was found that they are there.
+    /// Modules that were loaded, or found loaded.
     modules: BTreeSet<String>,
     loaded: u64,
-    /// Numbers of hosts.
+    /// Host numbers.
     hosts: BTreeSet<u32>,
 }
 
-/// What captures tell of needs.
+/// Module usage in captures.
 #[derive(Debug, Default)]
-pub struct Needs {
-    askers: BTreeMap<Asker, Asked>,
-    /// Modules that an alias led to.
-    leads: BTreeMap<Text, BTreeSet<String>>,
-    covered: Covered,
-    forgotten: u64,
-    /// Numbers of hosts by name.
+pub struct Usage {
+    requesters: BTreeMap<Requester, Uses>,
+    /// Modules that each alias loaded.
+    alias_modules: BTreeMap<Text, BTreeSet<String>>,
+    coverage: Coverage,
+    dropped: u64,
+    /// Host numbers by host name.
     hosts: BTreeMap<String, u32>,
-    /// Names that were asked for without success: known, but needed by nothing.
-    refused: BTreeSet<Text>,
+    /// Names that were requested without success: known, but used by no process.
+    unsuccessful: BTreeSet<Text>,
 }
 
-/// Somebody who would miss a module.
+/// A program that used a module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Need {
-    /// The program: its path, or its name where that is all that is known.
+pub struct ModuleUser {
+    /// Path of the program, or its name if the path is unknown.
     pub program: String,
     /// Its user.
     pub user: String,
     /// Its systemd unit or container.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub unit: String,
-    /// What it asked for; absent for a load by hand.
+    /// The requested alias; absent for an explicit load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
-    /// The module was not asked for, but needed by what was.
+    /// The module was loaded as a dependency of the requested one.
     pub as_dependency: bool,
-    /// How often.
+    /// Number of requests.
     pub count: u64,
-    /// How often a module was loaded for it; else it was there already, or did not come.
+    /// Number of requests that loaded a module; the others found it loaded, or failed.
     pub loaded: u64,
-    /// On how many hosts.
+    /// Number of hosts.
     pub hosts: u64,
-    /// When last.
+    /// Time of the last request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
 }
 
-impl Needs {
-    /// Takes what a capture of a host says.
-    pub fn take(&mut self, item: &Item, host: &str) {
-        self.covered.take(item);
+impl Usage {
+    /// Adds an item of a capture from a host.
+    pub fn push(&mut self, item: &Item, host: &str) {
+        self.coverage.push(item);
         if let Item::Chain(chain) = item {
             let next = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
             let host = match self.hosts.get(host) {
@@ -91,55 +91,55 @@ impl Needs {
         }
     }
 
-    /// Whether a capture mentions a module or alias, needed or not.
+    /// Whether a capture contains a module or alias, used or not.
     #[must_use]
     pub fn mentions(&self, name: &str) -> bool {
         let wanted = normal(name.as_bytes());
         let is_wanted = |text: &[u8]| normal(text) == wanted;
-        self.covered.present().iter().any(|module| is_wanted(module.as_bytes()))
-            || self.refused.iter().any(|alias| is_wanted(alias.as_bytes()))
-            || self.askers.iter().any(|(asker, asked)| {
-                is_wanted(asker.alias.as_bytes()) || asked.modules.iter().any(|module| is_wanted(module.as_bytes()))
+        self.coverage.present().iter().any(|module| is_wanted(module.as_bytes()))
+            || self.unsuccessful.iter().any(|alias| is_wanted(alias.as_bytes()))
+            || self.requesters.iter().any(|(requester, uses)| {
+                is_wanted(requester.alias.as_bytes()) || uses.modules.iter().any(|module| is_wanted(module.as_bytes()))
             })
     }
 
-    /// Whether a module was loaded when a recording began: then the process that needed it is unknown.
+    /// Whether a module was loaded when a recording began: then the process that used it is unknown.
     #[must_use]
     pub fn was_present(&self, name: &str) -> bool {
         let wanted = normal(name.as_bytes());
         let is_present = |name: &str| {
-            self.covered.present().iter().any(|module| normal(module.as_bytes()) == normal(name.as_bytes()))
+            self.coverage.present().iter().any(|module| normal(module.as_bytes()) == normal(name.as_bytes()))
         };
         is_present(name)
-            || self.leads.iter().any(|(alias, modules)| {
+            || self.alias_modules.iter().any(|(alias, modules)| {
                 normal(alias.as_bytes()) == wanted && modules.iter().any(|module| is_present(module))
             })
     }
 
-    /// Askers that found no place.
+    /// Number of requests that were dropped because of too many requesters.
     #[must_use]
-    pub const fn forgotten(&self) -> u64 {
-        self.forgotten
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
     }
 
-    /// Every module that ever came for somebody, what it needs included.
+    /// All modules that were loaded for a requester, including dependencies.
     #[must_use]
     pub fn modules(&self) -> BTreeSet<&str> {
-        self.askers.values().flat_map(|asked| asked.modules.iter().map(String::as_str)).collect()
+        self.requesters.values().flat_map(|uses| uses.modules.iter().map(String::as_str)).collect()
     }
 
-    /// What was ever asked for and was found or there already.
-    pub fn asked(&self) -> impl Iterator<Item = &Text> {
-        self.askers.keys().map(|asker| &asker.alias).filter(|alias| !alias.is_empty())
+    /// All aliases that were requested and loaded, or found loaded.
+    pub fn requested_names(&self) -> impl Iterator<Item = &Text> {
+        self.requesters.keys().map(|requester| &requester.alias).filter(|alias| !alias.is_empty())
     }
 
     /// What the captures cover.
     #[must_use]
-    pub const fn covered(&self) -> &Covered {
-        &self.covered
+    pub const fn coverage(&self) -> &Coverage {
+        &self.coverage
     }
 
-    /// Who is behind what is nested is who is behind its root.
+    /// Nested chains are attributed to the root's requester.
     fn chain(&mut self, root: &Chain, link: &Chain, host: u32) {
         let status = link.result.as_ref().map_or(Status::Unknown, |result| result.status);
         let modules: BTreeSet<String> = link
@@ -150,68 +150,68 @@ impl Needs {
             .collect();
         let alias = link.request.as_ref().map_or_else(|| Text::from(""), |request| request.name.clone());
         if !modules.is_empty() && !alias.is_empty() {
-            self.leads.entry(alias.clone()).or_default().extend(modules.iter().cloned());
+            self.alias_modules.entry(alias.clone()).or_default().extend(modules.iter().cloned());
         }
-        // What nobody provides, and what was forbidden, is missed by nobody.
+        // Unknown and blocked names are used by no process.
         if !modules.is_empty() || status == Status::AlreadyLoaded {
-            let asker = asker(root, alias);
-            if !self.askers.contains_key(&asker) && self.askers.len() >= ASKERS_MAX {
-                self.forgotten += 1;
+            let requester = requester(root, alias);
+            if !self.requesters.contains_key(&requester) && self.requesters.len() >= REQUESTERS_MAX {
+                self.dropped += 1;
             } else {
-                let asked = self.askers.entry(asker).or_default();
-                asked.count += 1;
-                asked.loaded += u64::from(!modules.is_empty());
-                asked.last = asked.last.max(Some(link.time));
-                asked.modules.extend(modules);
-                asked.hosts.insert(host);
+                let uses = self.requesters.entry(requester).or_default();
+                uses.count += 1;
+                uses.loaded += u64::from(!modules.is_empty());
+                uses.last = uses.last.max(Some(link.time));
+                uses.modules.extend(modules);
+                uses.hosts.insert(host);
             }
-        } else if !alias.is_empty() && self.refused.len() < ASKERS_MAX {
-            self.refused.insert(alias);
+        } else if !alias.is_empty() && self.unsuccessful.len() < REQUESTERS_MAX {
+            self.unsuccessful.insert(alias);
         }
         for nested in &link.nested {
             self.chain(root, nested, host);
         }
     }
 
-    /// Who would miss a module or alias, who asked most often first.
+    /// The users of a module or alias, most requests first.
     #[must_use]
-    pub fn of(&self, name: &str) -> Vec<Need> {
+    pub fn users_of(&self, name: &str) -> Vec<ModuleUser> {
         let wanted = normal(name.as_bytes());
-        let mut needs = Vec::new();
-        for (asker, asked) in &self.askers {
-            let by_name = !asker.alias.is_empty() && normal(asker.alias.as_bytes()) == wanted;
-            let came = asked.modules.iter().any(|module| module.as_bytes() == wanted);
-            // Found there, asked for by an alias that led to it elsewhere in the captures.
+        let mut usage = Vec::new();
+        for (requester, uses) in &self.requesters {
+            let by_name = !requester.alias.is_empty() && normal(requester.alias.as_bytes()) == wanted;
+            let came = uses.modules.iter().any(|module| module.as_bytes() == wanted);
+            // The alias found it loaded, and loaded it elsewhere in the captures.
             let led = self
-                .leads
-                .get(&asker.alias)
+                .alias_modules
+                .get(&requester.alias)
                 .is_some_and(|modules| modules.iter().any(|module| module.as_bytes() == wanted));
             if !(by_name || came || led) {
                 continue;
             }
-            needs.push(Need {
-                program: asker.program.field(),
-                user: asker.user.field(),
-                unit: asker.unit.field(),
-                alias: (!asker.alias.is_empty()).then(|| asker.alias.field()),
-                as_dependency: !by_name && asked.modules.len() > 1,
-                count: asked.count,
-                loaded: asked.loaded,
-                hosts: asked.hosts.len() as u64,
-                last: asked.last,
+            usage.push(ModuleUser {
+                program: requester.program.field(),
+                user: requester.user.field(),
+                unit: requester.unit.field(),
+                alias: (!requester.alias.is_empty()).then(|| requester.alias.field()),
+                as_dependency: !by_name && uses.modules.len() > 1,
+                count: uses.count,
+                loaded: uses.loaded,
+                hosts: uses.hosts.len() as u64,
+                last: uses.last,
             });
         }
-        needs.sort_by_key(|need| std::cmp::Reverse(need.count));
-        needs
+        usage.sort_by_key(|need| std::cmp::Reverse(need.count));
+        usage
     }
 }
 
-/// A name as modprobe compares it: `-` and `_` are the same.
+/// A name normalized as in modprobe: `-` and `_` are equal.
 fn normal(text: &[u8]) -> Vec<u8> {
     glob::normalize(text).unwrap_or_else(|| text.to_vec())
 }
 
-fn asker(root: &Chain, alias: Text) -> Asker {
+fn requester(root: &Chain, alias: Text) -> Requester {
     let process = root
         .request
         .as_ref()
@@ -227,7 +227,7 @@ fn asker(root: &Chain, alias: Text) -> Asker {
     let user =
         process.map(|process| process.user.clone().unwrap_or_else(|| Text::from(format!("uid {}", process.uid))));
     let unit = process.and_then(|process| process.container.clone().or_else(|| process.unit.clone()));
-    Asker {
+    Requester {
         program,
         user: user.unwrap_or_else(|| Text::from("unknown")),
         unit: Text::from(unit.unwrap_or_default()),
@@ -237,23 +237,23 @@ fn asker(root: &Chain, alias: Text) -> Asker {
 
 #[cfg(test)]
 mod tests {
-    use super::Needs;
+    use super::Usage;
     use crate::{
         chain::{Item, samples},
         event::Status,
     };
 
-    fn needs(items: &[Item]) -> Needs {
-        let mut needs = Needs::default();
-        items.iter().for_each(|item| needs.take(item, "lb1"));
-        needs
+    fn usage(items: &[Item]) -> Usage {
+        let mut usage = Usage::default();
+        items.iter().for_each(|item| usage.push(item, "lb1"));
+        usage
     }
 
-    /// Check that a dependency is laid at the door of who asked, and that what found nothing is missed by nobody.
+    /// A dependency is attributed to the requester, and an unsuccessful request is no use.
     #[test]
-    fn who_would_miss_a_module() {
-        let needs = needs(&[samples::outage(), samples::by_hand(), samples::not_found(), samples::outage()]);
-        let conntrack = needs.of("nf-conntrack");
+    fn module_is_used_by_the_requester_of_its_load() {
+        let usage = usage(&[samples::outage(), samples::by_hand(), samples::not_found(), samples::outage()]);
+        let conntrack = usage.users_of("nf-conntrack");
         assert_eq!(conntrack.len(), 1);
         let need = &conntrack[0];
         assert_eq!(
@@ -261,26 +261,26 @@ mod tests {
             ("/usr/sbin/xtables-legacy-multi", "root", 2)
         );
         assert_eq!((need.alias.as_deref(), need.as_dependency), (Some("iptable_nat"), true));
-        assert!(!needs.of("iptable_nat")[0].as_dependency);
-        assert_eq!(needs.of("x_tables")[0].alias, None);
-        assert!(needs.of("fs-nosuchfs").is_empty() && needs.of("vfat").is_empty());
-        assert!(needs.modules().contains("nf_defrag_ipv4"));
+        assert!(!usage.users_of("iptable_nat")[0].as_dependency);
+        assert_eq!(usage.users_of("x_tables")[0].alias, None);
+        assert!(usage.users_of("fs-nosuchfs").is_empty() && usage.users_of("vfat").is_empty());
+        assert!(usage.modules().contains("nf_defrag_ipv4"));
     }
 
-    /// Check that who found it there already is told too, by what its alias led to elsewhere; and what is nested, and
-    /// what failed.
+    /// A requester that found the module loaded is a user too, if its alias loaded it elsewhere; nested loads count,
+    /// failed ones do not.
     #[test]
-    fn who_found_it_there_needs_it_too() {
+    fn module_found_loaded_is_used_by_its_requester() {
         let Item::Chain(mut chain) = samples::outage() else { unreachable!("it is a chain") };
         chain.modules.clear();
         chain.result.as_mut().unwrap().status = Status::AlreadyLoaded;
         chain.request.as_mut().unwrap().process.uid = 1000;
         chain.request.as_mut().unwrap().process.user = None;
-        let needs = needs(&[samples::outage(), Item::Chain(chain), samples::nested()]);
-        let users: Vec<String> = needs.of("nf_conntrack").into_iter().map(|need| need.user).collect();
+        let usage = usage(&[samples::outage(), Item::Chain(chain), samples::nested()]);
+        let users: Vec<String> = usage.users_of("nf_conntrack").into_iter().map(|need| need.user).collect();
         assert_eq!(users.len(), 2);
         assert!(users.contains(&"uid 1000".to_owned()));
-        assert_eq!(needs.of("aesni_intel")[0].program, "/usr/sbin/cryptsetup");
-        assert!(needs.of("dm_broken").is_empty(), "its init failed");
+        assert_eq!(usage.users_of("aesni_intel")[0].program, "/usr/sbin/cryptsetup");
+        assert!(usage.users_of("dm_broken").is_empty(), "its init failed");
     }
 }

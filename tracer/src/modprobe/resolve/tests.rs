@@ -49,9 +49,9 @@ fn names(list: &[(&str, crate::event::Reason)]) -> Vec<(String, crate::event::Re
     list.iter().map(|(module, reason)| ((*module).to_owned(), *reason)).collect()
 }
 
-/// What a module needs is loaded before it, the farthest first, and is told from what was asked for.
+/// Dependencies are loaded before the module, the farthest first, and are marked as dependencies.
 #[test]
-fn dependencies_come_first() {
+fn module_with_dependencies_loads_these_first() {
     let expected =
         [("nf_defrag_ipv4", Dependency), ("nf_conntrack", Dependency), ("nf_nat", Dependency), ("iptable_nat", Asked)];
     assert_eq!(loads("", "iptable_nat"), names(&expected));
@@ -60,15 +60,15 @@ fn dependencies_come_first() {
     assert_eq!(loads("", "symbol:nf_nat_setup").last().unwrap().1, Alias);
 }
 
-/// Several modules of one alias are all loaded, in the order of `modules.dep`.
+/// All modules with a matching alias are loaded, in the order of `modules.dep`.
 #[test]
-fn aliases_may_lead_to_several() {
+fn alias_of_several_modules_loads_all() {
     assert_eq!(loads("", "crc32c"), names(&[("crc32c_intel", Alias), ("crc32c_generic", Alias)]));
 }
 
-/// Softdeps are looked up as aliases, before and after, and what they bring is marked.
+/// Soft dependencies are resolved as aliases, loaded before and after, and marked.
 #[test]
-fn softdeps_surround() {
+fn softdeps_are_loaded_around_the_module() {
     let config = "softdep btrfs pre: crc32c post: fs-vfat\n";
     let expected = [
         ("xor", Dependency),
@@ -81,24 +81,24 @@ fn softdeps_surround() {
     assert_eq!(loads(config, "btrfs"), names(&expected));
 }
 
-/// A dependency with a softdep brings it, and a module that is both is a dependency.
+/// Soft dependencies of a dependency are loaded, and a module that is both is a dependency.
 #[test]
-fn needed_beats_wanted() {
+fn module_that_is_dependency_and_softdep_is_a_dependency() {
     let config = "softdep nf_defrag_ipv4 pre: nf_conntrack\n";
     let modules = loads(config, "nf_nat");
     assert!(modules.contains(&("nf_conntrack".to_owned(), Dependency)), "{modules:?}");
 }
 
-/// Softdeps in a ring end.
+/// Cyclic soft dependencies terminate.
 #[test]
-fn rings_end() {
+fn cyclic_softdeps_terminate() {
     let config = "softdep ring_a pre: ring_b\nsoftdep ring_b pre: ring_a\n";
     assert_eq!(loads(config, "ring_a").len(), 2);
 }
 
-/// The blacklist counts for aliases, not for names, and not for dependencies.
+/// The blacklist affects requests by alias, not by name, and not dependencies.
 #[test]
-fn blacklist_is_for_aliases() {
+fn blacklist_affects_aliases_only() {
     assert_eq!(plan("blacklist can\n", "net-pf-29"), Resolution::Blacklisted { module: "can".to_owned() });
     assert_eq!(loads("blacklist can\n", "can"), names(&[("can", Asked)]));
     assert_eq!(loads("blacklist fat\n", "fs-vfat").len(), 2);
@@ -106,9 +106,9 @@ fn blacklist_is_for_aliases() {
     assert!(matches!(&half, Resolution::Modules(modules) if modules.len() == 1), "{half:?}");
 }
 
-/// A line of the configuration comes first, and may lead nowhere.
+/// A configured alias takes precedence, and may resolve to no module.
 #[test]
-fn configuration_comes_first() {
+fn configured_alias_takes_precedence() {
     let off = plan("alias net_pf_29 off\n", "net-pf-29");
     assert_eq!(off, Resolution::Off { line: "alias net_pf_29 off".to_owned() });
     assert_eq!(off.detail(), "alias net_pf_29 off in modprobe.d");
@@ -116,9 +116,9 @@ fn configuration_comes_first() {
     assert_eq!(plan("alias can off\n", "can"), Resolution::Off { line: "alias can off".to_owned() });
 }
 
-/// A command stands in for the module, after what is loaded before it.
+/// A command replaces the module, after its dependencies are loaded.
 #[test]
-fn commands_stand_in() {
+fn install_command_replaces_the_module() {
     let resolution = plan("install vfat /bin/false\n", "fs-vfat");
     let fat = Planned { module: "fat".to_owned(), reason: Dependency, command: None };
     let expected =
@@ -130,9 +130,9 @@ fn commands_stand_in() {
     assert!(matches!(unknown, Resolution::Install { .. }), "{unknown:?}");
 }
 
-/// A command in place of a dependency blocks what needs it; in place of a softdep it does not.
+/// A command that replaces a dependency blocks the module; one that replaces a soft dependency does not.
 #[test]
-fn commands_of_dependencies_block() {
+fn install_command_of_dependency_blocks_the_module() {
     let needed = plan("install nf_conntrack /bin/true\n", "iptable_nat");
     assert!(needed.is_blocked());
     assert!(needed.detail().contains("install nf_conntrack /bin/true"), "{}", needed.detail());
@@ -140,15 +140,15 @@ fn commands_of_dependencies_block() {
     assert!(!wanted.is_blocked(), "{wanted:?}");
 }
 
-/// A module with softdeps has no command: libkmod ignores it.
+/// The command of a module with soft dependencies is ignored, as in libkmod.
 #[test]
-fn softdeps_beat_commands() {
+fn install_command_of_module_with_softdeps_is_ignored() {
     assert_eq!(loads("softdep can pre: fat\ninstall can /bin/false\n", "can").len(), 2);
 }
 
-/// What is built in is found by name and alias; what no one knows is not found.
+/// Built-in modules are found by name and alias; unknown names are not found.
 #[test]
-fn knows_what_is_built_in() {
+fn builtin_module_is_found_by_name_and_alias() {
     assert_eq!(plan("", "ext4"), Resolution::BuiltIn { module: "ext4".to_owned() });
     assert_eq!(plan("", "fs-ext3"), Resolution::BuiltIn { module: "ext4".to_owned() });
     for name in ["net-pf-99", "", "broken]", "\u{fffd}"] {
@@ -157,7 +157,7 @@ fn knows_what_is_built_in() {
 }
 
 proptest! {
-    /// Any configuration and name have an answer.
+    /// Any configuration and name can be resolved.
     #[test]
     fn survives_anything(
         config in "((alias|install|softdep|blacklist|options) [a-z*_]{1,6} (pre: |post: |)[a-z_ ]{0,12}\n){0,8}",

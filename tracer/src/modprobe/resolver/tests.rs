@@ -1,4 +1,4 @@
-//! Our answers beside those of the installed kmod, on a tree of modules made here and indexed by its depmod.
+//! Compares resolutions with those of the installed kmod, on a tree of modules that is created here and indexed by depmod.
 
 mod module_file;
 
@@ -14,7 +14,7 @@ use crate::modprobe::{Modprobe, Planned, Resolution};
 
 const RELEASE: &str = "6.1.0-test";
 
-/// No module of a real kernel begins like this: `modprobe -n` leaves out those that are loaded.
+/// A prefix that no real module has: `modprobe -n` omits loaded modules.
 const MODULES: [ModuleFile; 8] = [
     ModuleFile { name: "kmt-base", modinfo: &["license=GPL"], exports: &["kmt_base"], needs: &[] },
     ModuleFile { name: "kmt_mid", modinfo: &["alias=kmt-pf-30"], exports: &["kmt_mid"], needs: &["kmt_base"] },
@@ -71,7 +71,7 @@ const CONFIGS: [&str; 10] = [
     "softdep kmt_top post: kmt_nothing kmt-pf-31\ninstall kmt_soft /bin/true; /bin/false\n",
 ];
 
-/// The modprobe to compare with.
+/// The modprobe that results are compared with.
 fn program() -> PathBuf {
     let program = std::env::var_os("KMODTRACE_TEST_MODPROBE").unwrap_or_else(|| "/sbin/modprobe".into());
     let program = PathBuf::from(program);
@@ -83,7 +83,7 @@ fn program() -> PathBuf {
     program
 }
 
-/// A root with modules, indexed, and a directory of configuration.
+/// A root directory with indexed modules and a configuration directory.
 fn tree(config: &str) -> (tempfile::TempDir, Modprobe) {
     let program = program();
     let root = tempfile::tempdir().unwrap();
@@ -114,14 +114,14 @@ fn run_depmod(modprobe: &Path, root: &Path) {
     assert!(output.status.success(), "depmod: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What one step of modprobe is: a module or a command.
+/// Parses a step of modprobe: a module or a command.
 #[derive(Debug, PartialEq, Eq, Clone)]
 enum Step {
     Load(String),
     Run(String),
 }
 
-/// The steps that modprobe itself announces.
+/// The steps that modprobe prints.
 fn announced(modprobe: &Modprobe, name: &str) -> Vec<Step> {
     let mut command = Command::new(&modprobe.program);
     command.arg("-d").arg(&modprobe.root).arg("-S").arg(RELEASE);
@@ -138,7 +138,7 @@ fn announced(modprobe: &Modprobe, name: &str) -> Vec<Step> {
             "install" => Step::Run(rest.trim_end().to_owned()),
             other => panic!("modprobe says {other}: {line}"),
         };
-        // A dry run loads nothing, so a module that two others want is announced twice.
+        // Since a dry run loads nothing, modprobe prints a module twice if two others need it.
         if !steps.contains(&step) {
             steps.push(step);
         }
@@ -146,7 +146,7 @@ fn announced(modprobe: &Modprobe, name: &str) -> Vec<Step> {
     steps
 }
 
-/// The steps that we foresee.
+/// The steps of a resolution.
 fn foreseen(resolution: &Resolution) -> Vec<Step> {
     let step = |planned: &Planned| match &planned.command {
         Some(command) => Step::Run(command.clone()),
@@ -170,9 +170,9 @@ fn foreseen(resolution: &Resolution) -> Vec<Step> {
     steps
 }
 
-/// For every configuration and name, what we foresee is what the installed modprobe announces, in its order.
+/// For every configuration and name, the resolution has the same steps as the installed modprobe, in the same order.
 #[test]
-fn foresees_what_modprobe_does() {
+fn resolution_equals_that_of_the_installed_modprobe() {
     let mut loads = 0;
     for config in CONFIGS {
         let (_root, modprobe) = tree(config);
@@ -187,9 +187,9 @@ fn foresees_what_modprobe_does() {
     assert!(loads > 100, "only {loads} steps were compared");
 }
 
-/// A changed, new or removed file is noticed, and nothing is asked again without one.
+/// A changed, new or removed file is detected, and nothing is read again without a change.
 #[test]
-fn follows_changes() {
+fn resolver_after_file_change_reads_again() {
     let (root, modprobe) = tree("");
     let mut resolver = Resolver::new(modprobe).unwrap();
     assert!(!resolver.refresh().unwrap());

@@ -1,4 +1,4 @@
-//! The init function of code that is part of the kernel: what `initcall_blacklist=` takes.
+//! The init function of a built-in module, for `initcall_blacklist=`.
 
 use std::{
     fs::File,
@@ -6,8 +6,7 @@ use std::{
     path::Path,
 };
 
-/// Finds the init function of a built-in module in the kernel's own symbols. `None` where they do not tell: kernels
-/// without CONFIG_KALLSYMS_ALL.
+/// Finds the init function of a built-in module in the kernel's symbols. `None` on kernels without CONFIG_KALLSYMS_ALL.
 ///
 /// The symbols are `__initcall__kmod_<module>__<number>_<line>_<function><level>` (include/linux/init.h, since 5.10).
 #[must_use]
@@ -26,7 +25,7 @@ fn function<'a>(symbol: &'a str, module: &str) -> Option<&'a str> {
         Some(([number, line], function))
     })?;
     let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // The level: a digit, perhaps with `s`, or a word.
+    // The level: a digit, optionally with `s`, or a word.
     let levels = ["early", "rootfs", "con"];
     let named = levels.iter().find_map(|level| function.strip_suffix(level));
     let numbered = || function.trim_end_matches('s').strip_suffix(|c: char| c.is_ascii_digit());
@@ -37,9 +36,9 @@ fn function<'a>(symbol: &'a str, module: &str) -> Option<&'a str> {
 mod tests {
     use super::{function, initcall_of};
 
-    /// Check the forms that the kernel's symbols have, and that another module's is not taken.
+    /// All forms of initcall symbols are parsed, and those of other modules are ignored.
     #[test]
-    fn functions_are_found() {
+    fn initcall_symbol_gives_its_function() {
         for (symbol, module, found) in [
             ("__initcall__kmod_ext4__645_7402_ext4_init_fs6", "ext4", Some("ext4_init_fs")),
             ("__initcall__kmod_unix__712_3800_af_unix_init5", "unix", Some("af_unix_init")),
@@ -53,9 +52,9 @@ mod tests {
         }
     }
 
-    /// Check that symbols are read to the line that tells, and that a kernel without them is no error.
+    /// The function is found among all symbols, and missing symbols are not an error.
     #[test]
-    fn symbols_are_read() {
+    fn initcall_without_symbols_is_none() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(initcall_of("ext4", root.path()), None);
         std::fs::create_dir(root.path().join("proc")).unwrap();

@@ -1,9 +1,9 @@
-//! Keeping a module out: lines for modprobe.d that really do, tried with the installed modprobe before they are shown.
+//! Rules for modprobe.d that block a module and are tried with the installed modprobe before they are shown.
 //!
-//! What is commonly written, `install X /bin/false`, has two holes: modprobe loads what X needs before it runs the
-//! command, and it does not run the command at all where X has soft dependencies (libkmod 30, `kmod_module_new_from_lookup()`
-//! and `__kmod_module_fill_softdep()` in libkmod/libkmod-module.c). An `alias X off` closes the first, a `softdep` line of
-//! our own the second.
+//! The usual line, `install X /bin/false`, has two holes: modprobe loads the dependencies of X before it runs the command,
+//! and it ignores the command if X has soft dependencies (libkmod 30, `kmod_module_new_from_lookup()` and
+//! `__kmod_module_fill_softdep()` in libkmod/libkmod-module.c). An `alias X off` line closes the first hole, an empty
+//! `softdep` line the second.
 
 mod initcall;
 mod rules;

@@ -1,16 +1,16 @@
-//! The lines of modprobe.d.
+//! The rules for modprobe.d.
 
-use crate::modules::target::Target;
+use crate::modules::target::BlockTarget;
 
-/// Names of those that need a module, as far as they fit in a comment.
+/// Maximum number of dependent modules in a comment.
 const NAMES_SHOWN: usize = 20;
 
-/// Lines that keep one target out.
+/// The rules that block one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rules {
-    /// What they are for.
-    pub target: Target,
+    /// The target.
+    pub target: BlockTarget,
     /// The directives.
     pub directives: Vec<String>,
 }
@@ -18,34 +18,34 @@ pub struct Rules {
 impl Rules {
     /// The directives for a target.
     #[must_use]
-    pub fn new(target: Target) -> Self {
+    pub fn new(target: BlockTarget) -> Self {
         let directives = match &target {
-            Target::Module { module, has_softdeps, .. } => {
+            BlockTarget::Module { module, has_softdeps, .. } => {
                 let softdep = has_softdeps.then(|| format!("softdep {module} pre:"));
                 let lines = [format!("alias {module} off"), format!("blacklist {module}")];
                 lines.into_iter().chain(softdep).chain([format!("install {module} /bin/false")]).collect()
             }
-            Target::Alias { alias, .. } => vec![format!("alias {alias} off")],
+            BlockTarget::Alias { alias, .. } => vec![format!("alias {alias} off")],
         };
         Self { target, directives }
     }
 
-    /// The name it is about.
+    /// The name of the target.
     #[must_use]
     pub fn name(&self) -> &str {
         match &self.target {
-            Target::Module { module, .. } => module,
-            Target::Alias { alias, .. } => alias,
+            BlockTarget::Module { module, .. } => module,
+            BlockTarget::Alias { alias, .. } => alias,
         }
     }
 
-    /// The whole file, with what a reader needs to know. `kernel` is the release it was tried for.
+    /// The complete file with comments. `kernel` is the release for which it was tried.
     #[must_use]
     pub fn text(&self, kernel: &str) -> String {
         let name = self.name();
         let mut out = format!("# kmodtrace block {name}: tried with modprobe for kernel {kernel}.\n");
         match &self.target {
-            Target::Module { needed_by, .. } => {
+            BlockTarget::Module { needed_by, .. } => {
                 out.push_str("# It is not loaded by its name, by its aliases, or because another module needs it.\n");
                 if !needed_by.is_empty() {
                     let shown = needed_by.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(" ");
@@ -54,7 +54,7 @@ impl Rules {
                     out.push_str(&format!("# These need it and do not load either: {shown}{rest}\n"));
                 }
             }
-            Target::Alias { modules, .. } => {
+            BlockTarget::Alias { modules, .. } => {
                 let modules = modules.join(" ");
                 out.push_str(&format!("# This alias loads nothing; by other names these still come: {modules}\n"));
             }
@@ -68,7 +68,7 @@ impl Rules {
     }
 }
 
-/// The file for a name: modprobe reads files in order of their names, and the first line for a module counts.
+/// The file name for a target: modprobe reads files in the order of their names, and the first line for a module counts.
 #[must_use]
 pub fn file_name(name: &str) -> String {
     format!("00-kmodtrace-block-{}.conf", name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-"))
@@ -76,10 +76,10 @@ pub fn file_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rules, Target, file_name};
+    use super::{BlockTarget, Rules, file_name};
 
     fn module(needed_by: &[&str], has_softdeps: bool) -> Rules {
-        Rules::new(Target::Module {
+        Rules::new(BlockTarget::Module {
             module: "btrfs".to_owned(),
             has_softdeps,
             aliases: Vec::new(),
@@ -88,9 +88,9 @@ mod tests {
         })
     }
 
-    /// Check the file of a module, word for word.
+    /// The file for a module has exactly these lines.
     #[test]
-    fn a_module_is_kept_out() {
+    fn rules_of_module_have_all_directives() {
         let text = "# kmodtrace block btrfs: tried with modprobe for kernel 6.1.0.\n\
             # It is not loaded by its name, by its aliases, or because another module needs it.\n\
             # These need it and do not load either: a b\n\
@@ -100,10 +100,10 @@ mod tests {
         assert!(!module(&[], false).text("6.1.0").contains("softdep"));
     }
 
-    /// Check that an alias is kept out alone, and that a file's name is one whatever the alias is.
+    /// An alias has one directive, and its file name is safe for any alias.
     #[test]
-    fn an_alias_is_kept_out() {
-        let rules = Rules::new(Target::Alias { alias: "net_pf_30".to_owned(), modules: vec!["tipc".to_owned()] });
+    fn rules_of_alias_have_one_directive() {
+        let rules = Rules::new(BlockTarget::Alias { alias: "net_pf_30".to_owned(), modules: vec!["tipc".to_owned()] });
         assert_eq!(rules.directives, ["alias net_pf_30 off"]);
         assert_eq!(file_name("a/../b:c"), "00-kmodtrace-block-a----b-c.conf");
     }

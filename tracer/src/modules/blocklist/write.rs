@@ -1,7 +1,7 @@
-//! Putting a file in place, complete or not at all, with a copy of what was there.
+//! Writes a file atomically and keeps a copy of the previous one.
 //!
-//! The directory may be one that others can write to: no link is followed, no name that can be guessed is opened for
-//! writing unless the file is made by that very call, and what is no regular file is refused before it can block.
+//! The directory may be writable by others: symbolic links are not followed, a predictable name is only opened for writing
+//! by the call that creates it, and anything other than a regular file is refused before it can block.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions, Permissions},
@@ -13,53 +13,53 @@ use std::{
 use rustix::fs::{Gid, OFlags, Uid, fchown};
 use tempfile::Builder;
 
-/// Why a file is not in place.
+/// Why a file was not written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
     /// An operation failed.
     #[error("cannot {what} {}", path.display())]
     Failed {
-        /// What was done.
+        /// The operation.
         what: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// Something other than a file has the name.
+    /// The path is not a regular file.
     #[error("cannot write {}: it is {kind}, not a regular file; remove it or give another directory", path.display())]
     NotRegular {
-        /// The name.
+        /// The path.
         path: PathBuf,
-        /// What it is.
+        /// The type of the file.
         kind: &'static str,
     },
 }
 
-/// What was done.
+/// The result of writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Written {
     /// The file is new.
     New,
-    /// It was there word for word.
+    /// The file has this content already.
     Same,
-    /// Another was there, and is kept under this name, which modprobe does not read.
+    /// A previous file was kept under this name, which modprobe does not read.
     Replaced {
         /// The copy.
         backup: PathBuf,
     },
 }
 
-/// Mode of a file that was not there: modprobe's configuration is for everybody to read.
+/// Mode of a new file: the configuration of modprobe is readable by all users.
 const NEW_MODE: u32 = 0o644;
 
-/// Writes `text` to `path`. A file that is there gives its mode and owner to the new one and to the copy.
+/// Writes `text` to `path`. The new file and the copy get the mode and owner of a previous file.
 ///
 /// # Errors
-/// When the directory cannot be written, or the name is that of a link, a pipe or anything else that is no regular file;
+/// If the directory cannot be written, or the path is not a regular file (for example a symbolic link or a pipe);
 /// then nothing has changed.
 pub fn write(path: &Path, text: &str) -> Result<Written, WriteError> {
     let old = read(path)?;
@@ -70,7 +70,7 @@ pub fn write(path: &Path, text: &str) -> Result<Written, WriteError> {
     };
     let directory = directory(path);
     let mut new = Builder::new()
-        // Not a name that modprobe reads.
+        // modprobe does not read files with this name.
         .prefix(".kmodtrace.")
         .tempfile_in(directory)
         .map_err(fail("make a file in", directory))?;
@@ -90,7 +90,7 @@ fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// What is there, without following a link and without waiting for a writer of a pipe.
+/// Reads the previous file without following a symbolic link, and without blocking on a pipe.
 fn read(path: &Path) -> Result<Option<(Vec<u8>, Metadata)>, WriteError> {
     let refuse = |metadata: &Metadata| WriteError::NotRegular { path: path.to_owned(), kind: kind(metadata) };
     match fs::symlink_metadata(path) {
@@ -105,7 +105,7 @@ fn read(path: &Path) -> Result<Option<(Vec<u8>, Metadata)>, WriteError> {
         .custom_flags(flags.bits().cast_signed())
         .open(path)
         .map_err(fail("read", path))?;
-    // It may have been replaced in between.
+    // It may have been replaced since the check.
     let metadata = file.metadata().map_err(fail("read", path))?;
     if !metadata.is_file() {
         return Err(refuse(&metadata));
@@ -131,7 +131,7 @@ fn kind(metadata: &Metadata) -> &'static str {
     }
 }
 
-/// Fills a file that nobody else can read yet, then lets those read it who could read the one it stands for.
+/// Writes a new file while only root can read it, then gives it the owner and mode of the previous file.
 fn fill(file: &mut File, text: &[u8], like: Option<&Metadata>) -> io::Result<()> {
     file.write_all(text)?;
     let own = file.metadata()?;
@@ -149,7 +149,7 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A copy under the first free name.
+/// Writes a copy under the first free name.
 fn save(path: &Path, old: &[u8], like: &Metadata) -> Result<PathBuf, WriteError> {
     let mut number = 1;
     loop {
@@ -181,9 +181,9 @@ mod tests {
         fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
     }
 
-    /// Check that what was there is kept, each time under a name of its own, and that the same text changes nothing.
+    /// Each previous content is kept under its own name, and identical content changes nothing.
     #[test]
-    fn nothing_is_lost() {
+    fn write_over_a_file_keeps_its_content() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("00-x.conf");
         assert_eq!(write(&path, "one\n").unwrap(), Written::New);
@@ -198,9 +198,9 @@ mod tests {
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3);
     }
 
-    /// Check that neither the file nor its copy can be read by more than could read it before.
+    /// Neither the file nor its copy is readable by more users than before.
     #[test]
-    fn modes_are_kept() {
+    fn write_over_a_file_keeps_its_mode() {
         for kept in [0o600, 0o640, 0o444, 0o664] {
             let root = tempfile::tempdir().unwrap();
             let path = root.path().join("00-x.conf");
@@ -211,9 +211,9 @@ mod tests {
         }
     }
 
-    /// Check that no link is followed at any name that is written to, and that what a link names stays as it is.
+    /// No symbolic link is followed, and its target does not change.
     #[test]
-    fn links_are_not_followed() {
+    fn write_to_a_link_is_refused() {
         for end in ["", ".new", ".bak1"] {
             let root = tempfile::tempdir().unwrap();
             let (path, victim) = (root.path().join("00-x.conf"), root.path().join("victim"));
@@ -239,9 +239,9 @@ mod tests {
         assert!(!root.path().join("nowhere").exists());
     }
 
-    /// Check that what is no file is refused at once: a pipe without a reader would block for ever.
+    /// A path that is not a regular file is refused without blocking on a pipe.
     #[test]
-    fn what_is_no_file_is_refused() {
+    fn write_to_a_pipe_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let pipe = root.path().join("pipe");
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -256,9 +256,9 @@ mod tests {
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3);
     }
 
-    /// Check that a directory that is not there is named.
+    /// The error for a missing directory names it.
     #[test]
-    fn says_what_is_wrong() {
+    fn write_to_a_missing_directory_names_it() {
         let error = write(Path::new("/nonexistent/x.conf"), "x").unwrap_err();
         assert_eq!(error.to_string(), "cannot make a file in /nonexistent");
     }

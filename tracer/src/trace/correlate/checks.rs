@@ -1,8 +1,8 @@
-//! Looks at processes: what proves that a thread has left a request, that a helper or a loader has ended.
+//! Checks of processes: evidence that a thread has left a request, or that a helper or loader has exited.
 //!
-//! A look proves that all records of a thread are in the ring, not that they were read. So what is seen here counts only
-//! after the ring was read from a later moment on (`timeouts.rs`). A tick looks at few, in turn: anyone may make ten thousand
-//! threads wait.
+//! A check proves that all records of a thread are in the ring, not that they were read. Its result counts only after the
+//! ring was read from a later time on (`timeouts.rs`). A tick checks a limited number round-robin, because any user can
+//! make ten thousand threads wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,31 +17,31 @@ use crate::{
     kernel::process::{Liveness, ThreadState},
 };
 
-/// How many of each kind a tick looks at. Each look reads one or two files.
+/// Number of checks of each kind in a tick. Each check reads one or two files.
 pub(super) const CHECKS_PER_TICK: usize = 128;
 
-/// How young a request or entry is that need not be looked at: most are over sooner.
+/// Requests and entries younger than this are not checked: most end sooner.
 const YOUNG_NS: u64 = 100_000_000;
 
-/// How long nothing has come of something that is no longer waited for, where looking proves nothing: a thread that is always
-/// found running may be anywhere. What ends so is unknown, or was decided before.
+/// Time without activity after which something is abandoned if checks prove nothing: a thread that is always running may
+/// be anywhere. Such an outcome is unknown, or was determined before.
 const ABANDONED_NS: u64 = 60_000_000_000;
 
-/// How long after the end of its request a helper may be born: a busy machine's workers are late.
+/// How long after the end of its request a helper may still be started: kernel workers are late on a busy system.
 const BIRTH_NS: u64 = 5_000_000_000;
 
-/// What was seen, and settles something once the ring was read from then on.
+/// Results of checks, which count once the ring was read after them.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub requests: Vec<RequestId>,
-    /// Entries whose thread has left.
+    /// Entries whose thread has left `__request_module`.
     pub entries: BTreeSet<RequestId>,
-    /// Loaders that have ended; or have paused, and since when.
+    /// Loaders that have exited (`None`), or are inactive since this time.
     pub loaders: BTreeMap<ProcessId, Option<u64>>,
 }
 
 impl<K: Environment> Tracker<K> {
-    /// Looks at the next few.
+    /// Performs the next checks.
     pub(super) fn check(&mut self, now_ns: u64) {
         for id in self.requests.next_to_check(CHECKS_PER_TICK) {
             self.check_request(id, now_ns);
@@ -66,7 +66,7 @@ impl<K: Environment> Tracker<K> {
         let process = in_flight.process;
         let is_abandoned = self.requests.change(id, |in_flight| {
             let was_gone = std::mem::replace(&mut in_flight.is_helper_gone, helper == Some(Liveness::Gone));
-            // It is waited for as long as its helper runs, and some time from when that is found gone.
+            // The request is kept while its helper runs, and for some time after the helper has exited.
             if helper == Some(Liveness::Alive) || in_flight.is_helper_gone && !was_gone {
                 in_flight.saw_record(now_ns);
             }
@@ -94,7 +94,7 @@ impl<K: Environment> Tracker<K> {
             return;
         }
         let is_due = match helper {
-            // One that was never born (the requester was killed first) gets some seconds to appear.
+            // A helper that was not started (the requester was killed first) gets some seconds to appear.
             None => !is_within(ending.boot_ns, now_ns, BIRTH_NS),
             Some(helper) => match self.environment.liveness(*helper) {
                 Liveness::Gone => true,
@@ -134,7 +134,7 @@ impl<K: Environment> Tracker<K> {
         let is_in_init = loader.in_init > 0;
         let paused_since_ns = match self.environment.liveness(process) {
             Liveness::Gone => None,
-            // A tool does one thing, however slow the disk is, and ends. Others go on.
+            // A kmod tool does one operation, however slow the disk is, and exits. Other processes continue.
             Liveness::Alive if !may_pause => return,
             Liveness::Alive | Liveness::Unknown => {
                 let pause_ns = if is_in_init || !may_pause { ABANDONED_NS } else { PAUSE_NS };
@@ -148,7 +148,7 @@ impl<K: Environment> Tracker<K> {
     }
 }
 
-/// Whether a time is not longer ago than that.
+/// Whether a time is within a limit before now.
 const fn is_within(since_ns: u64, now_ns: u64, limit_ns: u64) -> bool {
     now_ns.saturating_sub(since_ns) <= limit_ns
 }

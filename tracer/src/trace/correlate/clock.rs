@@ -1,8 +1,8 @@
-//! Boot time to wall clock.
+//! Conversion of boot time to wall clock time.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The difference between the two clocks, as measured when the trace began or last corrected.
+/// The offset between the two clocks, as measured at start or at the last correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Clock {
@@ -11,7 +11,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The wall clock at a boot time; the earliest or latest time there is when out of range.
+    /// The wall clock time at a boot time, clamped to the range of [`Timestamp`].
     #[must_use]
     pub fn at(self, boot_ns: u64) -> Timestamp {
         let since_epoch = i128::from(boot_ns) + i128::from(self.realtime_minus_boot_ns);

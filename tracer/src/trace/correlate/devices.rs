@@ -1,20 +1,20 @@
-//! Devices that udev may be loading a module for: announced by the kernel, and not yet dealt with.
+//! Devices for which udev may be loading a module: announced by the kernel and not yet processed.
 //!
-//! udev loads modules in a worker that works for one device at a time, and does not say for which. What can be known is
-//! which devices it had not dealt with when a module arrived, and what the modules' aliases make of each. One such device
-//! is the cause by inference; of several none is claimed.
+//! A udev worker processes one device at a time and does not report which. Known are the devices that were not processed
+//! yet when a module was loaded, and the modules that each device's alias leads to. If exactly one device fits, it is the
+//! inferred cause; if several fit, none is claimed.
 
 use std::collections::VecDeque;
 
 use crate::{event::Text, kernel::uevent::Announcement};
 
-/// Devices that are remembered.
+/// Number of devices kept.
 const LIMIT: usize = 4096;
 
-/// udev gives an event up after this long (`event_timeout`, systemd-udevd(8)).
+/// udev aborts an event after this time (`event_timeout`, systemd-udevd(8)).
 const TIMEOUT_NS: u64 = 180_000_000_000;
 
-/// A module that arrived before udev was done is known of within this time.
+/// Time within which the record of a load is read that happened before udev was done.
 const LATE_NS: u64 = 10_000_000_000;
 
 /// The devices.
@@ -23,11 +23,11 @@ pub(super) struct Devices {
     open: VecDeque<Open>,
     /// When announcements were last missed.
     last_missed_ns: Option<u64>,
-    /// What came before was not heard.
+    /// Earlier announcements were not received.
     since_ns: u64,
 }
 
-/// A device that udev deals with, or has dealt with a moment ago.
+/// A device that udev is processing or has just processed.
 #[derive(Debug)]
 struct Open {
     announcement: Announcement,
@@ -37,8 +37,8 @@ struct Open {
 }
 
 impl Devices {
-    /// Begins to listen. `was_idle`: when udev was found to have nothing to do, so that all it deals with later is heard;
-    /// `None` when it was busy with what may have been announced before.
+    /// Starts tracking. `was_idle`: when udev was seen idle, so that all later announcements are received; `None` if it
+    /// was busy with devices that were possibly announced before.
     pub(super) fn begin(&mut self, now_ns: u64, was_idle: Option<u64>) {
         self.since_ns = was_idle.unwrap_or(now_ns);
         if was_idle.is_none() {
@@ -46,19 +46,19 @@ impl Devices {
         }
     }
 
-    /// Nothing is heard any more.
+    /// Stops tracking.
     pub(super) fn end(&mut self) {
         self.open.clear();
         self.since_ns = u64::MAX;
     }
 
-    /// Takes note of an announcement.
+    /// Handles an announcement.
     pub(super) fn announced(&mut self, now_ns: u64, announcement: Announcement) {
         self.open.retain(|open| match open.done_ns {
             Some(done_ns) => now_ns.saturating_sub(done_ns) < LATE_NS,
             None => now_ns.saturating_sub(open.heard_ns) < TIMEOUT_NS,
         });
-        // udev loads nothing for a device that leaves.
+        // udev loads nothing for a removed device.
         if announcement.action.as_bytes() == b"remove" {
             return;
         }
@@ -70,7 +70,7 @@ impl Devices {
         self.open.push_back(Open { announcement, modalias, heard_ns: now_ns, done_ns: None });
     }
 
-    /// Takes note that udev has dealt with an announcement.
+    /// Handles udev's completion message for an announcement.
     pub(super) fn done(&mut self, now_ns: u64, seqnum: u64) {
         let of_number = |open: &&mut Open| open.announcement.seqnum == seqnum && open.done_ns.is_none();
         for open in self.open.iter_mut().filter(of_number) {
@@ -78,13 +78,13 @@ impl Devices {
         }
     }
 
-    /// Takes note that announcements were missed.
+    /// Notes that announcements were missed.
     pub(super) fn missed(&mut self, now_ns: u64) {
         self.last_missed_ns = Some(now_ns);
     }
 
-    /// The devices that may be the cause of what happened at a time, each once: those that `leads` says can be, by their
-    /// alias. `None` when one that is not known may be the cause as well.
+    /// The devices that may be the cause of a load at this time, each once: those whose alias `leads` accepts. `None` if
+    /// an unknown device may be the cause as well.
     pub(super) fn causes(&self, boot_ns: u64, mut leads: impl FnMut(&Text) -> bool) -> Option<Vec<&Announcement>> {
         if boot_ns < self.since_ns
             || self.last_missed_ns.is_some_and(|last_missed_ns| boot_ns.saturating_sub(last_missed_ns) < TIMEOUT_NS)
@@ -93,12 +93,12 @@ impl Devices {
         }
         let mut causes: Vec<&Open> = Vec::new();
         for open in &self.open {
-            // Both times are those of hearing, later than the true ones: a cause is never taken out by them.
+            // Both times are reception times, later than the actual ones, so they never exclude a true cause.
             let was_open = open.done_ns.is_none_or(|done_ns| done_ns >= boot_ns);
             if !was_open || !leads(&open.modalias) {
                 continue;
             }
-            // Of several announcements of one device, what it was last announced as when the module arrived.
+            // Of several announcements of one device, the last one before the load counts.
             let of_device = |cause: &&mut &Open| cause.announcement.devpath == open.announcement.devpath;
             match causes.iter_mut().find(of_device) {
                 Some(cause) if open.heard_ns <= boot_ns => *cause = open,
@@ -131,9 +131,9 @@ mod tests {
         causes.into_iter().map(|cause| cause.devpath.field()).collect()
     }
 
-    /// Check that a device is a cause until udev was done with it, as far as hearing can tell, and by its alias alone.
+    /// A device is a possible cause until udev is done with it, and only by its alias.
     #[test]
-    fn a_device_is_a_cause_until_it_is_done() {
+    fn device_until_done_is_a_cause() {
         let mut devices = Devices::default();
         devices.announced(1_000, device(1, "/a", "acpi:A"));
         devices.announced(1_000, device(2, "/b", "acpi:B"));
@@ -144,10 +144,10 @@ mod tests {
         assert_eq!(paths(&devices, 2_001, "acpi:B"), ["/b"]);
     }
 
-    /// Check that a device that is announced twice counts once: as what it was last announced as before, also where what came
-    /// after the module is heard of before the module is.
+    /// A device that is announced twice counts once, with its last announcement before the load, even if a later
+    /// announcement is received before the record of the load.
     #[test]
-    fn a_device_counts_once() {
+    fn device_announced_twice_counts_once() {
         let mut devices = Devices::default();
         devices.announced(1_000, device(1, "/a", "acpi:A"));
         devices.announced(1_000, device(2, "/b", "acpi:A"));
@@ -158,9 +158,9 @@ mod tests {
         }
     }
 
-    /// Check that what leaves, what has no alias and what udev has given up is no cause.
+    /// Removed devices, devices without alias and devices that udev has aborted are no causes.
     #[test]
-    fn what_cannot_be_a_cause_is_none() {
+    fn device_that_loads_nothing_is_no_cause() {
         let mut devices = Devices::default();
         devices.announced(1_000, Announcement { action: Text::from("remove"), ..device(1, "/a", "x") });
         devices.announced(1_000, Announcement { modalias: None, ..device(2, "/b", "x") });
@@ -173,10 +173,10 @@ mod tests {
         assert_eq!(devices.open.len(), 1);
     }
 
-    /// Check that nothing is claimed for what came before anything was heard, while udev may deal with what was announced
-    /// before, and once nothing is heard any more.
+    /// No device is claimed for loads before tracking began, while udev may process earlier announcements, and after
+    /// tracking has stopped.
     #[test]
-    fn nothing_is_claimed_of_what_was_not_heard() {
+    fn load_outside_the_tracked_time_has_no_cause() {
         let claims = |devices: &Devices, boot_ns| devices.causes(boot_ns, |_| true).is_some();
         let mut devices = Devices::default();
         devices.begin(1_000, Some(1_010));
@@ -188,9 +188,9 @@ mod tests {
         assert!(!claims(&devices, 1_000 + TIMEOUT_NS));
     }
 
-    /// Check that nothing is claimed while what was missed may be the cause.
+    /// No device is claimed while a missed announcement may be the cause.
     #[test]
-    fn what_was_missed_may_be_the_cause() {
+    fn missed_announcement_prevents_a_claim() {
         let mut devices = Devices::default();
         devices.announced(1_000, device(1, "/a", "x"));
         devices.missed(2_000);

@@ -1,19 +1,19 @@
-//! Requests whose result was emitted: a bounded set, so that none gets a second one.
+//! Requests whose result was emitted: a bounded set, so that no request gets a second result.
 
 use std::collections::{HashSet, VecDeque};
 
 use crate::event::RequestId;
 
-/// How many are remembered. The kernel side keeps track of far fewer requests at a time (`tracer-ebpf/src/maps.rs`).
+/// Number of requests kept. The kernel side tracks far fewer at a time (`tracer-ebpf/src/maps.rs`).
 const LIMIT: usize = 1 << 16;
 
-/// The latest requests that have ended.
+/// The most recently ended requests.
 #[derive(Debug)]
 pub(super) struct EndedRequests {
     ids: HashSet<RequestId>,
     order: VecDeque<RequestId>,
     limit: usize,
-    /// The youngest that was forgotten: nothing as old is taken for unseen.
+    /// Start time of the youngest request that was dropped: older requests count as possibly ended.
     forgotten_ns: Option<u64>,
 }
 
@@ -28,7 +28,7 @@ impl EndedRequests {
         Self { ids: HashSet::new(), order: VecDeque::new(), limit, forgotten_ns: None }
     }
 
-    /// Adds one.
+    /// Adds a request.
     pub(super) fn insert(&mut self, id: RequestId) {
         if self.ids.insert(id) {
             self.order.push_back(id);
@@ -41,7 +41,7 @@ impl EndedRequests {
         }
     }
 
-    /// Whether a request has ended, or may have and was forgotten.
+    /// Whether a request has ended, or may have ended and was dropped.
     pub(super) fn may_contain(&self, id: RequestId) -> bool {
         self.ids.contains(&id) || self.forgotten_ns.is_some_and(|forgotten_ns| id.boot_ns <= forgotten_ns)
     }
@@ -52,9 +52,9 @@ mod tests {
     use super::EndedRequests;
     use crate::event::RequestId;
 
-    /// Memory is bounded, and a request that was forgotten is not taken for one that has not ended.
+    /// The set is bounded, and a request that was dropped from it is never treated as new.
     #[test]
-    fn ended_requests_beyond_the_limit_are_never_unseen() {
+    fn ended_requests_beyond_limit_are_never_treated_as_new() {
         let id = |boot_ns| RequestId { boot_ns, tid: 1 };
         let mut ended = EndedRequests::with_limit(2);
         [5, 9, 7, 7].into_iter().for_each(|boot_ns| ended.insert(id(boot_ns)));

@@ -1,5 +1,5 @@
-//! Entries into `__request_module`: each is followed by a request of the same thread, unless the kernel stopped before it
-//! made one.
+//! Entries into `__request_module`. Each is followed by a request of the same thread, unless the kernel stopped before
+//! that.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,15 @@ use crate::{
     trace::enrich::process::{nul_text, process_id},
 };
 
-/// Entries that are kept. Each is a thread on its way to the security hook.
+/// Maximum number of entries. Each is a thread on its way to the security hook.
 const LIMIT: usize = 1 << 16;
 
-/// Entries without a request yet.
+/// Entries without a request so far.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    /// By thread.
+    /// The entry of each thread.
     open: BTreeMap<u32, Box<wire::Entered>>,
-    /// Those whose thread went on: settled when it is known what was lost meanwhile.
+    /// Entries whose thread has left; resolved when it is known what was lost meanwhile.
     left: Vec<wire::Entered>,
     looks: RoundRobin<u32>,
 }
@@ -41,14 +41,14 @@ impl Entries {
         Some((process_id(&header.process), header.boot_ns))
     }
 
-    /// The next ones to look at, in turn.
+    /// The next threads to check, round-robin.
     pub(super) fn next_to_check(&mut self, limit: usize) -> Vec<u32> {
         let Self { open, looks, .. } = self;
         looks.next(limit, |range, count| open.range(range).map(|(tid, _)| *tid).take(count).collect())
     }
 
-    /// The entry that a request of a process's thread follows. What that thread, or one that had its id before, left behind
-    /// is not it.
+    /// Takes the entry that belongs to a request of this thread. An entry of another process that had the same thread id
+    /// does not.
     fn take(&mut self, tid: u32, process: ProcessId, asked_ns: u64) -> Option<Box<wire::Entered>> {
         let (by, began_ns) = self.thread(tid).filter(|(_, began_ns)| *began_ns <= asked_ns)?;
         let entry = self.open.remove(&tid)?;
@@ -60,7 +60,7 @@ impl Entries {
         None
     }
 
-    /// A thread has left `__request_module`, and everything that it recorded was read.
+    /// Notes that a thread has left `__request_module`, and all its records were read.
     pub(super) fn thread_left(&mut self, id: RequestId) {
         if self.open.get(&id.tid).is_some_and(|entry| entry.header.boot_ns == id.boot_ns) {
             self.left.extend(self.open.remove(&id.tid).map(|entry| *entry));
@@ -78,14 +78,14 @@ impl<K: Environment> Tracker<K> {
             return;
         }
         self.requests.thread_calls_again(tid, process_id(&process), boot_ns);
-        // An empty kernel.modprobe is looked at before the name's length is.
+        // The kernel checks for an empty kernel.modprobe before the length of the name.
         let ends_here = record.no_modprobe == 0 && is_too_long(format_name(&record).as_ref());
         self.entries.left.extend(self.entries.open.insert(tid, record).map(|overtaken| *overtaken));
         if ends_here && let Some(stopped) = self.entries.open.remove(&tid) {
             self.stopped_early(&stopped);
         }
         if self.entries.open.len() > LIMIT {
-            // Its request, should there be one, only lacks its beginning.
+            // If its request arrives later, it only lacks its start time.
             self.entries.open.pop_first();
             self.loss(boot_ns, LossStage::Decode, "entries", 1);
         }
@@ -94,13 +94,14 @@ impl<K: Environment> Tracker<K> {
         }
     }
 
-    /// The entry of a request.
+    /// Takes the entry of a request.
     pub(super) fn entry_of(&mut self, record: &wire::Request) -> Option<Box<wire::Entered>> {
         let wire::Header { tid, boot_ns, process, .. } = record.header;
         self.entries.take(tid, process_id(&process), boot_ns)
     }
 
-    /// Tells what entered and never asked. Where something was lost since, that may be its request: it is counted there.
+    /// Emits the entries that no request followed. If records were lost since, the request may be among these and is
+    /// counted there.
     pub(super) fn settle_entries(&mut self) {
         for entered in std::mem::take(&mut self.entries.left) {
             if !self.may_be_lost(&entered) || is_too_long(format_name(&entered).as_ref()) {
@@ -109,8 +110,8 @@ impl<K: Environment> Tracker<K> {
         }
     }
 
-    /// Tells what is left when the stream ends. Where the programs go on without this process, what entered and has not asked
-    /// yet is told by the next reader.
+    /// Emits the remaining entries when the stream ends. If the programs stay attached, the next reader reports entries
+    /// without a request.
     pub(super) fn entries_at_the_end(&mut self, is_continued: bool) {
         let open = std::mem::take(&mut self.entries.open);
         let (stopped, open): (Vec<_>, Vec<_>) =
@@ -125,12 +126,12 @@ impl<K: Environment> Tracker<K> {
         }
     }
 
-    /// Whether its request may be among those that were told as lost.
+    /// Whether its request may be among the lost records.
     fn may_be_lost(&self, entered: &wire::Entered) -> bool {
         self.last_loss_ns.is_some_and(|last_loss_ns| last_loss_ns >= entered.header.boot_ns)
     }
 
-    /// A task entered `__request_module` and never reached the security hook.
+    /// Emits a thread that entered `__request_module` and did not reach the security hook.
     fn stopped_early(&mut self, entered: &wire::Entered) {
         let outcome = if is_too_long(format_name(entered).as_ref()) {
             Outcome {
@@ -145,7 +146,7 @@ impl<K: Environment> Tracker<K> {
         self.emit_unfinished(entered, outcome);
     }
 
-    /// Tells a request of which there is no more than its beginning.
+    /// Emits a request of which only the entry is known.
     fn emit_unfinished(&mut self, entered: &wire::Entered, outcome: Outcome) {
         let id = RequestId { boot_ns: entered.header.boot_ns, tid: entered.header.tid };
         let Some(retired) = self.requests.retire(id) else {

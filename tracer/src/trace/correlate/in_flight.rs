@@ -1,64 +1,66 @@
-//! Requests in flight: those that were asked and whose result was not emitted yet.
+//! Requests in flight: requests whose result was not emitted yet.
 //!
-//! A request leaves [`Requests`] exactly when its result is emitted: leaving makes the [`Retired`] that emitting takes, and
-//! no id is retired twice.
+//! A request leaves [`Requests`] exactly when its result is emitted: removing it returns a [`Retired`], which emitting a
+//! result requires, and no id is retired twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{ended::EndedRequests, outcome::Failure, round_robin::RoundRobin};
 use crate::event::{Outcome, ProcessId, Request, RequestId, Text};
 
-/// Requests in flight. Each is a thread that waits; the kernel side remembers fewer (`tracer-ebpf/src/maps.rs`).
+/// Maximum number of requests in flight. Each is a waiting thread; the kernel side tracks fewer
+/// (`tracer-ebpf/src/maps.rs`).
 pub(super) const LIMIT: usize = 1 << 16;
 
-/// A request's state.
+/// The state of a request.
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub name: Text,
-    /// When the task entered `__request_module`, or was asked where that was not seen.
+    /// When the thread entered `__request_module`, or reached the security hook if the entry was not seen.
     pub began_ns: u64,
     pub process: ProcessId,
     /// The request event, until it is known whether the requester waits.
     pub pending_event: Option<Box<Request>>,
-    /// It got one of the kernel's places.
+    /// It was admitted: it has one of the kernel's slots.
     pub is_admitted: bool,
-    /// A modprobe is run for it.
+    /// A modprobe is started for it.
     pub is_handed_over: bool,
     pub helper: Option<ProcessId>,
-    /// Whether the helper was found gone.
+    /// The helper has exited.
     pub is_helper_gone: bool,
-    /// Modules that arrived through it and stayed.
+    /// Modules that were loaded for it and not removed.
     pub loaded: Vec<String>,
     pub failures: Vec<Failure>,
-    /// Time of its latest record.
+    /// Time of the latest record.
     pub last_ns: u64,
-    /// The latest time at which the requester was seen where it may be in the request.
+    /// The latest time at which the requester was seen in a state that is possible within the request.
     pub waiting_ns: u64,
-    /// What proves that the requester has left the request, though no record says how.
+    /// Evidence that the requester has left the request without a result record.
     pub departure: Option<Departure>,
-    /// Decided, but events may still follow until the helper is gone.
+    /// The outcome is known, but events may follow until the helper exits.
     pub ending: Option<Ending>,
 }
 
-/// What proves that a thread has left `__request_module`. It had reserved all its records before.
+/// Evidence that a thread has left `__request_module`. It had reserved all its records before that.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Departure {
-    /// It entered `__request_module` again: it asks for one module at a time.
+    /// It entered `__request_module` again: a thread makes one request at a time.
     AskedAgain { at_ns: u64 },
-    /// It sleeps interruptibly, as no part of a request does. It was there by this time, if that was read yet.
+    /// It is in interruptible sleep, which no part of a request is. `by_ns`: since this time at the latest, once the ring
+    /// was read.
     Asleep { by_ns: Option<u64> },
-    /// It has ended. It had by this time, if that was read yet.
+    /// It has exited. `by_ns`: by this time at the latest, once the ring was read.
     Gone { by_ns: Option<u64> },
-    /// Nothing proves it, but nothing has come of it for so long that it is no longer waited for.
+    /// No evidence, but no activity for so long that the request is abandoned.
     Abandoned,
 }
 
-/// An end that waits for its helper.
+/// An outcome that waits for the helper to exit.
 #[derive(Debug)]
 pub(super) struct Ending {
     pub outcome: Outcome,
     pub boot_ns: u64,
-    /// The helper was found gone, or is not waited for any longer.
+    /// The helper has exited, or is not waited for any longer.
     pub is_due: bool,
 }
 
@@ -88,14 +90,14 @@ impl InFlight {
         }
     }
 
-    /// A modprobe is run for it, so it got a place.
+    /// Notes that a modprobe was started, so the request was admitted.
     pub(super) fn helper_runs(&mut self, boot_ns: u64) {
         self.is_admitted = true;
         self.is_handed_over = true;
         self.saw_record(boot_ns);
     }
 
-    /// A record of it was read.
+    /// Notes a record of the request.
     pub(super) fn saw_record(&mut self, boot_ns: u64) {
         self.last_ns = self.last_ns.max(boot_ns);
         if matches!(self.departure, Some(Departure::Abandoned)) {
@@ -103,13 +105,13 @@ impl InFlight {
         }
     }
 
-    /// Whether it has one of the kernel's places.
+    /// Whether it occupies one of the kernel's slots.
     const fn has_slot(&self) -> bool {
         self.is_admitted && self.ending.is_none() && self.departure.is_none() && !self.is_helper_gone
     }
 }
 
-/// A request that has left the table: its result can be emitted, once.
+/// A request that was removed from the table: its result can be emitted, once.
 #[derive(Debug)]
 pub(super) struct Retired(RequestId);
 
@@ -119,20 +121,20 @@ impl Retired {
     }
 }
 
-/// The table.
+/// The table of requests in flight.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     open: BTreeMap<RequestId, InFlight>,
-    /// By thread: its latest request.
+    /// The latest request of each thread.
     latest: HashMap<u32, RequestId>,
-    /// Those whose request event may be pending_event, in order of arrival.
+    /// Requests whose event may be pending, in order of arrival.
     pending_event: VecDeque<RequestId>,
-    /// Those that have an ending and wait for their helper.
+    /// Requests with a known outcome that wait for their helper.
     endings: BTreeSet<RequestId>,
-    /// How many have one of the kernel's places.
+    /// Number of requests that occupy one of the kernel's slots.
     running: usize,
     ended: EndedRequests,
-    /// Those of which there is evidence that all their records were reserved in the ring.
+    /// Requests all of whose records are known to be in the ring.
     settling: Vec<RequestId>,
     looks: RoundRobin<RequestId>,
     ending_looks: RoundRobin<RequestId>,
@@ -143,7 +145,7 @@ impl Requests {
         self.open.len()
     }
 
-    /// How many have one of the kernel's places.
+    /// Number of requests that occupy one of the kernel's slots.
     pub(super) const fn running(&self) -> usize {
         self.running
     }
@@ -156,31 +158,31 @@ impl Requests {
         self.open.get(&id)
     }
 
-    /// Whether it is in flight, or has ended.
+    /// Whether a request is in flight or has ended.
     pub(super) fn is_known(&self, id: RequestId) -> bool {
         self.open.contains_key(&id) || self.ended.may_contain(id)
     }
 
-    /// Whether it has ended.
+    /// Whether a request has ended.
     pub(super) fn has_ended(&self, id: RequestId) -> bool {
         !self.open.contains_key(&id) && self.ended.may_contain(id)
     }
 
-    /// Whether an entry into `__request_module` was seen already, alone or with its request.
+    /// Whether an entry into `__request_module` was already handled, alone or with its request.
     pub(super) fn has_begun(&self, id: RequestId) -> bool {
         let latest = self.latest.get(&id.tid).and_then(|latest| self.open.get(latest));
         latest.is_some_and(|latest| latest.began_ns == id.boot_ns) || self.is_known(id)
     }
 
-    /// The oldest, where there is no room for one more.
+    /// The oldest request, if the table is full.
     pub(super) fn oldest_if_full(&self) -> Option<RequestId> {
         if self.open.len() < LIMIT { None } else { self.open.first_key_value().map(|(id, _)| *id) }
     }
 
-    /// Adds one that is not known.
+    /// Adds a new request.
     pub(super) fn insert(&mut self, id: RequestId, mut in_flight: InFlight) {
         match self.latest.get(&id.tid) {
-            // Read out of order: its thread has asked again since.
+            // Read out of order: its thread has made another request since.
             Some(later) if *later > id => {
                 in_flight.departure = Some(Departure::AskedAgain { at_ns: later.boot_ns });
                 self.settling.push(id);
@@ -193,7 +195,7 @@ impl Requests {
         self.open.insert(id, in_flight);
     }
 
-    /// Changes one, and keeps the counts that depend on it.
+    /// Changes a request and updates the dependent counts.
     pub(super) fn change<R>(&mut self, id: RequestId, change: impl FnOnce(&mut InFlight) -> R) -> Option<R> {
         let in_flight = self.open.get_mut(&id)?;
         let had_slot = in_flight.has_slot();
@@ -209,7 +211,8 @@ impl Requests {
         Some(result)
     }
 
-    /// Takes one out for its result. `None` when that was emitted before; one that was never in flight is as good.
+    /// Removes a request so that its result can be emitted. `None` if a result was emitted before; a request that was
+    /// never in flight is accepted.
     pub(super) fn retire(&mut self, id: RequestId) -> Option<Retired> {
         match self.open.remove(&id) {
             Some(in_flight) => {
@@ -218,7 +221,7 @@ impl Requests {
                 if self.latest.get(&id.tid) == Some(&id) {
                     self.latest.remove(&id.tid);
                 }
-                // Its entry is no request of its own.
+                // The entry is part of this request, not a request of its own.
                 self.ended.insert(RequestId { boot_ns: in_flight.began_ns, ..id });
             }
             None if self.ended.may_contain(id) => return None,
@@ -228,14 +231,14 @@ impl Requests {
         Some(Retired(id))
     }
 
-    /// A thread of a process entered `__request_module`: what it asked for before is over.
+    /// Notes that a thread entered `__request_module`: its previous request is over.
     pub(super) fn thread_calls_again(&mut self, tid: u32, process: ProcessId, at_ns: u64) {
         let Some(id) = self.latest.get(&tid).copied().filter(|id| id.boot_ns < at_ns) else { return };
         let over = self.change(id, |before| {
             if before.ending.is_some() || before.departure.is_some() {
                 return false;
             }
-            // Where the thread's id is another process's, the one that asked has ended.
+            // If the thread id belongs to another process now, the requester has exited.
             let is_same = before.process == process;
             before.departure =
                 Some(if is_same { Departure::AskedAgain { at_ns } } else { Departure::Gone { by_ns: Some(at_ns) } });
@@ -247,30 +250,30 @@ impl Requests {
         }
     }
 
-    /// The next whose request event was held long enough.
+    /// The next request whose event was pending long enough.
     pub(super) fn next_pending_event(&mut self, asked_before_ns: u64) -> Option<RequestId> {
         let id = self.pending_event.front().copied().filter(|id| id.boot_ns < asked_before_ns)?;
         self.pending_event.pop_front();
         Some(id)
     }
 
-    /// Puts down that there is evidence about these: all their records are in the ring by now.
+    /// Notes that all records of these requests are in the ring.
     pub(super) fn settle_next(&mut self, ids: impl IntoIterator<Item = RequestId>) {
         self.settling.extend(ids);
     }
 
-    /// Those that can be settled once the ring was read.
+    /// Takes the requests that can be resolved once the ring was read.
     pub(super) fn take_settling(&mut self) -> Vec<RequestId> {
         std::mem::take(&mut self.settling)
     }
 
-    /// The next ones to look at, in turn.
+    /// The next requests to check, round-robin.
     pub(super) fn next_to_check(&mut self, limit: usize) -> Vec<RequestId> {
         let Self { looks, open, .. } = self;
         looks.next(limit, |range, count| open.range(range).map(|(id, _)| *id).take(count).collect())
     }
 
-    /// The next endings to look at, in turn.
+    /// The next requests with a known outcome to check, round-robin.
     pub(super) fn next_endings_to_check(&mut self, limit: usize) -> Vec<RequestId> {
         let Self { ending_looks, endings, .. } = self;
         ending_looks.next(limit, |range, count| endings.range(range).copied().take(count).collect())

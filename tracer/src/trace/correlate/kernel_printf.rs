@@ -1,7 +1,7 @@
-//! Makes a request's name from its format, for requests that end before the kernel makes it.
+//! The kernel's printf for module names, for requests that end before the kernel has formatted the name.
 //!
-//! The conversions that the kernel's own callers use (`request_module("net-pf-%d-proto-%d")` and its
-//! kin, 5.10 to 7.3): `%s` with width and precision, `%d %i %u %x %X %c` with length and width, `%%`.
+//! Supports the conversions that callers of `request_module()` use (5.10 to 7.3): `%s` with width and precision, `%d %i %u
+//! %x %X %c` with length and width, `%%`.
 
 use tracer_ebpf::wire::Entered;
 
@@ -23,8 +23,8 @@ struct Spec {
     long: bool,
 }
 
-/// The name, as far as the captured values go. `None` when the format needs more of them, or a
-/// conversion that no caller uses: no name is better than a wrong one.
+/// Formats the name. `None` if the format needs more values than were captured, or uses an unsupported conversion: no name
+/// is better than a wrong one.
 pub(super) fn format_name(entered: &Entered) -> Option<Text> {
     let mut values = entered.values.iter().zip(&entered.texts);
     let mut out = Vec::new();
@@ -72,7 +72,7 @@ pub(super) fn format_name(entered: &Entered) -> Option<Text> {
                 b's' => {
                     let (value, text) = values.next()?;
                     let text = until_nul(text);
-                    // An address whose text could not be read is not an empty string.
+                    // The string could not be read: this is not the same as an empty string.
                     if *value == 0 || (text.is_empty() && spec.precision != Some(0)) {
                         return None;
                     }
@@ -141,9 +141,9 @@ mod tests {
         entered
     }
 
-    /// Check the formats of real callers against what the kernel makes of them.
+    /// Formats of real callers give the names that the kernel produces.
     #[test]
-    fn real_formats() {
+    fn format_of_real_callers_matches_the_kernel() {
         let text = |text| (0xffff_8000_0000_1000, text);
         for (format, values, expected) in [
             ("net-pf-%d", vec![(30, "")], "net-pf-30"),
@@ -160,9 +160,9 @@ mod tests {
         }
     }
 
-    /// Check that what cannot be known gives no name.
+    /// A format with missing values or unknown conversions gives no name.
     #[test]
-    fn no_guesses() {
+    fn format_with_unknown_values_gives_no_name() {
         for format in ["%p", "%s", "%d%d%d%d%d", "%", "%5"] {
             assert!(
                 format_name(&entered(format, &[])).is_none_or(|name| format == "%d%d%d%d%d" && name.is_empty()),
@@ -172,9 +172,9 @@ mod tests {
     }
 
     proptest! {
-        /// Check that no record makes it panic.
+        /// No record causes a panic.
         #[test]
-        fn any_record_is_safe(format in proptest::collection::vec(any::<u8>(), 64), values: [u64; 4]) {
+        fn format_of_any_record_does_not_panic(format in proptest::collection::vec(any::<u8>(), 64), values: [u64; 4]) {
             let mut entered = Entered::new_zeroed();
             entered.format.copy_from_slice(&format);
             entered.values = values;

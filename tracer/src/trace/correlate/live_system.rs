@@ -1,4 +1,4 @@
-//! What the tracker asks of the world, answered by this machine.
+//! The running system as the tracker's environment.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,22 +22,22 @@ use crate::{
     trace::enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
 };
 
-/// Facts about this machine, kept as long as they hold.
+/// Information about this system, cached as long as it is valid.
 pub struct LiveSystem {
     root: PathBuf,
     kallsyms: Option<Kallsyms>,
-    /// Modules came or went since the symbols were read.
+    /// Modules were loaded or unloaded since the symbols were read.
     stale: bool,
     users: Users,
     user_symbols: Option<UserSymbols>,
     resolutions: ResolutionCache,
-    /// When the files that tell of users were looked at.
+    /// When the user database was last checked.
     users_looked: Option<Instant>,
-    /// Whether process ids of records can be looked up.
+    /// Whether `/proc` uses the same process ids as the records.
     has_global_ids: bool,
 }
 
-/// Parents among which a script is looked for.
+/// Number of ancestors searched for a script.
 const SCRIPT_GENERATIONS: usize = 4;
 
 impl LiveSystem {
@@ -54,12 +54,12 @@ impl LiveSystem {
         }
     }
 
-    /// Whether the kernel's symbols were read.
+    /// Whether the kernel's symbols are available.
     pub(super) fn has_symbols(&self) -> bool {
         self.kallsyms.is_some()
     }
 
-    /// Reads the kernel's symbols; what programs need to know of them.
+    /// Reads the kernel's symbols; returns the addresses that the BPF programs need.
     pub(super) fn read_symbols(&mut self) -> Result<Addresses, KallsymsError> {
         let kallsyms = Kallsyms::load_from(&self.root)?;
         let addresses = Addresses::new(&kallsyms);
@@ -67,27 +67,27 @@ impl LiveSystem {
         Ok(addresses)
     }
 
-    /// Says which script the nearest interpreter runs.
+    /// Sets the script of the nearest ancestor that is an interpreter.
     fn find_script(&self, process: &Process, ancestors: &mut [Ancestor]) {
-        // The nearest is what a person looks for; a storm must not wait for all.
+        // Only the nearest one: searching all ancestors would be too slow during a storm of requests.
         for ancestor in ancestors.iter_mut().take(SCRIPT_GENERATIONS) {
             ancestor.script = script::script(&self.root, ancestor);
             if ancestor.script.is_some() {
                 let line = script::line(&self.root, ancestor);
-                // A shell goes on when its command has ended.
+                // The shell continues as soon as the requester has exited, and then the line is no longer the right one.
                 ancestor.script_line = line.filter(|_| process::is_alive(process.id()));
                 return;
             }
         }
     }
 
-    /// Gives user stacks names from now on.
+    /// Enables symbols for user stacks.
     pub fn name_user_stacks(&mut self) {
         self.user_symbols = Some(UserSymbols::new());
     }
 }
 
-/// The frames that were captured.
+/// The captured frames.
 fn frames(stack: &wire::Stack) -> &[u64] {
     let count = usize::try_from(stack.count).unwrap_or(usize::MAX).min(stack.frames.len());
     &stack.frames[..count]
@@ -111,7 +111,7 @@ impl Environment for LiveSystem {
         if let Some(kallsyms) = &mut self.kallsyms
             && self.stale
         {
-            // Reading all symbols takes the kernel a tenth of a second: only for frames that may lie in a module.
+            // Reading all symbols takes about 100 ms in the kernel, so it is done only if a frame may be in a module.
             let may_have_moved = |address: &u64| kallsyms.resolve(*address).is_none_or(|it| it.module.is_some());
             if frames(stack).iter().any(may_have_moved) {
                 match kallsyms.refresh(true) {
@@ -125,7 +125,7 @@ impl Environment for LiveSystem {
 
     fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame> {
         match &self.user_symbols {
-            // Another process may have its id by now, and other files.
+            // The process id may have been reused, and then the mapped files differ.
             Some(symbols) if process::is_alive(process) => symbols.frames(process.pid, frames(stack)),
             _ => stack::user_frames(frames(stack)),
         }
@@ -150,7 +150,7 @@ impl Environment for LiveSystem {
     }
 
     fn liveness(&mut self, process: ProcessId) -> Liveness {
-        // Records have the kernel's own process ids: elsewhere the same number is another process, or none.
+        // Records carry global process ids. In another pid namespace the same number is a different process, or none.
         if self.has_global_ids { process::liveness(process) } else { Liveness::Unknown }
     }
 
@@ -159,9 +159,9 @@ impl Environment for LiveSystem {
     }
 
     fn udev_was_idle(&mut self) -> Option<u64> {
-        // The time before the look: what comes later is heard.
+        // The time is taken before the check: later events are received on the socket.
         let now_ns = ClockTriple::now().boot_ns;
-        // udev keeps this file while it has events to deal with (systemd: udev_queue_get_queue_is_empty).
+        // udev keeps this file while its queue is not empty (systemd: udev_queue_get_queue_is_empty).
         let is_busy = self.root.join("run/udev/queue").try_exists().unwrap_or(true);
         (!is_busy).then_some(now_ns)
     }

@@ -1,4 +1,4 @@
-//! Processes that load modules by themselves: what they did in one go, and how that ended.
+//! Processes that load modules without a request, and how that ends.
 
 use std::collections::BTreeMap;
 
@@ -11,29 +11,29 @@ use super::{
 };
 use crate::event::{Attribution, Body, Outcome, ProcessId, Status};
 
-/// A process that goes on after its work is done has done a piece of it when it pauses this long.
+/// A process that is not a kmod tool has completed an operation when it is inactive for this long.
 pub(super) const PAUSE_NS: u64 = 1_000_000_000;
 
-/// Loaders at a time: more are processes that fail in a loop.
+/// Maximum number of loaders. More than this are processes that fail in a loop.
 const LIMIT: usize = 1 << 16;
 
-/// A process that loads modules by itself.
+/// A process that loads modules without a request.
 #[derive(Debug, Default)]
 pub(super) struct Loader {
     pub began_ns: u64,
     pub last_ns: u64,
-    /// It is a program of kmod: it ends when its work is done.
+    /// It is a kmod tool, which exits when its work is done.
     pub is_tool: bool,
     pub loaded: usize,
-    /// Inits that ended well and whose arrival was told in an earlier piece of work.
+    /// Inits that succeeded after the load was reported with an earlier operation.
     pub late_inits: usize,
-    /// Module inits that have begun and not ended: it is not idle while one runs.
+    /// Module inits in progress: the process is not idle while one runs.
     pub in_init: usize,
     pub last_failure: Option<Failure>,
 }
 
 impl Loader {
-    /// Whether a pause ends a piece of its work.
+    /// Whether inactivity ends an operation.
     pub(super) const fn may_pause(&self) -> bool {
         !self.is_tool
     }
@@ -53,7 +53,7 @@ impl Loader {
     }
 }
 
-/// All of them.
+/// All loaders.
 #[derive(Debug, Default)]
 pub(super) struct Loaders {
     open: BTreeMap<ProcessId, Loader>,
@@ -73,25 +73,25 @@ impl Loaders {
         self.open.get_mut(&process)
     }
 
-    /// The next ones to look at, in turn.
+    /// The next loaders to check, round-robin.
     pub(super) fn next_to_check(&mut self, limit: usize) -> Vec<ProcessId> {
         let Self { open, looks } = self;
         looks.next(limit, |range, count| open.range(range).map(|(process, _)| *process).take(count).collect())
     }
 
-    /// One of them, where there is no room for one more.
-    fn oldest_if_full(&self) -> Option<ProcessId> {
+    /// The first loader, if the table is full.
+    fn first_if_full(&self) -> Option<ProcessId> {
         if self.open.len() < LIMIT { None } else { self.open.first_key_value().map(|(process, _)| *process) }
     }
 }
 
 impl<K: Environment> Tracker<K> {
-    /// Takes note that a process loads by itself.
+    /// Notes an action of a loader.
     pub(super) fn loader_seen(&mut self, process: ProcessId, boot_ns: u64) -> &mut Loader {
         if self.loaders.get(process).is_none()
-            && let Some(oldest_if_full) = self.loaders.oldest_if_full()
+            && let Some(first_if_full) = self.loaders.first_if_full()
         {
-            self.loader_ended(oldest_if_full);
+            self.loader_ended(first_if_full);
         }
         let loader = self.loaders.open.entry(process).or_default();
         if loader.began_ns == 0 {
@@ -101,7 +101,7 @@ impl<K: Environment> Tracker<K> {
         loader
     }
 
-    /// A process that loads modules by itself has ended, or paused.
+    /// Emits the result of a loader that has exited or become inactive.
     pub(super) fn loader_ended(&mut self, process: ProcessId) {
         let Some(loader) = self.loaders.open.remove(&process) else { return };
         let mut outcome = loader.outcome();
@@ -110,7 +110,7 @@ impl<K: Environment> Tracker<K> {
         self.emit(loader.last_ns, None, Body::Result(outcome));
     }
 
-    /// Ends all.
+    /// Ends all loaders.
     pub(super) fn loaders_at_the_end(&mut self) {
         let loaders: Vec<ProcessId> = self.loaders.open.keys().copied().collect();
         for loader in loaders {

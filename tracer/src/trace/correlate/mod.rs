@@ -1,4 +1,4 @@
-//! A running trace: records in, events of the contract out, with every join made once.
+//! Correlates the records of the probes: turns them into events of the public contract and joins what belongs together.
 
 mod checks;
 mod clock;

@@ -1,4 +1,4 @@
-//! The tracker's part about modules: loads, inits, failures, unloads.
+//! The tracker's module part: loads, inits, failures, unloads.
 
 use tracer_ebpf::wire;
 
@@ -18,17 +18,17 @@ use crate::{
     trace::enrich::process::{self as from_wire, nul_text, process_id, request_id},
 };
 
-/// The rule by which a kernel thread's request hangs under the task that created the thread.
+/// The rule that attributes a request of a kernel thread to the task that created the thread.
 const KTHREAD_RULE: &str = "kthread-creator";
 
-/// System calls as a record has them.
+/// System call numbers in records.
 const INIT_MODULE: u32 = wire::Syscall::InitModule as u32;
 const DELETE_MODULE: u32 = wire::Syscall::DeleteModule as u32;
 
 impl<K: Environment> Tracker<K> {
-    /// The request event of a record.
+    /// Builds the request event of a record.
     pub(super) fn request_body(&mut self, record: &wire::Request, name: Text) -> Request {
-        // First, while the requester waits for its module: its files can be read as long as it lives.
+        // This comes first: the mapped files can be read only while the requester is blocked.
         let user_stack = self.environment.user_stack(process_id(&record.context.process), &record.user_stack);
         let (process, ancestors, ancestors_truncated) = self.environment.process(&record.context);
         let behalf = behalf(record, &process);
@@ -58,13 +58,13 @@ impl<K: Environment> Tracker<K> {
         }
     }
 
-    /// Remembers which file a thread is about to load.
+    /// Notes the file that a thread is about to load.
     pub(super) fn on_module_file(&mut self, record: &wire::ModuleFile) {
         let (path, _) = from_wire::path(&record.path);
         self.files.named(thread(&record.header), path);
     }
 
-    /// To whom a load belongs.
+    /// The request and origin of a load.
     fn origin_of(
         &self,
         owner: &wire::Owner,
@@ -112,7 +112,7 @@ impl<K: Environment> Tracker<K> {
             }
         }
         let file = self.files.arrived(thread(&record.header));
-        // Such a load has no file, whatever the thread did before.
+        // This load has no file, whatever the thread loaded before.
         let is_from_memory = from_wire::syscall(&record.context).is_some_and(|syscall| syscall == "init_module");
         let load = Load {
             module,
@@ -130,9 +130,9 @@ impl<K: Environment> Tracker<K> {
         self.emit(boot_ns, request, Body::Load(Box::new(load)));
     }
 
-    /// Why a module belongs to what was asked, by the installed modprobe's configuration.
+    /// Why a module belongs to a request, by the configuration of the installed modprobe.
     fn reason(&mut self, asked: &Text, module: &str) -> Option<Reason> {
-        // The kernel spells module names with underscores, and so does the plan.
+        // Both the kernel and the resolution spell module names with underscores.
         self.environment.resolve(asked)?.reason(module)
     }
 
@@ -222,7 +222,7 @@ impl<K: Environment> Tracker<K> {
             let known = request
                 .and_then(|id| self.requests.get(id))
                 .is_some_and(|in_flight| in_flight.failures.last().is_some_and(|last| last.ret == ret));
-            // The init that failed has said so already, in better words. EEXIST: another was faster.
+            // A failed init was reported already, with more detail. EEXIST: another load was faster.
             if !known && ret != -17 {
                 self.failed(request, process.id(), boot_ns, Failure { what, ret });
             } else if request.is_none() {
@@ -246,7 +246,7 @@ impl<K: Environment> Tracker<K> {
         self.emit(boot_ns, request, Body::Attempt(Box::new(attempt)));
     }
 
-    /// Another request that loaded, while `id` ran, what `id` asked for.
+    /// Another request that loaded, while `id` ran, the module that `id` requested.
     pub(super) fn loaded_meanwhile(&mut self, name: &Text, id: RequestId) -> Option<String> {
         let Some(Resolution::Modules(modules)) = self.environment.resolve(name) else { return None };
         let target = modules.iter().rfind(|planned| matches!(planned.reason, Reason::Asked | Reason::Alias))?;
@@ -255,18 +255,18 @@ impl<K: Environment> Tracker<K> {
     }
 }
 
-/// Whether a process is a program of kmod.
+/// Whether a process is a kmod tool.
 fn is_tool(process: &Process) -> bool {
     is_kmod_tool(process.comm.as_bytes(), process.exe.as_ref().map(Text::as_bytes))
 }
 
-/// The thread that acts.
+/// The acting thread.
 const fn thread(header: &wire::Header) -> (ProcessId, u32) {
     (process_id(&header.process), header.tid)
 }
 
-/// Who created the asking kernel thread. Workqueue threads are left out: whoever happened to make one
-/// is not whose work it does.
+/// The creator of the requesting kernel thread. Workqueue threads are excluded: their creator is not the origin of their
+/// work.
 fn behalf(record: &wire::Request, process: &Process) -> Option<Behalf> {
     let is_worker = process.kthread && process.comm.as_bytes().starts_with(b"kworker/");
     from_wire::behalf(&record.behalf).filter(|_| !is_worker)

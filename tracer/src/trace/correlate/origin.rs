@@ -1,10 +1,10 @@
-//! What made a module load that no request asked for.
+//! The origin of a load that belongs to no request.
 
 use crate::event::{Ancestor, Attribution, Origin, Process, Text};
 
-/// Decides the origin of a load by a task that works for no known request.
+/// Classifies a load by a task that acts for no known request.
 ///
-/// `walk_cut`: the kernel side could not follow the parents to their end.
+/// `walk_cut`: the BPF program could not follow the ancestors to the top.
 pub(super) fn of_load(
     process: &Process,
     ancestors: &[Ancestor],
@@ -14,7 +14,7 @@ pub(super) fn of_load(
     if is_udev(process, ancestors) {
         return (Origin::Udev, Attribution::exact());
     }
-    // A usermode helper descends from a kernel thread. One whose request was not seen has no known cause.
+    // A usermode helper descends from a kernel thread. If its request was not seen, the cause is unknown.
     let of_kernel = ancestors.iter().any(|ancestor| ancestor.kthread || ancestor.pid == 2);
     if of_kernel || walk_cut || (truncated && ancestors.is_empty()) {
         return (Origin::Unknown, Attribution::unknown());
@@ -22,17 +22,17 @@ pub(super) fn of_load(
     (Origin::Explicit, Attribution::exact())
 }
 
-/// The unit that udev runs in, under systemd.
+/// The unit of udev under systemd.
 const UNIT: &str = "systemd-udevd.service";
 
-/// udev's manager or a worker of it: by executable, since workers rename themselves.
+/// Whether a process is udev's manager or one of its workers. Matched by executable, since workers rename themselves.
 fn is_udev(process: &Process, ancestors: &[Ancestor]) -> bool {
     let udev = |name: &[u8]| name == b"systemd-udevd" || name == b"udevadm" || name == b"udevd";
     let base = |path: &Text| path.as_bytes().rsplit(|byte| *byte == b'/').next().is_some_and(udev);
-    // udevadm is also a command for people; the daemon is a child of init or of itself.
+    // udevadm is also a user command; the daemon is a child of init or of itself.
     let own = process.exe.as_ref().is_some_and(base);
     let by_parent = ancestors.first().is_some_and(|parent| parent.pid == 1 || parent.exe.as_ref().is_some_and(base));
-    // Any program may be called so and be left to init. Where there is systemd, it says whose work a process does.
+    // Any program can have this name and be reparented to init. Under systemd, the unit decides.
     let elsewhere = process.unit.as_deref().is_some_and(|unit| unit != UNIT);
     own && by_parent && !elsewhere
 }
@@ -50,9 +50,9 @@ mod tests {
         Ancestor { pid, exe: Some(Text::from(exe)), kthread, ..Ancestor::default() }
     }
 
-    /// Check that a shell's modprobe is explicit, udev's worker is udev, a stray helper unknown.
+    /// A modprobe started by a shell is explicit, a udev worker is udev, and a helper without a request is unknown.
     #[test]
-    fn origins() {
+    fn load_without_request_is_classified_by_ancestry() {
         let shell = [parent(50, "bash", false), parent(1, "systemd", false)];
         assert_eq!(of_load(&process("/usr/bin/kmod"), &shell, false, false).0, Origin::Explicit);
         let worker = [parent(200, "systemd-udevd", false), parent(1, "systemd", false)];
@@ -65,9 +65,9 @@ mod tests {
         assert_eq!((origin, attribution.attribution), (Origin::Unknown, Certainty::Unknown));
     }
 
-    /// Check that a program of udev's name is not udev where it runs in another unit.
+    /// A program with udev's name in another unit is not udev.
     #[test]
-    fn another_unit_is_not_udev() {
+    fn udev_name_in_another_unit_is_explicit() {
         let manager = [parent(1, "systemd", false)];
         let in_unit = |unit: &str| Process { unit: Some(unit.to_owned()), ..process("/tmp/udevadm") };
         let origin = |unit| of_load(&in_unit(unit), &manager, false, false).0;
@@ -75,9 +75,9 @@ mod tests {
         assert_eq!(origin("cron.service"), Origin::Explicit);
     }
 
-    /// Check that a walk that could not be finished claims nothing.
+    /// A truncated ancestry gives an unknown origin.
     #[test]
-    fn a_cut_walk_is_unknown() {
+    fn truncated_ancestry_is_unknown() {
         let shell = [parent(50, "bash", false)];
         assert_eq!(of_load(&process("/usr/bin/kmod"), &shell, true, true).0, Origin::Unknown);
     }

@@ -1,5 +1,5 @@
-//! How a request ended: the kernel's return value, the loads seen, and, where these cannot tell, the
-//! installed modprobe's configuration. What comes from the configuration is marked as inferred.
+//! Classifies the outcome of a request: by the kernel's return value, by the observed loads, and, where these are not
+//! enough, by the configuration of the installed modprobe. The latter is marked as inferred.
 
 use super::environment::Environment;
 use crate::{
@@ -9,13 +9,13 @@ use crate::{
     modprobe::{Planned, Resolution},
 };
 
-/// The rule by which a status comes from the configuration.
+/// The rule of a status that was inferred from the configuration.
 const BY_CONFIG: &str = "modprobe-config";
 
-/// Why a module of the request did not come to life.
+/// A module that failed to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// Module or file.
+    /// The module or file.
     pub what: String,
     /// Negative errno.
     pub ret: i32,
@@ -25,22 +25,22 @@ pub(super) struct Failure {
 #[derive(Debug)]
 pub(super) struct OutcomeInput<'a> {
     pub name: &'a Text,
-    /// Return value of the helper code.
+    /// Return value of `call_usermodehelper_exec`.
     pub ret: i32,
     pub wait: bool,
     pub duration_ns: Option<u64>,
-    /// Modules that arrived and stayed.
+    /// Modules that were loaded and not removed.
     pub loaded: &'a [String],
     pub failures: &'a [Failure],
-    /// Another request that loaded what this one asked for while it ran.
+    /// Another request that loaded the same module while this one ran.
     pub parallel: Option<String>,
 }
 
 impl OutcomeInput<'_> {
-    /// Whether what was asked for is among what arrived. Dependencies arrive although a command is run in its place.
+    /// Whether the requested module was loaded. Dependencies are loaded even if a command runs instead of the module.
     fn is_loaded(&self, resolution: Option<&Resolution>) -> bool {
         let has_arrived = |module: &str| self.loaded.iter().any(|loaded| loaded == module);
-        // By its own name it needs no configuration to be known.
+        // A module requested by its own name needs no configuration to be recognized.
         let own = glob::normalize(self.name.as_bytes());
         if own.is_some_and(|own| self.loaded.iter().any(|loaded| loaded.as_bytes() == own)) {
             return true;
@@ -56,12 +56,12 @@ impl OutcomeInput<'_> {
     }
 }
 
-/// Whether a module of a resolution is what was asked for, and not only needed for it.
+/// Whether a module is the requested one, and not only a dependency.
 const fn is_wanted(planned: &Planned) -> bool {
     matches!(planned.reason, Reason::Asked | Reason::Alias)
 }
 
-/// Decides the end of a request that reached the helper code.
+/// Classifies a request that reached the usermode helper code.
 pub(super) fn classify(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outcome {
     let mut outcome = match input.ret {
         ret if ret < 0 => by_errno(ret),
@@ -75,12 +75,12 @@ pub(super) fn classify(input: &OutcomeInput<'_>, environment: &mut dyn Environme
     outcome
 }
 
-/// Names an errno; the number where it has no name.
+/// The name of an errno, or its number if it has none.
 pub(super) fn errno_name(ret: i32) -> String {
     errno::name(-ret).map_or_else(|| format!("errno {}", -ret), str::to_owned)
 }
 
-/// The helper code itself failed: modprobe never ran, or the requester was killed.
+/// `call_usermodehelper_exec` failed: modprobe was not executed, or the requester was killed.
 fn by_errno(ret: i32) -> Outcome {
     /// `ERESTARTSYS`, include/linux/errno.h.
     const INTERRUPTED: i32 = -512;
@@ -99,18 +99,18 @@ fn by_errno(ret: i32) -> Outcome {
     }
 }
 
-/// modprobe was killed: the wait status carries the signal.
+/// modprobe was killed: the wait status contains the signal.
 fn killed(ret: i32) -> Outcome {
     let detail = format!("modprobe was killed by signal {}", ret & 0x7f);
     Outcome { detail: Some(detail), ..Outcome::new(Status::HelperFailed, Attribution::exact()) }
 }
 
-/// A status that comes from the configuration.
+/// An outcome inferred from the configuration.
 fn by_config(status: Status, detail: Option<String>) -> Outcome {
     Outcome { detail, ..Outcome::new(status, Attribution::inferred(BY_CONFIG)) }
 }
 
-/// modprobe exited 0: that alone does not mean that anything was loaded.
+/// modprobe exited with 0. That does not prove that a module was loaded.
 fn success(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outcome {
     let resolution = environment.resolve(input.name);
     if input.is_loaded(resolution.as_ref()) {
@@ -149,12 +149,12 @@ fn success(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outco
     }
 }
 
-/// What was asked for and is not loaded. A soft dependency may be missing.
+/// The first requested module that is not loaded. Soft dependencies may be missing.
 fn missing<'a>(modules: &'a [Planned], environment: &mut dyn Environment) -> Option<&'a Planned> {
     modules.iter().find(|planned| is_wanted(planned) && !environment.is_loaded(&planned.module))
 }
 
-/// modprobe exited with an error: all of them look alike to the kernel.
+/// modprobe exited with an error. The kernel does not distinguish the reasons.
 fn failure(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outcome {
     if let Some(Failure { what, ret }) = input.failures.last() {
         return Outcome {
@@ -183,7 +183,7 @@ fn failure(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outco
     }
 }
 
-/// Whether an `install` command is one of the usual ways to forbid a module.
+/// Whether an `install` command is one of the usual ways to disable a module.
 fn is_ban(command: &str) -> bool {
     let program = command.split_ascii_whitespace().next().unwrap_or_default();
     let name = program.rsplit('/').next().unwrap_or_default();
@@ -194,9 +194,9 @@ fn is_ban(command: &str) -> bool {
 mod tests {
     use super::is_ban;
 
-    /// Check which commands count as a ban and which as a replacement.
+    /// Commands that only succeed or fail count as a ban, all others as a replacement.
     #[test]
-    fn bans() {
+    fn install_command_without_effect_is_a_ban() {
         for command in ["/bin/false", "/bin/true", "false", "/usr/bin/true # off", ": nothing"] {
             assert!(is_ban(command), "{command}");
         }

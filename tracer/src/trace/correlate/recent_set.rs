@@ -1,12 +1,12 @@
-//! What was met lately: a set that stays bounded.
+//! A bounded set of recently used values.
 
 use std::{collections::HashSet, hash::Hash};
 
-/// What is kept of each of two generations. Far beyond what the kernel side remembers of any kind of task
-/// (`tracer-ebpf/src/maps.rs`): what is forgotten here was forgotten there before.
+/// Size of each of the two generations. The kernel side keeps far fewer tasks (`tracer-ebpf/src/maps.rs`), so it forgets a
+/// value before this set does.
 const LIMIT: usize = 1 << 15;
 
-/// The latest values, each as long as it is met again, and some time longer.
+/// Recent values in two generations: a value stays as long as it is used again within a generation.
 #[derive(Debug)]
 pub(super) struct RecentSet<T> {
     young: HashSet<T>,
@@ -21,14 +21,14 @@ impl<T> Default for RecentSet<T> {
 }
 
 impl<T: Eq + Hash + Copy> RecentSet<T> {
-    /// Takes a value.
+    /// Adds a value.
     pub(super) fn insert(&mut self, value: T) {
         if self.young.insert(value) && self.young.len() >= self.limit {
             self.old = std::mem::take(&mut self.young);
         }
     }
 
-    /// Whether a value was met lately; then it was met now.
+    /// Returns whether the value is in the set, and refreshes it.
     pub(super) fn contains_and_touch(&mut self, value: T) -> bool {
         let is_known = self.young.contains(&value) || self.old.contains(&value);
         if is_known {
@@ -42,9 +42,9 @@ impl<T: Eq + Hash + Copy> RecentSet<T> {
 mod tests {
     use super::RecentSet;
 
-    /// Check that what is met again stays, that the latest stay, and that the rest is forgotten.
+    /// A value that is used again stays, as do the latest values; older ones are forgotten and the size is bounded.
     #[test]
-    fn the_latest_stay() {
+    fn recent_set_beyond_its_limit_keeps_used_and_latest_values() {
         let mut lately = RecentSet { limit: 100, ..RecentSet::default() };
         for value in 0..1_000 {
             lately.insert(value);

@@ -1,8 +1,8 @@
-//! Visits many things a few at a time, in turn: what a tick costs does not depend on how many there are.
+//! Round-robin iteration over a changing set of keys, so that the cost of a tick does not depend on the number of keys.
 
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
-/// Who was visited last.
+/// The key that was visited last.
 #[derive(Debug)]
 pub(super) struct RoundRobin<K>(Option<K>);
 
@@ -13,7 +13,8 @@ impl<K> Default for RoundRobin<K> {
 }
 
 impl<K: Ord + Copy> RoundRobin<K> {
-    /// Up to `limit` keys that follow the last one that was visited, each once. `keys` lists so many of a range.
+    /// Returns up to `limit` keys after the last visited one, each at most once. `keys` lists up to a number of keys in a
+    /// range.
     pub(super) fn next(&mut self, limit: usize, keys: impl Fn((Bound<K>, Bound<K>), usize) -> Vec<K>) -> Vec<K> {
         let mut next = keys((self.0.map_or(Unbounded, Excluded), Unbounded), limit);
         if let Some(last) = self.0 {
@@ -30,9 +31,9 @@ mod tests {
 
     use super::RoundRobin;
 
-    /// Every key has its turn, no key has two in one visit, and keys that leave do not stop the others.
+    /// Every key is visited, none twice in one round, and removed keys do not stop the iteration.
     #[test]
-    fn every_key_has_its_turn() {
+    fn round_robin_over_changing_keys_visits_each() {
         let mut keys: BTreeSet<u32> = (0..10).collect();
         let mut turn = RoundRobin::default();
         let mut next = |keys: &BTreeSet<u32>, limit| {

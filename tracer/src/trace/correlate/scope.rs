@@ -1,4 +1,4 @@
-//! Which events belong to the traced command.
+//! The scope: which events belong to the traced command.
 
 use std::collections::HashSet;
 
@@ -9,13 +9,13 @@ use crate::{
     kernel::process::TICK_NS,
 };
 
-/// What is let through.
+/// The scope of a trace.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Scope {
-    /// Everything.
+    /// All events of the host.
     Host,
-    /// A process and all it starts: by its cgroup where it has one of its own, and by ancestry.
+    /// A process and its descendants: by its own cgroup, if it has one, and by ancestry.
     Command {
         /// The process.
         process: ProcessId,
@@ -25,7 +25,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether a cgroup is the scope's own.
+    /// Whether a cgroup is the one of the scope.
     fn holds_cgroup(&self, id: Option<u64>) -> bool {
         match self {
             Self::Host => true,
@@ -36,7 +36,7 @@ impl Scope {
 
     fn holds(&self, process: &Process, ancestors: &[Ancestor]) -> bool {
         let Self::Command { process: command, cgroup } = self else { return true };
-        // The command's own start is known to the tick only; a pid is not reused within one.
+        // The start time of the command has only clock tick precision; a pid is not reused within one tick.
         let same = |id: ProcessId| id.pid == command.pid && id.start_ns / TICK_NS == command.start_ns / TICK_NS;
         if same(process.id()) || ancestors.iter().any(|ancestor| same(ancestor.id())) {
             return true;
@@ -46,22 +46,22 @@ impl Scope {
     }
 }
 
-/// Lets the events of a scope through and numbers them without gaps.
+/// Decides which events are in scope.
 #[derive(Debug)]
 pub struct Filter {
     scope: Scope,
-    /// Requests and loaders of the scope whose result is still to come.
+    /// Requests and loaders in scope whose result is still to come.
     requests: HashSet<RequestId>,
     loaders: HashSet<ProcessId>,
-    /// Those that ended: kernel threads may work for them still.
+    /// Those that ended recently: kernel threads may still act for them.
     ended_requests: RecentSet<RequestId>,
     ended_loaders: RecentSet<ProcessId>,
-    /// Processes of the scope that have asked for something.
+    /// Processes in scope that made a request recently.
     requesters: RecentSet<ProcessId>,
 }
 
 impl Filter {
-    /// A filter for a scope.
+    /// Creates a filter for a scope.
     #[must_use]
     pub fn new(scope: Scope) -> Self {
         Self {
@@ -74,12 +74,12 @@ impl Filter {
         }
     }
 
-    /// Narrows the scope, once the command is known.
+    /// Narrows the scope once the command is known.
     pub fn set_scope(&mut self, scope: Scope) {
         self.scope = scope;
     }
 
-    /// Whether an event belongs to the scope.
+    /// Returns whether an event is in scope.
     pub fn belongs(&mut self, event: &Event) -> bool {
         if matches!(self.scope, Scope::Host) {
             return true;
@@ -106,7 +106,7 @@ impl Filter {
             },
             Body::Attempt(attempt) => match event.request {
                 Some(id) => self.has_request(id),
-                // Nothing ends it.
+                // No result will follow.
                 None if chain::is_unload(attempt) => {
                     let ours =
                         attempt.origin == Origin::Unknown || self.scope.holds(&attempt.process, &attempt.ancestors);
@@ -115,7 +115,7 @@ impl Filter {
                     }
                     ours
                 }
-                // Nobody knows whose it is: it may be ours.
+                // Its cause is unknown: it may be in scope.
                 None if attempt.origin == Origin::Unknown => {
                     self.loaders.insert(attempt.process.id());
                     true
@@ -199,10 +199,9 @@ mod tests {
         if let Item::Chain(chain) = item { *chain } else { unreachable!("it is a chain") }
     }
 
-    /// Check that a long command takes no memory without end, and that what is nested in a request belongs to the scope
-    /// after its end.
+    /// The memory of a long-running command is bounded, and a nested request is in scope after the end of its parent.
     #[test]
-    fn what_has_ended_is_kept_in_bounds() {
+    fn ended_requests_are_kept_within_bounds() {
         let mut filter = filter();
         let asked = chain(samples::outage()).request.unwrap();
         let id = |number: u64| RequestId { boot_ns: number, tid: 557 };
@@ -224,9 +223,9 @@ mod tests {
         assert!(!filter.belongs(&event(Some(id(200_001)), Body::Request(Box::new(nested)))), "it was forgotten");
     }
 
-    /// Check that a loader belongs to the scope with its end and what follows, and is kept among those that ended.
+    /// The result of a loader is in scope, and later events of a loader that has ended are too.
     #[test]
-    fn a_loader_ends() {
+    fn ended_loader_stays_in_scope() {
         let mut filter = filter();
         let load = chain(samples::by_hand()).modules.swap_remove(0).load;
         let loader = load.process.id();

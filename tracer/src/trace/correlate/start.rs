@@ -1,4 +1,4 @@
-//! Begins a trace: checks what can be checked beforehand, loads the probes, describes the machine.
+//! Starts a trace: checks the requirements, loads the probes, describes the system.
 
 use std::path::Path;
 
@@ -17,29 +17,29 @@ use crate::{
     probe::{self, Addresses, AttachedHook, Options, ProbeError, Uevents},
 };
 
-/// A trace that has begun.
+/// A started trace.
 #[non_exhaustive]
 pub struct Started {
     /// The attached programs.
     pub tracer: probe::Tracer,
-    /// What is told of devices; `None` where the kernel does not let us listen.
+    /// The uevent socket; `None` if the kernel does not allow it.
     pub uevents: Option<Uevents>,
-    /// What is known of the machine.
+    /// The system as the tracker's environment.
     pub system: LiveSystem,
-    /// The clocks when it began.
+    /// The clocks at the start.
     pub clocks: ClockTriple,
     /// First event.
     pub header: Body,
     /// Second event.
     pub baseline: Body,
-    /// What could not be found out, and what is missing because of that.
+    /// What could not be set up, and what is missing because of it.
     pub warnings: Vec<String>,
 }
 
-/// Loads and attaches everything. Afterwards every request is caught.
+/// Loads and attaches everything. Afterwards every request is traced.
 ///
 /// # Errors
-/// When tracing is not possible here; the error says why and what to do.
+/// If tracing is not possible here; the error names the reason and the fix.
 pub fn start(options: Options) -> Result<Started, ProbeError> {
     let root = Path::new("/");
     let mut warnings = Vec::new();
@@ -52,7 +52,7 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     let btf = Btf::load()?;
     let mut system = LiveSystem::new(root);
     let mut addresses = Addresses::default();
-    // Elsewhere they are read when everything is attached: what takes longest is not needed for that.
+    // In all other cases symbols are read after attaching, because reading them takes longest.
     if facts.modprobe().is_ok_and(|path| path.trim().is_empty()) {
         let read = system.read_symbols().map(|found| addresses = found);
         warnings.extend(read.err().map(|error| without_symbols(&error)));
@@ -78,8 +78,8 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     Ok(Started { tracer, uevents, system, clocks, header, baseline, warnings })
 }
 
-/// Reads the kernel's symbols, unless that was done, and has the programs know what they need of them; what is missing where
-/// that does not work.
+/// Reads the kernel's symbols, unless they are available, and passes the addresses to the programs. Returns a warning on
+/// failure.
 pub fn read_symbols(system: &mut LiveSystem, tracer: &probe::Tracer) -> Option<String> {
     if system.has_symbols() {
         return None;
@@ -98,7 +98,7 @@ fn without_symbols(error: &KallsymsError) -> String {
 }
 
 fn privileges(root: &Path) -> Result<(), ProbeError> {
-    // An unreadable /proc/self/status decides nothing: the kernel will.
+    // If /proc/self/status is unreadable, the kernel decides.
     let Ok(own) = Capabilities::effective(root) else { return Ok(()) };
     let admin = own.has(Capability::SysAdmin);
     let missing = own.missing(&[Capability::Bpf, Capability::Perfmon]);
@@ -139,7 +139,7 @@ fn header(facts: &Facts, clocks: ClockTriple, hooks: Vec<HeaderHook>, warnings: 
     Body::Header(Box::new(header))
 }
 
-/// Begins to listen for devices.
+/// Opens the uevent socket.
 fn uevents(warnings: &mut Vec<String>) -> (Option<Uevents>, HeaderHook) {
     const WITHOUT: &str = "for which device udev loads a module is not known";
     let (uevents, missing) = match Uevents::open() {
@@ -156,7 +156,7 @@ fn uevents(warnings: &mut Vec<String>) -> (Option<Uevents>, HeaderHook) {
     (uevents, hook)
 }
 
-/// The digest of an index of the kernel's modules; without the file there is none.
+/// The digest of an index of the kernel's modules; `None` without the file.
 fn digest(facts: &Facts, file: &str) -> Option<String> {
     let path = facts.root().join("lib/modules").join(facts.release().ok()?).join(file);
     let bytes = std::fs::read(&path).inspect_err(|error| log::info!("{}: {error}", path.display())).ok()?;
@@ -186,7 +186,7 @@ fn baseline(root: &Path, warnings: &mut Vec<String>) -> Body {
     Body::Baseline(Baseline { modules: names })
 }
 
-/// What rules tracing out, seen without trying.
+/// Checks the known requirements without attaching anything.
 fn supported(facts: &Facts) -> Result<(), ProbeError> {
     if facts.lockdown().is_ok_and(|lockdown| lockdown == Lockdown::Confidentiality) {
         return Err(ProbeError::Lockdown);
@@ -198,9 +198,9 @@ fn supported(facts: &Facts) -> Result<(), ProbeError> {
     if path.exists() { Ok(()) } else { Err(ProbeError::NoBtf { path }) }
 }
 
-/// A kernel that cannot load the object may be too old for it. Its number alone says little: distributions port BPF back.
+/// Turns a load error on an old kernel into a version error. The version alone is not enough: distributions backport BPF.
 fn too_old(error: ProbeError, release: Option<&str>) -> ProbeError {
-    /// The BPF ring buffer came with this one.
+    /// The BPF ring buffer was added in this version.
     const NEEDED: (u32, u32) = (5, 8);
     match (error, release) {
         (ProbeError::Load(source), Some(release)) if major_minor(release).is_some_and(|version| version < NEEDED) => {
@@ -216,9 +216,9 @@ mod tests {
 
     use super::{Facts, ProbeError, supported, too_old};
 
-    /// Check that each thing a kernel can lack is told from the others, and that a whole one passes.
+    /// Each missing kernel feature has its own error, and a complete kernel passes.
     #[test]
-    fn what_rules_tracing_out_is_told() {
+    fn kernel_without_a_feature_has_its_own_error() {
         let root = tempfile::tempdir().unwrap();
         let facts = Facts::new(root.path());
         for directory in ["proc", "sys/kernel/btf", "sys/kernel/security"] {
@@ -237,9 +237,9 @@ mod tests {
         supported(&facts).unwrap();
     }
 
-    /// Check that only an old kernel that cannot load the object is said to be too old.
+    /// Only a kernel below 5.8 that cannot load the object is reported as too old.
     #[test]
-    fn old_kernels_are_told() {
+    fn old_kernel_that_cannot_load_is_too_old() {
         let load = || ProbeError::Load(Box::new(aya::EbpfError::NoBTF));
         assert!(matches!(too_old(load(), Some("5.4.0-216-generic")), ProbeError::TooOld { .. }));
         assert!(matches!(too_old(load(), Some("5.10.0-46-amd64")), ProbeError::Load(_)));

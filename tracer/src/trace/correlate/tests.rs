@@ -1,4 +1,4 @@
-//! The tracker's joins and endings, on records made by hand and on any interleaving of many.
+//! The tracker, on handmade records and on any interleaving of many requests.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -26,23 +26,23 @@ use crate::{
     trace::enrich::process::nul_text,
 };
 
-/// A world in which nothing is provided, and everything lives but what is said to be dead.
+/// A system in which no module is provided, and all processes are alive except the listed ones.
 #[derive(Default)]
 struct World {
-    /// Processes by their id, and threads by theirs.
+    /// Ids of processes and threads that have exited.
     dead: HashSet<u32>,
-    /// What threads do that live; the others wait in the kernel.
+    /// States of threads; all others are blocked in the kernel.
     threads: HashMap<u32, ThreadState>,
-    /// How often processes and threads were looked at.
+    /// Number of checks of processes and threads.
     looks: usize,
-    /// `/proc` has other process ids than the kernel's records.
+    /// `/proc` has other process ids than the records.
     cannot_look: bool,
     udev: HashSet<u32>,
     udev_is_busy: bool,
     provided: Option<(&'static str, &'static str)>,
-    /// What modprobe would do with any other name; nothing is provided where that is not said.
+    /// What modprobe would do with any other name; by default it finds no module.
     plan: Option<Resolution>,
-    /// modprobe's configuration cannot be read.
+    /// The configuration of modprobe cannot be read.
     no_plan: bool,
 }
 
@@ -107,7 +107,7 @@ fn tracker() -> Tracker<World> {
     Tracker::new(World::default(), Clock { realtime_minus_boot_ns: 0 })
 }
 
-/// The ring was read to its end at this time, and the machine is looked at.
+/// The ring was read completely at this time, and processes are checked.
 fn tick(tracker: &mut Tracker<World>, at_ns: u64) {
     tracker.tick(drained(at_ns));
 }
@@ -116,7 +116,7 @@ fn drained(at_ns: u64) -> Drained {
     Drained { began_ns: at_ns, ended_ns: at_ns, is_complete: true }
 }
 
-/// As [`tick`], where a record that is still being written keeps the others back.
+/// As [`tick`], but a record that is still being written holds back the later ones.
 fn stalled_tick(tracker: &mut Tracker<World>, at_ns: u64) {
     tracker.tick(Drained { is_complete: false, ..drained(at_ns) });
 }
@@ -180,7 +180,7 @@ fn arrives(pid: u32, boot_ns: u64, module: &str) -> Record {
     Record::Load(load)
 }
 
-/// A module arrives through a request, and its init ends well.
+/// A module is loaded for a request, and its init succeeds.
 fn arrives_for(asker: u32, asked_ns: u64, helper: u32, boot_ns: u64, module: &str) -> [Record; 2] {
     let Record::Load(mut load) = arrives(helper, boot_ns, module) else { unreachable!("it is a load") };
     load.owner.request = key(asker, asked_ns);
@@ -199,9 +199,9 @@ fn init_done(pid: u32, boot_ns: u64, module: &str, ret: i32) -> Record {
     Record::InitDone(done)
 }
 
-/// Check that a result whose request was lost claims nothing but its value.
+/// A result whose request record was lost has an unknown outcome.
 #[test]
-fn a_lost_request_claims_nothing() {
+fn result_without_request_record_is_unknown() {
     let mut tracker = tracker();
     tracker.record(returns(7, 1_000, 256));
     let events = tracker.take_events();
@@ -210,10 +210,10 @@ fn a_lost_request_claims_nothing() {
 }
 
 proptest! {
-    /// Check that many requests of one name, interleaved in any way and with any record lost, never mix: every event
-    /// of a request carries its own requester, and each result seen has its own value.
+    /// Many requests for one name, in any interleaving and with any records lost, are never mixed: each event of a request
+    /// has the requester of that request, and each result its own value.
     #[test]
-    fn requests_never_mix(order in proptest::collection::vec(0_usize..40, 0..400), lost in proptest::collection::hash_set(0_usize..120, 0..30)) {
+    fn interleaved_requests_are_never_mixed(order in proptest::collection::vec(0_usize..40, 0..400), lost in proptest::collection::hash_set(0_usize..120, 0..30)) {
         let mut tracker = tracker();
         let mut next = [0_usize; 40];
         let steps = order.into_iter().chain((0..40).cycle().take(120));

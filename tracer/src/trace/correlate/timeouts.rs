@@ -1,4 +1,4 @@
-//! What no record settles: requests and loaders that ended without one, and the end of the stream.
+//! Timeouts: requests and loaders that end without a record, and the end of the stream.
 
 use super::{
     environment::Environment,
@@ -8,28 +8,28 @@ use super::{
 };
 use crate::event::{Body, Loss, LossStage, RequestId};
 
-/// How long a request event waits for the tracepoint that says whether the requester waits.
+/// How long a request event is held back until the tracepoint reports whether the requester waits.
 const PENDING_EVENT_NS: u64 = 100_000_000;
 
-/// How long it is remembered what was loaded by whom.
+/// How long loaded modules are attributed to the request that loaded them.
 const RECENT_NS: u64 = 60_000_000_000;
 
-/// How far the ring was read. Losses are told after that, and before it is used.
+/// How far the ring buffer was read. Losses are reported after reading and before this value is used.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Drained {
-    /// When reading began: time since boot, before it was looked where the ring ended.
+    /// When reading began: boot time, taken before the ring's producer position was read.
     pub began_ns: u64,
-    /// When it was over.
+    /// When reading ended.
     pub ended_ns: u64,
-    /// Whether everything was read that had been reserved when reading began. A record that is still being written keeps
-    /// all later ones back, however long its writer does not run.
+    /// Whether all records were read that were reserved when reading began. A record that is still being written holds
+    /// back all later ones, for as long as its writer is not scheduled.
     pub is_complete: bool,
 }
 
 impl<K: Environment> Tracker<K> {
-    /// Settles what the last looks at the machine have shown, as far as the ring was read since, and looks again. To be called
-    /// a few times a second, after each reading.
+    /// Resolves what the last checks of processes have shown, as far as the ring was read since, then checks again. To be
+    /// called a few times a second, after each reading.
     pub fn tick(&mut self, drained: Drained) {
         let Drained { began_ns, ended_ns, is_complete } = drained;
         while let Some(id) = self.requests.next_pending_event(began_ns.saturating_sub(PENDING_EVENT_NS)) {
@@ -46,7 +46,7 @@ impl<K: Environment> Tracker<K> {
         self.report_late_records(began_ns);
     }
 
-    /// Dates what was seen at the last look: it was so before this reading began.
+    /// Dates the results of the last checks: they were true before this reading began.
     fn date_looks(&mut self, began_ns: u64) {
         for id in &self.seen.requests {
             self.requests.change(*id, |in_flight| {
@@ -61,7 +61,7 @@ impl<K: Environment> Tracker<K> {
         self.settling.loaders.append(&mut self.seen.loaders);
     }
 
-    /// Settles everything of which there is evidence from before the ring was read.
+    /// Resolves all requests, entries and loaders with evidence from before the ring was read.
     fn settle(&mut self, began_ns: u64) {
         for id in self.requests.take_settling() {
             self.resolve(id, began_ns);
@@ -78,12 +78,12 @@ impl<K: Environment> Tracker<K> {
         }
     }
 
-    /// The programs go on without this process: the next reader tells what is under way when this stream ends.
+    /// Notes that the programs stay attached: the next reader reports what is in flight at the end of this stream.
     pub fn leave(&mut self) {
         self.is_continued = true;
     }
 
-    /// Ends the stream: lets out what is pending_event, the ends of what still runs, and the totals.
+    /// Ends the stream: emits pending events, results of everything in flight, and the totals.
     pub fn finish(&mut self, drained: Drained) {
         let Drained { began_ns, ended_ns, is_complete } = drained;
         self.date_looks(began_ns);
@@ -113,17 +113,17 @@ impl<K: Environment> Tracker<K> {
         }
     }
 
-    /// Ends a request as it was decided before.
+    /// Ends a request with the outcome that was determined earlier.
     pub(super) fn end_as_decided(&mut self, id: RequestId) {
         let ending = self.requests.change(id, |in_flight| in_flight.ending.take()).flatten();
         if let Some(Ending { mut outcome, boot_ns, is_due }) = ending {
-            // Its helper may still load modules.
+            // The helper may still load modules.
             outcome.incomplete |= !is_due;
             self.end(id, boot_ns, outcome);
         }
     }
 
-    /// Tells of records that came after the result of their request, or that cannot be its own.
+    /// Reports records that arrived after the result of their request, or that belong to no request.
     fn report_late_records(&mut self, now_ns: u64) {
         let count = std::mem::take(&mut self.late_records);
         if count > 0 {

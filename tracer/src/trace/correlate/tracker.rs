@@ -1,5 +1,5 @@
-//! Records to events: holds what is in flight and joins each record by the key the kernel gave it. No clock and no I/O
-//! of its own: time comes with records and ticks, everything else from [`Environment`].
+//! Turns records into events: keeps what is in flight and joins each record by the key that the kernel assigned. It has no
+//! clock and does no I/O: time comes from records and ticks, everything else from [`Environment`].
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ use crate::{
     trace::enrich::process::{nul_text, process_id, request_id},
 };
 
-/// How many requests the kernel lets run at a time (`MAX_KMOD_CONCURRENT`, kernel/kmod.c).
+/// Number of requests that the kernel runs at a time (`MAX_KMOD_CONCURRENT`, kernel/kmod.c).
 const MAX_CONCURRENT: usize = 50;
 
 /// Turns records into events.
@@ -34,31 +34,32 @@ pub struct Tracker<K> {
     seq: u64,
     pub(super) out: Vec<Event>,
     pub(super) entries: Entries,
-    /// When a loss in the kernel was last told.
+    /// When a loss was last reported.
     pub(super) last_loss_ns: Option<u64>,
-    /// When the kernel was last found to have skipped what tells verdicts.
+    /// When runs of the verdict probe were last found missing.
     pub(super) last_missed_ns: Option<u64>,
-    /// When as many requests were last under way as the kernel allows.
+    /// When all slots of the kernel were last in use.
     pub(super) last_full_ns: Option<u64>,
     pub(super) requests: Requests,
     pub(super) loaders: Loaders,
-    /// What the last look at the machine has shown.
+    /// Results of the last checks.
     pub(super) seen: Seen,
-    /// What earlier looks have shown, until the ring was read.
+    /// Results of earlier checks, until the ring was read.
     pub(super) settling: Seen,
-    /// Records that came after the result of their request, since that was told.
+    /// Records that arrived after the result of their request, since this was last reported.
     pub(super) late_records: u64,
-    /// The programs go on after the end of the stream.
+    /// The programs stay attached after the end of the stream.
     pub(super) is_continued: bool,
     pub(super) files: Files,
-    /// Who loaded what lately, to tell a request that lost a race from one that had nothing to do.
+    /// The request that loaded each module recently, to distinguish a request that lost a race from one that had nothing
+    /// to do.
     pub(super) recent_loads: HashMap<String, (u64, RequestId)>,
     pub(super) devices: Devices,
     pub(super) totals: End,
 }
 
 impl<K: Environment> Tracker<K> {
-    /// A tracker that has seen nothing yet. Its events are numbered from 0.
+    /// Creates a tracker. Its events are numbered from 0.
     pub fn new(environment: K, clock: Clock) -> Self {
         Self {
             environment,
@@ -82,23 +83,23 @@ impl<K: Environment> Tracker<K> {
         }
     }
 
-    /// What the world is asked through.
+    /// The environment.
     pub fn environment(&mut self) -> &mut K {
         &mut self.environment
     }
 
-    /// The events made since the last call.
+    /// Takes the events created since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.out)
     }
 
-    /// Whether there are some.
+    /// Whether there are events to take.
     #[must_use]
     pub fn has_events(&self) -> bool {
         !self.out.is_empty()
     }
 
-    /// Adds an event that no record brings: header, baseline.
+    /// Adds an event that does not come from a record: header, baseline.
     pub fn push(&mut self, boot_ns: u64, body: Body) {
         if matches!(body, Body::Header(_)) {
             self.start_devices(boot_ns);
@@ -106,30 +107,30 @@ impl<K: Environment> Tracker<K> {
         self.emit(boot_ns, None, body);
     }
 
-    /// Requests and loaders whose last event is still to come.
+    /// Number of requests and loaders whose last event is still to come.
     #[must_use]
     pub fn open(&self) -> usize {
         self.requests.len() + self.loaders.len()
     }
 
-    /// Whether every record was made into events, and none that is still to come depends on one that came.
+    /// Whether nothing is in flight: all records were turned into events, and no later record depends on an earlier one.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.open() == 0 && self.entries.is_empty()
     }
 
-    /// Emits an event. The result of a request goes through [`Self::emit_result`].
+    /// Emits an event. The result of a request is emitted by [`Self::emit_result`].
     pub(super) fn emit(&mut self, boot_ns: u64, request: Option<RequestId>, body: Body) {
         debug_assert!(request.is_none() || !matches!(body, Body::Result(_)), "a result takes a retired request");
         self.send(boot_ns, request, body);
     }
 
-    /// Emits the result of a request, which has left the table for it.
+    /// Emits the result of a request that was removed from the table.
     pub(super) fn emit_result(&mut self, retired: &Retired, boot_ns: u64, outcome: Outcome) {
         self.send(boot_ns, Some(retired.id()), Body::Result(outcome));
     }
 
-    /// Ends a request: tells it, if that was not done, and its result.
+    /// Ends a request: emits its pending event, if any, and its result.
     pub(super) fn end(&mut self, id: RequestId, boot_ns: u64, outcome: Outcome) {
         self.release(id, None);
         match self.requests.retire(id) {
@@ -138,7 +139,7 @@ impl<K: Environment> Tracker<K> {
         }
     }
 
-    /// Counts a record that came after the result of its request, or cannot be of it: nothing that was told changes.
+    /// Counts a record that arrived after the result of its request, or cannot belong to it. Emitted events do not change.
     pub(super) fn count_late(&mut self, tid: u32) {
         log::debug!("a record of thread {tid} came after the result of its request");
         self.late_records += 1;
@@ -157,7 +158,7 @@ impl<K: Environment> Tracker<K> {
         self.out.push(event);
     }
 
-    /// Takes one record.
+    /// Handles a record.
     pub fn record(&mut self, record: Record) {
         match record {
             Record::Entered(record) => self.on_entered(record),
@@ -175,26 +176,26 @@ impl<K: Environment> Tracker<K> {
         }
     }
 
-    /// Takes a loss.
+    /// Handles a loss.
     pub fn loss(&mut self, boot_ns: u64, stage: LossStage, cause: &str, count: u64) {
         self.last_loss_ns = self.last_loss_ns.max(Some(boot_ns));
         self.emit(boot_ns, None, Body::Loss(Loss { stage, cause: cause.to_owned(), count }));
     }
 
-    /// Takes it that the kernel skipped what tells verdicts. Of a request that went on nothing was missed.
+    /// Notes that runs of the verdict probe were missed. Requests that continued lost nothing.
     pub fn verdicts_missed(&mut self, boot_ns: u64) {
         self.last_missed_ns = self.last_missed_ns.max(Some(boot_ns));
     }
 
-    /// Notes whether all the kernel's places are taken.
+    /// Notes whether all slots of the kernel are in use.
     fn note_concurrency(&mut self, boot_ns: u64) {
         if self.requests.running() >= MAX_CONCURRENT {
             self.last_full_ns = self.last_full_ns.max(Some(boot_ns));
         }
     }
 
-    /// The request that a record of its own thread is about. None where that has ended, or where another process has the
-    /// thread's id by now: such a record is counted.
+    /// The request of a record of its own thread. `None` if that has ended, or if the thread id belongs to another process
+    /// now: then the record is counted as late.
     fn request_of(&mut self, key: &wire::RequestKey, header: &wire::Header) -> Option<RequestId> {
         let id = request_id(key)?;
         let is_another = |in_flight: &InFlight| in_flight.process != process_id(&header.process);
@@ -255,7 +256,7 @@ impl<K: Environment> Tracker<K> {
         self.deny(id, record.header.boot_ns, record.verdict, duration_ns);
     }
 
-    /// Lets a held request event out, with what is known by now.
+    /// Emits a pending request event with what is known so far.
     pub(super) fn release(&mut self, id: RequestId, wait: Option<bool>) {
         let Some(mut request) = self.requests.change(id, |in_flight| in_flight.pending_event.take()).flatten() else {
             return;
@@ -272,7 +273,7 @@ impl<K: Environment> Tracker<K> {
     }
 
     fn on_handover(&mut self, record: &wire::Handover) {
-        /// include/linux/umh.h: the caller waits until the helper has ended.
+        /// include/linux/umh.h: the caller waits until the helper exits.
         const UMH_WAIT_PROC: u32 = 2;
         let Some(id) = self.request_of(&record.request, &record.header) else { return };
         self.release(id, Some(record.wait & UMH_WAIT_PROC != 0));
@@ -308,7 +309,7 @@ impl<K: Environment> Tracker<K> {
         let boot_ns = record.header.boot_ns;
         self.note_concurrency(boot_ns);
         let Some(in_flight) = self.requests.get(id) else {
-            // Its request record was lost: the value is true, the rest is not known.
+            // The request record was lost: the return value is correct, everything else is unknown.
             let mut outcome = Outcome::new(Status::Unknown, Attribution::unknown());
             outcome.code = Some(record.ret);
             self.end(id, boot_ns, outcome);

@@ -1,4 +1,4 @@
-//! The tracker's part about devices: for which one udev loaded a module.
+//! The tracker's device part: the device for which udev loaded a module.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ use crate::{
     probe::Word,
 };
 
-/// The rule by which a module that udev loaded belongs to a device.
+/// The rule that links a module loaded by udev to a device.
 const RULE: &str = "uevent-modalias";
 
 impl<K: Environment> Tracker<K> {
-    /// Begins to listen for devices: after the socket was opened, and before anything is read.
+    /// Starts tracking devices: after the socket was opened, and before any record is read.
     pub(super) fn start_devices(&mut self, now_ns: u64) {
         let was_idle = self.environment.udev_was_idle();
         if was_idle.is_none() {
@@ -24,12 +24,12 @@ impl<K: Environment> Tracker<K> {
         self.devices.begin(now_ns, was_idle);
     }
 
-    /// Takes it that nothing is said of devices any more: for which one udev loads a module is not known from now on.
+    /// Stops tracking devices: no more announcements will be received.
     pub fn stop_devices(&mut self) {
         self.devices.end();
     }
 
-    /// Takes a word about a device. Those heard before a record is read must come first.
+    /// Handles a message about a device. Messages that were received before a record was read must be passed first.
     pub fn device(&mut self, now_ns: u64, word: Word) {
         match word {
             Word::Uevent(Uevent::Announced(announcement)) => self.devices.announced(now_ns, announcement),
@@ -41,7 +41,7 @@ impl<K: Environment> Tracker<K> {
         }
     }
 
-    /// The device for which udev loaded a module, and why the module is part of what its alias leads to.
+    /// The device for which udev loaded a module, and the reason why the module belongs to the device's alias.
     pub(super) fn device_of(&mut self, module: &str, boot_ns: u64) -> (Option<Device>, Option<Reason>) {
         let Self { devices, environment, .. } = self;
         let mut reasons: HashMap<Text, Option<Reason>> = HashMap::new();

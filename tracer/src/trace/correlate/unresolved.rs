@@ -1,11 +1,12 @@
-//! Requests whose end no record tells: the thread has left the request, and all that it recorded was read.
+//! Requests whose end is not in any record: the thread has left the request, and all its records were read.
 //!
-//! Nothing here is decided because time has passed. A thread reserves its records in the ring before it goes on, so one
-//! that asks again, sleeps elsewhere or has ended has reserved all of them; once the ring was read from then on, none is
-//! still to come. Only then are times compared, and only those of the kernel or bounds of them.
+//! Elapsed time alone decides nothing. A thread reserves its records in the ring before it continues, so a thread that
+//! makes another request, sleeps elsewhere or has exited has reserved all of them; once the ring was read after that, none
+//! is outstanding. Only then are times compared, and only times of the kernel or their bounds.
 //!
-//! A request that got a place and for which no modprobe is run ends without a record: the kernel takes it for a duplicate
-//! (`CONFIG_MODULE_DEBUG_AUTOLOAD_DUPS`, kernel/module/dups.c), or has no memory (`call_modprobe`, kernel/module/kmod.c).
+//! An admitted request for which no modprobe is started ends without a record: the kernel treats it as a duplicate
+//! (`CONFIG_MODULE_DEBUG_AUTOLOAD_DUPS`, kernel/module/dups.c), or is out of memory (`call_modprobe`,
+//! kernel/module/kmod.c).
 
 use super::{
     environment::Environment,
@@ -14,15 +15,16 @@ use super::{
 };
 use crate::event::{Attribution, LossStage, Outcome, RequestId, Status};
 
-/// The kernel gives up after 5 s without a free place (`MAX_KMOD_ALL_BUSY_TIMEOUT`, kernel/kmod.c). It counts them in ticks,
-/// which a processor that stood still makes up for at once.
+/// The kernel gives up after 5 s without a free slot (`MAX_KMOD_ALL_BUSY_TIMEOUT`, kernel/kmod.c). It counts jiffies, and
+/// a processor that was stopped catches up on them at once.
 const ADMISSION_TIMEOUT_NS: u64 = 4_800_000_000;
 
-/// A requester that has ended by then did not wait for the limit: it was killed. Between the two that is not known.
+/// A requester that has exited before this time was killed: it did not reach the limit. Between the two values the reason
+/// is unknown.
 const KILLED_BEFORE_NS: u64 = 3_000_000_000;
 
 impl<K: Environment> Tracker<K> {
-    /// Settles a request whose thread has left it, or whose ending is due.
+    /// Resolves a request whose thread has left it, or whose ending is due.
     pub(super) fn resolve(&mut self, id: RequestId, now_ns: u64) {
         let Some(in_flight) = self.requests.get(id) else { return };
         if let Some(ending) = &in_flight.ending {
@@ -37,7 +39,7 @@ impl<K: Environment> Tracker<K> {
             Departure::Asleep { .. } | Departure::Gone { .. } | Departure::Abandoned => now_ns,
         };
         if in_flight.is_handed_over && !matches!(over, Departure::Abandoned) {
-            // What its helper still does belongs to it.
+            // What the helper does from now on belongs to the request.
             let ending = Ending { outcome: lost(), boot_ns: at_ns, is_due: false };
             self.requests.change(id, |in_flight| in_flight.ending = Some(ending));
             return;
@@ -50,7 +52,7 @@ impl<K: Environment> Tracker<K> {
         self.end(id, at_ns, outcome);
     }
 
-    /// How a request ended that was neither refused nor given a place.
+    /// The outcome of a request that was neither denied nor admitted.
     fn not_admitted(&mut self, id: RequestId, waiting_ns: u64, over: Departure, now_ns: u64) -> Outcome {
         if self.last_loss_ns.is_some_and(|at_ns| at_ns >= id.boot_ns) {
             return unknown("records were lost while it ran: what stopped it is not known");
@@ -62,7 +64,7 @@ impl<K: Environment> Tracker<K> {
         }
         let since_asked = |at_ns: u64| at_ns.saturating_sub(id.boot_ns);
         match over {
-            // A thread that goes on was not killed. Only the limit takes a request so long.
+            // A thread that continues was not killed. Only the limit delays a request this long.
             Departure::AskedAgain { at_ns: by_ns } | Departure::Asleep { by_ns: Some(by_ns) }
                 if since_asked(by_ns) >= ADMISSION_TIMEOUT_NS =>
             {
@@ -101,12 +103,12 @@ fn killed() -> Outcome {
     }
 }
 
-/// An end of which no more is known than that.
+/// An outcome about which nothing else is known.
 pub(super) fn unknown(detail: &str) -> Outcome {
     Outcome { detail: Some(detail.to_owned()), ..Outcome::new(Status::Unknown, Attribution::unknown()) }
 }
 
-/// As [`unknown`], where more may have come of it.
+/// As [`unknown`], if more events may follow.
 pub(super) fn unseen(detail: &str) -> Outcome {
     Outcome { incomplete: true, ..unknown(detail) }
 }

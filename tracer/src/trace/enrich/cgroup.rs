@@ -1,14 +1,14 @@
-//! What a cgroup path says of a process: systemd unit, session, container, pod.
+//! Parses a cgroup path: systemd unit, session, container, pod.
 //!
-//! Pure. The path is made by whoever manages cgroups there (systemd, a container engine, or a user in a
-//! delegated tree), so only names of their exact forms count.
+//! Pure. The path is chosen by the cgroup manager (systemd, a container engine, or a user in a delegated subtree), so only
+//! names of exactly the known forms are accepted.
 
 /// A container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Container {
-    /// Who runs it: `docker`, `containerd`, `cri-o`, `podman`, `nerdctl`, `nspawn`, `machined`, `lxc`,
-    /// `kubernetes` (its runtime is not in the path) or `oci` (nothing but an id is).
+    /// Its runtime: `docker`, `containerd`, `cri-o`, `podman`, `nerdctl`, `nspawn`, `machined`, `lxc`, `kubernetes` (the
+    /// path does not contain the runtime) or `oci` (only an id is known).
     pub runtime: &'static str,
     /// Its id or name.
     pub id: String,
@@ -20,17 +20,17 @@ impl std::fmt::Display for Container {
     }
 }
 
-/// What a path says.
+/// The parts of a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Placement {
-    /// Unit of the system's manager: `ssh.service`, `session-3.scope`, `user@1000.service`.
+    /// Unit of the system manager: `ssh.service`, `session-3.scope`, `user@1000.service`.
     pub unit: Option<String>,
-    /// Unit of a user's manager, below `user@<uid>.service`.
+    /// Unit of a user manager, below `user@<uid>.service`.
     pub user_unit: Option<String>,
-    /// The slice that holds `unit`.
+    /// The slice that contains `unit`.
     pub slice: Option<String>,
-    /// Id of the login session, as in `loginctl`.
+    /// Id of the login session, as shown by `loginctl`.
     pub session: Option<String>,
     /// Innermost container.
     pub container: Option<Container>,
@@ -39,22 +39,22 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// The unit that says most: a user's own, else the system's.
+    /// The most specific unit: of the user manager, else of the system manager.
     #[must_use]
     pub fn innermost_unit(&self) -> Option<&str> {
         self.user_unit.as_deref().or(self.unit.as_deref())
     }
 }
 
-/// Reads a path.
+/// Parses a path.
 #[must_use]
 pub fn place(path: &[u8]) -> Placement {
-    // Names that matter are ASCII; any other cannot be a unit or a container.
+    // Unit and container names are ASCII.
     let names: Vec<&str> = path
         .split(|byte| *byte == b'/')
         .filter(|name| !name.is_empty())
         .map(|name| std::str::from_utf8(name).unwrap_or_default())
-        // systemd puts `_` before a name that the kernel could take for its own.
+        // systemd prefixes names that collide with kernel files with `_`.
         .map(|name| name.strip_prefix('_').unwrap_or(name))
         .collect();
     let mut placement = Placement::default();
@@ -75,7 +75,7 @@ pub fn place(path: &[u8]) -> Placement {
     placement
 }
 
-/// Slices, then the unit; gives what is below it.
+/// Parses slices and the unit; returns the remaining components.
 fn read_unit<'a, 'b>(names: &'a [&'b str], placement: &mut Placement) -> &'a [&'b str] {
     let slices = names.iter().take_while(|name| is_slice(name)).count();
     let (slices, below) = names.split_at(slices);
@@ -98,7 +98,7 @@ fn is_slice(name: &str) -> bool {
     name.ends_with(".slice") && is_unit_name(name)
 }
 
-/// Units that hold processes.
+/// Whether a name is a unit that contains processes.
 fn is_unit(name: &str) -> bool {
     const SUFFIXES: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
     SUFFIXES.iter().any(|suffix| name.len() > suffix.len() && name.ends_with(suffix)) && is_unit_name(name)
@@ -110,7 +110,7 @@ fn is_unit_name(name: &str) -> bool {
     name.len() < 256 && !name.starts_with('.') && name.bytes().all(is_valid)
 }
 
-/// Scopes that a container engine names `<prefix><id>.scope`.
+/// Scopes named `<prefix><id>.scope` by a container engine.
 const SCOPES: [(&str, &str); 5] = [
     ("docker-", "docker"),
     ("cri-containerd-", "containerd"),
@@ -119,19 +119,19 @@ const SCOPES: [(&str, &str); 5] = [
     ("nerdctl-", "nerdctl"),
 ];
 
-/// The container that a directory is, if it is one.
+/// The container of a directory name.
 fn container(before: Option<&str>, name: &str, in_pod: bool) -> Option<Container> {
     let some = |runtime, id: &str| Some(Container { runtime, id: id.to_owned() });
     let scope = name.strip_suffix(".scope");
     for (prefix, runtime) in SCOPES {
         let id = scope.unwrap_or(name).strip_prefix(prefix);
-        // Podman inside a service has `libpod-payload-<id>`, and nothing ends in `.scope`.
+        // Podman in a service uses `libpod-payload-<id>`, without `.scope`.
         let id = id.map(|id| if runtime == "podman" { id.strip_prefix("payload-").unwrap_or(id) } else { id });
         if let Some(id) = id.filter(|id| is_id(id)) {
             return some(runtime, id);
         }
     }
-    // containerd told to use systemd's names by the cgroupfs driver: `<slice>:cri-containerd:<id>`.
+    // containerd with systemd names but the cgroupfs driver: `<slice>:cri-containerd:<id>`.
     if let Some((_, id)) = name.split_once(":cri-containerd:").filter(|(_, id)| is_id(id)) {
         return some("containerd", id);
     }
@@ -156,35 +156,35 @@ fn container(before: Option<&str>, name: &str, in_pod: bool) -> Option<Container
     lxc.filter(|name| is_name(name)).and_then(|name| some("lxc", name))
 }
 
-/// The uid of a pod's directory: `pod<uid>` or `<anything>-pod<uid with _ for ->.slice`.
+/// The uid in the name of a pod's directory: `pod<uid>` or `<anything>-pod<uid with _ for ->.slice`.
 fn pod(name: &str) -> Option<String> {
     let uid = match name.split_once(".slice") {
-        // Behind the slice there may be `:cri-containerd:<id>`.
+        // `:cri-containerd:<id>` may follow the slice.
         Some((slice, _)) => slice.rsplit_once("-pod")?.1.replace('_', "-"),
         None => name.strip_prefix("pod")?.to_owned(),
     };
     is_pod_uid(&uid).then_some(uid)
 }
 
-/// A UUID, or for static pods the 32 digits of a hash.
+/// A UUID, or the 32 digits of a hash for static pods.
 fn is_pod_uid(uid: &str) -> bool {
     let groups: Vec<usize> = uid.split('-').map(str::len).collect();
     let is_hex = uid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'));
     is_hex && (groups == [8, 4, 4, 4, 12] || groups == [32])
 }
 
-/// Engines give containers 64 hexadecimal digits.
+/// Container ids have 64 hexadecimal digits.
 fn is_id(id: &str) -> bool {
     id.len() == 64 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Names that people give to LXC containers and machines.
+/// Names of LXC containers and machines, chosen by users.
 fn is_name(name: &str) -> bool {
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !name.is_empty() && name.len() < 256 && name.bytes().all(is_valid) && name.bytes().any(|byte| byte != b'.')
 }
 
-/// Undoes systemd's `\x2d`. `None` when the result is no name.
+/// Decodes `\x2d` of systemd. `None` if the result is not a valid name.
 fn unescape(name: &str) -> Option<String> {
     let mut parts = name.split("\\x");
     let mut plain = parts.next()?.to_owned();
@@ -206,7 +206,7 @@ mod tests {
     const OTHER: &str = "aaaabbbbccccddddeeeeffff00001111222233334444555566667777888899990";
     const POD: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
 
-    /// What is expected of a path: unit, user unit, container, pod. `ID` and `POD` stand for the real ones.
+    /// The expected unit, user unit, container and pod of a path. `ID` and `POD` stand for real ones.
     type Row = (&'static str, Option<&'static str>, Option<&'static str>, Option<&'static str>, bool);
 
     const ROWS: &[Row] = &[
@@ -341,9 +341,9 @@ mod tests {
         ("/machine.slice/machine-\\xzz.scope", Some("machine-\\xzz.scope"), None, None, false),
     ];
 
-    /// Each real path, and each hostile one, gives what it should and nothing else.
+    /// Each real or hostile path gives exactly the expected parts.
     #[test]
-    fn reads_real_paths() {
+    fn path_of_each_manager_gives_its_parts() {
         let other = &OTHER[..64];
         for (path, unit, user_unit, container, is_pod) in ROWS {
             let fill = |text: &str| {
@@ -358,18 +358,18 @@ mod tests {
         }
     }
 
-    /// Static pods have a hash for a uid.
+    /// A static pod has a hash as its uid.
     #[test]
-    fn reads_static_pods() {
+    fn path_of_static_pod_gives_its_hash() {
         let uid = "0123456789abcdef0123456789abcdef";
         assert_eq!(place(format!("/kubepods/burstable/pod{uid}").as_bytes()).pod.as_deref(), Some(uid));
         let slice = format!("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{uid}.slice");
         assert_eq!(place(slice.as_bytes()).pod.as_deref(), Some(uid));
     }
 
-    /// Slice and session are told.
+    /// A session scope gives its slice and session id.
     #[test]
-    fn reads_sessions() {
+    fn path_of_session_gives_slice_and_id() {
         let found = place(b"/user.slice/user-1000.slice/session-c2.scope");
         assert_eq!((found.slice.as_deref(), found.session.as_deref()), (Some("user-1000.slice"), Some("c2")));
         let found = place(b"/system.slice/cron.service");
@@ -377,23 +377,23 @@ mod tests {
         assert_eq!(place(b"/user.slice/session-.scope").session, None);
     }
 
-    /// The user's own unit says more than the system's.
+    /// The unit of the user manager takes precedence over the system unit.
     #[test]
-    fn prefers_the_users_unit() {
+    fn path_with_two_units_prefers_the_users() {
         let found = place(b"/user.slice/user-1.slice/user@1.service/app.slice/term.scope");
         assert_eq!(found.innermost_unit(), Some("term.scope"));
         assert_eq!(place(b"/system.slice/a.service").innermost_unit(), Some("a.service"));
     }
 
-    /// Bytes that are not text are no unit.
+    /// A path that is not ASCII gives no unit.
     #[test]
-    fn ignores_bytes() {
+    fn path_that_is_not_ascii_gives_nothing() {
         assert_eq!(place(b"/system.slice/\xff.service").unit, None);
         assert_eq!(place(b"\xff/\xfe"), Placement::default());
     }
 
     proptest! {
-        /// Any bytes are read, and whatever is found is printable.
+        /// Any bytes are accepted, and all parts are printable.
         #[test]
         fn survives_anything(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
             let found = place(&bytes);

@@ -1,4 +1,4 @@
-//! Captured numbers and bytes to names that people use.
+//! Turns captured numbers and bytes into names.
 
 pub mod cgroup;
 pub mod process;

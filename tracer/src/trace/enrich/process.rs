@@ -1,4 +1,4 @@
-//! What the kernel side captured of a task, as the event model has it.
+//! Converts a task in the wire format to the event model.
 
 use tracer_ebpf::wire::{self, Argv, Context, Have, PathSegments, RequestKey};
 
@@ -8,10 +8,10 @@ use crate::{
     kernel::syscalls,
 };
 
-/// Padding behind a process's title: a program that wrote its own leaves more than two empty arguments.
+/// Padding after a process title: a program that rewrote its title leaves more than two empty arguments.
 const PADDING_ARGUMENTS: usize = 2;
 
-/// A task. `users` gives its uid a name.
+/// Converts a task. `users` supplies the name of its uid.
 #[must_use]
 pub fn process(context: &Context, users: &Users) -> Process {
     let have = |bit| context.have & bit != 0;
@@ -47,7 +47,7 @@ pub fn process(context: &Context, users: &Users) -> Process {
     }
 }
 
-/// Parents of a task, nearest first; true when the list does not reach the top of the tree.
+/// Ancestors of a task, nearest first, and whether the list is truncated.
 #[must_use]
 pub fn ancestors(context: &Context) -> (Vec<Ancestor>, bool) {
     let count = usize::try_from(context.ancestor_count).unwrap_or(usize::MAX);
@@ -69,27 +69,27 @@ fn ancestor(ancestor: &wire::Ancestor) -> Ancestor {
     }
 }
 
-/// The system call a task was in: its name, or `syscall_<number>`.
+/// The system call of a task: its name, or `syscall_<number>`.
 #[must_use]
 pub fn syscall(context: &Context) -> Option<String> {
     let number = u32::try_from(context.syscall).ok()?;
     (context.have & Have::SYSCALL != 0).then(|| syscalls::name_here(number))
 }
 
-/// The id of a request; `None` for none.
+/// The id of a request; `None` if the record has none.
 #[must_use]
 pub fn request_id(key: &RequestKey) -> Option<RequestId> {
     let id = RequestId { boot_ns: key.boot_ns, tid: key.tid };
     (id.boot_ns != 0 || id.tid != 0).then_some(id)
 }
 
-/// Id and start of a process.
+/// Id and start time of a process.
 #[must_use]
 pub const fn process_id(key: &wire::ProcessKey) -> ProcessId {
     ProcessId { pid: key.pid, start_ns: key.start_ns }
 }
 
-/// Who created a kernel thread; `None` when unknown. A thread may serve more than its creator, so it is inferred.
+/// The creator of a kernel thread; `None` if unknown. Marked as inferred, since a thread may serve others too.
 #[must_use]
 pub fn behalf(behalf: &wire::Behalf) -> Option<Behalf> {
     (behalf.creator.pid != 0).then(|| Behalf {
@@ -103,7 +103,7 @@ pub fn behalf(behalf: &wire::Behalf) -> Option<Behalf> {
     })
 }
 
-/// A path from its segments; true when its front is missing, and then it has no `/` in front.
+/// A path from its segments, and whether its beginning is missing; then it has no leading `/`.
 #[must_use]
 pub fn path(segments: &PathSegments) -> (Text, bool) {
     let bytes = clamped(&segments.bytes, segments.len);
@@ -117,7 +117,7 @@ pub fn path(segments: &PathSegments) -> (Text, bool) {
     (Text::from(path.as_slice()), truncated)
 }
 
-/// Arguments; true when the end of them is missing.
+/// Arguments, and whether they are truncated.
 #[must_use]
 pub fn argv(argv: &Argv) -> (Vec<Text>, bool) {
     let bytes = clamped(&argv.bytes, argv.len);
@@ -125,7 +125,7 @@ pub fn argv(argv: &Argv) -> (Vec<Text>, bool) {
     if bytes.is_empty() {
         return (Vec::new(), truncated);
     }
-    // Each argument ends in NUL; the last one of a cut area does not.
+    // Each argument ends with NUL, except the last one of a truncated area.
     let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
     let mut arguments: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
     let empty = arguments.iter().rev().take_while(|argument| argument.is_empty()).count();
@@ -135,13 +135,13 @@ pub fn argv(argv: &Argv) -> (Vec<Text>, bool) {
     (arguments.into_iter().map(Text::from).collect(), truncated)
 }
 
-/// Text up to its NUL, or all of it.
+/// Text up to the first NUL, or all of it.
 #[must_use]
 pub fn nul_text(bytes: &[u8]) -> Text {
     Text::from(bytes.split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
-/// The bytes used; a length beyond the array means all of it.
+/// The used bytes; a length beyond the array is clamped.
 fn clamped(bytes: &[u8], len: u32) -> &[u8] {
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     bytes.get(..len).unwrap_or(bytes)
@@ -178,18 +178,18 @@ mod tests {
         Users::new(Path::new("/nonexistent"))
     }
 
-    /// Segments come leaf first; a missing front is said and not dressed up as a root.
+    /// Segments are stored leaf first; a truncated path has no leading `/`.
     #[test]
-    fn turns_paths_round() {
+    fn path_segments_are_joined_from_the_root() {
         assert_eq!(path(&segments(b"iptables\0sbin\0usr\0", 0)), (Text::from("/usr/sbin/iptables"), false));
         assert_eq!(path(&segments(b"iptables\0sbin\0", 1)), (Text::from("sbin/iptables"), true));
         assert_eq!(path(&segments(b"", 0)), (Text::from("/"), false));
         assert_eq!(path(&segments(b"a\0b", 0)), (Text::from("/b/a"), false));
     }
 
-    /// Arguments keep their boundaries and their empty ones; padding goes; a cut is said.
+    /// Empty arguments are kept, padding is removed, and truncation is reported.
     #[test]
-    fn splits_arguments() {
+    fn arguments_keep_boundaries_and_report_truncation() {
         let texts = |list: &[&str]| list.iter().map(|text| Text::from(*text)).collect::<Vec<_>>();
         assert_eq!(argv(&arguments(b"iptables\0-t\0nat\0-L\0", 19)), (texts(&["iptables", "-t", "nat", "-L"]), false));
         assert_eq!(argv(&arguments(b"echo\0\0x\0\0", 9)), (texts(&["echo", "", "x", ""]), false));
@@ -198,9 +198,9 @@ mod tests {
         assert_eq!(argv(&arguments(b"", 0)), (Vec::new(), false));
     }
 
-    /// What was not captured is unknown, never a zero.
+    /// Values that were not captured are `None`, not zero.
     #[test]
-    fn unknown_is_none() {
+    fn uncaptured_value_is_none() {
         let mut context = Context::new_zeroed();
         context.exe = segments(b"sh\0", 0);
         context.argv = arguments(b"sh\0", 3);
@@ -221,23 +221,23 @@ mod tests {
         assert!(syscall(&context).is_some());
     }
 
-    /// A request of all zeros is none, and a kernel thread without a known creator works for no one.
+    /// A request id of zeros is `None`, and a kernel thread with an unknown creator acts for no process.
     #[test]
-    fn none_is_none() {
+    fn zero_request_and_creator_are_none() {
         assert_eq!(request_id(&RequestKey::NONE), None);
         assert_eq!(behalf(&wire::Behalf::new_zeroed()), None);
     }
 
-    /// Text ends at its NUL, or at the end.
+    /// Text ends at the first NUL, or at the end of the array.
     #[test]
-    fn text_ends_at_nul() {
+    fn text_with_nul_ends_there() {
         assert_eq!(nul_text(b"can\0junk"), Text::from("can"));
         assert_eq!(nul_text(b"full"), Text::from("full"));
         assert_eq!(nul_text(b""), Text::default());
     }
 
     proptest! {
-        /// Any bytes at all are a context, and every list stays within its limits.
+        /// Any bytes are a valid context, and every list stays within its limit.
         #[test]
         fn survives_any_context(seed in proptest::collection::vec(any::<u8>(), 64), have in any::<u32>()) {
             let bytes: Vec<u8> = seed.iter().copied().cycle().take(size_of::<Context>()).collect();
@@ -250,7 +250,7 @@ mod tests {
             let _ = syscall(&context);
         }
 
-        /// What the kernel side writes of a path comes back whole.
+        /// A path in the wire format is converted without loss.
         #[test]
         fn paths_come_back(names in proptest::collection::vec("[^/\0]{1,20}", 1..8)) {
             let mut bytes = Vec::new();

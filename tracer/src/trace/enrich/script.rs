@@ -1,4 +1,4 @@
-//! Which script an interpreter runs: its own name says little to whoever looks for a culprit.
+//! The script that an interpreter runs: the name of the interpreter alone does not identify a requester.
 
 use std::{fs::File, io::Read, os::fd::AsRawFd, path::Path};
 
@@ -9,17 +9,16 @@ use crate::{
     kernel::process,
 };
 
-/// Shells: `-c` takes a command in place of a script.
+/// Shells: with `-c`, there is a command and no script.
 const SHELLS: [&[u8]; 7] = [b"sh", b"bash", b"dash", b"ash", b"ksh", b"zsh", b"busybox"];
 
-/// Other interpreters, by the beginning of their name: `-c`, `-e` and `-m` take something else than a script.
+/// Other interpreters, by prefix of their name: with `-c`, `-e` and `-m` there is no script.
 const OTHERS: [&[u8]; 3] = [b"python", b"perl", b"ruby"];
 
-/// A command line of which more is read is none that a person reads.
+/// Maximum bytes read of a command line.
 const COMMAND_LINE_BYTES: usize = 4096;
 
-/// The script that a process runs, as its command line names it; `None` where it is no interpreter, runs no script, or
-/// is gone.
+/// The script that a process runs, from its command line; `None` if it is no interpreter, runs no script, or has exited.
 #[must_use]
 pub fn script(root: &Path, ancestor: &Ancestor) -> Option<Text> {
     let exe = ancestor.exe.as_ref()?.as_bytes();
@@ -30,21 +29,22 @@ pub fn script(root: &Path, ancestor: &Ancestor) -> Option<Text> {
     let directory = root.join("proc").join(ancestor.pid.to_string());
     let line = std::fs::read(directory.join("cmdline")).ok()?;
     let comm = std::fs::read(directory.join("comm")).ok()?;
-    // Its id may be another's by now, and it may have executed something else.
+    // The id may have been reused, or the process may have executed another program.
     if comm.strip_suffix(b"\n") != Some(ancestor.comm.as_bytes()) || !process::is_alive(ancestor.id()) {
         return None;
     }
     of_command_line(line.get(..COMMAND_LINE_BYTES).unwrap_or(&line), shell).map(Text::from)
 }
 
-/// Where bash keeps the script that it reads.
+/// The file descriptor on which bash keeps its script open.
 const BASH_FD: &str = "255";
 
-/// A script of which more was read is none that a person counts lines of.
+/// Maximum bytes read of a script.
 const SCRIPT_BYTES: u64 = 1 << 20;
 
-/// The line up to which bash has read its script. It reads ahead, but before it runs a command it goes back to where that
-/// ends, so that the command may read what follows. `None` for other interpreters, and where that cannot be looked at.
+/// The line up to which bash has read its script. It reads ahead, but before it runs a command it seeks back to the end of
+/// that command, so that the command can read what follows. `None` for other interpreters, and if the position cannot be
+/// read.
 #[must_use]
 pub fn line(root: &Path, ancestor: &Ancestor) -> Option<u32> {
     if ancestor.exe.as_ref()?.as_bytes() != b"bash" {
@@ -63,15 +63,15 @@ pub fn line(root: &Path, ancestor: &Ancestor) -> Option<u32> {
     (is_whole && process::is_alive(ancestor.id())).then(|| line_of(&read))
 }
 
-/// Opens a file that another process chose, if it is a regular one: to open a pipe takes as long as its other end likes,
-/// to open a device may do something, and either would give its bytes to us instead.
+/// Opens a file chosen by another process, if it is a regular file: opening a pipe can block, opening a device can have
+/// side effects, and reading from either would take data from its user.
 fn open_regular(path: &Path) -> Option<File> {
-    // As a place only: nothing is opened by that.
+    // O_PATH only: this does not open the file.
     let place = File::from(fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?);
     if !place.metadata().ok()?.is_file() {
         return None;
     }
-    // The very file that was looked at. Its owner may hold a lease, for which an opener would wait.
+    // Reopens exactly this file. The owner may hold a lease, on which opening would block.
     let again = format!("/proc/self/fd/{}", place.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     fs::open(again, flags, Mode::empty()).ok().map(File::from)
@@ -84,7 +84,7 @@ fn line_of(read: &[u8]) -> u32 {
     u32::try_from(ends + open).unwrap_or(u32::MAX)
 }
 
-/// The first word that is neither an option nor the value of one.
+/// The first argument that is neither an option nor the value of one.
 fn of_command_line(line: &[u8], shell: bool) -> Option<&[u8]> {
     let mut words = line.split(|byte| *byte == 0).skip(1);
     while let Some(word) = words.next() {
@@ -99,7 +99,7 @@ fn of_command_line(line: &[u8], shell: bool) -> Option<&[u8]> {
             }
             [b'-', b'-', ..] | [b'+', ..] => {}
             [b'-', letters @ ..] => {
-                // What is read from there is no file.
+                // The script is read from standard input, not from a file.
                 let instead: &[u8] = if shell { b"cs" } else { b"cemE" };
                 if letters.iter().any(|letter| instead.contains(letter)) {
                     return None;
@@ -129,9 +129,9 @@ mod tests {
         of_command_line(line.as_bytes(), shell).map(|script| String::from_utf8(script.to_vec()).unwrap())
     }
 
-    /// Check scripts by shebang and by hand, options before them, and command lines without one.
+    /// Scripts are found with and without shebang and after options; command lines without a script give none.
     #[test]
-    fn scripts_are_told_from_options() {
+    fn script_after_options_is_found() {
         for (words, shell, wanted) in [
             (&["/bin/bash", "./tests/net.sh", "-v"][..], true, Some("./tests/net.sh")),
             (&["sh", "-ex", "net.sh"], true, Some("net.sh")),
@@ -149,9 +149,9 @@ mod tests {
         }
     }
 
-    /// Check that a process that is gone, or that is another by now, has no script.
+    /// A process that has exited or was replaced by another has no script.
     #[test]
-    fn the_gone_have_none() {
+    fn exited_process_has_no_script() {
         let root = tempfile::tempdir().unwrap();
         let process = root.path().join("proc/4000000");
         fs::create_dir_all(&process).unwrap();
@@ -168,9 +168,9 @@ mod tests {
         assert_eq!(script(root.path(), &ancestor("other")), None);
     }
 
-    /// Check that the line is told of a script that is a file, and that a pipe in its place holds nobody up.
+    /// The line is known for a script that is a regular file, and a pipe in its place does not block.
     #[test]
-    fn only_a_file_is_opened() {
+    fn script_that_is_a_pipe_is_not_opened() {
         let own = id_of(std::process::id()).unwrap();
         let root = tempfile::tempdir().unwrap();
         let process = root.path().join("proc").join(own.pid.to_string());
@@ -194,16 +194,16 @@ mod tests {
         assert_eq!(line_with(&pipe), None);
     }
 
-    /// Check that the line is the one in which the text ends, with and without its end.
+    /// The line is the one in which the text ends, with and without a final newline.
     #[test]
-    fn lines_are_counted() {
+    fn line_of_text_counts_its_last_line() {
         for (read, line) in [("", 0), ("a", 1), ("a\n", 1), ("a\nb", 2), ("a\nb\n", 2), ("\n\n\n", 3)] {
             assert_eq!(line_of(read.as_bytes()), line, "{read:?}");
         }
     }
 
     proptest! {
-        /// Check that no command line makes it panic.
+        /// No command line causes a panic.
         #[test]
         fn any_line_is_safe(line in proptest::collection::vec(any::<u8>(), 0..64), shell: bool) {
             let _ = of_command_line(&line, shell);

@@ -1,14 +1,14 @@
-//! Stacks to frames with symbols.
+//! Converts stacks to frames with symbols.
 
 use crate::{
     event::Frame,
     kernel::kallsyms::{Kallsyms, Symbol},
 };
 
-/// Every request passes through it; what called it is the first frame worth showing.
+/// Every request passes through this function; its caller is the first frame of interest.
 const REQUEST_MODULE: &str = "__request_module";
 
-/// Functions on top of a stack that are there because it is being traced.
+/// Prefixes of functions at the top of a stack that come from tracing.
 const OWN: [&str; 12] = [
     "bpf_get_stack",
     "bpf_trampoline_",
@@ -24,7 +24,7 @@ const OWN: [&str; 12] = [
     "ftrace_",
 ];
 
-/// The same, by their whole names.
+/// Full names of functions at the top of a stack that come from tracing.
 const OWN_WHOLE: [&str; 8] = [
     "aggr_pre_handler",
     "opt_pre_handler",
@@ -36,8 +36,8 @@ const OWN_WHOLE: [&str; 8] = [
     "__fprobe_handler",
 ];
 
-/// The kernel stack of a request, innermost first, from the caller of `request_module()` on. Without
-/// symbols every address is kept.
+/// The kernel stack of a request, innermost first, from the caller of `request_module()` on. Without symbols, all
+/// addresses are kept.
 #[must_use]
 pub fn kernel_frames(kallsyms: Option<&Kallsyms>, addresses: &[u64]) -> Vec<Frame> {
     let resolved: Vec<(u64, Option<Symbol>)> = addresses
@@ -54,14 +54,14 @@ pub fn kernel_frames(kallsyms: Option<&Kallsyms>, addresses: &[u64]) -> Vec<Fram
     resolved.into_iter().skip(own).map(|(address, symbol)| frame(address, symbol)).collect()
 }
 
-/// A user stack: addresses alone, since the process may be gone.
+/// A user stack without symbols: the process may have exited.
 #[must_use]
 pub fn user_frames(addresses: &[u64]) -> Vec<Frame> {
     addresses.iter().filter(|address| **address != 0).map(|address| frame(*address, None)).collect()
 }
 
-/// A return address lies behind its call, which may be the last instruction of its function: the byte
-/// before it is surely inside.
+/// A return address is after the call, which may be the last instruction of its function: the byte before it is always
+/// inside.
 fn resolve_return(kallsyms: &Kallsyms, address: u64) -> Option<Symbol> {
     let symbol = kallsyms.resolve(address.checked_sub(1)?)?;
     Some(Symbol { offset: symbol.offset + 1, ..symbol })
@@ -81,7 +81,7 @@ fn is_own(symbol: &Symbol) -> bool {
     OWN.iter().any(|prefix| name.starts_with(prefix)) || OWN_WHOLE.contains(&name)
 }
 
-/// A name without what the compiler appends: `.isra.0`, `.constprop.0`, `.part.0`.
+/// A name without compiler suffixes: `.isra.0`, `.constprop.0`, `.part.0`.
 fn base(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
@@ -110,9 +110,9 @@ ffffffffc0100100 t bpf_trampoline_6442\t[bpf]
         kernel_frames(Some(&kallsyms), addresses).iter().map(ToString::to_string).collect()
     }
 
-    /// The first frame is the caller of `request_module()`, whatever the tracer put above it.
+    /// The first frame is the caller of `request_module()`, whatever frames of the tracer precede it.
     #[test]
-    fn begins_at_the_caller() {
+    fn kernel_stack_begins_at_the_caller() {
         let stack = [
             0xffff_ffff_c010_0010,
             0xffff_ffff_c010_0150,
@@ -125,30 +125,31 @@ ffffffffc0100100 t bpf_trampoline_6442\t[bpf]
         assert_eq!(shown(&stack), ["__sock_create+0x50", "__sys_socket+0x50"]);
     }
 
-    /// Without `__request_module` in it only the tracer's own frames go; others of those names below stay.
+    /// Without `__request_module`, only the tracer's frames at the top are removed; functions with these names further
+    /// down stay.
     #[test]
-    fn drops_own_frames_only_on_top() {
+    fn tracer_frames_are_removed_only_at_the_top() {
         let stack = [0xffff_ffff_8100_0510, 0xffff_ffff_8100_0350, 0xffff_ffff_8100_0510];
         assert_eq!(shown(&stack), ["__sys_socket+0x50", "kprobe_ftrace_handler+0x10"]);
     }
 
-    /// A call at the very end of a function belongs to that function; modules are named.
+    /// A call at the end of a function is resolved to that function, and the module is named.
     #[test]
-    fn return_addresses_lie_behind_calls() {
+    fn return_address_after_last_call_is_inside_the_function() {
         assert_eq!(shown(&[0xffff_ffff_8100_0400]), ["__sys_socket+0x100"]);
         assert_eq!(shown(&[0xffff_ffff_c000_0020]), ["xt_request_find_table+0x20 [x_tables]"]);
     }
 
-    /// Without symbols, and in user stacks, the address itself is shown.
+    /// Without symbols, and in user stacks, frames are addresses.
     #[test]
-    fn keeps_unknown_addresses() {
+    fn frame_without_symbol_keeps_its_address() {
         assert_eq!(kernel_frames(None, &[0xffff_ffff_8100_0210])[0].to_string(), "0xffffffff81000210");
         assert_eq!(user_frames(&[0x55d0_0000_1000, 0])[0].address, "0x55d000001000");
         assert_eq!(user_frames(&[0x55d0_0000_1000, 0]).len(), 1);
     }
 
     proptest! {
-        /// Any addresses are shown, never more than there are.
+        /// Any addresses are accepted, and no frames are added.
         #[test]
         fn survives_anything(addresses in proptest::collection::vec(any::<u64>(), 0..40)) {
             prop_assert!(shown(&addresses).len() <= addresses.len());

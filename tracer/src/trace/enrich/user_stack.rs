@@ -1,5 +1,5 @@
-//! User stacks with names, from the symbol tables of a process that still lives: a requester that waits for its
-//! module is blocked in the kernel, and its executable and libraries can be read.
+//! User stacks with symbols, from the symbol tables of a live process: a requester that waits for its module is blocked in
+//! the kernel, so its executable and libraries can be read.
 
 use blazesym::{
     Pid,
@@ -11,7 +11,7 @@ use blazesym::{
 
 use crate::event::Frame;
 
-/// Reads symbol tables, and keeps what it has read.
+/// Reads and caches symbol tables.
 pub struct UserSymbols {
     symbolizer: Symbolizer,
 }
@@ -23,22 +23,22 @@ impl Default for UserSymbols {
 }
 
 impl UserSymbols {
-    /// A reader that has read nothing yet.
+    /// Creates a reader with an empty cache.
     #[must_use]
     pub fn new() -> Self {
         Self { symbolizer: Symbolizer::builder().enable_auto_reload(true).build() }
     }
 
-    /// The frames of a process, innermost first. What has no name keeps its address.
+    /// The frames of a process, innermost first. A frame without a symbol keeps its address.
     #[must_use]
     pub fn frames(&self, pid: u32, addresses: &[u64]) -> Vec<Frame> {
         let addresses: Vec<u64> = addresses.iter().copied().filter(|address| *address != 0).collect();
         let mut process = Process::new(Pid::from(pid));
-        // Files a debugger would look for elsewhere are not looked for: the tables in place are enough and cheap.
+        // Separate debug files are not searched: the tables of the mapped files are sufficient and cheap.
         process.debug_syms = false;
-        // By path, through the process's own root: the kernel's links to mapped files want CAP_CHECKPOINT_RESTORE.
+        // By path, through the root of the process: the kernel's links to mapped files require CAP_CHECKPOINT_RESTORE.
         process.map_files = false;
-        // A name in the process's own /tmp, which it may have given to a pipe: opening that would wait.
+        // The process may have replaced a mapped file in its own directories with a pipe, on which opening would block.
         process.perf_map = false;
         let found = match self.symbolizer.symbolize(&Source::Process(process), Input::AbsAddr(&addresses)) {
             Ok(found) => found,
@@ -75,9 +75,9 @@ impl UserSymbols {
 mod tests {
     use super::UserSymbols;
 
-    /// Check that an address of this very process gets its function's name and file.
+    /// An address in this process gets the name and file of its function.
     #[test]
-    fn names_an_own_function() {
+    fn address_in_own_process_has_a_symbol() {
         let own = UserSymbols::frames as *const () as usize as u64;
         let frames = UserSymbols::new().frames(std::process::id(), &[own + 1, 0]);
         assert_eq!(frames.len(), 1);
@@ -86,9 +86,9 @@ mod tests {
         assert!(frames[0].module.as_deref().is_some_and(|file| file.starts_with("kmodtrace")), "{frames:?}");
     }
 
-    /// Check that a process that is gone leaves the addresses.
+    /// A stack of an exited process keeps its addresses.
     #[test]
-    fn a_process_that_is_gone_leaves_addresses() {
+    fn stack_of_exited_process_keeps_addresses() {
         let frames = UserSymbols::new().frames(u32::MAX >> 1, &[0x1234]);
         assert_eq!(frames.len(), 1);
         assert_eq!((frames[0].address.as_str(), frames[0].symbol.as_deref()), ("0x1234", None));

@@ -11,15 +11,15 @@ use crate::event::Text;
 
 const PASSWD: &str = "etc/passwd";
 
-/// What tells one version of the file from the next.
+/// Identifies a version of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified: SystemTime,
     len_bytes: u64,
 }
 
-/// Names by user id, from `/etc/passwd`. Users of LDAP and the like have no name here: asking for those
-/// means loading the system's own libraries, which a static binary cannot.
+/// Names by user id, from `/etc/passwd`. Users of LDAP and similar services have no name here: looking them up requires
+/// the system's libraries, which a static binary cannot load.
 #[derive(Debug)]
 pub struct Users {
     path: PathBuf,
@@ -28,16 +28,16 @@ pub struct Users {
 }
 
 impl Users {
-    /// Nobody yet: [`Users::refresh`] reads the file under `root`.
+    /// Creates an empty table: [`Users::refresh`] reads the file under `root`.
     #[must_use]
     pub fn new(root: &Path) -> Self {
         Self { path: root.join(PASSWD), stamp: None, names: HashMap::new() }
     }
 
-    /// Reads the file if it changed; true when it did. Without a file there are no names.
+    /// Reads the file if it has changed; returns whether it did. Without a file there are no names.
     ///
     /// # Errors
-    /// When it exists but cannot be read; the old names stay.
+    /// If it exists but cannot be read; the old names are kept.
     pub fn refresh(&mut self) -> std::io::Result<bool> {
         let stamp = match std::fs::metadata(&self.path) {
             Ok(metadata) => Some(Stamp { modified: metadata.modified()?, len_bytes: metadata.len() }),
@@ -62,8 +62,8 @@ impl Users {
     }
 }
 
-/// `name:password:uid:...`; the first of several names of one id counts, as for `getpwuid(3)`. Lines of
-/// another form are no users.
+/// Parses `name:password:uid:...`; of several names with one id the first counts, as for `getpwuid(3)`. Other lines are
+/// ignored.
 fn parse(text: &[u8]) -> HashMap<u32, Text> {
     let mut names = HashMap::new();
     for line in text.split(|byte| *byte == b'\n') {
@@ -84,9 +84,9 @@ mod tests {
     use super::{Users, parse};
     use crate::event::Text;
 
-    /// Names come from the first line with the id; comments, NIS lines and broken lines are no users.
+    /// The first line with an id gives its name; comments, NIS lines and broken lines are ignored.
     #[test]
-    fn reads_names() {
+    fn passwd_gives_the_first_name_of_an_id() {
         let text = b"root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/:/bin/sh\n#off:x:7:7::/:\n+::::::\n:x:8:8::/:\n\
             bad:x:-1:0::/:\nbig:x:4294967295:0::/:\nm\xfcller:x:1000:1000::/home:/bin/sh";
         let names = parse(text);
@@ -95,9 +95,9 @@ mod tests {
         assert_eq!(names.len(), 3);
     }
 
-    /// The file is read again when it changed, and its absence is no error.
+    /// A changed file is read again, and a missing file is not an error.
     #[test]
-    fn follows_changes() {
+    fn passwd_that_changed_is_read_again() {
         let root = tempfile::tempdir().unwrap();
         let mut users = Users::new(root.path());
         assert!(!users.refresh().unwrap());
@@ -120,7 +120,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any bytes are read.
+        /// Any bytes are accepted.
         #[test]
         fn survives_anything(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             parse(&bytes);

@@ -1,4 +1,4 @@
-//! Makes the smallest module files that depmod reads: an ELF object with `.modinfo` and symbols.
+//! Creates minimal module files for depmod: an ELF object with `.modinfo` and symbols.
 
 const HEADER_BYTES: usize = 64;
 const SECTION_BYTES: u16 = 64;
@@ -10,9 +10,9 @@ pub(super) struct ModuleFile {
     pub(super) name: &'static str,
     /// `key=value`.
     pub(super) modinfo: &'static [&'static str],
-    /// Symbols for others.
+    /// Exported symbols.
     pub(super) exports: &'static [&'static str],
-    /// Symbols of others.
+    /// Imported symbols.
     pub(super) needs: &'static [&'static str],
 }
 
@@ -20,7 +20,7 @@ impl ModuleFile {
     /// The file.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut strings = vec![0];
-        // The first symbol is empty. The others have a name and nothing else: undefined.
+        // The first symbol is empty. The others are undefined and have only a name.
         let mut symbols = vec![0; 24];
         for name in self.needs {
             let at = u32::try_from(strings.len()).unwrap();

@@ -1,4 +1,4 @@
-//! Ends that depend on who still runs.
+//! Outcomes that depend on which processes are alive.
 
 use tracer_ebpf::wire;
 use zerocopy::FromZeros;
@@ -9,7 +9,7 @@ use crate::{
     probe::Record,
 };
 
-/// The helper of a request is born.
+/// The helper of a request is executed.
 pub(super) fn helper(asker: u32, asked_ns: u64, pid: u32) -> Record {
     let mut helper = wire::Helper::new_zeroed();
     helper.header = header(pid, asked_ns + 2);
@@ -17,10 +17,10 @@ pub(super) fn helper(asker: u32, asked_ns: u64, pid: u32) -> Record {
     Record::Helper(Box::new(helper))
 }
 
-/// Check that a request whose requester does not wait ends after all that its helper did, though the helper is found gone
-/// before its last record was read.
+/// A request whose requester does not wait ends after all records of its helper, even if the helper was found dead before
+/// its last record was read.
 #[test]
-fn a_request_ends_after_its_helper() {
+fn request_without_wait_ends_after_its_helper() {
     for ret in [0, -512] {
         let mut tracker = tracker();
         tracker.record(asks(7, 1_000, "fs-x"));
@@ -43,10 +43,10 @@ fn a_request_ends_after_its_helper() {
     }
 }
 
-/// Check that a thread that waits for its turn is not told as killed because the first of its process has ended, and that
-/// one which is gone is, though its process lives.
+/// A waiting thread is not reported as killed because the main thread has exited, and an exited thread is although its
+/// process is alive.
 #[test]
-fn the_thread_that_asks_is_looked_at() {
+fn waiting_request_is_resolved_by_its_own_thread() {
     let by_thread = |tid, asked_ns, name| {
         let Record::Request(mut request) = asks(7, asked_ns, name) else { unreachable!("it is a request") };
         (request.header.tid, request.request.tid, request.context.tid) = (tid, tid, tid);
@@ -62,10 +62,9 @@ fn the_thread_that_asks_is_looked_at() {
     }
 }
 
-/// Check that a helper that is born after its requester was killed still belongs to the request, however long that waited
-/// for its turn.
+/// A helper that starts after its requester was killed belongs to the request, however long that waited for a slot.
 #[test]
-fn a_late_helper_belongs_to_its_request() {
+fn late_helper_belongs_to_its_request() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     let Record::Result(mut result) = returns(7, 1_000, -512) else { unreachable!("it is a result") };
@@ -82,9 +81,9 @@ fn a_late_helper_belongs_to_its_request() {
     assert_eq!(ends(&tracker.take_events()).into_values().next(), Some(Status::Interrupted));
 }
 
-/// A helper that was never born does not keep its request open.
+/// A helper that was never started does not keep its request open.
 #[test]
-fn request_without_helper_ends() {
+fn request_without_helper_ends_after_a_while() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(returns(7, 1_000, -512));
@@ -93,9 +92,9 @@ fn request_without_helper_ends() {
     assert_eq!(tracker.open(), 0);
 }
 
-/// What ends while its helper still runs says that more may come of it; what ends after it does not.
+/// An outcome is incomplete while the helper still runs, and complete after it has exited.
 #[test]
-fn end_before_the_helper_is_incomplete() {
+fn outcome_before_helper_exit_is_incomplete() {
     for is_gone in [false, true] {
         let mut tracker = tracker();
         tracker.record(asks(7, 1_000, "fs-x"));

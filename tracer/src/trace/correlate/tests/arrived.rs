@@ -1,4 +1,4 @@
-//! Requests that modprobe reports as a success: whether what arrived is what was asked for.
+//! Requests that modprobe reports as successful: whether the requested module was loaded.
 
 use super::{World, arrives_for, asks, handed_over, returns, tracker};
 use crate::{
@@ -10,7 +10,7 @@ fn planned(module: &str, reason: Reason) -> Planned {
     Planned { module: module.to_owned(), reason, command: None }
 }
 
-/// A request for `fs-udf` through which modules arrive: its end, and how many modules were told.
+/// A request for `fs-udf` for which modules are loaded: its outcome and the number of reported loads.
 fn asked_for_udf(world: World, modules: &[&str]) -> (Outcome, usize) {
     let mut tracker = tracker();
     tracker.environment = world;
@@ -26,10 +26,10 @@ fn asked_for_udf(world: World, modules: &[&str]) -> (Outcome, usize) {
     (end.unwrap(), loads)
 }
 
-/// Check that a module in whose place a command was run is not told as loaded because its dependencies came, that these
-/// are told, and that it is when the command loaded it.
+/// If a command runs instead of a module, loaded dependencies are reported but the request does not count as loaded,
+/// unless the command loaded the module.
 #[test]
-fn dependencies_are_not_what_was_asked_for() {
+fn loaded_dependencies_alone_are_not_the_requested_module() {
     let world = || World {
         plan: Some(Resolution::Install {
             module: "udf".to_owned(),
@@ -46,9 +46,9 @@ fn dependencies_are_not_what_was_asked_for() {
     assert_eq!((end.status, end.attribution), (Status::Loaded, Attribution::exact()));
 }
 
-/// Check that what the name leads to counts as loaded, and what it needs alone does not.
+/// A module that the name leads to counts as loaded, its dependencies alone do not.
 #[test]
-fn only_what_the_name_leads_to_counts() {
+fn alias_counts_as_loaded_by_its_target_only() {
     let world = || World {
         plan: Some(Resolution::Modules(vec![planned("cdrom", Reason::Dependency), planned("udf", Reason::Alias)])),
         ..World::default()
@@ -58,9 +58,9 @@ fn only_what_the_name_leads_to_counts() {
     assert_eq!((end.status, end.attribution, loads), (Status::Unknown, Attribution::unknown(), 1));
 }
 
-/// Check that where nothing is known of the name, or of the configuration, only a module of that very name counts.
+/// Without a resolution or configuration, only a module with exactly the requested name counts as loaded.
 #[test]
-fn without_a_plan_only_the_name_counts() {
+fn request_without_resolution_counts_by_name_only() {
     for no_plan in [false, true] {
         let world = || World { no_plan, ..World::default() };
         let (end, _) = asked_for_udf(world(), &["cdrom", "udf"]);

@@ -1,4 +1,4 @@
-//! Entries into `__request_module` that no request follows.
+//! Entries into `__request_module` without a request.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,10 @@ use crate::{
     probe::Record,
 };
 
-/// Check that a name that does not fit is told at once, and one that did not reach the hook at the end at the latest.
+/// A name that is too long is reported at once, an entry that did not reach the hook at the end of the stream at the
+/// latest.
 #[test]
-fn stopped_requests_are_told() {
+fn entry_that_stopped_early_is_reported() {
     let mut tracker = tracker();
     tracker.record(enters(7, 1_000, &"n".repeat(wire::MODULE_NAME_BYTES)));
     let id = RequestId { boot_ns: 1_000, tid: 7 };
@@ -25,10 +26,9 @@ fn stopped_requests_are_told() {
     assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
 }
 
-/// Check that who has just entered when the recorder ends is not told by one whose programs go on: the next one sees
-/// the request itself.
+/// An entry at the end of a recorder whose programs stay attached is left to the next one, which sees the request.
 #[test]
-fn a_request_is_left_to_the_next_recorder() {
+fn entry_at_the_end_is_left_to_the_next_recorder() {
     let mut tracker = tracker();
     tracker.record(enters(7, 1_000, "fs-x"));
     tracker.record(enters(7, 2_000, "fs-y"));
@@ -39,9 +39,9 @@ fn a_request_is_left_to_the_next_recorder() {
     assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]), "that one entered again");
 }
 
-/// Check that a name that does not fit is told as such at the end too, whoever reads on: no request follows it.
+/// A name that is too long is reported at the end of the stream too, since no request will follow.
 #[test]
-fn a_name_that_does_not_fit_is_never_left() {
+fn too_long_name_at_the_end_is_reported() {
     for is_left in [false, true] {
         let mut tracker = tracker();
         let mut record = enters(7, 1_000, &"n".repeat(wire::MODULE_NAME_BYTES));
@@ -59,9 +59,9 @@ fn a_name_that_does_not_fit_is_never_left() {
     }
 }
 
-/// Check that an entry whose request may be among those lost is not told as one that was stopped.
+/// An entry whose request may be among the lost records is not reported as stopped.
 #[test]
-fn a_lost_request_is_not_told_as_stopped() {
+fn entry_with_possibly_lost_request_is_not_reported() {
     let mut tracker = tracker();
     tracker.record(enters(7, 1_000, "fs-x"));
     tracker.record(enters(7, 2_000, "fs-y"));
@@ -75,7 +75,7 @@ fn a_lost_request_is_not_told_as_stopped() {
     assert_eq!(ends(&tracker.take_events()), BTreeMap::from([(id, Status::Unknown)]));
 }
 
-/// A thread that does not get to run between the entry and the security hook has one request, however long that takes.
+/// A thread that is not scheduled between the entry and the security hook makes one request, however long that takes.
 #[test]
 fn slow_entry_is_one_request() {
     for state in [ThreadState::Running, ThreadState::Blocked] {
@@ -93,9 +93,9 @@ fn slow_entry_is_one_request() {
     }
 }
 
-/// An entry ends when its thread has left and the ring was read from then on; not before, for its request may be there.
+/// An entry ends once its thread has left and the ring was read after that, not before: its request may be in the ring.
 #[test]
-fn entry_of_thread_that_left_ends_after_the_ring_was_read() {
+fn entry_of_departed_thread_ends_after_the_ring_was_read() {
     let is_left = [(true, ThreadState::Blocked), (false, ThreadState::Asleep)];
     for (is_dead, state) in is_left {
         let mut tracker = tracker();
@@ -113,7 +113,7 @@ fn entry_of_thread_that_left_ends_after_the_ring_was_read() {
     }
 }
 
-/// A request does not take over the entry of another process whose thread had the same id.
+/// A request does not use the entry of another process with the same thread id.
 #[test]
 fn entry_of_another_process_is_not_inherited() {
     let mut tracker = tracker();

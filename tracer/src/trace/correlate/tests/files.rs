@@ -1,4 +1,4 @@
-//! Which file a module comes from.
+//! The file of a module.
 
 use tracer_ebpf::wire::{self, Have, PathSegments};
 use zerocopy::FromZeros;
@@ -11,7 +11,7 @@ use crate::{
     trace::correlate::Tracker,
 };
 
-/// A thread of a process is about to load a file below the root.
+/// A thread is about to load a file below the root.
 fn named((pid, tid): (u32, u32), file: &str) -> Record {
     let mut named = wire::ModuleFile::new_zeroed();
     named.header = header(pid, 900);
@@ -20,7 +20,7 @@ fn named((pid, tid): (u32, u32), file: &str) -> Record {
     Record::ModuleFile(Box::new(named))
 }
 
-/// A file below the root as the kernel side has it.
+/// A file below the root, as a record has it.
 fn path(file: &str) -> PathSegments {
     let mut path = PathSegments::new_zeroed();
     path.bytes[..file.len()].copy_from_slice(file.as_bytes());
@@ -47,7 +47,7 @@ fn from_memory(record: Record) -> Record {
     Record::Load(load)
 }
 
-/// The files of the loads and failed calls that were told.
+/// The files of the reported loads and failed calls.
 fn files(tracker: &mut Tracker<World>) -> Vec<Option<Text>> {
     let file = |body| match body {
         Body::Load(load) => Some(load.file),
@@ -63,10 +63,10 @@ fn wanted(files: &[Option<&str>]) -> Vec<Option<Text>> {
     files.iter().map(|file| file.map(Text::from)).collect()
 }
 
-/// Check that a module from memory gets no file that the same thread loaded before, whether that load ended well or its
-/// end was not seen.
+/// A module from memory does not get the file that the same thread loaded before, whether that load succeeded or its end
+/// was not seen.
 #[test]
-fn a_file_belongs_to_one_load() {
+fn file_belongs_to_one_load() {
     for is_end_seen in [true, false] {
         let mut tracker = tracker();
         tracker.record(named((9, 9), "a.ko"));
@@ -79,9 +79,9 @@ fn a_file_belongs_to_one_load() {
     }
 }
 
-/// Check that a system call that takes no file is told without one, also where the end of the one before was lost.
+/// A system call without a file is reported without one, even if the end of the previous load was lost.
 #[test]
-fn what_comes_from_memory_has_no_file() {
+fn load_from_memory_has_no_file() {
     let mut tracker = tracker();
     tracker.record(named((9, 9), "a.ko"));
     tracker.record(from_memory(arrives(9, 1_000, "b")));
@@ -90,9 +90,9 @@ fn what_comes_from_memory_has_no_file() {
     assert_eq!(files(&mut tracker), wanted(&[None, None]));
 }
 
-/// Check that a load that failed is told with its file, once: by its init, before it, and not by an unload that failed.
+/// A failed load is reported with its file once, whether its init or something before it failed; a failed unload is not.
 #[test]
-fn a_failed_load_has_its_file() {
+fn failed_load_is_reported_with_its_file() {
     let mut tracker = tracker();
     tracker.record(named((9, 9), "a.ko"));
     tracker.record(arrives(9, 1_000, "a"));
@@ -106,9 +106,9 @@ fn a_failed_load_has_its_file() {
     assert_eq!(files(&mut tracker), wanted(&[None, A]));
 }
 
-/// Check that a thread gets no file of another thread, nor of another process that had its id.
+/// A thread does not get the file of another thread, or of another process with the same id.
 #[test]
-fn a_file_belongs_to_one_thread() {
+fn file_belongs_to_one_thread() {
     let mut tracker = tracker();
     tracker.record(named((8, 9), "a.ko"));
     tracker.record(named((9, 10), "a.ko"));

@@ -1,4 +1,4 @@
-//! Records that come too late or are another's, and more requests than can be followed.
+//! Late records, records of another thread with the same id, and more requests than fit.
 
 use super::{
     arrives_for, asks, drained, ends, handed_over, process, returns, tick, tracker,
@@ -10,9 +10,9 @@ use crate::{
     trace::correlate::{checks, in_flight},
 };
 
-/// A thread whose id is another process's by now has ended; what the new one does is not the old one's.
+/// A thread whose id belongs to another process now has exited; records of the new one do not belong to it.
 #[test]
-fn reused_thread_id_inherits_nothing() {
+fn reused_thread_id_inherits_no_state() {
     let by_another = |record: Record| match record {
         Record::Request(mut request) => {
             (request.header.process, request.context.process) = (process(900), process(900));
@@ -28,7 +28,7 @@ fn reused_thread_id_inherits_nothing() {
         }
         other => other,
     };
-    // Stages that the kernel side took for the old request's: nothing came of that.
+    // Stages that the BPF side attributed to the old request: none was followed by a result.
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(by_another(admitted(7, 1_000)));
@@ -38,16 +38,16 @@ fn reused_thread_id_inherits_nothing() {
     assert!(ends(&events).is_empty());
     assert_eq!(losses(&events, "late-record"), 2);
 
-    // A new request with the old thread's id: that thread is gone, and did not go on for 5 s.
+    // A new request with the old thread id: the old thread has exited and did not wait for 5 s.
     tracker.record(by_another(asks(7, 9 * SECOND, "fs-y")));
     tick(&mut tracker, 9 * SECOND);
     assert_eq!(ends(&tracker.take_events()).get(&FIRST), Some(&Status::Unknown));
     assert_eq!(tracker.open(), 1);
 }
 
-/// Records that come after the result of their request, or twice, change nothing, and are counted.
+/// Late and repeated records change no emitted event, and are counted.
 #[test]
-fn late_records_are_counted() {
+fn late_record_is_counted_and_ignored() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(handed_over(7, 1_000));
@@ -67,9 +67,9 @@ fn late_records_are_counted() {
     assert_eq!((end.requests, end.lost), (1, 4));
 }
 
-/// A module that arrives through a request that has ended is told as its own.
+/// A module that is loaded for a request that has ended is attributed to it.
 #[test]
-fn late_module_is_attached() {
+fn late_module_is_attributed_to_its_request() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(returns(7, 1_000, 256));
@@ -79,9 +79,9 @@ fn late_module_is_attached() {
     assert_eq!(ends(&events).len(), 1);
 }
 
-/// However many requests wait, a tick looks at a bounded number; each has its turn.
+/// However many requests wait, a tick checks a limited number, and each is checked in turn.
 #[test]
-fn looks_at_requests_are_bounded() {
+fn checks_of_many_requests_are_bounded() {
     let mut tracker = tracker();
     for tid in 1_000..11_000 {
         tracker.record(asks(tid, 1_000, "fs-x"));
@@ -96,9 +96,9 @@ fn looks_at_requests_are_bounded() {
     assert_eq!(tracker.open(), 0);
 }
 
-/// Memory is bounded: beyond a limit the oldest request is given up, and ends once.
+/// Beyond the limit, the oldest request ends, once.
 #[test]
-fn too_many_requests_end_the_oldest() {
+fn requests_beyond_limit_end_the_oldest() {
     let limit = in_flight::LIMIT;
     let mut tracker = tracker();
     for tid in 0..=u32::try_from(limit).unwrap() {

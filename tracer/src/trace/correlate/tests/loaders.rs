@@ -1,4 +1,4 @@
-//! Processes that load modules by themselves.
+//! Processes that load modules without a request.
 
 use super::{World, arrives, drained, init_done, stalled_tick, tick, tracker};
 use crate::{
@@ -16,16 +16,16 @@ fn results(events: &[Event]) -> Vec<Status> {
     events.iter().filter_map(status).collect()
 }
 
-/// A module that a modprobe loads for a shell.
+/// A module loaded by a modprobe that a shell started.
 fn by_modprobe(boot_ns: u64, module: &str) -> Record {
     let Record::Load(mut load) = arrives(9, boot_ns, module) else { unreachable!("it is a load") };
     load.context.comm[..8].copy_from_slice(b"modprobe");
     Record::Load(load)
 }
 
-/// A loader that is found gone before its last record was read ends once, after that.
+/// A loader that is found dead before its last record was read ends once, after that record.
 #[test]
-fn loader_ends_after_its_last_record() {
+fn dead_loader_ends_after_its_last_record() {
     let mut tracker = tracker();
     tracker.record(arrives(9, 1_000, "x_tables"));
     tracker.record(init_done(9, 1_001, "x_tables", 0));
@@ -40,9 +40,9 @@ fn loader_ends_after_its_last_record() {
     assert_eq!(tracker.open(), 0);
 }
 
-/// A tool of kmod does one thing, however long it pauses; other processes have done a piece of work when they pause.
+/// A kmod tool ends when it exits, however long it is inactive; other processes end an operation by inactivity.
 #[test]
-fn pause_of_a_tool_is_not_its_end() {
+fn inactive_kmod_tool_does_not_end() {
     for (load, pieces) in [(by_modprobe as fn(u64, &str) -> Record, 1), (|at, module: &str| arrives(9, at, module), 2)]
     {
         let mut tracker = tracker();
@@ -59,10 +59,10 @@ fn pause_of_a_tool_is_not_its_end() {
     }
 }
 
-/// Where the end of an init was lost, a process that lives on is not open for ever, nothing is claimed of that init, and a
-/// late end of it has an end of its own.
+/// If the end of an init was lost, a loader that is alive still ends without claiming a result of that init, and a late
+/// end of the init gets its own result.
 #[test]
-fn lost_init_does_not_keep_a_loader_open() {
+fn loader_with_lost_init_ends() {
     let mut tracker = tracker();
     tracker.record(arrives(9, SECOND, "x_tables"));
     (1..30).for_each(|second| tick(&mut tracker, second * SECOND));
@@ -78,9 +78,9 @@ fn lost_init_does_not_keep_a_loader_open() {
     assert_eq!(tracker.open(), 0);
 }
 
-/// Where processes cannot be looked up, loaders end by their pauses.
+/// If processes cannot be checked, loaders end by inactivity.
 #[test]
-fn loader_that_cannot_be_looked_up_ends() {
+fn loader_that_cannot_be_checked_ends_by_inactivity() {
     let mut tracker = tracker();
     tracker.environment = World { cannot_look: true, ..World::default() };
     tracker.record(by_modprobe(SECOND, "x_tables"));
@@ -91,9 +91,9 @@ fn loader_that_cannot_be_looked_up_ends() {
     assert_eq!(results(&tracker.take_events()), [Status::Loaded]);
 }
 
-/// A tick looks at a bounded number of loaders, and all of them end.
+/// A tick checks a limited number of loaders, and all of them end.
 #[test]
-fn looks_at_loaders_are_bounded() {
+fn checks_of_many_loaders_are_bounded() {
     let mut tracker = tracker();
     for pid in 1_000..4_000 {
         let Record::Load(mut load) = arrives(pid, SECOND, "x") else { unreachable!("it is a load") };

@@ -1,9 +1,9 @@
-//! Any kernel, any reader: a model of both, in which it is known how each request ended.
+//! A model of the kernel and of the reader, in which the true outcome of each request is known.
 //!
-//! The model keeps to what the ring promises: a thread's records are in its own order, and a reader that has read up to
-//! where the ring ended has read all that had been reserved by then, or their loss is counted. Everything else is arbitrary:
-//! how long a thread is not run between two stages, in which order records of several threads are read, how far the reader
-//! is behind, when it looks, and what is lost or comes twice.
+//! The model has the guarantees of the ring: the records of a thread are in order, and a reader that has read up to the
+//! producer position has read all records reserved by then, or their loss is counted. Everything else is arbitrary: how
+//! long a thread is not scheduled between two stages, in which order records of several threads are read, how far the
+//! reader lags, when it checks processes, and which records are lost or duplicated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,12 +30,12 @@ const MILLISECOND: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Returns(i32),
-    /// The kernel gives up, after so many milliseconds.
+    /// The kernel gives up after this many milliseconds.
     TimesOut(u64),
-    /// Its thread is killed while it waits for a place, after so many milliseconds.
+    /// Its thread is killed while it waits for a slot, after this many milliseconds.
     Killed(u64),
     Denied,
-    /// It gets a place, and no modprobe is run.
+    /// It is admitted, and no modprobe is started.
     Duplicate,
 }
 
@@ -49,7 +49,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
     ]
 }
 
-/// Milliseconds between two stages: usually few, sometimes more than anything waits for.
+/// Milliseconds between two stages: usually few, sometimes longer than any timeout.
 fn gaps() -> impl Strategy<Value = u64> {
     prop_oneof![0_u64..50, 0_u64..6_000, 0_u64..30_000]
 }
@@ -58,7 +58,7 @@ fn gaps() -> impl Strategy<Value = u64> {
 struct Ask {
     kind: Kind,
     gaps: [u64; 5],
-    /// What the thread does afterwards, and how long.
+    /// What the thread does afterwards, and for how long.
     then: ThreadState,
     pause: u64,
 }
@@ -73,7 +73,7 @@ fn requests() -> impl Strategy<Value = Ask> {
     })
 }
 
-/// A reading: so long after the last one, so long it takes, and whether it reads everything.
+/// A reading: the time since the last one, its duration, and whether it reads everything.
 type Reading = (u64, u64, bool);
 
 #[derive(Debug)]
@@ -83,12 +83,12 @@ struct Reserved {
     record: Record,
 }
 
-/// What happens in the kernel.
+/// The events in the kernel.
 #[derive(Debug, Default)]
 struct Kernel {
-    /// In the order of the ring.
+    /// Records in ring order.
     ring: Vec<Reserved>,
-    /// From when on a thread is in a state.
+    /// When each thread enters a state.
     states: BTreeMap<u32, Vec<(u64, ThreadState)>>,
     truth: BTreeMap<RequestId, Kind>,
 }
@@ -108,7 +108,7 @@ impl Kernel {
         let mut helpers = tid * 100;
         for ask in script {
             let [to_hook, to_place, to_handover, to_birth, to_end] = ask.gaps.map(|gap| gap * MILLISECOND);
-            // A thread that is about to run is found so, and one that waits blocks.
+            // A runnable thread is seen as running, a waiting one as blocked.
             let inside = if ask.pause.is_multiple_of(2) { ThreadState::Blocked } else { ThreadState::Running };
             self.state(tid, now, inside);
             self.reserve(now, tid, enters(tid, now, "fs-x"));
@@ -142,9 +142,9 @@ impl Kernel {
                     let (born, ended) = (now + to_birth + 1, now + to_birth + to_end + 2);
                     self.state(helpers, now, ThreadState::Running);
                     self.state(helpers, ended, ThreadState::Gone);
-                    // It is born because of the hand-over: its record never comes before that.
+                    // The helper is started by the handover, so its record never comes before that.
                     self.reserve(born, tid, helper(tid, asked_ns, helpers));
-                    // Who is killed does not wait for its helper.
+                    // A killed requester does not wait for its helper.
                     now = if ret == -512 { now + to_end + 1 } else { ended + to_birth };
                     self.reserve(now, tid, returns(tid, asked_ns, ret));
                 }
@@ -164,7 +164,7 @@ impl Kernel {
             Record::Handover(record) => record.header.boot_ns = at_ns,
             Record::Helper(record) => record.header.boot_ns = at_ns,
             Record::Result(record) => record.header.boot_ns = at_ns,
-            // They were made for this time.
+            // These were created with this time.
             _ => {}
         }
         self.ring.push(Reserved { at_ns, tid, record });
@@ -174,7 +174,7 @@ impl Kernel {
         self.states.entry(tid).or_default().push((from_ns, state));
     }
 
-    /// What is to be seen of threads and processes at a time.
+    /// The states of threads and processes at a time.
     fn check(&self, at_ns: u64, world: &mut World) {
         for (tid, states) in &self.states {
             match states.iter().rev().find(|(from_ns, _)| *from_ns <= at_ns) {
@@ -190,17 +190,17 @@ impl Kernel {
     }
 }
 
-/// Reads a kernel's ring.
+/// Reads the ring of a kernel.
 struct Reader {
     tracker: Tracker<World>,
     now_ns: u64,
-    /// Records of the ring that were read, in its order.
+    /// Number of records that were read, in ring order.
     read: usize,
     events: Vec<Event>,
 }
 
 impl Reader {
-    /// Reads up to `end`, the records of several threads in any order.
+    /// Reads up to `end`, with the records of several threads in any order.
     fn read(&mut self, kernel: &Kernel, end: usize, faults: &Faults) {
         let mut by_thread: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for index in self.read..end {
@@ -230,7 +230,7 @@ impl Reader {
         let ended_ns = began_ns + took * MILLISECOND;
         self.now_ns = ended_ns;
         let reserved = kernel.ring.partition_point(|reserved| reserved.at_ns <= began_ns);
-        // A record that is being written keeps the later ones back.
+        // A record that is being written holds back the later ones.
         let end = if is_complete { reserved } else { self.read + (reserved - self.read) / 2 };
         self.read(kernel, end, faults);
         kernel.check(ended_ns, &mut self.tracker.environment);
@@ -239,12 +239,12 @@ impl Reader {
     }
 }
 
-/// What goes wrong, by the place of records in the ring.
+/// Faults, by the position of records in the ring.
 #[derive(Clone, Debug, Default)]
 struct Faults {
     lost: BTreeSet<usize>,
     twice: BTreeSet<usize>,
-    /// Which thread's record is read next.
+    /// The thread whose record is read next.
     turns: Vec<usize>,
 }
 
@@ -254,7 +254,7 @@ fn faults() -> impl Strategy<Value = Faults> {
     (lost, twice, collection::vec(0_usize..8, 1..60)).prop_map(|(lost, twice, turns)| Faults { lost, twice, turns })
 }
 
-/// Runs a kernel and a reader to the end of both.
+/// Runs a kernel and a reader to the end.
 fn run(kernel: &Kernel, readings: &[Reading], faults: &Faults) -> Vec<Event> {
     let mut reader = Reader { tracker: tracker(), now_ns: 1_000 * MILLISECOND, read: 0, events: Vec::new() };
     for reading in readings {
@@ -276,7 +276,7 @@ fn outcomes(events: &[Event]) -> BTreeMap<RequestId, &Outcome> {
     events.iter().filter_map(outcome).collect()
 }
 
-/// Whether an outcome can be that of a request which ended so.
+/// Whether an outcome is possible for a request that ended in this way.
 fn is_true(kind: Kind, outcome: &Outcome) -> bool {
     let rule = outcome.attribution.rule.as_deref();
     if outcome.status == Status::Unknown {
@@ -294,10 +294,10 @@ fn is_true(kind: Kind, outcome: &Outcome) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Every request has one outcome, which is true or unknown, whatever is late, lost, reordered or read twice; where
-    /// nothing is lost, the kernel's own value always arrives.
+    /// Every request has one outcome, which is correct or unknown, whatever is late, lost, reordered or duplicated; if
+    /// nothing is lost, the kernel's return value is always reported.
     #[test]
-    fn outcomes_are_single_and_true(
+    fn any_stream_gives_one_correct_outcome_per_request(
         threads in collection::vec(collection::vec(requests(), 1..4), 1..6),
         readings in collection::vec((prop_oneof![0_u64..300, 0_u64..3_000, 0_u64..90_000], 0_u64..3_000, any::<bool>()), 0..80),
         faults in faults(),
@@ -333,10 +333,10 @@ proptest! {
         }
     }
 
-    /// Where records come in an order that no ring has, and looks show anything: still no request has two results, all
-    /// end with the stream, and none ends against a value that was read before.
+    /// With records in an impossible order and arbitrary check results, no request has two results, all end with the
+    /// stream, and none contradicts a return value that was read before.
     #[test]
-    fn any_order_has_one_result_a_request(steps in collection::vec((0_u32..4, 0_u64..3, 0_usize..9, any::<bool>()), 0..300)) {
+    fn any_order_gives_one_result_per_request(steps in collection::vec((0_u32..4, 0_u64..3, 0_usize..9, any::<bool>()), 0..300)) {
         let mut tracker = tracker();
         let mut values: BTreeMap<RequestId, Option<i32>> = BTreeMap::new();
         let mut events = Vec::new();

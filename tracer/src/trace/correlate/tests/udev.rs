@@ -1,4 +1,4 @@
-//! For which device udev loads a module.
+//! The device for which udev loads a module.
 
 use super::{arrives, tracker};
 use crate::{
@@ -17,10 +17,10 @@ fn announced(seqnum: u64, path: &str) -> Word {
     }))
 }
 
-/// Check that what udev loads is for the one device whose alias leads there, for none of several, and that nobody
-/// else loads for a device.
+/// A load by udev is attributed to the only device whose alias leads to the module, to none of several, and never if
+/// another process loads it.
 #[test]
-fn udev_loads_for_a_device() {
+fn load_by_udev_is_attributed_to_the_only_fitting_device() {
     let mut tracker = tracker();
     tracker.environment.udev.insert(7);
     tracker.environment.provided = Some(("acpi:BTN:", "button"));
@@ -48,9 +48,9 @@ fn udev_loads_for_a_device() {
     assert_eq!(device(vec![Word::Missed], arrives(7, 1_000, "button")).0, None);
 }
 
-/// Check that no device is claimed where udev was busy when listening began, for what came before, and after its end.
+/// No device is claimed if udev was busy when tracking began, for loads before that, and after tracking has stopped.
 #[test]
-fn what_was_not_heard_is_not_claimed() {
+fn load_outside_tracking_has_no_device() {
     let claimed = |is_busy, boot_ns, is_over| {
         let mut tracker = tracker();
         tracker.environment.udev.insert(7);

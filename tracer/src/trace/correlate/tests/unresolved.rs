@@ -1,4 +1,4 @@
-//! Requests of which no record tells how they ended.
+//! Requests without a result record.
 
 use tracer_ebpf::wire;
 use zerocopy::FromZeros;
@@ -36,7 +36,7 @@ fn detail(events: &[Event], id: RequestId) -> String {
     events.iter().find_map(of).unwrap_or_default()
 }
 
-/// Losses of a cause.
+/// Number of losses with a cause.
 pub(super) fn losses(events: &[Event], cause: &str) -> u64 {
     let count = |event: &Event| match &event.body {
         Body::Loss(loss) if loss.cause == cause => Some(loss.count),
@@ -54,8 +54,8 @@ fn ticks(tracker: &mut Tracker<World>, from_ns: u64, to_ns: u64) {
     }
 }
 
-/// A request is admitted after 3.8 s, and the reader does not see that for long: it has one outcome, the kernel's own. Seen
-/// in an emulated guest, where it was told as throttled before that.
+/// A request is admitted after 3.8 s, and the reader sees that much later: it has one outcome, the kernel's. Observed in
+/// an emulated guest, where it was reported as throttled first.
 #[test]
 fn slow_admission_has_one_outcome() {
     for state in [ThreadState::Blocked, ThreadState::Running] {
@@ -83,9 +83,9 @@ fn slow_admission_has_one_outcome() {
     }
 }
 
-/// A thread that has ended has recorded what it did before; while that waits in the ring, nothing is concluded.
+/// An exited thread may have records in the ring; until these are read, nothing is concluded.
 #[test]
-fn thread_that_ended_is_no_proof_before_its_records_were_read() {
+fn exited_thread_proves_nothing_before_its_records_are_read() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     ticks(&mut tracker, 0, 6 * SECOND);
@@ -101,10 +101,10 @@ fn thread_that_ended_is_no_proof_before_its_records_were_read() {
     assert_eq!(ends(&tracker.take_events()).get(&FIRST), Some(&Status::NotFound));
 }
 
-/// A request that waits for a place: after the kernel's 5 s it was throttled if its thread went on, killed if that was gone
-/// well before, and open as long as the thread may still wait.
+/// A request that waits for a slot: throttled after the kernel's 5 s if its thread continued, killed if that exited well
+/// before, and open as long as the thread may still wait.
 #[test]
-fn waiting_for_a_place_ends_as_its_thread_shows() {
+fn waiting_request_ends_as_its_thread_shows() {
     let mut tracker = tracker();
     for (tid, name) in
         [(7, "fs-asks"), (8, "fs-killed"), (9, "fs-either"), (10, "fs-sleeps"), (11, "fs-waits"), (12, "fs-exits")]
@@ -135,9 +135,9 @@ fn waiting_for_a_place_ends_as_its_thread_shows() {
     assert!(detail(&events, waits).contains("still ran when tracing ended"));
 }
 
-/// The rules have their public names.
+/// The inference rules have their public names.
 #[test]
-fn rules_are_named() {
+fn inferred_outcomes_name_their_rule() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(asks(8, 1_000, "fs-y"));
@@ -153,9 +153,9 @@ fn rules_are_named() {
     assert_eq!(rules.collect::<Vec<_>>(), ["admission-timeout", "killed-before-admission"]);
 }
 
-/// A reader that looks late cannot tell a request that was killed early from one that was given up.
+/// A late check cannot distinguish a request that was killed early from one that the kernel gave up.
 #[test]
-fn late_look_is_no_early_end() {
+fn late_check_does_not_prove_an_early_end() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.environment.dead.insert(7);
@@ -164,10 +164,10 @@ fn late_look_is_no_early_end() {
     assert_eq!(ends(&tracker.take_events()).get(&FIRST), Some(&Status::Unknown));
 }
 
-/// A request that went no further is not called throttled where its verdict may have been missed and there was room for it,
-/// and it is where all places were taken.
+/// A request without further records is not reported as throttled if its verdict may have been missed and a slot was free,
+/// and is if all slots were in use.
 #[test]
-fn missed_verdict_is_not_a_throttled_request() {
+fn missed_verdict_is_not_reported_as_throttled() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.verdicts_missed(1_500);
@@ -189,9 +189,9 @@ fn missed_verdict_is_not_a_throttled_request() {
     assert_eq!(ends(&tracker.take_events()).get(&late), Some(&Status::Throttled));
 }
 
-/// Where records were lost meanwhile, that a request was admitted may be among them.
+/// If records were lost meanwhile, the admission may be among them, so the request is not reported as throttled.
 #[test]
-fn lost_records_prove_no_throttling() {
+fn lost_records_do_not_prove_throttling() {
     for is_killed in [false, true] {
         let mut tracker = tracker();
         tracker.record(asks(7, 1_000, "fs-x"));
@@ -207,7 +207,7 @@ fn lost_records_prove_no_throttling() {
     }
 }
 
-/// A request whose result was lost ends as unknown once its requester is gone, and not before.
+/// A request whose result was lost ends as unknown once its requester has exited, and not before.
 #[test]
 fn lost_result_ends_with_its_thread() {
     let mut tracker = tracker();
@@ -225,7 +225,7 @@ fn lost_result_ends_with_its_thread() {
     assert_eq!(tracker.open(), 0);
 }
 
-/// A request whose result was lost ends although its thread lives on: a daemon sleeps elsewhere, or never stops running.
+/// A request whose result was lost ends although its thread is alive: a daemon sleeps elsewhere, or is always running.
 #[test]
 fn lost_result_of_a_daemon_ends() {
     for (state, until) in [(ThreadState::Asleep, 70), (ThreadState::Running, 130)] {
@@ -245,9 +245,9 @@ fn lost_result_of_a_daemon_ends() {
     }
 }
 
-/// Where processes cannot be looked up, nothing is taken for gone; what nothing comes of any more ends as unknown.
+/// If processes cannot be checked, none counts as exited; a request without activity ends as unknown.
 #[test]
-fn process_that_cannot_be_looked_up_is_not_gone() {
+fn process_that_cannot_be_checked_has_not_exited() {
     let mut tracker = tracker();
     tracker.environment.cannot_look = true;
     tracker.record(asks(7, 1_000, "fs-x"));
@@ -259,9 +259,10 @@ fn process_that_cannot_be_looked_up_is_not_gone() {
     assert_eq!(ends(&tracker.take_events()).into_values().collect::<Vec<_>>(), [Status::Unknown; 2]);
 }
 
-/// A request for which no modprobe was run ends when its thread asks again or goes on, and is not said to be lost.
+/// A request for which no modprobe was started ends when its thread makes another request or continues, and is not
+/// reported as lost.
 #[test]
-fn duplicate_ends_when_its_thread_goes_on() {
+fn duplicate_ends_when_its_thread_continues() {
     for thread_calls_again in [true, false] {
         let mut tracker = tracker();
         tracker.record(asks(7, 1_000, "fs-x"));
@@ -281,9 +282,9 @@ fn duplicate_ends_when_its_thread_goes_on() {
     }
 }
 
-/// A request whose result was lost ends when its thread asks again, after all that its helper did.
+/// A request whose result was lost ends when its thread makes another request, after all records of its helper.
 #[test]
-fn lost_result_is_told_when_its_thread_asks_again() {
+fn lost_result_ends_when_its_thread_makes_another_request() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(handed_over(7, 1_000));
@@ -300,10 +301,10 @@ fn lost_result_is_told_when_its_thread_asks_again() {
     assert_eq!(tracker.open(), 1, "the second is under way");
 }
 
-/// What never got a place is told as far as it is known when its thread asks again: after 5 s the kernel gave up, and before
-/// that what stopped it was missed or not seen.
+/// A request that was not admitted ends when its thread makes another request: throttled after 5 s, and before that missed
+/// or unknown.
 #[test]
-fn request_without_a_place_ends_when_its_thread_asks_again() {
+fn unadmitted_request_ends_when_its_thread_makes_another() {
     for (again_ns, is_missed, status, missed) in [
         (5_100_000_000, false, Status::Throttled, 0),
         (2_000_000, false, Status::Unknown, 0),
@@ -324,9 +325,9 @@ fn request_without_a_place_ends_when_its_thread_asks_again() {
     }
 }
 
-/// Requests that are over take no place: a verdict that was missed later is not told as the kernel's limit.
+/// Requests that are over occupy no slot: a verdict that is missed later is not reported as the kernel's limit.
 #[test]
-fn request_that_is_over_takes_no_place() {
+fn ended_request_occupies_no_slot() {
     let mut tracker = tracker();
     for tid in 100..160 {
         tracker.record(asks(tid, 1_000, "fs-y"));
@@ -342,9 +343,9 @@ fn request_that_is_over_takes_no_place() {
     assert_eq!(ends(&tracker.take_events()).get(&late), Some(&Status::Unknown));
 }
 
-/// A request that has a helper is not told as one that waited in vain for a place.
+/// A request with a helper was admitted, so it is not reported as throttled.
 #[test]
-fn helper_proves_a_place() {
+fn request_with_helper_was_admitted() {
     let mut tracker = tracker();
     tracker.record(asks(7, 1_000, "fs-x"));
     tracker.record(helper(7, 1_000, 8));
@@ -355,9 +356,9 @@ fn helper_proves_a_place() {
     assert!(detail(&events, FIRST).contains("was lost"));
 }
 
-/// What is under way at the end of the stream ends there; unless the next reader tells of it.
+/// Requests in flight end with the stream, unless the next reader reports them.
 #[test]
-fn everything_ends_with_the_stream() {
+fn requests_in_flight_end_with_the_stream() {
     for is_left in [false, true] {
         let mut tracker = tracker();
         tracker.record(asks(7, 1_000, "fs-x"));
