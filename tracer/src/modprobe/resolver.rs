@@ -31,10 +31,10 @@ const INDEX_FILES: [&str; 9] = [
 #[non_exhaustive]
 pub enum ResolverError {
     /// The configuration is unknown.
-    #[error("what modprobe would do is not known")]
+    #[error("cannot determine what modprobe would do")]
     Modprobe(#[from] ModprobeError),
     /// The modules of the kernel are unknown.
-    #[error("what modules this kernel has is not known")]
+    #[error("cannot read the modules of this kernel")]
     Index(#[from] FactError),
 }
 

@@ -207,9 +207,9 @@ fn foresee(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleInde
                 .to_owned(),
         ),
         Resolution::Install { .. } => (Verdict::Blocked, "modprobe runs a command in its place".to_owned()),
-        Resolution::Off { .. } => (Verdict::Blocked, "an alias leads it nowhere".to_owned()),
+        Resolution::Off { .. } => (Verdict::Blocked, "an alias line turns it off".to_owned()),
         Resolution::Modules(_) if !answer.blocks.is_empty() => {
-            (Verdict::Blocked, "modprobe knows modules for it, but they are kept from loading".to_owned())
+            (Verdict::Blocked, "modprobe has modules for it, but they are blocked".to_owned())
         }
         Resolution::Modules(_) => (Verdict::Loads, count(answer)),
     };
@@ -218,7 +218,7 @@ fn foresee(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleInde
 
 fn not_found(has_cause: bool, name: &Text) -> String {
     match (has_cause, name.as_bytes().len() > NAME_BYTES) {
-        (true, _) => "no module here provides it: a request ends without a module, and whoever asked goes on without",
+        (true, _) => "no module here provides it: a request loads nothing, and the requester continues without it",
         (false, false) => {
             "nobody knows it: the kernel asks for nothing of this form, and no module here has this name or alias"
         }

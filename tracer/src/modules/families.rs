@@ -240,7 +240,7 @@ mod tests {
     proptest! {
         /// Any alias is accepted, and the explanation is printable.
         #[test]
-        fn survives_anything(front in "(fs-|crypto-|net-pf-|usb:|)", bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn any_alias_has_a_printable_explanation(front in "(fs-|crypto-|net-pf-|usb:|)", bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let mut alias = front.into_bytes();
             alias.extend(bytes);
             if let Some(sentence) = explain(&Text::from(alias.as_slice())) {

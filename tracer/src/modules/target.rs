@@ -82,7 +82,7 @@ pub fn classify(name: &Text, config: &Config, index: &ModuleIndex, machine: &Mac
         },
         Resolution::BuiltIn { module } => Blockability::BuiltIn { module },
         Resolution::Off { .. } | Resolution::Blacklisted { .. } => {
-            Blockability::NotBlockable { why: "the configuration keeps it out already: see `kmodtrace explain`" }
+            Blockability::NotBlockable { why: "the configuration blocks it already: see `kmodtrace explain`" }
         }
         Resolution::Install { module, .. } => {
             Blockability::Block(BlockTarget::Alias { alias: normal, modules: vec![module] })

@@ -159,7 +159,7 @@ fn builtin_module_is_found_by_name_and_alias() {
 proptest! {
     /// Any configuration and name can be resolved.
     #[test]
-    fn survives_anything(
+    fn any_configuration_and_name_resolve(
         config in "((alias|install|softdep|blacklist|options) [a-z*_]{1,6} (pre: |post: |)[a-z_ ]{0,12}\n){0,8}",
         name in "[a-z_*-]{0,8}",
     ) {

@@ -151,7 +151,7 @@ impl<K: Environment> Tracker<K> {
             self.init_failed_after_load(request, process, &module.field());
         }
         if record.ret >= 0 {
-            // Nothing else tells that a load ended well. Of one that failed its system call does, and names the file.
+            // Only this record reports a successful load. A failed load is reported by its system call, with the file.
             self.files.over(thread(&record.header));
         }
         let effect = if record.ret < 0 { None } else { self.environment.effect(&module.field()) };

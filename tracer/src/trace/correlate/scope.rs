@@ -26,7 +26,7 @@ pub enum Scope {
 
 impl Scope {
     /// Whether a cgroup is the one of the scope.
-    fn holds_cgroup(&self, id: Option<u64>) -> bool {
+    fn contains_cgroup(&self, id: Option<u64>) -> bool {
         match self {
             Self::Host => true,
             Self::Command { cgroup: Some((_, Some(own))), .. } => id == Some(*own),
@@ -34,7 +34,7 @@ impl Scope {
         }
     }
 
-    fn holds(&self, process: &Process, ancestors: &[Ancestor]) -> bool {
+    fn contains(&self, process: &Process, ancestors: &[Ancestor]) -> bool {
         let Self::Command { process: command, cgroup } = self else { return true };
         // The start time of the command has only clock tick precision; a pid is not reused within one tick.
         let same = |id: ProcessId| id.pid == command.pid && id.start_ns / TICK_NS == command.start_ns / TICK_NS;
@@ -90,10 +90,10 @@ impl Filter {
                 let by_behalf = request.behalf.as_ref().is_some_and(|behalf| {
                     let id = ProcessId { pid: behalf.pid, start_ns: behalf.start_ns };
                     let known = self.has_loader(id) || self.requesters.contains_and_touch(id);
-                    known || self.scope.holds_cgroup(behalf.cgroup_id) || self.is_command(id)
+                    known || self.scope.contains_cgroup(behalf.cgroup_id) || self.is_command(id)
                 });
                 let nested = request.parent_request.is_some_and(|parent| self.has_request(parent));
-                let ours = nested || by_behalf || self.scope.holds(&request.process, &request.ancestors);
+                let ours = nested || by_behalf || self.scope.contains(&request.process, &request.ancestors);
                 if let (true, Some(id)) = (ours, event.request) {
                     self.requests.insert(id);
                     self.requesters.insert(request.process.id());
@@ -109,7 +109,7 @@ impl Filter {
                 // No result will follow.
                 None if chain::is_unload(attempt) => {
                     let ours =
-                        attempt.origin == Origin::Unknown || self.scope.holds(&attempt.process, &attempt.ancestors);
+                        attempt.origin == Origin::Unknown || self.scope.contains(&attempt.process, &attempt.ancestors);
                     if ours {
                         self.ended_loaders.insert(attempt.process.id());
                     }
@@ -124,7 +124,7 @@ impl Filter {
             },
             Body::Unload(unload) => match event.request {
                 Some(id) => self.has_request(id),
-                None => self.scope.holds(&unload.process, &unload.ancestors),
+                None => self.scope.contains(&unload.process, &unload.ancestors),
             },
             Body::Init(init) => match event.request {
                 Some(id) => self.has_request(id),
@@ -161,11 +161,11 @@ impl Filter {
 
     fn is_command(&self, id: ProcessId) -> bool {
         let process = Process { pid: id.pid, start_ns: id.start_ns, ..Process::default() };
-        self.scope.holds(&process, &[])
+        self.scope.contains(&process, &[])
     }
 
     fn loader(&mut self, process: &Process, ancestors: &[Ancestor]) -> bool {
-        let ours = self.scope.holds(process, ancestors);
+        let ours = self.scope.contains(process, ancestors);
         if ours {
             self.loaders.insert(process.id());
         }

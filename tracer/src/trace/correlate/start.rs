@@ -141,12 +141,12 @@ fn header(facts: &Facts, clocks: ClockTriple, hooks: Vec<HeaderHook>, warnings: 
 
 /// Opens the uevent socket.
 fn uevents(warnings: &mut Vec<String>) -> (Option<Uevents>, HeaderHook) {
-    const WITHOUT: &str = "for which device udev loads a module is not known";
+    const WITHOUT: &str = "the device for which udev loads a module is unknown";
     let (uevents, missing) = match Uevents::open() {
         Ok(uevents) => (Some(uevents), None),
         Err(error) => (None, Some(format!("{WITHOUT}: {error}"))),
     };
-    warnings.extend(missing.iter().map(|missing| format!("uevents cannot be heard, so {missing}")));
+    warnings.extend(missing.iter().map(|missing| format!("uevents cannot be received, so {missing}")));
     let hook = HeaderHook {
         hook: "uevents".to_owned(),
         attached: uevents.is_some().then(|| "netlink".to_owned()),
@@ -178,7 +178,7 @@ fn baseline(root: &Path, warnings: &mut Vec<String>) -> Body {
     let mut names: Vec<String> = match modules::load(root) {
         Ok(modules) => modules.into_iter().map(|module| module.name).collect(),
         Err(error) => {
-            warnings.push(format!("the modules loaded before are not known: {error}"));
+            warnings.push(format!("cannot read the modules that are loaded already: {error}"));
             Vec::new()
         }
     };

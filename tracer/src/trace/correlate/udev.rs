@@ -35,7 +35,7 @@ impl<K: Environment> Tracker<K> {
             Word::Uevent(Uevent::Announced(announcement)) => self.devices.announced(now_ns, announcement),
             Word::Uevent(Uevent::Done { seqnum }) => self.devices.done(now_ns, seqnum),
             Word::Missed => {
-                log::warn!("announcements of devices were missed: which one udev loads a module for is not known");
+                log::warn!("uevents were missed: the device for which udev loads a module is unknown");
                 self.devices.missed(now_ns);
             }
         }

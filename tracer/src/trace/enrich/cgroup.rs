@@ -395,7 +395,7 @@ mod tests {
     proptest! {
         /// Any bytes are accepted, and all parts are printable.
         #[test]
-        fn survives_anything(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
+        fn any_bytes_as_path_give_printable_parts(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
             let found = place(&bytes);
             let container = found.container.map(|it| it.to_string());
             for text in [found.unit, found.user_unit, found.slice, found.session, found.pod, container].into_iter().flatten() {

@@ -239,7 +239,7 @@ mod tests {
     proptest! {
         /// Any bytes are a valid context, and every list stays within its limit.
         #[test]
-        fn survives_any_context(seed in proptest::collection::vec(any::<u8>(), 64), have in any::<u32>()) {
+        fn any_bytes_as_context_stay_within_limits(seed in proptest::collection::vec(any::<u8>(), 64), have in any::<u32>()) {
             let bytes: Vec<u8> = seed.iter().copied().cycle().take(size_of::<Context>()).collect();
             let mut context = Context::read_from_bytes(&bytes).unwrap();
             context.have = have;
@@ -252,7 +252,7 @@ mod tests {
 
         /// A path in the wire format is converted without loss.
         #[test]
-        fn paths_come_back(names in proptest::collection::vec("[^/\0]{1,20}", 1..8)) {
+        fn path_in_wire_format_is_restored(names in proptest::collection::vec("[^/\0]{1,20}", 1..8)) {
             let mut bytes = Vec::new();
             for name in names.iter().rev() {
                 bytes.extend_from_slice(name.as_bytes());
@@ -264,7 +264,7 @@ mod tests {
 
         /// Any length is clamped to the array.
         #[test]
-        fn lengths_are_clamped(len in any::<u32>(), total in any::<u32>(), byte in any::<u8>()) {
+        fn any_length_is_clamped_to_the_array(len in any::<u32>(), total in any::<u32>(), byte in any::<u8>()) {
             let argv_wire = Argv { len, total, bytes: [byte; wire::ARGV_BYTES] };
             let (arguments, _) = argv(&argv_wire);
             prop_assert!(arguments.iter().map(|text| text.as_bytes().len()).sum::<usize>() <= wire::ARGV_BYTES);

@@ -151,7 +151,7 @@ ffffffffc0100100 t bpf_trampoline_6442\t[bpf]
     proptest! {
         /// Any addresses are accepted, and no frames are added.
         #[test]
-        fn survives_anything(addresses in proptest::collection::vec(any::<u64>(), 0..40)) {
+        fn any_addresses_give_no_extra_frames(addresses in proptest::collection::vec(any::<u64>(), 0..40)) {
             prop_assert!(shown(&addresses).len() <= addresses.len());
         }
     }

@@ -122,7 +122,7 @@ mod tests {
     proptest! {
         /// Any bytes are accepted.
         #[test]
-        fn survives_anything(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+        fn any_bytes_as_passwd_are_accepted(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             parse(&bytes);
         }
     }
