@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use kmodtrace::{
     chain::{Builder, Item},
     event::{self, Body, Event, Parsed, Text},
-    explain,
+    modules::families,
     output::{JsonLines, Lines, Style, escape},
     policy::{self, Judge},
     probe,
@@ -109,7 +109,7 @@ fn paths(criterion: &mut Criterion) {
     group.bench_function("escape", |bencher| {
         bencher.iter(|| names.iter().map(escape).map(|text| text.len()).sum::<usize>());
     });
-    group.bench_function("explain", |bencher| bencher.iter(|| names.iter().filter_map(explain::explain).count()));
+    group.bench_function("explain", |bencher| bencher.iter(|| names.iter().filter_map(families::explain).count()));
     group.finish();
 }
 

@@ -1,11 +1,12 @@
 //! kmodtrace: which process made the kernel load this module, why, and what came of it.
 //!
-//! The library reads captures and builds the chains of request, helper, modules and result that they hold. The command is a
-//! thin layer on it, behind the feature `cli`; without that, the library needs neither clap nor anyhow and prints nothing.
+//! The library reads captures and builds the chains of request, helper, modules and result that they contain. The command
+//! is a thin layer on top of it, behind the feature `cli`; without that feature, the library needs neither clap nor anyhow
+//! and prints nothing.
 //!
 //! # Read a capture
-//! Every event goes one way: a source, a [`stream::Pipeline`], a [`stream::Consumer`]. What is wrong with the evidence comes
-//! as [`stream::Issue`]s, the same for every consumer.
+//! Events flow from a source through a [`stream::Pipeline`] to a [`stream::Consumer`]. Problems of the evidence are reported as
+//! [`stream::Issue`]s, which are the same for every consumer.
 //! ```
 //! use std::io;
 //!
@@ -40,7 +41,7 @@
 //! # }
 //! ```
 //!
-//! The modules are layers, and an arrow only ever points down: see `docs/architecture.md`.
+//! The modules are layered, and dependencies only point downward: see `docs/architecture.md`.
 
 pub mod capture;
 mod causes;
@@ -48,20 +49,18 @@ pub mod chain;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod doctor;
-pub mod enrich;
 pub mod event;
-pub mod explain;
 pub mod glob;
 pub mod kernel;
 #[cfg(feature = "cli")]
 pub mod logging;
+pub mod modprobe;
+pub mod modules;
 pub mod output;
 pub mod policy;
-pub mod prevent;
 pub mod probe;
 pub mod report;
 pub mod select;
-pub mod session;
 pub mod stream;
 pub mod text;
 pub mod trace;

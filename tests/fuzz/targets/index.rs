@@ -1,7 +1,7 @@
 //! Arbitrary text as modules.dep, modules.builtin and modules.builtin.modinfo.
 #![no_main]
 
-use kmodtrace::explain::index::ModuleIndex;
+use kmodtrace::modprobe::ModuleIndex;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: (&str, &str, &str)| {

@@ -1,7 +1,7 @@
 //! Arbitrary text as the output of `modprobe --showconfig`: the index of aliases, and lookups in it.
 #![no_main]
 
-use kmodtrace::explain::modprobe::Config;
+use kmodtrace::modprobe::Config;
 use libfuzzer_sys::fuzz_target;
 
 /// What stands between the configuration and the indexes.

@@ -13,11 +13,15 @@ use anyhow::{Context, bail};
 use super::{EXIT_VERDICT, print, scratch::Scratch};
 use crate::{
     event::Text,
-    explain::{Machine, Resolver},
     kernel::facts::Facts,
     logging::say,
+    modprobe::Resolver,
+    modules::{
+        BlockTarget, Blockability, DryRun, Machine,
+        blocklist::{Rules, Written, file_name, initcall_of, write},
+        classify,
+    },
     output::{argument, escape_str},
-    prevent::{Plan, Rules, Target, Trial, Written, file_name, initcall_of, plan, try_out, write},
 };
 
 /// Modules that are named in one line of talk.
@@ -52,14 +56,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut all = true;
     for name in &args.names {
         let name = Text::from(name.as_bytes());
-        let target = match plan(&name, resolver.config(), resolver.index(), &machine) {
-            Plan::Block(target) => target,
-            Plan::BuiltIn { module } => {
+        let target = match classify(&name, resolver.config(), resolver.index(), &machine) {
+            Blockability::Block(target) => target,
+            Blockability::BuiltIn { module } => {
                 say(&built_in(&module, &facts));
                 all = false;
                 continue;
             }
-            Plan::Nothing { why } => {
+            Blockability::NotBlockable { why } => {
                 say(&format!("{}: {why}", argument(&name)));
                 all = false;
                 continue;
@@ -67,16 +71,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         };
         let rules = Rules::new(target);
         let directory = scratch.directory(rules.name())?;
-        let trial = try_out(&rules, resolver.modprobe(), &directory)?;
-        if !trial.holes.is_empty() {
+        let dry_run = DryRun::of_rules(&rules, resolver.modprobe(), &directory)?;
+        if !dry_run.holes.is_empty() {
             bail!(
                 "modprobe would load {} all the same, asked for {}: another line of its configuration is in the way \
                  (see `modprobe --showconfig`), and nothing was written",
                 escape_str(rules.name()),
-                some(&trial.holes)
+                some(&dry_run.holes)
             );
         }
-        tell(&rules, &trial);
+        tell(&rules, &dry_run);
         let lines = rules.text(&resolver.modprobe().release);
         if args.write {
             put(&args.dir, &file_name(rules.name()), &lines)?;
@@ -105,14 +109,14 @@ fn built_in(module: &str, facts: &Facts) -> String {
 }
 
 /// What a reader must know of the lines.
-fn tell(rules: &Rules, trial: &Trial) {
+fn tell(rules: &Rules, dry_run: &DryRun) {
     let name = escape_str(rules.name());
-    say(&format!("{name}: kept out; modprobe was tried with {} names for it", trial.tried));
-    let Target::Module { module, needed_by, loaded, .. } = &rules.target else { return };
+    say(&format!("{name}: kept out; modprobe was tried with {} names for it", dry_run.tried));
+    let BlockTarget::Module { module, needed_by, loaded, .. } = &rules.target else { return };
     if !needed_by.is_empty() {
         say(&format!("{name}: what needs it does not load either: {}", some(needed_by)));
     }
-    let mut vain: Vec<String> = trial.in_vain.iter().flat_map(|(_, modules)| modules).cloned().collect();
+    let mut vain: Vec<String> = dry_run.partial_loads.iter().flat_map(|(_, modules)| modules).cloned().collect();
     vain.sort_unstable();
     vain.dedup();
     if !vain.is_empty() {

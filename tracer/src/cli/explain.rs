@@ -7,12 +7,13 @@ use anyhow::Context;
 use super::{EXIT_VERDICT, print};
 use crate::{
     event::{Reason, Text},
-    explain::{
-        Answer, Machine, Resolver, answer,
-        answer::{Cause, Step, Verdict},
+    kernel::facts::Facts,
+    modprobe::Resolver,
+    modules::{
+        Answer, Machine, answer,
+        explain::{Cause, Step, Verdict},
         families::Access,
     },
-    kernel::facts::Facts,
     output::{
         argument, ascii,
         cell::{cell, columns, left},

@@ -25,11 +25,11 @@ use crate::{
     },
     chain::Item,
     event::Text,
-    explain::{Resolution, Resolver, resolve::resolve},
     kernel::facts::Facts,
     logging::say,
+    modprobe::{Resolution, Resolver, resolve},
+    modules::{ModuleUser, Usage},
     output::{escape_str, quoted},
-    prevent::{Need, Needs},
     stream::{Consumer, StreamInfo},
 };
 
@@ -59,7 +59,7 @@ pub struct Args {
 struct Line<'a> {
     name: &'a str,
     answer: Answer,
-    needs: &'a [Need],
+    needs: &'a [ModuleUser],
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -81,14 +81,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut answers = Vec::new();
     for name in names {
         let name = name.to_string_lossy();
-        let found = needs.of(&name);
+        let found = needs.users_of(&name);
         let answer = Answer::of(&name, &found, &needs, &captures, kernel.as_ref().ok());
         if args.json {
             let line = Line { name: &name, answer, needs: &found };
             text += &serde_json::to_string(&line).context("cannot write the answer as JSON")?;
             text.push('\n');
         } else {
-            human(&mut text, &name, answer, &found, &needs.covered().words());
+            human(&mut text, &name, answer, &found, &needs.coverage().describe());
         }
         answers.push((answer, name));
     }
@@ -123,7 +123,7 @@ enum Answer {
 }
 
 impl Answer {
-    fn of(name: &str, found: &[Need], needs: &Needs, captures: &Captures, kernel: Option<&Resolver>) -> Self {
+    fn of(name: &str, found: &[ModuleUser], needs: &Usage, captures: &Captures, kernel: Option<&Resolver>) -> Self {
         let is_known = || {
             needs.mentions(name)
                 || kernel.is_some_and(|kernel| {
@@ -174,26 +174,26 @@ fn holds_events(path: &Path) -> bool {
 }
 
 /// What captures say of needs, and what is wrong with them.
-pub(super) fn gather(files: &[PathBuf]) -> anyhow::Result<(Needs, Captures)> {
-    let mut gathering = Gathering(Needs::default());
+pub(super) fn gather(files: &[PathBuf]) -> anyhow::Result<(Usage, Captures)> {
+    let mut gathering = Gathering(Usage::default());
     let captures = captures::read(files, None, &mut gathering)?;
     let Gathering(needs) = gathering;
-    if needs.forgotten() > 0 {
-        say(&format!("warning: {} requests of further programs are left out: there are too many", needs.forgotten()));
+    if needs.dropped() > 0 {
+        say(&format!("warning: {} requests of further programs are left out: there are too many", needs.dropped()));
     }
     Ok((needs, captures))
 }
 
-struct Gathering(Needs);
+struct Gathering(Usage);
 
 impl Consumer for Gathering {
     fn item(&mut self, item: &Item, stream: &StreamInfo) -> io::Result<()> {
-        self.0.take(item, stream.host());
+        self.0.push(item, stream.host());
         Ok(())
     }
 }
 
-fn human(out: &mut String, name: &str, answer: Answer, needs: &[Need], covered: &str) {
+fn human(out: &mut String, name: &str, answer: Answer, needs: &[ModuleUser], covered: &str) {
     let name = escape_str(name);
     match answer {
         Answer::Needed => out.push_str(&format!("{name}: would be missed by\n")),
@@ -234,14 +234,14 @@ fn times(count: u64, loaded: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Need, human, is_capture, times};
+    use super::{Answer, ModuleUser, human, is_capture, times};
 
     /// Check what is told, and that hostile names make no lines.
     #[test]
     fn the_answer_is_lines() {
         let mut text = String::new();
         human(&mut text, "vfat", Answer::NotNeeded, &[], "1 host");
-        let need = Need {
+        let need = ModuleUser {
             program: "/bin/a\nb".to_owned(),
             user: "root".to_owned(),
             unit: "x.service".to_owned(),

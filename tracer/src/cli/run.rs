@@ -26,7 +26,7 @@ use crate::{
     kernel::{account::Account, cgroup::OwnCgroup, privileges::Capability, process},
     logging::say,
     output::escape_str,
-    session::Scope,
+    trace::Scope,
 };
 
 /// Exit codes of env(1), timeout(1) and their kin.

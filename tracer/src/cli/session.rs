@@ -18,9 +18,8 @@ use crate::{
     output::Summary,
     policy::{Finding, Judge},
     select::Selector,
-    session::Scope,
     stream::{Consumer, Issue, Pipeline, Selection, StreamId, StreamInfo, StreamSummary},
-    trace::{Batch, Observed, Trace, TraceBuilder},
+    trace::{Batch, Observed, Scope, Trace, TraceBuilder},
 };
 
 /// One thread is enough: module loads are rare.

@@ -11,26 +11,29 @@ use super::{
     scratch::Scratch,
 };
 use crate::{
-    explain::{Machine, Resolver, families::Access},
     kernel::facts::Facts,
     logging::say,
+    modprobe::Resolver,
+    modules::{
+        DryRun, Entry, Machine, RequiredModules, SURFACE_FILE, Usage, blocklist::Rules, families::Access,
+        unused_modules,
+    },
     output::escape_str,
-    prevent::{Entry, Kept, Needs, Rules, TOGETHER_FILE, spare, try_together},
 };
 
 /// What is known of the surface and of needs.
 pub(super) struct Found<'a> {
     pub(super) entries: &'a [Entry],
-    pub(super) needs: &'a Needs,
-    pub(super) kept: &'a Kept,
+    pub(super) usage: &'a Usage,
+    pub(super) required: &'a RequiredModules,
     pub(super) machine: &'a Machine,
     pub(super) resolver: &'a Resolver,
 }
 
 /// Prints the file, or puts it into a directory.
 pub(super) fn run(found: &Found<'_>, directory: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let Found { entries, needs, kept, machine, resolver } = found;
-    let filters = needs.covered().filters();
+    let Found { entries, usage, required, machine, resolver } = found;
+    let filters = usage.coverage().filters();
     if !filters.is_empty() {
         let filters: Vec<String> = filters.iter().map(|filter| escape_str(filter)).collect();
         bail!(
@@ -39,37 +42,37 @@ pub(super) fn run(found: &Found<'_>, directory: Option<&Path>) -> anyhow::Result
             filters.join(" ")
         );
     }
-    let parts = spare(entries, kept, resolver.config(), resolver.index(), machine);
-    tell_coverage(needs);
+    let parts = unused_modules(entries, required, resolver.config(), resolver.index(), machine);
+    tell_coverage(usage);
     if parts.is_empty() {
         say("what can still be asked for here was needed: there is nothing to keep out");
         return Ok(ExitCode::SUCCESS);
     }
-    let text = text(&parts, &resolver.modprobe().release, &needs.covered().words());
+    let text = text(&parts, &resolver.modprobe().release, &usage.coverage().describe());
     let rules: Vec<&Rules> = parts.iter().map(|(_, rules)| rules).collect();
     let scratch = Scratch::new()?;
-    let trial = try_together(&text, &rules, kept, resolver.modprobe(), &scratch.directory("surface")?)?;
-    if !trial.holes.is_empty() {
+    let dry_run = DryRun::of_file(&text, &rules, required, resolver.modprobe(), &scratch.directory("surface")?)?;
+    if !dry_run.holes.is_empty() {
         bail!(
             "modprobe would still load something of it, asked for {}: another line of its configuration is in the way \
              (see `modprobe --showconfig`), and nothing was written",
-            some(&trial.holes)
+            some(&dry_run.holes)
         );
     }
-    if !trial.broken.is_empty() {
+    if !dry_run.broken.is_empty() {
         bail!(
             "with these lines {} would not load what it does now, and it is needed; nothing was written",
-            some(&trial.broken)
+            some(&dry_run.broken)
         );
     }
     say(&format!(
         "{} modules kept out, {} names stay as they are; modprobe was tried with all {}",
         parts.len(),
-        kept.names().len(),
-        trial.tried
+        required.names().len(),
+        dry_run.tried
     ));
     match directory {
-        Some(directory) => put(directory, TOGETHER_FILE, &text)?,
+        Some(directory) => put(directory, SURFACE_FILE, &text)?,
         None => print::stdout(&text)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -79,27 +82,27 @@ pub(super) fn run(found: &Found<'_>, directory: Option<&Path>) -> anyhow::Result
 const COVERED_SECONDS_MIN: i64 = 86_400;
 
 /// An error unless the captures are complete, of this host, and of a day at least.
-pub(super) fn require_evidence(needs: &Needs, captures: &Captures) -> anyhow::Result<()> {
+pub(super) fn require_evidence(usage: &Usage, captures: &Captures) -> anyhow::Result<()> {
     const FORCE: &str = "; --force goes on all the same";
     captures.require_complete("say what nothing needs").with_context(|| format!("nothing was written{FORCE}"))?;
     if captures.events() == 0 {
         bail!("the captures have no event, so they do not show what is needed{FORCE}");
     }
-    let covered = needs.covered();
+    let covered = usage.coverage();
     let here = Facts::default().hostname().context("the name of this host is unknown")?;
     if !covered.hosts().contains(&here) {
         bail!("none of the captures is of this host ({}){FORCE}", escape_str(&here));
     }
     if covered.seconds() < COVERED_SECONDS_MIN {
-        bail!("the captures cover {}: less than a day does not show what is needed{FORCE}", covered.words());
+        bail!("the captures cover {}: less than a day does not show what is needed{FORCE}", covered.describe());
     }
     Ok(())
 }
 
 /// Says how much the captures know.
-pub(super) fn tell_coverage(needs: &Needs) {
-    let covered = needs.covered();
-    say(&format!("the captures cover {}; what runs at other times may need more", covered.words()));
+pub(super) fn tell_coverage(usage: &Usage) {
+    let covered = usage.coverage();
+    say(&format!("the captures cover {}; what runs at other times may need more", covered.describe()));
     let here = Facts::default().hostname();
     if let Ok(here) = here
         && !covered.hosts().contains(&here)
@@ -147,7 +150,7 @@ fn text(parts: &[(&Entry, Rules)], kernel: &str, covered: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Access, Entry, Rules, text};
-    use crate::prevent::{State, Target};
+    use crate::modules::{BlockTarget, State};
 
     /// Check the file, and that a hostile alias stays within its comment.
     #[test]
@@ -161,7 +164,7 @@ mod tests {
             action: "socket(AF_TIPC)".to_owned(),
             family: "socket family",
         };
-        let rules = Rules::new(Target::Module {
+        let rules = Rules::new(BlockTarget::Module {
             module: "tipc".to_owned(),
             has_softdeps: false,
             aliases: Vec::new(),

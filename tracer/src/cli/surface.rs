@@ -10,15 +10,15 @@ use super::{
     spare::{self, asked_by, whom},
 };
 use crate::{
-    explain::{Machine, Resolver, families::Access},
     kernel::facts::Facts,
     logging::say,
+    modprobe::Resolver,
+    modules::{Entry, Machine, RequiredModules, State, Usage, families::Access, surface},
     output::{
         ascii,
         cell::{cell, columns, left},
         escape_str,
     },
-    prevent::{Entry, Kept, Needs, State, surface},
 };
 
 /// Arguments of `surface`.
@@ -103,12 +103,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(captures) = &captures {
         captures.warn();
     }
-    let kept = needs.as_ref().map(|needs| Kept::new(needs, resolver.config(), resolver.index(), &machine));
+    let kept = needs.as_ref().map(|needs| RequiredModules::new(needs, resolver.config(), resolver.index(), &machine));
     if let (true, Some(needs), Some(kept), Some(captures)) = (args.block, &needs, &kept, &captures) {
         if !args.force {
             spare::require_evidence(needs, captures)?;
         }
-        let found = spare::Found { entries: &entries, needs, kept, machine: &machine, resolver: &resolver };
+        let found =
+            spare::Found { entries: &entries, usage: needs, required: kept, machine: &machine, resolver: &resolver };
         return spare::run(&found, args.write.then_some(args.dir.as_path()));
     }
     let needed = |entry: &Entry| Some(how_needed(entry, needs.as_ref()?, kept.as_ref()?));
@@ -131,10 +132,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn how_needed(entry: &Entry, needs: &Needs, kept: &Kept) -> Needed {
-    if !needs.of(&entry.module).is_empty() {
+fn how_needed(entry: &Entry, needs: &Usage, kept: &RequiredModules) -> Needed {
+    if !needs.users_of(&entry.module).is_empty() {
         Needed::Asked
-    } else if kept.has(&entry.module) {
+    } else if kept.contains(&entry.module) {
         Needed::Present
     } else {
         Needed::Never

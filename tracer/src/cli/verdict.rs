@@ -10,9 +10,9 @@ use anyhow::Context;
 
 use super::{EXIT_ERROR, EXIT_SKIPPED, EXIT_VERDICT, outputs::Outputs};
 use crate::{
-    explain::{Resolver, modprobe::Modprobe},
     kernel::facts::Facts,
     logging::say,
+    modprobe::{Modprobe, Resolver},
     output::verdict,
     policy::{Kernel, Lookup, Outcome, Verdict},
 };

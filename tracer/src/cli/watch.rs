@@ -10,7 +10,7 @@ use super::{
     session::{Session, runtime},
     until::{self, Until, UntilArgs},
 };
-use crate::{logging::say, output::verdict::news, policy::Judge, session::Scope};
+use crate::{logging::say, output::verdict::news, policy::Judge, trace::Scope};
 
 /// Arguments of `watch`.
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,7 @@
-//! Audit rules about module loading that cannot see what the kernel loads by itself.
+//! Audit rules for module loading that do not cover loads by the kernel itself.
 //!
-//! The modprobe that the kernel starts belongs to no login: its audit uid is unset (4294967295). A rule that asks for
-//! a login, as most hardening guides have it (`-F auid!=unset`), never matches it.
+//! A modprobe started by the kernel has no login: its audit uid is unset (4294967295). A rule that requires a login, as in
+//! most hardening guides (`-F auid!=unset`), never matches it.
 
 use std::{
     io,
@@ -10,12 +10,12 @@ use std::{
 
 use super::Finding;
 
-/// The audit uid of everything that no login started.
+/// The audit uid of processes without a login.
 const UNSET: u32 = u32::MAX;
 
 const CALLS: [&str; 2] = ["init_module", "finit_module"];
 
-/// Rules that are quoted; the rest is counted.
+/// Number of rules that are quoted; the others are counted.
 const SHOWN: usize = 3;
 
 pub(super) fn check(root: &Path) -> Finding {
@@ -24,12 +24,12 @@ pub(super) fn check(root: &Path) -> Finding {
         Ok(text) => text,
         Err(error) => {
             let found = format!("not known: the rules under /etc/audit cannot be read ({error})");
-            let costs = "whether the audit log misses modules that the kernel loads by itself is not known";
+            let costs = "it is unknown whether the audit log misses modules that the kernel loads by itself";
             return Finding::note(CHECK, found, costs, "run as root");
         }
     };
     let mut rules: Vec<&str> = text.lines().map(str::trim).filter(|line| is_about_modules(line)).collect();
-    // augenrules writes what is in rules.d into audit.rules.
+    // augenrules copies rules.d into audit.rules.
     rules.sort_unstable();
     rules.dedup();
     let blind: Vec<&str> = rules.iter().copied().filter(|rule| is_blind(rule)).collect();
@@ -50,7 +50,7 @@ pub(super) fn check(root: &Path) -> Finding {
     }
 }
 
-/// All rules; none where there is no audit.
+/// All rules; none without audit.
 fn read_rules(root: &Path) -> io::Result<String> {
     let directory = root.join("etc/audit");
     let mut files: Vec<PathBuf> = vec![directory.join("audit.rules")];
@@ -77,7 +77,7 @@ fn read_rules(root: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Options and their values: `-F auid!=unset` and `-Fauid!=unset` alike.
+/// Parses options with their values: `-F auid!=unset` and `-Fauid!=unset`.
 fn options(rule: &str) -> Vec<(char, &str)> {
     let mut options = Vec::new();
     let mut words = rule.split_ascii_whitespace();
@@ -92,7 +92,7 @@ fn options(rule: &str) -> Vec<(char, &str)> {
     options
 }
 
-/// True for a rule that records the loading of modules; false for a comment.
+/// Whether a rule records the loading of modules; false for a comment.
 fn is_about_modules(rule: &str) -> bool {
     if !rule.starts_with('-') {
         return false;
@@ -105,21 +105,21 @@ fn is_about_modules(rule: &str) -> bool {
     records && calls.any(|call| CALLS.contains(&call))
 }
 
-/// True when one of its conditions excludes what no login started.
+/// Whether one of its conditions excludes processes without a login.
 fn is_blind(rule: &str) -> bool {
     let options = options(rule);
     options.iter().any(|(letter, value)| *letter == 'F' && login_condition(value).is_some_and(|matches| !matches))
 }
 
-/// Whether a condition on the audit uid holds for the unset one; `None` when it is on something else. The kernel
-/// compares plain numbers, so `auid>=1000` alone does hold.
+/// Whether a condition on the audit uid is true for the unset one; `None` for other conditions. The kernel compares
+/// numbers, so `auid>=1000` alone is true.
 fn login_condition(condition: &str) -> Option<bool> {
     let rest = condition.strip_prefix("auid").or_else(|| condition.strip_prefix("loginuid"))?;
     let operator = rest.find(|c: char| !matches!(c, '!' | '=' | '<' | '>')).unwrap_or(rest.len());
     let (operator, value) = rest.split_at(operator);
     let value = match value {
         "unset" | "-1" => UNSET,
-        // A user's name: any uid but the unset one.
+        // A user name: any uid except the unset one.
         _ => value.parse().unwrap_or(0),
     };
     match operator {
@@ -143,9 +143,9 @@ mod tests {
     const STIG: &str = "-a always,exit -F arch=b64 -S init_module,finit_module -F auid>=1000 -F auid!=unset -F key=mod";
     const PLAIN: &str = "-a always,exit -F arch=b64 -S init_module -S finit_module -k modules";
 
-    /// The rule of the hardening guides is blind, a plain one is not; rules about other things do not count.
+    /// The rule of hardening guides is reported, a plain rule and rules about other things are not.
     #[test]
-    fn tells_blind_rules() {
+    fn rule_that_requires_a_login_is_reported() {
         assert!(is_about_modules(STIG) && is_blind(STIG));
         assert!(is_about_modules(PLAIN) && !is_blind(PLAIN));
         assert!(is_about_modules("-a exit,always -Sfinit_module -F 'auid!=-1'"));
@@ -163,9 +163,9 @@ mod tests {
         }
     }
 
-    /// Conditions are those of the kernel, which compares plain numbers.
+    /// Conditions are evaluated as in the kernel, which compares numbers.
     #[test]
-    fn judges_conditions() {
+    fn condition_on_audit_uid_compares_numbers() {
         for (condition, holds) in [
             ("auid!=unset", Some(false)),
             ("auid!=4294967295", Some(false)),
@@ -182,9 +182,9 @@ mod tests {
         }
     }
 
-    /// Rules are read from both places, each counted once, and comments do not count.
+    /// Rules are read from both places, each counted once, without comments.
     #[test]
-    fn reads_the_rules() {
+    fn rules_in_both_places_count_once() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(check(root.path()).level, Level::Ok, "no audit, no rule");
         std::fs::create_dir_all(root.path().join("etc/audit/rules.d")).unwrap();

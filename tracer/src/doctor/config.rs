@@ -1,15 +1,15 @@
-//! The kernel's build configuration, where the distribution left it.
+//! The kernel's build configuration, as installed by the distribution.
 
 use crate::kernel::{facts::Facts, file::read};
 
 /// The configuration as text.
 pub(super) struct KernelConfig(String);
 
-/// Where it may be; `/proc/config.gz` is packed.
+/// Its paths; `/proc/config.gz` is not read because it is compressed.
 const PLACES: [(&str, &str); 3] = [("boot/config-", ""), ("lib/modules/", "/config"), ("usr/lib/modules/", "/config")];
 
 impl KernelConfig {
-    /// That of the running kernel; `None` where nobody left it.
+    /// The configuration of the running kernel; `None` if it is not installed.
     pub(super) fn load(facts: &Facts) -> Option<Self> {
         let release = facts.release().ok()?;
         PLACES.iter().find_map(|(front, back)| {
@@ -18,7 +18,7 @@ impl KernelConfig {
         })
     }
 
-    /// The value of an option; `None` when it is not set.
+    /// The value of an option; `None` if it is not set.
     pub(super) fn value(&self, option: &str) -> Option<&str> {
         let value = self.0.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('='))?;
         Some(value.trim().trim_matches('"'))
@@ -29,9 +29,9 @@ impl KernelConfig {
 mod tests {
     use super::KernelConfig;
 
-    /// Values are those of their own line, and what is not set has none.
+    /// An option has the value of its own line, and an unset one has none.
     #[test]
-    fn reads_values() {
+    fn option_has_the_value_of_its_line() {
         let text = "# CONFIG_A is not set\nCONFIG_AB=y\nCONFIG_PATH=\"/sbin/helper\"\nCONFIG_EMPTY=\"\"\n";
         let config = KernelConfig(text.to_owned());
         assert_eq!(config.value("CONFIG_A"), None);

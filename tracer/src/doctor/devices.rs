@@ -1,4 +1,4 @@
-//! Whether it can be heard for which devices udev loads modules.
+//! Whether uevents can be received, which link udev's loads to devices.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::probe::Uevents;
 
 const CHECK: &str = "uevents";
 
-/// Listens for a moment.
+/// Opens the socket briefly.
 pub(super) fn check() -> Finding {
     finding(Uevents::try_to_listen())
 }
@@ -17,8 +17,8 @@ fn finding(heard: io::Result<()>) -> Finding {
         Ok(()) => Finding::ok(CHECK, "devices are heard of (netlink)"),
         Err(error) => Finding::note(
             CHECK,
-            format!("devices are not heard of: {error}"),
-            "for which device udev loads a module is not known",
+            format!("uevents cannot be received: {error}"),
+            "the device for which udev loads a module is unknown",
             "run kmodtrace outside of what filters its system calls: it needs a NETLINK_KOBJECT_UEVENT socket",
         ),
     }
@@ -31,9 +31,9 @@ mod tests {
     use super::finding;
     use crate::doctor::Level;
 
-    /// Check that a machine on which nobody may listen loses one feature, not tracing.
+    /// A system without uevents lacks one feature, and tracing works.
     #[test]
-    fn devices_are_a_feature() {
+    fn missing_uevents_do_not_prevent_tracing() {
         assert_eq!(finding(Ok(())).level, Level::Ok);
         let refused = finding(Err(io::ErrorKind::PermissionDenied.into()));
         assert_eq!((refused.level, refused.limits_tracing), (Level::Note, false));

@@ -1,4 +1,4 @@
-//! Each hook, loaded into the running kernel and attached for a moment.
+//! Loads each hook into the running kernel and attaches it briefly.
 
 use std::path::Path;
 
@@ -12,58 +12,58 @@ use crate::{
     probe::{Addresses, AttachedHook, Need, Options, Tracer, is_built_in},
 };
 
-/// What trying gave.
+/// The result of the attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Hooks {
-    /// They were tried.
+    /// The hooks were tried.
     Tried {
-        /// Each of them.
+        /// All hooks.
         hooks: Vec<HookState>,
     },
-    /// They were not.
+    /// The hooks were not tried.
     NotTried {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// The programs could not be loaded at all.
+    /// The programs could not be loaded.
     Failed {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// What became of a hook.
+/// The state of a hook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HookState {
     /// Its name.
     pub hook: &'static str,
-    /// Whether tracing can do without it.
+    /// Whether tracing works without it.
     pub required: bool,
-    /// How it is attached (`fexit+fentry`); `None` when it is not.
+    /// How it is attached (`fexit+fentry`); `None` if it is not.
     pub attached: Option<String>,
-    /// Ways that the kernel refused, and why.
+    /// Attach methods that the kernel refused, with the reasons.
     pub refused: Vec<String>,
-    /// What is not seen, when it is not attached.
+    /// What is not traced if it is not attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub costs: Option<&'static str>,
-    /// What each of its programs costs the verifier.
+    /// The cost of each of its programs for the verifier.
     pub programs: Vec<ProgramCost>,
 }
 
-/// The verifier's work for a program.
+/// The verifier's cost of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ProgramCost {
     /// The program.
     pub program: &'static str,
-    /// Instructions that were verified; `None` on kernels before 5.16, which do not tell.
+    /// Number of verified instructions; `None` on kernels before 5.16, which do not report it.
     pub verified_instructions: Option<u32>,
 }
 
-/// Tries every hook, and detaches it again.
+/// Attaches every hook and detaches it again.
 pub(super) fn try_all(facts: &Facts) -> Hooks {
     if facts.root() != Path::new("/") {
         return Hooks::NotTried { why: "this is not the running system".to_owned() };
@@ -85,7 +85,7 @@ pub(super) fn try_all(facts: &Facts) -> Hooks {
 
 fn attempt() -> Result<Vec<HookState>, Box<dyn std::error::Error>> {
     let btf = Btf::load()?;
-    // The ring buffer of a tracer is registered with an event loop, though nobody waits for it here.
+    // The ring buffer of a tracer is registered with an event loop, although nothing is read here.
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let entered = runtime.enter();
     let tracer = Tracer::attempt(&btf, Addresses::default(), Options::default())?;
@@ -113,9 +113,9 @@ mod tests {
     use super::{AttachedHook, Facts, Hooks, state, try_all};
     use crate::probe::HOOKS;
 
-    /// An attached hook has its programs and their cost, one that is not has what that costs.
+    /// An attached hook has its programs and their cost, a missing one has the consequence.
     #[test]
-    fn describes_a_hook() {
+    fn hook_has_its_cost_or_the_consequence() {
         let hook = &HOOKS[0];
         let programs = hook.ways[0];
         let costs = [(programs[0].name.to_owned(), 123)];
@@ -125,9 +125,9 @@ mod tests {
         assert_eq!((bad.attached, bad.costs), (None, Some(hook.without)));
     }
 
-    /// Nothing is tried on behalf of another system.
+    /// No hook is attached for another system's root.
     #[test]
-    fn leaves_other_systems_alone() {
+    fn hooks_of_another_system_are_not_tried() {
         let root = tempfile::tempdir().unwrap();
         assert!(matches!(try_all(&Facts::new(root.path())), Hooks::NotTried { .. }));
     }

@@ -1,4 +1,4 @@
-//! The kernel: what it has, and how far it is locked.
+//! The kernel: its features and its lockdown.
 
 use super::{Finding, config::KernelConfig};
 use crate::causes::with_causes;
@@ -60,7 +60,7 @@ fn symbols(facts: &Facts) -> Finding {
                     "run as root or with CAP_SYSLOG, and if kernel.kptr_restrict is 2: `sysctl kernel.kptr_restrict=1`"
                 }
                 KallsymsError::Read { .. } => "boot a kernel built with CONFIG_KALLSYMS=y",
-                KallsymsError::Malformed { .. } | KallsymsError::TooLarge => "report it: this form is new",
+                KallsymsError::Malformed { .. } | KallsymsError::TooLarge => "please report it: the format is unknown",
                 KallsymsError::Pack(_) => "free memory",
             };
             let found = match error {
@@ -94,7 +94,7 @@ fn modules_disabled(facts: &Facts) -> Finding {
             "modules-disabled",
             "kernel.modules_disabled is 1",
             "requests are seen, but no module is loaded until the next boot",
-            "reboot without the setting: it cannot be taken back",
+            "reboot without it (the setting is one-way)",
         ),
         Err(error) => Finding::unknown("modules-disabled", &error, "whether modules can be loaded is not known"),
     }
@@ -123,7 +123,9 @@ fn lsm(facts: &Facts) -> Finding {
             "tracing is not affected, but module requests cannot be refused by BPF programs",
             format!("boot with lsm={},bpf", list.join(",")),
         ),
-        Err(error) => Finding::unknown("lsm", &error, "who may refuse a request is not known; refusals are seen"),
+        Err(error) => {
+            Finding::unknown("lsm", &error, "which security modules may deny a request is unknown; denials are traced")
+        }
     }
 }
 
@@ -189,7 +191,7 @@ mod tests {
         kernel::facts::Facts,
     };
 
-    /// The finding of one check on a system of these files.
+    /// The finding of one check on a system with these files.
     fn finding(name: &str, files: &[(&str, &str)]) -> Finding {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -203,18 +205,18 @@ mod tests {
 
     const RELEASE: (&str, &str) = ("proc/sys/kernel/osrelease", "6.1.0-x\n");
 
-    /// On a bare system nothing is claimed to be fine, and every finding says what it costs and what to do.
+    /// On a system without files, no check is reported as good, and every finding has a consequence and a fix.
     #[test]
-    fn a_bare_system_is_not_fine() {
+    fn bare_system_has_no_good_finding() {
         let root = tempfile::tempdir().unwrap();
         for finding in check(&Facts::new(root.path())) {
             assert!(finding.level > Level::Ok && finding.costs.is_some() && finding.fix.is_some(), "{finding:?}");
         }
     }
 
-    /// Each lockdown mode is judged by what it does to tracing.
+    /// Each lockdown mode is rated by its effect on tracing.
     #[test]
-    fn judges_lockdown() {
+    fn lockdown_mode_is_rated_by_its_effect() {
         let mode = |text: &str| finding("lockdown", &[("sys/kernel/security/lockdown", text)]);
         assert_eq!(mode("[none] integrity confidentiality\n").level, Level::Ok);
         assert_eq!(mode("none [integrity] confidentiality\n").level, Level::Ok);
@@ -222,9 +224,9 @@ mod tests {
         assert!(locked.level == Level::Problem && locked.limits_tracing, "{locked:?}");
     }
 
-    /// Without the bpf LSM the fix is the boot parameter with the modules that are there.
+    /// Without the bpf LSM, the fix is the boot parameter with the current modules.
     #[test]
-    fn judges_lsms() {
+    fn missing_bpf_lsm_fix_is_the_boot_parameter() {
         let list = |text: &str| finding("lsm", &[("sys/kernel/security/lsm", text)]);
         assert_eq!(list("lockdown,capability,bpf").level, Level::Ok);
         let without = list("lockdown,capability");
@@ -232,9 +234,9 @@ mod tests {
         assert_eq!(without.fix.as_deref(), Some("boot with lsm=lockdown,capability,bpf"));
     }
 
-    /// A static helper is told from an empty one, and from a kernel without.
+    /// A static helper differs from an empty one, and from a kernel without the option.
     #[test]
-    fn judges_the_static_helper() {
+    fn static_helper_is_distinguished_from_none() {
         let with = |config: &str| finding("static-usermodehelper", &[RELEASE, ("boot/config-6.1.0-x", config)]);
         assert_eq!(with("# CONFIG_STATIC_USERMODEHELPER is not set\n").level, Level::Ok);
         let on = "CONFIG_STATIC_USERMODEHELPER=y\nCONFIG_STATIC_USERMODEHELPER_PATH=";
@@ -244,9 +246,9 @@ mod tests {
         assert!(packed.fix.unwrap().contains("zgrep"));
     }
 
-    /// What the running kernel says of signatures beats its configuration.
+    /// The running kernel's setting for signatures takes precedence over its configuration.
     #[test]
-    fn judges_signatures() {
+    fn signature_setting_of_the_running_kernel_wins() {
         let enforce =
             |value: &str| finding("module-signatures", &[("sys/module/module/parameters/sig_enforce", value)]);
         assert_eq!((enforce("Y\n").level, enforce("N\n").level), (Level::Note, Level::Ok));
@@ -254,9 +256,9 @@ mod tests {
         assert_eq!(none.level, Level::Ok);
     }
 
-    /// Hidden symbols limit tracing and name the setting.
+    /// Hidden symbols limit tracing, and the finding names the setting.
     #[test]
-    fn judges_symbols() {
+    fn hidden_symbols_limit_tracing() {
         let restrict = ("proc/sys/kernel/kptr_restrict", "2\n");
         let hidden = finding("symbols", &[restrict, ("proc/kallsyms", "0000000000000000 T _text\n")]);
         assert!(hidden.limits_tracing && hidden.found.ends_with("kptr_restrict is 2"), "{hidden:?}");
@@ -264,9 +266,9 @@ mod tests {
         assert_eq!(shown.level, Level::Ok);
     }
 
-    /// A kernel that loads nothing more is worth a note.
+    /// A kernel that loads no more modules is a note.
     #[test]
-    fn judges_modules_disabled() {
+    fn disabled_modules_are_a_note() {
         let disabled = |value: &str| finding("modules-disabled", &[("proc/sys/kernel/modules_disabled", value)]).level;
         assert_eq!((disabled("1\n"), disabled("0\n")), (Level::Note, Level::Ok));
     }

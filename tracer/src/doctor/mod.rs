@@ -1,6 +1,6 @@
-//! What works on this machine, what does not, what that costs, and how to mend it.
+//! Checks this system: what works, what is missing, what that costs, and how to fix it.
 //!
-//! A check reads from a root, so that any system can be described to it; only [`hooks`] asks the running kernel.
+//! Checks read from a root directory, so that tests can describe any system; only [`hooks`] uses the running kernel.
 
 mod audit;
 mod config;
@@ -17,14 +17,14 @@ pub use hooks::{HookState, Hooks};
 
 use crate::kernel::{FactError, facts::Facts};
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Level {
-    /// As it should be.
+    /// Good.
     Ok,
-    /// Worth knowing: it changes what is seen, or could not be found out.
+    /// Worth knowing: it affects what is traced, or is unknown.
     Note,
     /// Something does not work.
     Problem,
@@ -46,19 +46,19 @@ impl Level {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What was looked at.
+    /// The check.
     pub check: &'static str,
-    /// How bad it is.
+    /// Its severity.
     pub level: Level,
-    /// What is so.
+    /// What was found.
     pub found: String,
-    /// What that costs.
+    /// The consequence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub costs: Option<String>,
-    /// How to mend it.
+    /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
-    /// True when kmodtrace itself sees less, or nothing, because of it.
+    /// Whether it limits or prevents tracing.
     pub limits_tracing: bool,
 }
 
@@ -91,10 +91,10 @@ impl Finding {
         Self::bad(check, Level::Problem, found, costs, fix)
     }
 
-    /// What could not be found out; the error says what to do.
+    /// Something unknown; the error says what to do.
     fn unknown(check: &'static str, error: &FactError, costs: impl Into<String>) -> Self {
         let FactError::Read { fix, .. } = error else {
-            return Self::note(check, format!("not known: {error}"), costs, "report it: this form is new");
+            return Self::note(check, format!("not known: {error}"), costs, "please report it: the format is unknown");
         };
         Self::note(check, format!("not known: {}", brief(error)), costs, *fix)
     }
@@ -105,7 +105,7 @@ impl Finding {
     }
 }
 
-/// The file and the system's word; what to do stands elsewhere.
+/// The file and the system's error, without the advice.
 fn brief(error: &FactError) -> String {
     match error {
         FactError::Read { path, source, .. } => format!("{}: {source}", path.display()),
@@ -118,7 +118,7 @@ fn brief(error: &FactError) -> String {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Everything is seen.
+    /// Everything is traced.
     Full,
     /// Tracing works, but something is missing.
     Partly,
@@ -132,22 +132,22 @@ pub enum Verdict {
 pub struct Report {
     /// Whether tracing works here.
     pub tracing: Verdict,
-    /// The same in a sentence.
+    /// A description for people.
     pub detail: String,
     /// The checks.
     pub findings: Vec<Finding>,
-    /// Each hook, really tried.
+    /// The result of attaching each hook.
     pub hooks: Hooks,
 }
 
-/// Looks at everything. The hooks of the running kernel are tried when that is possible.
+/// Runs all checks. The hooks of the running kernel are attached if possible.
 #[must_use]
 pub fn examine(facts: &Facts) -> Report {
     let hooks = hooks::try_all(facts);
     conclude(check(facts), hooks)
 }
 
-/// Every check that only reads.
+/// All checks that only read.
 #[must_use]
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = kernel::check(facts);
@@ -159,7 +159,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// What follows from the findings.
+/// The conclusion from the findings.
 #[must_use]
 pub fn conclude(findings: Vec<Finding>, hooks: Hooks) -> Report {
     let limits: Vec<&str> = findings.iter().filter(|finding| finding.limits_tracing).map(|one| one.check).collect();
@@ -200,9 +200,9 @@ mod tests {
         }
     }
 
-    /// A missing required hook forbids tracing; a missing optional one, or a finding that limits it, does not.
+    /// A missing required hook prevents tracing; a missing optional hook or a limiting finding does not.
     #[test]
-    fn concludes() {
+    fn missing_required_hook_prevents_tracing() {
         let tried = |required, optional| Hooks::Tried {
             hooks: vec![hook("request", true, required), hook("file", false, optional)],
         };

@@ -1,13 +1,14 @@
-//! The program that the kernel runs, and what its configuration hides or changes.
+//! The kernel's helper program, and what its configuration blocks or changes.
 
 use super::{Finding, brief};
 use crate::{
     causes::with_causes,
-    explain::{Resolver, machine::why_not_executable, modprobe::Config},
     kernel::facts::Facts,
+    modprobe::{Config, Resolver},
+    modules::machine::why_not_executable,
 };
 
-/// Lines of modprobe.d that are shown; the rest is counted.
+/// Number of lines of modprobe.d that are shown; the others are counted.
 const SHOWN: usize = 5;
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
@@ -18,7 +19,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
             Finding::problem(
                 "modprobe.d",
                 with_causes(&error),
-                "a request that loads nothing cannot be told to be forbidden or unknown, nor why a module came along",
+                "blocked and unknown names cannot be distinguished, and the reasons for loads are unknown",
                 "install the package kmod and the modules of the running kernel",
             )
             .limiting(),
@@ -62,7 +63,7 @@ fn lines(config: &Config) -> Finding {
         config.aliases.iter().filter(|rule| rule.value == "off").map(|rule| format!("alias {} off", rule.pattern));
     let blacklist = config.blacklist.iter().map(|module| format!("blacklist {module}"));
     let counts = [installs.clone().count(), off.clone().count(), blacklist.clone().count()];
-    // Commands first: they change the most, and blacklists are long.
+    // Commands come first: they have the largest effect, and blacklists are long.
     let all: Vec<String> = installs.chain(off).chain(blacklist).collect();
     if all.is_empty() {
         return Finding::ok(CHECK, "no install, blacklist or alias off line");
@@ -74,8 +75,8 @@ fn lines(config: &Config) -> Finding {
     Finding::note(
         CHECK,
         format!("install {installs}, alias off {off}, blacklist {blacklist}: {shown}{rest}"),
-        "requests for these load nothing or something else, and are told so (blocklisted)",
-        "`kmodtrace explain NAME` says what is in the way of one name; remove its line to let it load",
+        "requests for these load nothing or something else, and are reported as blocklisted",
+        "`kmodtrace explain NAME` shows what blocks a name; remove its line to let it load",
     )
 }
 
@@ -88,9 +89,9 @@ mod tests {
         lines(&Config::parse(&format!("{text}\n# End of configuration files. Dumping indexes now:\n")).unwrap())
     }
 
-    /// Lines are counted by kind; the first few are shown, commands first; other lines do not count.
+    /// Lines are counted by kind; the first few are shown, commands first; other lines are ignored.
     #[test]
-    fn counts_lines() {
+    fn modprobe_d_lines_are_counted_by_kind() {
         assert_eq!(config("options x y=1\nalias a b\nsoftdep a pre: b").level, Level::Ok);
         let few = config("blacklist pcspkr\ninstall sctp /bin/false\nalias net_pf_31 off");
         assert_eq!(
@@ -101,9 +102,9 @@ mod tests {
         assert!(config(&many).found.ends_with("blacklist m4; and 15 more"));
     }
 
-    /// An empty helper is a choice, a missing one a fault; neither keeps us from tracing.
+    /// An empty helper is a note, a missing one a problem; neither prevents tracing.
     #[test]
-    fn judges_the_helper() {
+    fn missing_helper_is_a_problem() {
         let with = |value: &str, exists: bool| {
             let root = tempfile::tempdir().unwrap();
             std::fs::create_dir_all(root.path().join("proc/sys/kernel")).unwrap();

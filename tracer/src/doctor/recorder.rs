@@ -1,4 +1,4 @@
-//! What the flight recorder (`record --pin`) can keep alive.
+//! What the flight recorder (`record --pin`) can keep attached.
 
 use super::Finding;
 use crate::kernel::{btf::Btf, facts::Facts, file::read};
@@ -16,9 +16,9 @@ pub(super) fn check(facts: &Facts) -> Finding {
         );
     }
     let Ok(btf) = Btf::load_from(facts.root()) else {
-        return Finding::note(CHECK, "not known: the kernel does not describe its types", "see btf", "see btf");
+        return Finding::note(CHECK, "unknown: the kernel has no BTF", "see btf", "see btf");
     };
-    // What a kernel of 5.15 and later attaches kprobes by.
+    // The link type of kprobes since 5.15.
     if btf.struct_size("bpf_perf_link").is_none() {
         return Finding::note(
             CHECK,
@@ -45,22 +45,22 @@ mod tests {
     use super::{check, has_bpffs};
     use crate::{doctor::Level, kernel::facts::Facts};
 
-    /// Check that only a BPF file system at its own place counts.
+    /// Only a BPF filesystem at its standard path counts.
     #[test]
-    fn finds_the_file_system() {
+    fn bpf_filesystem_elsewhere_does_not_count() {
         assert!(has_bpffs("sysfs /sys sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw,nosuid,mode=700 0 0\n"));
         assert!(!has_bpffs("bpf /mnt bpf rw 0 0\ntmpfs /sys/fs/bpf tmpfs rw 0 0\n"));
     }
 
-    /// Check that a machine without one is told how to get it.
+    /// The finding for a system without one says how to mount it.
     #[test]
-    fn says_what_is_missing() {
+    fn missing_bpf_filesystem_finding_has_a_fix() {
         let root = tempfile::tempdir().unwrap();
         let finding = check(&Facts::new(root.path()));
         assert_eq!(finding.level, Level::Note);
         assert!(finding.fix.is_some_and(|fix| fix.contains("mount -t bpf")));
         fs::create_dir_all(root.path().join("proc")).unwrap();
         fs::write(root.path().join("proc/mounts"), "bpf /sys/fs/bpf bpf rw 0 0\n").unwrap();
-        assert_eq!(check(&Facts::new(root.path())).found, "not known: the kernel does not describe its types");
+        assert_eq!(check(&Facts::new(root.path())).found, "unknown: the kernel has no BTF");
     }
 }

@@ -1,4 +1,4 @@
-//! What this process may do, and what is mounted.
+//! The privileges of this process, and what is mounted.
 
 use super::Finding;
 use crate::kernel::{
@@ -13,9 +13,9 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     vec![capabilities(facts), perf(facts), unprivileged_bpf(facts), bpffs(&mounts), cgroup(&mounts)]
 }
 
-/// Capabilities that are missing for trying the hooks; `None` when there is nothing to say against it.
+/// Capabilities that are missing for attaching the hooks; `None` if all are there or unknown.
 pub(super) fn missing(facts: &Facts) -> Option<String> {
-    // Where it cannot be read it decides nothing: the kernel will.
+    // If they cannot be read, the kernel decides.
     let own = Capabilities::effective(facts.root()).ok()?;
     let missing = own.missing(&[Capability::Bpf, Capability::Perfmon]);
     (!missing.is_empty()).then(|| missing.join(", "))
@@ -40,7 +40,8 @@ fn capabilities(facts: &Facts) -> Finding {
     .limiting()
 }
 
-/// Debian and its kin refuse perf events to all but root from 3 on; kprobes are attached through them.
+/// Debian and derived distributions deny perf events to all users except root from 3 on; kprobes are attached through
+/// them.
 fn perf(facts: &Facts) -> Finding {
     const CHECK: &str = "perf-event-paranoid";
     let value = match facts.perf_event_paranoid() {
@@ -133,9 +134,9 @@ mod tests {
         format!("Name:\tx\nCapEff:\t{bits:016x}\n")
     }
 
-    /// Root may trace, CAP_BPF with CAP_PERFMON may, one of them alone may not.
+    /// Root and CAP_BPF with CAP_PERFMON are sufficient, one of the two alone is not.
     #[test]
-    fn judges_capabilities() {
+    fn missing_capability_prevents_tracing() {
         let level = |bits| finding("capabilities", &[("proc/self/status", &status(bits))]).level;
         assert_eq!(level(1 << 21), Level::Ok);
         assert_eq!(level(1 << 38 | 1 << 39), Level::Ok);
@@ -144,9 +145,9 @@ mod tests {
         assert_eq!(missing(&facts).as_deref(), Some("CAP_BPF, CAP_PERFMON"));
     }
 
-    /// The strictest setting matters to those without CAP_SYS_ADMIN only.
+    /// The strictest setting only affects processes without CAP_SYS_ADMIN.
     #[test]
-    fn judges_perf_events() {
+    fn perf_event_paranoid_affects_unprivileged_only() {
         let level = |value: &str, bits| {
             let files = [("proc/sys/kernel/perf_event_paranoid", value), ("proc/self/status", &status(bits))];
             finding("perf-event-paranoid", &files).level
@@ -156,9 +157,9 @@ mod tests {
         assert_eq!(level("2\n", 0), Level::Ok);
     }
 
-    /// Only a mount of the right kind at the right place counts.
+    /// Only a mount of the right type at the right path counts.
     #[test]
-    fn finds_mounts() {
+    fn mount_of_another_kind_does_not_count() {
         let mounts = "none /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\nbpf /sys/fs/bpf bpf rw 0 0\n";
         assert!(is_mounted(mounts, "bpf", "/sys/fs/bpf"));
         assert!(!is_mounted(mounts, "cgroup2", "/sys/fs/cgroup"));

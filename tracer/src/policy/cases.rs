@@ -1,4 +1,4 @@
-//! `policy test`: the cases that a policy brings along.
+//! `policy test`: runs the test cases of a policy.
 
 use jiff::civil::Date;
 
@@ -9,20 +9,20 @@ use super::{
     rule::{Case, Place, Policy},
 };
 
-/// What became of a case.
+/// The result of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaseResult {
-    /// What the case shows.
+    /// The description of the case.
     pub name: String,
-    /// Where it stands.
+    /// Its position in the file.
     pub place: Place,
-    /// What is wrong; absent when the rules say what is wanted.
+    /// What is wrong; absent if the rules decide as expected.
     pub failure: Option<String>,
 }
 
 impl Policy {
-    /// Runs every case, as if it happened on that day unless it says another.
+    /// Runs every case, on the given day unless the case has its own.
     #[must_use]
     pub fn run_cases(&self, today: Date) -> Vec<CaseResult> {
         let result = |case: &Case| CaseResult {
@@ -34,16 +34,16 @@ impl Policy {
     }
 
     fn case_failure(&self, case: &Case, day: Date) -> Option<String> {
-        let decision = self.decide(&case.facts, case.is_load, day);
+        let decision = self.decide(&case.field_values, case.is_load, day);
         let rule = match &decision {
             Decision::Rule(number) => self.rules.get(*number)?.name.as_str(),
             Decision::Default => DEFAULT_RULE,
-            Decision::Open(_) => {
+            Decision::Undetermined(_) => {
                 return Some("no rule decides: the case leaves out what one of them asks for".to_owned());
             }
         };
         let action = self.action(&decision, case.is_load);
-        // What is expected is allowed.
+        // An expected load is also allowed.
         let is_wanted = action == case.want || (case.want == Action::Allow && action == Action::Expect);
         if !is_wanted {
             return Some(format!("wanted {}, but rule {rule:?} says {}", case.want.name(), action.name()));

@@ -1,4 +1,4 @@
-//! What leaves a verdict open: issues of the evidence, rules that cannot be decided, and loads outside of the scope that may
+//! Reasons why a verdict is undetermined: issues of the evidence, undetermined rules, and loads out of scope that may
 //! belong to it.
 
 use std::{cmp::Reverse, collections::HashSet};
@@ -8,29 +8,29 @@ use crate::{
     stream::{Issue, Severity, attribution},
 };
 
-/// Requests of kernel threads outside of the scope that are kept in mind at a time.
+/// Maximum number of out-of-scope requests of kernel threads that are tracked at a time.
 const UNATTRIBUTED_MAX: usize = 4096;
 
-/// Doubts that are listed one by one.
+/// Maximum number of reasons in a verdict; the others are counted.
 const DOUBTS_MAX: usize = 100;
 
-/// Doubts about a verdict.
+/// Reasons why a verdict is undetermined.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Doubts {
     list: Vec<(Severity, String)>,
     more: usize,
-    /// Requests outside of what is judged, by kernel threads that act for no known process.
+    /// Out-of-scope requests of kernel threads that act for no known process.
     unattributed: HashSet<RequestId>,
 }
 
 impl Doubts {
-    /// Adds what leaves the verdict open. Names in it are escaped or in the debug form.
+    /// Adds a reason. Names in it are escaped or in debug form.
     pub(super) fn add(&mut self, source: &str, doubt: &str) {
         let doubt = if source.is_empty() { doubt.to_owned() } else { format!("{source}: {doubt}") };
         self.push(Severity::Incomplete, doubt);
     }
 
-    /// Adds what is wrong with the evidence.
+    /// Adds an issue of the evidence.
     pub(super) fn issue(&mut self, issue: &Issue) {
         self.push(issue.kind.severity(), issue.to_string());
     }
@@ -43,8 +43,7 @@ impl Doubts {
         }
     }
 
-    /// Looks at an event outside of the scope. Work that was handed to a kernel thread may have been handed over by a process
-    /// in scope.
+    /// Checks an out-of-scope event: a process in scope may have passed work to a kernel thread.
     pub(super) fn out_of_scope(&mut self, event: &Event) {
         if let Some(issue) = attribution::of_event(event) {
             self.add("", &issue.to_string());
@@ -76,9 +75,9 @@ impl Doubts {
         }
     }
 
-    /// All doubts, a sentence each, the worst first.
+    /// All reasons, one sentence each, the most severe first.
     pub(super) fn finish(mut self) -> Vec<String> {
-        // What is broken explains the rest.
+        // Damage explains the other reasons.
         self.list.sort_by_key(|(severity, _)| Reverse(*severity));
         let mut list: Vec<String> = self.list.into_iter().map(|(_, doubt)| doubt).collect();
         if self.more > 0 {

@@ -1,10 +1,10 @@
-//! Expectations: whether one is met, and what else can be said when it is not.
+//! Expectations: whether one is met, and the reason if not.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     field::Field,
-    file::Excuse,
+    file::SkipReason,
     pattern::PatternSet,
     rule::Rule,
     subject::Subject,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::{Status, Text},
-    explain::{Resolution, Resolver},
+    modprobe::{Resolution, Resolver},
     select::Match,
 };
 
@@ -21,19 +21,19 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lookup {
-    /// It is part of the kernel.
+    /// The module is built in.
     BuiltIn,
     /// These modules would be loaded, in this order.
     Modules(Vec<String>),
     /// No module has this name or alias.
     Missing,
-    /// modprobe's configuration is in the way.
+    /// The configuration of modprobe prevents it.
     Blocked(String),
-    /// It is not known.
+    /// Unknown.
     Unknown(String),
 }
 
-/// The kernel that expectations are about.
+/// The kernel to which expectations apply.
 pub trait Kernel {
     /// What it would do with a name.
     fn look_up(&self, name: &str) -> Lookup;
@@ -55,7 +55,7 @@ impl Kernel for Resolver {
     }
 }
 
-/// A kernel of which nothing is known, and why.
+/// An unknown kernel, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownKernel(pub String);
 
@@ -65,55 +65,55 @@ impl Kernel for UnknownKernel {
     }
 }
 
-/// Whether a subject that the rule matches does what the rule wants: without a wanted result, that a module came to life.
+/// Whether a subject that matches the rule meets its expectation: if no result is given, that a module was loaded.
 pub(super) fn is_met(rule: &Rule, subject: &Subject<'_>) -> bool {
     rule.patterns(Field::Result).is_some() || (subject.module.is_some() && subject.status() == Status::Loaded)
 }
 
-/// What an expectation that was not met comes to.
+/// The state of an unmet expectation.
 pub(super) fn unmet(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, kernel: &dyn Kernel) -> State {
     match reason(rule, near, baseline, kernel) {
-        Reason::Excuse(excuse, why) if rule.skip.contains(&excuse) => State::Skipped { excuse, why },
-        // Where nothing is an excuse, it does not matter.
-        Reason::Open(why) if !rule.skip.is_empty() => State::Open { why },
-        Reason::Excuse(_, why) | Reason::Open(why) | Reason::None(why) => State::Unmet { why },
+        Reason::Skip(excuse, why) if rule.skip.contains(&excuse) => State::Skipped { excuse, why },
+        // If the rule has no skip reasons, it does not matter.
+        Reason::Undetermined(why) if !rule.skip.is_empty() => State::Undetermined { why },
+        Reason::Skip(_, why) | Reason::Undetermined(why) | Reason::None(why) => State::Unmet { why },
     }
 }
 
-/// Why an expectation was not met, in words.
+/// Why an expectation was not met.
 enum Reason {
-    /// It could not be.
-    Excuse(Excuse, String),
-    /// Whether it could be is not known.
-    Open(String),
-    /// It could have been.
+    /// It could not be met.
+    Skip(SkipReason, String),
+    /// It is unknown whether it could be met.
+    Undetermined(String),
+    /// It could have been met.
     None(String),
 }
 
 fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, kernel: &dyn Kernel) -> Reason {
-    // modprobe knows names with `_`.
+    // modprobe normalizes names to `_`.
     let normal = |name: &str| name.replace('-', "_");
     let modules: Vec<String> = rule.literals(Field::Module).map(normal).collect();
     let aliases: Vec<&str> = rule.literals(Field::Alias).collect();
     if let Some(module) = modules.iter().find(|module| baseline.contains(module.as_str())) {
-        return Reason::Excuse(Excuse::AlreadyLoaded, format!("{module} was loaded before tracing began"));
+        return Reason::Skip(SkipReason::AlreadyLoaded, format!("{module} was loaded before tracing began"));
     }
     let is_wanted = |set: &PatternSet, name: &str| set.test(&Value::is(name)) == Match::Yes;
     let module_set = rule.patterns(Field::Module);
     if let Some(module) = module_set.and_then(|set| baseline.iter().find(|name| is_wanted(set, name))) {
-        return Reason::Excuse(Excuse::AlreadyLoaded, format!("{module} was loaded before tracing began"));
+        return Reason::Skip(SkipReason::AlreadyLoaded, format!("{module} was loaded before tracing began"));
     }
     let names: Vec<&str> = modules.iter().map(String::as_str).chain(aliases).collect();
     let found: Vec<(&str, Lookup)> = names.iter().map(|name| (*name, kernel.look_up(name))).collect();
     for (name, lookup) in &found {
         match lookup {
-            Lookup::BuiltIn => return Reason::Excuse(Excuse::BuiltIn, format!("{name} is built into the kernel")),
+            Lookup::BuiltIn => return Reason::Skip(SkipReason::BuiltIn, format!("{name} is built into the kernel")),
             Lookup::Modules(modules)
                 if !modules.is_empty() && modules.iter().all(|module| baseline.contains(module.as_str())) =>
             {
                 let modules = modules.join(", ");
-                return Reason::Excuse(
-                    Excuse::AlreadyLoaded,
+                return Reason::Skip(
+                    SkipReason::AlreadyLoaded,
                     format!("{name}: {modules} was loaded before tracing began"),
                 );
             }
@@ -122,14 +122,14 @@ fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, ke
     }
     if let Some(near) = near {
         let why = near_words(near);
-        return match near_excuse(near) {
-            Some(excuse) => Reason::Excuse(excuse, why),
+        return match skip_reason_of_near_miss(near) {
+            Some(excuse) => Reason::Skip(excuse, why),
             None => Reason::None(why),
         };
     }
     if !found.is_empty() && found.iter().all(|(_, lookup)| *lookup == Lookup::Missing) {
         let names = names.join(", ");
-        return Reason::Excuse(Excuse::Missing, format!("this kernel has no module for {names}"));
+        return Reason::Skip(SkipReason::Missing, format!("this kernel has no module for {names}"));
     }
     let open = found.iter().find_map(|(name, lookup)| match lookup {
         Lookup::Unknown(why) => {
@@ -137,9 +137,9 @@ fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, ke
         }
         _ => None,
     });
-    // One that could have been asked for is enough.
+    // One name that could have been requested is enough.
     if let Some(why) = open.filter(|_| !found.iter().any(|(_, lookup)| matches!(lookup, Lookup::Modules(_)))) {
-        return Reason::Open(why);
+        return Reason::Undetermined(why);
     }
     let blocked = found.iter().find_map(|(name, lookup)| match lookup {
         Lookup::Blocked(why) => Some(format!("nothing asked for it, and {name} is forbidden here: {why}")),
@@ -148,12 +148,12 @@ fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, ke
     Reason::None(blocked.unwrap_or_else(|| "nothing asked for it".to_owned()))
 }
 
-/// The request itself says that nothing had to be loaded.
-fn near_excuse(near: &Finding) -> Option<Excuse> {
+/// The outcome of the request says that nothing had to be loaded.
+fn skip_reason_of_near_miss(near: &Finding) -> Option<SkipReason> {
     match near.status {
-        Status::AlreadyLoaded if near.is_built_in => Some(Excuse::BuiltIn),
-        Status::AlreadyLoaded => Some(Excuse::AlreadyLoaded),
-        Status::NotFound => Some(Excuse::Missing),
+        Status::AlreadyLoaded if near.is_built_in => Some(SkipReason::BuiltIn),
+        Status::AlreadyLoaded => Some(SkipReason::AlreadyLoaded),
+        Status::NotFound => Some(SkipReason::Missing),
         _ => None,
     }
 }

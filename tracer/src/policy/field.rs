@@ -1,4 +1,4 @@
-//! What a rule can ask about.
+//! The fields that a rule can match.
 
 use super::value::Value;
 use crate::select;
@@ -16,7 +16,7 @@ macro_rules! fields {
                 match self { $(Self::$variant => $name),* }
             }
 
-            /// The field whose patterns it takes.
+            /// The selector field with the same patterns.
             pub(super) const fn selects(self) -> select::Field {
                 match self { $(Self::$variant => select::Field::$selects),* }
             }
@@ -42,10 +42,10 @@ fields! {
 
 /// The values of all fields of one load or request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts([Value; Field::ALL.len()]);
+pub(super) struct FieldValues([Value; Field::ALL.len()]);
 
-impl Facts {
-    /// The same with another value.
+impl FieldValues {
+    /// Returns a copy with another value.
     pub(super) fn with(mut self, field: Field, value: Value) -> Self {
         self.0[field as usize] = value;
         self

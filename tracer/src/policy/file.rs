@@ -1,61 +1,61 @@
-//! The policy file as it is written: TOML, every key known, every value with its place.
+//! The format of policy files: TOML without unknown keys, every value with its position.
 
 use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-/// Version of the policy file's form: its `version` key.
+/// Version of the policy file format: its `version` key.
 pub const POLICY_VERSION: u32 = 1;
 
-/// A policy for what the kernel may be made to load.
+/// A policy for what the kernel may load.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "kmodtrace policy")]
 pub(super) struct PolicyFile {
-    /// Version of this form: 1.
+    /// Version of this format: 1.
     #[schemars(with = "u32", range(min = 1, max = 1))]
     pub version: Spanned<u32>,
     /// Further policy files, relative to this one. Their rules follow the rules of this file.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub include: Vec<Spanned<String>>,
-    /// What becomes of a loaded module that no rule matches: `deny` unless said otherwise.
+    /// The action for a loaded module that no rule matches (default: `deny`).
     pub default: Option<Default>,
-    /// What becomes of a request that loaded nothing and that no rule matches: `allow` unless said otherwise.
+    /// The action for a request that loaded nothing and that no rule matches (default: `allow`).
     pub default_unloaded: Option<Default>,
-    /// The rules, in order: the first that matches decides.
+    /// The rules, in order: the first matching rule decides.
     #[serde(default)]
     #[schemars(with = "Vec<RuleEntry>")]
     pub rule: Vec<Spanned<RuleEntry>>,
-    /// What the rules must say of made-up loads and requests: `policy test` runs these.
+    /// Test cases with made-up loads and requests, run by `policy test`.
     #[serde(default)]
     #[schemars(with = "Vec<CaseEntry>")]
     pub case: Vec<Spanned<CaseEntry>>,
 }
 
-/// What becomes of what no rule matches.
+/// The action if no rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Default {
-    /// It is fine.
+    /// It is allowed.
     Allow,
     /// It violates the policy.
     Deny,
 }
 
-/// What a rule does with what it matches.
+/// The action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Action {
-    /// It is fine.
+    /// It is allowed.
     Allow,
     /// It violates the policy.
     Deny,
-    /// It is fine, and it must happen: without it the policy is violated.
+    /// It is allowed, and it must happen: without it the policy is violated.
     Expect,
-    /// It is not judged, and not counted as fine either.
+    /// It is not judged, and not counted as allowed.
     Ignore,
 }
 
@@ -72,20 +72,20 @@ impl Action {
     }
 }
 
-/// Why an expectation cannot be met, of which a rule may say that it is then skipped.
+/// A reason why an expectation cannot be met, for which a rule may skip it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Excuse {
-    /// The module is part of the kernel (`=y`).
+pub enum SkipReason {
+    /// The module is built into the kernel (`=y`).
     BuiltIn,
     /// The module was loaded before tracing began.
     AlreadyLoaded,
-    /// The kernel has no such module, or no module that provides the alias.
+    /// The kernel has no such module, or no module with this alias.
     Missing,
 }
 
-impl Excuse {
+impl SkipReason {
     /// The public name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -97,35 +97,35 @@ impl Excuse {
     }
 }
 
-/// One rule. Every key that is given must match; one without any matches everything.
+/// One rule. All given keys must match; a rule without keys matches everything.
 ///
-/// Patterns know `*`, `?` and `[...]`; a list matches when one of its patterns does, and `!` in front of a pattern
-/// takes out what it matches.
+/// Patterns support `*`, `?` and `[...]`; a list matches if one of its patterns does, and a pattern with a leading `!`
+/// excludes what it matches.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RuleEntry {
-    /// Its name in every output; made of its keys where it is not given.
+    /// Its name in all outputs (default: made of its keys).
     #[schemars(with = "Option<String>")]
     pub name: Option<Spanned<String>>,
-    /// What it does with what it matches.
+    /// Its action.
     pub action: Action,
     /// Modules, dependencies included. A request that loaded nothing has none.
     pub module: Option<Patterns>,
-    /// What the kernel asked for, as it asked. What a process loads by itself has none.
+    /// The requested alias. An explicit load has none.
     pub alias: Option<Patterns>,
-    /// Family of the alias, as `kmodtrace explain` names it: "socket family".
+    /// Family of the alias, as named by `kmodtrace explain`: "socket family".
     pub family: Option<Patterns>,
-    /// How the request ended: `loaded`, `not-found`, `blocklisted` and so on; of a module `loaded` or `failed`.
+    /// Outcome of the request: `loaded`, `not-found`, `blocklisted` and so on; of a module `loaded` or `failed`.
     pub result: Option<Patterns>,
-    /// What made it load: `request`, `explicit` or `udev`.
+    /// Origin of the load: `request`, `explicit` or `udev`.
     pub origin: Option<Patterns>,
-    /// Real user id of who is behind it, in the initial user namespace.
+    /// Real user id of the requester, in the initial user namespace.
     pub uid: Option<Patterns>,
     /// Name of that user.
     pub user: Option<Patterns>,
-    /// Executable of who is behind it.
+    /// Executable of the requester.
     pub exe: Option<Patterns>,
-    /// Name of the task that is behind it: anyone may choose it.
+    /// Task name of the requester: any process can choose its own.
     pub comm: Option<Patterns>,
     /// Cgroup (v2) path.
     pub cgroup: Option<Patterns>,
@@ -135,36 +135,37 @@ pub(super) struct RuleEntry {
     pub container: Option<Patterns>,
     /// `initial`, or `other` for a user namespace below it.
     pub user_namespace: Option<Patterns>,
-    /// Why the rule is there: printed with every violation.
+    /// Why the rule exists: printed with every violation.
     pub reason: Option<String>,
-    /// The last day (UTC) on which an `allow`, `ignore` or `expect` holds. A `deny` never ends: its day is only linted.
+    /// The last day (UTC) on which an `allow`, `ignore` or `expect` rule applies. A `deny` rule never expires: its day is
+    /// only linted.
     #[serde(default, deserialize_with = "date")]
     #[schemars(with = "Option<String>", extend("format" = "date"))]
     pub expires: Option<Date>,
-    /// For `expect`: what skips it, with that reason. Where it is not given: `built-in` and `already-loaded`.
-    #[schemars(with = "Option<Vec<Excuse>>")]
-    pub skip: Option<Spanned<Vec<Excuse>>>,
+    /// For `expect`: the reasons for which it is skipped (default: `built-in` and `already-loaded`).
+    #[schemars(with = "Option<Vec<SkipReason>>")]
+    pub skip: Option<Spanned<Vec<SkipReason>>>,
 }
 
-/// A made-up load or request, and what the rules must say of it.
+/// A made-up load or request, and what the rules must decide.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CaseEntry {
-    /// What the case shows.
+    /// Description of the case.
     pub name: String,
-    /// The action wanted.
+    /// The expected action.
     pub want: Action,
     /// The rule that must decide; `default` is the policy's default.
     pub rule: Option<String>,
-    /// The module; without it the case is a request that loaded nothing.
+    /// The module; without it, the case is a request that loaded nothing.
     pub module: Option<String>,
-    /// What the kernel asked for.
+    /// The requested alias.
     pub alias: Option<String>,
-    /// How it ended: `loaded` with a module, else `not-found`, unless said otherwise.
+    /// The outcome (default: `loaded` with a module, else `not-found`).
     pub result: Option<String>,
-    /// What made it load: `request` with an alias, else `explicit`, unless said otherwise.
+    /// The origin (default: `request` with an alias, else `explicit`).
     pub origin: Option<String>,
-    /// User id: 0 unless said otherwise.
+    /// User id (default: 0).
     #[serde(default)]
     pub uid: u32,
     /// Name of the user.
@@ -179,9 +180,9 @@ pub(super) struct CaseEntry {
     pub unit: Option<String>,
     /// Container.
     pub container: Option<String>,
-    /// `initial` unless said otherwise.
+    /// `initial` or `other` (default: `initial`).
     pub user_namespace: Option<String>,
-    /// The day on which it happens: today unless said otherwise.
+    /// The day on which it happens (default: today).
     #[serde(default, deserialize_with = "date")]
     #[schemars(with = "Option<String>", extend("format" = "date"))]
     pub date: Option<Date>,
@@ -192,7 +193,7 @@ pub(super) struct CaseEntry {
 #[schemars(transparent)]
 pub(super) struct Patterns(#[schemars(with = "OneOrMany")] pub Spanned<Vec<String>>);
 
-/// A pattern or number, or a list of them: their form in the file.
+/// A pattern or number, or a list of them, as in the file.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a pattern, a number, or a list of them")]
 enum OneOrMany {
@@ -229,7 +230,7 @@ impl<'de> Deserialize<'de> for Patterns {
     }
 }
 
-/// A date of TOML, or the same as a string.
+/// A TOML date, or the same as a string.
 fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a date such as 2027-01-31")]

@@ -1,4 +1,4 @@
-//! Patterns of the selecting engine, and what can be told of them without a name to match.
+//! Patterns of the selection engine, and relations between them that need no name to match.
 
 use crate::{
     event::Text,
@@ -10,37 +10,37 @@ use crate::{
 pub(super) struct Glob(Pattern);
 
 impl Glob {
-    /// Reads a pattern.
+    /// Parses a pattern.
     pub(super) fn new(field: Field, written: &str) -> Result<Self, PatternError> {
         Pattern::new(field, written).map(Self)
     }
 
-    /// Whether it takes out what it matches.
+    /// Whether it is negated.
     pub(super) fn is_negated(&self) -> bool {
         self.0.is_negated()
     }
 
-    /// Whether a name is of the pattern; the negation is left to the caller.
+    /// Whether a name matches; the caller applies the negation.
     pub(super) fn matches(&self, name: &Text) -> bool {
         self.0.fits(name.as_bytes())
     }
 
-    /// As it was written, without the negation.
+    /// The text without the negation.
     pub(super) fn text(&self) -> &str {
         self.0.text()
     }
 
-    /// Compares what was seen of a name; the negation is left to the caller.
+    /// Compares the seen part of a name; the caller applies the negation.
     pub(super) fn compare(&self, seen: Seen<'_>) -> Match {
         self.0.compare(seen)
     }
 
-    /// The name that it is, when it has no wildcard.
+    /// The name, if it has no wildcard.
     pub(super) fn literal(&self) -> Option<&str> {
         is_plain(self.0.text()).then_some(self.0.text())
     }
 
-    /// What every pattern that this one holds has.
+    /// A property of all patterns that this one subsumes.
     pub(super) fn affix(&self) -> Affix {
         let text = self.normal();
         let is_special = |byte: &u8| b"*?[]\\".contains(byte);
@@ -58,7 +58,7 @@ impl Glob {
         }
     }
 
-    /// The affixes of all patterns that can hold this one.
+    /// The affixes of all patterns that can subsume this one.
     pub(super) fn affixes_that_hold(&self) -> Vec<Affix> {
         let text = self.normal();
         let lengths = 1..=text.len().min(AFFIX_BYTES_MAX);
@@ -69,7 +69,7 @@ impl Glob {
         affixes
     }
 
-    /// As it is compared: names that are the same to the kernel are the same text.
+    /// The normalized text: names that are equal to the kernel have the same text.
     fn normal(&self) -> Vec<u8> {
         match self.0.field() {
             Field::Module | Field::Alias => self.0.text().replace('-', "_").into_bytes(),
@@ -78,16 +78,16 @@ impl Glob {
         }
     }
 
-    /// True when whatever the other matches is certain to be matched by this one.
-    pub(super) fn holds(&self, other: &Self) -> bool {
+    /// Whether this pattern certainly matches everything that the other one matches.
+    pub(super) fn subsumes(&self, other: &Self) -> bool {
         let (ours, theirs) = (self.0.text(), other.0.text());
         if ours == theirs || ours == "*" {
             return true;
         }
         match self.0.field() {
-            // The beginning of an id stands for the whole.
+            // A prefix of an id matches the full id.
             Field::Container => false,
-            // Without a slash it is about the last component alone.
+            // Without a slash, only the last component is compared.
             Field::Exe if ours.contains('/') != theirs.contains('/') => false,
             _ if is_plain(theirs) => self.matches(&Text::from(theirs)),
             _ => ours.strip_suffix('*').is_some_and(|front| is_plain(front) && theirs.starts_with(front)),
@@ -101,17 +101,17 @@ impl std::fmt::Display for Glob {
     }
 }
 
-/// Bytes of a beginning or an end that patterns are found by.
+/// Length of the prefixes and suffixes by which patterns are indexed.
 const AFFIX_BYTES_MAX: usize = 64;
 
-/// By what to find the patterns that can hold another.
+/// The key by which to find patterns that can subsume another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Affix {
-    /// All of it: there is no wildcard.
+    /// The full text: there is no wildcard.
     Name(Vec<u8>),
-    /// What stands in front of the first wildcard.
+    /// The text before the first wildcard.
     Beginning(Vec<u8>),
-    /// What stands behind the last wildcard.
+    /// The text after the last wildcard.
     End(Vec<u8>),
     /// It begins and ends with a wildcard.
     None,
@@ -121,13 +121,13 @@ fn is_plain(text: &str) -> bool {
     !text.contains(['*', '?', '[', ']', '\\'])
 }
 
-/// A pattern for this very name of a field. What a pattern cannot say literally (a byte that is not UTF-8, a control
-/// character, a `]`, a `!` in front, what names of the field do not have) becomes `?`, which matches any byte; what is longer
-/// than names of the field are becomes `*`.
+/// A pattern for exactly this name of a field. Bytes that a pattern cannot contain literally (invalid UTF-8, control
+/// characters, `]`, a leading `!`, bytes that names of the field do not have) become `?`, which matches any byte; the
+/// excess of a name that is too long becomes `*`.
 pub(super) fn quote(field: Field, name: &Text) -> String {
     let bytes = name.as_bytes();
     let mut pattern = String::with_capacity(bytes.len());
-    // In brackets modprobe does not take `-` for `_`.
+    // Inside brackets, modprobe does not treat `-` as `_`.
     let has_bracket = bytes.iter().any(|byte| matches!(byte, b'[' | b']'));
     let mut used = 0;
     'name: for chunk in bytes.utf8_chunks() {
@@ -168,9 +168,9 @@ mod tests {
     use crate::{event::Text, select::Field};
 
     proptest! {
-        /// Check that a quoted name matches itself, whatever is in it, and that an ordinary one matches nothing else.
+        /// A quoted name matches itself, whatever it contains, and an ordinary one matches nothing else.
         #[test]
-        fn quoted_names_match_themselves(
+        fn quoted_name_matches_only_itself(
             name in proptest::collection::vec(any::<u8>(), 1..80),
             tricky in "[a*?!\\[\\]\\\\\n/, -]{1,20}(\\.ko(\\.xz)?)?",
             plain in "[a*?-]{1,8}",
@@ -192,13 +192,13 @@ mod tests {
             prop_assert_eq!(glob.matches(&Text::from(other.as_str())), plain == other);
         }
 
-        /// Check that a pattern said to hold another matches all that the other does.
+        /// A pattern that subsumes another one matches everything that the other matches.
         #[test]
-        fn holding_is_sound(ours in "[ab/*?]{1,5}", theirs in "[ab/*?]{1,5}", name in "[ab/]{0,6}") {
+        fn pattern_that_subsumes_matches_all_of_the_other(ours in "[ab/*?]{1,5}", theirs in "[ab/*?]{1,5}", name in "[ab/]{0,6}") {
             for field in [Field::Comm, Field::Exe, Field::Module] {
                 let (Ok(ours), Ok(theirs)) = (Glob::new(field, &ours), Glob::new(field, &theirs)) else { continue };
                 let name = Text::from(name.as_str());
-                if ours.holds(&theirs) && theirs.matches(&name) {
+                if ours.subsumes(&theirs) && theirs.matches(&name) {
                     prop_assert!(ours.matches(&name), "{} {} {:?}", ours, theirs, name);
                 }
             }

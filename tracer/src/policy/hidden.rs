@@ -1,4 +1,4 @@
-//! Rules that never decide, since an earlier one matches all that they do: found without comparing every pair.
+//! Rules that never decide because an earlier rule matches everything that they match, found without comparing every pair.
 
 use std::collections::HashMap;
 
@@ -10,24 +10,24 @@ use super::{
     rule::Rule,
 };
 
-/// Comparisons of two patterns that one policy may take. A policy whose rules can be told apart by a name, or by the beginning or
-/// the end of a pattern, takes few for each rule; this allows about 2000 rules without either. Where more are wanted,
-/// the rest is not looked at, which is told.
+/// Maximum number of pattern comparisons for one policy. Rules that differ in a name, or in the prefix or suffix of a
+/// pattern, need few each; this allows about 2000 rules without such differences. Beyond it, the remaining rules are not
+/// compared, and that is reported.
 pub(super) const COMPARISONS_MAX: u64 = 4_000_000;
 
-/// Rules by what they can hide, so that each is compared with few.
+/// An index of rules, so that each rule is compared with few others.
 #[derive(Default)]
 pub(super) struct Earlier {
-    /// Each rule is in the lists of one of its fields, one for each pattern that is wanted of that.
+    /// Each rule is in the lists of one of its fields, one for each wanted pattern of that field.
     by_affix: HashMap<(Field, Affix), Vec<usize>>,
-    /// Those that want nothing of any field.
+    /// Rules without wanted patterns.
     others: Vec<usize>,
-    /// Comparisons so far.
+    /// Number of comparisons so far.
     pub(super) comparisons: u64,
 }
 
 impl Earlier {
-    /// Adds a rule, to the shortest lists that find it.
+    /// Adds a rule to the shortest lists by which it is found.
     pub(super) fn add(&mut self, number: usize, rule: &Rule) {
         let wanted = rule.tests.iter().filter(|(_, patterns)| patterns.wants_a_value());
         let longest = |(field, patterns): &(Field, PatternSet)| {
@@ -47,13 +47,13 @@ impl Earlier {
         }
     }
 
-    /// The first that hides a rule.
+    /// The first rule that hides a rule.
     ///
     /// # Errors
-    /// When that took too many comparisons.
+    /// If that needs too many comparisons.
     pub(super) fn hiding<'a>(&mut self, rule: &Rule, rules: &'a [Rule]) -> Result<Option<&'a Rule>, TooMany> {
         let mut first: Option<usize> = None;
-        // Whatever holds all patterns that are wanted of a field holds the first of them.
+        // A rule that subsumes all wanted patterns of a field subsumes the first of them.
         let wanted = rule.tests.iter().filter_map(|(field, patterns)| Some((*field, patterns.wanted().first()?)));
         let keys =
             wanted.flat_map(|(field, glob)| glob.affixes_that_hold().into_iter().map(move |affix| (field, affix)));
@@ -81,7 +81,7 @@ impl Earlier {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooMany;
 
-/// Comparisons of patterns that one of rules takes.
+/// Number of pattern comparisons for one comparison of rules.
 fn cost(earlier: &Rule, later: &Rule) -> u64 {
     let pairs = |(field, ours): &(Field, PatternSet)| {
         later.patterns(*field).map_or(1, |theirs| ours.globs().count().saturating_mul(theirs.globs().count()))
@@ -89,14 +89,14 @@ fn cost(earlier: &Rule, later: &Rule) -> u64 {
     earlier.tests.iter().map(|test| u64::try_from(pairs(test)).unwrap_or(u64::MAX)).fold(1, u64::saturating_add)
 }
 
-/// Whether an earlier rule decides all that a later one could. An expectation is still an expectation when another
-/// rule decides, and a rule that ends gives way.
+/// Whether an earlier rule decides everything that a later one could. An expectation remains one when another rule
+/// decides, and a rule that expires gives way.
 fn hides(earlier: &Rule, later: &Rule) -> bool {
     let outlives = earlier.action == Action::Deny
         || earlier.expires.is_none()
         || (later.expires.is_some() && earlier.expires >= later.expires);
     let is_superfluous = later.action != Action::Expect || earlier.action == Action::Deny;
-    outlives && is_superfluous && earlier.holds(later)
+    outlives && is_superfluous && earlier.subsumes(later)
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
         parse(&format!("version = 1\n{rules}"), "p")
     }
 
-    /// By what each rule is hidden, and the comparisons that took.
+    /// The rule that hides each rule, and the number of comparisons.
     fn hidden(policy: &Policy) -> Result<(Vec<Option<String>>, u64), TooMany> {
         let mut earlier = Earlier::default();
         let mut hidden = Vec::new();
@@ -122,13 +122,13 @@ mod tests {
         Ok((hidden, earlier.comparisons))
     }
 
-    /// The keys of a rule with a number.
+    /// The keys of a numbered rule.
     type Form = fn(usize) -> String;
 
-    /// Check that a policy of many rules takes comparisons that grow with it, whatever its rules differ in: names, beginnings,
-    /// ends, one of several fields.
+    /// The number of comparisons grows linearly with the rules, whether they differ in names, prefixes, suffixes, or one
+    /// of several fields.
     #[test]
-    fn comparisons_grow_linearly() {
+    fn comparisons_of_distinct_rules_grow_linearly() {
         let forms: [(&str, Form); 8] = [
             ("names", |number| format!("module='m{number}'\nexe='/bin/a'")),
             ("beginnings", |number| format!("module='m{number}_*'")),
@@ -154,9 +154,9 @@ mod tests {
         assert_eq!(hidden.iter().filter(|by| by.is_some()).count(), 1_000);
     }
 
-    /// Check that what cannot be told apart ends at the limit, and that the limit allows what is said of it.
+    /// Rules that do not differ end at the limit, which allows the documented number.
     #[test]
-    fn comparisons_have_a_limit() {
+    fn comparisons_of_similar_rules_end_at_the_limit() {
         let same =
             |size: usize| policy((0..size).map(|number| format!("action='allow'\nmodule='*{number}*'"))).unwrap();
         assert!(hidden(&same(1_900)).is_ok());
@@ -167,9 +167,9 @@ mod tests {
     }
 
     proptest! {
-        /// Check that the rules that are compared are all that matter.
+        /// The compared rules are all relevant ones.
         #[test]
-        fn the_first_that_hides_is_found(
+        fn index_finds_the_first_hiding_rule(
             rules in proptest::collection::vec(
                 (0..3_usize, proptest::collection::vec(0..14_usize, 0..3), proptest::collection::vec(0..10_usize, 0..3)),
                 1..20,
@@ -186,7 +186,7 @@ mod tests {
                 let action = ["allow", "deny", "expect"][action];
                 format!("action='{action}'\n{}{}", list("module", &MODULES, modules), list("exe", &EXES, exes))
             });
-            // One may take out all that it wants.
+            // A rule may exclude everything that it wants.
             let Ok(policy) = policy(rules) else { return Err(TestCaseError::reject("a rule that can never match")) };
             for (number, by) in hidden(&policy).unwrap().0.into_iter().enumerate() {
                 let (rule, earlier) = (&policy.rules[number], &policy.rules[..number]);

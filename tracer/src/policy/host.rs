@@ -1,4 +1,4 @@
-//! What was seen on each host in each boot: what happened on one meets no expectation of another.
+//! The observations of each host and boot: events on one host do not meet an expectation of another.
 
 use std::{
     cell::RefCell,
@@ -15,49 +15,49 @@ use super::{
 };
 use crate::stream::StreamInfo;
 
-/// Hosts that a verdict names one by one.
+/// Maximum number of hosts named in a verdict.
 const HOSTS_NAMED: usize = 10;
 
-/// Where a stream comes from: a host in one boot. Streams of the same are judged together.
+/// A host in one boot. Streams of the same host and boot are judged together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct HostBoot {
-    /// Its name.
+    /// The host name.
     pub(super) host: String,
-    /// Its boot.
+    /// The boot id.
     pub(super) boot_id: String,
 }
 
-/// What expectations need to know of a host in one boot.
+/// The observations of a host in one boot that expectations need.
 #[derive(Debug, Default)]
 struct Host {
-    /// Modules that were there before.
+    /// Modules that were loaded before.
     baseline: BTreeSet<Arc<str>>,
     last_day: Option<Date>,
-    /// Numbers of the rules whose expectation was met.
+    /// Rules whose expectation was met, by number.
     met: HashSet<usize>,
-    /// By number of a rule the last that matched and did not do.
-    near: HashMap<usize, Box<Finding>>,
+    /// For each rule, by number, the last subject that matched without meeting its expectation.
+    near_misses: HashMap<usize, Box<Finding>>,
 }
 
-/// All hosts in all boots.
+/// All hosts and boots.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     hosts: BTreeMap<HostBoot, Host>,
-    /// The one whose stream is read, and what is known of it once something was read.
+    /// The host and boot of the current stream, with its observations once there are some.
     present: (HostBoot, Option<Host>),
-    /// Names of modules, once each: fleets have the same on every host.
+    /// Interned module names: the hosts of a fleet have mostly the same.
     names: HashSet<Arc<str>>,
-    /// Whether anything is expected: without that, nothing is kept.
+    /// Whether there are expectations: otherwise, nothing is kept.
     is_needed: bool,
 }
 
 impl Hosts {
-    /// For a policy that expects something, or that does not.
+    /// Creates the table, for a policy with or without expectations.
     pub(super) fn new(is_needed: bool) -> Self {
         Self { is_needed, ..Self::default() }
     }
 
-    /// What follows is of this stream.
+    /// Switches to a stream.
     pub(super) fn select(&mut self, stream: &StreamInfo) {
         let (present, _) = &self.present;
         if self.is_needed && (present.host != stream.host() || present.boot_id != stream.boot_id()) {
@@ -65,7 +65,7 @@ impl Hosts {
         }
     }
 
-    /// Puts the present one back, and turns to another.
+    /// Stores the current host and switches to another.
     fn turn_to(&mut self, id: HostBoot) {
         if let (id, Some(host)) = std::mem::replace(&mut self.present, (id, None)) {
             self.hosts.insert(id, host);
@@ -80,14 +80,14 @@ impl Hosts {
         Some(host.get_or_insert_with(|| hosts.remove(id).unwrap_or_default()))
     }
 
-    /// Takes note of the day of an event.
+    /// Notes the day of an event.
     pub(super) fn day(&mut self, day: Date) {
         if let Some(host) = self.host() {
             host.last_day = Some(day);
         }
     }
 
-    /// Takes note of modules that were loaded before.
+    /// Notes modules that were loaded before.
     pub(super) fn baseline(&mut self, modules: &[String]) {
         if !self.is_needed {
             return;
@@ -104,27 +104,27 @@ impl Hosts {
         }
     }
 
-    /// What a rule expects happened.
+    /// Notes that the expectation of a rule was met.
     pub(super) fn met(&mut self, rule: usize) {
         if let Some(host) = self.host() {
             host.met.insert(rule);
-            host.near.remove(&rule);
+            host.near_misses.remove(&rule);
         }
     }
 
-    /// Something matched a rule and did not do what it expects.
-    pub(super) fn near(&mut self, rule: usize, finding: impl FnOnce() -> Finding) {
+    /// Notes a subject that matched a rule without meeting its expectation.
+    pub(super) fn near_miss(&mut self, rule: usize, finding: impl FnOnce() -> Finding) {
         if let Some(host) = self.host().filter(|host| !host.met.contains(&rule)) {
-            host.near.insert(rule, Box::new(finding()));
+            host.near_misses.insert(rule, Box::new(finding()));
         }
     }
 
-    /// No event follows.
+    /// Ends the last stream.
     pub(super) fn finish(&mut self) {
         self.turn_to(HostBoot::default());
     }
 
-    /// What an expectation comes to, on all hosts together, after [`Hosts::finish`].
+    /// The state of an expectation on all hosts together, after [`Hosts::finish`].
     pub(super) fn state(&self, number: usize, rule: &Rule, kernel: &dyn Kernel) -> State {
         let nothing = (HostBoot::default(), Host::default());
         let hosts: Vec<(&HostBoot, &Host)> =
@@ -138,21 +138,21 @@ impl Hosts {
                 is_held = true;
                 continue;
             }
-            let near = host.near.get(&number).map(Box::as_ref);
-            if near.is_none() && host.last_day.is_some_and(|day| !rule.is_in_force(day)) {
+            let near_miss = host.near_misses.get(&number).map(Box::as_ref);
+            if near_miss.is_none() && host.last_day.is_some_and(|day| !rule.is_in_force(day)) {
                 is_expired = true;
                 continue;
             }
-            match expect::unmet(rule, near, &host.baseline, kernel) {
+            match expect::unmet(rule, near_miss, &host.baseline, kernel) {
                 State::Unmet { why } => unmet.add(id, why),
-                State::Open { why } => open.add(id, why),
+                State::Undetermined { why } => open.add(id, why),
                 state => skipped = skipped.or(Some(state)),
             }
         }
         if !unmet.hosts.is_empty() {
             State::Unmet { why: unmet.words(&hosts) }
         } else if !open.hosts.is_empty() {
-            State::Open { why: open.words(&hosts) }
+            State::Undetermined { why: open.words(&hosts) }
         } else if is_held {
             State::Held
         } else if let Some(skipped) = skipped {
@@ -181,7 +181,7 @@ impl<'a> Reasons<'a> {
         }
     }
 
-    /// In words; each names its host where there is more than one. Names are in the debug form, which no byte escapes.
+    /// A description; each reason names its host if there are several. Names are in debug form, which escapes all bytes.
     fn words(self, all: &[(&HostBoot, &Host)]) -> String {
         if all.len() == 1 {
             return self.hosts.into_iter().map(|(_, why)| why).collect();
@@ -199,20 +199,20 @@ impl<'a> Reasons<'a> {
     }
 }
 
-/// Asks a kernel once for each name, however many hosts there are.
-pub(super) struct Asked<'a> {
+/// Caches the answers of a kernel, so that each name is looked up once for all hosts.
+pub(super) struct CachedKernel<'a> {
     kernel: &'a dyn Kernel,
     answers: RefCell<HashMap<String, Lookup>>,
 }
 
-impl<'a> Asked<'a> {
-    /// Asks this one.
+impl<'a> CachedKernel<'a> {
+    /// Creates a cache for a kernel.
     pub(super) fn new(kernel: &'a dyn Kernel) -> Self {
         Self { kernel, answers: RefCell::default() }
     }
 }
 
-impl Kernel for Asked<'_> {
+impl Kernel for CachedKernel<'_> {
     fn look_up(&self, name: &str) -> Lookup {
         if let Some(answer) = self.answers.borrow().get(name) {
             return answer.clone();

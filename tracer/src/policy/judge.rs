@@ -1,4 +1,4 @@
-//! The engine: events in, one verdict out. It serves every verb that takes a policy.
+//! The engine: events in, one verdict out. All verbs with a policy use it.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use super::{
     doubts::Doubts,
     expect::{self, Kernel},
     file::Action,
-    host::{Asked, Hosts},
+    host::{CachedKernel, Hosts},
     load::DEFAULT_RULE,
     rule::{Place, Policy, Rule},
     subject::Subject,
@@ -22,10 +22,10 @@ use crate::{
     stream::{Consumer, Issue, Severity, StreamInfo},
 };
 
-/// Findings that are kept of each rule; a watch may last for months.
+/// Maximum number of findings kept for each rule; `watch` may run for months.
 const FINDINGS_LIMIT: usize = 1000;
 
-/// What a rule has seen.
+/// The findings of a rule.
 #[derive(Debug, Default)]
 struct Tally {
     findings: Vec<Finding>,
@@ -36,19 +36,19 @@ struct Tally {
 #[derive(Debug)]
 pub struct Judge {
     policy: Policy,
-    /// Of each rule, and of the default at the end.
+    /// For each rule, and for the default at the end.
     tallies: Vec<Tally>,
     counts: Counts,
     doubts: Doubts,
-    /// Of each host in each boot what expectations need.
+    /// The observations of each host and boot for expectations.
     hosts: Hosts,
-    /// What is against the policy and was not told yet.
+    /// Violations that were not returned yet.
     news: Vec<Finding>,
     last_day: Option<Date>,
 }
 
 impl Judge {
-    /// A judge that has seen nothing.
+    /// Creates a judge.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         let tallies = (0..=policy.rules.len()).map(|_| Tally::default()).collect();
@@ -63,50 +63,50 @@ impl Judge {
         }
     }
 
-    /// Takes note of an event outside of what is judged: a load that is attributed to nothing may belong to it.
+    /// Notes an out-of-scope event: an unattributed load may be in scope.
     pub fn out_of_scope(&mut self, event: &Event) {
         self.doubts.out_of_scope(event);
     }
 
-    /// Takes note of something that was not seen.
+    /// Notes that something was not seen.
     pub fn doubt(&mut self, doubt: &str) {
         self.doubts.add("", doubt);
     }
 
-    /// What is against the policy since this was asked last.
+    /// The violations since the last call.
     pub fn take_news(&mut self) -> Vec<Finding> {
         std::mem::take(&mut self.news)
     }
 
     fn chain(&mut self, chain: &Chain, source: &str) {
-        Subject::each(chain, &mut |subject| self.subject(&subject, source));
+        Subject::for_each(chain, &mut |subject| self.subject(&subject, source));
     }
 
     fn subject(&mut self, subject: &Subject<'_>, source: &str) {
-        let facts = subject.facts();
+        let field_values = subject.field_values();
         let is_load = subject.module.is_some();
         let day = subject.link.time.to_zoned(TimeZone::UTC).date();
         *if is_load { &mut self.counts.loads } else { &mut self.counts.unloaded_requests } += 1;
 
         for (number, rule) in self.policy.rules.iter().enumerate() {
-            if rule.action == Action::Expect && rule.is_in_force(day) && rule.matches(&facts) == Match::Yes {
+            if rule.action == Action::Expect && rule.is_in_force(day) && rule.matches(&field_values) == Match::Yes {
                 if expect::is_met(rule, subject) {
                     self.hosts.met(number);
                 } else {
-                    self.hosts.near(number, || Finding::of(subject, Action::Expect));
+                    self.hosts.near_miss(number, || Finding::of(subject, Action::Expect));
                 }
             }
         }
 
-        let decision = self.policy.decide(&facts, is_load, day);
+        let decision = self.policy.decide(&field_values, is_load, day);
         let action = self.policy.action(&decision, is_load);
         let mut finding = Finding::of(subject, action);
         match &decision {
-            Decision::Open(rules) => {
+            Decision::Undetermined(rules) => {
                 for number in rules {
                     let Some(rule) = self.policy.rules.get(*number) else { continue };
                     let what = finding.module.as_ref().or(finding.alias.as_ref());
-                    let fields = rule.open_fields(&facts).join(" and ");
+                    let fields = rule.open_fields(&field_values).join(" and ");
                     let what = what.map_or_else(|| "a request".to_owned(), |name| format!("{name:?}"));
                     let doubt = format!(
                         "whether rule {:?} is about {what} is unknown: its {fields} was not seen in full",
@@ -118,7 +118,7 @@ impl Judge {
             }
             Decision::Default => {
                 finding.expired =
-                    self.policy.expired(&facts, day).filter(|_| action == Action::Deny).map(str::to_owned);
+                    self.policy.expired(&field_values, day).filter(|_| action == Action::Deny).map(str::to_owned);
             }
             Decision::Rule(_) => {}
         }
@@ -142,13 +142,13 @@ impl Judge {
         }
     }
 
-    /// Gives the verdict. What the kernel has is asked only for expectations that were not met.
+    /// Returns the verdict. The kernel is only queried for unmet expectations.
     #[must_use]
     pub fn finish(self, kernel: &dyn Kernel) -> Verdict {
         let Self { policy, tallies, mut counts, doubts, mut hosts, last_day, .. } = self;
         let mut doubts = doubts.finish();
         hosts.finish();
-        let kernel = Asked::new(kernel);
+        let kernel = CachedKernel::new(kernel);
         let default = default_rule(&policy);
         let mut rules = Vec::new();
         for (number, (rule, tally)) in policy.rules.into_iter().chain([default]).zip(tallies).enumerate() {
@@ -159,7 +159,7 @@ impl Judge {
             match &state {
                 State::Unmet { .. } => counts.unmet += 1,
                 State::Skipped { .. } => counts.skipped += 1,
-                State::Open { why } => {
+                State::Undetermined { why } => {
                     doubts.push(format!("whether rule {:?} could be met is not known: {why}", rule.name));
                 }
                 _ => {}
@@ -202,7 +202,7 @@ impl Consumer for Judge {
     }
 }
 
-/// The verdict where nothing was done.
+/// The verdict if nothing was run.
 #[must_use]
 pub fn skipped(policy: Policy, why: &str) -> Verdict {
     let default = default_rule(&policy);
@@ -229,13 +229,13 @@ fn default_rule(policy: &Policy) -> Rule {
     }
 }
 
-/// What a rule comes to that expects nothing.
+/// The state of a rule that is not an expectation.
 fn state(rule: &Rule, tally: &Tally, has_ended: bool) -> State {
     let is_denied = tally.findings.iter().any(|finding| finding.action == Action::Deny);
     match rule.action {
         _ if is_denied => State::Violated,
         _ if has_ended && tally.findings.is_empty() => State::Expired,
-        // A prohibition holds when nothing was forbidden.
+        // A deny rule holds if it matched nothing.
         Action::Deny => State::Held,
         Action::Allow | Action::Ignore | Action::Expect if tally.findings.is_empty() => State::Unused,
         Action::Allow | Action::Ignore | Action::Expect => State::Held,

@@ -1,4 +1,4 @@
-//! `policy learn`: the smallest policy that holds for what was seen, and for nothing else by those who were seen.
+//! `policy learn`: creates the smallest policy that allows what was seen, and nothing else to the same requesters.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,19 +18,19 @@ use crate::{
     text::unicode::toml_string,
 };
 
-/// Explanations that a rule quotes.
+/// Maximum number of explanations quoted in a rule.
 const REASONS_LIMIT: usize = 3;
 
-/// What was seen of one requester.
+/// The observations of one requester.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     modules: BTreeSet<Text>,
-    /// Of these, those that came to life.
+    /// The modules whose init succeeded.
     live: BTreeSet<Text>,
     reasons: BTreeSet<String>,
 }
 
-/// A rule that is being made: the modules, their origin, and by what its requesters are known.
+/// A new rule: the modules, their origin, and the identification of its requesters.
 type Key<'a> = (&'a BTreeSet<Text>, &'static str, u8);
 
 /// Learns from chains.
@@ -40,13 +40,13 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Takes note of a chain.
+    /// Adds a chain.
     pub fn chain(&mut self, chain: &Chain) {
-        Subject::each(chain, &mut |subject| self.subject(&subject));
+        Subject::for_each(chain, &mut |subject| self.subject(&subject));
     }
 
     fn subject(&mut self, subject: &Subject<'_>) {
-        // What loaded nothing is fine by default.
+        // A request that loaded nothing is allowed by default.
         let Some(module) = subject.module.filter(|module| !module.load.module.is_empty()) else { return };
         let key = (by(subject), subject.origin().name());
         let seen = self.seen.entry(key).or_default();
@@ -58,16 +58,16 @@ impl Learner {
         seen.reasons.extend(request.and_then(|request| request.explanation.clone()));
     }
 
-    /// The policy. With `expect` it also wants every module that was seen to come to life.
+    /// Returns the policy. With `expect`, it also requires every module that was seen to be loaded.
     #[must_use]
     pub fn policy(&self, expect: bool) -> String {
-        // Requesters that load the same are one rule.
+        // Requesters that load the same modules share a rule.
         let mut rules: BTreeMap<Key<'_>, (BTreeSet<&By>, BTreeSet<&String>)> = BTreeMap::new();
         for ((by, origin), seen) in &self.seen {
             let kind = match by {
                 By::Exe(_) => 0,
                 By::Comm(_) => 1,
-                By::Nobody => 2,
+                By::Unknown => 2,
             };
             let (requesters, reasons) = rules.entry((&seen.modules, origin, kind)).or_default();
             requesters.insert(by);

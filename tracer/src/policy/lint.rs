@@ -1,4 +1,4 @@
-//! What is doubtful in a policy that can be read.
+//! Lints for valid policies.
 
 use jiff::civil::Date;
 
@@ -16,25 +16,26 @@ use crate::{
     select::Match,
 };
 
-/// Of a rule that can match nothing.
+/// The lint of a rule that can match nothing.
 pub(super) const NEVER_MATCHES: &str = "never-matches";
 
-/// Of a policy that nothing can violate.
+/// The lint of a policy that cannot be violated.
 pub const NEVER_FAILS: &str = "never-fails";
 
-/// Something doubtful.
+/// A lint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lint {
-    /// Where.
+    /// The position.
     pub place: Place,
-    /// What kind: `never-matches`, `unreachable`, `not-compared`, `expired`, `unknown-module`, `unknown-alias` or `never-fails`.
+    /// The kind: `never-matches`, `unreachable`, `not-compared`, `expired`, `unknown-module`, `unknown-alias` or
+    /// `never-fails`.
     pub kind: &'static str,
-    /// What and why.
+    /// The message.
     pub message: String,
 }
 
-/// Looks for rules that cannot matter, have ended, or name what this kernel does not have.
+/// Finds rules that have no effect, have expired, or name something that this kernel does not have.
 #[must_use]
 pub fn lint(policy: &Policy, today: Date, kernel: &dyn Kernel) -> Vec<Lint> {
     let mut lints = Vec::new();
@@ -80,7 +81,7 @@ pub fn lint(policy: &Policy, today: Date, kernel: &dyn Kernel) -> Vec<Lint> {
                 add("unknown-module", &format!("names the module {name:?}, which this kernel does not have"));
             }
         }
-        // What is forbidden need not exist, and what is wanted not to be found must not.
+        // A denied module need not exist, and one that is expected to be not found must not.
         if rule.action == Action::Expect && rule.patterns(Field::Result).is_none() {
             for name in rule.literals(Field::Alias) {
                 if kernel.look_up(name) == Lookup::Missing {
@@ -103,7 +104,7 @@ pub fn lint(policy: &Policy, today: Date, kernel: &dyn Kernel) -> Vec<Lint> {
     lints
 }
 
-/// Why no load and no request has all that a rule asks for.
+/// Why no load or request can match all keys of a rule.
 fn contradiction(rule: &Rule) -> Option<&'static str> {
     let lacks = |field: Field, values: &[&str]| {
         let is_wanted = |set: &PatternSet| values.iter().any(|value| set.test(&Value::is(*value)) == Match::Yes);

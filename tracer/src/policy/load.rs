@@ -1,4 +1,4 @@
-//! Reads policy files: includes, and every mistake with its file, line and column.
+//! Reads policy files: includes, and errors with file, line and column.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,8 +11,8 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    field::{Facts, Field},
-    file::{Action, CaseEntry, Default, Excuse, POLICY_VERSION, Patterns, PolicyFile, RuleEntry},
+    field::{Field, FieldValues},
+    file::{Action, CaseEntry, Default, POLICY_VERSION, Patterns, PolicyFile, RuleEntry, SkipReason},
     lint::{Lint, NEVER_MATCHES},
     pattern::PatternSet,
     rule::{Case, Place, Policy, Rule},
@@ -20,18 +20,18 @@ use super::{
 };
 use crate::{
     event::{Origin, Status, Text},
-    explain::families,
     glob,
+    modules::families,
     select::PatternError,
 };
 
-/// Files that one policy may be made of: more is a mistake.
+/// Maximum number of files in one policy.
 const FILES_LIMIT: usize = 256;
 
-/// Bytes of one file of a policy: more is a mistake.
+/// Maximum size of a policy file, bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The name by which the outputs call what no rule decided.
+/// The name of the default in outputs.
 pub const DEFAULT_RULE: &str = "default";
 
 /// Why a policy cannot be used.
@@ -41,7 +41,7 @@ pub enum PolicyError {
     /// A file cannot be read.
     #[error("cannot read the policy {}", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -54,7 +54,7 @@ pub enum PolicyError {
         /// What is wrong.
         message: String,
     },
-    /// A pattern that can never match: a rule with it would pass whatever happens, or never allow what it is there for.
+    /// A pattern that can never match: its rule would silently pass everything, or never allow what it should.
     #[error("{place}: {message}")]
     NeverMatches {
         /// Where.
@@ -65,26 +65,25 @@ pub enum PolicyError {
     /// Too many files.
     #[error("the policy {} is made of more than {FILES_LIMIT} files", path.display())]
     TooManyFiles {
-        /// The first of them.
+        /// The main file.
         path: PathBuf,
     },
 }
 
-/// Reads a policy and all it includes.
+/// Reads a policy with all its includes.
 ///
 /// # Errors
-/// When a file cannot be read, or anything in it is not understood.
+/// If a file cannot be read or is invalid.
 pub fn load(path: &Path) -> Result<Policy, PolicyError> {
     let mut loader = Loader { read: &read, ..Loader::new() };
     loader.file(path)?;
     loader.finish(path)
 }
 
-/// The same for a look at what is doubtful: rules with patterns that can never match are left out and told, instead of
-/// being an error.
+/// As [`load`], for linting: rules with patterns that can never match are omitted and reported instead of being an error.
 ///
 /// # Errors
-/// As [`load`], but for [`PolicyError::NeverMatches`].
+/// As [`load`], except [`PolicyError::NeverMatches`].
 pub fn load_for_lint(path: &Path) -> Result<(Policy, Vec<Lint>), PolicyError> {
     let mut never = Vec::new();
     let mut loader = Loader { read: &read, never: Some(&mut never), ..Loader::new() };
@@ -93,7 +92,7 @@ pub fn load_for_lint(path: &Path) -> Result<(Policy, Vec<Lint>), PolicyError> {
     Ok((policy, never))
 }
 
-/// The bytes of a file, or of a pipe that ends.
+/// Reads a file, or a pipe up to its end.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?.file_type();
     if !kind.is_file() && !kind.is_fifo() {
@@ -107,7 +106,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a policy from its text; it may include nothing.
+/// Parses a policy from text; it may not include files.
 ///
 /// # Errors
 /// As [`load`].
@@ -122,12 +121,12 @@ pub fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
 
 struct Loader<'a> {
     read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    /// Where rules go that can never match; without it they are errors.
+    /// Receives rules that can never match; without it, these are errors.
     never: Option<&'a mut Vec<Lint>>,
-    /// Files that were taken already: a second time they add nothing.
+    /// Files that were read already: repeated includes add nothing.
     seen: HashSet<PathBuf>,
     names: HashSet<String>,
-    /// The next number for a name that was made more than once.
+    /// The next number for a generated name that is used more than once.
     numbers: HashMap<String, u64>,
     rules: Vec<Rule>,
     cases: Vec<Case>,
@@ -190,7 +189,7 @@ impl Loader<'_> {
 
         if *file.version.get_ref() != POLICY_VERSION {
             let message = format!(
-                "version {} is not known: this kmodtrace reads version {POLICY_VERSION}",
+                "unsupported version {}: this kmodtrace reads version {POLICY_VERSION}",
                 file.version.get_ref()
             );
             return Err(source.wrong(file.version.span(), message));
@@ -246,12 +245,12 @@ impl Loader<'_> {
             place: source.place(span.start),
             reason: entry.reason,
             expires: entry.expires,
-            skip: entry.skip.map_or_else(|| vec![Excuse::BuiltIn, Excuse::AlreadyLoaded], Spanned::into_inner),
+            skip: entry.skip.map_or_else(|| vec![SkipReason::BuiltIn, SkipReason::AlreadyLoaded], Spanned::into_inner),
             tests,
         })
     }
 
-    /// Makes a name that nothing else has.
+    /// Generates a unique name.
     fn unused_name(&mut self, name: &str) -> String {
         let mut candidate = name.to_owned();
         let number = self.numbers.entry(candidate.clone()).or_insert(2);
@@ -267,7 +266,7 @@ impl Loader<'_> {
 struct Source<'a> {
     name: String,
     text: &'a str,
-    /// Where its lines begin.
+    /// The offsets of its lines.
     lines: Vec<usize>,
 }
 
@@ -291,7 +290,7 @@ impl<'a> Source<'a> {
     }
 
     fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> PolicyError {
-        // The parser's messages may have several lines; ours are one.
+        // The parser's messages may have several lines; ours have one.
         let message = message.into().replace('\n', ", ");
         PolicyError::Invalid { place: self.place(span.start), message }
     }
@@ -325,14 +324,14 @@ fn tests(entry: &RuleEntry, source: &Source<'_>) -> Result<Vec<(Field, PatternSe
         for glob in set.globs() {
             let names = [INITIAL, OTHER];
             if field == Field::UserNamespace && !names.iter().any(|name| glob.matches(&Text::from(*name))) {
-                return Err(wrong(format!("{glob} is no user namespace: it is one of {}", names.join(", "))));
+                return Err(wrong(format!("invalid user namespace {glob}: expected one of {}", names.join(", "))));
             }
             if field == Field::Uid && !glob::can_be_number(glob.text().as_bytes()) {
-                let message = "is no user id, which is a number of 32 bits without leading zeros: `user` takes names";
+                let message = "is not a user id: expected a 32-bit number without leading zeros (`user` takes names)";
                 return Err(never(format!("{glob} {message}")));
             }
             if field == Field::User && glob.text().bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(never(format!("{glob} is no user's name: `uid` takes numbers")));
+                return Err(never(format!("invalid user name {glob}: `uid` takes numbers")));
             }
         }
         tests.push((field, set));
@@ -340,7 +339,7 @@ fn tests(entry: &RuleEntry, source: &Source<'_>) -> Result<Vec<(Field, PatternSe
     Ok(tests)
 }
 
-/// All values that a field of a case can have; empty where they are many.
+/// All possible values of a field of a case; empty if there are many.
 fn known_values(field: Field) -> Vec<&'static str> {
     match field {
         Field::Result => Status::ALL.iter().map(|status| status.name()).collect(),
@@ -350,10 +349,10 @@ fn known_values(field: Field) -> Vec<&'static str> {
     }
 }
 
-/// The user namespace that the machine began with.
+/// The initial user namespace.
 pub(super) const INITIAL: &str = "initial";
 
-/// Every other.
+/// Any other user namespace.
 pub(super) const OTHER: &str = "other";
 
 fn case(entry: Spanned<CaseEntry>, source: &Source<'_>) -> Result<Case, PolicyError> {
@@ -375,7 +374,7 @@ fn case(entry: Spanned<CaseEntry>, source: &Source<'_>) -> Result<Case, PolicyEr
     }
     let family = entry.alias.as_ref().and_then(|alias| families::find(&Text::from(alias.as_str())));
     let family = family.map(|found| found.family.name.to_owned());
-    let facts = Facts::default()
+    let field_values = FieldValues::default()
         .with(Field::Result, one_of(Field::Result, entry.result, if is_load { "loaded" } else { "not-found" })?)
         .with(
             Field::Origin,
@@ -392,5 +391,5 @@ fn case(entry: Spanned<CaseEntry>, source: &Source<'_>) -> Result<Case, PolicyEr
         .with(Field::Cgroup, value(entry.cgroup))
         .with(Field::Unit, value(entry.unit))
         .with(Field::Container, value(entry.container));
-    Ok(Case { name: entry.name, place, want: entry.want, rule: entry.rule, facts, is_load, date: entry.date })
+    Ok(Case { name: entry.name, place, want: entry.want, rule: entry.rule, field_values, is_load, date: entry.date })
 }

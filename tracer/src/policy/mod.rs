@@ -1,7 +1,7 @@
-//! Policies: what the kernel may be made to load, and whether that held.
+//! Policies: rules for what the kernel may load, and verdicts about what it loaded.
 //!
-//! Pure but for [`load()`], which reads files: rules and events in, a verdict out. A verdict is never given on
-//! half of the evidence: a loss, an incomplete chain, or a load that is nobody's makes it an error.
+//! Pure except for [`load()`], which reads files: rules and events in, a verdict out. Incomplete evidence (a loss, an
+//! incomplete chain, or an unattributed load) gives an error instead of a verdict.
 
 mod baseline;
 mod cases;
@@ -31,7 +31,7 @@ pub use baseline::{
 };
 pub use cases::CaseResult;
 pub use expect::{Kernel, Lookup, UnknownKernel};
-pub use file::{Action, Excuse, POLICY_VERSION};
+pub use file::{Action, POLICY_VERSION, SkipReason};
 pub use judge::{Judge, skipped};
 pub use learn::Learner;
 pub use lint::{Lint, NEVER_FAILS, lint};

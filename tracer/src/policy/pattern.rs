@@ -1,4 +1,4 @@
-//! What a rule asks of one field, and what can be said of it when not everything is known.
+//! The patterns of a rule for one field, and their result if not everything is known.
 
 use super::{field::Field, glob::Glob, value::Value};
 use crate::select::{Match, PatternError};
@@ -11,7 +11,7 @@ pub(super) struct PatternSet {
 }
 
 impl PatternSet {
-    /// Reads the patterns of a key.
+    /// Parses the patterns of a key.
     pub(super) fn parse(field: Field, patterns: &[String]) -> Result<Self, PatternError> {
         if patterns.is_empty() {
             return Err(PatternError::Empty);
@@ -19,17 +19,17 @@ impl PatternSet {
         let globs = patterns.iter().map(|pattern| Glob::new(field.selects(), pattern));
         let globs = globs.collect::<Result<Vec<_>, _>>()?;
         let (refused, wanted): (Vec<Glob>, Vec<Glob>) = globs.into_iter().partition(Glob::is_negated);
-        let takes_out = |wanted: &Glob| refused.iter().any(|refused| refused.holds(wanted));
+        let takes_out = |wanted: &Glob| refused.iter().any(|refused| refused.subsumes(wanted));
         match wanted.first() {
             Some(first) if wanted.iter().all(takes_out) => Err(PatternError::Impossible {
                 pattern: first.to_string(),
-                why: "a pattern with `!` takes out all that is wanted",
+                why: "a pattern with `!` excludes everything that the others match",
             }),
             _ => Ok(Self { wanted, refused }),
         }
     }
 
-    /// Whether a field's value is wanted. What was not seen may be what is wanted, or what is refused.
+    /// Whether a value of the field matches. An unseen value may be wanted or refused.
     pub(super) fn test(&self, value: &Value) -> Match {
         let any = |globs: &[Glob]| {
             let open = if value.is_open() && !globs.is_empty() { Match::Maybe } else { Match::No };
@@ -40,30 +40,30 @@ impl PatternSet {
         wanted.min(any(&self.refused).negated())
     }
 
-    /// True when whatever the other set matches is certain to be matched by this one.
-    pub(super) fn holds(&self, other: &Self) -> bool {
-        let covered = |theirs: &Glob| self.wanted.iter().any(|ours| ours.holds(theirs));
+    /// Whether this set certainly matches everything that the other one matches.
+    pub(super) fn subsumes(&self, other: &Self) -> bool {
+        let covered = |theirs: &Glob| self.wanted.iter().any(|ours| ours.subsumes(theirs));
         let no_less = self.wanted.is_empty() || (!other.wanted.is_empty() && other.wanted.iter().all(covered));
-        // What we take out, they must take out as well.
-        no_less && self.refused.iter().all(|ours| other.refused.iter().any(|theirs| theirs.holds(ours)))
+        // Whatever this set excludes, the other must exclude as well.
+        no_less && self.refused.iter().all(|ours| other.refused.iter().any(|theirs| theirs.subsumes(ours)))
     }
 
-    /// Whether it matches nothing where there is no value.
+    /// Whether it matches nothing if there is no value.
     pub(super) const fn wants_a_value(&self) -> bool {
         !self.wanted.is_empty()
     }
 
-    /// Names without wildcards that are wanted.
+    /// Wanted patterns without wildcards.
     pub(super) fn literals(&self) -> impl Iterator<Item = &str> {
         self.wanted.iter().filter_map(Glob::literal)
     }
 
-    /// Patterns of what is wanted.
+    /// Wanted patterns.
     pub(super) fn wanted(&self) -> &[Glob] {
         &self.wanted
     }
 
-    /// All of its patterns.
+    /// All patterns.
     pub(super) fn globs(&self) -> impl Iterator<Item = &Glob> {
         self.wanted.iter().chain(&self.refused)
     }
@@ -88,9 +88,9 @@ mod tests {
         PatternSet::parse(Field::Comm, &patterns).unwrap()
     }
 
-    /// Check what lists, exceptions and values that are not there or not known come to.
+    /// Lists, exceptions, and missing or unseen values have the expected result.
     #[test]
-    fn lists_exceptions_and_gaps() {
+    fn pattern_set_of_lists_and_exceptions_matches() {
         let both = || ["kworker", "ss"].map(|name| Text::from(name).into()).to_vec();
         for (patterns, value, truth) in [
             (&["nf_*", "!nf_tables"][..], Value::is("nf_nat"), Match::Yes),
@@ -111,9 +111,9 @@ mod tests {
         assert!(PatternSet::parse(Field::Comm, &[]).is_err());
     }
 
-    /// Check when one set makes another superfluous.
+    /// A set subsumes another one only if it matches everything that the other matches.
     #[test]
-    fn sets_hold_sets() {
+    fn pattern_set_subsumes_narrower_sets() {
         for (ours, theirs, holds) in [
             (&["nf_*"][..], &["nf_nat", "nf_tables"][..], true),
             (&["nf_*"], &["nf_nat", "tipc"], false),
@@ -122,7 +122,7 @@ mod tests {
             (&["!x"], &["*", "!x"], true),
             (&["a"], &["!b"], false),
         ] {
-            assert_eq!(set(ours).holds(&set(theirs)), holds, "{ours:?} {theirs:?}");
+            assert_eq!(set(ours).subsumes(&set(theirs)), holds, "{ours:?} {theirs:?}");
         }
     }
 }

@@ -1,19 +1,19 @@
-//! Rules as the engine takes them.
+//! Rules and policies after parsing.
 
 use jiff::civil::Date;
 
 use super::{
-    field::{Facts, Field},
-    file::{Action, Excuse},
+    field::{Field, FieldValues},
+    file::{Action, SkipReason},
     pattern::PatternSet,
 };
 use crate::select::Match;
 
-/// Where something stands in a policy file.
+/// A position in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[non_exhaustive]
 pub struct Place {
-    /// The file, as it was named.
+    /// The file, as given.
     pub file: String,
     /// Line, from 1.
     pub line: usize,
@@ -30,35 +30,36 @@ impl std::fmt::Display for Place {
 /// A rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Its name: unique in its policy.
+    /// Its unique name in the policy.
     pub name: String,
-    /// What it does.
+    /// Its action.
     pub action: Action,
-    /// Where it stands.
+    /// Its position in the file.
     pub place: Place,
-    /// Why it is there.
+    /// Why it exists.
     pub reason: Option<String>,
     /// Its last day.
     pub expires: Option<Date>,
-    /// For `expect`: what skips it.
-    pub skip: Vec<Excuse>,
-    /// All of these must match.
+    /// For `expect`: the reasons for which it is skipped.
+    pub skip: Vec<SkipReason>,
+    /// The patterns that must all match.
     pub(super) tests: Vec<(Field, PatternSet)>,
 }
 
 impl Rule {
-    /// Whether the rule matches. The first field that does not settles it; what is not known leaves it open.
-    pub(super) fn matches(&self, facts: &Facts) -> Match {
-        self.tests.iter().map(|(field, patterns)| patterns.test(facts.get(*field))).min().unwrap_or(Match::Yes)
+    /// Whether the rule matches. A field that does not match decides; unknown values leave it undetermined.
+    pub(super) fn matches(&self, field_values: &FieldValues) -> Match {
+        self.tests.iter().map(|(field, patterns)| patterns.test(field_values.get(*field))).min().unwrap_or(Match::Yes)
     }
 
-    /// The fields that leave open whether it matches.
-    pub(super) fn open_fields(&self, facts: &Facts) -> Vec<&'static str> {
-        let is_open = |(field, patterns): &&(Field, PatternSet)| patterns.test(facts.get(*field)) == Match::Maybe;
+    /// The fields because of which the result is undetermined.
+    pub(super) fn open_fields(&self, field_values: &FieldValues) -> Vec<&'static str> {
+        let is_open =
+            |(field, patterns): &&(Field, PatternSet)| patterns.test(field_values.get(*field)) == Match::Maybe;
         self.tests.iter().filter(is_open).map(|(field, _)| field.name()).collect()
     }
 
-    /// Whether it still counts on that day. A prohibition never ends by itself: that would be a silent pass.
+    /// Whether it applies on a day. A deny rule never expires: that would be a silent pass.
     pub(super) fn is_in_force(&self, day: Date) -> bool {
         self.action == Action::Deny || self.expires.is_none_or(|last| day <= last)
     }
@@ -73,12 +74,12 @@ impl Rule {
         self.patterns(field).into_iter().flat_map(PatternSet::literals)
     }
 
-    /// True when whatever the other rule matches is certain to be matched by this one.
-    pub(super) fn holds(&self, other: &Self) -> bool {
-        self.tests.iter().all(|(field, ours)| other.patterns(*field).is_some_and(|theirs| ours.holds(theirs)))
+    /// Whether this rule certainly matches everything that the other one matches.
+    pub(super) fn subsumes(&self, other: &Self) -> bool {
+        self.tests.iter().all(|(field, ours)| other.patterns(*field).is_some_and(|theirs| ours.subsumes(theirs)))
     }
 
-    /// What it asks for, in one line: `deny module=nf_*,!nf_tables origin=request`.
+    /// A one-line description: `deny module=nf_*,!nf_tables origin=request`.
     pub(super) fn describe(action: Action, tests: &[(Field, PatternSet)]) -> String {
         let tests: Vec<String> = tests.iter().map(|(field, patterns)| format!("{}={patterns}", field.name())).collect();
         if tests.is_empty() {
@@ -89,33 +90,33 @@ impl Rule {
     }
 }
 
-/// A made-up load or request, and what the rules must say of it.
+/// A test case: a made-up load or request, and what the rules must decide.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What it shows.
+    /// Its description.
     pub name: String,
-    /// Where it stands.
+    /// Its position in the file.
     pub place: Place,
     pub(super) want: Action,
     pub(super) rule: Option<String>,
-    pub(super) facts: Facts,
-    /// A load, not a request that loaded nothing.
+    pub(super) field_values: FieldValues,
+    /// Whether it is a load, not a request that loaded nothing.
     pub(super) is_load: bool,
     pub(super) date: Option<Date>,
 }
 
-/// A checked policy.
+/// A validated policy.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Policy {
-    /// The file it was read from, as it was named.
+    /// The file, as given.
     pub file: String,
-    /// The rules in order.
+    /// The rules, in order.
     pub rules: Vec<Rule>,
-    /// What becomes of a module that no rule matches.
+    /// The action for a module that no rule matches.
     pub default: Action,
-    /// What becomes of a request that loaded nothing and that no rule matches.
+    /// The action for a request that loaded nothing and that no rule matches.
     pub default_unloaded: Action,
-    /// What `policy test` runs.
+    /// The test cases of `policy test`.
     pub cases: Vec<Case>,
 }

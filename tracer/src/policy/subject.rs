@@ -1,7 +1,7 @@
-//! What is judged: each module that arrived, and each request that loaded nothing.
+//! The subjects of a policy: each loaded module, and each request that loaded nothing.
 
 use super::{
-    field::{Facts, Field},
+    field::{Field, FieldValues},
     load::{INITIAL, OTHER},
     value::Value,
 };
@@ -11,14 +11,14 @@ use crate::{
     select,
 };
 
-/// Inode of the first user namespace: `PROC_USER_INIT_INO`, include/linux/proc_ns.h.
+/// Inode of the initial user namespace: `PROC_USER_INIT_INO`, include/linux/proc_ns.h.
 const FIRST_USER_NAMESPACE: u32 = 0xefff_fffd;
 
-/// A module that arrived, or a request that loaded nothing.
+/// A loaded module, or a request that loaded nothing.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Subject<'a> {
-    /// The chain it is a part of.
+    /// Its chain.
     pub root: &'a Chain,
     /// The request or loader.
     pub link: &'a Chain,
@@ -27,8 +27,8 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Hands over all of a chain, nested ones included.
-    pub fn each(root: &'a Chain, take: &mut dyn FnMut(Self)) {
+    /// Passes on all subjects of a chain, including nested ones.
+    pub fn for_each(root: &'a Chain, take: &mut dyn FnMut(Self)) {
         Self::walk(root, root, take);
     }
 
@@ -44,20 +44,20 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// How it ended: a module by its own init, a request by its result.
+    /// The outcome: of a module by its init, of a request by its result.
     #[must_use]
     pub fn status(&self) -> Status {
         let result = self.link.result.as_ref().map_or(Status::Unknown, |result| result.status);
         match self.module.map(|module| module.init.as_ref()) {
             Some(Some(init)) if init.ret < 0 => Status::Failed,
             Some(Some(_)) => Status::Loaded,
-            // Its init was not seen to end: that another module of the request came to life does not tell.
+            // The end of its init was not seen: the result of the request is about another module.
             Some(None) => Status::Unknown,
             None => result,
         }
     }
 
-    /// What made it load.
+    /// The origin of the load.
     #[must_use]
     pub fn origin(&self) -> Origin {
         match (self.module, self.link.key) {
@@ -67,25 +67,25 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// For what a process loads by itself: the load that tells which process that was.
+    /// For an explicit load: the load with the process.
     fn own_load(&self) -> Option<&'a Load> {
         let is_root = self.root.request.is_none() && self.root.key == self.link.key;
         self.module.filter(|_| is_root).map(|module| self.root.load_behind(module))
     }
 
-    /// Who is behind it.
+    /// The process to which it is attributed.
     #[must_use]
     pub fn cause(&self) -> Cause<'a> {
         self.own_load().map_or_else(|| Cause::of(self.root), Cause::of_load)
     }
 
-    /// The process that asked, or loaded by itself; of what is nested, the one that began it all.
+    /// The requester or loader; for nested subjects that of the root.
     #[must_use]
     pub fn process(&self) -> Option<&'a Process> {
         self.process_and_ancestors().map(|(process, _)| process)
     }
 
-    /// The same with its parents, nearest first.
+    /// The requester with its ancestors, nearest first.
     pub(super) fn process_and_ancestors(&self) -> Option<(&'a Process, &'a [Ancestor])> {
         let asked = self.root.request.as_ref().map(|request| (&request.process, request.ancestors.as_slice()));
         let load = self.own_load().or_else(|| self.root.modules.first().map(|module| &module.load));
@@ -93,14 +93,14 @@ impl<'a> Subject<'a> {
     }
 
     /// The values that rules are compared with.
-    pub(super) fn facts(&self) -> Facts {
+    pub(super) fn field_values(&self) -> FieldValues {
         let cause = self.cause();
-        // The helper that the kernel started says nothing of who asked.
+        // The helper of the kernel is not the requester.
         let process = self.process().filter(|_| !matches!(cause, Cause::Kernel(_) | Cause::Unseen));
-        // What is known of the task behind a kernel thread is its name.
+        // Of the creator of a kernel thread, only the name is known.
         let own = process.filter(|_| !matches!(cause, Cause::Through { .. }));
         let of = |process: Option<&Process>, field| process.map_or_else(Value::unseen, |_| self.value(field));
-        // Who ran a tool may be another user, of whom no more than the number is known.
+        // The process that started a kmod tool may have another user, of which only the number is known.
         let other_uid = match cause {
             Cause::Ran { by, tool } if by.uid != tool.uid => Some(by.uid),
             _ => None,
@@ -110,7 +110,7 @@ impl<'a> Subject<'a> {
         let user = own.and_then(|own| own.user.clone()).filter(|user| !user.is_empty());
         let users = user.iter().cloned().map(Into::into).collect();
         let module = self.module.map(|module| module.load.module.clone());
-        Facts::default()
+        FieldValues::default()
             .with(Field::Module, module.map_or_else(Value::default, |module| Value::seen(Some(module))))
             .with(Field::Alias, self.value(select::Field::Alias))
             .with(Field::Family, self.value(select::Field::Family))
@@ -126,7 +126,7 @@ impl<'a> Subject<'a> {
             .with(Field::UserNamespace, Value::seen(own.and_then(user_namespace)))
     }
 
-    /// What the selecting engine sees of a field.
+    /// The value of a field in the selection engine.
     fn value(&self, field: select::Field) -> Value {
         let Self { root, link, module } = *self;
         let subject = match module {
@@ -166,15 +166,14 @@ mod tests {
         }
     }
 
-    /// Check that dependencies, nested loads and requests without a module are each a subject, with the one
-    /// who began it all behind them.
+    /// Dependencies, nested loads and requests without a module are separate subjects, attributed to the root's requester.
     #[test]
-    fn everything_is_judged_once() {
+    fn subject_of_each_load_is_judged_once() {
         let nested = chain(samples::nested());
         let mut seen = Vec::new();
-        Subject::each(&nested, &mut |subject| {
+        Subject::for_each(&nested, &mut |subject| {
             let module = subject.module.map_or("-".to_owned(), |module| module.load.module.field());
-            let comm = subject.facts().get(Field::Comm).clone();
+            let comm = subject.field_values().get(Field::Comm).clone();
             seen.push((module, subject.status()));
             assert_eq!(comm, Value::is("cryptsetup"));
         });
@@ -187,22 +186,23 @@ mod tests {
         assert_eq!(seen, wanted.map(|(module, status)| (module.to_owned(), status)));
     }
 
-    /// Check that what was not seen is open, and what cannot be is none.
+    /// An unseen value is undetermined, and an impossible one is absent.
     #[test]
-    fn gaps_are_told_from_nothing() {
+    fn unseen_value_differs_from_an_absent_one() {
         let mut outage = chain(samples::outage());
-        let facts = |chain: &Chain| Subject { root: chain, link: chain, module: chain.modules.first() }.facts();
+        let field_values =
+            |chain: &Chain| Subject { root: chain, link: chain, module: chain.modules.first() }.field_values();
         let open = Value::unseen();
-        assert_eq!(facts(&outage).get(Field::UserNamespace), &open);
-        assert_eq!(facts(&outage).get(Field::Unit), &open);
+        assert_eq!(field_values(&outage).get(Field::UserNamespace), &open);
+        assert_eq!(field_values(&outage).get(Field::Unit), &open);
         let process = &mut outage.request.as_mut().unwrap().process;
         process.cgroup = Some(Text::from("/user.slice"));
         process.ns.user = FIRST_USER_NAMESPACE;
-        assert_eq!(facts(&outage).get(Field::UserNamespace), &Value::is("initial"));
-        assert_eq!(facts(&outage).get(Field::Unit), &Value::default());
+        assert_eq!(field_values(&outage).get(Field::UserNamespace), &Value::is("initial"));
+        assert_eq!(field_values(&outage).get(Field::Unit), &Value::default());
         outage.request = None;
-        assert_eq!(facts(&outage).get(Field::Alias), &open);
-        assert_eq!(facts(&outage).get(Field::Comm), &open);
-        assert_eq!(facts(&chain(samples::by_hand())).get(Field::Alias), &Value::default());
+        assert_eq!(field_values(&outage).get(Field::Alias), &open);
+        assert_eq!(field_values(&outage).get(Field::Comm), &open);
+        assert_eq!(field_values(&chain(samples::by_hand())).get(Field::Alias), &Value::default());
     }
 }

@@ -1,8 +1,8 @@
-//! The engine as a whole: policies in TOML, events in, verdicts out.
+//! The complete engine: policies in TOML and events in, verdicts out.
 
 use proptest::prelude::*;
 
-use super::{Excuse, Judge, Kernel, Learner, Lookup, Outcome, Policy, State, UnknownKernel, Verdict, parse};
+use super::{Judge, Kernel, Learner, Lookup, Outcome, Policy, SkipReason, State, UnknownKernel, Verdict, parse};
 use crate::{
     chain::{Chain, ChainKey, Item, samples},
     event::{Attribution, Baseline, Body, End, Event, Header, HeaderHook, Outcome as Ending, Process, Status, Text},
@@ -39,7 +39,7 @@ fn header(others: &[HeaderHook]) -> Body {
     }))
 }
 
-/// The events of chains, with all that belongs around them.
+/// The events of chains, with header, baseline and end.
 fn stream(chains: &[Chain]) -> Vec<Event> {
     let mut bodies = vec![
         (None, header(&[])),
@@ -78,7 +78,8 @@ fn chain(item: Item) -> Chain {
     }
 }
 
-/// iptables asks for iptable_nat and gets three modules; mount asks for what nobody has; modprobe by hand.
+/// iptables requests iptable_nat, which loads three modules; mount requests an unknown alias; a modprobe is started by a
+/// user.
 fn usual() -> Vec<Chain> {
     vec![chain(samples::by_hand()), chain(samples::outage()), chain(samples::not_found())]
 }
@@ -98,9 +99,9 @@ fn state<'a>(verdict: &'a Verdict, rule: &str) -> &'a State {
     &verdict.rules.iter().find(|verdict| verdict.rule.name == rule).unwrap().state
 }
 
-/// Check that a rule about an alias covers the dependencies that came through it, and that the first match decides.
+/// A rule for an alias applies to the dependencies that were loaded for it, and the first match decides.
 #[test]
-fn first_match_decides_on_every_module() {
+fn first_matching_rule_decides_on_every_module() {
     let rules = "[[rule]]\nname='ct'\naction='deny'\nmodule='nf-conntrack'\nreason='costs memory'\n\
         [[rule]]\nname='nat'\naction='allow'\nalias='iptable_nat'\n[[rule]]\naction='allow'\norigin='explicit'\n";
     let verdict = judge(rules, &usual());
@@ -113,9 +114,9 @@ fn first_match_decides_on_every_module() {
     assert_eq!(finding.who.as_ref().unwrap().process.argv[0], Text::from("iptables"));
 }
 
-/// Check that whoever fails to unload a module, which users without privileges may try, leaves no verdict open.
+/// A failed unload, which unprivileged users may attempt, does not make a verdict undetermined.
 #[test]
-fn a_failed_unload_leaves_nothing_open() {
+fn failed_unload_does_not_affect_the_verdict() {
     let Item::Event(failed) = samples::failed_unload() else { unreachable!("it is an event") };
     let mut events = stream(&usual());
     events.insert(2, *failed);
@@ -124,9 +125,9 @@ fn a_failed_unload_leaves_nothing_open() {
     assert_eq!((verdict.outcome, verdict.doubts), (Outcome::Holds, Vec::new()));
 }
 
-/// Check the defaults: a load that no rule matches is denied, a request that loaded nothing is not.
+/// By default, a load that no rule matches is denied, and a request that loaded nothing is allowed.
 #[test]
-fn defaults() {
+fn policy_default_denies_loads_only() {
     let verdict = judge("", &usual());
     assert_eq!((verdict.outcome, verdict.counts.denied, verdict.counts.allowed), (Outcome::Violated, 5, 1));
     assert_eq!(judge("default='allow'", &usual()).outcome, Outcome::Holds);
@@ -135,9 +136,9 @@ fn defaults() {
     assert_eq!(judge("", &[chain(samples::not_found())]).outcome, Outcome::Holds);
 }
 
-/// Check that nothing passes on half of the evidence.
+/// Incomplete evidence gives an error.
 #[test]
-fn gaps_are_errors() {
+fn gap_in_the_evidence_is_an_error() {
     let whole = || stream(&usual());
     let unknown = UnknownKernel(String::new());
     let verdict = |events: Vec<Event>| judge_events(policy("default='allow'"), events, &unknown);
@@ -190,9 +191,9 @@ fn gaps_are_errors() {
     }
 }
 
-/// Check that a filtered capture is no evidence, and that what kernel threads do beside the scope is told.
+/// A filtered capture is no evidence, and loads of kernel threads out of scope are reported.
 #[test]
-fn what_was_left_out_is_doubted() {
+fn filtered_capture_is_undetermined() {
     let judge = |change: &dyn Fn(&mut Event), strays: &[Event]| {
         let mut pipeline = Pipeline::new(Judge::new(policy("default='allow'")));
         let id = pipeline.begin("");
@@ -209,7 +210,7 @@ fn what_was_left_out_is_doubted() {
         }
     };
     assert_eq!(judge(&filtered, &[]), Outcome::Error);
-    // The same chain beside the scope, by another process, by a kernel thread, and by one for somebody.
+    // The same chain out of scope: by another process, by a kernel thread, and by one with a known creator.
     let beside = |change: &dyn Fn(&mut Process), behalf: bool| {
         let mut outage = chain(samples::outage());
         let request = outage.request.as_mut().unwrap();
@@ -227,10 +228,10 @@ fn what_was_left_out_is_doubted() {
     assert_eq!(judge(&|_| {}, &beside(&kthread, true)), Outcome::Holds);
 }
 
-/// Check that a field that was not seen leaves a rule open only where that matters.
+/// An unseen field makes a rule undetermined only if that changes the result.
 #[test]
-fn unseen_fields_matter_where_they_decide() {
-    // The executable of who loaded was not seen.
+fn unseen_field_matters_only_if_it_decides() {
+    // The executable of the loader was not seen.
     let mut by_hand = chain(samples::by_hand());
     by_hand.modules.iter_mut().for_each(|module| module.load.process.exe = None);
     for (rules, outcome) in [
@@ -246,7 +247,7 @@ fn unseen_fields_matter_where_they_decide() {
     }
 }
 
-/// A kernel with a built-in, a module and a ban.
+/// A kernel with a built-in module, a loadable one and a blocked one.
 struct Small;
 
 impl Kernel for Small {
@@ -261,24 +262,24 @@ impl Kernel for Small {
     }
 }
 
-/// Check that an expectation that was not met tells built-in, loaded before, missing and not asked for apart.
+/// The reason of an unmet expectation distinguishes built-in, loaded before, missing and not requested.
 #[test]
-fn expectations_know_why() {
+fn unmet_expectation_has_a_reason() {
     let skipped = |excuse, why: &str| State::Skipped { excuse, why: why.to_owned() };
     let unmet = |why: &str| State::Unmet { why: why.to_owned() };
     for (rule, wanted) in [
         ("module='nf_conntrack'", State::Held),
         ("alias='iptable_nat'", State::Held),
-        ("module='ext4'", skipped(Excuse::BuiltIn, "ext4 is built into the kernel")),
-        ("alias='fs-ext4'", skipped(Excuse::BuiltIn, "fs-ext4 is built into the kernel")),
-        ("module='loop'", skipped(Excuse::AlreadyLoaded, "loop was loaded before tracing began")),
-        ("module='lo*'", skipped(Excuse::AlreadyLoaded, "loop was loaded before tracing began")),
-        ("alias='fs-loop'", skipped(Excuse::AlreadyLoaded, "fs-loop: loop was loaded before tracing began")),
+        ("module='ext4'", skipped(SkipReason::BuiltIn, "ext4 is built into the kernel")),
+        ("alias='fs-ext4'", skipped(SkipReason::BuiltIn, "fs-ext4 is built into the kernel")),
+        ("module='loop'", skipped(SkipReason::AlreadyLoaded, "loop was loaded before tracing began")),
+        ("module='lo*'", skipped(SkipReason::AlreadyLoaded, "loop was loaded before tracing began")),
+        ("alias='fs-loop'", skipped(SkipReason::AlreadyLoaded, "fs-loop: loop was loaded before tracing began")),
         ("module='tipc'", unmet("nothing asked for it")),
         ("alias='net-pf-30'\nskip=['missing']", unmet("nothing asked for it")),
         ("module='ext4'\nskip=[]", unmet("ext4 is built into the kernel")),
         ("module='gone'", unmet("this kernel has no module for gone")),
-        ("module='gone'\nskip=['missing']", skipped(Excuse::Missing, "this kernel has no module for gone")),
+        ("module='gone'\nskip=['missing']", skipped(SkipReason::Missing, "this kernel has no module for gone")),
         ("alias='fs-nosuchfs'", unmet("the request for fs-nosuchfs ended not-found (no module provides it)")),
         ("alias='fs-nosuchfs'\nresult='not-found'", State::Held),
         (
@@ -294,10 +295,10 @@ fn expectations_know_why() {
     }
 }
 
-/// Check that an expectation is no verdict where it is not known whether the kernel could meet it, and that it is one where
-/// no excuse counts.
+/// An unmet expectation is undetermined if it is unknown whether the kernel could meet it, and violated if the rule has no
+/// skip reasons.
 #[test]
-fn expectations_of_an_unknown_kernel_are_open() {
+fn expectation_of_unknown_kernel_is_undetermined() {
     let open = "nothing asked for it; whether this kernel has ext4 is not known: it is not here";
     for (rule, outcome) in [
         ("module='ext4'", Outcome::Error),
@@ -310,16 +311,16 @@ fn expectations_of_an_unknown_kernel_are_open() {
         let rules = format!("default='allow'\n[[rule]]\nname='it'\naction='expect'\n{rule}\n");
         let verdict = judge_events(policy(&rules), stream(&usual()), &UnknownKernel("it is not here".to_owned()));
         assert_eq!(verdict.outcome, outcome, "{rule}: {:?}", verdict.doubts);
-        let is_open = *state(&verdict, "it") == State::Open { why: open.to_owned() };
+        let is_open = *state(&verdict, "it") == State::Undetermined { why: open.to_owned() };
         assert_eq!(is_open, outcome == Outcome::Error, "{rule}");
         assert_eq!(verdict.doubts.iter().any(|doubt| doubt.contains(open)), is_open, "{rule}");
     }
 }
 
-/// Check that an expectation is one of each host in each boot: what another did, or had loaded before, is nothing to it; and
-/// that streams of one host and boot count together.
+/// An expectation applies to each host and boot: events on another host do not meet it, and streams of the same host and
+/// boot are judged together.
 #[test]
-fn expectations_are_of_each_host_and_boot() {
+fn expectation_applies_to_each_host_and_boot() {
     type Part<'a> = (&'a str, &'a str, &'a [&'a str], bool);
     let judge = |parts: &[Part<'_>], skip: &str| {
         let rules = format!("default='allow'\n[[rule]]\nname='it'\naction='expect'\nmodule='nf_conntrack'\n{skip}\n");
@@ -347,7 +348,7 @@ fn expectations_are_of_each_host_and_boot() {
     let (a, b, c) = (("a", "1", &[][..], true), ("b", "1", &[][..], false), ("c", "1", &["nf_conntrack"][..], false));
     let missing = "this kernel has no module for nf_conntrack";
     let had = "nf_conntrack was loaded before tracing began";
-    let skipped = || State::Skipped { excuse: Excuse::AlreadyLoaded, why: had.to_owned() };
+    let skipped = || State::Skipped { excuse: SkipReason::AlreadyLoaded, why: had.to_owned() };
     for (parts, skip, wanted) in [
         (&[a][..], "", State::Held),
         (&[b], "", unmet(missing)),
@@ -375,10 +376,10 @@ fn expectations_are_of_each_host_and_boot() {
     assert!(why.contains("on host \"h09\"") && !why.contains("h10") && why.ends_with("; and on 15 more"), "{why}");
 }
 
-/// Check that exceptions end on their day, that prohibitions do not, and that the message names what ended.
+/// Exceptions expire on their day, deny rules do not, and the message names what expired.
 #[test]
-fn exceptions_end() {
-    // The chains are of 2026-03-01.
+fn exception_after_its_day_expires() {
+    // The chains are from 2026-03-01.
     for (rule, outcome) in [
         ("action='allow'\nexpires=2026-03-01", Outcome::Holds),
         ("action='allow'\nexpires='2026-02-28'", Outcome::Violated),
@@ -395,9 +396,9 @@ fn exceptions_end() {
     assert_eq!(verdict.outcome, Outcome::Violated);
 }
 
-/// Check that a learned policy holds where it was learned, that no rule of it can be spared, and that it names requesters.
+/// A learned policy holds for its source, has no redundant rule, and names requesters.
 #[test]
-fn learned_policies_hold_and_are_minimal() {
+fn learned_policy_holds_and_is_minimal() {
     let mut learner = Learner::default();
     let chains = [usual(), vec![chain(samples::nested())]].concat();
     chains.iter().for_each(|chain| learner.chain(chain));
@@ -424,9 +425,9 @@ fn hostile_text() -> impl Strategy<Value = Text> {
 }
 
 proptest! {
-    /// Check that a learned policy can be read and holds, whatever the names of modules and requesters are.
+    /// A learned policy can be parsed and holds, whatever names modules and requesters have.
     #[test]
-    fn any_name_can_be_learned(module in hostile_text(), exe in hostile_text(), comm in hostile_text(), has_exe: bool, is_path: bool) {
+    fn learned_policy_of_any_name_holds(module in hostile_text(), exe in hostile_text(), comm in hostile_text(), has_exe: bool, is_path: bool) {
         let exe = if is_path { Text::from([b"/", exe.as_bytes()].concat().as_slice()) } else { exe };
         let mut outage = chain(samples::outage());
         outage.modules[0].load.module = module.clone();
@@ -441,10 +442,9 @@ proptest! {
         prop_assert_eq!(verdict.outcome, Outcome::Holds, "{}\n{:?}", text, verdict.doubts);
     }
 
-    /// Check that any rule in front decides, that the order of what it does not match is nothing to it, and that
-    /// every load is counted once.
+    /// The first rule always decides, the order of rules that do not match is irrelevant, and every load is counted once.
     #[test]
-    fn order_and_counts(actions in proptest::collection::vec(0..3_usize, 0..6), modules in proptest::collection::vec(0..4_usize, 6)) {
+    fn first_rule_decides_and_counts_each_load_once(actions in proptest::collection::vec(0..3_usize, 0..6), modules in proptest::collection::vec(0..4_usize, 6)) {
         let names = ["nf_*", "x_tables", "*", "tipc"];
         let mut rules = String::new();
         for (action, module) in actions.iter().zip(&modules) {

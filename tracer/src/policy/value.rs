@@ -11,7 +11,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What was seen of it.
+    /// The seen part.
     pub(super) fn seen(&self) -> Seen<'_> {
         Seen { text: self.text.as_bytes(), lacks_front: self.lacks_front, lacks_end: self.lacks_end }
     }
@@ -29,22 +29,22 @@ impl From<Seen<'_>> for Known {
     }
 }
 
-/// What a field holds.
+/// The value of a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Value {
-    /// All of these: a kernel thread goes by its own name and by that of who made it. None is certain to be none.
+    /// All values: a kernel thread has its own name and that of its creator. An empty list means certainly no value.
     known: Vec<Known>,
-    /// There may be another that was not seen.
+    /// There may be a further, unseen value.
     is_open: bool,
 }
 
 impl Value {
-    /// All that were seen.
+    /// All seen values.
     pub(super) fn known(&self) -> &[Known] {
         &self.known
     }
 
-    /// Whether there may be another that was not seen.
+    /// Whether there may be a further, unseen value.
     pub(super) const fn is_open(&self) -> bool {
         self.is_open
     }
@@ -54,17 +54,17 @@ impl Value {
         Self::of(vec![text.into().into()], false)
     }
 
-    /// What was seen; with `is_open` there may be another.
+    /// Seen values; with `is_open` there may be further ones.
     pub(super) const fn of(known: Vec<Known>, is_open: bool) -> Self {
         Self { known, is_open }
     }
 
-    /// Nothing was seen of it.
+    /// A value that was not seen.
     pub(super) const fn unseen() -> Self {
         Self::of(Vec::new(), true)
     }
 
-    /// A single value, unless it was not seen.
+    /// A single value, or an unseen one.
     pub(super) fn seen(text: Option<impl Into<Text>>) -> Self {
         text.map(Into::into).filter(|text| !text.is_empty()).map_or(Self::unseen(), Self::is)
     }

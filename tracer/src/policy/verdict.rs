@@ -1,30 +1,30 @@
-//! What the engine says: of each rule, of each load and request, and of the whole.
+//! The verdict of the engine: about each rule, each load and request, and the whole.
 
 use jiff::Timestamp;
 
 use super::{
-    file::{Action, Excuse},
+    file::{Action, SkipReason},
     rule::Rule,
     subject::Subject,
 };
 use crate::{
     chain::{Cause, ChainKey},
     event::{Ancestor, Origin, Process, Reason, Status, Text},
-    explain::Resolution,
+    modprobe::Resolution,
 };
 
-/// The end of it all.
+/// The overall outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Everything was seen, and nothing is against the policy.
+    /// The evidence is complete, and nothing violates the policy.
     Holds,
-    /// Something is against the policy.
+    /// Something violates the policy.
     Violated,
-    /// It cannot be said: something was not seen.
+    /// Undetermined: something was not seen.
     Error,
-    /// Nothing was done: tracing is not possible here, and the caller said to skip then.
+    /// Nothing was run: tracing is not possible here, and the caller asked to skip in this case.
     Skipped,
 }
 
@@ -41,113 +41,113 @@ impl Outcome {
     }
 }
 
-/// What a rule came to.
+/// The state of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// Nothing is against it.
+    /// It holds.
     Held,
     /// It matched nothing, and need not.
     Unused,
-    /// What it denies happened.
+    /// A denied subject occurred.
     Violated,
-    /// What it expects did not happen.
+    /// The expected subject did not occur.
     Unmet {
-        /// Why, as far as it is known.
+        /// The reason, as far as known.
         why: String,
     },
-    /// What it expects did not happen, and whether it could is not known.
-    Open {
+    /// The expected subject did not occur, and it is unknown whether it could.
+    Undetermined {
         /// Why.
         why: String,
     },
-    /// What it expects could not happen here.
+    /// The expected subject could not occur here.
     Skipped {
         /// Why.
-        excuse: Excuse,
+        excuse: SkipReason,
         /// The same in words.
         why: String,
     },
-    /// It ended before anything happened.
+    /// It expired before the first event.
     Expired,
-    /// Nothing was done.
+    /// Nothing was run.
     NotRun {
         /// Why.
         why: String,
     },
 }
 
-/// A rule and what it came to. The policy's default stands last, as a rule without a place.
+/// A rule with its state. The default of the policy is the last one, a rule without a position.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RuleVerdict {
     /// The rule.
     pub rule: Rule,
-    /// What it came to.
+    /// Its state.
     pub state: State,
-    /// What it decided, the first of it.
+    /// The first findings that it decided.
     pub findings: Vec<Finding>,
-    /// How much more it decided.
+    /// The number of further findings.
     pub more: u64,
 }
 
-/// A load or request that was judged.
+/// A judged load or request.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What became of it.
+    /// The action.
     pub action: Action,
-    /// The chain it is a part of.
+    /// Its chain.
     pub key: ChainKey,
-    /// The request it came through, or the process that loaded by itself.
+    /// Its request, or the process of an explicit load.
     pub link: ChainKey,
-    /// When.
+    /// Its time.
     pub time: Timestamp,
     /// The module; absent for a request that loaded nothing.
     pub module: Option<Text>,
-    /// Why it is part of its chain.
+    /// The reason for the load.
     pub reason: Option<Reason>,
-    /// What the kernel asked for.
+    /// The requested alias.
     pub alias: Option<Text>,
-    /// What user action asks for that, in words.
+    /// The user action that causes the request.
     pub explanation: Option<String>,
-    /// How it ended.
+    /// The outcome.
     pub status: Status,
-    /// What decided that.
+    /// The attribution of the outcome.
     pub detail: Option<String>,
-    /// Nothing had to be loaded, since it is part of the kernel.
+    /// Nothing had to be loaded, because the module is built in.
     pub is_built_in: bool,
-    /// What made it load.
+    /// The origin of the load.
     pub origin: Origin,
-    /// Who is behind it; absent when that was not seen.
+    /// The requester; absent if it was not seen.
     pub who: Option<Who>,
     /// The rule that allowed it until it expired.
     pub expired: Option<String>,
 }
 
-/// Who is behind a load or request.
+/// The requester of a load or request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Who {
-    /// The process that asked, or that loaded by itself.
+    /// The requester or loader.
     pub process: Process,
-    /// Its parents, nearest first.
+    /// Its ancestors, nearest first.
     pub ancestors: Vec<Ancestor>,
     /// For a kernel thread: name and process id of the task that created it.
     pub behalf: Option<(Text, u32)>,
 }
 
-/// What ran the process behind a load.
+/// What started the process of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunBy<'a> {
-    /// A script, and its line where that is known.
+    /// A script, and its line if known.
     Script(&'a Text, Option<u32>),
-    /// A parent that runs none.
+    /// A parent process that is no script.
     Parent(&'a Ancestor),
 }
 
-/// The tool itself: whoever runs a command through it is not what the command was run by.
+/// kmodtrace itself: it started the command of `run`, but is not the cause.
 const OWN_NAME: &[u8] = b"kmodtrace";
 
 impl Who {
@@ -164,7 +164,7 @@ impl Who {
 }
 
 impl Finding {
-    /// What is told of a subject.
+    /// Creates the finding for a subject.
     pub(super) fn of(subject: &Subject<'_>, action: Action) -> Self {
         let Subject { root, link, module } = *subject;
         let request = link.request.as_ref();
@@ -188,7 +188,7 @@ impl Finding {
     }
 }
 
-/// The result's detail is the only place where a stream tells built-in from loaded before.
+/// Only the detail of the outcome distinguishes a built-in module from one that was loaded before.
 fn is_built_in(detail: &str) -> bool {
     let built_in = Resolution::BuiltIn { module: String::new() }.detail();
     detail.ends_with(&built_in)
@@ -208,11 +208,11 @@ fn who(subject: &Subject<'_>) -> Option<Who> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// The policy's file.
+    /// The policy file.
     pub policy: String,
-    /// The end of it all.
+    /// The overall outcome.
     pub outcome: Outcome,
-    /// What was not seen, or could not be decided: any of these is an error.
+    /// Reasons why the verdict is undetermined: any of these is an error.
     pub doubts: Vec<String>,
     /// Each rule in order, the default last.
     pub rules: Vec<RuleVerdict>,
@@ -220,28 +220,28 @@ pub struct Verdict {
     pub counts: Counts,
 }
 
-/// What was judged.
+/// Counts of judged subjects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Modules that arrived.
+    /// Loaded modules.
     pub loads: u64,
     /// Requests that loaded nothing.
     pub unloaded_requests: u64,
-    /// Of both, those that are fine.
+    /// Allowed modules and requests.
     pub allowed: u64,
-    /// Those against the policy.
+    /// Modules and requests that violate the policy.
     pub denied: u64,
-    /// Those that are not judged.
+    /// Ignored modules and requests.
     pub ignored: u64,
-    /// Expectations that were not met.
+    /// Unmet expectations.
     pub unmet: u64,
-    /// Expectations that could not be met here.
+    /// Skipped expectations.
     pub skipped: u64,
 }
 
 impl RuleVerdict {
-    /// What is against the rule, when there is something.
+    /// Whether something violates the rule.
     #[must_use]
     pub const fn is_violated(&self) -> bool {
         matches!(self.state, State::Violated | State::Unmet { .. })

@@ -1,36 +1,37 @@
-//! Which chains are meant: fields of a chain against patterns. One engine serves every verb's filters and policies.
+//! Selection of chains: fields of a chain are matched against patterns. All verbs use the same engine for filters and
+//! policies.
 //!
-//! Pure: the data of alias families is all it knows beyond the chain.
+//! Pure: besides the chain, it uses only the data of alias families.
 
+mod buffered;
 mod pattern;
 mod seen;
-mod sieve;
 mod subject;
 
 use std::collections::BTreeMap;
 
 pub use crate::glob::Match;
+pub use buffered::{ChainFilter, Selected};
 pub use pattern::{Pattern, PatternError};
 pub use seen::Seen;
-pub use sieve::{Sieve, Sifted};
 pub use subject::Subject;
 
 use crate::{chain::Item, event::Body};
 
-/// What can be asked of a chain.
+/// A field of a chain that can be matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Field {
-    /// A module that arrived, could not be loaded or left.
+    /// A module that was loaded, failed to load or was unloaded.
     Module,
-    /// The alias as asked.
+    /// The requested alias.
     Alias,
-    /// Its family, as `kmodtrace explain` names it.
+    /// The alias family, as named by `kmodtrace explain`.
     Family,
-    /// Name of the one who asked or loaded, or who is behind it.
+    /// Name of the requester or loader, or of the process behind it.
     Comm,
-    /// Its executable: the whole path, or for a pattern without `/` the last component. Of an ancestor no more than the
-    /// last component is known.
+    /// Its executable: the full path, or for a pattern without `/` the last component. Of an ancestor, only the last
+    /// component is known.
     Exe,
     /// Its process id, or that of one of its ancestors.
     Pid,
@@ -42,14 +43,14 @@ pub enum Field {
     Container,
     /// Its systemd unit.
     Unit,
-    /// How it ended.
+    /// The outcome.
     Result,
-    /// What made the modules load.
+    /// The origin of the load.
     Origin,
 }
 
 impl Field {
-    /// All of them.
+    /// All fields.
     pub const ALL: [Self; 12] = [
         Self::Module,
         Self::Alias,
@@ -65,7 +66,7 @@ impl Field {
         Self::Origin,
     ];
 
-    /// The name of its option and of its key in a policy.
+    /// The name of its option, and of its key in a policy.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -85,30 +86,30 @@ impl Field {
     }
 }
 
-/// Patterns by field. A field holds when one of its patterns does and none of its negated ones; a selector
-/// holds when all its fields do. Without patterns it holds for everything.
+/// Patterns by field. A field matches if one of its patterns and none of its negated patterns does; a selector matches if
+/// all its fields do. An empty selector matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct Selector {
     fields: BTreeMap<Field, Vec<Pattern>>,
 }
 
-/// A selector in one argument that cannot be meant.
+/// An invalid selector argument.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectorError {
     /// A part without `=`.
-    #[error("{part:?} is not FIELD=GLOB: write e.g. module=nf_conntrack")]
+    #[error("invalid selector {part:?}: expected FIELD=GLOB, e.g. module=nf_conntrack")]
     NoField {
         /// The part.
         part: String,
     },
-    /// A field there is not.
-    #[error("{field:?} is no field: it is one of {}", Field::ALL.map(Field::name).join(", "))]
+    /// An unknown field.
+    #[error("unknown field {field:?}: expected one of {}", Field::ALL.map(Field::name).join(", "))]
     UnknownField {
-        /// The name given.
+        /// The name.
         field: String,
     },
-    /// A pattern that cannot be meant.
+    /// An invalid pattern.
     #[error(transparent)]
     Pattern(#[from] PatternError),
 }
@@ -116,7 +117,7 @@ pub enum SelectorError {
 impl std::str::FromStr for Selector {
     type Err = SelectorError;
 
-    /// Reads `FIELD=GLOB[,FIELD=GLOB...]`.
+    /// Parses `FIELD=GLOB[,FIELD=GLOB...]`.
     fn from_str(text: &str) -> Result<Self, SelectorError> {
         let mut selector = Self::default();
         for part in text.split(',') {
@@ -136,7 +137,7 @@ impl Selector {
         self.fields.entry(pattern.field()).or_default().push(pattern);
     }
 
-    /// Whether everything is selected.
+    /// Whether the selector matches everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
@@ -149,7 +150,7 @@ impl Selector {
         patterns.map(|pattern| format!("{}={pattern}", pattern.field().name())).collect()
     }
 
-    /// Whether a subject is meant. What was not seen, or seen in part, leaves that open where it decides.
+    /// Whether a subject matches. [`Match::Maybe`] if the result depends on values that were not seen or seen in part.
     #[must_use]
     pub fn matches(&self, subject: &Subject<'_>) -> Match {
         self.fields
@@ -159,7 +160,7 @@ impl Selector {
             .unwrap_or(Match::Yes)
     }
 
-    /// The fields that leave open whether a subject is meant.
+    /// The fields because of which the result is undetermined.
     #[must_use]
     pub fn undecided(&self, subject: &Subject<'_>) -> Vec<Field> {
         let is_open =
@@ -167,9 +168,10 @@ impl Selector {
         self.fields.iter().filter(is_open).map(|(field, _)| *field).collect()
     }
 
-    /// Whether a subject is selected: what is wanted was seen, and what is refused was not.
+    /// Whether a subject is selected: wanted values were seen, and refused values were not.
     ///
-    /// Where [`Selector::matches`] says [`Match::Maybe`], that is a choice and no knowledge: count those and say so.
+    /// If [`Selector::matches`] returns [`Match::Maybe`], this is a choice, not a fact: count these subjects and report
+    /// the count.
     #[must_use]
     pub fn selects(&self, subject: &Subject<'_>) -> bool {
         self.fields.iter().all(|(field, patterns)| {
@@ -178,20 +180,21 @@ impl Selector {
         })
     }
 
-    /// Whether an item is meant, as [`Selector::matches`]. What tells of the stream itself (its header, a loss) always is.
+    /// Whether an item matches, as [`Selector::matches`]. Items about the stream itself (its header, a loss) always match.
     #[must_use]
     pub fn matches_item(&self, item: &Item) -> Match {
         subject_of(item).map_or(Match::Yes, |subject| self.matches(&subject))
     }
 
-    /// Whether an item is selected, as [`Selector::selects`]. What tells of the stream itself (its header, a loss) always is.
+    /// Whether an item is selected, as [`Selector::selects`]. Items about the stream itself (its header, a loss) always
+    /// are.
     #[must_use]
     pub fn selects_item(&self, item: &Item) -> bool {
         subject_of(item).is_none_or(|subject| self.selects(&subject))
     }
 }
 
-/// What a selector looks at of an item; nothing of one that tells of the stream itself.
+/// The subject of an item; `None` for an item about the stream itself.
 fn subject_of(item: &Item) -> Option<Subject<'_>> {
     match item {
         Item::Chain(chain) => Some(Subject::chain(chain)),
@@ -203,11 +206,11 @@ fn subject_of(item: &Item) -> Option<Subject<'_>> {
     }
 }
 
-/// What the patterns of a field come to.
+/// The result of the patterns of a field.
 struct Outcome {
-    /// One that is wanted is there; also where none is named.
+    /// A wanted pattern matches, or there is none.
     wanted: Match,
-    /// One that is refused is there.
+    /// A refused pattern matches.
     refused: Match,
 }
 

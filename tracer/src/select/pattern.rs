@@ -1,67 +1,67 @@
-//! A pattern of a field: a glob, perhaps negated, checked when it is given and not when it fails to match.
+//! A pattern of a field: a glob, optionally negated, that is validated when it is parsed.
 
 use super::{Field, Seen};
 use crate::{
     event::{Origin, Status, Text},
-    explain::families::Family,
     glob::{self, Match, Places},
+    modules::families::Family,
 };
 
-/// A pattern that cannot be meant.
+/// An invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatternError {
-    /// There is nothing to match.
+    /// It is empty.
     #[error("an empty pattern matches nothing: give a name or a glob (*, ?, [a-z]), or !PATTERN for all others")]
     Empty,
-    /// A `[` without `]` or the other way round.
+    /// Unbalanced brackets.
     #[error("{pattern:?} has an unbalanced bracket: write [[] for a bracket itself")]
     Bracket {
         /// The pattern.
         pattern: String,
     },
-    /// A process id that is no number.
+    /// A process id that is not a number.
     #[error("{pattern:?} is not a process id: give a number")]
     NotANumber {
         /// The pattern.
         pattern: String,
     },
-    /// A pattern that no value of the field can have.
+    /// A pattern that no value of the field can match.
     #[error("{pattern:?} can never match: {why}")]
     Impossible {
         /// The pattern.
         pattern: String,
-        /// What the field's values have.
+        /// The reason.
         why: &'static str,
     },
-    /// A name of which no value is.
+    /// A name that the field does not have.
     #[error("{pattern:?} is no {field}: it is one of {}", known.join(", "))]
     Unknown {
         /// The field.
         field: &'static str,
         /// The pattern.
         pattern: String,
-        /// What there is.
+        /// The known names.
         known: Vec<&'static str>,
     },
 }
 
-/// A glob on a field.
+/// A glob for a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     field: Field,
     is_negated: bool,
-    /// As given, without the negation.
+    /// The text without the negation.
     text: String,
-    /// As it is compared.
+    /// The normalized text for comparison.
     glob: Vec<u8>,
 }
 
 impl Pattern {
-    /// Reads `[!]GLOB`.
+    /// Parses `[!]GLOB`.
     ///
     /// # Errors
-    /// When no value of the field could ever match, with what to write instead.
+    /// If no value of the field can match; the error says what to write instead.
     pub fn new(field: Field, text: &str) -> Result<Self, PatternError> {
         let (is_negated, glob) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
         if glob.is_empty() {
@@ -107,7 +107,7 @@ impl Pattern {
         Err(PatternError::Unknown { field: self.field.name(), pattern: self.text.clone(), known })
     }
 
-    /// Why no value of the field can be of the pattern, when none can.
+    /// Why no value of the field can match, if none can.
     fn impossible(&self) -> Option<&'static str> {
         let glob = self.glob.as_slice();
         let any = |allowed: &dyn Fn(u8) -> bool| Places::start(glob).any(allowed).is_end();
@@ -141,7 +141,7 @@ impl Pattern {
             Field::Pid if is_number(&self.text) && !glob::can_be_number(glob) => {
                 Some("a process id has no leading zeros and fits 32 bits")
             }
-            // A user is a number, or a name.
+            // A user is a number or a name.
             Field::Uid if is_number(&self.text) && !glob::can_be_number(glob) => {
                 Some("a user id has no leading zeros and fits 32 bits")
             }
@@ -152,29 +152,29 @@ impl Pattern {
         }
     }
 
-    /// What it asks.
+    /// The field.
     #[must_use]
     pub const fn field(&self) -> Field {
         self.field
     }
 
-    /// Whether it is for all others.
+    /// Whether it is negated.
     #[must_use]
     pub const fn is_negated(&self) -> bool {
         self.is_negated
     }
 
-    /// As given, without the negation.
+    /// The text without the negation.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether a value is of the glob; the negation is left to the selector.
+    /// Whether a value matches the glob; the selector applies the negation.
     #[must_use]
     pub fn fits(&self, value: &[u8]) -> bool {
         match self.field {
-            // Modules and aliases are the same with `-` and `_`, as everywhere in modprobe.
+            // Modules and aliases with `-` and `_` are equal, as in modprobe.
             Field::Module | Field::Alias => {
                 let normal = glob::normalize(value);
                 glob::matches(&self.glob, normal.as_deref().unwrap_or(value))
@@ -189,10 +189,10 @@ impl Pattern {
         }
     }
 
-    /// Compares what was seen of a value; the negation is left to the selector.
+    /// Compares the seen part of a value; the selector applies the negation.
     #[must_use]
     pub fn compare(&self, seen: Seen<'_>) -> Match {
-        if seen.is_whole() {
+        if seen.is_complete() {
             return Match::certain(self.fits(seen.text));
         }
         let in_name = |byte| byte != b'/' && byte != 0;
@@ -218,13 +218,13 @@ impl Pattern {
         }
     }
 
-    /// Whether a value that was not seen may be of it. A user's number is always known: what may be missing is the name.
+    /// Whether an unseen value may match. The number of a user is always known: only the name may be missing.
     #[must_use]
     pub fn may_be_unseen(&self) -> bool {
         self.field != Field::Uid || !is_number(&self.text)
     }
 
-    /// `runtime:id`, the id alone, or its first twelve digits as the engines print them.
+    /// Matches `runtime:id`, the id alone, or its first twelve digits, as container engines print them.
     fn fits_container(&self, value: &[u8]) -> bool {
         let id = value.split(|byte| *byte == b':').next_back().unwrap_or(value);
         let is_short = self.glob.len() >= SHORT_ID_BYTES && id.starts_with(&self.glob);
@@ -232,14 +232,14 @@ impl Pattern {
     }
 }
 
-/// Bytes of a module's name: `MODULE_NAME_LEN` without its NUL, include/linux/module.h.
+/// Maximum length of a module name, bytes: `MODULE_NAME_LEN` without its NUL, include/linux/module.h.
 const MODULE_BYTES_MAX: usize = 55;
 
-/// Bytes of a task's name: `TASK_COMM_LEN` without its NUL, include/linux/sched.h.
+/// Maximum length of a task name, bytes: `TASK_COMM_LEN` without its NUL, include/linux/sched.h.
 const COMM_BYTES_MAX: usize = 15;
 
 impl Field {
-    /// The most bytes that a value of the field has.
+    /// Maximum length of a value, bytes.
     pub(crate) const fn bytes_max(self) -> usize {
         match self {
             Self::Module => MODULE_BYTES_MAX,
@@ -248,8 +248,8 @@ impl Field {
         }
     }
 
-    /// Whether a pattern may name the byte at a place of a value literally: some values are in no pattern, since
-    /// nothing but a forged capture has them.
+    /// Whether a pattern may contain a byte of a value literally: some bytes occur only in forged captures, so no pattern
+    /// contains them.
     pub(crate) fn may_have(self, value: &[u8], at: usize) -> bool {
         let byte = value.get(at).copied().unwrap_or_default();
         let is_last = at + 1 == value.len();
@@ -261,12 +261,12 @@ impl Field {
     }
 }
 
-/// What the kernel's build makes names of modules of: `-` and `,` become `_` there (scripts/Makefile.lib).
+/// The module name that the kernel's build derives from a file name: `-` and `,` become `_` (scripts/Makefile.lib).
 const fn is_module_byte(byte: u8) -> bool {
     !matches!(byte, 0..=b' ' | b',' | b'/' | 0x7f)
 }
 
-/// The name of a module's file.
+/// The name in the path of a module file.
 fn has_suffix(name: &[u8]) -> bool {
     [&b".ko"[..], b".ko.gz", b".ko.xz", b".ko.zst"].iter().any(|suffix| name.ends_with(suffix))
 }
@@ -275,7 +275,7 @@ const fn is_container_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':')
 }
 
-/// Whether a systemd unit that holds processes can be of the pattern.
+/// Whether a systemd unit with processes can match the pattern.
 fn is_unit(glob: &[u8]) -> bool {
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || br":-_.\@".contains(&byte);
     let any = Places::start(glob).any(&is_valid);
@@ -285,12 +285,12 @@ fn is_unit(glob: &[u8]) -> bool {
     })
 }
 
-/// Whether a pattern of users is about numbers.
+/// Whether a pattern for users matches numbers.
 fn is_number(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Digits of a container id that engines print.
+/// Digits of a container id that container engines print.
 const SHORT_ID_BYTES: usize = 12;
 
 impl std::fmt::Display for Pattern {

@@ -1,41 +1,41 @@
-//! The values that a chain, a part of one, or an unload, also one that failed, has for a field.
+//! The field values of a chain, of a part of one, or of an unload or failed unload.
 
 use super::{Field, Seen};
 use crate::{
     chain::{Cause, Chain, ChainKey, Module, is_kmod_tool},
     event::{Ancestor, Attempt, Load, Origin, Process, Status, Text, Unload},
-    explain::families,
+    modules::families,
 };
 
-/// What a selector looks at. Who is behind something nested is who is behind its root.
+/// A subject of selection. Nested chains are attributed to the root's requester.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Subject<'a> {
-    /// A chain with all that is nested in it.
+    /// A chain with its nested chains.
     Chain(&'a Chain),
-    /// One request or loader of a chain, without its modules and what is nested in it.
+    /// One request or loader of a chain, without its modules and nested chains.
     Link {
-        /// The chain it is a part of.
+        /// Its chain.
         root: &'a Chain,
         /// The request or loader.
         link: &'a Chain,
     },
     /// One module of a chain.
     Module {
-        /// The chain it is a part of.
+        /// Its chain.
         root: &'a Chain,
-        /// The request or loader that it arrived through.
+        /// The request or loader that loaded it.
         link: &'a Chain,
         /// The module.
         module: &'a Module,
     },
-    /// A module that left.
+    /// An unloaded module.
     Unload(&'a Unload),
-    /// A module that somebody failed to unload.
+    /// A module that failed to unload.
     FailedUnload(&'a Attempt),
 }
 
-/// Who is behind something.
+/// The process to which a subject is attributed.
 struct Who<'a> {
     process: Option<(&'a Process, Above<'a>)>,
     cause: Cause<'a>,
@@ -45,12 +45,12 @@ struct Who<'a> {
 #[derive(Clone, Copy)]
 struct Above<'a> {
     ancestors: &'a [Ancestor],
-    /// There are more than these.
+    /// The list is truncated.
     is_cut: bool,
 }
 
 impl<'a> Above<'a> {
-    /// Ancestors of an event that does not say whether these are all: the first processes have no parent.
+    /// Ancestors of an event that does not say whether the list is complete: only the first processes have no parent.
     fn unsaid(ancestors: &'a [Ancestor]) -> Self {
         Self { ancestors, is_cut: ancestors.last().is_none_or(|last| last.pid > FIRST_PIDS) }
     }
@@ -64,7 +64,7 @@ impl<'a> Above<'a> {
 const FIRST_PIDS: u32 = 2;
 
 impl<'a> Subject<'a> {
-    /// A chain as a whole.
+    /// A whole chain.
     #[must_use]
     pub const fn chain(chain: &'a Chain) -> Self {
         Self::Chain(chain)
@@ -76,14 +76,14 @@ impl<'a> Subject<'a> {
         Self::Unload(unload)
     }
 
-    /// An unload that failed.
+    /// A failed unload.
     #[must_use]
     pub const fn failed_unload(attempt: &'a Attempt) -> Self {
         Self::FailedUnload(attempt)
     }
 
-    /// Hands each value of a field to `take`, as far as it was seen. True when there may be others that were not seen:
-    /// whether the field has a value is then not known.
+    /// Calls `take` with each value of a field, as far as it was seen. Returns whether there may be unseen values: then it
+    /// is unknown whether the field has one.
     pub fn values(&self, field: Field, take: &mut dyn FnMut(Seen<'_>)) -> bool {
         let mut is_open = false;
         match field {
@@ -95,10 +95,10 @@ impl<'a> Subject<'a> {
             Field::Family => self.links(&mut |link| {
                 let name = link.request.as_ref().map(|request| &request.name).filter(|name| !name.is_empty());
                 match name {
-                    // What is missing of a name may be what its family is known by.
-                    Some(name) if !Seen::alias(name.as_bytes()).is_whole() => is_open = true,
+                    // The missing part of a name may determine its family.
+                    Some(name) if !Seen::alias(name.as_bytes()).is_complete() => is_open = true,
                     Some(name) => {
-                        families::find(name).into_iter().for_each(|found| take(whole(found.family.name)));
+                        families::find(name).into_iter().for_each(|found| take(complete(found.family.name)));
                     }
                     None => is_open |= is_request(link),
                 }
@@ -106,7 +106,7 @@ impl<'a> Subject<'a> {
             Field::Result => self.links(&mut |link| {
                 let status = link.result.as_ref().map_or(Status::Unknown, |result| result.status);
                 is_open |= status == Status::Unknown;
-                take(whole(status.name()));
+                take(complete(status.name()));
             }),
             Field::Origin => return self.origins(take),
             _ => return self.who().values(field, take),
@@ -114,7 +114,7 @@ impl<'a> Subject<'a> {
         is_open
     }
 
-    /// Each request and loader that is looked at.
+    /// All requests and loaders of the subject.
     fn links(&self, visit: &mut dyn FnMut(&'a Chain)) {
         match self {
             Self::Chain(chain) => walk(chain, visit),
@@ -126,7 +126,7 @@ impl<'a> Subject<'a> {
     fn modules(&self, take: &mut dyn FnMut(Seen<'_>)) -> bool {
         let mut is_open = false;
         let mut one = |module: Option<&Text>| match module.filter(|module| !module.is_empty()) {
-            Some(module) => take(Seen::whole(module.as_bytes())),
+            Some(module) => take(Seen::complete(module.as_bytes())),
             None => is_open = true,
         };
         match self {
@@ -146,7 +146,7 @@ impl<'a> Subject<'a> {
         let mut is_open = false;
         let mut one = |origin: Origin| {
             is_open |= origin == Origin::Unknown;
-            take(whole(origin.name()));
+            take(complete(origin.name()));
         };
         match self {
             Self::Unload(_) => one(Origin::Explicit),
@@ -164,7 +164,7 @@ impl<'a> Subject<'a> {
 
     fn who(&self) -> Who<'a> {
         match self {
-            // A process may have become another program between two loads: each is by what it was then.
+            // A process may execute another program between two loads: each load has the values of its time.
             Self::Module { root, link, module } if root.request.is_none() && root.key == link.key => {
                 let load = root.load_behind(module);
                 Who { process: Some((&load.process, Above::of_load(load))), cause: Cause::of_load(load) }
@@ -201,8 +201,8 @@ impl<'a> Who<'a> {
             _ => None,
         };
         let Some((process, above)) = self.process else { return true };
-        // Of who made a kernel thread ask no more is known than a name and an id, and of who asked for what a helper does
-        // nothing is.
+        // Of the creator of a kernel thread only name and id are known, and of the process for which a helper acts
+        // nothing.
         let is_another = behalf.is_some() || matches!(self.cause, Cause::Kernel(_) | Cause::Unseen);
         match field {
             Field::Comm => {
@@ -210,7 +210,7 @@ impl<'a> Who<'a> {
                 let mut is_empty = false;
                 for name in names.into_iter().flatten() {
                     is_empty |= name.is_empty();
-                    take(Seen::whole(name.as_bytes()));
+                    take(Seen::complete(name.as_bytes()));
                 }
                 is_empty || self.is_hidden(process, above)
             }
@@ -227,16 +227,16 @@ impl<'a> Who<'a> {
                 let own = [process.pid, process.tid].into_iter();
                 let behalf = behalf.into_iter().flat_map(|behalf| [behalf.pid, behalf.tid]);
                 let ancestors = above.ancestors.iter().map(|ancestor| ancestor.pid);
-                own.chain(behalf).chain(ancestors).for_each(|pid| take(whole(&pid.to_string())));
+                own.chain(behalf).chain(ancestors).for_each(|pid| take(complete(&pid.to_string())));
                 above.is_cut || is_another
             }
             Field::Uid => {
-                take(whole(&process.uid.to_string()));
-                // Who ran a tool may be another user.
+                take(complete(&process.uid.to_string()));
+                // The process that started a kmod tool may have another user.
                 let other = by.map(|by| by.uid).filter(|uid| *uid != process.uid);
-                other.into_iter().for_each(|uid| take(whole(&uid.to_string())));
+                other.into_iter().for_each(|uid| take(complete(&uid.to_string())));
                 let user = process.user.as_ref().filter(|user| !user.is_empty());
-                user.into_iter().for_each(|user| take(Seen::whole(user.as_bytes())));
+                user.into_iter().for_each(|user| take(Seen::complete(user.as_bytes())));
                 user.is_none() || other.is_some() || is_another
             }
             Field::Cgroup => {
@@ -250,8 +250,8 @@ impl<'a> Who<'a> {
         }
     }
 
-    /// Whether another may be behind it, of whom nothing was seen: who runs a tool of kmod is above it, beyond the
-    /// ancestors that are known; and what is no tool by its name may be one by its executable, where that was not seen.
+    /// Whether the subject may be attributed to an unseen process: the process that started a kmod tool may be above the
+    /// known ancestors, and a process with another name may be a kmod tool by its executable, if that was not seen.
     fn is_hidden(&self, process: &Process, above: Above<'_>) -> bool {
         let is_tool = |comm: &Text, exe: Option<&Text>| is_kmod_tool(comm.as_bytes(), exe.map(Text::as_bytes));
         let is_unseen = |exe: Option<&Text>| exe.is_none_or(Text::is_empty);
@@ -266,24 +266,24 @@ impl<'a> Who<'a> {
     }
 }
 
-/// Hands over what the path of a cgroup says of a process; true when the path does not say all.
+/// Passes on what a cgroup path says about a process; returns whether the path may be incomplete.
 fn placed(process: &Process, name: Option<&str>, take: &mut dyn FnMut(Seen<'_>)) -> bool {
     let path = process.cgroup.as_ref().map(Text::as_bytes).unwrap_or_default();
-    // With its front missing a path may be read wrongly. And a process in the root is not placed by this hierarchy:
-    // where systemd or an engine uses the first version, that says nothing.
+    // A path without its beginning may be misread. A process in the root cgroup is not placed by this hierarchy: if
+    // systemd or a container engine uses cgroup v1, this means nothing.
     let is_whole = path.starts_with(b"/");
     let says_nothing = path == b"/" && !process.kthread;
     for name in name.into_iter().filter(|name| !name.is_empty()) {
-        take(Seen { lacks_front: !is_whole, ..whole(name) });
+        take(Seen { lacks_front: !is_whole, ..complete(name) });
     }
     !is_whole || (says_nothing && name.is_none())
 }
 
-const fn whole(text: &str) -> Seen<'_> {
-    Seen::whole(text.as_bytes())
+const fn complete(text: &str) -> Seen<'_> {
+    Seen::complete(text.as_bytes())
 }
 
-/// Whether something is a request, seen or not: what a process loads by itself has no alias.
+/// Whether a subject is a request, seen or not: an explicit load has no alias.
 const fn is_request(link: &Chain) -> bool {
     matches!(link.key, ChainKey::Request(_))
 }

@@ -1,4 +1,4 @@
-use super::{Field, Match, Pattern, PatternError, Selector, Sieve, Sifted, Subject};
+use super::{ChainFilter, Field, Match, Pattern, PatternError, Selected, Selector, Subject};
 use crate::{
     chain::{Item, samples},
     event::{Body, Event},
@@ -16,9 +16,9 @@ fn selects(item: &Item, patterns: &[(Field, &str)]) -> bool {
     selector(patterns).selects_item(item)
 }
 
-/// Each field finds what it is for, in the chain and in what is nested in it, and nothing else.
+/// Each field matches its values in the chain and in nested chains, and nothing else.
 #[test]
-fn fields_find_their_values() {
+fn field_of_each_kind_matches_its_values() {
     let cases = [
         (samples::outage(), Field::Module, "nf_conntrack", "nf_nat"),
         (samples::outage(), Field::Module, "nf-conn*", "xt_*"),
@@ -54,9 +54,9 @@ fn fields_find_their_values() {
     }
 }
 
-/// What was seen in part or not at all is neither found nor ruled out, and can be counted: only a refusal lets it through.
+/// A value that was not seen, or seen in part, is undetermined and counted: only a refusal selects it.
 #[test]
-fn what_was_not_seen_is_undecided() {
+fn unseen_value_is_undetermined() {
     let Item::Chain(mut by_hand) = samples::by_hand() else { unreachable!("it is a chain") };
     let unseen = |change: &dyn Fn(&mut crate::chain::Chain)| {
         let Item::Chain(mut chain) = samples::outage() else { unreachable!("it is a chain") };
@@ -92,22 +92,22 @@ fn what_was_not_seen_is_undecided() {
         let undecided = if matches == Match::Maybe { vec![field] } else { Vec::new() };
         assert_eq!(selector.undecided(&Subject::chain(chain)), undecided, "{} {pattern}", field.name());
     }
-    let mut sieve = Sieve::new(selector(&[(Field::Container, "docker:*")]));
-    stream().into_iter().for_each(|event| sieve.push(event));
-    sieve.finish();
-    assert_eq!(sieve.undecided(), 2);
+    let mut filter = ChainFilter::new(selector(&[(Field::Container, "docker:*")]));
+    stream().into_iter().for_each(|event| filter.push(event));
+    filter.finish();
+    assert_eq!(filter.undecided(), 2);
 }
 
-/// Who is behind a chain is who is behind its root: a helper that asked in turn is not the one.
+/// A chain is attributed to the requester of its root, not to a helper that made a nested request.
 #[test]
-fn nested_requesters_are_not_the_culprit() {
+fn nested_requester_is_not_matched() {
     assert!(selects(&samples::nested(), &[(Field::Comm, "cryptsetup")]));
     assert!(!selects(&samples::nested(), &[(Field::Comm, "modprobe")]));
 }
 
-/// Repeated is or, different is and, and one that is refused outweighs one that is wanted.
+/// Repeated fields are ORed, different fields are ANDed, and refused patterns take precedence over wanted ones.
 #[test]
-fn patterns_combine() {
+fn patterns_of_several_fields_combine() {
     let outage = samples::outage();
     let (conntrack, other) = ((Field::Module, "nf_conntrack"), (Field::Module, "other"));
     let (iptables, mount) = ((Field::Comm, "iptables"), (Field::Comm, "mount"));
@@ -119,14 +119,14 @@ fn patterns_combine() {
     assert!(!selects(&outage, &[conntrack, (Field::Module, "!iptable_*")]));
 }
 
-/// A selector in one argument is the same as its parts, and a bad one says what is wrong with it.
+/// A selector argument equals its parts, and an invalid one has an error with the reason.
 #[test]
-fn selectors_are_read() {
+fn selector_argument_is_parsed() {
     let outage: Selector = "module=nf_conntrack,comm=iptables".parse().unwrap();
     assert!(outage.selects_item(&samples::outage()) && !outage.selects_item(&samples::nested()));
     for (text, error) in [
-        ("nf_conntrack", "\"nf_conntrack\" is not FIELD=GLOB: write e.g. module=nf_conntrack"),
-        ("mod=x", "\"mod\" is no field: it is one of module, alias, family,"),
+        ("nf_conntrack", "invalid selector \"nf_conntrack\": expected FIELD=GLOB, e.g. module=nf_conntrack"),
+        ("mod=x", "unknown field \"mod\": expected one of module, alias, family,"),
         ("module=", "an empty pattern matches nothing"),
     ] {
         let said = text.parse::<Selector>().unwrap_err().to_string();
@@ -134,15 +134,15 @@ fn selectors_are_read() {
     }
 }
 
-/// What tells of the stream itself is never filtered away.
+/// Items about the stream itself are never filtered.
 #[test]
-fn losses_are_always_shown() {
+fn loss_is_always_selected() {
     assert!(selects(&samples::loss(), &[(Field::Module, "nothing")]));
 }
 
-/// A pattern that could never match is refused, with what to write instead.
+/// A pattern that can never match is rejected with a suggestion.
 #[test]
-fn bad_patterns_are_refused() {
+fn pattern_that_never_matches_is_rejected() {
     assert_eq!(Pattern::new(Field::Comm, "!"), Err(PatternError::Empty));
     assert_eq!(Pattern::new(Field::Module, "[a"), Err(PatternError::Bracket { pattern: "[a".to_owned() }));
     assert_eq!(Pattern::new(Field::Pid, "1*"), Err(PatternError::NotANumber { pattern: "1*".to_owned() }));
@@ -152,9 +152,9 @@ fn bad_patterns_are_refused() {
     assert!(Pattern::new(Field::Origin, "[!e]*").is_ok());
 }
 
-/// A container is found by its whole name, its id, and the digits that engines print.
+/// A container matches by its full name, its id, and the digits that engines print.
 #[test]
-fn containers_have_short_names() {
+fn container_matches_by_short_id() {
     let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     let value = format!("docker:{id}");
     for (pattern, fits) in [
@@ -169,7 +169,7 @@ fn containers_have_short_names() {
     }
 }
 
-/// Events of one request, and the result of another, mixed as they come.
+/// The events of one request and the result of another, interleaved.
 fn stream() -> Vec<Event> {
     let mut events = Vec::new();
     for (item, at) in [(samples::outage(), 1_000), (samples::not_found(), 3_000)] {
@@ -180,7 +180,7 @@ fn stream() -> Vec<Event> {
         events.extend(chain.modules.into_iter().map(|module| event(Body::Load(Box::new(module.load)))));
         events.push(event(Body::Result(chain.result.unwrap())));
     }
-    // Both are under way at once.
+    // Both are in flight at the same time.
     let last = events.len() - 1;
     events[1..last].rotate_right(1);
     let Item::Event(loss) = samples::loss() else { unreachable!("it is an event") };
@@ -188,43 +188,43 @@ fn stream() -> Vec<Event> {
     (0..).zip(events).map(|(seq, event)| Event { seq, ..event }).collect()
 }
 
-fn sifted(selector: Selector) -> Vec<Sifted> {
-    let mut sieve = Sieve::new(selector);
-    stream().into_iter().for_each(|event| sieve.push(event));
-    sieve.finish();
-    std::iter::from_fn(|| sieve.next_sifted()).collect()
+fn filtered(selector: Selector) -> Vec<Selected> {
+    let mut filter = ChainFilter::new(selector);
+    stream().into_iter().for_each(|event| filter.push(event));
+    filter.finish();
+    std::iter::from_fn(|| filter.next_selected()).collect()
 }
 
-/// Without a selector every event comes out, in order and before its chain.
+/// Without a selector, all events are returned in order, before their chain.
 #[test]
-fn nothing_is_held_without_a_selector() {
-    let out = sifted(Selector::default());
+fn filter_without_selector_returns_all_events_at_once() {
+    let out = filtered(Selector::default());
     let events: Vec<Event> = out
         .iter()
-        .filter_map(|sifted| match sifted {
-            Sifted::Event(event) => Some(event.as_ref().clone()),
-            Sifted::Item(_) => None,
+        .filter_map(|selected| match selected {
+            Selected::Event(event) => Some(event.as_ref().clone()),
+            Selected::Item(_) => None,
         })
         .collect();
     assert_eq!(events, stream());
     assert_eq!(out.len() - events.len(), 3, "two chains and a loss");
 }
 
-/// With one, the events of what is selected come out whole and in order, and losses too.
+/// With a selector, the events of selected chains are complete and in order, and losses are included.
 #[test]
-fn events_of_a_chain_stay_together() {
-    let out = sifted(selector(&[(Field::Comm, "mount")]));
+fn filter_with_selector_keeps_events_of_a_chain_together() {
+    let out = filtered(selector(&[(Field::Comm, "mount")]));
     let kinds: Vec<&str> = out
         .iter()
-        .map(|sifted| match sifted {
-            Sifted::Event(event) => match &event.body {
+        .map(|selected| match selected {
+            Selected::Event(event) => match &event.body {
                 Body::Loss(_) => "loss",
                 Body::Request(_) => "request",
                 Body::Result(_) => "result",
                 _ => "other",
             },
-            Sifted::Item(Item::Chain(_)) => "chain",
-            Sifted::Item(Item::Event(_)) => "told",
+            Selected::Item(Item::Chain(_)) => "chain",
+            Selected::Item(Item::Event(_)) => "told",
         })
         .collect();
     assert_eq!(kinds, ["loss", "told", "request", "result", "chain"]);

@@ -6,7 +6,7 @@ use super::{Consumer, Issue, StreamInfo, StreamSummary};
 use crate::{
     chain::{Chain, Item},
     event::{Body, End, Event},
-    select::{Selector, Sieve, Sifted},
+    select::{ChainFilter, Selected, Selector},
 };
 
 /// Hands on the selected chains of one live stream, with their events. The selected events are numbered without gaps, the
@@ -20,7 +20,7 @@ pub struct Selection<C> {
 
 #[derive(Debug)]
 struct Filtered {
-    sieve: Sieve,
+    filter: ChainFilter,
     filters: Vec<String>,
     next_seq: u64,
     totals: End,
@@ -32,7 +32,7 @@ impl<C: Consumer> Selection<C> {
     pub fn new(selector: Selector, consumer: C) -> Self {
         let filtered = (!selector.is_empty()).then(|| Filtered {
             filters: selector.describe(),
-            sieve: Sieve::new(selector),
+            filter: ChainFilter::new(selector),
             next_seq: 0,
             totals: End::default(),
         });
@@ -51,9 +51,9 @@ impl<C: Consumer> Selection<C> {
 
     fn hand_on(&mut self, stream: &StreamInfo) -> io::Result<()> {
         let Some(filtered) = &mut self.filtered else { return Ok(()) };
-        while let Some(sifted) = filtered.sieve.next_sifted() {
-            match sifted {
-                Sifted::Event(mut event) => {
+        while let Some(selected) = filtered.filter.next_selected() {
+            match selected {
+                Selected::Event(mut event) => {
                     event.seq = filtered.next_seq;
                     filtered.next_seq += 1;
                     filtered.totals.count(&event.body);
@@ -64,7 +64,7 @@ impl<C: Consumer> Selection<C> {
                     }
                     self.consumer.event(&event, stream)?;
                 }
-                Sifted::Item(item) => self.consumer.item(&item, stream)?,
+                Selected::Item(item) => self.consumer.item(&item, stream)?,
             }
         }
         Ok(())
@@ -74,7 +74,7 @@ impl<C: Consumer> Selection<C> {
 impl<C: Consumer> Consumer for Selection<C> {
     fn event(&mut self, event: &Event, stream: &StreamInfo) -> io::Result<()> {
         let Some(filtered) = &mut self.filtered else { return self.consumer.event(event, stream) };
-        filtered.sieve.push(event.clone());
+        filtered.filter.push(event.clone());
         self.hand_on(stream)
     }
 
@@ -83,14 +83,14 @@ impl<C: Consumer> Consumer for Selection<C> {
     }
 
     fn item(&mut self, item: &Item, stream: &StreamInfo) -> io::Result<()> {
-        // Filters need the events of a chain together with it, so filtered chains come from the sieve.
+        // Filters need the events of a chain together with it, so filtered chains come from the filter.
         if self.filtered.is_none() { self.consumer.item(item, stream) } else { Ok(()) }
     }
 
     fn tick(&mut self, running: &mut dyn Iterator<Item = &Chain>, boot_ns: u64) -> io::Result<()> {
         match &self.filtered {
             None => self.consumer.tick(running, boot_ns),
-            Some(filtered) => self.consumer.tick(&mut filtered.sieve.running(), boot_ns),
+            Some(filtered) => self.consumer.tick(&mut filtered.filter.running(), boot_ns),
         }
     }
 
@@ -104,7 +104,7 @@ impl<C: Consumer> Consumer for Selection<C> {
 
     fn end(&mut self, stream: &StreamSummary<'_>) -> io::Result<()> {
         if let Some(filtered) = &mut self.filtered {
-            filtered.sieve.finish();
+            filtered.filter.finish();
         }
         self.hand_on(stream.info)?;
         self.consumer.end(stream)

@@ -3,6 +3,8 @@
 //! [`TraceBuilder::start`] attaches the probes, [`Trace::next`] returns the events. Nothing is printed: everything that the
 //! user should know is in [`Trace::take_warnings`].
 
+pub mod correlate;
+pub mod enrich;
 mod poll;
 mod read;
 
@@ -10,7 +12,9 @@ use std::{collections::VecDeque, io, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
+pub use self::correlate::Scope;
 use self::{
+    correlate::{Clock, Drained, Filter, LiveSystem, Started, Tracker},
     poll::PollSchedule,
     read::{Reading, Then},
 };
@@ -22,7 +26,6 @@ use crate::{
         process,
     },
     probe::{LogLevel, Options, Preference, ProbeError, Tracer, Uevents},
-    session::{self, Clock, Drained, Filter, Host, Scope, Started, Tracker},
 };
 
 /// How long the end waits for requests in flight.
@@ -123,8 +126,8 @@ impl TraceBuilder {
     /// # Errors
     /// As [`TraceBuilder::start`].
     pub fn arm(self) -> Result<Armed, ProbeError> {
-        let mut started = session::start(self.pin(true).options)?;
-        let missing = session::read_symbols(&mut started.host, &started.tracer);
+        let mut started = correlate::start(self.pin(true).options)?;
+        let missing = correlate::read_symbols(&mut started.system, &started.tracer);
         started.warnings.extend(missing);
         let was_armed = started.tracer.resumed.as_ref().is_some_and(|resumed| resumed.waiting.is_some());
         Ok(Armed { was_armed, warnings: started.warnings })
@@ -135,12 +138,13 @@ impl TraceBuilder {
     /// # Errors
     /// If tracing is not possible here; the error names the reason and the fix.
     pub fn start(self) -> Result<Trace, ProbeError> {
-        let Started { tracer, uevents, mut host, clocks, header, baseline, warnings } = session::start(self.options)?;
+        let Started { tracer, uevents, mut system, clocks, header, baseline, warnings } =
+            correlate::start(self.options)?;
         if self.has_user_symbols {
-            host.name_user_stacks();
+            system.name_user_stacks();
         }
         let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
-        let mut tracker = Tracker::new(host, clock);
+        let mut tracker = Tracker::new(system, clock);
         tracker.push(clocks.boot_ns, header);
         tracker.push(clocks.boot_ns, baseline);
         let first = tracker.take_events();
@@ -220,7 +224,7 @@ enum Phase {
 pub struct Trace {
     tracer: Tracer,
     uevents: Option<Uevents>,
-    tracker: Tracker<Host>,
+    tracker: Tracker<LiveSystem>,
     filter: Filter,
     pending: VecDeque<Batch>,
     warnings: Vec<String>,

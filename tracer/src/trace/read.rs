@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Batch, Phase, Trace, now_ns};
-use crate::{
-    event::LossStage,
-    probe::Mark,
-    session::{self, Drained},
+use super::{
+    Batch, Phase, Trace,
+    correlate::{self, Drained},
+    now_ns,
 };
+use crate::{event::LossStage, probe::Mark};
 
 /// Interval between two readings of the loss counters while no records arrive: a missed run leaves no other trace.
 const LOSSES: Duration = Duration::from_secs(3);
@@ -40,7 +40,7 @@ pub(super) struct Reading {
 impl Trace {
     /// Reads the kernel's symbols: after everything is attached, and before any record is read.
     pub(super) fn read_symbols(&mut self) {
-        let missing = session::read_symbols(self.tracker.knowledge(), &self.tracer);
+        let missing = correlate::read_symbols(self.tracker.environment(), &self.tracer);
         self.warnings.extend(missing);
     }
 
@@ -145,7 +145,7 @@ impl Trace {
         if let Err(error) = uevents.drain(|uevent| tracker.device(now_ns(), uevent)) {
             self.warnings.push(format!("uevents cannot be read any more: {error}"));
             self.uevents = None;
-            self.tracker.devices_unheard();
+            self.tracker.stop_devices();
         }
     }
 
@@ -156,7 +156,7 @@ impl Trace {
             self.tracker.loss(now_ns(), stage, cause, count);
         }
         if self.tracer.losses.take_open_ended() {
-            self.tracker.may_have_missed(now_ns());
+            self.tracker.verdicts_missed(now_ns());
         }
     }
 

@@ -13,7 +13,7 @@ use crate::text::{escape_str, sentence};
 pub fn github(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
     for rule in &verdict.rules {
         let level = match rule.state {
-            State::Violated | State::Unmet { .. } | State::Open { .. } => "error",
+            State::Violated | State::Unmet { .. } | State::Undetermined { .. } => "error",
             State::Skipped { .. } => "notice",
             State::Held | State::Unused | State::Expired | State::NotRun { .. } => continue,
         };

@@ -88,7 +88,7 @@ fn rule(verdict: &RuleVerdict) -> Rule<'_> {
         State::Unused => ("unused", None, None),
         State::Violated => ("violated", None, None),
         State::Unmet { why } => ("unmet", None, Some(why.as_str())),
-        State::Open { why } => ("unknown", None, Some(why.as_str())),
+        State::Undetermined { why } => ("unknown", None, Some(why.as_str())),
         State::Skipped { excuse, why } => ("skipped", Some(excuse.name()), Some(why.as_str())),
         State::Expired => ("expired", None, None),
         State::NotRun { why } => ("not-run", None, Some(why.as_str())),

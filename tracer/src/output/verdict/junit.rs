@@ -93,7 +93,7 @@ fn ending(verdict: &RuleVerdict) -> Ending {
         State::Held | State::Unused => Ending::Passed,
         State::Violated => Ending::Failure { kind: "denied", lines: rule_lines(verdict) },
         State::Unmet { .. } => Ending::Failure { kind: "expected", lines: rule_lines(verdict) },
-        State::Open { .. } => Ending::Error { lines: rule_lines(verdict) },
+        State::Undetermined { .. } => Ending::Error { lines: rule_lines(verdict) },
         State::Skipped { excuse, why } => Ending::Skipped { why: skip_words(*excuse, why) },
         State::Expired => Ending::Skipped { why: "expired".to_owned() },
         State::NotRun { why } => Ending::Skipped { why: escape_str(why) },

@@ -50,9 +50,9 @@ fn test(out: &mut String, number: usize, verdict: &RuleVerdict) -> fmt::Result {
         State::Expired => Some("expired".to_owned()),
         State::Skipped { excuse, why } => Some(skip_words(*excuse, why)),
         State::NotRun { why } => Some(escape_str(why)),
-        State::Held | State::Violated | State::Unmet { .. } | State::Open { .. } => None,
+        State::Held | State::Violated | State::Unmet { .. } | State::Undetermined { .. } => None,
     };
-    let is_fine = !verdict.is_violated() && !matches!(verdict.state, State::Open { .. });
+    let is_fine = !verdict.is_violated() && !matches!(verdict.state, State::Undetermined { .. });
     if !is_fine {
         for line in rule_lines(verdict) {
             comment(out, "", &line)?;

@@ -17,7 +17,7 @@ pub fn summary(verdict: &Verdict) -> Vec<String> {
     for rule in &verdict.rules {
         let what = match &rule.state {
             State::Violated | State::Unmet { .. } => "violated",
-            State::Open { .. } => "not known",
+            State::Undetermined { .. } => "not known",
             State::Skipped { .. } => "skipped",
             State::Expired => "expired",
             State::Held | State::Unused | State::NotRun { .. } => continue,

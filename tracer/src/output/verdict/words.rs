@@ -7,7 +7,7 @@ use crate::text::{alias as alias_name, argument, count, escape_str, module as mo
 use crate::{
     chain::ChainKey,
     event::{Origin, ProcessId},
-    policy::{Action, Excuse, Finding, RuleVerdict, RunBy, State, Verdict, Who},
+    policy::{Action, Finding, RuleVerdict, RunBy, SkipReason, State, Verdict, Who},
 };
 
 /// The test that stands for the evidence, in formats that know tests.
@@ -135,7 +135,9 @@ pub(super) fn rule_lines(verdict: &RuleVerdict) -> Vec<String> {
             deeds(denied)
         }
         State::Unmet { why } => vec![format!("expected, and did not happen: {}", escape_str(why))],
-        State::Open { why } => vec![format!("expected, and whether it could happen is not known: {}", escape_str(why))],
+        State::Undetermined { why } => {
+            vec![format!("expected, and whether it could happen is not known: {}", escape_str(why))]
+        }
         State::Skipped { excuse, why } => vec![skip_words(*excuse, why)],
         State::NotRun { why } => vec![escape_str(why)],
         State::Held | State::Unused | State::Expired => Vec::new(),
@@ -150,7 +152,7 @@ pub(super) fn rule_lines(verdict: &RuleVerdict) -> Vec<String> {
 }
 
 /// `built-in: ext4 is built into the kernel`.
-pub(super) fn skip_words(excuse: Excuse, why: &str) -> String {
+pub(super) fn skip_words(excuse: SkipReason, why: &str) -> String {
     format!("{}: {}", excuse.name(), escape_str(why))
 }
 

@@ -1,4 +1,4 @@
-//! What another kernel does otherwise with the same workload.
+//! Differences between two kernels with the same workload.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -6,27 +6,27 @@ use serde::Serialize;
 
 use super::snapshot::{Entry, Seen, Snapshot};
 
-/// Differences of time below this are noise, nanoseconds.
+/// Differences in time below this are noise, nanoseconds.
 const NOISE_NS: u64 = 20_000_000;
 
-/// What kind of difference.
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Kind {
-    /// Modules are loaded that were not.
+    /// Modules are loaded that were not loaded before.
     NowLoads,
-    /// Modules are not loaded that were.
+    /// Modules are not loaded that were loaded before.
     NoLongerLoads,
     /// The same request loads other modules.
     LoadsOthers,
-    /// The same request ends otherwise.
+    /// The same request has another outcome.
     ResultChanged,
     /// The same modules are loaded for the same requester, by another alias.
     OtherAlias,
-    /// Something is asked for that was not, in vain.
+    /// A new request loads nothing.
     NowAsks,
-    /// Something is not asked for that was, in vain.
+    /// A request that loaded nothing is no longer made.
     NoLongerAsks,
     /// The requester is blocked longer.
     Slower,
@@ -36,47 +36,47 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Change {
-    /// What kind.
+    /// Its kind.
     pub kind: Kind,
-    /// Who is behind it.
+    /// The requester.
     pub requester: String,
-    /// What made it load.
+    /// The origin of the load.
     pub origin: String,
-    /// What the kernel was asked for.
+    /// The requested alias.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
-    /// What it was asked for before, when that is all that changed.
+    /// The previous alias, if only that changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias_before: Option<String>,
-    /// What asks for that, in words.
+    /// The user action that causes the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
-    /// A command that did it, and what ran that.
+    /// A command with this effect, and what started it.
     pub command: Vec<String>,
     /// The parent of that command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_by: Option<String>,
-    /// Modules that are loaded now alone.
+    /// Modules that are loaded only now.
     pub gained: BTreeSet<String>,
-    /// Modules that were loaded before alone.
+    /// Modules that were loaded only before.
     pub lost: BTreeSet<String>,
-    /// How it ended before; empty when it was not asked for.
+    /// The previous outcomes; empty if it was not requested.
     pub results_before: BTreeSet<String>,
-    /// How it ends now; empty when it is not asked for.
+    /// The current outcomes; empty if it is not requested.
     pub results_now: BTreeSet<String>,
     /// How long the requester was blocked before, nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_before_ns: Option<u64>,
-    /// How long it is blocked now, nanoseconds.
+    /// How long the requester is blocked now, nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_now_ns: Option<u64>,
 }
 
-/// How much longer is slower.
+/// The threshold for slower requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Slower {
-    /// So many times the time before.
+    /// A multiple of the previous time.
     pub factor: f64,
 }
 
@@ -84,15 +84,15 @@ pub struct Slower {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Diff {
-    /// What the kernels load otherwise.
+    /// Differences in loaded modules.
     pub changes: Vec<Change>,
-    /// Requests that load nothing, asked on one side alone.
+    /// Requests that load nothing and were made on one side only.
     pub in_vain: Vec<Change>,
-    /// What takes longer.
+    /// Slower requests.
     pub slower: Vec<Change>,
 }
 
-/// Compares what two snapshots are compared by.
+/// Compares the entries of two snapshots.
 #[must_use]
 pub fn diff(before: &Snapshot, now: &Snapshot, slower: Slower) -> Diff {
     let (before, now) = (by_key(before), by_key(now));
@@ -111,13 +111,13 @@ pub fn diff(before: &Snapshot, now: &Snapshot, slower: Slower) -> Diff {
     diff
 }
 
-/// Puts what a requester does not load by one alias any more together with what it loads by another now.
+/// Joins an alias that a requester no longer loads with the alias that loads the same modules now.
 fn with_renamed(changes: Vec<Change>) -> Vec<Change> {
     let mut merged: Vec<Option<Change>> = Vec::with_capacity(changes.len());
-    // Halves without another one, by requester, origin and modules, in their order.
+    // Unpaired entries by requester, origin and modules, in order.
     let mut halves: HashMap<(Kind, String, String, BTreeSet<String>), VecDeque<usize>> = HashMap::new();
     for change in changes {
-        // An alias that was asked for on both sides is none.
+        // An alias that was requested on both sides is not unpaired.
         let (other, modules) = match change.kind {
             Kind::NoLongerLoads if change.results_now.is_empty() => (Kind::NowLoads, &change.lost),
             Kind::NowLoads if change.results_before.is_empty() => (Kind::NoLongerLoads, &change.gained),
@@ -173,7 +173,7 @@ fn change(was: Option<One<'_>>, is: Option<One<'_>>) -> Option<Change> {
         (true, true, ..) => return None,
     };
     let (entry, seen) = is.or(was)?;
-    Some(Change { kind, gained, lost, results_before, results_now, ..told(kind, entry, seen) })
+    Some(Change { kind, gained, lost, results_before, results_now, ..change_of(kind, entry, seen) })
 }
 
 fn slowdown(was: Option<One<'_>>, is: Option<One<'_>>, slower: Slower) -> Option<Change> {
@@ -185,11 +185,11 @@ fn slowdown(was: Option<One<'_>>, is: Option<One<'_>>, slower: Slower) -> Option
     is_slower.then(|| Change {
         blocked_before_ns: Some(before_ns),
         blocked_now_ns: Some(now_ns),
-        ..told(Kind::Slower, entry, seen)
+        ..change_of(Kind::Slower, entry, seen)
     })
 }
 
-fn told(kind: Kind, entry: &Entry, seen: &Seen) -> Change {
+fn change_of(kind: Kind, entry: &Entry, seen: &Seen) -> Change {
     Change {
         kind,
         requester: entry.requester.clone(),

@@ -1,4 +1,4 @@
-//! Baselines: what a workload makes a kernel load, in a form that two kernels can be compared by.
+//! Baselines: what a workload makes a kernel load, in a form that can be compared between kernels.
 
 mod diff;
 mod requester;

@@ -1,4 +1,4 @@
-//! Who is behind a load, by what stays the same from run to run.
+//! The identification of a requester that is stable between runs.
 
 use super::super::subject::Subject;
 use crate::{
@@ -7,33 +7,33 @@ use crate::{
     select::Seen,
 };
 
-/// By what to know who is behind it: the executable where it is known, else the name.
+/// The identification of a process: its executable if known, else its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::policy) enum By {
     Exe(Text),
     Comm(Text),
-    Nobody,
+    Unknown,
 }
 
-/// By what to know who is behind a subject.
+/// The identification of a subject's requester.
 pub(in crate::policy) fn by(subject: &Subject<'_>) -> By {
     let by = known(subject);
-    if matches!(&by, By::Comm(name) if name.is_empty()) { By::Nobody } else { by }
+    if matches!(&by, By::Comm(name) if name.is_empty()) { By::Unknown } else { by }
 }
 
 fn known(subject: &Subject<'_>) -> By {
     match subject.cause() {
         Cause::Through { behalf, .. } => By::Comm(behalf.comm.clone()),
-        // A modprobe by hand is anybody's: who ran it says more.
+        // Any process can run modprobe: its parent identifies the requester better.
         Cause::Ran { by, .. } if subject.root.request.is_none() && subject.origin() != Origin::Request => {
             By::Comm(by.comm.clone())
         }
         Cause::Ran { tool: process, .. } | Cause::Process(process) => match &process.exe {
-            Some(exe) if Seen::path(exe.as_bytes(), process.exe_truncated).is_whole() && !process.kthread => {
+            Some(exe) if Seen::path(exe.as_bytes(), process.exe_truncated).is_complete() && !process.kthread => {
                 By::Exe(exe.clone())
             }
             _ => By::Comm(process.comm.clone()),
         },
-        Cause::Kernel(_) | Cause::Unseen => By::Nobody,
+        Cause::Kernel(_) | Cause::Unseen => By::Unknown,
     }
 }

@@ -1,4 +1,4 @@
-//! Snapshots: sorted, without times, numbers and ids, so that the same workload gives the same text.
+//! Snapshots: sorted, without times, counts and ids, so that the same workload gives the same text.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -17,7 +17,7 @@ use crate::{
     policy::Action,
 };
 
-/// Version of a snapshot's form.
+/// Version of the snapshot format.
 pub const SNAPSHOT_VERSION: u32 = 1;
 
 /// What a workload made a kernel load.
@@ -25,67 +25,67 @@ pub const SNAPSHOT_VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Version of this form.
+    /// Version of this format.
     pub snapshot: u32,
-    /// Where it comes from. Not compared.
+    /// Its source. Not compared.
     pub source: Source,
-    /// What is compared, sorted.
+    /// The compared entries, sorted.
     pub compared: Vec<Entry>,
-    /// What was seen besides, one for each entry. Not compared, but for times where that is asked for.
+    /// Further observations, one for each entry. Not compared, except times if requested.
     pub seen: Vec<Seen>,
 }
 
-/// Where a snapshot comes from.
+/// The source of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Source {
     /// Kernel releases, sorted.
     pub kernels: BTreeSet<String>,
-    /// Tools that captured.
+    /// Tools that recorded the captures.
     pub tools: BTreeSet<String>,
-    /// How many captures.
+    /// Number of captures.
     pub captures: u32,
 }
 
-/// What one requester asked for, and what came of it. Names are as they are, but for `\\` and `\xNN`, a byte that
-/// is not UTF-8.
+/// The requests of one requester for one alias, and their outcomes. Names are unchanged, except `\\` and `\xNN` for a byte
+/// that is not UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Executable of who is behind it, or the name where there is none.
+    /// Executable of the requester, or its name if there is none.
     pub requester: String,
-    /// What made it load: `request`, `explicit`, `udev`.
+    /// The origin: `request`, `explicit`, `udev`.
     pub origin: String,
-    /// What the kernel asked for; absent for loads without a request.
+    /// The requested alias; absent for loads without a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
-    /// How it ended, every way that was seen; `built-in` where nothing had to be loaded for that reason.
+    /// All outcomes; `built-in` if nothing had to be loaded for that reason.
     pub results: BTreeSet<String>,
-    /// Modules that arrived, dependencies included.
+    /// Loaded modules, including dependencies.
     pub modules: BTreeSet<String>,
 }
 
 impl Entry {
-    /// What makes it the same in another snapshot.
+    /// The key that identifies it in another snapshot.
     pub(super) fn key(&self) -> (&str, &str, Option<&str>) {
         (&self.requester, &self.origin, self.alias.as_deref())
     }
 }
 
-/// What differs from run to run.
+/// Observations that differ between runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Seen {
-    /// How often.
+    /// Number of requests.
     pub count: u64,
-    /// The first command, as it was run.
+    /// The first command line.
     pub command: Vec<String>,
-    /// What ran it: the script, or the parent's name.
+    /// What started it: the script, or the name of the parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_by: Option<String>,
-    /// What user action asks for the alias, in words.
+    /// The user action that causes the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
     /// How long requesters were blocked: the median of requests that loaded something, nanoseconds.
@@ -93,32 +93,32 @@ pub struct Seen {
     pub blocked_ns: Option<u64>,
 }
 
-/// Why a text is no snapshot.
+/// Why a text is not a valid snapshot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// It is something else.
-    #[error("this is no snapshot of kmodtrace")]
+    /// It is not a snapshot.
+    #[error("not a kmodtrace snapshot")]
     Form(#[from] serde_json::Error),
-    /// It is of another version.
+    /// It has another version.
     #[error("this snapshot has version {0}, and this kmodtrace reads version {SNAPSHOT_VERSION}")]
     Version(u32),
-    /// A result that no request and no module has.
-    #[error("this snapshot is damaged: {0:?} is no result")]
+    /// An outcome that does not exist.
+    #[error("damaged snapshot: invalid result {0:?}")]
     Result(String),
-    /// An origin that nothing has.
-    #[error("this snapshot is damaged: {0:?} is no origin")]
+    /// An origin that does not exist.
+    #[error("damaged snapshot: invalid origin {0:?}")]
     Origin(String),
-    /// Something that is told twice.
-    #[error("this snapshot is damaged: it has two entries for {alias:?} by {requester:?}")]
+    /// A duplicate entry.
+    #[error("damaged snapshot: it has two entries for {alias:?} by {requester:?}")]
     Twice {
-        /// By whom.
+        /// The requester.
         requester: String,
-        /// What was asked for; empty for loads without a request.
+        /// The alias; empty for loads without a request.
         alias: String,
     },
-    /// Its parts do not fit together.
-    #[error("this snapshot is damaged: it compares {0} and has seen {1}")]
+    /// Its parts are inconsistent.
+    #[error("damaged snapshot: {0} entries, but {1} observations")]
     Damaged(usize, usize),
 }
 
@@ -150,14 +150,14 @@ impl std::str::FromStr for Snapshot {
     }
 }
 
-/// What a result is called where nothing had to be loaded, since it is part of the kernel.
+/// The name of the outcome if nothing had to be loaded because the module is built in.
 const BUILT_IN: &str = "built-in";
 
 fn is_result(name: &str) -> bool {
     name == BUILT_IN || Status::ALL.iter().any(|status| status.name() == name)
 }
 
-/// Makes snapshots of chains.
+/// Creates snapshots from chains.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     source: Source,
@@ -173,29 +173,29 @@ struct Recorded {
 }
 
 impl Recorder {
-    /// Takes note of where a capture comes from.
+    /// Adds the source of a capture.
     pub fn header(&mut self, header: &Header) {
         self.source.kernels.insert(header.kernel.clone());
         self.source.tools.insert(header.tool.clone());
         self.source.captures += 1;
     }
 
-    /// Takes note of a chain.
+    /// Adds a chain.
     pub fn chain(&mut self, chain: &Chain) {
-        Subject::each(chain, &mut |subject| self.subject(&subject));
+        Subject::for_each(chain, &mut |subject| self.subject(&subject));
     }
 
     fn subject(&mut self, subject: &Subject<'_>) {
         let finding = Finding::of(subject, Action::Allow);
         let requester = match by(subject) {
             By::Exe(name) | By::Comm(name) => plain(&name),
-            By::Nobody => "(unseen)".to_owned(),
+            By::Unknown => "(unseen)".to_owned(),
         };
         let key = (requester, finding.origin.name(), finding.alias.as_ref().map(plain));
         let recorded = self.entries.entry(key).or_default();
         let result = if finding.is_built_in { BUILT_IN } else { finding.status.name() };
         recorded.results.insert(result.to_owned());
-        // What failed in its init is gone again.
+        // A module whose init failed was removed again.
         let stayed = finding.module.as_ref().filter(|_| finding.status != Status::Failed);
         recorded.modules.extend(stayed.map(plain));
         recorded.seen.count += 1;
@@ -217,7 +217,7 @@ impl Recorder {
         }
     }
 
-    /// The snapshot.
+    /// Returns the snapshot.
     #[must_use]
     pub fn finish(self) -> Snapshot {
         let mut compared = Vec::new();
@@ -237,7 +237,7 @@ fn command(process: &Process) -> Vec<String> {
     if process.argv.is_empty() { vec![plain(&process.comm)] } else { process.argv.iter().map(plain).collect() }
 }
 
-/// A name as it is, but for `\\` and for bytes that are not UTF-8.
+/// A name unchanged, except for `\\` and for bytes that are not UTF-8.
 fn plain(name: &Text) -> String {
     let mut text = String::new();
     for chunk in name.as_bytes().utf8_chunks() {

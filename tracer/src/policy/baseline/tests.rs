@@ -31,9 +31,9 @@ fn compare(now: &[Chain]) -> Diff {
     diff(&snapshot(&usual()), &snapshot(now), TWICE)
 }
 
-/// Check that a snapshot survives its text, and that the order and the process ids of a run are not in it.
+/// A snapshot is parsed from its own text, which does not depend on the order and process ids of a run.
 #[test]
-fn the_same_workload_gives_the_same_text() {
+fn snapshot_of_the_same_workload_has_the_same_text() {
     let text = serde_json::to_string_pretty(&snapshot(&usual())).unwrap();
     assert_eq!(text.parse::<Snapshot>().unwrap(), snapshot(&usual()));
     let mut other = usual();
@@ -47,9 +47,9 @@ fn the_same_workload_gives_the_same_text() {
     assert!(text.replacen("\"snapshot\": 1", "\"snapshot\": 9", 1).parse::<Snapshot>().is_err());
 }
 
-/// Check that a snapshot with what no recorder writes is refused: results that are none, entries that are there twice.
+/// A snapshot with invalid outcomes or duplicate entries is rejected.
 #[test]
-fn forged_snapshots_are_refused() {
+fn forged_snapshot_is_rejected() {
     let read = |change: &dyn Fn(&mut Snapshot)| {
         let mut forged = snapshot(&usual());
         change(&mut forged);
@@ -67,7 +67,7 @@ fn forged_snapshots_are_refused() {
     }
     let escape = result("loaded\u{1b}]0;x\u{7}\u{202e}").unwrap_err();
     assert!(!escape.contains(|character| char::is_control(character) || character == '\u{202e}'), "{escape}");
-    assert!(read(&|forged| forged.compared[0].origin = "kernel".to_owned()).unwrap_err().contains("is no origin"));
+    assert!(read(&|forged| forged.compared[0].origin = "kernel".to_owned()).unwrap_err().contains("invalid origin"));
     let twice = read(&|forged| {
         let (entry, seen) = (forged.compared[0].clone(), forged.seen[0].clone());
         forged.compared.push(entry);
@@ -80,9 +80,9 @@ fn forged_snapshots_are_refused() {
     assert!(matches!(member.parse::<Snapshot>(), Err(SnapshotError::Form(_))));
 }
 
-/// Check that aliases that changed for many entries take a time that grows with them.
+/// The time to compare many changed aliases grows linearly.
 #[test]
-fn many_other_aliases_grow_linearly() {
+fn diff_of_many_changed_aliases_is_linear() {
     let aliases = |size: usize, prefix: &str| {
         let mut one = snapshot(&usual()[1..2]);
         let (entry, seen) = (one.compared.remove(0), one.seen.remove(0));
@@ -101,15 +101,15 @@ fn many_other_aliases_grow_linearly() {
     });
 }
 
-/// Check each kind of difference: what, by whom, from what to what.
+/// Each kind of difference names the requester and both sides.
 #[test]
-fn differences_are_told() {
+fn diff_of_each_kind_names_the_requester() {
     let kinds = |now: &[Chain]| -> Vec<(Kind, String)> {
         compare(now).changes.into_iter().map(|change| (change.kind, change.requester)).collect()
     };
     let iptables = "/usr/sbin/xtables-legacy-multi".to_owned();
 
-    // The alias leads nowhere any more.
+    // The alias no longer resolves to a module.
     let mut now = usual();
     now[1].modules.clear();
     now[1].result.as_mut().unwrap().status = Status::NotFound;
@@ -119,7 +119,7 @@ fn differences_are_told() {
     assert_eq!(change.results_now.into_iter().collect::<Vec<_>>(), ["not-found"]);
     assert_eq!(change.command, ["iptables", "-t", "nat", "-L"]);
 
-    // It leads elsewhere.
+    // It resolves to another module.
     let mut now = usual();
     now[1].modules.truncate(1);
     now[1].modules[0].load.module = Text::from("dummy");
@@ -141,9 +141,9 @@ fn differences_are_told() {
     assert_eq!((backwards[0].kind, backwards[0].gained.len()), (Kind::NowLoads, 3));
 }
 
-/// Check that the same modules by another alias are one difference, whichever alias sorts first.
+/// The same modules loaded by another alias are one difference, whichever alias sorts first.
 #[test]
-fn another_alias_is_one_difference() {
+fn changed_alias_is_one_difference() {
     for alias in ["aaa", "zzz"] {
         let mut now = usual();
         now[1].request.as_mut().unwrap().name = Text::from(alias);
@@ -158,9 +158,9 @@ fn another_alias_is_one_difference() {
     }
 }
 
-/// Check that what takes longer is told, and noise is not.
+/// Slower requests are reported, and noise is not.
 #[test]
-fn slower_is_no_noise() {
+fn slower_request_above_noise_is_reported() {
     let with = |ns: u64| {
         let mut now = usual();
         now[1].result.as_mut().unwrap().duration_ns = Some(ns);
@@ -173,9 +173,9 @@ fn slower_is_no_noise() {
 }
 
 proptest! {
-    /// Check that names that are not text stay apart and survive.
+    /// Names that are not UTF-8 stay distinct and are preserved.
     #[test]
-    fn any_name_survives(names in proptest::collection::hash_set(proptest::collection::vec(any::<u8>(), 1..6), 2..6)) {
+    fn snapshot_of_any_name_preserves_it(names in proptest::collection::hash_set(proptest::collection::vec(any::<u8>(), 1..6), 2..6)) {
         let chains: Vec<Chain> = names.iter().map(|name| {
             let mut outage = chain(samples::outage());
             outage.request.as_mut().unwrap().name = Text::from(name.as_slice());

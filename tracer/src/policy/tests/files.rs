@@ -1,4 +1,4 @@
-//! Policy files: mistakes with their place, includes, lints and cases.
+//! Policy files: errors with positions, includes, lints and cases.
 
 use jiff::civil::{Date, date};
 use proptest::prelude::*;
@@ -6,19 +6,19 @@ use proptest::prelude::*;
 use super::{NAME, Small, policy};
 use crate::policy::{Action, PolicyError, lint, load, load_for_lint, parse};
 
-/// Check that mistakes are told with file, line and column.
+/// Errors have file, line and column.
 #[test]
-fn mistakes_have_a_place() {
+fn policy_error_has_a_position() {
     for (text, wanted) in [
         ("version = 1\n[[rule]]\naction='allow'\nmodul='x'\n", "policy.toml:4:1: unknown field `modul`"),
         ("version = 1\ndefualt='deny'\n", "policy.toml:2:1: unknown field `defualt`"),
-        ("version = 2\n", "policy.toml:1:11: version 2 is not known"),
+        ("version = 2\n", "policy.toml:1:11: unsupported version 2"),
         ("default='deny'\n", "policy.toml:1:1: missing field `version`"),
         ("version = 1\n[[rule]]\naction='allow'\nresult='fine'\n", "policy.toml:4:8: \"fine\" is no result"),
         ("version = 1\n[[rule]]\naction='allow'\nmodule=[]\n", "policy.toml:4:8: an empty pattern"),
         ("version = 1\n[[rule]]\naction='permit'\n", "policy.toml:3:8: unknown variant `permit`"),
-        ("version = 1\n[[rule]]\naction='allow'\nuid='root'\n", "policy.toml:4:5: root is no user id"),
-        ("version = 1\n[[rule]]\naction='allow'\nuid=-1\n", "policy.toml:4:5: -1 is no user id"),
+        ("version = 1\n[[rule]]\naction='allow'\nuid='root'\n", "policy.toml:4:5: root is not a user id"),
+        ("version = 1\n[[rule]]\naction='allow'\nuid=-1\n", "policy.toml:4:5: -1 is not a user id"),
         ("version = 1\n[[rule]]\naction='allow'\nexpires='soon'\n", "policy.toml:4:9: \"soon\" is not a date"),
         (
             "version = 1\n[[rule]]\naction='allow'\nname='a'\n[[rule]]\naction='deny'\nname='a'\n",
@@ -34,10 +34,10 @@ fn mistakes_have_a_place() {
     }
 }
 
-/// Check that a pattern that can never match is refused with its place, whatever field it is of, and that one that can is
-/// not; and that `load_for_lint` tells all of them.
+/// A pattern that can never match is rejected with its position, for every field; a valid one is not; and `load_for_lint`
+/// reports all of them.
 #[test]
-fn patterns_that_can_never_match_are_refused() {
+fn pattern_that_never_matches_is_rejected() {
     let impossible = [
         ("uid", "\"00\""),
         ("uid", "\"0 \""),
@@ -107,9 +107,9 @@ fn patterns_that_can_never_match_are_refused() {
     assert_eq!((never[1].kind, never[1].place.line), ("never-matches", 7));
 }
 
-/// Check that rules whose keys exclude each other are doubtful.
+/// A rule with keys that exclude each other is linted.
 #[test]
-fn keys_that_exclude_each_other_are_told() {
+fn rule_with_contradicting_keys_is_linted() {
     for (rule, is_never) in [
         ("module='xfs'\nresult='not-found'", true),
         ("module='xfs'\nresult=['not-found', 'failed']", false),
@@ -125,9 +125,9 @@ fn keys_that_exclude_each_other_are_told() {
     }
 }
 
-/// Check that included rules come after those of the including file, and that a circle ends.
+/// Included rules follow those of the including file, and cyclic includes terminate.
 #[test]
-fn includes_follow() {
+fn included_rules_follow_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
     write("a.toml", "version=1\ninclude=['b.toml']\n[[rule]]\nname='a'\naction='allow'\nmodule='x'\n");
@@ -140,10 +140,9 @@ fn includes_follow() {
     assert!(error.contains("b.toml:4:1: unknown field"), "{error}");
 }
 
-/// Check that what is no policy is refused before it fills memory, included or not, and that a byte that is no text has a
-/// place.
+/// A file that is not a policy is rejected before it fills memory, also if included, and an invalid byte has a position.
 #[test]
-fn what_is_no_policy_is_refused() {
+fn oversized_or_binary_file_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let write = |name: &str, text: &[u8]| std::fs::write(path(name), text).unwrap();
@@ -164,9 +163,9 @@ fn what_is_no_policy_is_refused() {
 
 pub(super) const TODAY: Date = date(2026, 3, 1);
 
-/// Check what the lints find, and that they find nothing in a plain policy.
+/// Each lint is reported, and a plain policy has none.
 #[test]
-fn lints() {
+fn policy_lints_are_reported() {
     let kinds = |rules: &str| -> Vec<&'static str> {
         lint(&policy(rules), TODAY, &Small).into_iter().map(|lint| lint.kind).collect()
     };
@@ -183,9 +182,9 @@ fn lints() {
     assert_eq!(kinds(temporary), Vec::<&str>::new());
 }
 
-/// Check cases: the action, the rule that decides, and days.
+/// Cases check the action, the deciding rule and the day.
 #[test]
-fn cases() {
+fn policy_cases_check_action_and_rule() {
     let rules = "[[rule]]\nname='diag'\naction='allow'\nmodule='*_diag'\nexe='/usr/bin/ss'\nexpires=2026-06-30\n";
     for (case, failure) in [
         ("want='allow'\nmodule='tcp_diag'\nexe='/usr/bin/ss'", None),
@@ -205,9 +204,9 @@ fn cases() {
 }
 
 proptest! {
-    /// Check that any text is either a policy or a mistake with a place.
+    /// Any text is either a policy or an error with a position.
     #[test]
-    fn any_text_is_safe(text in "(version=1\n)?(\\[\\[rule\\]\\]\n)?[a-z]{0,6}[=\\[\\]'\"\n{},. 0-9a-z*!-]{0,40}") {
+    fn any_text_is_a_policy_or_a_located_error(text in "(version=1\n)?(\\[\\[rule\\]\\]\n)?[a-z]{0,6}[=\\[\\]'\"\n{},. 0-9a-z*!-]{0,40}") {
         if let Err(error) = parse(&text, NAME) {
             prop_assert!(error.to_string().starts_with("policy.toml:"), "{}", error);
         }

@@ -1,5 +1,4 @@
-//! Every key of a rule against what was seen, seen in part, and not seen: nothing passes, and nothing is allowed, because
-//! it was not seen.
+//! Every key of a rule with seen, partly seen and unseen values: nothing passes or is allowed because it was not seen.
 
 use super::{chain, judge_events, policy};
 use crate::{
@@ -12,14 +11,14 @@ use crate::{
 /// A change of a chain.
 type Change = fn(&mut Chain);
 
-/// A key, a chain and a change of it, and what patterns of the key come to.
+/// A key, a chain and a change of it, and the expected results of patterns.
 type Row<'a> = (Field, fn() -> Chain, Change, &'a [(&'a str, Match)]);
 
 fn asker(chain: &mut Chain) -> &mut Process {
     &mut chain.request.as_mut().unwrap().process
 }
 
-/// iptables, placed as systemd does it.
+/// iptables, in a systemd unit.
 fn requested() -> Chain {
     let mut outage = chain(samples::outage());
     outage.modules.truncate(1);
@@ -31,7 +30,7 @@ fn requested() -> Chain {
     outage
 }
 
-/// dash, through modprobe.
+/// dash, which started modprobe.
 fn ran() -> Chain {
     let mut by_hand = chain(samples::by_hand());
     by_hand.modules.truncate(1);
@@ -56,7 +55,7 @@ fn through() -> Chain {
     chain
 }
 
-/// Whether the only rule is about the first module of a chain, by what the policy decides.
+/// Whether the only rule matches the first module of a chain, by the decision of the policy.
 fn answer(chain: &Chain, key: &str, pattern: &str) -> Match {
     let mut answers = Vec::new();
     for action in [Action::Allow, Action::Deny] {
@@ -64,12 +63,12 @@ fn answer(chain: &Chain, key: &str, pattern: &str) -> Match {
         let rules = format!("default='{default}'\n[[rule]]\naction='{}'\n{key}='{pattern}'\n", action.name());
         let policy = policy(&rules);
         let mut found = None;
-        Subject::each(chain, &mut |subject| {
-            let decision = policy.decide(&subject.facts(), true, super::files::TODAY);
+        Subject::for_each(chain, &mut |subject| {
+            let decision = policy.decide(&subject.field_values(), true, super::files::TODAY);
             found = found.take().or(Some(match decision {
                 Decision::Rule(_) => Match::Yes,
                 Decision::Default => Match::No,
-                Decision::Open(_) => Match::Maybe,
+                Decision::Undetermined(_) => Match::Maybe,
             }));
         });
         answers.push(found.unwrap());
@@ -78,9 +77,9 @@ fn answer(chain: &Chain, key: &str, pattern: &str) -> Match {
     answers[0]
 }
 
-/// Check each key of a rule: what matches, what does not, and what stays open.
+/// Each key of a rule matches, does not match, or is undetermined as expected.
 #[test]
-fn every_key_tells_seen_from_unseen() {
+fn key_with_unseen_value_is_undetermined() {
     use Match::{Maybe, No, Yes};
     let same: Change = |_| {};
     let rows: Vec<Row<'_>> = vec![
@@ -294,9 +293,10 @@ fn every_key_tells_seen_from_unseen() {
     }
 }
 
-/// Check that a rule on the path of what ran modprobe is no silent pass, in the verdict too.
+/// A rule on the path of the program that started modprobe is an error, not a silent pass, if only the end of the path is
+/// known.
 #[test]
-fn a_path_of_which_the_end_is_known_is_an_error() {
+fn path_with_unseen_beginning_is_an_error() {
     let verdict = |rules: &str| judge_events(policy(rules), super::stream(&[ran()]), &UnknownKernel(String::new()));
     let deny = |exe: &str| format!("default='allow'\n[[rule]]\naction='deny'\norigin='explicit'\nexe='{exe}'\n");
     let open = verdict(&deny("/usr/bin/dash"));
@@ -306,9 +306,9 @@ fn a_path_of_which_the_end_is_known_is_an_error() {
     assert_eq!(verdict(&deny("/usr/bin/bash")).outcome, Outcome::Holds);
 }
 
-/// Check that what a process loads after it became another program is not judged by the program it was.
+/// A load of a process that has executed another program is judged by that program.
 #[test]
-fn a_loader_is_judged_by_what_it_was_at_each_load() {
+fn loader_is_judged_by_its_program_at_each_load() {
     let mut loads = chain(samples::by_hand());
     for (module, exe) in loads.modules.iter_mut().zip(["/usr/bin/good", "/tmp/evil"]) {
         let load = &mut module.load;
@@ -318,8 +318,8 @@ fn a_loader_is_judged_by_what_it_was_at_each_load() {
     assert!(matches!(loads.key, ChainKey::Loader(ProcessId { .. })));
     let policy = policy("default='allow'\n[[rule]]\naction='deny'\nexe='/tmp/evil'\n");
     let mut decisions = Vec::new();
-    Subject::each(&loads, &mut |subject| {
-        decisions.push(policy.decide(&subject.facts(), true, super::files::TODAY));
+    Subject::for_each(&loads, &mut |subject| {
+        decisions.push(policy.decide(&subject.field_values(), true, super::files::TODAY));
         assert_eq!(subject.status(), Status::Loaded);
     });
     assert_eq!(decisions, [Decision::Default, Decision::Rule(0)]);

@@ -1,0 +1,402 @@
+//! Explains a name: what requests it, what would be loaded here, and what prevents that.
+
+use serde::Serialize;
+
+use super::{
+    families::{self, Access},
+    machine::Machine,
+};
+use crate::{
+    event::{Reason, Text},
+    glob,
+    kernel::modules::State,
+    modprobe::{Config, ModuleIndex, Planned, Resolution, resolve},
+};
+
+/// Maximum length of a requested name, bytes (`MODULE_NAME_LEN` without the NUL).
+const NAME_BYTES: usize = 55;
+
+/// The result of a request for the name on this system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Modules would be loaded.
+    Loads,
+    /// All of them are loaded already.
+    AlreadyLoaded,
+    /// The module is built in.
+    BuiltIn,
+    /// The configuration or a kernel setting prevents it.
+    Blocked,
+    /// No module has this name or alias.
+    NotFound,
+    /// modprobe's configuration or the kernel's modules cannot be read.
+    Unknown,
+}
+
+/// A cause of requests for the name, or for an alias of the module with this name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Cause {
+    /// The requested alias; a pattern if the module has many.
+    pub alias: String,
+    /// The action of a user or program.
+    pub action: String,
+    /// The family of the alias.
+    pub family: &'static str,
+    /// Who can cause it.
+    pub access: Access,
+    /// Kernel file and function of the request.
+    pub source: &'static str,
+    /// Versions and examples.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub notes: &'static str,
+    /// Number of further aliases of the module with the same cause.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_aliases: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// A module that would be loaded, in the order of loading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Step {
+    /// Its name.
+    pub module: String,
+    /// Why it would be loaded.
+    pub reason: Reason,
+    /// Its file below the module directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Whether it is loaded already. `None` if unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<bool>,
+    /// A command that is run instead (`install` in modprobe.d).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+}
+
+/// The explanation of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The name, with U+FFFD for bytes that are not UTF-8.
+    pub name: String,
+    /// Its bytes in hexadecimal, if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_hex: Option<String>,
+    /// The result of a request.
+    pub verdict: Verdict,
+    /// Whether a kernel request has this form, or a module has this name or alias.
+    pub known: bool,
+    /// A description for people, which contains no byte of the name.
+    pub detail: String,
+    /// The causes of a request.
+    pub causes: Vec<Cause>,
+    /// Whether any user can be root of a user namespace here, which decides who has `user-namespace` access.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_namespaces_for_anyone: Option<bool>,
+    /// The modules that would be loaded, in order.
+    pub modules: Vec<Step>,
+    /// What prevents the load.
+    pub blocks: Vec<String>,
+    /// Modules that depend on the one with this name: loading them loads it too.
+    pub needed_by: Vec<String>,
+}
+
+/// The configuration and index of modprobe, or the reason why they are unknown.
+pub type Indexes<'a> = Result<(&'a Config, &'a ModuleIndex), &'a str>;
+
+/// Explains a name.
+#[must_use]
+pub fn answer(name: &Text, indexes: Indexes<'_>, machine: &Machine) -> Answer {
+    let mut answer = Answer {
+        name: name.field(),
+        name_hex: name.hex(),
+        verdict: Verdict::NotFound,
+        known: false,
+        detail: String::new(),
+        causes: families::find(name).map(|found| cause(name.field(), found)).into_iter().collect(),
+        user_namespaces_for_anyone: machine.user_namespaces,
+        modules: Vec::new(),
+        blocks: Vec::new(),
+        needed_by: Vec::new(),
+    };
+    if let Some(wrong) = malformed(name) {
+        answer.causes.clear();
+        answer.detail = wrong.to_owned();
+        return answer;
+    }
+    answer.known = !answer.causes.is_empty();
+    match indexes {
+        Ok((config, index)) => foresee(&mut answer, name, config, index, machine),
+        Err(why) => {
+            answer.verdict = Verdict::Unknown;
+            answer.detail = format!("what would load here is not known: {why}");
+        }
+    }
+    answer
+}
+
+/// Why no module can have this name.
+fn malformed(name: &Text) -> Option<&'static str> {
+    let bytes = name.as_bytes();
+    let file = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or(bytes);
+    let is_file = [".ko", ".ko.xz", ".ko.gz", ".ko.zst"].iter().any(|end| file.ends_with(end.as_bytes()));
+    if bytes.is_empty() {
+        Some("an empty name: modprobe finds nothing by it")
+    } else if is_file {
+        Some("this is a file: ask for the module by its name, without directory and .ko")
+    } else if glob::normalize(bytes).is_none() {
+        Some("its square brackets are not balanced: modprobe refuses such a name")
+    } else {
+        None
+    }
+}
+
+fn cause(alias: String, found: families::Explanation) -> Cause {
+    let families::Explanation { family, action } = found;
+    Cause {
+        alias,
+        action,
+        family: family.name,
+        access: family.access,
+        source: family.source,
+        notes: family.notes,
+        more_aliases: 0,
+    }
+}
+
+/// Adds what modprobe would do with the name, and which modules are loaded already.
+fn foresee(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleIndex, machine: &Machine) {
+    let resolution = resolve(config, index, name.as_bytes());
+    let step = |planned: &Planned| Step {
+        module: planned.module.clone(),
+        reason: planned.reason,
+        file: index.file(&planned.module).map(|file| file.path.clone()),
+        loaded: machine.loaded.as_ref().map(|loaded| loaded.get(&planned.module) == Some(&State::Live)),
+        command: planned.command.clone(),
+    };
+    if let Resolution::Modules(modules) | Resolution::Install { before: modules, .. } = &resolution {
+        answer.modules = modules.iter().map(step).collect();
+    }
+    // A built-in or unknown module needs no load, so nothing prevents it.
+    if !matches!(resolution, Resolution::NotFound | Resolution::BuiltIn { .. }) {
+        answer.known = true;
+        answer.blocks.extend(resolution.is_blocked().then(|| resolution.detail()));
+        answer.blocks.extend(machine.stops.iter().cloned());
+    }
+    let is_there = answer.modules.last().is_some() && answer.modules.iter().all(|step| step.loaded == Some(true));
+    (answer.verdict, answer.detail) = match &resolution {
+        Resolution::BuiltIn { module } => {
+            answer.known = true;
+            (Verdict::BuiltIn, format!("{module} is part of this kernel: nothing is loaded"))
+        }
+        Resolution::NotFound => (Verdict::NotFound, not_found(answer.known, name)),
+        Resolution::Modules(_) if is_there => {
+            (Verdict::AlreadyLoaded, "everything is loaded already: a request would change nothing".to_owned())
+        }
+        Resolution::Blacklisted { .. } => (
+            Verdict::Blocked,
+            "modprobe ignores requests by alias for it; by its own name, or needed by another module, it still loads"
+                .to_owned(),
+        ),
+        Resolution::Install { .. } => (Verdict::Blocked, "modprobe runs a command in its place".to_owned()),
+        Resolution::Off { .. } => (Verdict::Blocked, "an alias line turns it off".to_owned()),
+        Resolution::Modules(_) if !answer.blocks.is_empty() => {
+            (Verdict::Blocked, "modprobe has modules for it, but they are blocked".to_owned())
+        }
+        Resolution::Modules(_) => (Verdict::Loads, count(answer)),
+    };
+    own_module(answer, name, config, index);
+}
+
+fn not_found(has_cause: bool, name: &Text) -> String {
+    match (has_cause, name.as_bytes().len() > NAME_BYTES) {
+        (true, _) => "no module here provides it: a request loads nothing, and the requester continues without it",
+        (false, false) => {
+            "nobody knows it: the kernel asks for nothing of this form, and no module here has this name or alias"
+        }
+        (false, true) => {
+            "nobody knows it: no module here has this name or alias, and it is longer than the 55 bytes that the \
+             kernel can ask for"
+        }
+    }
+    .to_owned()
+}
+
+/// The description of a load: `modprobe loads 2 modules, 1 more loaded already`.
+fn count(answer: &Answer) -> String {
+    let there = answer.modules.iter().filter(|step| step.loaded == Some(true)).count();
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let new = answer.modules.len() - there;
+    let beside = if there == 0 { String::new() } else { format!(", {there} more loaded already") };
+    format!("modprobe loads {new} module{}{beside}", plural(new))
+}
+
+/// If the name is a module's own, adds the causes of its aliases and the modules that depend on it.
+fn own_module(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleIndex) {
+    let Some(normal) = glob::normalize(name.as_bytes()) else { return };
+    let module = String::from_utf8_lossy(&normal).into_owned();
+    if index.file(&module).is_none() && !index.is_builtin(&module) {
+        return;
+    }
+    answer.known = true;
+    answer.needed_by = index.users_of(&module);
+    let carried = config.aliases_of(&module).map(str::as_bytes);
+    for alias in carried.chain(index.builtin_aliases_of(&module)) {
+        let alias = Text::from(alias);
+        let Some(found) = families::find(&alias) else { continue };
+        let known = answer.causes.iter_mut().find(|known| known.action == found.action);
+        match known {
+            Some(known) => known.more_aliases += usize::from(known.alias != alias.field()),
+            None => answer.causes.push(cause(alias.field(), found)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::{Answer, Config, Machine, ModuleIndex, State, Verdict, answer};
+    use crate::event::{Reason, Text};
+
+    const CONFIG: &str = "\
+blacklist can
+install sctp /bin/false
+alias net_pf_31 off
+
+# End of configuration files. Dumping indexes now:
+
+alias net_pf_30 tipc
+alias net_pf_29 can
+alias net_pf_31 bluetooth
+alias net_pf_2_proto_132_type_1 sctp
+alias fs_vfat vfat
+alias fs_msdos vfat
+alias pci:v00008086d00001000sv*sd*bc*sc*i* e1000
+alias pci:v00008086d00001001sv*sd*bc*sc*i* e1000
+";
+    const DEP: &str = "\
+kernel/net/tipc/tipc.ko: kernel/net/ipv6/ip6_udp_tunnel.ko kernel/net/ipv4/udp_tunnel.ko
+kernel/net/ipv6/ip6_udp_tunnel.ko:
+kernel/net/ipv4/udp_tunnel.ko:
+kernel/net/can/can.ko:
+kernel/net/bluetooth/bluetooth.ko:
+kernel/net/sctp/sctp.ko: kernel/net/ipv4/udp_tunnel.ko
+kernel/fs/fat/vfat.ko: kernel/fs/fat/fat.ko
+kernel/fs/fat/fat.ko:
+kernel/drivers/net/e1000.ko:
+";
+
+    fn machine(loaded: &[&str]) -> Machine {
+        let loaded: HashMap<_, _> = loaded.iter().map(|name| ((*name).to_owned(), State::Live)).collect();
+        Machine { loaded: Some(loaded), stops: Vec::new(), user_namespaces: Some(true) }
+    }
+
+    fn ask_on(name: &str, machine: &Machine) -> Answer {
+        let config = Config::parse(CONFIG).unwrap();
+        let index = ModuleIndex::parse(DEP, "kernel/fs/ext4/ext4.ko\n", "ext4.alias=fs-ext3\0");
+        answer(&Text::from(name), Ok((&config, &index)), machine)
+    }
+
+    fn ask(name: &str) -> Answer {
+        ask_on(name, &machine(&[]))
+    }
+
+    /// An alias is explained with its cause and all modules in load order, with reasons and current state.
+    #[test]
+    fn alias_is_explained_with_cause_and_modules() {
+        let tipc = ask_on("net-pf-30", &machine(&["udp_tunnel"]));
+        assert_eq!((tipc.verdict, tipc.known), (Verdict::Loads, true));
+        assert_eq!(tipc.detail, "modprobe loads 2 modules, 1 more loaded already");
+        assert!(tipc.causes[0].action.contains("AF_TIPC"), "{:?}", tipc.causes);
+        let steps: Vec<_> = tipc.modules.iter().map(|step| (step.module.as_str(), step.reason, step.loaded)).collect();
+        let expected = [
+            ("udp_tunnel", Reason::Dependency, Some(true)),
+            ("ip6_udp_tunnel", Reason::Dependency, Some(false)),
+            ("tipc", Reason::Alias, Some(false)),
+        ];
+        assert_eq!(steps, expected);
+        let there = ask_on("net-pf-30", &machine(&["udp_tunnel", "ip6_udp_tunnel", "tipc"]));
+        assert_eq!(there.verdict, Verdict::AlreadyLoaded);
+    }
+
+    /// Each way of blocking is reported with its configuration line.
+    #[test]
+    fn blocked_alias_is_explained_with_its_line() {
+        for (name, line) in [
+            ("net-pf-29", "blacklist can in modprobe.d"),
+            ("net-pf-31", "alias net_pf_31 off in modprobe.d"),
+            ("net-pf-2-proto-132-type-1", "install sctp /bin/false in modprobe.d"),
+        ] {
+            let answer = ask(name);
+            assert_eq!(
+                (answer.verdict, answer.blocks.as_slice()),
+                (Verdict::Blocked, &[line.to_owned()][..]),
+                "{name}"
+            );
+        }
+        let stopped = Machine { stops: vec!["kernel.modprobe is empty".to_owned()], ..machine(&[]) };
+        let tipc = ask_on("net-pf-30", &stopped);
+        assert_eq!((tipc.verdict, tipc.blocks.len(), tipc.modules.len()), (Verdict::Blocked, 1, 3));
+        assert_eq!(ask_on("ext4", &stopped).verdict, Verdict::BuiltIn, "nothing needs to be loaded");
+    }
+
+    /// A module name is explained by its aliases, each cause once, and by the modules that depend on it.
+    #[test]
+    fn module_name_is_explained_by_its_aliases() {
+        let vfat = ask("vfat");
+        let aliases: Vec<&str> = vfat.causes.iter().map(|cause| cause.alias.as_str()).collect();
+        assert_eq!(aliases, ["fs_vfat", "fs_msdos"]);
+        let e1000 = ask("e1000");
+        assert_eq!((e1000.causes.len(), e1000.causes[0].more_aliases), (1, 1), "{:?}", e1000.causes);
+        assert_eq!(ask("udp_tunnel").needed_by, ["sctp", "tipc"]);
+        let ext4 = ask("ext4");
+        assert_eq!((ext4.verdict, ext4.causes[0].alias.as_str()), (Verdict::BuiltIn, "fs_ext3"));
+    }
+
+    /// An alias without a module differs from an unknown name, and an invalid name is rejected with a reason.
+    #[test]
+    fn unknown_and_invalid_names_are_distinguished() {
+        let absent = ask("fs-xfs");
+        assert_eq!((absent.verdict, absent.known), (Verdict::NotFound, true));
+        let nobody = ask("no_such_module");
+        assert!(!nobody.known && nobody.detail.starts_with("nobody knows it"), "{}", nobody.detail);
+        for bad in ["", "x]", "kernel/fs/fat/vfat.ko.xz"] {
+            assert!(!ask(bad).known && ask(bad).causes.is_empty(), "{bad}");
+        }
+        assert!(ask("vfat.ko").detail.contains("is a file"));
+    }
+
+    /// Without the configuration of modprobe, the cause is known and the result unknown.
+    #[test]
+    fn name_without_modprobe_still_has_a_cause() {
+        let tipc = answer(&Text::from("net-pf-30"), Err("no modprobe"), &machine(&[]));
+        assert_eq!((tipc.verdict, tipc.known, tipc.causes.len()), (Verdict::Unknown, true, 1));
+        let json = serde_json::to_value(&tipc).unwrap();
+        assert_eq!((&json["verdict"], &json["causes"][0]["access"]), (&"unknown".into(), &"anyone".into()));
+    }
+
+    proptest! {
+        /// Any name is accepted, and only `name` and `name_hex` contain its bytes.
+        #[test]
+        fn explanation_of_any_name_contains_it_once(bytes in proptest::collection::vec(any::<u8>(), 0..70)) {
+            let name = Text::from(bytes.as_slice());
+            let config = Config::parse(CONFIG).unwrap();
+            let index = ModuleIndex::parse(DEP, "", "");
+            let answer = answer(&name, Ok((&config, &index)), &machine(&[]));
+            prop_assert!(answer.detail.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
+            let back = Text::from_fields(answer.name, answer.name_hex).unwrap();
+            prop_assert_eq!(back, name);
+        }
+    }
+}

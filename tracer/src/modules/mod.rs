@@ -1,0 +1,25 @@
+//! What is known of modules: what asks for them, what loading them means, which processes used them, which of them users can
+//! reach, and what keeps them out.
+
+pub mod blocklist;
+mod coverage;
+mod dry_run;
+mod effects;
+pub mod explain;
+pub mod families;
+pub mod machine;
+mod pattern;
+mod surface;
+mod target;
+mod unused;
+mod usage;
+
+pub use coverage::Coverage;
+pub use dry_run::{DryRun, DryRunError, SURFACE_FILE};
+pub use effects::effect;
+pub use explain::{Answer, answer};
+pub use machine::Machine;
+pub use surface::{Entry, State, surface};
+pub use target::{BlockTarget, Blockability, classify};
+pub use unused::{RequiredModules, unused_modules};
+pub use usage::{ModuleUser, Usage};

@@ -1,0 +1,37 @@
+//! What the tracker needs to know about the system. A trait, so that tests can supply it.
+
+use tracer_ebpf::wire;
+
+use crate::{
+    event::{Ancestor, Frame, Process, ProcessId, Text},
+    kernel::process::{Liveness, ThreadState},
+    modprobe::Resolution,
+};
+
+/// Information about the traced system.
+pub trait Environment {
+    /// The acting task with its ancestors, and whether the list of ancestors is truncated.
+    fn process(&mut self, context: &wire::Context) -> (Process, Vec<Ancestor>, bool);
+    /// A kernel stack, from the caller of `request_module()` on.
+    fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame>;
+    /// A user stack.
+    fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame>;
+    /// What the installed modprobe would do with a name; `None` if that cannot be determined.
+    fn resolve(&mut self, name: &Text) -> Option<Resolution>;
+    /// The user action that causes a request for this name.
+    fn explain(&mut self, name: &Text) -> Option<String>;
+    /// The side effect of loading a module, if it has a known one.
+    fn effect(&mut self, module: &str) -> Option<String>;
+    /// Whether a module is loaded.
+    fn is_loaded(&mut self, module: &str) -> bool;
+    /// Whether a process is still alive.
+    fn liveness(&mut self, process: ProcessId) -> Liveness;
+    /// The state of a thread. The main thread may exit before the others.
+    fn thread_state(&mut self, process: ProcessId, tid: u32) -> ThreadState;
+    /// When udev was last seen idle, nanoseconds since boot; `None` if it is busy.
+    fn udev_was_idle(&mut self) -> Option<u64>;
+    /// Notes that modules were loaded or unloaded: symbols must be read again before the next stack.
+    fn modules_changed(&mut self);
+    /// The letters of a module's taint flags.
+    fn taints(&mut self, bits: u64) -> String;
+}

@@ -1,0 +1,176 @@
+//! The running system as the tracker's environment.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use tracer_ebpf::wire;
+
+use super::environment::Environment;
+use crate::{
+    event::{Ancestor, Frame, Process, ProcessId, Text},
+    kernel::{
+        clock::ClockTriple,
+        kallsyms::{Kallsyms, KallsymsError},
+        process::{self, Liveness, ThreadState},
+        taints,
+    },
+    modprobe::{RECHECK_INTERVAL, Resolution, ResolutionCache},
+    modules::{effect, families},
+    probe::Addresses,
+    trace::enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
+};
+
+/// Information about this system, cached as long as it is valid.
+pub struct LiveSystem {
+    root: PathBuf,
+    kallsyms: Option<Kallsyms>,
+    /// Modules were loaded or unloaded since the symbols were read.
+    stale: bool,
+    users: Users,
+    user_symbols: Option<UserSymbols>,
+    resolutions: ResolutionCache,
+    /// When the user database was last checked.
+    users_looked: Option<Instant>,
+    /// Whether `/proc` uses the same process ids as the records.
+    has_global_ids: bool,
+}
+
+/// Number of ancestors searched for a script.
+const SCRIPT_GENERATIONS: usize = 4;
+
+impl LiveSystem {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            kallsyms: None,
+            stale: false,
+            users: Users::new(root),
+            user_symbols: None,
+            resolutions: ResolutionCache::new(root),
+            users_looked: None,
+            has_global_ids: process::has_global_ids(),
+        }
+    }
+
+    /// Whether the kernel's symbols are available.
+    pub(super) fn has_symbols(&self) -> bool {
+        self.kallsyms.is_some()
+    }
+
+    /// Reads the kernel's symbols; returns the addresses that the BPF programs need.
+    pub(super) fn read_symbols(&mut self) -> Result<Addresses, KallsymsError> {
+        let kallsyms = Kallsyms::load_from(&self.root)?;
+        let addresses = Addresses::new(&kallsyms);
+        self.kallsyms = Some(kallsyms);
+        Ok(addresses)
+    }
+
+    /// Sets the script of the nearest ancestor that is an interpreter.
+    fn find_script(&self, process: &Process, ancestors: &mut [Ancestor]) {
+        // Only the nearest one: searching all ancestors would be too slow during a storm of requests.
+        for ancestor in ancestors.iter_mut().take(SCRIPT_GENERATIONS) {
+            ancestor.script = script::script(&self.root, ancestor);
+            if ancestor.script.is_some() {
+                let line = script::line(&self.root, ancestor);
+                // The shell continues as soon as the requester has exited, and then the line is no longer the right one.
+                ancestor.script_line = line.filter(|_| process::is_alive(process.id()));
+                return;
+            }
+        }
+    }
+
+    /// Enables symbols for user stacks.
+    pub fn name_user_stacks(&mut self) {
+        self.user_symbols = Some(UserSymbols::new());
+    }
+}
+
+/// The captured frames.
+fn frames(stack: &wire::Stack) -> &[u64] {
+    let count = usize::try_from(stack.count).unwrap_or(usize::MAX).min(stack.frames.len());
+    &stack.frames[..count]
+}
+
+impl Environment for LiveSystem {
+    fn process(&mut self, context: &wire::Context) -> (Process, Vec<Ancestor>, bool) {
+        if self.users_looked.is_none_or(|looked| looked.elapsed() >= RECHECK_INTERVAL) {
+            if let Err(error) = self.users.refresh() {
+                log::debug!("user names cannot be read: {error}");
+            }
+            self.users_looked = Some(Instant::now());
+        }
+        let (mut ancestors, truncated) = from_wire::ancestors(context);
+        let process = from_wire::process(context, &self.users);
+        self.find_script(&process, &mut ancestors);
+        (process, ancestors, truncated)
+    }
+
+    fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame> {
+        if let Some(kallsyms) = &mut self.kallsyms
+            && self.stale
+        {
+            // Reading all symbols takes about 100 ms in the kernel, so it is done only if a frame may be in a module.
+            let may_have_moved = |address: &u64| kallsyms.resolve(*address).is_none_or(|it| it.module.is_some());
+            if frames(stack).iter().any(may_have_moved) {
+                match kallsyms.refresh(true) {
+                    Ok(_) => self.stale = false,
+                    Err(error) => log::debug!("kernel symbols cannot be read again: {error}"),
+                }
+            }
+        }
+        stack::kernel_frames(self.kallsyms.as_ref(), frames(stack))
+    }
+
+    fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame> {
+        match &self.user_symbols {
+            // The process id may have been reused, and then the mapped files differ.
+            Some(symbols) if process::is_alive(process) => symbols.frames(process.pid, frames(stack)),
+            _ => stack::user_frames(frames(stack)),
+        }
+    }
+
+    fn resolve(&mut self, name: &Text) -> Option<Resolution> {
+        self.resolutions.resolve(name)
+    }
+
+    fn explain(&mut self, name: &Text) -> Option<String> {
+        families::explain(name)
+    }
+
+    fn effect(&mut self, module: &str) -> Option<String> {
+        effect(module, &self.root)
+    }
+
+    fn is_loaded(&mut self, module: &str) -> bool {
+        // sysfs spells every name with underscores.
+        let name = module.replace('-', "_");
+        !name.contains('/') && self.root.join("sys/module").join(name).join("initstate").exists()
+    }
+
+    fn liveness(&mut self, process: ProcessId) -> Liveness {
+        // Records carry global process ids. In another pid namespace the same number is a different process, or none.
+        if self.has_global_ids { process::liveness(process) } else { Liveness::Unknown }
+    }
+
+    fn thread_state(&mut self, process: ProcessId, tid: u32) -> ThreadState {
+        if self.has_global_ids { process::thread_state(process, tid) } else { ThreadState::Unknown }
+    }
+
+    fn udev_was_idle(&mut self) -> Option<u64> {
+        // The time is taken before the check: later events are received on the socket.
+        let now_ns = ClockTriple::now().boot_ns;
+        // udev keeps this file while its queue is not empty (systemd: udev_queue_get_queue_is_empty).
+        let is_busy = self.root.join("run/udev/queue").try_exists().unwrap_or(true);
+        (!is_busy).then_some(now_ns)
+    }
+
+    fn modules_changed(&mut self) {
+        self.stale = true;
+    }
+
+    fn taints(&mut self, bits: u64) -> String {
+        taints::letters(bits)
+    }
+}

@@ -1,0 +1,242 @@
+//! The scope: which events belong to the traced command.
+
+use std::collections::HashSet;
+
+use super::recent_set::RecentSet;
+use crate::{
+    chain,
+    event::{Ancestor, Body, Event, Origin, Process, ProcessId, RequestId, Text},
+    kernel::process::TICK_NS,
+};
+
+/// The scope of a trace.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Scope {
+    /// All events of the host.
+    Host,
+    /// A process and its descendants: by its own cgroup, if it has one, and by ancestry.
+    Command {
+        /// The process.
+        process: ProcessId,
+        /// Path and id of its cgroup (v2).
+        cgroup: Option<(Text, Option<u64>)>,
+    },
+}
+
+impl Scope {
+    /// Whether a cgroup is the one of the scope.
+    fn contains_cgroup(&self, id: Option<u64>) -> bool {
+        match self {
+            Self::Host => true,
+            Self::Command { cgroup: Some((_, Some(own))), .. } => id == Some(*own),
+            Self::Command { .. } => false,
+        }
+    }
+
+    fn contains(&self, process: &Process, ancestors: &[Ancestor]) -> bool {
+        let Self::Command { process: command, cgroup } = self else { return true };
+        // The start time of the command has only clock tick precision; a pid is not reused within one tick.
+        let same = |id: ProcessId| id.pid == command.pid && id.start_ns / TICK_NS == command.start_ns / TICK_NS;
+        if same(process.id()) || ancestors.iter().any(|ancestor| same(ancestor.id())) {
+            return true;
+        }
+        let (Some((cgroup, _)), Some(own)) = (cgroup, &process.cgroup) else { return false };
+        own.as_bytes().strip_prefix(cgroup.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    }
+}
+
+/// Decides which events are in scope.
+#[derive(Debug)]
+pub struct Filter {
+    scope: Scope,
+    /// Requests and loaders in scope whose result is still to come.
+    requests: HashSet<RequestId>,
+    loaders: HashSet<ProcessId>,
+    /// Those that ended recently: kernel threads may still act for them.
+    ended_requests: RecentSet<RequestId>,
+    ended_loaders: RecentSet<ProcessId>,
+    /// Processes in scope that made a request recently.
+    requesters: RecentSet<ProcessId>,
+}
+
+impl Filter {
+    /// Creates a filter for a scope.
+    #[must_use]
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            requests: HashSet::new(),
+            loaders: HashSet::new(),
+            ended_requests: RecentSet::default(),
+            ended_loaders: RecentSet::default(),
+            requesters: RecentSet::default(),
+        }
+    }
+
+    /// Narrows the scope once the command is known.
+    pub fn set_scope(&mut self, scope: Scope) {
+        self.scope = scope;
+    }
+
+    /// Returns whether an event is in scope.
+    pub fn belongs(&mut self, event: &Event) -> bool {
+        if matches!(self.scope, Scope::Host) {
+            return true;
+        }
+        match &event.body {
+            Body::Header(_) | Body::Baseline(_) | Body::Loss(_) | Body::Clock(_) | Body::Seal(_) | Body::End(_) => true,
+            Body::Request(request) => {
+                let by_behalf = request.behalf.as_ref().is_some_and(|behalf| {
+                    let id = ProcessId { pid: behalf.pid, start_ns: behalf.start_ns };
+                    let known = self.has_loader(id) || self.requesters.contains_and_touch(id);
+                    known || self.scope.contains_cgroup(behalf.cgroup_id) || self.is_command(id)
+                });
+                let nested = request.parent_request.is_some_and(|parent| self.has_request(parent));
+                let ours = nested || by_behalf || self.scope.contains(&request.process, &request.ancestors);
+                if let (true, Some(id)) = (ours, event.request) {
+                    self.requests.insert(id);
+                    self.requesters.insert(request.process.id());
+                }
+                ours
+            }
+            Body::Load(load) => match event.request {
+                Some(id) => self.has_request(id),
+                None => self.loader(&load.process, &load.ancestors),
+            },
+            Body::Attempt(attempt) => match event.request {
+                Some(id) => self.has_request(id),
+                // No result will follow.
+                None if chain::is_unload(attempt) => {
+                    let ours =
+                        attempt.origin == Origin::Unknown || self.scope.contains(&attempt.process, &attempt.ancestors);
+                    if ours {
+                        self.ended_loaders.insert(attempt.process.id());
+                    }
+                    ours
+                }
+                // Its cause is unknown: it may be in scope.
+                None if attempt.origin == Origin::Unknown => {
+                    self.loaders.insert(attempt.process.id());
+                    true
+                }
+                None => self.loader(&attempt.process, &attempt.ancestors),
+            },
+            Body::Unload(unload) => match event.request {
+                Some(id) => self.has_request(id),
+                None => self.scope.contains(&unload.process, &unload.ancestors),
+            },
+            Body::Init(init) => match event.request {
+                Some(id) => self.has_request(id),
+                None => self.has_loader(ProcessId { pid: init.pid, start_ns: init.start_ns }),
+            },
+            Body::Helper(_) => event.request.is_some_and(|id| self.has_request(id)),
+            Body::Result(outcome) => match (event.request, outcome.loader) {
+                (Some(id), _) => {
+                    let ours = self.has_request(id);
+                    if self.requests.remove(&id) {
+                        self.ended_requests.insert(id);
+                    }
+                    ours
+                }
+                (None, Some(loader)) => {
+                    let ours = self.has_loader(loader);
+                    if self.loaders.remove(&loader) {
+                        self.ended_loaders.insert(loader);
+                    }
+                    ours
+                }
+                (None, None) => true,
+            },
+        }
+    }
+
+    fn has_request(&mut self, id: RequestId) -> bool {
+        self.requests.contains(&id) || self.ended_requests.contains_and_touch(id)
+    }
+
+    fn has_loader(&mut self, id: ProcessId) -> bool {
+        self.loaders.contains(&id) || self.ended_loaders.contains_and_touch(id)
+    }
+
+    fn is_command(&self, id: ProcessId) -> bool {
+        let process = Process { pid: id.pid, start_ns: id.start_ns, ..Process::default() };
+        self.scope.contains(&process, &[])
+    }
+
+    fn loader(&mut self, process: &Process, ancestors: &[Ancestor]) -> bool {
+        let ours = self.scope.contains(process, ancestors);
+        if ours {
+            self.loaders.insert(process.id());
+        }
+        ours
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Filter, Scope};
+    use crate::{
+        chain::{Chain, Item, samples},
+        event::{Attribution, Body, Event, Outcome, ProcessId, RequestId, Status},
+    };
+
+    fn filter() -> Filter {
+        let process = ProcessId { pid: 557, start_ns: 557 };
+        Filter::new(Scope::Command { process, cgroup: None })
+    }
+
+    fn event(request: Option<RequestId>, body: Body) -> Event {
+        Event { seq: 0, time: jiff::Timestamp::UNIX_EPOCH, boot_ns: 0, request, body }
+    }
+
+    fn ends(request: Option<RequestId>, loader: Option<ProcessId>) -> Event {
+        let end = Outcome { loader, ..Outcome::new(Status::Loaded, Attribution::exact()) };
+        event(request, Body::Result(end))
+    }
+
+    fn chain(item: Item) -> Chain {
+        if let Item::Chain(chain) = item { *chain } else { unreachable!("it is a chain") }
+    }
+
+    /// The memory of a long-running command is bounded, and a nested request is in scope after the end of its parent.
+    #[test]
+    fn ended_requests_are_kept_within_bounds() {
+        let mut filter = filter();
+        let asked = chain(samples::outage()).request.unwrap();
+        let id = |number: u64| RequestId { boot_ns: number, tid: 557 };
+        for number in 0..100_000 {
+            let mut asked = asked.clone();
+            asked.ancestors[0].pid = 557;
+            asked.ancestors[0].start_ns = 557;
+            (asked.process.pid, asked.process.start_ns) = (600, number);
+            assert!(filter.belongs(&event(Some(id(number)), Body::Request(Box::new(asked)))));
+            assert!(filter.belongs(&ends(Some(id(number)), None)));
+        }
+        assert!(filter.requests.is_empty());
+        let mut nested = asked;
+        nested.parent_request = Some(id(99_000));
+        nested.ancestors.clear();
+        (nested.process.pid, nested.process.start_ns) = (2, 2);
+        assert!(filter.belongs(&event(Some(id(200_000)), Body::Request(Box::new(nested.clone())))));
+        nested.parent_request = Some(id(1));
+        assert!(!filter.belongs(&event(Some(id(200_001)), Body::Request(Box::new(nested)))), "it was forgotten");
+    }
+
+    /// The result of a loader is in scope, and later events of a loader that has ended are too.
+    #[test]
+    fn ended_loader_stays_in_scope() {
+        let mut filter = filter();
+        let load = chain(samples::by_hand()).modules.swap_remove(0).load;
+        let loader = load.process.id();
+        for _ in 0..2 {
+            let mut load = load.clone();
+            load.ancestors[0].start_ns = 557;
+            assert!(filter.belongs(&event(None, Body::Load(Box::new(load)))));
+            assert!(filter.belongs(&ends(None, Some(loader))));
+            assert!(filter.loaders.is_empty());
+        }
+        assert!(filter.belongs(&ends(None, Some(loader))));
+        assert!(!filter.belongs(&ends(None, Some(ProcessId { pid: 9, start_ns: 9 }))));
+    }
+}

@@ -1,0 +1,249 @@
+//! Starts a trace: checks the requirements, loads the probes, describes the system.
+
+use std::path::Path;
+
+use super::live_system::LiveSystem;
+use crate::{
+    capture::hash::{hash, to_hex},
+    event::{Baseline, Body, Header, HeaderHook, SCHEMA_VERSION},
+    kernel::{
+        btf::Btf,
+        clock::ClockTriple,
+        facts::{Facts, Lockdown, major_minor},
+        kallsyms::KallsymsError,
+        modules,
+        privileges::{Capabilities, Capability},
+    },
+    probe::{self, Addresses, AttachedHook, Options, ProbeError, Uevents},
+};
+
+/// A started trace.
+#[non_exhaustive]
+pub struct Started {
+    /// The attached programs.
+    pub tracer: probe::Tracer,
+    /// The uevent socket; `None` if the kernel does not allow it.
+    pub uevents: Option<Uevents>,
+    /// The system as the tracker's environment.
+    pub system: LiveSystem,
+    /// The clocks at the start.
+    pub clocks: ClockTriple,
+    /// First event.
+    pub header: Body,
+    /// Second event.
+    pub baseline: Body,
+    /// What could not be set up, and what is missing because of it.
+    pub warnings: Vec<String>,
+}
+
+/// Loads and attaches everything. Afterwards every request is traced.
+///
+/// # Errors
+/// If tracing is not possible here; the error names the reason and the fix.
+pub fn start(options: Options) -> Result<Started, ProbeError> {
+    let root = Path::new("/");
+    let mut warnings = Vec::new();
+    if !probe::is_built_in() {
+        return Err(ProbeError::NoObject);
+    }
+    privileges(root)?;
+    let facts = Facts::new(root);
+    supported(&facts)?;
+    let btf = Btf::load()?;
+    let mut system = LiveSystem::new(root);
+    let mut addresses = Addresses::default();
+    // In all other cases symbols are read after attaching, because reading them takes longest.
+    if facts.modprobe().is_ok_and(|path| path.trim().is_empty()) {
+        let read = system.read_symbols().map(|found| addresses = found);
+        warnings.extend(read.err().map(|error| without_symbols(&error)));
+    }
+
+    let release = facts.release().ok();
+    let tracer = probe::Tracer::start(&btf, addresses, options);
+    let tracer = tracer.map_err(|error| too_old(error, release.as_deref()))?;
+    let clocks = ClockTriple::now();
+    for hook in tracer.hooks.iter().filter(|hook| hook.programs.is_empty()) {
+        warnings.push(format!(
+            "hook {} is not attached: {} ({})",
+            hook.hook.name,
+            hook.hook.without,
+            hook.refused.join("; ")
+        ));
+    }
+    let (uevents, listening) = uevents(&mut warnings);
+    let mut hooks: Vec<HeaderHook> = tracer.hooks.iter().map(header_hook).collect();
+    hooks.push(listening);
+    let header = header(&facts, clocks, hooks, &mut warnings);
+    let baseline = baseline(root, &mut warnings);
+    Ok(Started { tracer, uevents, system, clocks, header, baseline, warnings })
+}
+
+/// Reads the kernel's symbols, unless they are available, and passes the addresses to the programs. Returns a warning on
+/// failure.
+pub fn read_symbols(system: &mut LiveSystem, tracer: &probe::Tracer) -> Option<String> {
+    if system.has_symbols() {
+        return None;
+    }
+    match system.read_symbols() {
+        Ok(addresses) => {
+            tracer.set_addresses(addresses);
+            None
+        }
+        Err(error) => Some(without_symbols(&error)),
+    }
+}
+
+fn without_symbols(error: &KallsymsError) -> String {
+    format!("kernel symbols cannot be read ({error}): stacks show addresses, and an empty kernel.modprobe is not seen")
+}
+
+fn privileges(root: &Path) -> Result<(), ProbeError> {
+    // If /proc/self/status is unreadable, the kernel decides.
+    let Ok(own) = Capabilities::effective(root) else { return Ok(()) };
+    let admin = own.has(Capability::SysAdmin);
+    let missing = own.missing(&[Capability::Bpf, Capability::Perfmon]);
+    if admin || missing.is_empty() {
+        return Ok(());
+    }
+    Err(ProbeError::Privileges { missing: missing.join(", ") })
+}
+
+fn header(facts: &Facts, clocks: ClockTriple, hooks: Vec<HeaderHook>, warnings: &mut Vec<String>) -> Body {
+    let mut known = |what: &str, value: Result<String, crate::kernel::FactError>| {
+        value.unwrap_or_else(|error| {
+            warnings.push(format!("{what} is not known: {error}"));
+            String::new()
+        })
+    };
+    let header = Header {
+        schema: SCHEMA_VERSION,
+        tool: concat!("kmodtrace ", env!("CARGO_PKG_VERSION")).to_owned(),
+        kernel: known("the kernel's release", facts.release()),
+        kernel_version: known("the kernel's version", facts.version()),
+        arch: std::env::consts::ARCH.to_owned(),
+        hostname: known("the host's name", facts.hostname()),
+        boot_id: known("the boot's id", facts.boot_id()),
+        machine_id: facts.machine_id().ok().flatten(),
+        modprobe: known("kernel.modprobe", facts.modprobe()),
+        realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
+        clock_uncertainty_ns: clocks.uncertainty_ns,
+        filters: Vec::new(),
+        boot_minus_monotonic_ns: Some(clocks.boot_ns.saturating_sub(clocks.monotonic_ns)),
+        modules_dep_sha256: digest(facts, "modules.dep"),
+        modules_alias_sha256: digest(facts, "modules.alias"),
+        recording: None,
+        segment: None,
+        previous: None,
+        hooks,
+    };
+    Body::Header(Box::new(header))
+}
+
+/// Opens the uevent socket.
+fn uevents(warnings: &mut Vec<String>) -> (Option<Uevents>, HeaderHook) {
+    const WITHOUT: &str = "the device for which udev loads a module is unknown";
+    let (uevents, missing) = match Uevents::open() {
+        Ok(uevents) => (Some(uevents), None),
+        Err(error) => (None, Some(format!("{WITHOUT}: {error}"))),
+    };
+    warnings.extend(missing.iter().map(|missing| format!("uevents cannot be received, so {missing}")));
+    let hook = HeaderHook {
+        hook: "uevents".to_owned(),
+        attached: uevents.is_some().then(|| "netlink".to_owned()),
+        target: "NETLINK_KOBJECT_UEVENT".to_owned(),
+        missing,
+    };
+    (uevents, hook)
+}
+
+/// The digest of an index of the kernel's modules; `None` without the file.
+fn digest(facts: &Facts, file: &str) -> Option<String> {
+    let path = facts.root().join("lib/modules").join(facts.release().ok()?).join(file);
+    let bytes = std::fs::read(&path).inspect_err(|error| log::info!("{}: {error}", path.display())).ok()?;
+    Some(to_hex(&hash(&bytes)))
+}
+
+fn header_hook(hook: &AttachedHook) -> HeaderHook {
+    let attached = hook.how();
+    let target = hook.hook.ways.first().and_then(|way| way.first()).map_or("", |program| program.target);
+    HeaderHook {
+        hook: hook.hook.name.to_owned(),
+        missing: attached.is_none().then(|| format!("{}: {}", hook.hook.without, hook.refused.join("; "))),
+        attached,
+        target: target.to_owned(),
+    }
+}
+
+fn baseline(root: &Path, warnings: &mut Vec<String>) -> Body {
+    let mut names: Vec<String> = match modules::load(root) {
+        Ok(modules) => modules.into_iter().map(|module| module.name).collect(),
+        Err(error) => {
+            warnings.push(format!("cannot read the modules that are loaded already: {error}"));
+            Vec::new()
+        }
+    };
+    names.sort_unstable();
+    Body::Baseline(Baseline { modules: names })
+}
+
+/// Checks the known requirements without attaching anything.
+fn supported(facts: &Facts) -> Result<(), ProbeError> {
+    if facts.lockdown().is_ok_and(|lockdown| lockdown == Lockdown::Confidentiality) {
+        return Err(ProbeError::Lockdown);
+    }
+    if !facts.root().join("proc/modules").exists() {
+        return Err(ProbeError::NoModules);
+    }
+    let path = facts.root().join("sys/kernel/btf/vmlinux");
+    if path.exists() { Ok(()) } else { Err(ProbeError::NoBtf { path }) }
+}
+
+/// Turns a load error on an old kernel into a version error. The version alone is not enough: distributions backport BPF.
+fn too_old(error: ProbeError, release: Option<&str>) -> ProbeError {
+    /// The BPF ring buffer was added in this version.
+    const NEEDED: (u32, u32) = (5, 8);
+    match (error, release) {
+        (ProbeError::Load(source), Some(release)) if major_minor(release).is_some_and(|version| version < NEEDED) => {
+            ProbeError::TooOld { release: release.to_owned(), source }
+        }
+        (error, _) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Facts, ProbeError, supported, too_old};
+
+    /// Each missing kernel feature has its own error, and a complete kernel passes.
+    #[test]
+    fn kernel_without_a_feature_has_its_own_error() {
+        let root = tempfile::tempdir().unwrap();
+        let facts = Facts::new(root.path());
+        for directory in ["proc", "sys/kernel/btf", "sys/kernel/security"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        let write = |path: &str, text: &str| fs::write(root.path().join(path), text).unwrap();
+        assert!(matches!(supported(&facts), Err(ProbeError::NoModules)));
+        write("proc/modules", "");
+        let no_btf = supported(&facts).unwrap_err();
+        assert!(no_btf.to_string().contains("CONFIG_DEBUG_INFO_BTF=y"), "{no_btf}");
+        write("sys/kernel/btf/vmlinux", "");
+        supported(&facts).unwrap();
+        write("sys/kernel/security/lockdown", "none integrity [confidentiality]\n");
+        assert!(matches!(supported(&facts), Err(ProbeError::Lockdown)));
+        write("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
+        supported(&facts).unwrap();
+    }
+
+    /// Only a kernel below 5.8 that cannot load the object is reported as too old.
+    #[test]
+    fn old_kernel_that_cannot_load_is_too_old() {
+        let load = || ProbeError::Load(Box::new(aya::EbpfError::NoBTF));
+        assert!(matches!(too_old(load(), Some("5.4.0-216-generic")), ProbeError::TooOld { .. }));
+        assert!(matches!(too_old(load(), Some("5.10.0-46-amd64")), ProbeError::Load(_)));
+        assert!(matches!(too_old(load(), None), ProbeError::Load(_)));
+        assert!(matches!(too_old(ProbeError::Lockdown, Some("4.19.0")), ProbeError::Lockdown));
+    }
+}

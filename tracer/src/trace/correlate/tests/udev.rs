@@ -1,0 +1,72 @@
+//! The device for which udev loads a module.
+
+use super::{arrives, tracker};
+use crate::{
+    event::{Attribution, Body, Reason, Text},
+    kernel::uevent::{Announcement, Uevent},
+    probe::{Record, Word},
+};
+
+fn announced(seqnum: u64, path: &str) -> Word {
+    Word::Uevent(Uevent::Announced(Announcement {
+        seqnum,
+        action: Text::from("add"),
+        devpath: Text::from(path),
+        subsystem: Some(Text::from("acpi")),
+        modalias: Some(Text::from("acpi:BTN:")),
+    }))
+}
+
+/// A load by udev is attributed to the only device whose alias leads to the module, to none of several, and never if
+/// another process loads it.
+#[test]
+fn load_by_udev_is_attributed_to_the_only_fitting_device() {
+    let mut tracker = tracker();
+    tracker.environment.udev.insert(7);
+    tracker.environment.provided = Some(("acpi:BTN:", "button"));
+    let mut device = |words: Vec<Word>, record: Record| {
+        words.into_iter().for_each(|word| tracker.device(900, word));
+        tracker.record(record);
+        let found = tracker.take_events().into_iter().find_map(|event| match event.body {
+            Body::Load(load) => Some((load.device, load.reason)),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    assert_eq!(device(vec![], arrives(7, 1_000, "button")), (None, None));
+    assert_eq!(device(vec![announced(1, "/a")], arrives(7, 1_000, "other")), (None, None));
+    assert_eq!(device(vec![], arrives(8, 1_000, "button")), (None, None));
+    let (one, reason) = device(vec![], arrives(7, 1_000, "button"));
+    let one = one.unwrap();
+    assert_eq!((one.devpath, one.candidates), (Some(Text::from("/a")), 1));
+    assert_eq!((one.attribution, reason), (Attribution::inferred("uevent-modalias"), Some(Reason::Alias)));
+    let several = device(vec![announced(2, "/b")], arrives(7, 1_000, "button")).0.unwrap();
+    assert_eq!((several.devpath, several.candidates), (None, 2));
+    assert_eq!((several.modalias, several.attribution), (Some(Text::from("acpi:BTN:")), Attribution::unknown()));
+    let done = Word::Uevent(Uevent::Done { seqnum: 1 });
+    assert_eq!(device(vec![done], arrives(7, 1_000, "button")).0.unwrap().devpath, Some(Text::from("/b")));
+    assert_eq!(device(vec![Word::Missed], arrives(7, 1_000, "button")).0, None);
+}
+
+/// No device is claimed if udev was busy when tracking began, for loads before that, and after tracking has stopped.
+#[test]
+fn load_outside_tracking_has_no_device() {
+    let claimed = |is_busy, boot_ns, is_over| {
+        let mut tracker = tracker();
+        tracker.environment.udev.insert(7);
+        tracker.environment.udev_is_busy = is_busy;
+        tracker.environment.provided = Some(("acpi:BTN:", "button"));
+        tracker.push(450, Body::Header(Box::default()));
+        tracker.device(900, announced(1, "/a"));
+        if is_over {
+            tracker.stop_devices();
+        }
+        tracker.record(arrives(7, boot_ns, "button"));
+        let device = |body| if let Body::Load(load) = body { load.device } else { None };
+        tracker.take_events().into_iter().any(|event| device(event.body).is_some())
+    };
+    assert!(claimed(false, 1_000, false));
+    assert!(!claimed(true, 1_000, false), "it may deal with what was announced before");
+    assert!(!claimed(false, 499, false), "it was recorded before anybody listened");
+    assert!(!claimed(false, 1_000, true), "nobody listens any more");
+}
