@@ -37,7 +37,7 @@ impl Content {
     pub const fn seq(&self) -> Option<u64> {
         match self {
             Self::Event(event) => Some(event.seq),
-            Self::Unknown(seq) => Some(*seq),
+            Self::Unknown(seq) | Self::Brief(seq, _) => Some(*seq),
             Self::Malformed { seq, .. } => *seq,
             Self::Newer(_) => None,
         }
@@ -73,6 +73,8 @@ pub struct Line {
 pub enum Content {
     /// An event.
     Event(Event),
+    /// An event of which no more is wanted, and its number.
+    Brief(u64, Brief),
     /// An event of a type that this version does not know, and its number.
     Unknown(u64),
     /// No event.
@@ -80,10 +82,39 @@ pub enum Content {
         /// Its number, where it begins as events do.
         seq: Option<u64>,
         /// Why.
-        why: String,
+        why: Box<ParseError>,
+        /// Lines right behind it that are no event either, and have no number: they take no room of their own.
+        more: u64,
     },
     /// The header of a format that this version would misunderstand.
     Newer(String),
+}
+
+/// What counts an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brief {
+    /// A request.
+    Request,
+    /// A load.
+    Load,
+    /// An unload.
+    Unload,
+    /// Any other.
+    Other,
+}
+
+impl Brief {
+    /// How an event is counted of which nothing else counts; `None` for those that say something of the stream itself, and
+    /// for loads of which something is unknown.
+    fn of(event: &Event) -> Option<Self> {
+        match &event.body {
+            Body::Header(_) | Body::Loss(_) | Body::End(_) | Body::Seal(_) => None,
+            Body::Request(_) => Some(Self::Request),
+            Body::Load(load) => (!load.is_unattributed()).then_some(Self::Load),
+            Body::Unload(_) => Some(Self::Unload),
+            _ => Some(Self::Other),
+        }
+    }
 }
 
 /// A seal, and what it seals.
@@ -108,6 +139,7 @@ pub struct Batcher {
     key: Option<PublicKey>,
     hasher: RandomState,
     keeps_lines: bool,
+    is_brief: bool,
 }
 
 impl std::fmt::Debug for Batcher {
@@ -123,7 +155,13 @@ impl Batcher {
     /// # Errors
     /// When zstd cannot be set up.
     pub fn new(key: Option<PublicKey>, hasher: RandomState, keeps_lines: bool) -> std::io::Result<Self> {
-        Ok(Self { decompressor: Decompressor::new()?, text: Vec::new(), key, hasher, keeps_lines })
+        Ok(Self { decompressor: Decompressor::new()?, text: Vec::new(), key, hasher, keeps_lines, is_brief: false })
+    }
+
+    /// The same, but of most events their number and type only: where nothing else is wanted, nothing else has to be moved.
+    #[must_use]
+    pub fn briefly(self, is_brief: bool) -> Self {
+        Self { is_brief, ..self }
     }
 
     /// Reads a section.
@@ -184,6 +222,16 @@ impl Batcher {
                 (begin, is_complete) = (at, true);
                 continue;
             }
+            if is_terminated && is_one_more(part.lines.last_mut(), number, &content) {
+                continue;
+            }
+            let content = match content {
+                Content::Event(event) if self.is_brief => match Brief::of(&event) {
+                    Some(brief) => Content::Brief(event.seq, brief),
+                    None => Content::Event(event),
+                },
+                content => content,
+            };
             let range = line_begin..line_begin + line.len();
             part.lines.push(Line { number, range, is_terminated, fingerprint: 0, content });
         }
@@ -242,7 +290,22 @@ fn content(line: &[u8], is_terminated: bool) -> Content {
         Ok(Parsed::Unknown { seq }) => Content::Unknown(seq),
         Err(error @ ParseError::Version { .. }) => Content::Newer(format!("written in {error}")),
         // What the file ends inside of is not compared with anything.
-        Err(error) => Content::Malformed { seq: number(line).filter(|_| is_terminated), why: error.to_string() },
+        Err(error) => Content::Malformed { seq: number(line).filter(|_| is_terminated), why: Box::new(error), more: 0 },
+    }
+}
+
+/// Adds a line that is no event, and has no number, to one before it that is none either. A few bytes of a frame may make a
+/// million of them.
+fn is_one_more(last: Option<&mut Line>, number: u64, content: &Content) -> bool {
+    match (last, content) {
+        (
+            Some(Line { number: first, content: Content::Malformed { more, .. }, .. }),
+            Content::Malformed { seq: None, .. },
+        ) if *first + *more + 1 == number => {
+            *more += 1;
+            true
+        }
+        _ => false,
     }
 }
 

@@ -86,6 +86,22 @@ pub struct Section {
     pub body: Body,
 }
 
+impl Section {
+    /// What it takes, decoded, bytes: the most that it may be where its frame does not say.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match &self.body {
+            Body::Frame(frame) => {
+                let text = zstd_safe::get_frame_content_size(frame).ok().flatten();
+                let text = text.and_then(|bytes| usize::try_from(bytes).ok());
+                frame.len() + text.map_or(FRAME_TEXT_BYTES_MAX, |bytes| bytes.min(FRAME_TEXT_BYTES_MAX))
+            }
+            Body::Text { text, .. } => text.len(),
+            Body::Gap(_) => 0,
+        }
+    }
+}
+
 /// What a section holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {

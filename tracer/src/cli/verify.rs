@@ -104,6 +104,10 @@ impl Consumer for Totals {
         Ok(())
     }
 
+    fn wants_events(&self) -> bool {
+        false
+    }
+
     fn wants_items(&self) -> bool {
         false
     }

@@ -51,6 +51,11 @@ impl Rule {
         self.tests.iter().map(|(field, patterns)| patterns.test(facts.get(*field))).min().unwrap_or(Match::Yes)
     }
 
+    /// The fields that it asks about.
+    pub(super) fn fields(&self) -> impl Iterator<Item = Field> {
+        self.tests.iter().map(|(field, _)| *field)
+    }
+
     /// The fields that leave open whether it matches.
     pub(super) fn open_fields(&self, facts: &Facts) -> Vec<&'static str> {
         let is_open = |(field, patterns): &&(Field, PatternSet)| patterns.test(facts.get(*field)) == Match::Maybe;

@@ -101,6 +101,9 @@ impl Consumer for Engine {
     }
 
     fn item(&mut self, item: Item, info: &StreamInfo) -> io::Result<()> {
+        if let Some(stream) = self.streams.get_mut(info.id) {
+            stream.settled(info);
+        }
         let Item::Event(event) = &item else { return self.chain(&item, info.id) };
         if !matches!(event.body, Body::Unload(_) | Body::Attempt(_) | Body::Loss(_)) {
             return Ok(());

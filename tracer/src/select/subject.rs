@@ -97,7 +97,7 @@ impl<'a> Subject<'a> {
                     // What is missing of a name may be what its family is known by.
                     Some(name) if !Seen::alias(name.as_bytes()).is_whole() => is_open = true,
                     Some(name) => {
-                        families::find(name).into_iter().for_each(|found| take(whole(found.family.name)));
+                        families::family(name).into_iter().for_each(|family| take(whole(family.name)));
                     }
                     None => is_open |= is_request(link),
                 }

@@ -554,6 +554,12 @@ impl Assembler {
         let (number, begin) = (self.file.lines + line.number + 1, line.range.start as u64);
         let event = match line.content {
             batch::Content::Event(event) => event,
+            batch::Content::Brief(seq, brief) => {
+                if let Some(id) = self.delivered(seq, false, pipeline) {
+                    pipeline.brief(id, seq, brief);
+                }
+                return Ok(());
+            }
             batch::Content::Unknown(seq) => {
                 if let Some(tracked) = self.file.current.and_then(|number| self.streams.get(number)) {
                     pipeline.unknown(tracked.id, seq);
@@ -564,7 +570,7 @@ impl Assembler {
                 self.report_here(pipeline, IssueKind::Torn { offset: offset.saturating_add(begin) });
                 return Ok(());
             }
-            batch::Content::Malformed { seq, why } => {
+            batch::Content::Malformed { seq, why, more } => {
                 let id = self.file.current.and_then(|number| self.streams.get(number)).map(|tracked| tracked.id);
                 // It is reported as it is, and not once more as missing.
                 if let (Some(id), Some(seq)) = (id, seq)
@@ -572,8 +578,8 @@ impl Assembler {
                 {
                     pipeline.seal(id, seq);
                 }
-                self.file.malformed += 1;
-                self.file.first_malformed.get_or_insert((number, why));
+                self.file.malformed += 1 + more;
+                self.file.first_malformed.get_or_insert_with(|| (number, why.to_string()));
                 return Ok(());
             }
             batch::Content::Newer(why) => {
@@ -582,20 +588,27 @@ impl Assembler {
                 return Ok(());
             }
         };
+        let is_end = matches!(event.body, Body::End(_));
+        if let Some(id) = self.delivered(event.seq, is_end, pipeline) {
+            pipeline.event(id, event)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of an event that is handed on; its stream.
+    fn delivered(&mut self, seq: u64, is_end: bool, pipeline: &mut Pipeline<impl Consumer>) -> Option<StreamId> {
         let summary = &mut self.file.summary;
         summary.events += 1;
-        summary.range = Some((summary.range.map_or(event.seq, |(first, _)| first), event.seq));
-        let is_end = matches!(event.body, Body::End(_));
+        summary.range = Some((summary.range.map_or(seq, |(first, _)| first), seq));
         summary.has_end |= is_end;
-        let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) else { return Ok(()) };
+        let tracked = self.file.current.and_then(|number| self.streams.get_mut(number))?;
         let is_first_after = tracked.has_ended && !std::mem::replace(&mut tracked.is_after_end, true);
         tracked.has_ended |= is_end;
         let id = tracked.id;
         if is_first_after {
-            self.report_here(pipeline, IssueKind::AfterEnd { seq: event.seq });
+            self.report_here(pipeline, IssueKind::AfterEnd { seq });
         }
-        pipeline.event(id, event)?;
-        Ok(())
+        Some(id)
     }
 
     /// Reports what is wrong with streams as wholes.

@@ -2,12 +2,15 @@
 
 use std::io;
 
+use jiff::Timestamp;
+
 use super::{
     Identity, attribution,
     integrity::Integrity,
     issue::{Issue, IssueKind, Severity},
 };
 use crate::{
+    capture::batch::Brief,
     chain::{Builder, Item},
     event::{Body, Event, Header},
 };
@@ -37,6 +40,8 @@ pub struct StreamInfo {
     pub kernel: String,
     /// The architecture.
     pub arch: String,
+    /// No chain that is still to come began before this, unless events of it were lost or come out of order.
+    pub settled: Option<Timestamp>,
 }
 
 impl StreamInfo {
@@ -86,6 +91,12 @@ pub trait Consumer {
         Ok(())
     }
 
+    /// Whether events are wanted. Where neither they nor chains are, most events are counted by those who read them, and
+    /// [`Consumer::event`] gets no more than is needed to judge whether the stream is complete.
+    fn wants_events(&self) -> bool {
+        true
+    }
+
     /// Whether chains are wanted at all. Building them takes most of the time.
     fn wants_items(&self) -> bool {
         true
@@ -123,6 +134,10 @@ struct State {
 impl<C: Consumer + ?Sized> Consumer for &mut C {
     fn event(&mut self, event: &Event, stream: &StreamInfo) -> io::Result<()> {
         (**self).event(event, stream)
+    }
+
+    fn wants_events(&self) -> bool {
+        (**self).wants_events()
     }
 
     fn wants_items(&self) -> bool {
@@ -257,24 +272,33 @@ impl<C: Consumer> Pipeline<C> {
             return Ok(());
         }
         let chains = state.chains.get_or_insert_with(|| Box::new(Builder::with_limit(OPEN_CHAINS_MAX)));
+        let time = event.time;
         chains.push(event);
-        let items: Vec<Item> = std::iter::from_fn(|| chains.next_item()).collect();
-        self.items(id, items)?;
+        let oldest = chains.oldest().unwrap_or(time).min(time);
+        state.info.settled = Some(oldest);
+        while let Some(item) = self.streams.get_mut(id).and_then(|state| state.chains.as_mut()?.next_item()) {
+            self.item(id, item)?;
+        }
         if is_end {
             self.close(id)?;
         }
         Ok(())
     }
 
-    fn items(&mut self, id: StreamId, items: Vec<Item>) -> io::Result<()> {
-        for item in items {
-            for kind in attribution::of_item(&item) {
-                self.issue(id, kind);
-            }
-            let Some(state) = self.streams.get(id) else { return Ok(()) };
-            self.consumer.item(item, &state.info)?;
+    /// Takes the next event of a stream, of which nothing more is wanted than that it is there.
+    pub fn brief(&mut self, id: StreamId, seq: u64, brief: Brief) {
+        if let Some(state) = self.streams.get_mut(id) {
+            state.events += 1;
+            state.integrity.brief(seq, brief);
         }
-        Ok(())
+    }
+
+    fn item(&mut self, id: StreamId, item: Item) -> io::Result<()> {
+        for kind in attribution::of_item(&item) {
+            self.issue(id, kind);
+        }
+        let Some(state) = self.streams.get(id) else { return Ok(()) };
+        self.consumer.item(item, &state.info)
     }
 
     /// Hands on what a stream has open.
@@ -285,7 +309,11 @@ impl<C: Consumer> Pipeline<C> {
         for issue in chains.take_issues() {
             self.issue(id, IssueKind::Ambiguous { why: issue.to_string() });
         }
-        self.items(id, items)
+        items.into_iter().try_for_each(|item| self.item(id, item))?;
+        if let Some(state) = self.streams.get_mut(id) {
+            state.info.settled = Some(Timestamp::MAX);
+        }
+        Ok(())
     }
 
     /// Takes note of something that is wrong with a stream.

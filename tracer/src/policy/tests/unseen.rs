@@ -1,6 +1,7 @@
 //! Every key of a rule against what was seen, seen in part, and not seen: nothing passes, and nothing is allowed, because
 //! it was not seen.
 
+use super::super::field::Fields;
 use super::{chain, judge_events, policy};
 use crate::{
     chain::{Chain, ChainKey, samples},
@@ -65,7 +66,7 @@ fn answer(chain: &Chain, key: &str, pattern: &str) -> Match {
         let policy = policy(&rules);
         let mut found = None;
         Subject::each(chain, &mut |subject| {
-            let decision = policy.decide(&subject.facts(), true, super::files::TODAY);
+            let decision = policy.decide(&subject.facts(Fields::ALL), true, super::files::TODAY);
             found = found.take().or(Some(match decision {
                 Decision::Rule(_) => Match::Yes,
                 Decision::Default => Match::No,
@@ -319,7 +320,7 @@ fn a_loader_is_judged_by_what_it_was_at_each_load() {
     let policy = policy("default='allow'\n[[rule]]\naction='deny'\nexe='/tmp/evil'\n");
     let mut decisions = Vec::new();
     Subject::each(&loads, &mut |subject| {
-        decisions.push(policy.decide(&subject.facts(), true, super::files::TODAY));
+        decisions.push(policy.decide(&subject.facts(Fields::ALL), true, super::files::TODAY));
         assert_eq!(subject.status(), Status::Loaded);
     });
     assert_eq!(decisions, [Decision::Default, Decision::Rule(0)]);
