@@ -10,7 +10,7 @@ use zstd::bulk::Decompressor;
 
 use super::{
     frame::{HASH_FIELD, find_last},
-    hash::{Hash, hash, to_hex},
+    hash::{Hash, Hasher, to_hex},
     section::{self, Damage, FRAME_TEXT_BYTES_MAX, Section},
     sign::PublicKey,
 };
@@ -51,6 +51,8 @@ pub struct Part {
     pub lines: Vec<Line>,
     /// The seal that they end with.
     pub seal: Option<Sealed>,
+    /// The seal covers lines that were handed on before.
+    pub is_continued: bool,
 }
 
 /// A line.
@@ -170,7 +172,10 @@ impl Batcher {
         let mut batch = Batch { offset, bytes, ..Batch::default() };
         match body {
             section::Body::Gap(damage) => batch.damage = Some(damage),
-            section::Body::Text { text, is_complete } => self.parts(&text, is_complete, &mut batch),
+            section::Body::Text { text, is_complete, begun } => {
+                let begun = begun.map(|begun| *begun);
+                self.parts(&text, if is_complete { Some(Hasher::default()) } else { begun }, is_complete, &mut batch);
+            }
             section::Body::Frame(frame) => {
                 let mut text = std::mem::take(&mut self.text);
                 text.clear();
@@ -178,7 +183,7 @@ impl Batcher {
                 match self.decompressor.decompress_to_buffer(&frame, &mut text) {
                     Err(_) => batch.damage = Some(Damage::Frame),
                     Ok(_) if text.last().is_some_and(|byte| *byte != b'\n') => batch.damage = Some(Damage::Line),
-                    Ok(_) => self.parts(&text, true, &mut batch),
+                    Ok(_) => self.parts(&text, Some(Hasher::default()), true, &mut batch),
                 }
                 self.text = text;
             }
@@ -186,8 +191,9 @@ impl Batcher {
         batch
     }
 
-    /// Cuts text into parts. The first begins where a section does, if `is_complete`.
-    fn parts(&self, text: &[u8], mut is_complete: bool, batch: &mut Batch) {
+    /// Cuts text into parts. The first begins where a section does, if `is_complete`; `begun`, if that is known, is what
+    /// its seal covers of the text before.
+    fn parts(&self, text: &[u8], mut begun: Option<Hasher>, mut is_complete: bool, batch: &mut Batch) {
         let mut part = Part::default();
         let mut begin = 0;
         let mut at = 0;
@@ -206,7 +212,8 @@ impl Batcher {
             let content = content(line, is_terminated);
             if let Content::Event(Event { seq, body: Body::Seal(seal), .. }) = content {
                 let covered = find_last(line, HASH_FIELD).and_then(|end| text.get(begin..line_begin + end));
-                let hash = covered.filter(|_| is_complete).map(hash);
+                let hash = covered.zip(begun.take()).map(|(covered, begun)| begun.with(covered));
+                part.is_continued = !is_complete;
                 part.seal = Some(self.sealed(line, seq, seal, hash));
                 let is_headed = matches!(
                     part.lines.first(),
@@ -219,7 +226,7 @@ impl Batcher {
                     self.fingerprints(text, part.lines.get_mut(..1).unwrap_or_default());
                 }
                 batch.parts.push(std::mem::take(&mut part));
-                (begin, is_complete) = (at, true);
+                (begin, is_complete, begun) = (at, true, Some(Hasher::default()));
                 continue;
             }
             if is_terminated && is_one_more(part.lines.last_mut(), number, &content) {
