@@ -45,6 +45,7 @@ impl Early {
         match self {
             Self::TooMany => "emitted early: too many open chains".to_owned(),
             Self::TooLarge(bytes) => format!("emitted early: the chain is larger than {}", size(bytes)),
+            Self::NoRoom(0) => "emitted early: the open chains of all streams are too large together".to_owned(),
             Self::NoRoom(bytes) => format!("emitted early: all open chains are larger than {}", size(bytes)),
         }
     }
