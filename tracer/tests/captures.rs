@@ -1,19 +1,65 @@
 //! Captures of every version of the format stay readable, with this program and with those that everybody has.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use kmodtrace::{
-    capture::{files, sign::Key},
-    event::Body,
-    stream::Collector,
+    capture::{files, frame::FrameMaker, sign::Key},
+    event::{Body, Event},
+    stream::{Collector, Pipeline, Severity, follow},
 };
 
 fn fixtures() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/captures/versions");
     files::list(&[directory]).files
+}
+
+/// Check that a sealed capture is what was sealed however it grows while it is followed, compressed or not.
+#[test]
+fn a_followed_capture_keeps_its_seals() {
+    let stored =
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/captures/outage-6.1.jsonl"));
+    let stored = String::from_utf8(stored.unwrap()).unwrap();
+    let events: Vec<Event> = stored.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut maker = FrameMaker::new(None).unwrap();
+    let mut frames = Vec::new();
+    for some in events.chunks(9) {
+        for event in some {
+            maker.push(event).unwrap();
+        }
+        frames.push(maker.close().unwrap().unwrap().bytes);
+    }
+    let plain: Vec<u8> = frames.iter().flat_map(|frame| zstd::stream::decode_all(frame.as_slice()).unwrap()).collect();
+    let altered = String::from_utf8(plain.clone()).unwrap().replacen("nf_conntrack", "nf_conntracy", 1).into_bytes();
+    for (text, pieces, wanted) in [
+        (&plain, 1, &[][..]),
+        (&plain, 7, &[]),
+        (&plain, 40, &[]),
+        (&frames.concat(), 7, &[]),
+        (&altered, 40, &["altered"]),
+    ] {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("live.jsonl");
+        let mut rest = text.chunks(text.len().div_ceil(pieces));
+        std::fs::write(&path, rest.next().unwrap()).unwrap();
+        let mut grow = || {
+            let Some(more) = rest.next() else { return false };
+            let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+            file.write_all(more).unwrap();
+            true
+        };
+        let mut pipeline = Pipeline::new(Collector::default());
+        follow(std::slice::from_ref(&path), &mut pipeline, &mut grow).unwrap();
+        let (collector, _) = pipeline.finish().unwrap();
+        let broken = collector.issues.iter().filter(|issue| issue.kind.severity() == Severity::Broken);
+        let broken: Vec<&str> = broken.map(|issue| issue.kind.name()).collect();
+        assert_eq!((broken.as_slice(), collector.events.len()), (wanted, events.len()), "{pieces} pieces");
+        let others = collector.issues.iter().any(|issue| issue.kind.name().starts_with("unsealed"));
+        assert!(!others, "{pieces} pieces: {:?}", collector.issues);
+    }
 }
 
 /// Check that each fixture is whole, and says what it says.

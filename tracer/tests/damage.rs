@@ -42,6 +42,36 @@ enum Verb {
     VerifyEnded,
 }
 
+/// Check that of a copy with one changed frame nothing is counted twice but what differs: as sealed text, and as lines.
+#[test]
+fn a_changed_copy_counts_once() {
+    let alpha = record(&ALPHA);
+    let changed = |segments: &[recording::Frames]| {
+        let mut changed = segments.to_vec();
+        changed[1][1] = changed[1][1].replacen("\"m8\"", "\"x8\"", 1);
+        assert_ne!(changed[1][1], segments[1][1]);
+        changed
+    };
+    let without_seals = |segments: &[recording::Frames]| -> Vec<u8> {
+        let text = segments.concat().concat();
+        let lines = text.lines().filter(|line| !line.contains("\"type\":\"seal\""));
+        lines.flat_map(|line| format!("{line}\n").into_bytes()).collect()
+    };
+    for (what, whole, copy, twice) in [
+        ("sealed", one(&alpha), one(&changed(&alpha)), alpha[1][1].lines().count() - 1),
+        ("lines", without_seals(&alpha), without_seals(&changed(&alpha)), 1),
+    ] {
+        let events = |captures: &[&[u8]]| {
+            let (collector, _) = Collector::read_bytes(captures).unwrap();
+            let kinds: Vec<&str> = collector.issues.iter().map(|issue| issue.kind.name()).collect();
+            (collector.events.len(), kinds.contains(&"contradiction"))
+        };
+        let (alone, _) = events(&[&whole]);
+        assert_eq!(events(&[&whole, &whole]), (alone, false), "{what}");
+        assert_eq!(events(&[&whole, &copy]), (alone + twice, true), "{what}");
+    }
+}
+
 /// The exit code of a verb: the only rule.
 fn expected(verb: Verb, issues: &[&str], read: Read) -> i32 {
     let worst = issues.iter().map(|name| severity(name)).max();

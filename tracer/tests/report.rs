@@ -188,6 +188,28 @@ fn segments_are_one_stream() {
     assert_eq!(stderr(&output), "");
 }
 
+/// Check that what a filter cannot decide about is counted and told, whether it is shown or not.
+#[test]
+fn undecided_chains_are_told() {
+    let told = |filter: &[&str]| {
+        let output = report_of(outage().as_bytes(), &[&["--csv"], filter].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert!(!told(&["--module", "nf_conntrack"]).contains("may match"));
+    // Of a shell that ran a tool no more than the end of its path is known.
+    assert!(
+        told(&["--exe", "/usr/bin/dash"]).contains("left out that may match"),
+        "{}",
+        told(&["--exe", "/usr/bin/dash"])
+    );
+    assert!(
+        told(&["--exe", "!/usr/bin/dash"]).contains("shown that may not match"),
+        "{}",
+        told(&["--exe", "!/usr/bin/dash"])
+    );
+}
+
 /// Check that a capture made of nothing but beginnings meets a limit, and that no host is charged with the events of another.
 #[test]
 fn streams_have_a_limit() {

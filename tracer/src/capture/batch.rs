@@ -10,7 +10,7 @@ use zstd::bulk::Decompressor;
 
 use super::{
     frame::{HASH_FIELD, find_last},
-    hash::{Hash, hash, to_hex},
+    hash::{Hash, Hasher, to_hex},
     section::{self, Damage, FRAME_TEXT_BYTES_MAX, Section},
     sign::PublicKey,
 };
@@ -38,7 +38,7 @@ impl Content {
     pub const fn seq(&self) -> Option<u64> {
         match self {
             Self::Event(event) => Some(event.seq),
-            Self::Unknown(seq) => Some(*seq),
+            Self::Unknown(seq) | Self::Brief(seq, _) => Some(*seq),
             Self::Malformed { seq, .. } => *seq,
             Self::Newer(_) => None,
         }
@@ -53,6 +53,8 @@ pub struct Part {
     pub lines: Vec<Line>,
     /// The seal that they end with.
     pub seal: Option<Sealed>,
+    /// The seal covers lines that were handed on before.
+    pub is_continued: bool,
 }
 
 /// A line.
@@ -77,6 +79,8 @@ pub struct Line {
 pub enum Content {
     /// An event.
     Event(Event),
+    /// An event of which no more is wanted, and its number.
+    Brief(u64, Brief),
     /// An event of a type that this version does not know, and its number.
     Unknown(u64),
     /// No event.
@@ -84,10 +88,39 @@ pub enum Content {
         /// Its number, where it begins as events do.
         seq: Option<u64>,
         /// Why.
-        why: String,
+        why: Box<ParseError>,
+        /// Lines right behind it that are no event either, and have no number: they take no room of their own.
+        more: u64,
     },
     /// The header of a format that this version would misunderstand.
     Newer(String),
+}
+
+/// What counts an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brief {
+    /// A request.
+    Request,
+    /// A load.
+    Load,
+    /// An unload.
+    Unload,
+    /// Any other.
+    Other,
+}
+
+impl Brief {
+    /// How an event is counted of which nothing else counts; `None` for those that say something of the stream itself, and
+    /// for loads of which something is unknown.
+    fn of(event: &Event) -> Option<Self> {
+        match &event.body {
+            Body::Header(_) | Body::Loss(_) | Body::End(_) | Body::Seal(_) => None,
+            Body::Request(_) => Some(Self::Request),
+            Body::Load(load) => (!load.is_unattributed()).then_some(Self::Load),
+            Body::Unload(_) => Some(Self::Unload),
+            _ => Some(Self::Other),
+        }
+    }
 }
 
 /// A seal, and what it seals.
@@ -113,6 +146,7 @@ pub struct Batcher {
     key: Option<PublicKey>,
     hasher: RandomState,
     keeps_lines: bool,
+    is_brief: bool,
 }
 
 impl std::fmt::Debug for Batcher {
@@ -128,7 +162,13 @@ impl Batcher {
     /// # Errors
     /// When zstd cannot be set up.
     pub fn new(key: Option<PublicKey>, hasher: RandomState, keeps_lines: bool) -> std::io::Result<Self> {
-        Ok(Self { decompressor: Decompressor::new()?, text: Vec::new(), key, hasher, keeps_lines })
+        Ok(Self { decompressor: Decompressor::new()?, text: Vec::new(), key, hasher, keeps_lines, is_brief: false })
+    }
+
+    /// The same, but of most events their number and type only: where nothing else is wanted, nothing else has to be moved.
+    #[must_use]
+    pub fn briefly(self, is_brief: bool) -> Self {
+        Self { is_brief, ..self }
     }
 
     /// Reads a section.
@@ -137,7 +177,10 @@ impl Batcher {
         let mut batch = Batch { offset, bytes, ..Batch::default() };
         match body {
             section::Body::Gap(damage) => batch.damage = Some(damage),
-            section::Body::Text { text, is_complete } => self.parts(&text, is_complete, &mut batch),
+            section::Body::Text { text, is_complete, begun } => {
+                let begun = begun.map(|begun| *begun);
+                self.parts(&text, if is_complete { Some(Hasher::default()) } else { begun }, is_complete, &mut batch);
+            }
             section::Body::Frame(frame) => {
                 let mut text = std::mem::take(&mut self.text);
                 text.clear();
@@ -145,7 +188,7 @@ impl Batcher {
                 match self.decompressor.decompress_to_buffer(&frame, &mut text) {
                     Err(_) => batch.damage = Some(Damage::Frame),
                     Ok(_) if text.last().is_some_and(|byte| *byte != b'\n') => batch.damage = Some(Damage::Line),
-                    Ok(_) => self.parts(&text, true, &mut batch),
+                    Ok(_) => self.parts(&text, Some(Hasher::default()), true, &mut batch),
                 }
                 self.text = text;
             }
@@ -153,8 +196,9 @@ impl Batcher {
         batch
     }
 
-    /// Cuts text into parts. The first begins where a section does, if `is_complete`.
-    fn parts(&self, text: &[u8], mut is_complete: bool, batch: &mut Batch) {
+    /// Cuts text into parts. The first begins where a section does, if `is_complete`; `begun`, if that is known, is what
+    /// its seal covers of the text before.
+    fn parts(&self, text: &[u8], mut begun: Option<Hasher>, mut is_complete: bool, batch: &mut Batch) {
         let mut part = Part::default();
         let mut begin = 0;
         let mut at = 0;
@@ -173,7 +217,8 @@ impl Batcher {
             let content = content(line, is_terminated);
             if let Content::Event(Event { seq, body: Body::Seal(seal), .. }) = content {
                 let covered = find_last(line, HASH_FIELD).and_then(|end| text.get(begin..line_begin + end));
-                let hash = covered.filter(|_| is_complete).map(hash);
+                let hash = covered.zip(begun.take()).map(|(covered, begun)| begun.with(covered));
+                part.is_continued = !is_complete;
                 part.seal = Some(self.sealed(line, seq, seal, hash));
                 let is_headed = matches!(
                     part.lines.first(),
@@ -186,9 +231,19 @@ impl Batcher {
                     self.fingerprints(text, part.lines.get_mut(..1).unwrap_or_default());
                 }
                 batch.parts.push(std::mem::take(&mut part));
-                (begin, is_complete) = (at, true);
+                (begin, is_complete, begun) = (at, true, Some(Hasher::default()));
                 continue;
             }
+            if is_terminated && is_one_more(part.lines.last_mut(), number, &content) {
+                continue;
+            }
+            let content = match content {
+                Content::Event(event) if self.is_brief => match Brief::of(&event) {
+                    Some(brief) => Content::Brief(event.seq, brief),
+                    None => Content::Event(event),
+                },
+                content => content,
+            };
             let range = line_begin..line_begin + line.len();
             part.lines.push(Line { number, range, is_terminated, fingerprint: 0, content });
         }
@@ -247,7 +302,22 @@ fn content(line: &[u8], is_terminated: bool) -> Content {
         Ok(Parsed::Unknown { seq }) => Content::Unknown(seq),
         Err(error @ ParseError::Version { .. }) => Content::Newer(format!("written in {error}")),
         // What the file ends inside of is not compared with anything.
-        Err(error) => Content::Malformed { seq: number(line).filter(|_| is_terminated), why: error.to_string() },
+        Err(error) => Content::Malformed { seq: number(line).filter(|_| is_terminated), why: Box::new(error), more: 0 },
+    }
+}
+
+/// Adds a line that is no event, and has no number, to one before it that is none either. A few bytes of a frame may make a
+/// million of them.
+fn is_one_more(last: Option<&mut Line>, number: u64, content: &Content) -> bool {
+    match (last, content) {
+        (
+            Some(Line { number: first, content: Content::Malformed { more, .. }, .. }),
+            Content::Malformed { seq: None, .. },
+        ) if *first + *more + 1 == number => {
+            *more += 1;
+            true
+        }
+        _ => false,
     }
 }
 

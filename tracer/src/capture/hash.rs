@@ -24,11 +24,26 @@ impl Hasher {
         self.0.update(piece);
     }
 
+    /// The hash of all pieces and one more.
+    #[must_use]
+    pub fn with(mut self, piece: &[u8]) -> Hash {
+        self.update(piece);
+        self.take()
+    }
+
     /// The hash of all pieces; what comes next is another text.
     pub fn take(&mut self) -> Hash {
         self.0.finalize_reset().into()
     }
 }
+
+impl PartialEq for Hasher {
+    fn eq(&self, other: &Self) -> bool {
+        self.clone().take() == other.clone().take()
+    }
+}
+
+impl Eq for Hasher {}
 
 /// Lower-case hexadecimal digits.
 #[must_use]

@@ -101,8 +101,11 @@ fn events(batch: &Batch) -> u64 {
 /// The lines that are events, of this version or a later one; blank lines go with the damaged ones.
 fn events_only(text: &[u8], batch: &Batch) -> Vec<u8> {
     let lines = batch.parts.iter().flat_map(|part| &part.lines);
-    let damaged: HashSet<u64> =
-        lines.filter(|line| matches!(line.content, Content::Malformed { .. })).map(|line| line.number).collect();
+    let damaged = lines.filter_map(|line| match line.content {
+        Content::Malformed { more, .. } => Some(line.number..=line.number + more),
+        _ => None,
+    });
+    let damaged: HashSet<u64> = damaged.flatten().collect();
     if damaged.is_empty() {
         return text.to_vec();
     }

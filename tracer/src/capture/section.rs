@@ -11,7 +11,10 @@ use zstd::{
     zstd_safe::{self, DParameter},
 };
 
-use super::LINE_BYTES_MAX;
+use super::{LINE_BYTES_MAX, hash::Hasher};
+
+#[cfg(test)]
+mod tests;
 
 /// Text of a frame that is decoded as one, bytes. Larger frames, which our writer never makes, are read as a stream.
 pub const FRAME_TEXT_BYTES_MAX: usize = 4 << 20;
@@ -89,6 +92,22 @@ pub struct Section {
     pub body: Body,
 }
 
+impl Section {
+    /// What it takes, decoded, bytes: the most that it may be where its frame does not say.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match &self.body {
+            Body::Frame(frame) => {
+                let text = zstd_safe::get_frame_content_size(frame).ok().flatten();
+                let text = text.and_then(|bytes| usize::try_from(bytes).ok());
+                frame.len() + text.map_or(FRAME_TEXT_BYTES_MAX, |bytes| bytes.min(FRAME_TEXT_BYTES_MAX))
+            }
+            Body::Text { text, .. } => text.len(),
+            Body::Gap(_) => 0,
+        }
+    }
+}
+
 /// What a section holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -101,6 +120,8 @@ pub enum Body {
         text: Vec<u8>,
         /// It begins where a file or frame does, or behind a seal: a seal in it can be checked.
         is_complete: bool,
+        /// What was handed on before of what its first seal covers, if that is known.
+        begun: Option<Box<Hasher>>,
     },
     /// Not readable.
     Gap(Damage),
@@ -141,6 +162,9 @@ struct Lines {
     offset: u64,
     /// Part of the section was handed on already.
     has_begun: bool,
+    /// The hash of that part, while it is no larger than what a seal may cover.
+    begun: Hasher,
+    begun_bytes: usize,
 }
 
 impl Lines {
@@ -345,10 +369,19 @@ impl<R: Read> Sections<R> {
     fn hand_on(&mut self, bytes: usize, is_complete: bool) -> Section {
         let text = self.lines.rest().get(..bytes).unwrap_or_default().to_vec();
         self.lines.start += bytes;
+        let begun_bytes = self.lines.begun_bytes;
+        let is_known = !is_complete && begun_bytes > 0 && begun_bytes <= FRAME_TEXT_BYTES_MAX;
+        let begun = is_known.then(|| Box::new(self.lines.begun.clone()));
+        if !self.lines.has_begun {
+            (self.lines.begun, self.lines.begun_bytes) = (Hasher::default(), 0);
+        } else if begun_bytes <= FRAME_TEXT_BYTES_MAX {
+            self.lines.begun.update(&text);
+            self.lines.begun_bytes += bytes;
+        }
         let offset = self.lines.offset;
         // Of plain text this is exact; of a frame it is as far as was read for these lines.
         self.lines.offset = if self.decoder.is_some() { self.offset } else { offset + bytes as u64 };
-        Section { offset, bytes: self.lines.offset - offset, body: Body::Text { text, is_complete } }
+        Section { offset, bytes: self.lines.offset - offset, body: Body::Text { text, is_complete, begun } }
     }
 
     /// Reads more text.
@@ -606,85 +639,5 @@ fn form_of(first: &[u8]) -> Option<Form> {
     match first.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') | None => Some(Form::Plain),
         Some(_) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Body, Damage, SectionError, Sections};
-
-    const LINE: &str = "{\"seq\":1,\"type\":\"loss\"}\n";
-    const SEAL: &str = "{\"seq\":2,\"type\":\"seal\",\"sha256\":\"\"}\n";
-
-    fn frame(text: &str) -> Vec<u8> {
-        let mut compressor = zstd::bulk::Compressor::new(3).unwrap();
-        compressor.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true)).unwrap();
-        compressor.compress(text.as_bytes()).unwrap()
-    }
-
-    /// What a file is split into: `f` a frame, `t` text, `T` a complete section of text, `d` damage, `x` what is torn.
-    fn split(bytes: &[u8]) -> String {
-        let mut sections = Sections::new(bytes);
-        let (mut out, mut offset) = (String::new(), 0);
-        loop {
-            match sections.next_section(true) {
-                Ok(Some(section)) => {
-                    assert!(section.offset >= offset, "sections are in order");
-                    offset = section.offset;
-                    out.push(match section.body {
-                        Body::Frame(_) => 'f',
-                        Body::Text { is_complete: true, .. } => 'T',
-                        Body::Text { is_complete: false, .. } => 't',
-                        Body::Gap(Damage::Torn) => 'x',
-                        Body::Gap(_) => 'd',
-                    });
-                }
-                Ok(None) => return out,
-                Err(SectionError::NotACapture) => return "not a capture".to_owned(),
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    /// Check frames, text and what is neither, with damage at each place.
-    #[test]
-    fn sections_of_damaged_files_resume_at_the_next_frame() {
-        let one = frame(LINE);
-        let three = [&one[..], &one, &one].concat();
-        let with = |at: usize| {
-            let mut bytes = three.clone();
-            bytes[at] ^= 0x10;
-            bytes
-        };
-        assert_eq!(split(&three), "fff");
-        assert_eq!(split(&three[..three.len() - 1]), "ffx");
-        assert_eq!(split(&with(0)), "dff", "the first magic");
-        assert_eq!(split(&with(one.len())), "fdf", "the magic of the second");
-        assert_eq!(split(&with(2 * one.len())), "ffx", "the magic of the last");
-        assert_eq!(split(&[&three[..], b"garbage"].concat()), "fffx");
-        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &three].concat();
-        assert_eq!(split(&skippable), "fff");
-        assert_eq!(split(LINE.repeat(3).as_bytes()), "T");
-        assert_eq!(split(format!("{LINE}{SEAL}{LINE}{SEAL}{LINE}").as_bytes()), "TTT");
-        assert_eq!(split(format!("{LINE}{SEAL}").trim_end().as_bytes()), "T", "a seal without its line end");
-        assert_eq!(split(b"hello\nworld\n"), "not a capture");
-        assert_eq!(split(b""), "");
-    }
-
-    /// Check that a frame that is too large to be held is cut at its seals, as plain text is.
-    #[test]
-    fn sections_of_a_large_frame_are_cut_at_seals() {
-        let text = format!("{LINE}{SEAL}").repeat(200_000);
-        let large = zstd::encode_all(text.as_bytes(), 1).unwrap();
-        assert_eq!(split(&large).len(), 200_000);
-        assert!(split(&large).bytes().all(|kind| kind == b'T'));
-        assert!(split(&large[..large.len() / 2]).ends_with('x'));
-    }
-
-    /// Check that a line of any length takes bounded memory and costs itself only.
-    #[test]
-    fn sections_leave_a_line_out_that_is_too_long() {
-        let long = format!("{{\"seq\":1,\"x\":\"{}\"}}\n", "a".repeat(6 << 20));
-        assert_eq!(split(format!("{LINE}{long}{LINE}").as_bytes()), "tdt");
     }
 }

@@ -243,3 +243,27 @@ pub(super) fn recording(disk: &MemoryDisk, policy: Policy, events: u64) {
     writer.finish(&end(events + 2)).unwrap();
     assert_eq!(writer.take_news(), Vec::<String>::new());
 }
+
+/// Check that lines without events are counted, take no room each, and are told with the first of them.
+#[test]
+fn lines_that_are_no_events_take_no_room() {
+    let mut text = b"{}\n".repeat(100_000);
+    text.extend(b"\n{}\nx\n{\"seq\":7,\n{}\n");
+    let mut sections = Sections::new(text.as_slice());
+    let mut batcher = Batcher::new(None, RandomState::new(), false).unwrap();
+    let (mut lines, mut entries) = (0, 0);
+    while let Some(section) = sections.next_section(true).unwrap() {
+        for line in batcher.batch(section).parts.into_iter().flat_map(|part| part.lines) {
+            let Content::Malformed { more, .. } = line.content else { panic!("no line is an event") };
+            entries += 1;
+            lines += 1 + more;
+        }
+    }
+    assert_eq!((lines, entries), (100_004, 3), "what is behind a blank line, and the numbered one, stand apart");
+    let (collector, _) = read(&[text]);
+    let malformed = collector.issues.iter().find_map(|issue| match &issue.kind {
+        IssueKind::Malformed { lines, line, .. } => Some((*lines, *line)),
+        _ => None,
+    });
+    assert_eq!(malformed, Some((100_004, 1)));
+}

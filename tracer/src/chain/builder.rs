@@ -5,6 +5,8 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
 };
 
+use jiff::Timestamp;
+
 use super::{
     Chain, ChainKey, Issue, Item, Part, Single,
     gone::{Gone, Had},
@@ -198,9 +200,15 @@ impl Builder {
         self.current.contains_key(key)
     }
 
+    /// When the oldest chain that is open began.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.open.values().next().map(|open| open.chain.time)
+    }
+
     /// Requests that have not ended, oldest first. What is nested in them stands beside them.
     pub fn running(&self) -> impl Iterator<Item = &Chain> {
-        let open = self.open.values().map(|open| &open.chain);
+        let open = self.open.values().map(|open| &*open.chain);
         open.filter(|chain| chain.request.is_some() && chain.result.is_none())
     }
 
@@ -320,13 +328,13 @@ impl Builder {
         let mut other = Open::new(key, at, &self.lost, Part::Duplicate);
         other.shared.insert(event);
         set(&mut other.chain);
-        self.ready.push_back(Item::Chain(Box::new(other.into_chain(&self.lost))));
+        self.ready.push_back(Item::Chain(other.into_chain(&self.lost)));
     }
 
     /// The open chain of a request.
     fn open_chain(&self, id: RequestId) -> Option<&Chain> {
         let number = self.current.get(&ChainKey::Request(id))?;
-        self.open.get(number).map(|open| &open.chain)
+        self.open.get(number).map(|open| &*open.chain)
     }
 
     /// Takes an event of which a request has one. The same again is none: a recorder that was resumed may write it twice.
@@ -466,7 +474,7 @@ impl Builder {
                 open.add_nested(chain);
                 self.grow(number, bytes);
             }
-            None => self.ready.push_back(Item::Chain(Box::new(chain))),
+            None => self.ready.push_back(Item::Chain(chain)),
         }
         parent
     }

@@ -17,7 +17,7 @@ use crate::event::{Init, Load, ProcessId, Text};
 
 /// What an open chain takes without its events: its places in the builder's tables, later that in the list of what is
 /// nested, of which up to half is empty.
-const OPEN_BYTES: usize = 2 * size_of::<Open>() + 256;
+const OPEN_BYTES: usize = 2 * (size_of::<Open>() + size_of::<Chain>()) + 256;
 
 /// What a module's place in the table of those that wait for their init takes, without its name.
 const WAITING_BYTES: usize = size_of::<(Text, ProcessId)>() + size_of::<Vec<usize>>() + 64;
@@ -45,6 +45,7 @@ impl Early {
         match self {
             Self::TooMany => "emitted early: too many open chains".to_owned(),
             Self::TooLarge(bytes) => format!("emitted early: the chain is larger than {}", size(bytes)),
+            Self::NoRoom(0) => "emitted early: the open chains of all streams are too large together".to_owned(),
             Self::NoRoom(bytes) => format!("emitted early: all open chains are larger than {}", size(bytes)),
         }
     }
@@ -58,7 +59,8 @@ fn size(bytes: usize) -> String {
 /// A chain that is being built.
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) chain: Chain,
+    /// Boxed: it is handed out as it is.
+    pub(super) chain: Box<Chain>,
     /// The chain it hangs under, while that is open.
     pub(super) parent: Option<u64>,
     /// Chains that hang under it and are still open.
@@ -103,7 +105,7 @@ impl Open {
         };
         let lost_before = lost.before(began.boot_ns);
         Self {
-            chain,
+            chain: Box::new(chain),
             parent: None,
             children: BTreeSet::new(),
             height: 0,
@@ -150,15 +152,18 @@ impl Open {
     }
 
     /// Adds a chain that has ended.
-    pub(super) fn add_nested(&mut self, chain: Chain) {
-        self.chain.nested.push(chain);
+    pub(super) fn add_nested(&mut self, chain: Box<Chain>) {
+        self.chain.nested.push(*chain);
     }
 
     /// The chain, with all that is missing in words, and what is nested in order of beginning.
-    pub(super) fn into_chain(self, lost: &Lost) -> Chain {
+    pub(super) fn into_chain(self, lost: &Lost) -> Box<Chain> {
         let notes = self.notes(lost);
-        let mut chain = Chain { incomplete: notes, ..self.chain };
-        chain.nested.sort_by_key(|nested| (nested.boot_ns, nested.key));
+        let mut chain = self.chain;
+        chain.incomplete = notes;
+        if !chain.nested.is_sorted_by_key(|nested| (nested.boot_ns, nested.key)) {
+            chain.nested.sort_by_key(|nested| (nested.boot_ns, nested.key));
+        }
         chain
     }
 

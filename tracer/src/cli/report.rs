@@ -59,6 +59,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     outputs.keep()?;
     captures.warn();
+    engine.undecided().sentence().into_iter().for_each(|sentence| say(&format!("warning: {sentence}")));
     late.iter().filter_map(Late::sentence).for_each(|sentence| say(&sentence));
     Ok(ExitCode::SUCCESS)
 }

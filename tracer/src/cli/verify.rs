@@ -99,6 +99,10 @@ struct Totals {
 }
 
 impl Consumer for Totals {
+    fn wants_events(&self) -> bool {
+        false
+    }
+
     fn wants_items(&self) -> bool {
         false
     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::members::members;
 use super::text::{optional_text_field, text_field, text_list_field};
 use super::{
-    Ancestor, Attribution, Baseline, Behalf, Clock, Device, End, Frame, Header, Loss, Outcome, Process, RequestId,
-    Seal, Text,
+    Ancestor, Attribution, Baseline, Behalf, Certainty, Clock, Device, End, Frame, Header, Loss, Outcome, Process,
+    RequestId, Seal, Text,
 };
 
 text_field! {
@@ -77,7 +77,7 @@ pub enum Body {
 pub struct Request {
     /// The alias or name, as asked.
     #[serde(flatten, with = "name_field")]
-    #[schemars(with = "name_field::Fields")]
+    #[schemars(with = "name_field::Fields<'_>")]
     pub name: Text,
     /// The caller waits for modprobe to end; absent when that was not known yet when the event was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,7 +106,7 @@ pub struct Request {
     pub parent_attribution: Option<Attribution>,
     /// The module in whose init the task asked.
     #[serde(flatten, with = "in_init_field")]
-    #[schemars(with = "in_init_field::Fields")]
+    #[schemars(with = "in_init_field::Fields<'_>")]
     pub in_init: Option<Text>,
     /// For a kernel thread: who created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,11 +128,11 @@ pub struct Helper {
     pub start_ns: u64,
     /// The program.
     #[serde(flatten, with = "path_field")]
-    #[schemars(with = "path_field::Fields")]
+    #[schemars(with = "path_field::Fields<'_>")]
     pub path: Text,
     /// Its arguments.
     #[serde(flatten, with = "argv_field")]
-    #[schemars(with = "argv_field::Fields")]
+    #[schemars(with = "argv_field::Fields<'_>")]
     pub argv: Vec<Text>,
     /// How it is tied to the request.
     #[serde(flatten)]
@@ -190,7 +190,7 @@ pub enum Reason {
 pub struct Load {
     /// Its name.
     #[serde(flatten, with = "module_field")]
-    #[schemars(with = "module_field::Fields")]
+    #[schemars(with = "module_field::Fields<'_>")]
     pub module: Text,
     /// What made it load.
     pub origin: Origin,
@@ -206,7 +206,7 @@ pub struct Load {
     pub helper_depth: Option<u32>,
     /// The module file.
     #[serde(flatten, with = "file_field")]
-    #[schemars(with = "file_field::Fields")]
+    #[schemars(with = "file_field::Fields<'_>")]
     pub file: Option<Text>,
     /// Taint flags of the module, as in `/sys/module/<name>/taint`; empty when none.
     #[serde(default)]
@@ -227,7 +227,7 @@ pub struct Load {
 pub struct Init {
     /// The module.
     #[serde(flatten, with = "module_field")]
-    #[schemars(with = "module_field::Fields")]
+    #[schemars(with = "module_field::Fields<'_>")]
     pub module: Text,
     /// Process id of the loader.
     pub pid: u32,
@@ -247,7 +247,7 @@ pub struct Init {
 pub struct Unload {
     /// The module.
     #[serde(flatten, with = "module_field")]
-    #[schemars(with = "module_field::Fields")]
+    #[schemars(with = "module_field::Fields<'_>")]
     pub module: Text,
     /// Who unloaded it, or in whose hands its init failed.
     pub process: Process,
@@ -269,11 +269,11 @@ pub struct Attempt {
     pub errno: String,
     /// The module: as loaded before its init failed, or as asked to be unloaded.
     #[serde(flatten, with = "attempt_module_field")]
-    #[schemars(with = "attempt_module_field::Fields")]
+    #[schemars(with = "attempt_module_field::Fields<'_>")]
     pub module: Option<Text>,
     /// The module file.
     #[serde(flatten, with = "file_field")]
-    #[schemars(with = "file_field::Fields")]
+    #[schemars(with = "file_field::Fields<'_>")]
     pub file: Option<Text>,
     /// What made it load.
     pub origin: Origin,
@@ -284,6 +284,14 @@ pub struct Attempt {
     /// How it is tied to its request or loader.
     #[serde(flatten)]
     pub attribution: Attribution,
+}
+
+impl Load {
+    /// Whether it is unknown what made it load.
+    #[must_use]
+    pub fn is_unattributed(&self) -> bool {
+        self.origin == Origin::Unknown || self.attribution.attribution == Certainty::Unknown
+    }
 }
 
 members! {

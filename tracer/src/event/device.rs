@@ -31,19 +31,19 @@ optional_text_field! {
 pub struct Device {
     /// The device, below `/sys`.
     #[serde(flatten, with = "devpath_field")]
-    #[schemars(with = "devpath_field::Fields")]
+    #[schemars(with = "devpath_field::Fields<'_>")]
     pub devpath: Option<Text>,
     /// Its alias, which leads to the module.
     #[serde(flatten, with = "modalias_field")]
-    #[schemars(with = "modalias_field::Fields")]
+    #[schemars(with = "modalias_field::Fields<'_>")]
     pub modalias: Option<Text>,
     /// Its subsystem.
     #[serde(flatten, with = "subsystem_field")]
-    #[schemars(with = "subsystem_field::Fields")]
+    #[schemars(with = "subsystem_field::Fields<'_>")]
     pub subsystem: Option<Text>,
     /// What the kernel announced: `add`, `change`, `bind`.
     #[serde(flatten, with = "action_field")]
-    #[schemars(with = "action_field::Fields")]
+    #[schemars(with = "action_field::Fields<'_>")]
     pub action: Option<Text>,
     /// Devices that can be the cause; 1 when it is known which.
     pub candidates: u32,

@@ -69,18 +69,18 @@ pub struct Process {
     pub start_ns: u64,
     /// The acting thread's name: claimed by the process.
     #[serde(flatten, with = "comm_field")]
-    #[schemars(with = "comm_field::Fields")]
+    #[schemars(with = "comm_field::Fields<'_>")]
     pub comm: Text,
     /// Path of the executable, in the process's mount namespace.
     #[serde(flatten, with = "exe_field")]
-    #[schemars(with = "exe_field::Fields")]
+    #[schemars(with = "exe_field::Fields<'_>")]
     pub exe: Option<Text>,
     /// The front of `exe` is missing: it was too long.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exe_truncated: bool,
     /// Arguments: claimed by the process. Empty for kernel threads, and where it could not be read.
     #[serde(flatten, with = "argv_field")]
-    #[schemars(with = "argv_field::Fields")]
+    #[schemars(with = "argv_field::Fields<'_>")]
     pub argv: Vec<Text>,
     /// The end of `argv` is missing: it was longer than what is kept (1 KiB).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -94,7 +94,7 @@ pub struct Process {
     pub euid: u32,
     /// Name of `uid` on the traced machine.
     #[serde(flatten, with = "user_field")]
-    #[schemars(with = "user_field::Fields")]
+    #[schemars(with = "user_field::Fields<'_>")]
     pub user: Option<Text>,
     /// Real group id.
     pub gid: u32,
@@ -106,7 +106,7 @@ pub struct Process {
     pub no_login: bool,
     /// Name of `loginuid` on the traced machine.
     #[serde(flatten, with = "login_user_field")]
-    #[schemars(with = "login_user_field::Fields")]
+    #[schemars(with = "login_user_field::Fields<'_>")]
     pub login_user: Option<Text>,
     /// Audit session; absent when unset or not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ pub struct Process {
     pub caps: Option<String>,
     /// Cgroup (v2) path.
     #[serde(flatten, with = "cgroup_field")]
-    #[schemars(with = "cgroup_field::Fields")]
+    #[schemars(with = "cgroup_field::Fields<'_>")]
     pub cgroup: Option<Text>,
     /// Cgroup (v2) id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,15 +149,15 @@ pub struct Ancestor {
     pub start_ns: u64,
     /// Name of its main thread: claimed by the process.
     #[serde(flatten, with = "comm_field")]
-    #[schemars(with = "comm_field::Fields")]
+    #[schemars(with = "comm_field::Fields<'_>")]
     pub comm: Text,
     /// Last component of its executable.
     #[serde(flatten, with = "exe_field")]
-    #[schemars(with = "exe_field::Fields")]
+    #[schemars(with = "exe_field::Fields<'_>")]
     pub exe: Option<Text>,
     /// For an interpreter: the script, as its command line names it. Claimed by the process, and read a moment later.
     #[serde(flatten, with = "script_field")]
-    #[schemars(with = "script_field::Fields")]
+    #[schemars(with = "script_field::Fields<'_>")]
     pub script: Option<Text>,
     /// For a script of bash: the line up to which it had been read, the end of the command that ran or was to follow.
     /// Only where looking into processes is allowed.
@@ -189,7 +189,7 @@ pub struct Behalf {
     pub start_ns: u64,
     /// Its name: claimed by the process.
     #[serde(flatten, with = "comm_field")]
-    #[schemars(with = "comm_field::Fields")]
+    #[schemars(with = "comm_field::Fields<'_>")]
     pub comm: Text,
     /// Its cgroup (v2) id.
     #[serde(default, skip_serializing_if = "Option::is_none")]

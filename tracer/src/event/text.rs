@@ -1,6 +1,7 @@
 //! Names are bytes: an alias, a `comm` or an argument is whatever its author wrote.
 
 use std::{
+    borrow::Cow,
     cmp::Ordering,
     hash::{Hash, Hasher},
 };
@@ -66,7 +67,16 @@ impl Text {
     /// terminal: control characters are still in it.
     #[must_use]
     pub fn field(&self) -> String {
-        String::from_utf8_lossy(self.as_bytes()).into_owned()
+        self.lossy().into_owned()
+    }
+
+    /// The same, borrowed where nothing has to be replaced.
+    pub(super) fn lossy(&self) -> Cow<'_, str> {
+        // Nearly all names are UTF-8, and that is found out faster than what of them is not.
+        match std::str::from_utf8(self.as_bytes()) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(self.as_bytes()),
+        }
     }
 
     /// The exact bytes in hexadecimal, when the text is not valid UTF-8.
@@ -191,15 +201,17 @@ impl std::fmt::Debug for Text {
 macro_rules! text_field {
     ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
+            use std::borrow::Cow;
+
             use schemars::JsonSchema;
             use serde::{Serialize, Serializer};
 
             use crate::event::Text;
 
             #[derive(Serialize, JsonSchema)]
-            pub(super) struct Fields {
+            pub(super) struct Fields<'a> {
                 $(#[$doc])+
-                $field: String,
+                $field: Cow<'a, str>,
                 #[doc = concat!("The exact bytes of `", stringify!($field), "`, only when they are not UTF-8.")]
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 #[schemars(regex(pattern = crate::event::text::HEX))]
@@ -207,7 +219,7 @@ macro_rules! text_field {
             }
 
             pub(super) fn serialize<S: Serializer>(text: &Text, serializer: S) -> Result<S::Ok, S::Error> {
-                Fields { $field: text.field(), $hex: text.hex() }.serialize(serializer)
+                Fields { $field: text.lossy(), $hex: text.hex() }.serialize(serializer)
             }
         }
     };
@@ -217,16 +229,18 @@ macro_rules! text_field {
 macro_rules! optional_text_field {
     ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
+            use std::borrow::Cow;
+
             use schemars::JsonSchema;
             use serde::{Serialize, Serializer};
 
             use crate::event::Text;
 
             #[derive(Serialize, JsonSchema)]
-            pub(super) struct Fields {
+            pub(super) struct Fields<'a> {
                 $(#[$doc])+
                 #[serde(default, skip_serializing_if = "Option::is_none")]
-                $field: Option<String>,
+                $field: Option<Cow<'a, str>>,
                 #[doc = concat!("The exact bytes of `", stringify!($field), "`, only when they are not UTF-8.")]
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 #[schemars(regex(pattern = crate::event::text::HEX))]
@@ -235,7 +249,7 @@ macro_rules! optional_text_field {
 
             pub(super) fn serialize<S: Serializer>(text: &Option<Text>, serializer: S) -> Result<S::Ok, S::Error> {
                 let text = text.as_ref();
-                Fields { $field: text.map(Text::field), $hex: text.and_then(Text::hex) }.serialize(serializer)
+                Fields { $field: text.map(Text::lossy), $hex: text.and_then(Text::hex) }.serialize(serializer)
             }
         }
     };
@@ -245,16 +259,18 @@ macro_rules! optional_text_field {
 macro_rules! text_list_field {
     ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
+            use std::borrow::Cow;
+
             use schemars::JsonSchema;
             use serde::{Serialize, Serializer};
 
             use crate::event::Text;
 
             #[derive(Serialize, JsonSchema)]
-            pub(super) struct Fields {
+            pub(super) struct Fields<'a> {
                 $(#[$doc])+
                 #[serde(default)]
-                $field: Vec<String>,
+                $field: Vec<Cow<'a, str>>,
                 #[doc = concat!("The exact bytes of all `", stringify!($field), "`, only when one of them is not UTF-8.")]
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 #[schemars(inner(regex(pattern = crate::event::text::HEX)))]
@@ -264,7 +280,7 @@ macro_rules! text_list_field {
             pub(super) fn serialize<S: Serializer>(texts: &[Text], serializer: S) -> Result<S::Ok, S::Error> {
                 let any_hex = texts.iter().any(|text| text.hex().is_some());
                 Fields {
-                    $field: texts.iter().map(Text::field).collect(),
+                    $field: texts.iter().map(Text::lossy).collect(),
                     $hex: any_hex.then(|| texts.iter().map(Text::to_hex).collect()),
                 }
                 .serialize(serializer)

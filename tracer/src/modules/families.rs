@@ -1,6 +1,6 @@
 //! The families of names that the kernel requests, and what causes each request; from a data file.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{cmp::Reverse, collections::HashMap, sync::LazyLock};
 
 use serde::Serialize;
 
@@ -9,6 +9,14 @@ use crate::event::Text;
 
 static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
     rows(include_str!("../../data/alias-families.tsv")).filter_map(|row| Family::parse(&row)).collect()
+});
+
+/// Each pattern with its family: what says most of a name literally comes first, else what stands first in the file.
+static PATTERNS: LazyLock<Vec<(&Pattern, &Family)>> = LazyLock::new(|| {
+    let patterns = FAMILIES.iter().flat_map(|family| family.patterns.iter().map(move |pattern| (pattern, family)));
+    let mut patterns: Vec<_> = patterns.collect();
+    patterns.sort_by_key(|(pattern, _)| Reverse(pattern.literal_bytes()));
+    patterns
 });
 
 static NUMBERS: LazyLock<HashMap<(&str, &str), &str>> = LazyLock::new(|| {
@@ -106,20 +114,18 @@ pub struct Explanation {
 /// family: for example if a module is requested by its own name.
 #[must_use]
 pub fn find(alias: &Text) -> Option<Explanation> {
-    let mut best: Option<(usize, &'static Family, Vec<&[u8]>)> = None;
-    for family in FAMILIES.iter() {
-        for pattern in &family.patterns {
-            let literal_bytes = pattern.literal_bytes();
-            if best.as_ref().is_some_and(|(best, ..)| *best >= literal_bytes) {
-                continue;
-            }
-            if let Some(values) = pattern.values(alias.as_bytes()) {
-                best = Some((literal_bytes, family, values));
-            }
-        }
-    }
-    let (_, family, values) = best?;
+    let (family, values) = family_and_values(alias)?;
     Some(Explanation { family, action: fill(family.action, alias, &values) })
+}
+
+/// The family of an alias, as [`find`].
+#[must_use]
+pub fn family(alias: &Text) -> Option<&'static Family> {
+    family_and_values(alias).map(|(family, _)| family)
+}
+
+fn family_and_values(alias: &Text) -> Option<(&'static Family, Vec<&[u8]>)> {
+    PATTERNS.iter().find_map(|(pattern, family)| Some((*family, pattern.values(alias.as_bytes())?)))
 }
 
 /// The action that causes a request for an alias: `socket(AF_TIPC): ...`.

@@ -49,6 +49,12 @@ impl Pattern {
 
     /// The values in a matching name, in order, including those of `*`. `None` if the name does not match.
     pub(super) fn values<'a>(&self, name: &'a [u8]) -> Option<Vec<&'a [u8]>> {
+        // Most patterns are not of this name, and most of those differ from it where they begin.
+        if let (Some(Part::Literal(literal)), first) = (self.0.first(), name.first())
+            && first.is_none_or(|first| normal(*first) != *literal)
+        {
+            return None;
+        }
         let mut search = Search { parts: &self.0, name, values: Vec::new(), dead: HashSet::new() };
         search.run(0, 0).then_some(search.values)
     }

@@ -62,7 +62,7 @@ fn written<Value: ?Sized + Serialize>(value: &Value, form: impl Formatter) -> se
     let mut text = Vec::with_capacity(1024);
     value.serialize(&mut Serializer::with_formatter(&mut text, Plain(form)))?;
     // What the serializer writes is UTF-8.
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Ok(String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// JSON of another form, in which every character that is not shown as it is stands as `\uXXXX`.
@@ -92,6 +92,10 @@ impl<Form: Formatter> Formatter for Plain<Form> {
     }
 
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        // Nothing of ASCII hides, but DEL; what is below space the serializer has escaped.
+        if fragment.bytes().all(|byte| byte.is_ascii() && byte != 0x7f) {
+            return writer.write_all(fragment.as_bytes());
+        }
         for (plain, escaped) in pieces(fragment, is_unsafe) {
             writer.write_all(plain.as_bytes())?;
             for unit in escaped.iter().flat_map(|character| character.encode_utf16(&mut [0; 2]).to_vec()) {

@@ -40,11 +40,36 @@ fields! {
     UserNamespace "user_namespace" Comm,
 }
 
-/// The values of all fields of one load or request.
+/// Some of the fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields(u32);
+
+impl Fields {
+    /// All of them.
+    #[cfg(test)]
+    pub(super) const ALL: Self = Self(u32::MAX);
+
+    /// The same with another.
+    #[must_use]
+    pub(super) const fn with(self, field: Field) -> Self {
+        Self(self.0 | 1 << field as u32)
+    }
+
+    pub(super) const fn contains(self, field: Field) -> bool {
+        self.0 & 1 << field as u32 != 0
+    }
+}
+
+/// The values of fields of one load or request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FieldValues([Value; Field::ALL.len()]);
 
 impl FieldValues {
+    /// Returns a copy with the value of a field, if that field is wanted.
+    pub(super) fn with_wanted(self, wanted: Fields, field: Field, value: impl FnOnce() -> Value) -> Self {
+        if wanted.contains(field) { self.with(field, value()) } else { self }
+    }
+
     /// Returns a copy with another value.
     pub(super) fn with(mut self, field: Field, value: Value) -> Self {
         self.0[field as usize] = value;

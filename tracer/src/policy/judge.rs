@@ -2,12 +2,13 @@
 
 use std::io;
 
-use jiff::{civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
     decide::Decision,
     doubts::Doubts,
     expect::{self, Kernel},
+    field::Fields,
     file::Action,
     host::{CachedKernel, Hosts},
     load::DEFAULT_RULE,
@@ -36,6 +37,8 @@ struct Tally {
 #[derive(Debug)]
 pub struct Judge {
     policy: Policy,
+    /// The fields that its rules test.
+    fields: Fields,
     /// For each rule, and for the default at the end.
     tallies: Vec<Tally>,
     counts: Counts,
@@ -44,7 +47,27 @@ pub struct Judge {
     hosts: Hosts,
     /// Violations that were not returned yet.
     news: Vec<Finding>,
+    day: Day,
     last_day: Option<Date>,
+}
+
+/// The day of a time (UTC), kept: nearly all times of a capture are of the same.
+#[derive(Debug, Default)]
+struct Day(Option<(i128, Date)>);
+
+impl Day {
+    fn of(&mut self, time: Timestamp) -> Date {
+        const DAY_NS: i128 = 24 * 60 * 60 * 1_000_000_000;
+        let number = time.as_nanosecond().div_euclid(DAY_NS);
+        match self.0 {
+            Some((known, date)) if known == number => date,
+            _ => {
+                let date = time.to_zoned(TimeZone::UTC).date();
+                self.0 = Some((number, date));
+                date
+            }
+        }
+    }
 }
 
 impl Judge {
@@ -54,11 +77,13 @@ impl Judge {
         let tallies = (0..=policy.rules.len()).map(|_| Tally::default()).collect();
         Self {
             hosts: Hosts::new(policy.rules.iter().any(|rule| rule.action == Action::Expect)),
+            fields: policy.rules.iter().flat_map(Rule::fields).fold(Fields::default(), Fields::with),
             policy,
             tallies,
             counts: Counts::default(),
             doubts: Doubts::default(),
             news: Vec::new(),
+            day: Day::default(),
             last_day: None,
         }
     }
@@ -83,9 +108,9 @@ impl Judge {
     }
 
     fn subject(&mut self, subject: &Subject<'_>, source: &str) {
-        let field_values = subject.field_values();
+        let field_values = subject.field_values(self.fields);
         let is_load = subject.module.is_some();
-        let day = subject.link.time.to_zoned(TimeZone::UTC).date();
+        let day = self.day.of(subject.link.time);
         *if is_load { &mut self.counts.loads } else { &mut self.counts.unloaded_requests } += 1;
 
         for (number, rule) in self.policy.rules.iter().enumerate() {
@@ -100,12 +125,12 @@ impl Judge {
 
         let decision = self.policy.decide(&field_values, is_load, day);
         let action = self.policy.action(&decision, is_load);
-        let mut finding = Finding::of(subject, action);
         match &decision {
             Decision::Undetermined(rules) => {
                 for number in rules {
                     let Some(rule) = self.policy.rules.get(*number) else { continue };
-                    let what = finding.module.as_ref().or(finding.alias.as_ref());
+                    let module = subject.module.map(|module| &module.load.module);
+                    let what = module.or_else(|| Some(&subject.link.request.as_ref()?.name));
                     let fields = rule.open_fields(&field_values).join(" and ");
                     let what = what.map_or_else(|| "a request".to_owned(), |name| format!("{name:?}"));
                     let doubt = format!(
@@ -116,26 +141,30 @@ impl Judge {
                 }
                 return;
             }
-            Decision::Default => {
-                finding.expired =
-                    self.policy.expired(&field_values, day).filter(|_| action == Action::Deny).map(str::to_owned);
-            }
-            Decision::Rule(_) => {}
+            Decision::Default | Decision::Rule(_) => {}
         }
+        let is_default = decision == Decision::Default;
+        let number = if let Decision::Rule(number) = decision { number } else { self.policy.rules.len() };
+        let has_room = self.tallies.get(number).is_some_and(|tally| tally.findings.len() < FINDINGS_LIMIT);
+        let is_news = action == Action::Deny && self.news.len() < FINDINGS_LIMIT;
+        // Most are counted only.
+        let finding = (has_room || is_news).then(|| {
+            let expired = self.policy.expired(&field_values, day).filter(|_| is_default && action == Action::Deny);
+            Finding { expired: expired.map(str::to_owned), ..Finding::of(subject, action) }
+        });
         match action {
             Action::Allow | Action::Expect => self.counts.allowed += 1,
             Action::Ignore => self.counts.ignored += 1,
             Action::Deny => {
                 self.counts.denied += 1;
-                if self.news.len() < FINDINGS_LIMIT {
-                    self.news.push(finding.clone());
+                if is_news {
+                    self.news.extend(finding.clone());
                 }
             }
         }
-        let number = if let Decision::Rule(number) = decision { number } else { self.policy.rules.len() };
         if let Some(tally) = self.tallies.get_mut(number) {
-            if tally.findings.len() < FINDINGS_LIMIT {
-                tally.findings.push(finding);
+            if has_room {
+                tally.findings.extend(finding);
             } else {
                 tally.more += 1;
             }
@@ -177,7 +206,7 @@ impl Judge {
 
 impl Consumer for Judge {
     fn event(&mut self, event: &Event, stream: &StreamInfo) -> io::Result<()> {
-        let day = event.time.to_zoned(TimeZone::UTC).date();
+        let day = self.day.of(event.time);
         self.hosts.select(stream);
         self.hosts.day(day);
         if let Body::Baseline(baseline) = &event.body {

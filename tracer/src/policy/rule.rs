@@ -52,6 +52,11 @@ impl Rule {
         self.tests.iter().map(|(field, patterns)| patterns.test(field_values.get(*field))).min().unwrap_or(Match::Yes)
     }
 
+    /// The fields that it tests.
+    pub(super) fn fields(&self) -> impl Iterator<Item = Field> {
+        self.tests.iter().map(|(field, _)| *field)
+    }
+
     /// The fields because of which the result is undetermined.
     pub(super) fn open_fields(&self, field_values: &FieldValues) -> Vec<&'static str> {
         let is_open =

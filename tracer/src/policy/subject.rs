@@ -1,7 +1,7 @@
 //! The subjects of a policy: each loaded module, and each request that loaded nothing.
 
 use super::{
-    field::{Field, FieldValues},
+    field::{Field, FieldValues, Fields},
     load::{INITIAL, OTHER},
     value::Value,
 };
@@ -92,8 +92,8 @@ impl<'a> Subject<'a> {
         asked.or_else(|| load.map(|load| (&load.process, load.ancestors.as_slice())))
     }
 
-    /// The values that rules are compared with.
-    pub(super) fn field_values(&self) -> FieldValues {
+    /// The values of these fields, which rules are compared with.
+    pub(super) fn field_values(&self, wanted: Fields) -> FieldValues {
         let cause = self.cause();
         // The helper of the kernel is not the requester.
         let process = self.process().filter(|_| !matches!(cause, Cause::Kernel(_) | Cause::Unseen));
@@ -105,25 +105,32 @@ impl<'a> Subject<'a> {
             Cause::Ran { by, tool } if by.uid != tool.uid => Some(by.uid),
             _ => None,
         };
-        let uids = own.into_iter().flat_map(|own| [Some(own.uid), other_uid]).flatten();
-        let uids = uids.map(|uid| Text::from(uid.to_string()).into()).collect();
-        let user = own.and_then(|own| own.user.clone()).filter(|user| !user.is_empty());
-        let users = user.iter().cloned().map(Into::into).collect();
-        let module = self.module.map(|module| module.load.module.clone());
+        let uid = || {
+            let uids = own.into_iter().flat_map(|own| [Some(own.uid), other_uid]).flatten();
+            Value::of(uids.map(|uid| Text::from(uid.to_string()).into()).collect(), own.is_none())
+        };
+        let user = || {
+            let user = own.and_then(|own| own.user.clone()).filter(|user| !user.is_empty());
+            let is_open = user.is_none() || other_uid.is_some();
+            Value::of(user.into_iter().map(Into::into).collect(), is_open)
+        };
+        let module = || self.module.map_or_else(Value::default, |module| Value::seen(Some(module.load.module.clone())));
+        let result = || known_name(self.status().name(), self.status() != Status::Unknown);
+        let origin = || known_name(self.origin().name(), self.origin() != Origin::Unknown);
         FieldValues::default()
-            .with(Field::Module, module.map_or_else(Value::default, |module| Value::seen(Some(module))))
-            .with(Field::Alias, self.value(select::Field::Alias))
-            .with(Field::Family, self.value(select::Field::Family))
-            .with(Field::Result, known_name(self.status().name(), self.status() != Status::Unknown))
-            .with(Field::Origin, known_name(self.origin().name(), self.origin() != Origin::Unknown))
-            .with(Field::Uid, Value::of(uids, own.is_none()))
-            .with(Field::User, Value::of(users, user.is_none() || other_uid.is_some()))
-            .with(Field::Exe, of(own, select::Field::Exe))
-            .with(Field::Comm, of(process, select::Field::Comm))
-            .with(Field::Cgroup, of(own, select::Field::Cgroup))
-            .with(Field::Unit, of(own, select::Field::Unit))
-            .with(Field::Container, of(own, select::Field::Container))
-            .with(Field::UserNamespace, Value::seen(own.and_then(user_namespace)))
+            .with_wanted(wanted, Field::Module, module)
+            .with_wanted(wanted, Field::Alias, || self.value(select::Field::Alias))
+            .with_wanted(wanted, Field::Family, || self.value(select::Field::Family))
+            .with_wanted(wanted, Field::Result, result)
+            .with_wanted(wanted, Field::Origin, origin)
+            .with_wanted(wanted, Field::Uid, uid)
+            .with_wanted(wanted, Field::User, user)
+            .with_wanted(wanted, Field::Exe, || of(own, select::Field::Exe))
+            .with_wanted(wanted, Field::Comm, || of(process, select::Field::Comm))
+            .with_wanted(wanted, Field::Cgroup, || of(own, select::Field::Cgroup))
+            .with_wanted(wanted, Field::Unit, || of(own, select::Field::Unit))
+            .with_wanted(wanted, Field::Container, || of(own, select::Field::Container))
+            .with_wanted(wanted, Field::UserNamespace, || Value::seen(own.and_then(user_namespace)))
     }
 
     /// The value of a field in the selection engine.
@@ -153,7 +160,7 @@ fn user_namespace(process: &Process) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST_USER_NAMESPACE, Field, Status, Subject, Value};
+    use super::{FIRST_USER_NAMESPACE, Field, Fields, Status, Subject, Value};
     use crate::{
         chain::{Chain, Item, samples},
         event::Text,
@@ -173,7 +180,7 @@ mod tests {
         let mut seen = Vec::new();
         Subject::for_each(&nested, &mut |subject| {
             let module = subject.module.map_or("-".to_owned(), |module| module.load.module.field());
-            let comm = subject.field_values().get(Field::Comm).clone();
+            let comm = subject.field_values(Fields::ALL).get(Field::Comm).clone();
             seen.push((module, subject.status()));
             assert_eq!(comm, Value::is("cryptsetup"));
         });
@@ -190,8 +197,9 @@ mod tests {
     #[test]
     fn unseen_value_differs_from_an_absent_one() {
         let mut outage = chain(samples::outage());
-        let field_values =
-            |chain: &Chain| Subject { root: chain, link: chain, module: chain.modules.first() }.field_values();
+        let field_values = |chain: &Chain| {
+            Subject { root: chain, link: chain, module: chain.modules.first() }.field_values(Fields::ALL)
+        };
         let open = Value::unseen();
         assert_eq!(field_values(&outage).get(Field::UserNamespace), &open);
         assert_eq!(field_values(&outage).get(Field::Unit), &open);

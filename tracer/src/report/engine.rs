@@ -12,6 +12,7 @@ use super::{
 use crate::{
     chain::Item,
     event::{Body, Event},
+    select::Match,
     stream::{Consumer, Issue, Severity, StreamInfo},
 };
 
@@ -22,6 +23,32 @@ pub struct Engine {
     cells: Cells,
     streams: Vec<Stream>,
     sinks: Vec<Box<dyn Sink>>,
+    undecided: Undecided,
+}
+
+/// Chains and unloads of which it was not seen whether a filter means them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undecided {
+    /// Those that are left out: what is wanted may be there.
+    pub left_out: u64,
+    /// Those that are counted and shown: what is not wanted may be there.
+    pub kept: u64,
+}
+
+impl Undecided {
+    /// A sentence; none where the filters decided about all.
+    #[must_use]
+    pub fn sentence(&self) -> Option<String> {
+        let Self { left_out, kept } = *self;
+        let items = |number| crate::output::count(number, "chain or unload", "chains and unloads");
+        let what = match (left_out, kept) {
+            (0, 0) => return None,
+            (_, 0) => format!("{} left out that may match", items(left_out)),
+            (0, _) => format!("{} shown that may not match", items(kept)),
+            _ => format!("{} left out that may match, and {} shown that may not", items(left_out), items(kept)),
+        };
+        Some(format!("{what}: the captures do not say all that the filters ask about"))
+    }
 }
 
 impl std::fmt::Debug for Engine {
@@ -34,7 +61,14 @@ impl Engine {
     /// An engine for a plan.
     #[must_use]
     pub fn new(plan: Plan, sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { plan, names: Names::default(), cells: Cells::default(), streams: Vec::new(), sinks }
+        Self {
+            plan,
+            names: Names::default(),
+            cells: Cells::default(),
+            streams: Vec::new(),
+            sinks,
+            undecided: Undecided::default(),
+        }
     }
 
     /// What was read.
@@ -47,7 +81,7 @@ impl Engine {
     fn chain(&mut self, item: &Item, number: usize) -> io::Result<()> {
         let Item::Chain(chain) = item else { return Ok(()) };
         let time_ns = nanoseconds(chain.time);
-        if !self.plan.is_in_range(time_ns) || !self.plan.selector.selects_item(item) {
+        if !self.plan.is_in_range(time_ns) || !self.selects(item) {
             return Ok(());
         }
         let host = self.host(number);
@@ -65,6 +99,25 @@ impl Engine {
             self.sinks.iter_mut().try_for_each(|sink| sink.chain(&told, &self.names))?;
         }
         Ok(())
+    }
+
+    /// Whether a chain or event is selected; what is not known of that is counted.
+    fn selects(&mut self, item: &Item) -> bool {
+        let selector = &self.plan.selector;
+        if selector.is_empty() {
+            return true;
+        }
+        let is_selected = selector.selects_item(item);
+        if selector.matches_item(item) == Match::Maybe {
+            *if is_selected { &mut self.undecided.kept } else { &mut self.undecided.left_out } += 1;
+        }
+        is_selected
+    }
+
+    /// Of which chains and unloads it is not known whether the filters mean them.
+    #[must_use]
+    pub const fn undecided(&self) -> Undecided {
+        self.undecided
     }
 
     fn host(&self, number: usize) -> NameId {
@@ -91,12 +144,15 @@ impl Consumer for Engine {
     }
 
     fn item(&mut self, item: &Item, info: &StreamInfo) -> io::Result<()> {
+        if let Some(stream) = self.streams.get_mut(info.id) {
+            stream.settled(info);
+        }
         let Item::Event(event) = item else { return self.chain(item, info.id) };
         if !matches!(event.body, Body::Unload(_) | Body::Attempt(_) | Body::Loss(_)) {
             return Ok(());
         }
         let is_wanted = self.plan.is_in_range(nanoseconds(event.time))
-            && self.plan.selector.selects_item(item)
+            && self.selects(item)
             && (self.plan.new_since_ns.is_none() || matches!(event.body, Body::Loss(_)));
         if let Some(stream) = self.streams.get(info.id).filter(|_| is_wanted) {
             self.sinks.iter_mut().try_for_each(|sink| sink.event(event, stream, info.id))?;

@@ -18,6 +18,9 @@ use crate::{chain::Item, event::Event, output};
 /// Bytes that are held back.
 const HELD_BYTES: usize = 16 << 20;
 
+/// What a stream is settled up to that has ended.
+const END_NS: i64 = i64::MAX;
+
 /// Stream, time, and number in order of arrival: equal times stay in that order.
 type Place = (usize, i64, u64);
 
@@ -58,6 +61,8 @@ pub struct Ordered {
     number: u64,
     /// What is told of streams, and the time of the last that was handed out.
     streams: Vec<Option<(Stream, i64)>>,
+    /// Streams before this one have ended: what is settled in it need not wait for theirs.
+    first_open: usize,
     late: Late,
 }
 
@@ -70,7 +75,16 @@ impl Ordered {
 
     fn with_limit(inner: Box<dyn Sink>, bytes_limit: usize) -> Self {
         let late = Late::default();
-        Self { inner, held: BTreeMap::new(), bytes: 0, bytes_limit, number: 0, streams: Vec::new(), late }
+        Self {
+            inner,
+            held: BTreeMap::new(),
+            bytes: 0,
+            bytes_limit,
+            number: 0,
+            streams: Vec::new(),
+            first_open: 0,
+            late,
+        }
     }
 
     /// The count of those that came late, to be asked at the end.
@@ -79,18 +93,39 @@ impl Ordered {
         self.late.clone()
     }
 
-    /// Nothing of a stream that began before `border_ns` (nanoseconds since 1970) is to come: the beginning of its oldest
-    /// open chain, or the time of the last event that was read. Without it, what is held back grows to its limit.
-    ///
-    /// # Errors
-    /// When what is due cannot be written.
-    pub fn settled(&mut self, stream_number: usize, border_ns: i64, names: &Names) -> io::Result<()> {
+    /// Hands out what is held of a stream and began before `border_ns`.
+    fn settled(&mut self, stream_number: usize, border_ns: i64, names: &Names) -> io::Result<()> {
         let from = (stream_number, i64::MIN, 0);
         while let Some((place, _)) = self.held.range(from..(stream_number, border_ns, 0)).next() {
             let place = *place;
             self.hand_out(place, names)?;
         }
         Ok(())
+    }
+
+    /// Hands a chain out with all that is settled, by what its stream says; false when it has to be held.
+    fn at_once(&mut self, told: &Told<'_>, time_ns: i64, names: &Names) -> io::Result<bool> {
+        let Some(border_ns) = told.stream.settled_ns else { return Ok(false) };
+        while self.first_open < told.stream_number
+            && matches!(self.streams.get(self.first_open), Some(Some((first, _))) if first.settled_ns == Some(END_NS))
+        {
+            // It has ended, and what is left of it comes before all others.
+            self.settled(self.first_open, END_NS, names)?;
+            self.first_open += 1;
+        }
+        if told.stream_number != self.first_open {
+            return Ok(false);
+        }
+        self.settled(told.stream_number, border_ns.min(time_ns), names)?;
+        if time_ns >= border_ns {
+            return Ok(false);
+        }
+        if let Some(Some((_, last_ns))) = self.streams.get_mut(told.stream_number) {
+            self.late.count(last_ns, time_ns);
+        }
+        self.inner.chain(told, names)?;
+        self.settled(told.stream_number, border_ns, names)?;
+        Ok(true)
     }
 
     fn hold(&mut self, place: (usize, i64), held: Held, bytes: usize) {
@@ -109,6 +144,7 @@ impl Ordered {
         if known.info.identity.is_none() {
             known.info.clone_from(&stream.info);
         }
+        known.settled_ns = stream.settled_ns;
     }
 
     fn hand_out(&mut self, place: Place, names: &Names) -> io::Result<()> {
@@ -133,9 +169,12 @@ const ENTRY_BYTES: usize = size_of::<(Place, Held, usize)>();
 
 impl Sink for Ordered {
     fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
-        let bytes = ENTRY_BYTES + footprint::of_chain(told.chain) + size_of_val(told.facts);
         let (stream_number, time_ns) = (told.stream_number, nanoseconds(told.chain.time));
         self.arrived(stream_number, told.stream);
+        if self.at_once(told, time_ns, names)? {
+            return Ok(());
+        }
+        let bytes = ENTRY_BYTES + footprint::of_chain(told.chain) + size_of_val(told.facts);
         let held = Held::Chain { item: told.item.clone(), facts: told.facts.to_vec(), is_first: told.is_first };
         self.hold((stream_number, time_ns), held, bytes);
         while self.bytes > self.bytes_limit {
@@ -176,7 +215,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Event, Item, Names, Ordered, Sink, Stream, Told, Whole, nanoseconds};
+    use super::{END_NS, Event, Item, Names, Ordered, Sink, Stream, Told, Whole, nanoseconds};
     use crate::{
         chain::samples,
         report::{Cells, Plan},
@@ -216,9 +255,15 @@ mod tests {
         }
 
         fn chain(&mut self, stream_number: usize, time_ns: i64) {
+            self.settled_chain(stream_number, time_ns, None);
+        }
+
+        /// A chain of a stream that is settled up to a time.
+        fn settled_chain(&mut self, stream_number: usize, time_ns: i64, settled_ns: Option<i64>) {
             let Item::Chain(mut chain) = samples::not_found() else { unreachable!("it is a chain") };
             chain.time = jiff::Timestamp::from_nanosecond(i128::from(time_ns)).unwrap();
             let (item, stream) = (Item::Chain(chain.clone()), Stream::new("a.jsonl"));
+            let stream = stream.settled_up_to(settled_ns);
             let told = Told { chain: &chain, item: &item, facts: &[], is_first: false, stream: &stream, stream_number };
             self.ordered.chain(&told, &self.names).unwrap();
         }
@@ -237,6 +282,20 @@ mod tests {
         }
     }
 
+    /// Check that streams come out one after the other, each as soon as those before it have ended, and no sooner.
+    #[test]
+    fn a_stream_waits_for_those_before_it() {
+        let mut run = Run::new(usize::MAX);
+        run.settled_chain(0, 10, Some(5));
+        run.settled_chain(1, 3, Some(END_NS));
+        assert_eq!(run.given.0.borrow().len(), 0, "the first stream may have something before both");
+        run.settled_chain(0, 7, Some(END_NS));
+        assert_eq!(*run.given.0.borrow(), [(0, 7), (0, 10)], "what is settled is not held");
+        run.settled_chain(1, 4, Some(END_NS));
+        assert_eq!(run.finish(), [(0, 7), (0, 10), (1, 3), (1, 4)]);
+        assert!(run.ordered.late().sentence().is_none());
+    }
+
     proptest! {
         /// Check that all come out in order of their beginning, however long they take, and that what is settled does not
         /// wait for the end.
@@ -251,9 +310,12 @@ mod tests {
             for (_, number) in ends {
                 let (begin, _, is_event) = spans[number];
                 open.remove(&(begin, number));
-                if is_event { run.event(0, begin) } else { run.chain(0, begin) }
                 let border = open.first().map_or(i64::MAX, |(begin, _)| *begin);
-                run.ordered.settled(0, border, &run.names).unwrap();
+                if is_event {
+                    run.event(0, begin);
+                    continue;
+                }
+                run.settled_chain(0, begin, Some(border));
                 let waiting = run.ordered.held.keys().filter(|(_, time_ns, _)| *time_ns < border).count();
                 prop_assert_eq!(waiting, 0);
             }

@@ -13,6 +13,8 @@ pub struct Stream {
     pub info: StreamInfo,
     /// Events read, seals left out.
     pub events: u64,
+    /// No chain that is still to come began before this, nanoseconds since 1970.
+    pub(super) settled_ns: Option<i64>,
     issues: Vec<String>,
     more: u64,
     host_id: Option<NameId>,
@@ -53,6 +55,17 @@ impl Stream {
             self.info.clone_from(info);
             self.host_id = info.identity.as_ref().map(|identity| names.id(identity.host.as_bytes()));
         }
+    }
+
+    /// The same, settled up to another time.
+    #[cfg(test)]
+    pub(super) fn settled_up_to(self, settled_ns: Option<i64>) -> Self {
+        Self { settled_ns, ..self }
+    }
+
+    /// Takes note of what cannot come any more.
+    pub(super) fn settled(&mut self, info: &StreamInfo) {
+        self.settled_ns = info.settled.map(super::facts::nanoseconds);
     }
 
     pub(super) fn issue(&mut self, issue: &Issue) {

@@ -98,7 +98,7 @@ impl<'a> Subject<'a> {
                     // The missing part of a name may determine its family.
                     Some(name) if !Seen::alias(name.as_bytes()).is_complete() => is_open = true,
                     Some(name) => {
-                        families::find(name).into_iter().for_each(|found| take(complete(found.family.name)));
+                        families::family(name).into_iter().for_each(|family| take(complete(family.name)));
                     }
                     None => is_open |= is_request(link),
                 }

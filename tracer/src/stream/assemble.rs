@@ -1,6 +1,9 @@
 //! Parts of captures to streams: which recording each is of, whether it was read before, and whether it is what was sealed.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use super::{
     Consumer, Identity, Pipeline, StreamId,
@@ -11,7 +14,7 @@ use super::{
 use crate::{
     capture::{
         batch::{self, Batch, Line, Part, Sealed},
-        hash::{NO_HASH, to_hex},
+        hash::{Hash, NO_HASH, to_hex},
         section::Damage,
     },
     event::{Body, Event, Header},
@@ -77,6 +80,8 @@ struct Tracked {
     unsealed: Option<Unsealed>,
     doubled: u64,
     has_room: bool,
+    /// The stream that it was a copy of, up to where they differ.
+    copy_of: Option<usize>,
 }
 
 /// Events that no seal covers.
@@ -116,6 +121,8 @@ pub struct Assembler {
     by_ids: HashMap<SharedIds, Vec<usize>>,
     /// Streams by their ids, and the number and fingerprint of a header.
     by_header: HashMap<(SharedIds, u64, u32), usize>,
+    /// Hashes of the last seals of files that have no header.
+    headless: HashSet<String>,
     file: File,
     /// Lines of sealed parts are remembered as well: another copy may be cut inside of one.
     keeps_lines: bool,
@@ -167,6 +174,10 @@ impl Assembler {
             let kind = IssueKind::Malformed { lines: malformed, line, why };
             self.report(pipeline, current, &summary.file, kind);
         }
+        let headless = current.and_then(|number| self.streams.get(number)).filter(|tracked| tracked.identity.is_none());
+        if let Some(hash) = headless.and_then(|tracked| tracked.previous.clone()) {
+            self.headless.insert(hash);
+        }
         if summary.events == 0 && summary.repeated == 0 && current.is_none() && !is_lost {
             pipeline.issue_of(&summary.file, IssueKind::Empty);
         }
@@ -217,7 +228,7 @@ impl Assembler {
     }
 
     fn part(&mut self, part: Part, offset: u64, pipeline: &mut Pipeline<impl Consumer>) -> Result<(), AssembleError> {
-        let Part { lines, seal } = part;
+        let Part { lines, seal, is_continued } = part;
         let Some(sealed) = seal else {
             return lines.into_iter().try_for_each(|line| self.line(line, offset, pipeline));
         };
@@ -232,6 +243,9 @@ impl Assembler {
             }
             return Ok(());
         };
+        if is_continued {
+            return self.continued_part(lines, &sealed, hash, offset, pipeline);
+        }
         let range = range(&lines);
         let content = Content::Sealed(hash.first_chunk().copied().unwrap_or_default());
         let first_seq = range.map_or(sealed.seq, |(first, _)| first);
@@ -272,6 +286,32 @@ impl Assembler {
         }
         if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
             tracked.has_room &= tracked.copies.add(first_seq, content);
+            pipeline.seal(tracked.id, sealed.seq);
+        }
+        Ok(())
+    }
+
+    /// Takes the rest of a sealed part whose first lines were handed on before its seal was there.
+    fn continued_part(
+        &mut self,
+        lines: Vec<Line>,
+        sealed: &Sealed,
+        hash: Hash,
+        offset: u64,
+        pipeline: &mut Pipeline<impl Consumer>,
+    ) -> Result<(), AssembleError> {
+        lines.into_iter().try_for_each(|line| self.line(line, offset, pipeline))?;
+        let (first, last) = (sealed.seal.first_seq, sealed.seal.last_seq);
+        let tracked = self.file.current.and_then(|number| self.streams.get(number));
+        let unsealed = tracked.and_then(|tracked| tracked.unsealed.as_ref());
+        let range = unsealed.map_or((first, last), |unsealed| (unsealed.first_seq.max(first), unsealed.last_seq));
+        self.check(sealed, Some(Some(range)), pipeline);
+        if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
+            // They have their seal now; if it does not fit, that is reported.
+            if tracked.unsealed.as_ref().is_some_and(|unsealed| unsealed.is_in(first, last)) {
+                tracked.unsealed = None;
+            }
+            tracked.copies.add(first, Content::Sealed(hash.first_chunk().copied().unwrap_or_default()));
             pipeline.seal(tracked.id, sealed.seq);
         }
         Ok(())
@@ -343,6 +383,17 @@ impl Assembler {
             tracked.doubled += events;
             return Ok(false);
         }
+        // A copy of which only a part was changed goes on as the other does.
+        let (id, other) = (tracked.id, tracked.copy_of);
+        let is_same = |other: &usize| {
+            self.streams.get(*other).is_some_and(|other| other.copies.compare(seq, content) == Comparison::Same)
+        };
+        if let Some(other) = other.filter(is_same) {
+            self.repeated(events, other);
+            let seals = u64::from(matches!(content, Content::Sealed(_)));
+            pipeline.begin_at(id, seq.saturating_add(events).saturating_add(seals));
+            return Ok(false);
+        }
         Ok(true)
     }
 
@@ -370,6 +421,9 @@ impl Assembler {
                 let id = pipeline.fork(id, &self.file.summary.file, seq);
                 let shared = identity.as_ref().map(Identity::shared);
                 let fork = self.track(id, identity, self.file.segment)?;
+                if let Some(tracked) = self.streams.get_mut(fork) {
+                    tracked.copy_of = Some(number);
+                }
                 if let Some(shared) = shared {
                     // Its next segment has to find it.
                     self.by_ids.entry(shared).or_default().push(fork);
@@ -459,7 +513,12 @@ impl Assembler {
         tracked.segment = Some(segment);
         if segment > due {
             tracked.previous = None;
-            self.report_here(pipeline, IssueKind::MissingSegments { first: due, last: segment - 1 });
+            // The segment before may be here without its header: then that is what is missing, and reported.
+            let is_here = header.previous.as_ref().is_some_and(|previous| self.headless.contains(previous));
+            let end = if is_here { segment - 1 } else { segment };
+            if end > due {
+                self.report_here(pipeline, IssueKind::MissingSegments { first: due, last: end - 1 });
+            }
         } else if pipeline.next_seq(tracked.id) != seq {
             // The end of the segment before is missing, which is reported as such.
             tracked.previous = None;
@@ -503,6 +562,7 @@ impl Assembler {
             unsealed: None,
             doubled: 0,
             has_room: true,
+            copy_of: None,
         });
         Ok(self.streams.len() - 1)
     }
@@ -556,6 +616,12 @@ impl Assembler {
         let (number, begin) = (self.file.lines + line.number + 1, line.range.start as u64);
         let event = match line.content {
             batch::Content::Event(event) => event,
+            batch::Content::Brief(seq, brief) => {
+                if let Some(id) = self.delivered(seq, false, pipeline) {
+                    pipeline.brief(id, seq, brief);
+                }
+                return Ok(());
+            }
             batch::Content::Unknown(seq) => {
                 if let Some(tracked) = self.file.current.and_then(|number| self.streams.get(number)) {
                     pipeline.unknown(tracked.id, seq);
@@ -566,7 +632,7 @@ impl Assembler {
                 self.report_here(pipeline, IssueKind::Torn { offset: offset.saturating_add(begin) });
                 return Ok(());
             }
-            batch::Content::Malformed { seq, why } => {
+            batch::Content::Malformed { seq, why, more } => {
                 let id = self.file.current.and_then(|number| self.streams.get(number)).map(|tracked| tracked.id);
                 // It is reported as it is, and not once more as missing.
                 if let (Some(id), Some(seq)) = (id, seq)
@@ -574,8 +640,8 @@ impl Assembler {
                 {
                     pipeline.seal(id, seq);
                 }
-                self.file.malformed += 1;
-                self.file.first_malformed.get_or_insert((number, why));
+                self.file.malformed += 1 + more;
+                self.file.first_malformed.get_or_insert_with(|| (number, why.to_string()));
                 return Ok(());
             }
             batch::Content::Newer(why) => {
@@ -584,20 +650,27 @@ impl Assembler {
                 return Ok(());
             }
         };
+        let is_end = matches!(event.body, Body::End(_));
+        if let Some(id) = self.delivered(event.seq, is_end, pipeline) {
+            pipeline.event(id, event)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of an event that is handed on; its stream.
+    fn delivered(&mut self, seq: u64, is_end: bool, pipeline: &mut Pipeline<impl Consumer>) -> Option<StreamId> {
         let summary = &mut self.file.summary;
         summary.events += 1;
-        summary.range = Some((summary.range.map_or(event.seq, |(first, _)| first), event.seq));
-        let is_end = matches!(event.body, Body::End(_));
+        summary.range = Some((summary.range.map_or(seq, |(first, _)| first), seq));
         summary.has_end |= is_end;
-        let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) else { return Ok(()) };
+        let tracked = self.file.current.and_then(|number| self.streams.get_mut(number))?;
         let is_first_after = tracked.has_ended && !std::mem::replace(&mut tracked.is_after_end, true);
         tracked.has_ended |= is_end;
         let id = tracked.id;
         if is_first_after {
-            self.report_here(pipeline, IssueKind::AfterEnd { seq: event.seq });
+            self.report_here(pipeline, IssueKind::AfterEnd { seq });
         }
-        pipeline.event(id, event)?;
-        Ok(())
+        Some(id)
     }
 
     /// Reports what is wrong with streams as wholes.

@@ -3,14 +3,13 @@
 use super::issue::IssueKind;
 use crate::{
     chain::{Chain, Item},
-    event::{Body, Certainty, Event, Origin},
+    event::{Body, Certainty, Event},
 };
 
 /// A load whose cause is unknown: it may be the one that counts.
 pub(crate) fn of_event(event: &Event) -> Option<IssueKind> {
     let Body::Load(load) = &event.body else { return None };
-    let is_unknown = load.origin == Origin::Unknown || load.attribution.attribution == Certainty::Unknown;
-    is_unknown.then(|| IssueKind::Unattributed {
+    load.is_unattributed().then(|| IssueKind::Unattributed {
         what: format!("what made {:?} load is unknown (pid {})", load.module, load.process.pid),
     })
 }

@@ -5,33 +5,24 @@ use std::{
     hash::RandomState,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
     thread,
 };
 
 use super::{
     Consumer, Pipeline,
+    ahead::{Ahead, Step},
     assemble::{AssembleError, Assembler, FileSummary},
     issue::IssueKind,
 };
 use crate::{
     capture::{
-        batch::{Batch, Batcher, Content},
+        batch::{Batcher, Content},
         files::{self, Unusable},
-        section::{Section, SectionError, Sections},
+        section::{SectionError, Sections},
         sign::PublicKey,
     },
     event::{Body, Event},
 };
-
-/// Sections that are read ahead.
-const AHEAD: usize = 16;
-
-/// Threads that decode and parse, at most.
-const WORKERS_MAX: usize = 8;
 
 /// What is said of a file that begins as no capture does.
 const NOT_A_CAPTURE: &str = "not a capture: neither zstd nor JSON Lines; unpack other formats first (gunzip, xz -d)";
@@ -74,17 +65,6 @@ pub struct CaptureSource {
     key: Option<PublicKey>,
 }
 
-/// One step of reading, in order.
-enum Step {
-    Begin(String),
-    Batch(Receiver<Batch>),
-    Failed(SectionError),
-    End,
-}
-
-/// A section for a worker, and where its batch goes.
-type Order = (Section, SyncSender<Batch>);
-
 impl CaptureSource {
     /// Finds the captures, oldest first; segments of a recording in their order.
     ///
@@ -123,32 +103,15 @@ impl CaptureSource {
             failures.add(&path.to_string_lossy(), format!("cannot be read: {error}"), pipeline);
         }
         let mut assembler = Assembler::new(files.len());
-        let hasher = RandomState::new();
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
-        let batchers = (0..workers).map(|_| Batcher::new(key.clone(), hasher.clone(), files.len() > 1));
-        let batchers = batchers.collect::<io::Result<Vec<_>>>().map_err(SourceError::SetUp)?;
-        let (steps_in, steps) = sync_channel::<Step>(AHEAD);
-        let (orders_in, orders) = sync_channel::<Order>(AHEAD);
-        let orders = Arc::new(Mutex::new(orders));
+        let is_brief = !pipeline.consumer().wants_events();
         let mut summaries = Vec::new();
         thread::scope(|scope| {
-            for batcher in batchers {
-                let orders = Arc::clone(&orders);
-                thread::Builder::new()
-                    .spawn_scoped(scope, move || work(batcher, &orders))
-                    .map_err(SourceError::SetUp)?;
-            }
-            drop(orders);
-            let reader = move || read_files(&files, &steps_in, &orders_in);
-            thread::Builder::new().spawn_scoped(scope, reader).map_err(SourceError::SetUp)?;
-            for step in steps {
+            let ahead = Ahead::begin(scope, files, key.as_ref(), is_brief).map_err(SourceError::SetUp)?;
+            let died = || SourceError::SetUp(io::Error::other("a thread has died"));
+            ahead.each(died, |step| {
                 match step {
                     Step::Begin(name) => assembler.begin_file(&name),
-                    Step::Batch(batch) => {
-                        let batch =
-                            batch.recv().map_err(|_| SourceError::SetUp(io::Error::other("a thread has died")))?;
-                        assembler.batch(batch, pipeline)?;
-                    }
+                    Step::Batch(batch) => assembler.batch(batch, pipeline)?,
                     Step::Failed(error) => {
                         let name = assembler.file_name().to_owned();
                         failures.add(&name, why(error), pipeline);
@@ -156,8 +119,8 @@ impl CaptureSource {
                     }
                     Step::End => summaries.push(assembler.end_file(pipeline)?),
                 }
-            }
-            Ok::<_, SourceError>(())
+                Ok(())
+            })
         })?;
         assembler.finish(pipeline);
         if pipeline.streams() == 0
@@ -221,56 +184,6 @@ impl Failures {
         self.first.get_or_insert_with(|| format!("{escaped}: {why}"));
         pipeline.issue_of(name, IssueKind::Unreadable { why });
     }
-}
-
-/// Decodes and parses until nothing is left to do.
-fn work(mut batcher: Batcher, orders: &Mutex<Receiver<Order>>) {
-    loop {
-        let order = orders.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((section, result)) = order else { return };
-        // A reader that has ended early wants no more.
-        let _ = result.send(batcher.batch(section));
-    }
-}
-
-/// Reads files one after the other, until nobody wants more.
-fn read_files(files: &[PathBuf], steps: &SyncSender<Step>, orders: &SyncSender<Order>) {
-    for path in files {
-        let name = if files::is_stdin(path) { "standard input".into() } else { path.to_string_lossy().into_owned() };
-        if steps.send(Step::Begin(name)).is_err() {
-            return;
-        }
-        let input: io::Result<Box<dyn Read>> = if files::is_stdin(path) {
-            Ok(Box::new(io::stdin()))
-        } else {
-            File::open(path).map(|file| Box::new(file) as _)
-        };
-        let end = match input.map_err(SectionError::Read).and_then(|input| read_file(input, steps, orders)) {
-            Ok(true) => Step::End,
-            Ok(false) => return,
-            Err(error) => {
-                if steps.send(Step::Failed(error)).is_err() {
-                    return;
-                }
-                Step::End
-            }
-        };
-        if steps.send(end).is_err() {
-            return;
-        }
-    }
-}
-
-/// False when nobody wants more.
-fn read_file(input: Box<dyn Read>, steps: &SyncSender<Step>, orders: &SyncSender<Order>) -> Result<bool, SectionError> {
-    let mut sections = Sections::new(input);
-    while let Some(section) = sections.next_section(true)? {
-        let (result, batch) = sync_channel(1);
-        if orders.send((section, result)).is_err() || steps.send(Step::Batch(batch)).is_err() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// What the first line of a capture says of its place among others.

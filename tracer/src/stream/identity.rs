@@ -2,8 +2,12 @@
 
 use crate::event::Header;
 
-/// Characters of a name that are kept; a capture that was made to fill memory has longer ones.
-const NAME_CHARS_MAX: usize = 256;
+/// Characters of a text that are kept; a capture that was made to fill memory has longer ones.
+const TEXT_CHARS_MAX: usize = 256;
+
+/// The same of a name of a machine, boot, recording, kernel or architecture: the kernel has 64 for the longest. Each stream
+/// keeps some.
+const NAME_CHARS_MAX: usize = 64;
 
 /// What a recording's headers share, and no other recording has, unless a machine was cloned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,13 +45,13 @@ impl Identity {
     #[must_use]
     pub fn new(header: &Header, boot_ns: u64) -> Self {
         Self {
-            machine_id: header.machine_id.as_deref().map(clipped),
-            host: clipped(&header.hostname),
-            boot_id: clipped(&header.boot_id),
+            machine_id: header.machine_id.as_deref().map(name),
+            host: name(&header.hostname),
+            boot_id: name(&header.boot_id),
             recording: header
                 .recording
                 .as_deref()
-                .map_or(Recording::Began(boot_ns), |recording| Recording::Id(clipped(recording))),
+                .map_or(Recording::Began(boot_ns), |recording| Recording::Id(name(recording))),
         }
     }
 
@@ -59,6 +63,11 @@ impl Identity {
 }
 
 /// A name of bounded length.
-pub(super) fn clipped(name: &str) -> String {
+pub(super) fn name(name: &str) -> String {
     name.chars().take(NAME_CHARS_MAX).collect()
+}
+
+/// A text of bounded length.
+pub(super) fn clipped(text: &str) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{identity::clipped, issue::IssueKind};
-use crate::event::{Body, End, Event, HeaderHook, LossStage};
+use crate::{
+    capture::batch::Brief,
+    event::{Body, End, Event, HeaderHook, LossStage},
+};
 
 /// Hooks without which no load or request is missed: they report files, failed calls, unloads and devices.
 const DISPENSABLE: [&str; 6] = ["file", "unload", "init_module", "finit_module", "delete_module", "uevents"];
@@ -109,20 +112,28 @@ impl Integrity {
         }
     }
 
+    /// Takes the next event, of which no more is known than this.
+    pub(super) fn brief(&mut self, seq: u64, brief: Brief) {
+        self.number(seq);
+        self.count_brief(brief);
+    }
+
+    fn count_brief(&mut self, brief: Brief) {
+        for read in [&mut self.read, &mut self.read_of_segment] {
+            match brief {
+                Brief::Request => read.requests += 1,
+                Brief::Load => read.loads += 1,
+                Brief::Unload => read.unloads += 1,
+                Brief::Other => {}
+            }
+        }
+    }
+
     fn count(&mut self, body: &Body) {
         match body {
-            Body::Request(_) => {
-                self.read.requests += 1;
-                self.read_of_segment.requests += 1;
-            }
-            Body::Load(_) => {
-                self.read.loads += 1;
-                self.read_of_segment.loads += 1;
-            }
-            Body::Unload(_) => {
-                self.read.unloads += 1;
-                self.read_of_segment.unloads += 1;
-            }
+            Body::Request(_) => self.count_brief(Brief::Request),
+            Body::Load(_) => self.count_brief(Brief::Load),
+            Body::Unload(_) => self.count_brief(Brief::Unload),
             Body::Loss(loss) => {
                 let cause = clipped(&loss.cause);
                 let mut key = (name(loss.stage), cause);

@@ -2,6 +2,7 @@
 //!
 //! Whether the evidence is complete is decided here, once; consumers are given [`Issue`]s and never look for themselves.
 
+mod ahead;
 mod assemble;
 pub(crate) mod attribution;
 mod capture_source;

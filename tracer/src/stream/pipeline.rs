@@ -2,15 +2,24 @@
 
 use std::io;
 
+use jiff::Timestamp;
+
 use super::{
     Identity, attribution,
     integrity::Integrity,
     issue::{Issue, IssueKind, Severity},
 };
 use crate::{
+    capture::batch::Brief,
     chain::{Builder, Chain, Item},
     event::{Body, Event, Header},
 };
+
+mod issues;
+#[cfg(test)]
+mod tests;
+
+pub use issues::Issues;
 
 /// Issues of one kind that are kept of a source; the rest is counted.
 const ISSUES_OF_A_KIND_MAX: usize = 32;
@@ -20,6 +29,9 @@ const ISSUES_MAX: usize = 4096;
 
 /// Chains of a captured stream that may be open at a time. The kernel runs 50 requests at a time.
 const OPEN_CHAINS_MAX: usize = 8192;
+
+/// What the open chains of all streams may take together, bytes: with more, those of the streams that began first come out.
+const OPEN_BYTES_MAX: usize = 64 << 20;
 
 /// The number of a stream, counted from 0 in the order in which they begin.
 pub type StreamId = usize;
@@ -38,6 +50,8 @@ pub struct StreamInfo {
     pub kernel: String,
     /// The architecture.
     pub arch: String,
+    /// No chain that is still to come began before this, unless events of it were lost or come out of order.
+    pub settled: Option<Timestamp>,
 }
 
 impl StreamInfo {
@@ -56,8 +70,8 @@ impl StreamInfo {
     fn header(&mut self, header: &Header, boot_ns: u64) {
         if self.identity.is_none() {
             self.identity = Some(Identity::new(header, boot_ns));
-            self.kernel = super::identity::clipped(&header.kernel);
-            self.arch = super::identity::clipped(&header.arch);
+            self.kernel = super::identity::name(&header.kernel);
+            self.arch = super::identity::name(&header.arch);
         }
     }
 }
@@ -86,6 +100,12 @@ pub trait Consumer {
     /// When it cannot be written.
     fn event(&mut self, _event: &Event, _stream: &StreamInfo) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Whether events are wanted. Where neither they nor chains are, most events are counted by those who read them, and
+    /// [`Consumer::event`] gets no more than is needed to judge whether the stream is complete.
+    fn wants_events(&self) -> bool {
+        true
     }
 
     /// Whether chains are wanted at all. Building them takes most of the time.
@@ -159,6 +179,10 @@ macro_rules! pointer_consumer {
                 (**self).event(event, stream)
             }
 
+            fn wants_events(&self) -> bool {
+                (**self).wants_events()
+            }
+
             fn wants_items(&self) -> bool {
                 (**self).wants_items()
             }
@@ -201,6 +225,10 @@ pub struct Pipeline<C> {
     /// Issues that were not kept.
     more: u64,
     is_followed: bool,
+    /// What the open chains of all streams take, bytes.
+    open_bytes: usize,
+    /// The stream whose open chains are next to make room.
+    next_to_shrink: StreamId,
 }
 
 impl<C> std::fmt::Debug for Pipeline<C> {
@@ -213,7 +241,15 @@ impl<C: Consumer> Pipeline<C> {
     /// A pipeline to a consumer.
     #[must_use]
     pub const fn new(consumer: C) -> Self {
-        Self { consumer, streams: Vec::new(), issues: Vec::new(), more: 0, is_followed: false }
+        Self {
+            consumer,
+            streams: Vec::new(),
+            issues: Vec::new(),
+            more: 0,
+            is_followed: false,
+            open_bytes: 0,
+            next_to_shrink: 0,
+        }
     }
 
     /// The end of the input is not the end of what is recorded: streams without end are no issue.
@@ -308,11 +344,31 @@ impl<C: Consumer> Pipeline<C> {
             return Ok(());
         }
         let chains = state.chains.get_or_insert_with(|| Box::new(Builder::with_limit(OPEN_CHAINS_MAX)));
+        let (time, open_bytes) = (event.time, chains.bytes());
         chains.push(event);
-        let items: Vec<Item> = std::iter::from_fn(|| chains.next_item()).collect();
-        self.items(id, items)?;
+        self.open_bytes = (self.open_bytes + chains.bytes()).saturating_sub(open_bytes);
+        let oldest = chains.oldest().unwrap_or(time).min(time);
+        state.info.settled = Some(oldest);
+        while let Some(item) = self.streams.get_mut(id).and_then(|state| state.chains.as_mut()?.next_item()) {
+            self.item(id, item)?;
+        }
         if is_end {
             self.close(id)?;
+        }
+        self.make_room()
+    }
+
+    /// Hands out open chains, stream by stream, until all of them together have room.
+    fn make_room(&mut self) -> io::Result<()> {
+        while self.open_bytes > OPEN_BYTES_MAX {
+            let id = self.next_to_shrink;
+            self.next_to_shrink = if id + 1 < self.streams.len() { id + 1 } else { 0 };
+            let Some(chains) = self.streams.get_mut(id).and_then(|state| state.chains.as_mut()) else { continue };
+            self.open_bytes = self.open_bytes.saturating_sub(chains.bytes());
+            chains.shrink_to(0);
+            while let Some(item) = self.streams.get_mut(id).and_then(|state| state.chains.as_mut()?.next_item()) {
+                self.item(id, item)?;
+            }
         }
         Ok(())
     }
@@ -329,26 +385,36 @@ impl<C: Consumer> Pipeline<C> {
         }
     }
 
-    fn items(&mut self, id: StreamId, items: Vec<Item>) -> io::Result<()> {
-        for item in items {
-            for kind in attribution::of_item(&item) {
-                self.issue(id, kind);
-            }
-            let Some(state) = self.streams.get(id) else { return Ok(()) };
-            self.consumer.item(&item, &state.info)?;
+    /// Takes the next event of a stream, of which nothing more is wanted than that it is there.
+    pub fn brief(&mut self, id: StreamId, seq: u64, brief: Brief) {
+        if let Some(state) = self.streams.get_mut(id) {
+            state.events += 1;
+            state.integrity.brief(seq, brief);
         }
-        Ok(())
+    }
+
+    fn item(&mut self, id: StreamId, item: &Item) -> io::Result<()> {
+        for kind in attribution::of_item(item) {
+            self.issue(id, kind);
+        }
+        let Some(state) = self.streams.get(id) else { return Ok(()) };
+        self.consumer.item(item, &state.info)
     }
 
     /// Hands on what a stream has open.
     fn close(&mut self, id: StreamId) -> io::Result<()> {
         let Some(state) = self.streams.get_mut(id) else { return Ok(()) };
         let Some(mut chains) = state.chains.take() else { return Ok(()) };
+        self.open_bytes = self.open_bytes.saturating_sub(chains.bytes());
         let items = chains.finish();
         for issue in chains.take_issues() {
             self.issue(id, IssueKind::Ambiguous { why: issue.to_string() });
         }
-        self.items(id, items)
+        items.iter().try_for_each(|item| self.item(id, item))?;
+        if let Some(state) = self.streams.get_mut(id) {
+            state.info.settled = Some(Timestamp::MAX);
+        }
+        Ok(())
     }
 
     /// Takes note of something that is wrong with a stream.
@@ -428,38 +494,5 @@ impl<C: Consumer> Pipeline<C> {
         let Some(State { info, integrity, events, has_ended, .. }) = self.streams.get(id) else { return Ok(()) };
         let summary = StreamSummary { info, events: *events, lost: integrity.lost(), has_ended: *has_ended };
         self.consumer.end(&summary)
-    }
-}
-
-/// What is wrong with the evidence.
-#[derive(Clone, Debug, Default)]
-pub struct Issues {
-    list: Vec<Issue>,
-    more: u64,
-}
-
-impl Issues {
-    /// All that are kept.
-    pub fn iter(&self) -> impl Iterator<Item = &Issue> {
-        self.list.iter()
-    }
-
-    /// How many more there were.
-    #[must_use]
-    pub const fn more(&self) -> u64 {
-        self.more
-    }
-
-    /// The worst of them.
-    #[must_use]
-    pub fn worst(&self) -> Option<Severity> {
-        self.list.iter().map(|issue| issue.kind.severity()).max()
-    }
-
-    /// Those that no verdict stands beside, a sentence each.
-    pub fn doubts(&self) -> impl Iterator<Item = String> {
-        let more =
-            (self.more > 0).then(|| format!("and {}", crate::text::count(self.more, "issue more", "issues more")));
-        self.list.iter().filter(|issue| issue.kind.severity() > Severity::Note).map(ToString::to_string).chain(more)
     }
 }

@@ -152,6 +152,9 @@ fn frames(alpha: &[Frames]) -> Vec<Row> {
 fn segments(alpha: &[Frames]) -> Vec<Row> {
     let [first, middle, last] = [0, 1, 2].map(|number| file(&alpha[number]));
     let beta = record(&BETA);
+    let mut damaged_header = middle.clone();
+    let header_bytes = pack(&alpha[1][0]).len();
+    damaged_header[header_bytes / 2] ^= 0xff;
     vec![
         Row::new("the first segment is missing", &[middle.clone(), last.clone()], &["missing-beginning"]),
         Row::new(
@@ -160,6 +163,11 @@ fn segments(alpha: &[Frames]) -> Vec<Row> {
             &["missing-events", "missing-segments"],
         ),
         Row::new("the last segment is missing", &[first.clone(), middle.clone()], &["no-end"]),
+        Row::new(
+            "the header of a middle segment is damaged",
+            &[first.clone(), damaged_header, last.clone()],
+            &["damaged", "missing-events", "no-end", "no-header"],
+        ),
         Row::new(
             "two hosts are spliced by number",
             &[first.clone(), file(&beta[1]), file(&beta[2])],
@@ -196,6 +204,11 @@ fn clones(alpha: &[Frames]) -> Vec<Row> {
         Row::new("a clone of another name, read first", &both(&elsewhere, alpha), &["contradiction"]),
         Row::new("a clone that shares the first segment", &both(alpha, &forked), &["contradiction"]),
         Row::new("a clone that shares the first segment, read first", &both(&forked, alpha), &["contradiction"]),
+        Row::new(
+            "a copy of which a frame was changed",
+            &both(alpha, &replaced(alpha, (1, 1), "m8", "x8")),
+            &["altered", "contradiction", "no-end"],
+        ),
         Row::new("two first segments", &[files(alpha), files(&other[..1])].concat(), &["contradiction", "no-end"]),
         Row::new(
             "two first segments, the true one last",

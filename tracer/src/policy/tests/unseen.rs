@@ -1,5 +1,6 @@
 //! Every key of a rule with seen, partly seen and unseen values: nothing passes or is allowed because it was not seen.
 
+use super::super::field::Fields;
 use super::{chain, judge_events, policy};
 use crate::{
     chain::{Chain, ChainKey, samples},
@@ -64,7 +65,7 @@ fn answer(chain: &Chain, key: &str, pattern: &str) -> Match {
         let policy = policy(&rules);
         let mut found = None;
         Subject::for_each(chain, &mut |subject| {
-            let decision = policy.decide(&subject.field_values(), true, super::files::TODAY);
+            let decision = policy.decide(&subject.field_values(Fields::ALL), true, super::files::TODAY);
             found = found.take().or(Some(match decision {
                 Decision::Rule(_) => Match::Yes,
                 Decision::Default => Match::No,
@@ -319,7 +320,7 @@ fn loader_is_judged_by_its_program_at_each_load() {
     let policy = policy("default='allow'\n[[rule]]\naction='deny'\nexe='/tmp/evil'\n");
     let mut decisions = Vec::new();
     Subject::for_each(&loads, &mut |subject| {
-        decisions.push(policy.decide(&subject.field_values(), true, super::files::TODAY));
+        decisions.push(policy.decide(&subject.field_values(Fields::ALL), true, super::files::TODAY));
         assert_eq!(subject.status(), Status::Loaded);
     });
     assert_eq!(decisions, [Decision::Default, Decision::Rule(0)]);
