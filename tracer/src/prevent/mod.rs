@@ -18,7 +18,7 @@ mod write;
 
 pub use covered::Covered;
 pub use initcall::initcall_of;
-pub use needs::{Need, Needs};
+pub use needs::{HostNeed, Need, Needs};
 pub use plan::{Plan, Target, plan};
 pub use rules::{Rules, file_name};
 pub use spare::{Kept, spare};

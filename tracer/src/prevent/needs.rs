@@ -15,6 +15,9 @@ use crate::{
 /// Askers that are kept; a capture may hold as many as an attacker makes up. What comes beyond is counted.
 const ASKERS_MAX: usize = 65_536;
 
+/// Hosts that are kept of all askers together.
+const PLACES_MAX: usize = 1 << 20;
+
 /// Who asked, and for what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Asker {
@@ -32,8 +35,8 @@ struct Asked {
     /// Modules that came, or of which it was found that they are there.
     modules: BTreeSet<String>,
     loaded: u64,
-    /// Numbers of hosts.
-    hosts: BTreeSet<u32>,
+    /// By number of a host, how often and when last.
+    hosts: BTreeMap<u32, (u64, Timestamp)>,
 }
 
 /// What captures tell of needs.
@@ -44,6 +47,8 @@ pub struct Needs {
     leads: BTreeMap<Text, BTreeSet<String>>,
     covered: Covered,
     forgotten: u64,
+    /// Pairs of an asker and a host.
+    places: usize,
     /// Numbers of hosts by name.
     hosts: BTreeMap<String, u32>,
     /// Names that were asked for without success: known, but needed by nothing.
@@ -74,6 +79,19 @@ pub struct Need {
     /// When last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
+}
+
+/// A host on which a module would be missed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HostNeed {
+    /// Its name.
+    pub host: String,
+    /// How often the module was asked for, or came with what was.
+    pub count: u64,
+    /// By how many programs, users and aliases.
+    pub askers: u64,
+    /// When last.
+    pub last: Timestamp,
 }
 
 impl Needs {
@@ -162,7 +180,16 @@ impl Needs {
                 asked.loaded += u64::from(!modules.is_empty());
                 asked.last = asked.last.max(Some(link.time));
                 asked.modules.extend(modules);
-                asked.hosts.insert(host);
+                // With too many places, askers of later hosts are told without them.
+                if let Some((count, last)) = asked.hosts.get_mut(&host) {
+                    *count += 1;
+                    *last = (*last).max(link.time);
+                } else if self.places < PLACES_MAX {
+                    self.places += 1;
+                    asked.hosts.insert(host, (1, link.time));
+                } else {
+                    self.forgotten += 1;
+                }
             }
         } else if !alias.is_empty() && self.refused.len() < ASKERS_MAX {
             self.refused.insert(alias);
@@ -172,22 +199,45 @@ impl Needs {
         }
     }
 
+    /// Who asked for a module or alias, or for what needs it; the last is whether it was asked for by this name.
+    fn askers(&self, name: &str) -> impl Iterator<Item = (&Asker, &Asked, bool)> {
+        let wanted = normal(name.as_bytes());
+        self.askers.iter().filter_map(move |(asker, asked)| {
+            let by_name = !asker.alias.is_empty() && normal(asker.alias.as_bytes()) == wanted;
+            let has = |modules: &BTreeSet<String>| modules.iter().any(|module| module.as_bytes() == wanted);
+            // It came; or was found there, asked for by an alias that led to it elsewhere in the captures.
+            let is_asker = by_name || has(&asked.modules) || self.leads.get(&asker.alias).is_some_and(has);
+            is_asker.then_some((asker, asked, by_name))
+        })
+    }
+
+    /// On which hosts a module or alias would be missed, where it was asked for most often first.
+    #[must_use]
+    pub fn by_host(&self, name: &str) -> Vec<HostNeed> {
+        let mut found: BTreeMap<u32, (u64, u64, Timestamp)> = BTreeMap::new();
+        for (_, asked, _) in self.askers(name) {
+            for (host, (count, last)) in &asked.hosts {
+                let (counts, askers, latest) = found.entry(*host).or_insert((0, 0, *last));
+                (*counts, *askers, *latest) = (*counts + count, *askers + 1, (*latest).max(*last));
+            }
+        }
+        let mut needs: Vec<HostNeed> = self
+            .hosts
+            .iter()
+            .filter_map(|(host, number)| {
+                let (count, askers, last) = *found.get(number)?;
+                Some(HostNeed { host: host.clone(), count, askers, last })
+            })
+            .collect();
+        needs.sort_by_key(|need| std::cmp::Reverse(need.count));
+        needs
+    }
+
     /// Who would miss a module or alias, who asked most often first.
     #[must_use]
     pub fn of(&self, name: &str) -> Vec<Need> {
-        let wanted = normal(name.as_bytes());
         let mut needs = Vec::new();
-        for (asker, asked) in &self.askers {
-            let by_name = !asker.alias.is_empty() && normal(asker.alias.as_bytes()) == wanted;
-            let came = asked.modules.iter().any(|module| module.as_bytes() == wanted);
-            // Found there, asked for by an alias that led to it elsewhere in the captures.
-            let led = self
-                .leads
-                .get(&asker.alias)
-                .is_some_and(|modules| modules.iter().any(|module| module.as_bytes() == wanted));
-            if !(by_name || came || led) {
-                continue;
-            }
+        for (asker, asked, by_name) in self.askers(name) {
             needs.push(Need {
                 program: asker.program.field(),
                 user: asker.user.field(),
@@ -264,6 +314,27 @@ mod tests {
         assert_eq!(needs.of("x_tables")[0].alias, None);
         assert!(needs.of("fs-nosuchfs").is_empty() && needs.of("vfat").is_empty());
         assert!(needs.modules().contains("nf_defrag_ipv4"));
+    }
+
+    /// Check that a module is laid at the door of the hosts that needed it, and of no other.
+    #[test]
+    fn hosts_that_would_miss_a_module() {
+        let mut needs = Needs::default();
+        for (item, host) in [
+            (samples::outage(), "b"),
+            (samples::outage(), "a"),
+            (samples::outage(), "b"),
+            (samples::by_hand(), "b"),
+            (samples::not_found(), "c"),
+        ] {
+            needs.take(&item, host);
+        }
+        let hosts = |name: &str| -> Vec<(String, u64, u64)> {
+            needs.by_host(name).into_iter().map(|need| (need.host, need.count, need.askers)).collect()
+        };
+        assert_eq!(hosts("nf_conntrack"), [("b".to_owned(), 2, 1), ("a".to_owned(), 1, 1)]);
+        assert!(hosts("fs-nosuchfs").is_empty());
+        assert_eq!(needs.of("nf_conntrack")[0].hosts, 2);
     }
 
     /// Check that who found it there already is told too, by what its alias led to elsewhere; and what is nested, and
