@@ -645,12 +645,16 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__impact)
-            opts="-v -h -V --verbose --json --help --version"
+            opts="-v -h -V --verbose --json --by --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --by)
+                    COMPREPLY=($(compgen -W "host" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1175,12 +1179,16 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__surface)
-            opts="-v -h -V --verbose --json --all --block --force --write --dir --help --version"
+            opts="-v -h -V --verbose --json --by --all --block --force --write --dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --by)
+                    COMPREPLY=($(compgen -W "host" -- "${cur}"))
+                    return 0
+                    ;;
                 --dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -254,10 +254,12 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s v -l ver
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -l json -d 'Write one JSON object a line, one for each name'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -l by -d 'Tell the hosts that needed it, one a line, in place of the programs' -r -f -a "host\t'A host'"
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -l json -d 'Write one JSON object a line, one for each name'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l by -d 'Tell the hosts of the captures that needed each module, one a line' -r -f -a "host\t'A host'"
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l dir -d 'Where --write puts it' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l json -d 'Write one JSON object a line, one for each module'
@@ -265,7 +267,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l all -d '
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l block -d 'Write one file for modprobe.d that keeps out what was never needed in the captures, tried with the installed modprobe, instead of the list'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l force -d 'With --block: go on although the captures are incomplete, of other hosts, or cover less than a day'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l write -d 'With --block: put the file in place; what was there is kept as FILE.bak1, .bak2, ...'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -l dir -d 'Where --write puts them' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'

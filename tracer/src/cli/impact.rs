@@ -28,8 +28,8 @@ use crate::{
     kernel::facts::Facts,
     logging::say,
     modprobe::{Resolution, Resolver, resolve},
-    modules::{ModuleUser, Usage},
-    output::{escape_str, quoted},
+    modules::{HostUsage, ModuleUser, Usage},
+    output::{self, escape_str, quoted},
     stream::{Consumer, StreamInfo},
 };
 
@@ -47,6 +47,9 @@ pub struct Args {
     /// Write one JSON object a line, one for each name.
     #[arg(long)]
     json: bool,
+    /// Tell the hosts that needed it, one a line, in place of the programs.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    by: Option<By>,
     /// Modules or aliases; then captures, files or directories. What has a / or ends with .jsonl or .zst is one, and what holds
     /// captures; - is standard input.
     /// Without captures: those in /var/log/kmodtrace.
@@ -54,12 +57,22 @@ pub struct Args {
     words: Vec<OsString>,
 }
 
+/// What an answer has a line for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum By {
+    /// A host.
+    Host,
+}
+
 /// One line of the JSON form.
 #[derive(Serialize)]
 struct Line<'a> {
     name: &'a str,
     answer: Answer,
-    needs: &'a [ModuleUser],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<&'a [ModuleUser]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_host: Option<&'a [HostUsage]>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -83,12 +96,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let name = name.to_string_lossy();
         let found = needs.users_of(&name);
         let answer = Answer::of(&name, &found, &needs, &captures, kernel.as_ref().ok());
+        let hosts = args.by.map(|By::Host| needs.by_host(&name));
         if args.json {
-            let line = Line { name: &name, answer, needs: &found };
+            let by_host = hosts.as_deref();
+            let line = Line { name: &name, answer, needs: by_host.is_none().then_some(&found), by_host };
             text += &serde_json::to_string(&line).context("cannot write the answer as JSON")?;
             text.push('\n');
         } else {
-            human(&mut text, &name, answer, &found, &needs.coverage().describe());
+            let shown = if hosts.is_some() { &[] } else { found.as_slice() };
+            human(&mut text, &name, answer, shown, &needs.coverage().describe());
+            by_host(&mut text, hosts.as_deref().unwrap_or_default());
         }
         answers.push((answer, name));
     }
@@ -222,6 +239,15 @@ fn human(out: &mut String, name: &str, answer: Answer, needs: &[ModuleUser], cov
     }
 }
 
+/// A line for each host.
+fn by_host(out: &mut String, hosts: &[HostUsage]) {
+    for HostUsage { host, count, requesters, last } in hosts {
+        let host = if host.is_empty() { "a host without a name".to_owned() } else { escape_str(host) };
+        let requesters = output::count(*requesters, "requester", "requesters");
+        out.push_str(&format!("  on {host}: {}, {requesters}, last {last:.0}\n", times(*count, *count)));
+    }
+}
+
 /// How often, and how often it was there already.
 fn times(count: u64, loaded: u64) -> String {
     let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
@@ -234,7 +260,7 @@ fn times(count: u64, loaded: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, ModuleUser, human, is_capture, times};
+    use super::{Answer, HostUsage, ModuleUser, by_host, human, is_capture, times};
 
     /// Check what is told, and that hostile names make no lines.
     #[test]
@@ -257,6 +283,20 @@ mod tests {
             text,
             "vfat: no process needed it in 1 host\nfat: would be missed by\n  /bin/a\\nb (root, x.service): as part of \
              what fs-vfat loads, 3 times, 2 of them there already, last 2026-03-01T12:04:31Z\n"
+        );
+    }
+
+    /// Check that hosts are lines, and that hostile names make no others.
+    #[test]
+    fn hosts_are_lines() {
+        let mut text = String::new();
+        let last = "2026-03-01T12:04:31.2Z".parse().unwrap();
+        let need = |host: &str, count| HostUsage { host: host.to_owned(), count, requesters: count, last };
+        by_host(&mut text, &[need("lb\n1", 2), need("", 1)]);
+        assert_eq!(
+            text,
+            "  on lb\\n1: 2 times, 2 requesters, last 2026-03-01T12:04:31Z\n  on a host without a name: once, 1 requester, \
+             last 2026-03-01T12:04:31Z\n"
         );
     }
 

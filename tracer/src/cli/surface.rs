@@ -31,6 +31,9 @@ pub struct Args {
     /// Write one JSON object a line, one for each module.
     #[arg(long)]
     json: bool,
+    /// Tell the hosts of the captures that needed each module, one a line.
+    #[arg(long, value_enum, value_name = "WHAT", requires = "captures", conflicts_with = "block")]
+    by: Option<impact::By>,
     /// Show what is loaded already and what is forbidden, too.
     #[arg(long)]
     all: bool,
@@ -85,12 +88,22 @@ struct Line<'a> {
     /// Whether anything in the captures needed it; absent without captures.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<Needed>,
+    /// On how many hosts of the captures it was asked for, or came with what was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<usize>,
+    /// Their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_host: Option<&'a [String]>,
 }
 
 /// What is shown of the surface, with what captures say of it.
 struct Shown<'a> {
     entry: &'a Entry,
     needed: Option<Needed>,
+    /// The hosts that asked for it.
+    hosts: Vec<String>,
+    /// They are named, not only counted.
+    is_by_host: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -114,8 +127,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let needed = |entry: &Entry| Some(how_needed(entry, needs.as_ref()?, kept.as_ref()?));
     let is_shown = |entry: &&Entry| args.all || entry.state == State::Open;
-    let shown: Vec<Shown<'_>> =
-        entries.iter().filter(is_shown).map(|entry| Shown { entry, needed: needed(entry) }).collect();
+    let hosts = |entry: &Entry| -> Vec<String> {
+        let needs = needs.as_ref().map(|needs| needs.by_host(&entry.module)).unwrap_or_default();
+        needs.into_iter().map(|need| need.host).collect()
+    };
+    let shown = entries.iter().filter(is_shown);
+    let shown: Vec<Shown<'_>> = shown
+        .map(|entry| Shown { entry, needed: needed(entry), hosts: hosts(entry), is_by_host: args.by.is_some() })
+        .collect();
     if args.json {
         print::stdout(&json(&shown, &machine)?)?;
     } else {
@@ -144,8 +163,14 @@ fn how_needed(entry: &Entry, needs: &Usage, kept: &RequiredModules) -> Needed {
 
 fn json(shown: &[Shown<'_>], machine: &Machine) -> anyhow::Result<String> {
     let mut text = String::new();
-    for Shown { entry, needed } in shown {
-        let line = Line { entry, user_namespaces_for_anyone: machine.user_namespaces, needed: *needed };
+    for Shown { entry, needed, hosts, is_by_host } in shown {
+        let line = Line {
+            entry,
+            user_namespaces_for_anyone: machine.user_namespaces,
+            needed: *needed,
+            hosts: needed.map(|_| hosts.len()),
+            by_host: is_by_host.then_some(hosts.as_slice()),
+        };
         text += &serde_json::to_string(&line).context("cannot write the surface as JSON")?;
         text.push('\n');
     }
@@ -157,7 +182,9 @@ fn table(shown: &[Shown<'_>]) -> String {
     let width = shown.iter().map(|shown| columns(&name(shown))).max().unwrap_or(0).max("MODULE".len());
     // The column is there with captures only.
     let needed = |text: Option<&str>| text.map_or_else(String::new, |text| format!("{text:<7}  "));
-    let head = needed(shown.first().and_then(|shown| shown.needed).map(|_| "NEEDED"));
+    let has_needed = shown.iter().any(|shown| shown.needed.is_some());
+    let hosts = |text: &str| if has_needed { format!("{text:>5}  ") } else { String::new() };
+    let head = needed(has_needed.then_some("NEEDED")) + &hosts("HOSTS");
     let module = left("MODULE", width);
     let mut out = format!("{module}  {:<11}  {:<7}  {head}{:>5}  ASKED FOR BY\n", "WHO", "STATE", "LOADS");
     for shown in shown {
@@ -167,10 +194,13 @@ fn table(shown: &[Shown<'_>]) -> String {
             State::Loaded => "loaded",
             State::Blocked => "blocked",
         };
-        let needed = needed(shown.needed.map(Needed::name));
+        let needed = needed(shown.needed.map(Needed::name)) + &hosts(&shown.hosts.len().to_string());
         let (whom, loads, asked_by) = (whom(entry.access), entry.modules.len(), asked_by(entry));
         let module = left(&name(shown), width);
         out.push_str(&format!("{module}  {whom:<11}  {state:<7}  {needed}{loads:>5}  {asked_by}\n"));
+        if shown.is_by_host {
+            shown.hosts.iter().for_each(|host| out.push_str(&format!("  on {}\n", escape_str(host))));
+        }
     }
     out
 }
@@ -214,17 +244,27 @@ mod tests {
     #[test]
     fn the_table_is_aligned() {
         let entries = [entry("tipc", State::Open), entry("x\u{1b}[2J", State::Blocked)];
-        let shown = |needed| entries.iter().map(|entry| Shown { entry, needed }).collect::<Vec<_>>();
+        let shown = |needed, hosts: &[&str]| {
+            let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let shown = |entry| Shown { entry, needed, hosts: hosts.clone(), is_by_host: true };
+            entries.iter().map(shown).collect::<Vec<_>>()
+        };
         assert_eq!(
-            table(&shown(None)),
+            table(&shown(None, &[])),
             "MODULE    WHO          STATE    LOADS  ASKED FOR BY\n\
              tipc      anyone       open         2  socket(AF_TIPC) [net_pf_30, and 1 more]\n\
              x\\x1b[2J  anyone       blocked      2  socket(AF_TIPC) [net_pf_30, and 1 more]\n"
         );
         assert_eq!(
-            table(&shown(Some(Needed::Never))[..1]),
-            "MODULE  WHO          STATE    NEEDED   LOADS  ASKED FOR BY\n\
-             tipc    anyone       open     never        2  socket(AF_TIPC) [net_pf_30, and 1 more]\n"
+            table(&shown(Some(Needed::Never), &[])[..1]),
+            "MODULE  WHO          STATE    NEEDED   HOSTS  LOADS  ASKED FOR BY\n\
+             tipc    anyone       open     never        0      2  socket(AF_TIPC) [net_pf_30, and 1 more]\n"
+        );
+        assert_eq!(
+            table(&shown(Some(Needed::Asked), &["lb1", "x\n"])[..1]),
+            "MODULE  WHO          STATE    NEEDED   HOSTS  LOADS  ASKED FOR BY\n\
+             tipc    anyone       open     asked        2      2  socket(AF_TIPC) [net_pf_30, and 1 more]\n  on lb1\n  on \
+             x\\n\n"
         );
     }
 

@@ -22,4 +22,4 @@ pub use machine::Machine;
 pub use surface::{Entry, State, surface};
 pub use target::{BlockTarget, Blockability, classify};
 pub use unused::{RequiredModules, unused_modules};
-pub use usage::{ModuleUser, Usage};
+pub use usage::{HostUsage, ModuleUser, Usage};

@@ -8,12 +8,15 @@ use serde::Serialize;
 use super::coverage::Coverage;
 use crate::{
     chain::{Cause, Chain, Item},
-    event::{Status, Text},
+    event::{Reason, Status, Text},
     glob,
 };
 
 /// Maximum number of requesters kept: a capture may hold arbitrarily many. Further requests are counted.
 const REQUESTERS_MAX: usize = 65_536;
+
+/// Maximum number of pairs of a requester and a host.
+const REQUESTER_HOSTS_MAX: usize = 1 << 20;
 
 /// A requester and what it requested.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +26,8 @@ struct Requester {
     unit: Text,
     /// The alias; empty for an explicit load.
     alias: Text,
+    /// The module of an explicit load: a program that loads several modules has used each of them by itself.
+    module: Option<Text>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -32,8 +37,18 @@ struct Uses {
     /// Modules that were loaded, or found loaded.
     modules: BTreeSet<String>,
     loaded: u64,
-    /// Host numbers.
-    hosts: BTreeSet<u32>,
+    /// A module was loaded as a dependency in an explicit load.
+    is_dependency: bool,
+    /// Number of requests and time of the last one, by host number.
+    hosts: BTreeMap<u32, (u64, Timestamp)>,
+}
+
+/// One request or explicit load.
+struct Use {
+    modules: BTreeSet<String>,
+    is_dependency: bool,
+    time: Timestamp,
+    host: u32,
 }
 
 /// Module usage in captures.
@@ -44,6 +59,8 @@ pub struct Usage {
     alias_modules: BTreeMap<Text, BTreeSet<String>>,
     coverage: Coverage,
     dropped: u64,
+    /// Number of pairs of a requester and a host.
+    requester_hosts: usize,
     /// Host numbers by host name.
     hosts: BTreeMap<String, u32>,
     /// Names that were requested without success: known, but used by no process.
@@ -75,6 +92,20 @@ pub struct ModuleUser {
     /// Time of the last request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
+}
+
+/// A host on which a module was used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HostUsage {
+    /// Host name.
+    pub host: String,
+    /// Number of requests for the module, or for a module that needs it.
+    pub count: u64,
+    /// Number of programs, users and aliases that requested it.
+    pub requesters: u64,
+    /// Time of the last request.
+    pub last: Timestamp,
 }
 
 impl Usage {
@@ -153,18 +184,16 @@ impl Usage {
             self.alias_modules.entry(alias.clone()).or_default().extend(modules.iter().cloned());
         }
         // Unknown and blocked names are used by no process.
-        if !modules.is_empty() || status == Status::AlreadyLoaded {
-            let requester = requester(root, alias);
-            if !self.requesters.contains_key(&requester) && self.requesters.len() >= REQUESTERS_MAX {
-                self.dropped += 1;
-            } else {
-                let uses = self.requesters.entry(requester).or_default();
-                uses.count += 1;
-                uses.loaded += u64::from(!modules.is_empty());
-                uses.last = uses.last.max(Some(link.time));
-                uses.modules.extend(modules);
-                uses.hosts.insert(host);
+        if link.request.is_none() {
+            for module in link.modules.iter().filter(|module| module.init.as_ref().is_none_or(|init| init.ret >= 0)) {
+                let name = module.load.module.clone();
+                let key = Requester { module: Some(name), ..requester(root, Text::from("")) };
+                let is_dependency = matches!(module.load.reason, Some(Reason::Dependency | Reason::Softdep));
+                let modules = BTreeSet::from([module.load.module.field()]);
+                self.add(key, &Use { modules, is_dependency, time: link.time, host });
             }
+        } else if !modules.is_empty() || status == Status::AlreadyLoaded {
+            self.add(requester(root, alias), &Use { modules, is_dependency: false, time: link.time, host });
         } else if !alias.is_empty() && self.unsuccessful.len() < REQUESTERS_MAX {
             self.unsuccessful.insert(alias);
         }
@@ -173,28 +202,71 @@ impl Usage {
         }
     }
 
+    fn add(&mut self, requester: Requester, request: &Use) {
+        if !self.requesters.contains_key(&requester) && self.requesters.len() >= REQUESTERS_MAX {
+            self.dropped += 1;
+            return;
+        }
+        let uses = self.requesters.entry(requester).or_default();
+        uses.count += 1;
+        uses.loaded += u64::from(!request.modules.is_empty());
+        uses.last = uses.last.max(Some(request.time));
+        uses.modules.extend(request.modules.iter().cloned());
+        uses.is_dependency |= request.is_dependency;
+        if let Some((count, last)) = uses.hosts.get_mut(&request.host) {
+            *count += 1;
+            *last = (*last).max(request.time);
+        } else if self.requester_hosts < REQUESTER_HOSTS_MAX {
+            self.requester_hosts += 1;
+            uses.hosts.insert(request.host, (1, request.time));
+        } else {
+            // The use is counted, but not for its host.
+            self.dropped += 1;
+        }
+    }
+
+    /// The requesters of a module or alias, or of a module that needs it; true if it was requested by this name.
+    fn requesters_of(&self, name: &str) -> impl Iterator<Item = (&Requester, &Uses, bool)> {
+        let wanted = normal(name.as_bytes());
+        self.requesters.iter().filter_map(move |(requester, uses)| {
+            let by_name = !requester.alias.is_empty() && normal(requester.alias.as_bytes()) == wanted;
+            let has = |modules: &BTreeSet<String>| modules.iter().any(|module| module.as_bytes() == wanted);
+            // The alias may have found it loaded, and loaded it elsewhere in the captures.
+            let is_user = by_name || has(&uses.modules) || self.alias_modules.get(&requester.alias).is_some_and(has);
+            is_user.then_some((requester, uses, by_name))
+        })
+    }
+
+    /// The hosts on which a module or alias was used, most requests first.
+    #[must_use]
+    pub fn by_host(&self, name: &str) -> Vec<HostUsage> {
+        let mut found: BTreeMap<u32, (u64, u64, Timestamp)> = BTreeMap::new();
+        for (_, uses, _) in self.requesters_of(name) {
+            for (host, (count, last)) in &uses.hosts {
+                let (counts, requesters, latest) = found.entry(*host).or_insert((0, 0, *last));
+                (*counts, *requesters, *latest) = (*counts + count, *requesters + 1, (*latest).max(*last));
+            }
+        }
+        let hosts = self.hosts.iter().filter_map(|(host, number)| {
+            let (count, requesters, last) = *found.get(number)?;
+            Some(HostUsage { host: host.clone(), count, requesters, last })
+        });
+        let mut hosts: Vec<HostUsage> = hosts.collect();
+        hosts.sort_by_key(|usage| std::cmp::Reverse(usage.count));
+        hosts
+    }
+
     /// The users of a module or alias, most requests first.
     #[must_use]
     pub fn users_of(&self, name: &str) -> Vec<ModuleUser> {
-        let wanted = normal(name.as_bytes());
         let mut usage = Vec::new();
-        for (requester, uses) in &self.requesters {
-            let by_name = !requester.alias.is_empty() && normal(requester.alias.as_bytes()) == wanted;
-            let came = uses.modules.iter().any(|module| module.as_bytes() == wanted);
-            // The alias found it loaded, and loaded it elsewhere in the captures.
-            let led = self
-                .alias_modules
-                .get(&requester.alias)
-                .is_some_and(|modules| modules.iter().any(|module| module.as_bytes() == wanted));
-            if !(by_name || came || led) {
-                continue;
-            }
+        for (requester, uses, by_name) in self.requesters_of(name) {
             usage.push(ModuleUser {
                 program: requester.program.field(),
                 user: requester.user.field(),
                 unit: requester.unit.field(),
                 alias: (!requester.alias.is_empty()).then(|| requester.alias.field()),
-                as_dependency: !by_name && uses.modules.len() > 1,
+                as_dependency: uses.is_dependency || (!by_name && uses.modules.len() > 1),
                 count: uses.count,
                 loaded: uses.loaded,
                 hosts: uses.hosts.len() as u64,
@@ -232,6 +304,7 @@ fn requester(root: &Chain, alias: Text) -> Requester {
         user: user.unwrap_or_else(|| Text::from("unknown")),
         unit: Text::from(unit.unwrap_or_default()),
         alias,
+        module: None,
     }
 }
 
@@ -247,6 +320,45 @@ mod tests {
         let mut usage = Usage::default();
         items.iter().for_each(|item| usage.push(item, "lb1"));
         usage
+    }
+
+    /// A module is counted for the hosts that used it, and for no other.
+    #[test]
+    fn usage_by_host_names_only_its_hosts() {
+        let mut usage = Usage::default();
+        for (item, host) in [
+            (samples::outage(), "b"),
+            (samples::outage(), "a"),
+            (samples::outage(), "b"),
+            (samples::by_hand(), "b"),
+            (samples::not_found(), "c"),
+        ] {
+            usage.push(&item, host);
+        }
+        let hosts = |name: &str| -> Vec<(String, u64, u64)> {
+            usage.by_host(name).into_iter().map(|usage| (usage.host, usage.count, usage.requesters)).collect()
+        };
+        assert_eq!(hosts("nf_conntrack"), [("b".to_owned(), 2, 1), ("a".to_owned(), 1, 1)]);
+        assert!(hosts("fs-nosuchfs").is_empty());
+        assert_eq!(usage.users_of("nf_conntrack")[0].hosts, 2);
+    }
+
+    /// A program that loads several modules explicitly is counted for each of them once, on the host of the load.
+    #[test]
+    fn explicit_loads_are_counted_by_module() {
+        let load = |module: &str| {
+            let Item::Chain(mut chain) = samples::by_hand() else { unreachable!("it is a chain") };
+            chain.modules.truncate(1);
+            chain.modules[0].load.module = module.into();
+            Item::Chain(chain)
+        };
+        let mut usage = Usage::default();
+        for (module, host) in [("xfs", "a"), ("tipc", "b"), ("xfs", "a"), ("tipc", "b"), ("tipc", "b")] {
+            usage.push(&load(module), host);
+        }
+        assert_eq!(usage.users_of("tipc").iter().map(|user| (user.count, user.hosts)).collect::<Vec<_>>(), [(3, 1)]);
+        let hosts: Vec<_> = usage.by_host("tipc").into_iter().map(|usage| (usage.host, usage.count)).collect();
+        assert_eq!(hosts, [("b".to_owned(), 3)]);
     }
 
     /// A dependency is attributed to the requester, and an unsuccessful request is no use.

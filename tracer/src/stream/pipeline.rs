@@ -350,7 +350,7 @@ impl<C: Consumer> Pipeline<C> {
         let oldest = chains.oldest().unwrap_or(time).min(time);
         state.info.settled = Some(oldest);
         while let Some(item) = self.streams.get_mut(id).and_then(|state| state.chains.as_mut()?.next_item()) {
-            self.item(id, item)?;
+            self.item(id, &item)?;
         }
         if is_end {
             self.close(id)?;
@@ -367,7 +367,7 @@ impl<C: Consumer> Pipeline<C> {
             self.open_bytes = self.open_bytes.saturating_sub(chains.bytes());
             chains.shrink_to(0);
             while let Some(item) = self.streams.get_mut(id).and_then(|state| state.chains.as_mut()?.next_item()) {
-                self.item(id, item)?;
+                self.item(id, &item)?;
             }
         }
         Ok(())
