@@ -193,7 +193,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__block)
-            opts="-v -h -V --verbose --write --dir --help --version"
+            opts="-v -h -V --write --dir --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -211,7 +211,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__check)
-            opts="-v -p -h -V --verbose --policy --json --key --junit --ktap --verdict --github --help --version"
+            opts="-p -v -h -V --policy --json --key --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -263,7 +263,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__diff)
-            opts="-v -h -V --verbose --json --requests --slower --help --version"
+            opts="-v -h -V --json --requests --slower --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -281,7 +281,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__doctor)
-            opts="-v -h -V --verbose --json --help --version"
+            opts="-v -h -V --json --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -295,7 +295,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__explain)
-            opts="-v -h -V --verbose --json --help --version"
+            opts="-v -h -V --json --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -645,16 +645,12 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__impact)
-            opts="-v -h -V --verbose --json --by --help --version"
+            opts="-v -h -V --json --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --by)
-                    COMPREPLY=($(compgen -W "host" -- "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -663,7 +659,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__man)
-            opts="-v -h -V --verbose --dir --help --version"
+            opts="-v -h -V --dir --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -843,7 +839,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__record)
-            opts="-v -o -h -V --verbose --output --pin --arm --unpin --max-size --max-age --keep --min-free --on-full --flush --sign --anchor --duration --count --exit-on --ring-kib --attach --help --version"
+            opts="-o -v -h -V --output --pin --arm --unpin --max-size --max-age --keep --min-free --on-full --flush --sign --anchor --duration --count --exit-on --ring-kib --attach --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -931,7 +927,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__report)
-            opts="-v -o -h -V --verbose --by --sort --top --tree --lines --json --csv --html --perfetto --output --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --help --version"
+            opts="-o -v -h -V --by --sort --top --tree --lines --json --csv --html --perfetto --output --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1037,7 +1033,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__run)
-            opts="-v -o -h -V --verbose --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --host --user --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --help --version"
+            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --host --user --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1157,7 +1153,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__snapshot)
-            opts="-v -o -h -V --verbose --output --help --version"
+            opts="-o -v -h -V --output --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1179,16 +1175,12 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__surface)
-            opts="-v -h -V --verbose --json --by --all --block --force --write --dir --help --version"
+            opts="-v -h -V --json --all --block --force --write --dir --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --by)
-                    COMPREPLY=($(compgen -W "host" -- "${cur}"))
-                    return 0
-                    ;;
                 --dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1201,7 +1193,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__verify)
-            opts="-v -h -V --verbose --key --ended --begun --json --help --version"
+            opts="-v -h -V --key --ended --begun --json --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1219,7 +1211,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__watch)
-            opts="-v -o -h -V --verbose --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --duration --count --exit-on --policy --junit --ktap --verdict --github --help --version"
+            opts="-o -v -h -V --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --duration --count --exit-on --policy --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -73,7 +73,6 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l policy -d 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l junit -d 'Write the verdict as JUnit XML' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l verdict -d 'Write the verdict as JSON' -r -F
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l json -d 'Write events as JSON Lines, one object a line. With filters, those of a chain come when it has ended'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l tree -d 'Show each chain in full: who, from where, what was asked, each module, the result'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l lines -d 'Show a line for each chain; storms of the same are one line with a count'
@@ -81,6 +80,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l stacks -d 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l user-symbols -d 'Give the frames of user stacks names, from the symbol tables of the requester\'s files. Implies --stacks'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l utc -d 'Show times in UTC instead of local time'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l github -d 'Print annotations for GitHub Actions on standard output'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s o -l output -d 'Write to FILE instead of the standard stream' -r -F
@@ -109,7 +109,6 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l timeout -d '
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l junit -d 'Write the verdict as JUnit XML' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l verdict -d 'Write the verdict as JSON' -r -F
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l json -d 'Write events as JSON Lines, one object a line. With filters, those of a chain come when it has ended'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l tree -d 'Show each chain in full: who, from where, what was asked, each module, the result'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l lines -d 'Show a line for each chain; storms of the same are one line with a count'
@@ -120,6 +119,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l host -d 'Sho
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l propagate -d 'Where the policy holds, end with the command\'s own exit code'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l skip-if-unsupported -d 'Where tracing is not possible, do not run the command and end with 4 (kselftest\'s skip) instead of 125'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l github -d 'Print annotations for GitHub Actions on standard output'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s o -l output -d 'Where captures go: a directory, in which a new file is begun each time, or a file whose name ends with .zst' -r -F
@@ -144,17 +144,17 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l ring-kib 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l attach -d 'How to attach the probes' -r -f -a "auto\t'The best way that works here'
 kprobe\t'Kprobes alone, as on kernels without BPF trampolines'
 trampoline\t'BPF trampolines and tracepoints wherever there is a choice, as on kernels without kprobes'"
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l pin -d 'Keep the programs attached while no recorder runs: nothing is missed when this one is killed, restarted or upgraded. What happens meanwhile waits in the kernel'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l arm -d 'Attach the programs as with --pin and end: what happens from now on waits for a `record --pin`. For early boot'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l unpin -d 'Detach what --pin or --arm has left, and end'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l key -d 'Each seal must be signed by the key with this public half (KEY.pub of record --sign KEY)' -r -F
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l ended -d 'Require the end of every recording: without one its recorder was killed, still runs, or the end was removed. Requires the beginning as well'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l begun -d 'Require the beginning of every recording: segment 0'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -l json -d 'Write one JSON object for each file'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand verify" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
@@ -165,9 +165,9 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l key -d 'Ea
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l junit -d 'Write the verdict as JUnit XML' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l ktap -d 'Write the verdict as KTAP, a test for each rule' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l verdict -d 'Write the verdict as JSON' -r -F
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l json -d 'Write the verdict as one JSON object on standard output'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l github -d 'Print annotations for GitHub Actions on standard output'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand policy; and not __fish_seen_subcommand_from check test learn schema help" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
@@ -202,9 +202,9 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s v -l ve
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l slower -d 'Requests that block FACTOR times as long count as a difference, too. Without it they are only told, from 2 on' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l json -d 'Write the differences as JSON, one object a line'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -l requests -d 'Requests that load nothing, and are asked on one side alone, count as a difference, too. Without it they are counted, but not told'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l by -d 'Roll the table up by one of its columns' -r -f -a "module\t'Module, or alias where none came'
@@ -240,7 +240,6 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l container
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l unit -d 'Its systemd unit' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l result -d 'How it ended: loaded, not-found, blocklisted, denied, failed, ...' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l origin -d 'What made the modules load: request, explicit, udev, unknown' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l tree -d 'Show chains as trees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l lines -d 'Show chains, a line each'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l json -d 'Write JSON Lines: chains, or with --by rows of the table'
@@ -248,34 +247,33 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l csv -d 'W
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l follow -d 'Go on reading what is being recorded, until Ctrl-C'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l stacks -d 'Show the kernel stack of each request. Implies --tree'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l utc -d 'Take and show times in UTC instead of local time'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s V -l version -d 'Print version'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -l json -d 'Write one JSON object a line, one for each name'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s V -l version -d 'Print version'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -l by -d 'Tell the hosts that needed it, one a line, in place of the programs' -r -f -a "host\t'A host'"
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -l json -d 'Write one JSON object a line, one for each name'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s V -l version -d 'Print version'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l by -d 'Tell the hosts of the captures that needed each module, one a line' -r -f -a "host\t'A host'"
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l dir -d 'Where --write puts it' -r -F
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l json -d 'Write one JSON object a line, one for each module'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l all -d 'Show what is loaded already and what is forbidden, too'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l block -d 'Write one file for modprobe.d that keeps out what was never needed in the captures, tried with the installed modprobe, instead of the list'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l force -d 'With --block: go on although the captures are incomplete, of other hosts, or cover less than a day'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l write -d 'With --block: put the file in place; what was there is kept as FILE.bak1, .bak2, ...'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -l dir -d 'Where --write puts them' -r -F
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -l write -d 'Put the lines in place, a file for each name; what was there is kept as FILE.bak1, .bak2, ...'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand block" -s V -l version -d 'Print version'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand doctor" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand doctor" -l json -d 'Write one JSON object instead of the table'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand doctor" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand doctor" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand schema" -s v -l verbose -d 'Say more: -v what the tool does, -vv also what each probe sees'

@@ -1,4 +1,4 @@
-//! Counters that user space reads from memory.
+//! Loss counters, which user space reads through a mapping.
 
 use core::arch::asm;
 
@@ -13,13 +13,13 @@ pub(crate) fn count(cause: Counter) {
     add_one(&COUNTERS, cause as u32);
 }
 
-/// Adds one: programs on other CPUs may do so at the same time.
+/// Adds one atomically: programs on other CPUs may count at the same time.
 #[inline(always)]
 pub(crate) fn add_one(counters: &Array<u64>, index: u32) {
     if let Some(value) = counters.get_ptr_mut(index) {
         // Rust's atomics have no addition for this target.
-        // SAFETY: the pointer is an entry of the array, aligned to 8 bytes and not null; the instruction is as old as BPF
-        // (`BPF_XADD`), and changes that entry alone.
+        // SAFETY: the pointer is an entry of the array, aligned to 8 bytes and not null; the instruction (`BPF_XADD`, supported
+        // by every kernel with BPF) changes only that entry.
         unsafe { asm!("lock *(u64 *)({value} + 0) += {one}", value = in(reg) value, one = in(reg) 1_u64) };
     }
 }

@@ -25,11 +25,11 @@ pub(crate) static READING_MODULE_COMPRESSED: Global<u32> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
 pub(crate) static HAVE_TASK_PT_REGS: Global<u32> = Global::new(0);
 
-/// Where a task's `struct pt_regs` lies above its `stack`, for kernels without `bpf_task_pt_regs`
-/// (x86-64: `THREAD_SIZE - sizeof(struct pt_regs)`); `ABSENT` where that is not known.
+/// Offset of a task's `struct pt_regs` from its `stack`, for kernels without `bpf_task_pt_regs`
+/// (x86-64: `THREAD_SIZE - sizeof(struct pt_regs)`); `ABSENT` if unknown.
 #[unsafe(no_mangle)]
 pub(crate) static REGS_ABOVE_STACK: Global<u32> = Global::new(ABSENT);
 
-/// Process whose requests and loads are not recorded: the tracer itself. 0 is none.
+/// The tracer's own process, whose requests and loads are not recorded; 0 for none.
 #[unsafe(no_mangle)]
 pub(crate) static OWN_PID: Global<u32> = Global::new(0);

@@ -1,10 +1,9 @@
-//! The eBPF programs of kmodtrace. None sits on a hot path of the system: all of them run only when a
-//! module is asked for, loaded or unloaded, or when a kernel thread is created.
+//! The eBPF programs of kmodtrace. None is on a hot path: they run only when a module is requested, loaded or unloaded, or
+//! when a kernel thread is created.
 #![no_std]
 #![no_main]
-// As aya-ebpf itself needs it.
+// For the atomic addition, as in aya-ebpf.
 #![feature(asm_experimental_arch)]
-// Every helper is inlined: subprograms are refused by old verifiers.
 #![expect(clippy::inline_always, reason = "subprograms are refused by old verifiers")]
 
 mod count;
@@ -19,11 +18,11 @@ mod task;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // No program contains a reachable panic: the verifier refuses a loop without end.
+    // Unreachable: the verifier rejects programs with an infinite loop.
     loop {}
 }
 
-/// GPL-compatible, as the kernel demands of programs that read its memory; see LICENSE notes in the README.
+/// The kernel requires a GPL-compatible license for helpers that read its memory; see the license notes in the README.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,9 +1,8 @@
 //! State between the hooks, the ring buffer, and the loss counters.
 //!
-//! State maps are LRU: entries that nothing ends (a throttled request has no exit hook) give way to
-//! new ones. The kernel allows 50 requests at a time, far below their sizes; should an entry in use
-//! be evicted all the same, the later stage that misses it counts it. Inits alone are not counted so: one that began before the
-//! programs were attached is missing as well.
+//! State maps are LRU: entries without an end (a throttled request has no exit hook) are evicted by new ones. The kernel
+//! allows 50 requests at a time, far below the map sizes. If an entry in use is evicted all the same, a later stage of its
+//! request counts the loss. A missing init is not counted: inits that began before the programs were attached are missing too.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -12,49 +11,49 @@ use aya_ebpf::{
 };
 use tracer_ebpf::wire::{Behalf, COUNTER_COUNT, MODULE_NAME_BYTES, RequestKey, SETTING_COUNT};
 
-/// Records on their way to user space. User space sets its size.
+/// The ring buffer. User space sets its size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// One counter a `Counter`. User space reads counters from memory: while bpf(2) looks into a map, no kprobe program runs.
+/// One value for each `Counter`. User space reads them through a mapping: during bpf(2) map calls no kprobe program runs.
 #[map]
 pub(crate) static COUNTERS: Array<u64> = Array::with_max_entries(COUNTER_COUNT, BPF_F_MMAPABLE);
 
-/// One word a `Setting`. User space writes it in memory, as it reads the counters.
+/// One value for each `Setting`. User space writes them through a mapping, for the same reason.
 #[map]
 pub(crate) static SETTINGS: Array<u64> = Array::with_max_entries(SETTING_COUNT, BPF_F_MMAPABLE);
 
-/// How far a request has come.
+/// The stages of a request.
 pub(crate) mod stage {
-    /// The security hook saw it.
+    /// It reached the security hook.
     pub(crate) const ASKED: u32 = 0;
-    /// The tracepoint saw it.
+    /// It reached the tracepoint.
     pub(crate) const ADMITTED: u32 = 1;
-    /// It is with the usermode helper code.
+    /// It reached the usermode helper code.
     pub(crate) const HANDED_OVER: u32 = 2;
 }
 
-/// A request on its way through the kernel.
+/// A request in flight.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct InFlight {
     pub(crate) request: RequestKey,
-    /// When it was handed to the usermode helper code; 0 before.
+    /// When it reached the usermode helper code; 0 before.
     pub(crate) handover_ns: u64,
     pub(crate) sub_info: u64,
     pub(crate) stage: u32,
     pub(crate) wait: u32,
 }
 
-/// By asking thread: a thread has at most one request at a time.
+/// By requesting thread, which has at most one request at a time.
 #[map]
 pub(crate) static IN_FLIGHT: LruHashMap<u32, InFlight> = LruHashMap::with_max_entries(16384, 0);
 
-/// By `struct subprocess_info` pointer, from hand-over to the helper's birth. Addresses are reused at once.
+/// By `struct subprocess_info` pointer, from the handover until the helper starts. The kernel reuses these addresses.
 #[map]
 pub(crate) static HANDOVERS: LruHashMap<u64, RequestKey> = LruHashMap::with_max_entries(4096, 0);
 
-/// A helper: which request it works for.
+/// A helper and its request.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct HelperOf {
@@ -62,7 +61,7 @@ pub(crate) struct HelperOf {
     pub(crate) request: RequestKey,
 }
 
-/// By process id of the helper; the start time tells a reused id.
+/// By process id of the helper; the start time detects a reused id.
 #[map]
 pub(crate) static HELPERS: LruHashMap<u32, HelperOf> = LruHashMap::with_max_entries(8192, 0);
 
@@ -70,7 +69,7 @@ pub(crate) static HELPERS: LruHashMap<u32, HelperOf> = LruHashMap::with_max_entr
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct InitOf {
-    /// When the process of the thread was started: thread ids are reused, and an init that crashes never ends.
+    /// Start time of the thread's process: thread ids are reused, and an init that crashes never ends.
     pub(crate) start_ns: u64,
     pub(crate) module_ptr: u64,
     pub(crate) began_ns: u64,
@@ -81,7 +80,7 @@ pub(crate) struct InitOf {
 #[map]
 pub(crate) static INITS: LruHashMap<u32, InitOf> = LruHashMap::with_max_entries(1024, 0);
 
-/// A kernel thread: who created it.
+/// A kernel thread and its creator.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct KthreadOf {
@@ -93,6 +92,6 @@ pub(crate) struct KthreadOf {
 #[map]
 pub(crate) static KTHREADS: LruHashMap<u32, KthreadOf> = LruHashMap::with_max_entries(4096, 0);
 
-/// Which losses were told, by name. User space's own: it is here to be pinned with the counters.
+/// Totals of losses that user space has reported, by counter name. No program uses it; it is pinned with the counters.
 #[map]
-pub(crate) static TOLD: HashMap<[u8; 32], u64> = HashMap::with_max_entries(256, 0);
+pub(crate) static REPORTED: HashMap<[u8; 32], u64> = HashMap::with_max_entries(256, 0);

@@ -1,4 +1,4 @@
-//! What the programs must know of the running kernel's structs: one list, used by both sides.
+//! Members of kernel structs that the programs read: one list, used by both sides.
 //!
 //! User space looks each member up in the kernel's BTF and writes its offset into the read-only
 //! global of that name before the programs are loaded. A member that this kernel does not have stays
@@ -11,9 +11,9 @@ pub const ABSENT: u32 = u32::MAX;
 pub struct Member {
     /// Name of the read-only global that receives its offset.
     pub symbol: &'static str,
-    /// Bytes that the programs read there; 0 when the member's own size does not matter (an array).
+    /// Bytes that the programs read; 0 if the size of the member does not matter (an array).
     pub size_bytes: u32,
-    /// Where it is: struct, member, nested member; the first path that this kernel knows counts.
+    /// Struct, member, nested member; the first path that exists on this kernel is used.
     pub paths: &'static [&'static [&'static str]],
 }
 

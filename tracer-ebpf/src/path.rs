@@ -1,4 +1,4 @@
-//! Paths, walked leaf first.
+//! Paths of files and cgroups, walked from the leaf to the root.
 
 use core::ptr::{addr_of, addr_of_mut};
 
@@ -19,10 +19,10 @@ const FILE_STEPS: u32 = 20;
 /// Steps of a cgroup path's walk.
 const CGROUP_STEPS: u32 = 12;
 
-/// Appends one name; false when it cannot be read or does not fit.
+/// Appends one name; false if it cannot be read or does not fit.
 ///
-/// The length lives in the record and is read back as an unknown value: were it carried in a register,
-/// each iteration of the walk would be a new state to the verifier.
+/// The length is kept in the record and read back as an unknown value. In a register it would make each iteration of the
+/// walk a new state for the verifier.
 ///
 /// # Safety
 /// `to` must point to a writable `PathSegments` whose `len` is set.
@@ -33,8 +33,8 @@ unsafe fn append(to: *mut PathSegments, name: Address) -> bool {
     if used >= SEGMENT_BYTES {
         return false;
     }
-    // The verifier loses that comparison when the value is spilled: the mask tells it again, behind a
-    // black box that keeps the compiler from leaving it out.
+    // The verifier forgets that bound when the value is spilled. The mask repeats it; the black box keeps the compiler from
+    // removing it.
     let index = core::hint::black_box(used as usize) & (SEGMENT_BYTES as usize - 1);
     // SAFETY: `index` is below 256, and 256 more bytes fit the 512 of the array.
     let len = unsafe {
@@ -98,7 +98,7 @@ pub(crate) unsafe fn file_path(to: *mut PathSegments, file: Address) {
     }
 }
 
-/// Writes the path of a task's cgroup in the v2 hierarchy. The root's path is empty. False when unknown.
+/// Writes the path of a task's cgroup in the v2 hierarchy. The root's path is empty. False if unknown.
 ///
 /// # Safety
 /// `to` must point to a writable `PathSegments`.
@@ -127,6 +127,6 @@ pub(crate) unsafe fn cgroup_path(to: *mut PathSegments, task: Address) -> bool {
         }
         node = parent;
     }
-    // Without these the walk ends where it begins, which is no path.
+    // Without these members the walk finds nothing.
     !leaf.is_null() && globals::KERNFS_PARENT.load() != ABSENT && globals::KERNFS_NAME.load() != ABSENT
 }

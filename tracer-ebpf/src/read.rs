@@ -1,12 +1,12 @@
-//! Reads of kernel and user memory: every one is checked by the kernel, none can fault.
+//! Reads of kernel and user memory, each checked by the kernel: none can fault.
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 use tracer_ebpf::offsets::ABSENT;
 
-/// Address of a kernel object, not dereferenced but through the checked reads below.
+/// Address of a kernel object, dereferenced only by the checked reads below.
 pub(crate) type Address = *const u8;
 
-/// Reads a member; `None` when this kernel lacks it or the read fails.
+/// Reads a member; `None` if this kernel lacks it or the read fails.
 #[inline(always)]
 pub(crate) fn member<T: Copy>(object: Address, offset: u32) -> Option<T> {
     if offset == ABSENT || object.is_null() {
@@ -17,10 +17,10 @@ pub(crate) fn member<T: Copy>(object: Address, offset: u32) -> Option<T> {
     unsafe { bpf_probe_read_kernel(address) }.ok()
 }
 
-/// Reads a member that is a pointer; null when it cannot be read.
+/// Reads a member that is a pointer; null if it cannot be read.
 ///
-/// Without a branch on the helper's return: in a loop, every branch multiplies the verifier's work.
-/// The helper itself writes zeroes when it fails.
+/// There is no branch on the helper's result, because in a loop every branch multiplies the verifier's work. On failure the
+/// helper writes zeros.
 #[inline(always)]
 pub(crate) fn pointer(object: Address, offset: u32) -> Address {
     let mut value = 0_u64;
@@ -32,7 +32,7 @@ pub(crate) fn pointer(object: Address, offset: u32) -> Address {
     value as Address
 }
 
-/// Reads a member, or 0; as [`pointer`].
+/// Reads a member of 4 bytes, like [`pointer`]; 0 on failure.
 #[inline(always)]
 pub(crate) fn number(object: Address, offset: u32) -> u32 {
     let mut value = 0_u32;
@@ -44,14 +44,13 @@ pub(crate) fn number(object: Address, offset: u32) -> u32 {
     value
 }
 
-/// Reads a member of 8 bytes, or 0; as [`pointer`].
+/// Reads a member of 8 bytes, like [`pointer`]; 0 on failure.
 #[inline(always)]
 pub(crate) fn long(object: Address, offset: u32) -> u64 {
     pointer(object, offset) as u64
 }
 
-/// Copies a NUL-terminated kernel string into a field of a record; an unreadable one leaves it empty (the helper writes
-/// zeroes when it fails).
+/// Copies a NUL-terminated kernel string into a field of a record; empty on failure (the helper writes zeros).
 ///
 /// # Safety
 /// `to` must point to `N` writable bytes.
@@ -71,7 +70,7 @@ pub(crate) unsafe fn user_text<const N: usize>(to: *mut [u8; N], from: Address) 
     unsafe { generated::bpf_probe_read_user_str(to.cast(), N as u32, from.cast()) };
 }
 
-/// Copies `N` bytes of kernel memory into a field of a record; zeroes on failure (the helper does that).
+/// Copies `N` bytes of kernel memory into a field of a record; zeros on failure (written by the helper).
 ///
 /// # Safety
 /// `to` must point to `N` writable bytes.

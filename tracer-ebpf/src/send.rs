@@ -8,24 +8,23 @@ use tracer_ebpf::wire::{Counter, Setting};
 
 use crate::{count::count, maps::EVENTS, settings::setting};
 
-/// How to submit what has a successor soon: to wake the reader costs more than the record. It also reads by the clock.
-pub(crate) const LATER: u64 = BPF_RB_NO_WAKEUP as u64;
+/// For records that are soon followed by another one: a wakeup costs more than the record, and the reader also polls.
+pub(crate) const NO_WAKEUP: u64 = BPF_RB_NO_WAKEUP as u64;
 
-/// How to submit what begins or ends something: the reader wakes if it sleeps, even where it has not read what came before.
+/// For the first and last records of a sequence: wakes the reader if it sleeps, even if older records are unread.
 ///
-/// It says that it sleeps before it looks into the ring for the last time. Where the processor lets that pass what was
-/// reserved here, the reader finds the record by its clock.
+/// The reader announces that it sleeps before it checks the ring for the last time. If the CPU reorders that with the
+/// reservation here, the reader finds the record at its next poll.
 #[inline(always)]
-pub(crate) fn at_once() -> u64 {
-    const { assert!(BPF_RB_FORCE_WAKEUP == BPF_RB_NO_WAKEUP + 1, "one less is the other") };
+pub(crate) fn wakeup_if_sleeping() -> u64 {
+    const { assert!(BPF_RB_FORCE_WAKEUP == BPF_RB_NO_WAKEUP + 1, "the flags are adjacent") };
     u64::from(BPF_RB_FORCE_WAKEUP) - (setting(Setting::ReaderIsAwake) & 1)
 }
 
-/// How to submit what has to be read at once, also by a reader who looks by himself: what it is set against is heard elsewhere,
-/// and goes on meanwhile.
-pub(crate) const NOW: u64 = BPF_RB_FORCE_WAKEUP as u64;
+/// For records that must be read immediately, even if the reader polls: it joins them with messages of another source.
+pub(crate) const FORCE_WAKEUP: u64 = BPF_RB_FORCE_WAKEUP as u64;
 
-/// Reserves room for a record; counts the loss when there is none.
+/// Reserves a record; counts the loss if the ring is full.
 #[inline(always)]
 pub(crate) fn reserve<T: 'static>(cause: Counter) -> Option<RingBufEntry<T>> {
     let entry = EVENTS.reserve::<T>(0);

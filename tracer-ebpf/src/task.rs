@@ -1,4 +1,4 @@
-//! Who a task is: identity, and everything else a record says of it.
+//! Captures a task: its identity and everything else that records contain about it.
 
 use core::ptr::{addr_of, addr_of_mut};
 
@@ -21,7 +21,7 @@ use crate::{
 /// `PF_KTHREAD`, include/linux/sched.h (unchanged 5.10 to 7.3).
 const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// Generations walked to find a helper: `install` lines run shells in shells.
+/// Generations that are searched for a helper: `install` lines of modprobe.d run nested shells.
 const OWNER_STEPS: u32 = 16;
 
 /// The current `task_struct`.
@@ -31,7 +31,7 @@ pub(crate) fn current() -> Address {
     unsafe { generated::bpf_get_current_task() as Address }
 }
 
-/// Nanoseconds since boot, suspend included.
+/// Nanoseconds since boot, including suspend.
 #[inline(always)]
 pub(crate) fn boot_ns() -> u64 {
     // SAFETY: the helper has no arguments.
@@ -50,20 +50,20 @@ pub(crate) fn tgid() -> u32 {
     (bpf_get_current_pid_tgid() >> 32) as u32
 }
 
-/// The tracer's own doing is not part of the story.
+/// Skips events caused by the tracer itself.
 #[inline(always)]
 pub(crate) fn is_own() -> bool {
     let own = globals::OWN_PID.load();
     own != 0 && tgid() == own
 }
 
-/// A task's process: its thread group leader's id and start.
+/// A task's process: id and start time of its thread group leader.
 #[inline(always)]
 pub(crate) fn process_of(task: Address) -> ProcessKey {
     ProcessKey { start_ns: start_of(task), pid: number(task, globals::TASK_TGID.load()), reserved: 0 }
 }
 
-/// When a task's process was started.
+/// Start time of a task's process.
 #[inline(always)]
 pub(crate) fn start_of(task: Address) -> u64 {
     let leader = pointer(task, globals::TASK_GROUP_LEADER.load());
@@ -90,8 +90,8 @@ pub(crate) unsafe fn write_header(to: *mut Header, kind: Kind, boot_ns: u64) {
 
 /// Writes the request that a task works for: itself or an ancestor is its helper.
 ///
-/// What is found goes straight into the record, and the walk has few ways out: all of it that the verifier has to keep
-/// apart after the loop, it goes through again, with everything that follows.
+/// The result goes directly into the record, and the walk has few exits: the verifier processes all code behind the loop once
+/// for each state that leaves it.
 ///
 /// # Safety
 /// `to` must point to a writable `Owner`.
@@ -102,7 +102,7 @@ pub(crate) unsafe fn write_owner(to: *mut Owner, task: Address) {
     let mut at = task;
     for depth in 0..OWNER_STEPS {
         let pid = number(at, globals::TASK_TGID.load());
-        // SAFETY: the value is copied at once; a reused slot is told by its start time. The caller vouches for `to`.
+        // SAFETY: the value is copied at once; the start time detects a reused process id. The caller vouches for `to`.
         unsafe {
             if let Some(helper) = HELPERS.get(&pid) {
                 if helper.start_ns == start_of(at) {
@@ -110,7 +110,7 @@ pub(crate) unsafe fn write_owner(to: *mut Owner, task: Address) {
                     break;
                 }
             }
-            // The top: init, or the idle task. Nothing can be read of a parent that is not known: that is a 0 as well.
+            // The top: init or the idle task. Reads of an unknown parent return 0 as well.
             if pid <= 1 {
                 (*to).walk_cut = u32::from(at.is_null());
                 break;
@@ -120,10 +120,10 @@ pub(crate) unsafe fn write_owner(to: *mut Owner, task: Address) {
     }
 }
 
-/// Captures the current task into a record, whose header has its process already.
+/// Captures the current task into a record whose header is already written.
 ///
 /// # Safety
-/// `to` must point to a writable `Context`, `header` to what was written already of the same record.
+/// `to` must point to a writable `Context`, `header` to the header of the same record.
 #[inline(always)]
 pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
     let task = current();
@@ -131,7 +131,7 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
     let cred = pointer(task, globals::TASK_CRED.load());
     // SAFETY: the caller vouches for `to`; every read below is checked by the kernel.
     unsafe {
-        // Read back: what is carried along is one more thing to keep apart.
+        // Read back from the record: a value in a register is one more state for the verifier.
         (*to).process = addr_of!((*header).process).read_volatile();
         (*to).tid = tid();
         (*to).uid = number(cred, globals::CRED_UID.load());
@@ -190,7 +190,7 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
     }
 }
 
-/// An offset for address arithmetic whose read is checked anyway.
+/// An offset for address arithmetic; the read at the result is checked.
 #[inline(always)]
 fn offset_or_zero(offset: u32) -> usize {
     if offset == ABSENT { 0 } else { offset as usize }
@@ -224,7 +224,7 @@ unsafe fn write_namespaces(to: *mut Context, task: Address, cred: Address) {
     }
 }
 
-/// Copies the argument area. A page that is swapped out is not read: then as much as the first page holds.
+/// Copies the argument area. If a page is swapped out, only the part on the first page is copied.
 ///
 /// # Safety
 /// `to` must point to a writable `Argv`.
@@ -239,7 +239,7 @@ unsafe fn write_argv(to: *mut Argv, mm: Address) -> bool {
         return false;
     }
     let total = end - start;
-    // One less than the array holds: a bound that is a mask.
+    // One less than the array size, so that the bound is a mask.
     let bytes = if total >= ARGV_BYTES as u64 { ARGV_BYTES as u64 - 1 } else { total };
     let page_rest = 4096 - (start & 4095);
     let first_page = if bytes > page_rest { page_rest } else { bytes };
@@ -263,7 +263,7 @@ unsafe fn write_argv(to: *mut Argv, mm: Address) -> bool {
 /// `to` must be writable.
 #[inline(always)]
 unsafe fn read_user(to: *mut [u8; ARGV_BYTES], bytes: u64, from: u64) -> bool {
-    // As in path.rs: the bound must stand on the very register that is passed on.
+    // As in path.rs: the bound must be on the register that is passed to the helper.
     let bytes = core::hint::black_box(bytes) & (ARGV_BYTES as u64 - 1);
     // SAFETY: less than ARGV_BYTES are written; the helper checks the source.
     unsafe { generated::bpf_probe_read_user(to.cast(), bytes as u32, from as *const _) == 0 }
@@ -274,14 +274,14 @@ unsafe fn read_user(to: *mut [u8; ARGV_BYTES], bytes: u64, from: u64) -> bool {
 fn syscall_number() -> Option<i32> {
     let above_stack = globals::REGS_ABOVE_STACK.load();
     let regs = if globals::HAVE_TASK_PT_REGS.load() != 0 {
-        // SAFETY: the switch says that both helpers exist; the first gives a valid task for the second.
+        // SAFETY: the global shows that both helpers exist; the first gives a valid task for the second.
         unsafe {
             let task = generated::bpf_get_current_task_btf();
             generated::bpf_task_pt_regs(task) as Address
         }
     } else if above_stack != ABSENT {
         let regs = pointer(current(), globals::TASK_STACK.load()).wrapping_add(above_stack as usize);
-        // Computed, not told by the kernel: it must at least be the frame of an entry from user mode.
+        // The address is computed, so check that it is the frame of an entry from user mode.
         if number(regs, globals::REGS_CS.load()) & 3 != 3 {
             return None;
         }
@@ -295,7 +295,7 @@ fn syscall_number() -> Option<i32> {
     member::<i32>(regs, globals::REGS_SYSCALL_ARM64.load())
 }
 
-/// Writes up to eight parents; true when the list reaches the top.
+/// Writes up to eight parents; true if the list reaches the top.
 ///
 /// # Safety
 /// `to` must point to a writable `Context`.
@@ -307,7 +307,7 @@ unsafe fn write_ancestors(to: *mut Context, task: Address) -> bool {
     for index in 0..ANCESTORS {
         let parent = pointer(at, globals::TASK_REAL_PARENT.load());
         let pid = number(parent, globals::TASK_TGID.load());
-        // The idle task is its own parent, and no one's culprit.
+        // The idle task is its own parent, and causes no requests.
         if parent == at || pid == 0 {
             whole = !parent.is_null();
             break;

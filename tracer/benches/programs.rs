@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 fn measure() -> Result<()> {
     let mut starts = Vec::new();
     // In turn, so that what else the machine does hits both.
-    let programs = probe::rehearse(BATCHES, RUNS, || starts.push(start_many()))?;
+    let programs = probe::measure_programs(BATCHES, RUNS, || starts.push(start_many()))?;
     let starts = starts.into_iter().collect::<io::Result<Vec<_>>>().context("cannot start /bin/true")?;
     println!("{}", json!({ "what": "/bin/true", "ns": starts }));
     for one in programs {

@@ -1,10 +1,10 @@
 //! `int call_usermodehelper_exec(struct subprocess_info *sub_info, int wait)` (kernel/umh.c).
 //!
 //! In the requester: on entry the request gets its `subprocess_info` pointer, on exit its result. The
-//! same function serves core dumps, request-key and others; those clear a reused pointer and end there.
+//! same function serves core dumps, request-key and others; for those, only a reused pointer is removed.
 //!
 //! `static void free_modprobe_argv(struct subprocess_info *info)` (kernel/kmod.c) is the last thing it calls for a request
-//! that waited, with the result at hand. A kprobe there is never skipped and needs no slot; the return tells the rest.
+//! that waited, with the result at hand. A kprobe there is never skipped and needs no slot; the function's return serves all other requests.
 
 use core::ptr::addr_of_mut;
 
@@ -19,12 +19,12 @@ use crate::{
     globals,
     maps::{HANDOVERS, IN_FLIGHT, InFlight, stage},
     read::{Address, member, number, pointer},
-    send::{LATER, at_once, reserve},
+    send::{NO_WAKEUP, reserve, wakeup_if_sleeping},
     settings::setting,
     task::{boot_ns, is_own, tid, write_header},
 };
 
-/// `ERESTARTSYS`: the requester was killed; its helper may yet be born.
+/// `ERESTARTSYS`: the requester was killed; its helper may still start.
 const INTERRUPTED: i32 = -512;
 
 /// include/linux/umh.h: the caller waits until the helper was executed.
@@ -68,7 +68,7 @@ fn released(sub_info: u64) {
     // SAFETY: the entry is this thread's own; the value is copied at once.
     let Some(in_flight) = (unsafe { IN_FLIGHT.get(&tid()) }).copied() else { return };
     let info = sub_info as Address;
-    // Set when the helper's work is queued: without it there is no helper, and the result is another one.
+    // Set when the helper's work is queued: otherwise there is no helper, and `retval` is not the result.
     let wait = member::<u32>(info, globals::SUBPROCESS_WAIT.load()).unwrap_or(0);
     if in_flight.sub_info != sub_info || wait & (UMH_WAIT_EXEC | UMH_WAIT_PROC) == 0 {
         return;
@@ -80,16 +80,16 @@ fn released(sub_info: u64) {
 
 #[inline(always)]
 fn handed_over(sub_info: u64, wait: u32) {
-    // Whatever stood under this address is over: the slab gave it out again.
+    // The address was reused, so an older entry is stale.
     let _ = HANDOVERS.remove(&sub_info);
     if !is_modprobe(sub_info as Address) {
         return;
     }
     let in_flight = if is_own() { None } else { IN_FLIGHT.get_ptr_mut(&tid()) };
     let Some(in_flight) = in_flight else {
-        // Else its helper would be one more whose request was lost.
-        let nobody = RequestKey { tid: tid(), ..RequestKey::NONE };
-        let _ = HANDOVERS.insert(&sub_info, &nobody, 0);
+        // Without an entry the helper would be counted as one more loss.
+        let none = RequestKey { tid: tid(), ..RequestKey::NONE };
+        let _ = HANDOVERS.insert(&sub_info, &none, 0);
         if !is_own() {
             count(Counter::ResultWithoutRequest);
         }
@@ -117,13 +117,13 @@ fn handed_over(sub_info: u64, wait: u32) {
             (*to).wait = wait;
             (*to).reserved = 0;
         }
-        entry.submit(LATER);
+        entry.submit(NO_WAKEUP);
     }
 }
 
-/// Is this helper a modprobe of `__request_module`? Its `cleanup` says so. Where that address is not known (yet), the
-/// thread's stage and the arguments do: between the tracepoint and here a request calls nothing else, and one that never
-/// came here (a duplicate, no memory) does not ask for `-q`.
+/// Whether this helper is a modprobe of `__request_module`, by its `cleanup`. If that address is unknown (yet), by the stage of
+/// the thread and the arguments: between the tracepoint and here a request starts no other helper, and after a request that
+/// never got here (a duplicate, no memory) the thread's next helper has no `-q`.
 #[inline(always)]
 fn is_modprobe(sub_info: Address) -> bool {
     let free_modprobe_argv = setting(Setting::FreeModprobeArgv);
@@ -148,14 +148,14 @@ fn returned(ret: i32) {
     }
 }
 
-/// Tells the result of this thread's request.
+/// Sends the result of this thread's request.
 #[inline(always)]
 fn ended(in_flight: InFlight, ret: i32) {
     if in_flight.stage != stage::HANDED_OVER {
         return;
     }
     let _ = IN_FLIGHT.remove(&tid());
-    // The address may be another request's already: the kernel gives it back before it returns.
+    // The address may belong to another request already: the kernel frees it before it returns.
     // SAFETY: the value is copied at once.
     let is_own = unsafe { HANDOVERS.get(&in_flight.sub_info) }.copied() == Some(in_flight.request);
     if is_own && ret != INTERRUPTED {
@@ -171,6 +171,6 @@ fn ended(in_flight: InFlight, ret: i32) {
             (*to).wait = in_flight.wait;
             (*to).handover_ns = in_flight.handover_ns;
         }
-        entry.submit(at_once());
+        entry.submit(wakeup_if_sleeping());
     }
 }

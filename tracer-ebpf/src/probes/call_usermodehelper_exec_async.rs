@@ -1,6 +1,6 @@
 //! `static int call_usermodehelper_exec_async(void *data)` (kernel/umh.c).
 //!
-//! Runs in the very task that is about to become modprobe; `data` is the `subprocess_info` pointer.
+//! Runs in the task that is about to become modprobe; `data` is the `subprocess_info` pointer.
 
 use core::ptr::addr_of_mut;
 
@@ -15,7 +15,7 @@ use crate::{
     globals,
     maps::{HANDOVERS, HELPERS, HelperOf},
     read::{Address, kernel_text, member, pointer},
-    send::{LATER, reserve},
+    send::{NO_WAKEUP, reserve},
     settings::setting,
     task::{boot_ns, current, process_of, write_header},
 };
@@ -34,17 +34,17 @@ pub(crate) fn helper_kprobe(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn born(sub_info: u64) {
-    // SAFETY: the entry waits for this very task; the value is copied at once.
+    // SAFETY: the entry is for this task only; the value is copied at once.
     let Some(request) = (unsafe { HANDOVERS.get(&sub_info) }).copied() else {
         let cleanup = member::<u64>(sub_info as Address, globals::SUBPROCESS_CLEANUP.load());
-        // Other helpers are nobody's business.
+        // Other helpers (core dumps, request-key) are not traced.
         if cleanup.is_some_and(|cleanup| cleanup != 0 && cleanup == setting(Setting::FreeModprobeArgv)) {
             count(Counter::MapHandover);
         }
         return;
     };
     let _ = HANDOVERS.remove(&sub_info);
-    // Our own, or counted as lost.
+    // A request of the tracer itself, or one that was counted as lost.
     if request.boot_ns == 0 {
         return;
     }
@@ -68,6 +68,6 @@ fn born(sub_info: u64) {
                 kernel_text(texts.add(index), pointer(argv, index as u32 * 8));
             }
         }
-        entry.submit(LATER);
+        entry.submit(NO_WAKEUP);
     }
 }

@@ -1,6 +1,6 @@
 //! `static noinline int do_init_module(struct module *mod)` (kernel/module.c; kernel/module/main.c since 5.19).
 //!
-//! The entry also tells that the module arrived: it directly follows the tracepoint `module_load`. A kprobe runs with
+//! The entry also reports the load of the module: it directly follows the tracepoint `module_load`. A kprobe runs with
 //! preemption off. A tracepoint or fentry program may be preempted on kernels with full or lazy preemption, and the
 //! kernel then skips the same program for every other task on that CPU.
 
@@ -18,7 +18,7 @@ use crate::{
     globals,
     maps::{INITS, InitOf},
     read::{Address, kernel_bytes},
-    send::{at_once, reserve},
+    send::{reserve, wakeup_if_sleeping},
     task::{boot_ns, current, start_of, tid, write_header, write_owner},
 };
 
@@ -63,8 +63,8 @@ fn began(module: Address) {
 #[inline(always)]
 fn ended(ret: i32) {
     let tid = tid();
-    // The module itself may be freed by now: what the entry noted is all there is.
-    // It began before anything was attached.
+    // The module may be freed by now, so only the values saved on entry are used. Without an entry, the init began before the
+    // programs were attached.
     let Some(init) = INITS.get_ptr(&tid) else { return };
     let now = boot_ns();
     if let Some(mut entry) = reserve::<InitDone>(Counter::RingModule) {
@@ -79,7 +79,7 @@ fn ended(ret: i32) {
             (*to).reserved = 0;
             (*to).module = (*init).module;
         }
-        entry.submit(at_once());
+        entry.submit(wakeup_if_sleeping());
     }
     let _ = INITS.remove(&tid);
 }

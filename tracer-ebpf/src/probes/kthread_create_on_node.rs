@@ -33,7 +33,7 @@ pub(crate) fn kthread_kretprobe(ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn created(returned: i64) {
-    // ERR_PTR: the last page of the address space. What is no address has no task id.
+    // An ERR_PTR cannot be read, so its task id is 0.
     let kthread = returned as Address;
     let pid = number(kthread, globals::TASK_PID.load());
     if pid == 0 {
@@ -53,8 +53,8 @@ fn created(returned: i64) {
             owner: Owner { request: RequestKey::NONE, depth: 0, walk_cut: 0 },
         },
     };
-    // Without a branch on whether that works: all that follows would be verified twice.
-    // SAFETY: both are a local's.
+    // No branch on success: the verifier would process the rest twice.
+    // SAFETY: both are fields of a local.
     unsafe {
         kernel_bytes(&raw mut of.behalf.comm, creator.wrapping_add(globals::TASK_COMM.load() as usize));
         write_owner(&raw mut of.behalf.owner, creator);

@@ -1,4 +1,4 @@
-//! What tells of a module that comes (`do_init_module.rs`, `module_load.rs`) and of one that goes (`module_free.rs`).
+//! Records loads (`do_init_module.rs`, `module_load.rs`) and unloads (`module_free.rs`) of modules.
 
 use core::ptr::{addr_of, addr_of_mut};
 
@@ -8,11 +8,11 @@ use crate::{
     globals,
     maps::INITS,
     read::{Address, kernel_bytes, member},
-    send::{NOW, at_once, reserve},
+    send::{FORCE_WAKEUP, reserve, wakeup_if_sleeping},
     task::{boot_ns, capture, current, tid, write_header, write_owner},
 };
 
-/// Records the arrival of a module, or its departure.
+/// Records the load or unload of a module.
 #[inline(always)]
 pub(crate) fn record(module: Address, comes: bool) {
     let Some(mut entry) = reserve::<Load>(Counter::RingModule) else { return };
@@ -25,7 +25,7 @@ pub(crate) fn record(module: Address, comes: bool) {
         (*to).taints = member::<u64>(module, globals::MODULE_TAINTS.load()).unwrap_or(0);
         kernel_bytes(addr_of_mut!((*to).module), module.wrapping_add(globals::MODULE_NAME.load() as usize));
         capture(addr_of_mut!((*to).context), addr_of!((*to).header));
-        // Last: what follows is verified for each answer.
+        // Last, because the verifier processes all code behind a map lookup once for each result.
         if !comes {
             (*to).header.kind = Kind::Unload as u32;
             // The entry is this thread's own; the value is copied at once.
@@ -33,6 +33,6 @@ pub(crate) fn record(module: Address, comes: bool) {
             (*to).taints = u64::from(in_init);
         }
     }
-    // Devices are announced by other ways: which of them a module is loaded for is known only as long as udev deals with it.
-    entry.submit(if comes { NOW } else { at_once() });
+    // Uevents arrive on a netlink socket: the device that a module is loaded for is known only while udev handles it.
+    entry.submit(if comes { FORCE_WAKEUP } else { wakeup_if_sleeping() });
 }

@@ -1,7 +1,7 @@
 //! `TP_PROTO(struct module *mod)` of tracepoint `module_free` (include/trace/events/module.h).
 //!
-//! Fires when a module leaves, and, in the loading task, when its init failed: at the beginning of
-//! `static void free_module(struct module *mod)`, whose probe says the same and is preferred (see `do_init_module.rs`).
+//! Fires when a module is unloaded and, in the loading task, when its init failed: at the beginning of
+//! `static void free_module(struct module *mod)`, whose kprobe sends the same record and is preferred (see `do_init_module.rs`).
 
 use aya_ebpf::{
     macros::{kprobe, raw_tracepoint},

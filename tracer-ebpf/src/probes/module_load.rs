@@ -1,7 +1,7 @@
 //! `TP_PROTO(struct module *mod)` of tracepoint `module_load` (include/trace/events/module.h).
 //!
 //! Fires in the task that called (f)init_module, when the module is in place and before its init: right before
-//! `do_init_module()`, whose probe says the same and is preferred (see there).
+//! `do_init_module()`, whose kprobe sends the same record and is preferred (see there).
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 

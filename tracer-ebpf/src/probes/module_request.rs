@@ -9,7 +9,7 @@ use tracer_ebpf::wire::{Admitted, Counter, Kind};
 
 use crate::{
     maps::{IN_FLIGHT, stage},
-    send::{LATER, reserve},
+    send::{NO_WAKEUP, reserve},
     task::{boot_ns, is_own, tid, write_header},
 };
 
@@ -36,7 +36,7 @@ pub(crate) fn module_request(ctx: RawTracePointContext) -> i32 {
             (*to).wait = wait;
             (*to).reserved = 0;
         }
-        entry.submit(LATER);
+        entry.submit(NO_WAKEUP);
     }
     0
 }

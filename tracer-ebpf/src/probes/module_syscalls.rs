@@ -1,6 +1,6 @@
 //! `init_module(2)`, `finit_module(2)`, `delete_module(2)`: `long __x64_sys_finit_module(const struct pt_regs *)`
-//! and its kin (kernel/module/main.c). Their exits tell of every attempt that
-//! failed, the refused ones included.
+//! and the like (kernel/module/main.c). Their exits report every failed attempt, refused ones
+//! included.
 //!
 //! All three programs do the same: the calls have the same arguments and return values.
 
@@ -16,31 +16,31 @@ use tracer_ebpf::wire::{Counter, Kind, LoadExit, Syscall};
 use crate::{
     globals,
     read::{Address, long, number, pointer, user_text},
-    send::{at_once, reserve},
+    send::{reserve, wakeup_if_sleeping},
     task::{boot_ns, capture, current, is_own, write_header, write_owner},
 };
 
 #[fexit(function = "__x64_sys_init_module")]
 pub(crate) fn sys_init_fexit(ctx: FExitContext) -> i32 {
-    tell_failed(&ctx);
+    failed(&ctx);
     0
 }
 
 #[fexit(function = "__x64_sys_finit_module")]
 pub(crate) fn sys_finit_fexit(ctx: FExitContext) -> i32 {
-    tell_failed(&ctx);
+    failed(&ctx);
     0
 }
 
 #[fexit(function = "__x64_sys_delete_module")]
 pub(crate) fn sys_delete_fexit(ctx: FExitContext) -> i32 {
-    tell_failed(&ctx);
+    failed(&ctx);
     0
 }
 
-/// Tells of a call that failed. What succeeds is told by the loads and unloads themselves.
+/// Records a failed call. Successful calls are visible as loads and unloads.
 #[inline(always)]
-fn tell_failed(ctx: &FExitContext) {
+fn failed(ctx: &FExitContext) {
     let ret = ctx.arg::<i64>(1);
     if ret >= 0 || is_own() {
         return;
@@ -49,16 +49,16 @@ fn tell_failed(ctx: &FExitContext) {
     let to = entry.as_mut_ptr();
     // SAFETY: `to` is the reserved record.
     unsafe {
-        // Not by `arg`: the types of 5.10 do not say what the argument points to, and its verifier then lets no one have it.
+        // Not with `arg`: the BTF of 5.10 lacks the type that the argument points to, and its verifier then refuses access.
         let regs = pointer(ctx.as_ptr() as Address, 0);
-        // Which call it is stays to be decided: a decision here is one more thing for the verifier to go through. All three
-        // have a first argument, and only that of `delete_module` is a name.
+        // User space decides which call it is: a branch here would cost the verifier more. All three calls have a first
+        // argument, and only that of `delete_module` is a name.
         (*to).syscall = number(regs, globals::REGS_SYSCALL.load()) | number(regs, globals::REGS_SYSCALL_ARM64.load());
         let first = long(regs, globals::REGS_ARG0.load()) | long(regs, globals::REGS_ARG0_ARM64.load());
         user_text(addr_of_mut!((*to).module), first as Address);
         write_failed(to, ret);
     }
-    entry.submit(at_once());
+    entry.submit(wakeup_if_sleeping());
 }
 
 #[kretprobe]
@@ -92,10 +92,11 @@ fn returned(syscall: Syscall, ret: i64) {
         (*to).syscall = syscall.number();
         write_failed(to, ret);
     }
-    entry.submit(at_once());
+    entry.submit(wakeup_if_sleeping());
 }
 
-/// Fills a record of a call that failed, but for which one. It comes last: what follows is verified for each way out of it.
+/// Fills the record of a failed call, except the call's number. Called last, because the verifier processes all code behind it
+/// once for each of its exits.
 ///
 /// # Safety
 /// `to` must point to a writable `LoadExit`.

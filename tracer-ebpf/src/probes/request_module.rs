@@ -1,7 +1,7 @@
 //! `int __request_module(bool wait, const char *fmt, ...)` (kernel/kmod.c; kernel/module/kmod.c since 6.4).
 //!
 //! Only the entry is probed. The function is variadic, so fentry refuses it; a kretprobe would lose
-//! returns when many requests wait, and falsify stacks and call sites.
+//! returns when many requests wait, and replace return addresses in stacks and call sites.
 
 use core::ptr::addr_of_mut;
 
@@ -14,7 +14,7 @@ use crate::{
     globals,
     maps::IN_FLIGHT,
     read::{Address, kernel_bytes, kernel_text, member, number, pointer},
-    send::{at_once, reserve},
+    send::{reserve, wakeup_if_sleeping},
     settings::setting,
     task::{boot_ns, current, is_own, tid, write_header},
 };
@@ -29,7 +29,7 @@ pub(crate) fn request_module_entry(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn entered(ctx: &ProbeContext) {
-    // What an earlier, stopped request of this thread left behind.
+    // Remove the entry of an earlier request of this thread that ended early.
     let _ = IN_FLIGHT.remove(&tid());
 
     let now = boot_ns();
@@ -58,8 +58,8 @@ fn entered(ctx: &ProbeContext) {
                 kernel_text(texts.add(index), if value < lowest { core::ptr::null() } else { value as Address });
             }
         }
-        // It may be the only one: a name that does not fit comes no further.
-        entry.submit(at_once());
+        // It may be the only record: a request whose name is too long ends here.
+        entry.submit(wakeup_if_sleeping());
     }
     if no_modprobe == 1 {
         // The kernel stops here: no other hook sees the request.
@@ -67,11 +67,11 @@ fn entered(ctx: &ProbeContext) {
     }
 }
 
-/// What is below is no address in the kernel.
+/// The lowest kernel address: smaller values are not read.
 ///
-/// A format may have fewer arguments than are captured, and then a register holds anything. The kernel checks what it is
-/// told to read, but 5.10 does so by the width that the processor could have: with four levels of page tables on a
-/// processor that knows five it reads what is no address at all, and warns of that.
+/// If a format has fewer arguments than are captured, the other registers hold arbitrary values. The kernel checks addresses
+/// before it reads them, but 5.10 uses the address width that the CPU supports: with four-level page tables on a CPU that
+/// supports five levels, it reads non-canonical addresses and logs a warning.
 #[inline(always)]
 fn lowest_kernel_address(task: Address) -> u64 {
     const FOUR_LEVELS: u64 = 0xffff_8000_0000_0000;
@@ -79,11 +79,11 @@ fn lowest_kernel_address(task: Address) -> u64 {
     if cfg!(not(bpf_target_arch = "x86_64")) {
         return 0;
     }
-    // All memory is mapped at the lower end: a task's address shows where that is.
+    // The direct map is at the lower end, so the address of a task shows the number of levels.
     if task as u64 >= FOUR_LEVELS { FOUR_LEVELS } else { FIVE_LEVELS }
 }
 
-/// 1: empty, 0: set, 2: not known.
+/// 1: empty, 0: set, 2: unknown.
 #[inline(always)]
 fn modprobe_is_empty() -> u32 {
     let path = setting(Setting::ModprobePath);

@@ -1,6 +1,6 @@
 //! `int security_kernel_module_request(char *kmod_name)` (security/security.c).
 //!
-//! The moment of asking: the name is made, the requester is the running task, nothing has been decided.
+//! Called when the name is formatted and nothing is decided yet; the requester is the current task.
 
 use core::ptr::{addr_of, addr_of_mut};
 
@@ -17,7 +17,7 @@ use crate::{
     count::count,
     maps::{IN_FLIGHT, INITS, InFlight, KTHREADS, stage},
     read::{Address, kernel_text},
-    send::{at_once, reserve},
+    send::{reserve, wakeup_if_sleeping},
     task::{boot_ns, capture, current, is_own, process_of, start_of, tid, write_header, write_owner, write_stack},
 };
 
@@ -38,7 +38,7 @@ pub(crate) fn request_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// Short: while it runs, the kernel may skip it for other tasks on this CPU (see `do_init_module.rs`).
+/// Must be short: while it runs, the kernel may skip it for other tasks on this CPU (see `do_init_module.rs`).
 #[fexit(function = "security_kernel_module_request")]
 pub(crate) fn verdict_fexit(ctx: FExitContext) -> i32 {
     let verdict = ctx.arg::<i32>(1);
@@ -74,11 +74,11 @@ fn refused(verdict: i32) {
             (*to).verdict = verdict;
             (*to).reserved = 0;
         }
-        entry.submit(at_once());
+        entry.submit(wakeup_if_sleeping());
     }
 }
 
-/// Records a request that ends at its very beginning, because `kernel.modprobe` is empty: the kernel has not made its name.
+/// Records a request that ends before its name is formatted, because `kernel.modprobe` is empty.
 #[inline(always)]
 pub(crate) fn ended_here<C: EbpfContext>(ctx: &C) {
     let now = boot_ns();
@@ -87,7 +87,7 @@ pub(crate) fn ended_here<C: EbpfContext>(ctx: &C) {
     send_request(ctx, request, Asked { name: core::ptr::null(), verdict: 0, no_modprobe: 1 });
 }
 
-/// Records a request and, unless it was refused, notes it as in flight.
+/// Records a request and, unless it was refused, adds it to the requests in flight.
 #[inline(always)]
 fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, now: u64) {
     let tid = tid();
@@ -102,9 +102,9 @@ fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, now: u64) {
     }
 }
 
-/// What a hook knows of a request, beside who asks.
+/// The fields of a request that differ by hook.
 struct Asked {
-    /// Null where there is none.
+    /// Null if there is no name.
     name: Address,
     verdict: i32,
     no_modprobe: u32,
@@ -121,17 +121,17 @@ fn send_request<C: EbpfContext>(ctx: &C, request: RequestKey, asked: Asked) {
         (*to).request = request;
         (*to).verdict = asked.verdict;
         (*to).no_modprobe = asked.no_modprobe;
-        // The helper writes zeroes when it fails: no name is an empty one.
+        // On failure the helper writes zeros: a missing name is empty.
         kernel_text(addr_of_mut!((*to).name), asked.name);
         write_owner(addr_of_mut!((*to).owner), current());
         write_stack(addr_of_mut!((*to).kernel_stack), ctx.as_ptr(), 0);
         write_stack(addr_of_mut!((*to).user_stack), ctx.as_ptr(), u64::from(BPF_F_USER_STACK));
         capture(addr_of_mut!((*to).context), addr_of!((*to).header));
-        // Last: what follows is verified for each answer.
+        // Last, because the verifier processes all code behind a map lookup once for each result.
         write_init(addr_of_mut!((*to).in_init), request.tid);
         write_behalf(addr_of_mut!((*to).behalf), request.tid);
     }
-    entry.submit(at_once());
+    entry.submit(wakeup_if_sleeping());
 }
 
 /// The module in whose init this thread is.
@@ -140,7 +140,7 @@ fn send_request<C: EbpfContext>(ctx: &C, request: RequestKey, asked: Asked) {
 /// `to` must be writable.
 #[inline(always)]
 unsafe fn write_init(to: *mut [u8; MODULE_NAME_BYTES], tid: u32) {
-    // SAFETY: the caller vouches for `to`; an entry of who had this thread's id before is told by its start time.
+    // SAFETY: the caller vouches for `to`; the start time detects a reused thread id.
     unsafe {
         match INITS.get(&tid) {
             Some(init) if init.start_ns == start_of(current()) => to.write(init.module),
@@ -149,13 +149,13 @@ unsafe fn write_init(to: *mut [u8; MODULE_NAME_BYTES], tid: u32) {
     }
 }
 
-/// Who created this kernel thread.
+/// The creator of this kernel thread.
 ///
 /// # Safety
 /// `to` must be writable.
 #[inline(always)]
 unsafe fn write_behalf(to: *mut Behalf, tid: u32) {
-    const NOBODY: Behalf = Behalf {
+    const UNKNOWN: Behalf = Behalf {
         creator: ProcessKey { start_ns: 0, pid: 0, reserved: 0 },
         tid: 0,
         reserved: 0,
@@ -164,11 +164,11 @@ unsafe fn write_behalf(to: *mut Behalf, tid: u32) {
         cgroup_id: 0,
         owner: Owner { request: RequestKey::NONE, depth: 0, walk_cut: 0 },
     };
-    // SAFETY: the caller vouches for `to`; a reused slot is told by its start time.
+    // SAFETY: the caller vouches for `to`; the start time detects a reused thread id.
     unsafe {
         match KTHREADS.get(&tid) {
             Some(kthread) if kthread.start_ns == process_of(current()).start_ns => to.write(kthread.behalf),
-            _ => to.write(NOBODY),
+            _ => to.write(UNKNOWN),
         }
     }
 }

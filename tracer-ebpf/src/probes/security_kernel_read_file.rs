@@ -14,7 +14,7 @@ use crate::{
     globals,
     path::file_path,
     read::Address,
-    send::{LATER, reserve},
+    send::{NO_WAKEUP, reserve},
     task::{boot_ns, current, write_header, write_owner},
 };
 
@@ -43,6 +43,6 @@ fn reading(file: Address, id: u32) {
             write_owner(addr_of_mut!((*to).owner), current());
             file_path(addr_of_mut!((*to).path), file);
         }
-        entry.submit(LATER);
+        entry.submit(NO_WAKEUP);
     }
 }

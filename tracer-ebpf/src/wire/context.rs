@@ -1,15 +1,15 @@
-//! Who did it: the identity of a task, captured in the kernel at the moment of the event.
+//! The identity of a task, captured in the kernel at the time of the event.
 
 use super::{ANCESTOR_EXE_BYTES, ANCESTORS, ARGV_BYTES, COMM_BYTES, PATH_BYTES, STACK_FRAMES, wire_struct};
 
 wire_struct! {
-    /// A request, unique per boot: a task can ask for one module at a time, so its id and the time
-    /// of asking name it. All zero means none.
+    /// Identifies a request, unique per boot: a task has one request at a time, so its id and the time of the request are enough.
+    /// All zero means none.
     #[derive(PartialEq, Eq)]
     pub struct RequestKey: 16 {
-        /// When the request was asked: nanoseconds since boot (`CLOCK_BOOTTIME`).
+        /// Time of the request: nanoseconds since boot (`CLOCK_BOOTTIME`).
         pub boot_ns: u64,
-        /// The asking thread (`task_struct.pid`).
+        /// The requesting thread (`task_struct.pid`).
         pub tid: u32,
         /// Zero.
         pub reserved: u32,
@@ -22,7 +22,7 @@ impl RequestKey {
 }
 
 wire_struct! {
-    /// A process: its id alone is reused, so its start time belongs to its name.
+    /// Identifies a process: ids are reused, so the start time is part of it.
     pub struct ProcessKey: 16 {
         /// Start of the thread group leader: nanoseconds since boot (`task_struct.start_boottime`).
         pub start_ns: u64,
@@ -40,7 +40,7 @@ wire_struct! {
         pub request: RequestKey,
         /// Generations between the task and the helper of that request: 0 is the helper itself.
         pub depth: u32,
-        /// Non-zero when the walk towards the top met a parent it could not read or its limit.
+        /// Non-zero if the walk to the top reached its limit or an unreadable parent.
         pub walk_cut: u32,
     }
 }
@@ -66,11 +66,11 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// A path, captured leaf first: segments divided by NUL, in `bytes[..len]`. User space turns it round.
+    /// A path, captured leaf first: segments divided by NUL, in `bytes[..len]`. User space reverses it.
     pub struct PathSegments: 520 {
         /// Bytes used.
         pub len: u32,
-        /// Non-zero: the walk stopped before the root, the front of the path is missing.
+        /// Non-zero: the walk stopped before the root, the beginning of the path is missing.
         pub truncated: u32,
         /// The segments.
         pub bytes: [u8; PATH_BYTES],
@@ -78,11 +78,11 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// The argument area of a process, as the process has it now: NUL-divided, written by the process itself.
+    /// The current argument area of a process: separated by NUL, and writable by the process itself.
     pub struct Argv: 1032 {
         /// Bytes read.
         pub len: u32,
-        /// Bytes the process has; more than `len` when cut.
+        /// Bytes of the whole area; more than `len` if truncated.
         pub total: u32,
         /// The arguments.
         pub bytes: [u8; ARGV_BYTES],
@@ -117,7 +117,7 @@ wire_struct! {
     }
 }
 
-/// Which parts of a [`Context`] were really captured; a bit that is not set means "unknown here".
+/// Which parts of a [`Context`] were captured; a clear bit means unknown.
 pub struct Have;
 
 impl Have {
@@ -140,7 +140,7 @@ impl Have {
 }
 
 wire_struct! {
-    /// Everything known about the acting task, read in the kernel while it acts.
+    /// Everything known about the acting task, read in the kernel at the time of the event.
     pub struct Context: 2752 {
         /// The process.
         pub process: ProcessKey,
@@ -154,7 +154,7 @@ wire_struct! {
         pub gid: u32,
         /// Effective user id.
         pub euid: u32,
-        /// Audit login uid: the person behind it, kept across `su` and `sudo`; `u32::MAX` is unset.
+        /// Audit login uid, which identifies the user and is kept across `su` and `sudo`; `u32::MAX` is unset.
         pub loginuid: u32,
         /// Audit session; `u32::MAX` is unset.
         pub session: u32,

@@ -1,4 +1,4 @@
-//! Why something could not be sent or stored: one counter a cause.
+//! Causes of losses in the programs, with one counter each.
 
 /// A cause of loss, and its index in the array of counters.
 ///

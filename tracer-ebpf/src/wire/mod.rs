@@ -1,4 +1,4 @@
-//! The records that cross from the kernel to user space, and what counts their losses.
+//! The records that programs send to user space, and the counters of their losses.
 
 mod context;
 mod losses;
@@ -13,7 +13,7 @@ pub use records::{
 };
 pub use settings::{SETTING_COUNT, Setting};
 
-/// Version of the wire layout: part of the pin path, so that old programs are never read by a new tool.
+/// Version of the wire layout. It is part of the pin path: records of old programs are never read by a new tool.
 pub const ABI_VERSION: u32 = 3;
 
 /// Bytes of a module name or alias in the kernel: `MODULE_NAME_LEN` is 64 - sizeof(long), include/linux/module.h.

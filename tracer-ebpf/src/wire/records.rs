@@ -1,4 +1,4 @@
-//! The records, one a hook.
+//! The records, one for each hook.
 
 use core::mem::offset_of;
 
@@ -7,7 +7,7 @@ use super::{
     ProcessKey, RequestKey, Stack, wire_struct,
 };
 
-/// What a record is. Numbers are never reused.
+/// The kind of a record. Numbers are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
@@ -61,9 +61,9 @@ wire_struct! {
     pub struct Entered: 424 {
         /// Header.
         pub header: Header,
-        /// Return address: who calls `request_module()`.
+        /// Return address: the caller of `request_module()`.
         pub call_site: u64,
-        /// 1: `kernel.modprobe` is empty, the kernel stops here; 0: it is set; 2: not known.
+        /// 1: `kernel.modprobe` is empty, the kernel stops here; 0: it is set; 2: unknown.
         pub no_modprobe: u32,
         /// Real user id.
         pub uid: u32,
@@ -73,13 +73,13 @@ wire_struct! {
         pub format: [u8; ENTERED_TEXT_BYTES],
         /// The first values to be formatted.
         pub values: [u64; ENTERED_VALUES],
-        /// What each value points to, when it points to text; empty otherwise.
+        /// The text that each value points to; empty if it does not point to text.
         pub texts: [[u8; ENTERED_TEXT_BYTES]; ENTERED_VALUES],
     }
 }
 
 wire_struct! {
-    /// A module was asked for (`security_kernel_module_request`).
+    /// A module was requested (`security_kernel_module_request`).
     pub struct Request: 3560 {
         /// Header.
         pub header: Header,
@@ -87,28 +87,28 @@ wire_struct! {
         pub request: RequestKey,
         /// The LSMs' verdict: 0 or a negative errno; [`Request::VERDICT_LATER`] when a [`Verdict`] follows.
         pub verdict: i32,
-        /// Non-zero: asked with an empty `kernel.modprobe`; the kernel stopped before it made the name,
+        /// Non-zero: `kernel.modprobe` was empty; the kernel stopped before it formatted the name,
         /// which is in the [`Entered`] before this record.
         pub no_modprobe: u32,
-        /// The alias as asked, NUL-terminated.
+        /// The requested alias, NUL-terminated.
         pub name: [u8; MODULE_NAME_BYTES],
         /// The module in whose init the task is, or empty.
         pub in_init: [u8; MODULE_NAME_BYTES],
-        /// The request the asking task itself works for.
+        /// The request that the requesting task works for.
         pub owner: Owner,
-        /// Who created the asking kernel thread.
+        /// The creator of the requesting kernel thread.
         pub behalf: Behalf,
         /// Kernel stack.
         pub kernel_stack: Stack,
         /// User stack, by frame pointers.
         pub user_stack: Stack,
-        /// The asking task.
+        /// The requesting task.
         pub context: Context,
     }
 }
 
 impl Request {
-    /// The hook saw the question, not the answer: a [`Verdict`] follows if it is a refusal.
+    /// The hook runs before the decision: a [`Verdict`] follows if the request is refused.
     pub const VERDICT_LATER: i32 = i32::MIN;
 }
 
@@ -133,7 +133,7 @@ wire_struct! {
         pub header: Header,
         /// The request.
         pub request: RequestKey,
-        /// Return address: who called `request_module()`.
+        /// Return address: the caller of `request_module()`.
         pub call_site: u64,
         /// Non-zero: the caller waits for the helper to end (`request_module`, not `_nowait`).
         pub wait: u32,
@@ -159,7 +159,7 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// The helper was born (`call_usermodehelper_exec_async`): the acting task is about to become modprobe.
+    /// The helper started (`call_usermodehelper_exec_async`): the acting task is about to become modprobe.
     pub struct Helper: 512 {
         /// Header; its process is the helper.
         pub header: Header,
@@ -183,7 +183,7 @@ wire_struct! {
         pub ret: i32,
         /// `wait` argument, as in [`Handover`].
         pub wait: u32,
-        /// When the hand-over began: nanoseconds since boot.
+        /// Time of the handover: nanoseconds since boot.
         pub handover_ns: u64,
     }
 }
@@ -201,7 +201,7 @@ wire_struct! {
         pub taints: u64,
         /// Name, NUL-terminated.
         pub module: [u8; MODULE_NAME_BYTES],
-        /// `argv` and all else of the loader.
+        /// The loader.
         pub context: Context,
     }
 }
@@ -227,7 +227,7 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// A module is going (tracepoint `module_free`): unloaded, or its init failed.
+    /// A module is being freed (tracepoint `module_free`): unloaded, or its init failed.
     pub struct Unload: 2888 {
         /// Header.
         pub header: Header,
@@ -244,7 +244,7 @@ wire_struct! {
     }
 }
 
-// One program writes either.
+// One function writes both.
 const _: () = assert!(
     size_of::<Load>() == size_of::<Unload>()
         && offset_of!(Load, taints) == offset_of!(Unload, in_init)
@@ -265,7 +265,7 @@ wire_struct! {
     }
 }
 
-/// Which system call a [`LoadExit`] is about.
+/// The system call of a [`LoadExit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Syscall {
@@ -292,9 +292,8 @@ impl Syscall {
         }
     }
 
-    /// The call of a number; one that is not known is `finit_module(2)`, which is nearly always asked for. x86-64's x32
-    /// calls have the same numbers, and a bit of their own. On arm64 tasks of 32 bits come to the same functions with numbers
-    /// of theirs (arch/arm/tools/syscall.tbl).
+    /// The system call of a number. Unknown numbers are taken for `finit_module(2)`, by far the most common. x32 calls of x86-64
+    /// have the same numbers with one more bit; 32-bit tasks on arm64 use other numbers (arch/arm/tools/syscall.tbl).
     #[must_use]
     pub const fn of(number: u32) -> Self {
         let is_arm64 = cfg!(target_arch = "aarch64");
@@ -315,13 +314,13 @@ wire_struct! {
         pub header: Header,
         /// The request the loader works for.
         pub owner: Owner,
-        /// What it returned: 0 or a negative errno.
+        /// Return value: 0 or a negative errno.
         pub ret: i64,
         /// The kernel's number of the call ([`Syscall::number`]); decoded, the [`Syscall`].
         pub syscall: u32,
         /// Non-zero: `context` is filled (the call failed, nothing else names the actor).
         pub have_context: u32,
-        /// `delete_module`: the name asked for, NUL-terminated; else anything.
+        /// `delete_module`: the requested name, NUL-terminated; undefined for other calls.
         pub module: [u8; MODULE_NAME_BYTES],
         /// The acting task.
         pub context: Context,

@@ -1,20 +1,20 @@
-//! What user space tells the programs while they run: words of a map that it has in memory.
+//! Values that user space sets while the programs run, in a mapped array.
 
-/// A word, and its index in the map.
+/// A setting and its index in the array.
 ///
 /// Numbers are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Setting {
-    /// 1: the reader looks into the ring by itself, and soon. 0: it sleeps, and is to be woken.
+    /// 1: the reader polls the ring. 0: it sleeps and must be woken.
     ReaderIsAwake = 0,
-    /// Address of `modprobe_path` (kernel/kmod.c); 0: not known.
+    /// Address of `modprobe_path` (kernel/kmod.c); 0: unknown.
     ModprobePath = 1,
-    /// Address of `free_modprobe_argv` (kernel/kmod.c), the `cleanup` of every modprobe helper; 0: not known.
+    /// Address of `free_modprobe_argv` (kernel/kmod.c), the `cleanup` of every modprobe helper; 0: unknown.
     FreeModprobeArgv = 2,
 }
 
-/// Number of words.
+/// Number of settings.
 pub const SETTING_COUNT: u32 = 3;
 
-const _: () = assert!(Setting::FreeModprobeArgv as u32 + 1 == SETTING_COUNT, "every word has its place");
+const _: () = assert!(Setting::FreeModprobeArgv as u32 + 1 == SETTING_COUNT, "every setting has an index");

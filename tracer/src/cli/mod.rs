@@ -8,7 +8,6 @@ mod diff;
 mod doctor;
 mod explain;
 mod impact;
-mod later;
 mod live;
 mod manual;
 mod memory;
@@ -37,7 +36,6 @@ use std::{io, path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use self::later::Later;
 use crate::capture::sign::{KeyError, PublicKey};
 
 /// Own errors and usage errors; 1 is a verdict, 2 and 3 mean something to kselftest.
@@ -68,41 +66,41 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Show what makes the kernel load modules, as it happens, until Ctrl-C.
-    Watch(Later<watch::Args>),
+    Watch(watch::Args),
     /// Run a command and show what it makes the kernel load.
-    Run(Later<run::Args>),
+    Run(run::Args),
     /// Record what makes the kernel load modules into files that last.
-    Record(Later<record::Args>),
+    Record(record::Args),
     /// Verify the integrity of captures.
-    Verify(Later<verify::Args>),
+    Verify(verify::Args),
     /// Recover the intact parts of a damaged capture.
-    Recover(Later<recover::Args>),
+    Recover(recover::Args),
     /// Judge captures by a policy.
-    Check(Later<check::Args>),
+    Check(check::Args),
     /// Lint, learn and test policies.
     Policy(policy::Args),
     /// Put what captures hold into a form that two kernels can be compared by.
-    Snapshot(Later<snapshot::Args>),
+    Snapshot(snapshot::Args),
     /// Say what another kernel does otherwise with the same workload.
-    Diff(Later<diff::Args>),
+    Diff(diff::Args),
     /// Tell who loaded what, when and why, from captures.
-    Report(Later<report::Args>),
+    Report(report::Args),
     /// Say what asks for a module or alias, what would load here, and what is in the way.
-    Explain(Later<explain::Args>),
+    Explain(explain::Args),
     /// Show which programs used a module, from captures.
-    Impact(Later<impact::Args>),
+    Impact(impact::Args),
     /// List what users without privileges can make the kernel load here, and by what.
-    Surface(Later<surface::Args>),
+    Surface(surface::Args),
     /// Print lines for modprobe.d that keep modules out, tried with the installed modprobe.
-    Block(Later<block::Args>),
+    Block(block::Args),
     /// Say what works here, what does not, and how to mend it.
-    Doctor(Later<doctor::Args>),
+    Doctor(doctor::Args),
     /// Print the JSON Schema of events: of the lines of `--json` and of captures.
-    Schema(Later<schema::Args>),
+    Schema(schema::Args),
     /// Write a completion script for a shell.
-    Completions(Later<manual::CompletionArgs>),
+    Completions(manual::CompletionArgs),
     /// Write the manual: a page to standard output, or all pages into a directory.
-    Man(Later<manual::ManArgs>),
+    Man(manual::ManArgs),
 }
 
 impl Cli {
@@ -113,24 +111,24 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let probe_log = self.verbose >= 2;
         match self.verb {
-            Verb::Watch(Later(args)) => watch::run(&args, probe_log),
-            Verb::Run(Later(args)) => run::run(&args, probe_log),
-            Verb::Record(Later(args)) => record::run(&args, probe_log),
-            Verb::Verify(Later(args)) => verify::run(&args),
-            Verb::Recover(Later(args)) => recover::run(&args),
-            Verb::Check(Later(args)) => check::run(&args),
+            Verb::Watch(args) => watch::run(&args, probe_log),
+            Verb::Run(args) => run::run(&args, probe_log),
+            Verb::Record(args) => record::run(&args, probe_log),
+            Verb::Verify(args) => verify::run(&args),
+            Verb::Recover(args) => recover::run(&args),
+            Verb::Check(args) => check::run(&args),
             Verb::Policy(args) => policy::run(&args),
-            Verb::Snapshot(Later(args)) => snapshot::run(&args),
-            Verb::Diff(Later(args)) => diff::run(&args),
-            Verb::Report(Later(args)) => report::run(&args),
-            Verb::Explain(Later(args)) => explain::run(&args),
-            Verb::Impact(Later(args)) => impact::run(&args),
-            Verb::Surface(Later(args)) => surface::run(&args),
-            Verb::Block(Later(args)) => block::run(&args),
-            Verb::Doctor(Later(args)) => doctor::run(&args),
-            Verb::Schema(Later(args)) => schema::run(&args),
-            Verb::Completions(Later(args)) => manual::completions(&args),
-            Verb::Man(Later(args)) => manual::man(&args),
+            Verb::Snapshot(args) => snapshot::run(&args),
+            Verb::Diff(args) => diff::run(&args),
+            Verb::Report(args) => report::run(&args),
+            Verb::Explain(args) => explain::run(&args),
+            Verb::Impact(args) => impact::run(&args),
+            Verb::Surface(args) => surface::run(&args),
+            Verb::Block(args) => block::run(&args),
+            Verb::Doctor(args) => doctor::run(&args),
+            Verb::Schema(args) => schema::run(&args),
+            Verb::Completions(args) => manual::completions(&args),
+            Verb::Man(args) => manual::man(&args),
         }
     }
 }

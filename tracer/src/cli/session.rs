@@ -174,10 +174,7 @@ impl Session {
         if let Some(records) = session.trace.resumed_records() {
             say(&format!("resumed: the programs went on recording, {records} records waited"));
         }
-        // Not earlier: starting allocates and frees large blocks all the time.
-        memory::return_large_blocks();
-        memory::give_back();
-        memory::let_go_of_code();
+        memory::trim();
         say("armed: every module request is caught from now on");
         Ok(session)
     }
@@ -237,8 +234,7 @@ impl Session {
             }
         }
         if batch.has_calmed {
-            memory::give_back();
-            memory::let_go_of_code();
+            memory::trim();
         }
         if batch.is_tick {
             self.release()?;

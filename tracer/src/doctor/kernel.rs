@@ -61,7 +61,6 @@ fn symbols(facts: &Facts) -> Finding {
                 }
                 KallsymsError::Read { .. } => "boot a kernel built with CONFIG_KALLSYMS=y",
                 KallsymsError::Malformed { .. } | KallsymsError::TooLarge => "please report it: the format is unknown",
-                KallsymsError::Pack(_) => "free memory",
             };
             let found = match error {
                 KallsymsError::Hidden { .. } => format!("addresses are hidden, kernel.kptr_restrict is {restrict}"),

@@ -12,7 +12,7 @@ use rustix::{
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
 
-/// Why a command cannot run as somebody.
+/// Why a command cannot run as a user.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccountError {
@@ -21,7 +21,7 @@ pub enum AccountError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -38,11 +38,11 @@ pub enum AccountError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Account {
-    /// Its name; absent when only the number is known.
+    /// Its name; absent if only the number is known.
     pub name: Option<String>,
     /// User id.
     pub uid: u32,
-    /// Group id; that of the user's own number when only that is known.
+    /// Group id; the user id itself if only that is known.
     pub gid: u32,
     /// Other groups.
     pub groups: Vec<u32>,
@@ -54,7 +54,7 @@ impl Account {
     /// Finds a user by name or number in the files below `root`.
     ///
     /// # Errors
-    /// When there is no such name, or the files cannot be read.
+    /// If there is no such name, or the files cannot be read.
     pub fn find(root: &Path, user: &str) -> Result<Self, AccountError> {
         let read = |file: &str| {
             let path = root.join(file);
@@ -146,7 +146,7 @@ mod tests {
         root
     }
 
-    /// Check that a user is found by name and by number, with all its groups and no other.
+    /// A user is found by name and by number, with all its groups and no other.
     #[test]
     fn finds_users() {
         let root = root();
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!((stranger.name, stranger.uid, stranger.gid), (None, 65534, 65534));
     }
 
-    /// Check that nobody is made up: unknown names, broken lines and the number that means "no user".
+    /// Unknown names, broken lines and the number that means "no user" are errors.
     #[test]
     fn refuses_strangers() {
         let root = root();

@@ -1,4 +1,4 @@
-//! A cgroup of our own for a traced command: whatever it starts stays in it, double forks included.
+//! A cgroup of our own for a traced command: all its descendants stay in it, including double forks.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,7 +10,7 @@ use std::{
 
 use crate::event::Text;
 
-/// A cgroup cannot be made.
+/// Why a cgroup cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CgroupError {
@@ -22,7 +22,7 @@ pub enum CgroupError {
     Make {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -37,7 +37,7 @@ pub struct OwnCgroup {
 }
 
 impl OwnCgroup {
-    /// Makes one.
+    /// Creates one.
     ///
     /// # Errors
     /// Where cgroup v2 is not mounted or not writable.
@@ -71,7 +71,7 @@ impl OwnCgroup {
     /// The processes in it.
     ///
     /// # Errors
-    /// When the kernel does not list them.
+    /// If the kernel does not list them.
     pub fn processes(&self) -> io::Result<Vec<u32>> {
         let list = fs::read_to_string(self.directory.join("cgroup.procs"))?;
         Ok(list.lines().filter_map(|pid| pid.parse().ok()).collect())
@@ -80,7 +80,7 @@ impl OwnCgroup {
     /// Puts the command's process in it, between fork and exec.
     ///
     /// # Errors
-    /// When the descriptor cannot be duplicated.
+    /// If the descriptor cannot be duplicated.
     pub fn join_before_exec(&self, command: &mut Command) -> io::Result<()> {
         let procs = self.procs.try_clone()?;
         // SAFETY: between fork and exec only write(2) on an open descriptor runs, which is async-signal-safe.

@@ -2,7 +2,7 @@
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Readings to choose the best of: an interrupt between the clocks spoils one, not all.
+/// Number of readings, of which the best is used: an interrupt between the clocks spoils only one.
 const READINGS: u32 = 16;
 
 /// Boot, wall and monotonic clock at one moment.
@@ -20,7 +20,7 @@ pub struct ClockTriple {
 }
 
 impl ClockTriple {
-    /// Reads the clocks several times, and keeps the reading that took least.
+    /// Reads the clocks several times, and keeps the quickest reading.
     #[must_use]
     pub fn now() -> Self {
         let first = Self::read();
@@ -29,7 +29,7 @@ impl ClockTriple {
             .fold(first, |best, next| if next.uncertainty_ns < best.uncertainty_ns { next } else { best })
     }
 
-    /// What to add to a boot time to get the wall time.
+    /// The difference between wall time and boot time.
     #[must_use]
     pub const fn realtime_minus_boot_ns(&self) -> i64 {
         self.realtime_ns.saturating_sub_unsigned(self.boot_ns)

@@ -1,4 +1,4 @@
-//! What kernel this is and what it permits.
+//! Version and settings of the kernel.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub enum Lockdown {
 }
 
 impl Lockdown {
-    /// The kernel's name for it.
+    /// Its name in securityfs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Facts {
     /// Kernel release (`uname -r`).
     ///
     /// # Errors
-    /// When `/proc` is not mounted.
+    /// If `/proc` is not mounted.
     pub fn release(&self) -> Result<String, FactError> {
         self.line("proc/sys/kernel/osrelease", NEEDS_PROC)
     }
@@ -75,7 +75,7 @@ impl Facts {
     /// Kernel version (`uname -v`).
     ///
     /// # Errors
-    /// When `/proc` is not mounted.
+    /// If `/proc` is not mounted.
     pub fn version(&self) -> Result<String, FactError> {
         self.line("proc/sys/kernel/version", NEEDS_PROC)
     }
@@ -83,7 +83,7 @@ impl Facts {
     /// Host name.
     ///
     /// # Errors
-    /// When `/proc` is not mounted.
+    /// If `/proc` is not mounted.
     pub fn hostname(&self) -> Result<String, FactError> {
         self.line("proc/sys/kernel/hostname", NEEDS_PROC)
     }
@@ -91,7 +91,7 @@ impl Facts {
     /// Id of this boot.
     ///
     /// # Errors
-    /// When `/proc` is not mounted.
+    /// If `/proc` is not mounted.
     pub fn boot_id(&self) -> Result<String, FactError> {
         self.line("proc/sys/kernel/random/boot_id", NEEDS_PROC)
     }
@@ -99,7 +99,7 @@ impl Facts {
     /// Id of this installation; `None` where there is none, as in an initramfs.
     ///
     /// # Errors
-    /// When the file exists but cannot be read.
+    /// If the file exists but cannot be read.
     pub fn machine_id(&self) -> Result<Option<String>, FactError> {
         match self.line("etc/machine-id", "make it readable") {
             // systemd writes "uninitialized" before the first boot is done.
@@ -113,15 +113,15 @@ impl Facts {
     /// The program the kernel runs to load a module (`kernel.modprobe`); empty: it loads nothing by itself.
     ///
     /// # Errors
-    /// When `/proc` is not mounted or the kernel has no modules.
+    /// If `/proc` is not mounted or the kernel has no modules.
     pub fn modprobe(&self) -> Result<String, FactError> {
         self.line("proc/sys/kernel/modprobe", NEEDS_MODULES)
     }
 
-    /// True when no module can be loaded until the next boot (`kernel.modules_disabled`).
+    /// Whether no module can be loaded until the next boot (`kernel.modules_disabled`).
     ///
     /// # Errors
-    /// When `/proc` is not mounted or the kernel has no modules.
+    /// If `/proc` is not mounted or the kernel has no modules.
     pub fn modules_disabled(&self) -> Result<bool, FactError> {
         Ok(self.number("proc/sys/kernel/modules_disabled", NEEDS_MODULES)? != 0)
     }
@@ -129,7 +129,7 @@ impl Facts {
     /// Who may use perf events (`kernel.perf_event_paranoid`).
     ///
     /// # Errors
-    /// When `/proc` is not mounted or the kernel has no perf events.
+    /// If `/proc` is not mounted or the kernel has no perf events.
     pub fn perf_event_paranoid(&self) -> Result<i64, FactError> {
         self.number("proc/sys/kernel/perf_event_paranoid", NEEDS_PERF)
     }
@@ -137,7 +137,7 @@ impl Facts {
     /// Who may use `bpf()` (`kernel.unprivileged_bpf_disabled`): 0 is everyone.
     ///
     /// # Errors
-    /// When `/proc` is not mounted or the kernel has no `bpf()`.
+    /// If `/proc` is not mounted or the kernel has no `bpf()`.
     pub fn unprivileged_bpf_disabled(&self) -> Result<i64, FactError> {
         self.number("proc/sys/kernel/unprivileged_bpf_disabled", NEEDS_BPF)
     }
@@ -145,7 +145,7 @@ impl Facts {
     /// Active security modules, in the order in which the kernel asks them.
     ///
     /// # Errors
-    /// When securityfs is not mounted.
+    /// If securityfs is not mounted.
     pub fn lsms(&self) -> Result<Vec<String>, FactError> {
         let line = self.line(LSM, NEEDS_SECURITYFS)?;
         Ok(line.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
@@ -154,7 +154,7 @@ impl Facts {
     /// The lockdown mode.
     ///
     /// # Errors
-    /// When securityfs is not mounted: the mode is then not known.
+    /// If securityfs is not mounted: the mode is then not known.
     pub fn lockdown(&self) -> Result<Lockdown, FactError> {
         let text = match read(&self.root, LOCKDOWN, NEEDS_SECURITYFS) {
             Ok(text) => text,
@@ -186,7 +186,7 @@ impl Facts {
     }
 }
 
-/// Major and minor number of a release: to be shown. What a kernel can do is found out by trying.
+/// Major and minor number of a release: for display only. Features are detected by trying them.
 #[must_use]
 pub fn major_minor(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.splitn(3, '.');

@@ -1,4 +1,4 @@
-//! Reading the small text files of `/proc` and `/sys`, with errors that say what to do.
+//! Reading the small text files of `/proc` and `/sys`, with errors that name the fix.
 
 use std::path::{Path, PathBuf};
 
@@ -11,23 +11,23 @@ pub enum FactError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
-        /// What to do.
+        /// The fix.
         fix: &'static str,
     },
-    /// Its content is not of the form it has always had.
+    /// Its content has an unexpected form.
     #[error("{} is not understood: {content:?}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// Its content.
         content: String,
     },
 }
 
 impl FactError {
-    /// True when the file does not exist: the kernel or system is without it.
+    /// Whether the file does not exist: the kernel or system is without it.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
@@ -54,7 +54,7 @@ pub(super) fn read_number(root: &Path, path: &str, fix: &'static str) -> Result<
     text.trim().parse().map_err(|_| content(root, path, &text))
 }
 
-/// An error about what a file says.
+/// An error about the content of a file.
 pub(super) fn content(root: &Path, path: &str, text: &str) -> FactError {
     FactError::Content { path: root.join(path), content: text.to_owned() }
 }

@@ -1,6 +1,6 @@
-//! Facts about the running kernel, read from what it shows under `/proc` and `/sys`.
+//! Facts about the running kernel, from `/proc` and `/sys`.
 //!
-//! Nothing here decides by a version number: features are found by asking for them.
+//! Nothing here depends on a version number: features are detected.
 
 pub mod account;
 pub mod btf;

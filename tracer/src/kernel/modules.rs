@@ -7,7 +7,7 @@ use super::file::{FactError, content, read};
 const MODULES: &str = "proc/modules";
 const NEEDS_MODULES: &str = "the kernel was built without loadable modules (CONFIG_MODULES), or /proc is not mounted";
 
-/// The life of a module.
+/// The state of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
@@ -31,7 +31,7 @@ pub struct LoadedModule {
     pub references: Option<u64>,
     /// Modules that use it.
     pub used_by: Vec<String>,
-    /// Where it is in its life.
+    /// Its state.
     pub state: State,
     /// Taint letters.
     pub taints: String,
@@ -40,7 +40,7 @@ pub struct LoadedModule {
 /// Reads the modules loaded under `root`, newest first.
 ///
 /// # Errors
-/// When the file cannot be read or is not understood.
+/// If the file cannot be read or is not understood.
 pub fn load(root: &Path) -> Result<Vec<LoadedModule>, FactError> {
     let text = read(root, MODULES, NEEDS_MODULES)?;
     text.lines().map(|line| parse_line(line).ok_or_else(|| content(root, MODULES, line))).collect()
@@ -56,7 +56,7 @@ fn parse_line(line: &str) -> Option<LoadedModule> {
         count => Some(count.parse().ok()?),
     };
     let users = words.next()?;
-    // `[permanent]` is the kernel's mark for a module that cannot leave, not a module.
+    // `[permanent]` is the kernel's mark for a module that cannot be unloaded, not a module.
     let is_user = |user: &&str| !matches!(*user, "" | "-" | "[permanent]");
     let used_by = users.split(',').filter(is_user).map(str::to_owned).collect();
     let state = match words.next()? {
@@ -67,7 +67,7 @@ fn parse_line(line: &str) -> Option<LoadedModule> {
     };
     // The address stands in between.
     let taints = words.nth(1).unwrap_or_default();
-    // `+` and `-` mark coming and going modules: the state says so already.
+    // `+` and `-` mark modules that are being loaded or unloaded, like the state.
     let taints = taints.trim_matches(['(', ')', '+', '-']).to_owned();
     Some(LoadedModule { name, size_bytes, references, used_by, state, taints })
 }

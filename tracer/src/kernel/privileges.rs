@@ -1,4 +1,4 @@
-//! What this process may do.
+//! Capabilities and limits of this process.
 
 use std::path::Path;
 
@@ -64,7 +64,7 @@ impl Capabilities {
     /// Those of this process; `root` is where `/proc` is.
     ///
     /// # Errors
-    /// When `/proc` is not mounted.
+    /// If `/proc` is not mounted.
     pub fn effective(root: &Path) -> Result<Self, FactError> {
         let text = read(root, STATUS, NEEDS_PROC)?;
         let value = text.lines().find_map(|line| line.strip_prefix("CapEff:"));
@@ -72,7 +72,7 @@ impl Capabilities {
         bits.map(|bits| Self { bits }).ok_or_else(|| content(root, STATUS, value.unwrap_or("no CapEff line")))
     }
 
-    /// True when it is held. `CAP_SYS_ADMIN` includes those that the kernel still grants by it.
+    /// Whether it is held. `CAP_SYS_ADMIN` includes those that the kernel still grants by it.
     #[must_use]
     pub const fn has(self, capability: Capability) -> bool {
         let included = match capability {
@@ -82,7 +82,7 @@ impl Capabilities {
         self.bits & (1 << capability as u32 | included) != 0
     }
 
-    /// Those that are needed for what the wanted ones permit.
+    /// The capabilities to keep for the wanted ones.
     #[must_use]
     fn narrowed(self, wanted: &[Capability]) -> Self {
         let bits = wanted.iter().filter(|capability| self.has(**capability)).fold(0, |bits, capability| {
@@ -99,11 +99,11 @@ impl Capabilities {
     }
 }
 
-/// Gives up, for good, every capability of this thread and of those it starts later, except the wanted ones that
+/// Permanently gives up every capability of this thread and of those it starts later, except the wanted ones that
 /// it holds. `CAP_SYS_ADMIN` stays when it stands in for a wanted one. What it started before is not affected.
 ///
 /// # Errors
-/// When the kernel refuses: a seccomp policy forbids `capset(2)`.
+/// If the kernel refuses: a seccomp policy forbids `capset(2)`.
 pub fn keep_only(wanted: &[Capability]) -> std::io::Result<()> {
     let own = capabilities(None)?;
     let held = Capabilities { bits: own.effective.bits() };
@@ -122,7 +122,7 @@ pub fn memlock_limit_bytes() -> Option<u64> {
 /// Lifts that limit for this process.
 ///
 /// # Errors
-/// When `CAP_SYS_RESOURCE` is missing.
+/// If `CAP_SYS_RESOURCE` is missing.
 pub fn lift_memlock_limit() -> std::io::Result<()> {
     Ok(setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })?)
 }

@@ -15,7 +15,7 @@ pub enum ProcessError {
     Stat {
         /// The process.
         pid: u32,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -30,7 +30,7 @@ pub enum ProcessError {
     Signal {
         /// The process.
         pid: u32,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -40,7 +40,7 @@ pub enum ProcessError {
 /// that this tool runs on.
 pub const TICK_NS: u64 = 10_000_000;
 
-/// Whether `/proc` hides processes of others from who may not look into them (mount option `hidepid`).
+/// Whether `/proc` hides processes of other users (mount option `hidepid`).
 #[must_use]
 pub fn are_hidden() -> bool {
     // Where that cannot be read, nothing of it can.
@@ -61,7 +61,7 @@ fn hides(mounts: &str) -> bool {
 /// A process's identity; its start is exact to the tick only.
 ///
 /// # Errors
-/// When there is no such process.
+/// If there is no such process.
 pub fn id_of(pid: u32) -> Result<ProcessId, ProcessError> {
     id_in(Path::new("/proc"), pid)
 }
@@ -93,11 +93,11 @@ pub enum Liveness {
     Alive,
     /// It has ended.
     Gone,
-    /// That cannot be found out.
+    /// Unknown.
     Unknown,
 }
 
-/// What a thread does.
+/// The state of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ThreadState {
@@ -109,17 +109,17 @@ pub enum ThreadState {
     Blocked,
     /// It runs, is about to, or is stopped: it may be anywhere.
     Running,
-    /// That cannot be found out.
+    /// Unknown.
     Unknown,
 }
 
-/// Whether this very process still runs, as far as that is known.
+/// Whether exactly this process still runs, or unknown.
 #[must_use]
 pub fn is_alive(process: ProcessId) -> bool {
     liveness(process) == Liveness::Alive
 }
 
-/// Whether this very process still runs: its id is in use, and by a process of the same start.
+/// Whether exactly this process still runs: its id is in use, and by a process of the same start.
 /// A zombie has ended, unless other threads of it run: the first may end before them.
 #[must_use]
 pub fn liveness(process: ProcessId) -> Liveness {
@@ -136,7 +136,7 @@ fn liveness_in(proc: &Path, process: ProcessId) -> Liveness {
     if runs { Liveness::Alive } else { Liveness::Gone }
 }
 
-/// What this very thread of a process does.
+/// The state of a thread of exactly this process.
 #[must_use]
 pub fn thread_state(process: ProcessId, tid: u32) -> ThreadState {
     thread_state_in(Path::new("/proc"), process, tid)
@@ -207,7 +207,7 @@ fn is_zombie(stat: &[u8]) -> bool {
 /// Sends a signal.
 ///
 /// # Errors
-/// When the kernel refuses. A process that is gone is none.
+/// If the kernel refuses. A process that is gone is none.
 pub fn send_signal(pid: u32, signal: Signal) -> Result<(), ProcessError> {
     let Some(target) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
     match rustix::process::kill_process(target, signal) {
@@ -235,7 +235,7 @@ mod tests {
         assert!(!super::hides("proc /proc proc rw 0 0\nproc /chroot/proc proc rw,hidepid=2 0 0"));
     }
 
-    /// Check that a name full of spaces and parentheses does not move the fields.
+    /// A name full of spaces and parentheses does not move the fields.
     #[test]
     fn names_do_not_move_fields() {
         let stat = b"1234 (a) S 1 (b) S 1 1234 1234 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2";
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(start_ticks(b"1234 (x"), None);
     }
 
-    /// Check that a process lives as long as one of its threads, and a thread by itself.
+    /// A process lives as long as one of its threads, and a thread by itself.
     #[test]
     fn threads_outlive_the_first() {
         let proc = tempfile::tempdir().unwrap();

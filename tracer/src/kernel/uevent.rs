@@ -1,21 +1,21 @@
-//! Uevents: what the kernel says of devices that come and change, and udev's word when it has dealt with one.
+//! Uevents: the kernel's announcements of devices, and udev's completion messages.
 
 use crate::event::Text;
 
-/// A word about a device.
+/// A message about a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Uevent {
-    /// The kernel announces it; udev deals with it next.
+    /// The kernel's announcement, which udev will process.
     Announced(Announcement),
-    /// udev has dealt with the announcement of this number.
+    /// udev has processed the announcement with this number.
     Done {
         /// The number.
         seqnum: u64,
     },
 }
 
-/// What the kernel announces of a device.
+/// The kernel's announcement of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Announcement {
@@ -31,11 +31,11 @@ pub struct Announcement {
     pub modalias: Option<Text>,
 }
 
-/// Who sends: each has a multicast group of its own.
+/// The sender; each has its own multicast group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sender {
-    /// The kernel, which nobody can pretend to be.
+    /// The kernel; no process can forge this.
     Kernel,
     /// A process with CAP_NET_ADMIN: udev.
     Udev,
@@ -62,7 +62,7 @@ impl Sender {
     }
 }
 
-/// Reads a message; `None` for one that is of no interest, or not understood.
+/// Parses a message; `None` if it is irrelevant or invalid.
 #[must_use]
 pub fn parse(sender: Sender, message: &[u8]) -> Option<Uevent> {
     match sender {
@@ -145,7 +145,7 @@ mod tests {
         message
     }
 
-    /// Check that the kernel's words are read, and that what is no announcement is none.
+    /// The kernel's announcements are parsed; other messages are not.
     #[test]
     fn reads_announcements() {
         let wanted = Announcement {
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// Check that udev's words are read by their own header, and a damaged header is refused.
+    /// udev's messages are parsed by their own header; a damaged header is refused.
     #[test]
     fn reads_what_udev_says() {
         let message = from_udev(b"ACTION=add\0DEVPATH=/devices/x\0SEQNUM=77\0");
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(parse(Sender::Udev, &beyond), None);
     }
 
-    /// Check that a message counts only from where it must come.
+    /// A message counts only from where it must come.
     #[test]
     fn knows_senders() {
         assert_eq!(Sender::of(0, 1), Some(Sender::Kernel));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     proptest! {
-        /// Check that no message of whatever bytes passes for a device without a path, or breaks the reader.
+        /// No bytes make the parser panic, or return a device without a path.
         #[test]
         fn survives_any_message(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..60) {
             if let Some(Uevent::Announced(found)) = parse(Sender::Kernel, &bytes) {

@@ -1,41 +1,35 @@
-//! The kernel boundary: loads and attaches the programs, reads the ring buffer, decodes, counts losses.
+//! The kernel boundary: loads and attaches the programs, reads and decodes the ring buffer, counts losses.
 
 mod attach;
-mod attached;
-mod counts;
 mod decode;
 mod error;
-mod held;
 mod hooks;
 mod load;
 mod losses;
 mod mapping;
+mod mmap_counters;
 mod object;
 mod offsets;
 mod options;
 mod pin;
-mod recorder;
-mod rehearse;
 mod ring;
-mod settings;
-mod skipped;
+mod runtime_config;
 mod start;
 mod targets;
-mod told;
+mod test_run;
 mod tracer;
 mod uevents;
 
-pub use attach::can_pin_kprobes;
-pub use attached::AttachedHook;
+pub use attach::{AttachedHook, can_pin_kprobes};
 pub use decode::{DecodeError, Record, decode};
 pub use error::ProbeError;
-pub use held::Mark;
 pub use hooks::{HOOKS, Hook, How, Need};
 pub use losses::Losses;
 pub use object::is_built_in;
 pub use options::{LogLevel, Options, Preference};
 pub use pin::{PIN_DIRECTORY, PinError, unpin};
-pub use rehearse::{Rehearsal, rehearse};
-pub use settings::Addresses;
+pub use ring::Mark;
+pub use runtime_config::Addresses;
+pub use test_run::{ProgramCost, measure_programs};
 pub use tracer::{Resumed, Tracer};
 pub use uevents::{Uevents, Word};

@@ -1,31 +1,29 @@
-//! Begins: loads the object, attaches every hook in the best way that works, and opens what is read.
+//! Start: loads the object, attaches every hook with the best method that works, opens ring and counters.
 
 use aya::{Ebpf, maps::Map};
 use aya_log::EbpfLogger;
 
 use super::{
     Addresses, ProbeError,
-    attached::{AttachedHook, Attaching, attach_hooks},
-    counts::Counts,
-    held::HeldRing,
+    attach::{AttachedHook, Attaching, attach_hooks},
     hooks::{HOOKS, Need},
     load::{Fit, descriptor, failed_map, load, missing_map, take_map},
-    losses::Losses,
+    losses::{Losses, missed_runs},
+    mmap_counters::MmapCounters,
     object::object,
     options::{LogLevel, Options},
-    recorder,
-    ring::Ring,
-    settings::Settings,
-    skipped::watched,
+    pin::resume,
+    ring::{Ring, RingConsumer},
+    runtime_config::RuntimeConfig,
     tracer::Tracer,
 };
 use crate::kernel::btf::Btf;
 
 impl Tracer {
-    /// Loads and attaches. Afterwards every request is caught. Addresses may be set later (see [`Addresses`]).
+    /// Loads and attaches. Afterwards every request is traced. Addresses may be set later (see [`Addresses`]).
     ///
     /// # Errors
-    /// When a required hook cannot be attached; the error says what to do.
+    /// If a required hook cannot be attached; the error names the fix.
     pub fn start(btf: &Btf, addresses: Addresses, options: Options) -> Result<Self, ProbeError> {
         let mut tracer = Self::attempt(btf, addresses, options)?;
         match tracer.hooks.iter().find(|hook| hook.programs.is_empty() && hook.hook.need == Need::Required) {
@@ -41,17 +39,17 @@ impl Tracer {
         }
     }
 
-    /// Loads, and attaches every hook that can be attached: to find out which can.
+    /// Loads, and attaches every hook that can be attached.
     ///
     /// # Errors
-    /// When the object as a whole cannot be loaded.
+    /// If the object cannot be loaded.
     pub fn attempt(btf: &Btf, addresses: Addresses, options: Options) -> Result<Self, ProbeError> {
         if options.pin {
-            return recorder::attempt(btf, addresses, options);
+            return resume::attempt(btf, addresses, options);
         }
         let object = object().ok_or(ProbeError::NoObject)?;
         let (mut ebpf, targets) = load(object, Fit { btf, options })?;
-        let settings = ebpf.map("SETTINGS").map(Settings::try_from);
+        let settings = ebpf.map("SETTINGS").map(RuntimeConfig::try_from);
         let settings =
             settings.ok_or_else(|| missing_map("SETTINGS"))?.map_err(|error| failed_map("SETTINGS", error))?;
         settings.set_addresses(addresses);
@@ -64,10 +62,10 @@ impl Tracer {
         let hooks = attach_hooks(&mut ebpf, HOOKS, how);
 
         let ring = take_ring(&mut ebpf)?;
-        let counters: Counts = take_map(&mut ebpf, "COUNTERS")?;
-        let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
+        let counters: MmapCounters = take_map(&mut ebpf, "COUNTERS")?;
+        let programs = missed_runs(&hooks, |program| descriptor(&ebpf, program.name))?;
         let mut losses = Losses::new(counters, programs, None)?;
-        // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
+        // Losses while only some of the probes were attached do not count: the trace had not started.
         losses.take_new();
         let ring = Ring::live(ring)?;
         let ebpf = Some(ebpf);
@@ -75,9 +73,9 @@ impl Tracer {
     }
 }
 
-fn take_ring(ebpf: &mut Ebpf) -> Result<HeldRing, ProbeError> {
+fn take_ring(ebpf: &mut Ebpf) -> Result<RingConsumer, ProbeError> {
     match ebpf.take_map("EVENTS") {
-        Some(Map::RingBuf(map)) => HeldRing::new(map).map_err(ProbeError::Wait),
+        Some(Map::RingBuf(map)) => RingConsumer::new(map).map_err(ProbeError::Wait),
         _ => Err(ProbeError::Map { name: "EVENTS", source: "it is no ring in the object".into() }),
     }
 }

@@ -1,8 +1,8 @@
-//! The functions that trampolines attach to, as aya looks them up.
+//! BTF for aya with nothing but the functions that trampolines attach to.
 //!
-//! aya finds a function by its place among all types of the kernel, of which there are a hundred thousand and more: it copies
-//! them, and goes through them for each program. The places are known already, so aya gets types that say nothing, with the
-//! functions at their own places among them.
+//! aya looks up the type id of a function in the BTF that it is given. The BTF of a kernel has more than a hundred thousand
+//! types, which aya would copy, and search for each program. The ids are known already, so aya gets placeholders with the
+//! functions at their ids. See `load.rs` for what that saves.
 
 use aya::Btf as Types;
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
@@ -10,7 +10,7 @@ use aya_obj::btf::{BtfType, Func, FuncLinkage};
 use super::hooks::{HOOKS, How};
 use crate::kernel::btf::Btf;
 
-/// What aya needs of the kernel's types for the programs of all hooks. A function that this kernel lacks is not among them.
+/// The functions that the programs of all hooks attach to, if this kernel has them.
 pub(super) fn targets(btf: &Btf) -> Types {
     let programs = HOOKS.iter().flat_map(|hook| hook.ways).copied().flatten();
     let by_type = programs.filter(|program| matches!(program.how, How::FEntry | How::FExit));
@@ -19,7 +19,7 @@ pub(super) fn targets(btf: &Btf) -> Types {
     found.sort_unstable();
     found.dedup();
     let mut types = Types::new();
-    // The first that is added is type 1: type 0, void, is there by itself.
+    // The first added type has id 1: type 0, void, always exists.
     let mut next = 1;
     for (id, name) in found {
         for _ in next..id {
@@ -39,8 +39,7 @@ mod tests {
     use super::{Btf, targets};
     use crate::kernel::btf::builder::Builder;
 
-    /// Check that aya finds each function under the id that the kernel's own types give it, the first of two, and none that
-    /// nobody attaches to.
+    /// aya finds each function by its id in the kernel's BTF, the first of two, and no function without a program.
     #[test]
     fn functions_keep_their_ids() {
         let mut blob = Builder::new();

@@ -1,39 +1,41 @@
-//! The attached programs, and what is read from them.
+//! The attached programs, their ring and their counters.
 
 use aya::{Ebpf, programs::links::PinnedLink};
 use aya_log::EbpfLogger;
 
-use super::{Addresses, ProbeError, attached::AttachedHook, losses::Losses, pin::Pins, ring::Ring, settings::Settings};
+use super::{
+    Addresses, ProbeError, attach::AttachedHook, losses::Losses, pin::Pins, ring::Ring, runtime_config::RuntimeConfig,
+};
 
-/// What a recorder found when it began.
+/// The state that a recorder found at its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resumed {
-    /// The programs were attached already and have gone on recording; records that waited.
+    /// Number of unread records, if the programs were attached already.
     pub waiting: Option<u64>,
-    /// Records that waited and cannot be read: another version pinned them.
+    /// Number of unread records of another version, which cannot be decoded.
     pub unreadable: u64,
-    /// What else is to be told.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
 /// The attached programs. Dropping it detaches them, unless they are pinned.
 pub struct Tracer {
-    /// Records.
+    /// The ring buffer.
     pub ring: Ring,
     /// Loss counters.
     pub losses: Losses,
-    /// Every hook and what became of it.
+    /// Every hook, attached or not.
     pub hooks: Vec<AttachedHook>,
-    /// What the flight recorder found when it began.
+    /// The state that the flight recorder found at its start.
     pub resumed: Option<Resumed>,
     pub(super) logger: Option<EbpfLogger<&'static dyn log::Log>>,
-    /// What was loaded by this process: all, or what could not be pinned.
+    /// The programs loaded by this process: all, or those that cannot be pinned.
     pub(super) ebpf: Option<Ebpf>,
     pub(super) pins: Option<Pins>,
-    /// What keeps pinned programs attached is open as long as it is asked what it has missed.
+    /// Links of pinned programs, open for their counters of missed runs.
     pub(super) _links: Vec<PinnedLink>,
-    pub(super) settings: Settings,
+    pub(super) settings: RuntimeConfig,
 }
 
 impl Tracer {
@@ -43,52 +45,52 @@ impl Tracer {
         self.pins.is_some()
     }
 
-    /// Whether something was handed out that a crash would have the next recorder tell again, and how much of the ring it
-    /// takes, from 0 to 1.
+    /// Fraction of the ring, from 0 to 1, whose records were read and not released: after a crash, the next recorder reports
+    /// them again. `None` if there is nothing to release.
     #[must_use]
     pub fn held(&self) -> Option<f64> {
-        self.ring.held_share().or_else(|| self.losses.is_untold().then_some(0.0))
+        self.ring.uncommitted_fraction().or_else(|| self.losses.has_unsaved().then_some(0.0))
     }
 
-    /// Says that everything handed out so far is safe.
+    /// Commits all records and losses that were read: they are stored safely elsewhere.
     ///
     /// # Errors
-    /// When the kernel refuses to store what was told.
+    /// If the kernel refuses to store the loss checkpoint.
     pub fn release(&mut self) -> Result<(), ProbeError> {
         self.ring.release();
-        self.losses.keep_told()
+        self.losses.save_checkpoint()
     }
 
-    /// Has the programs know what a pointer points to.
+    /// Sets the kernel addresses that the programs compare pointers with.
     pub fn set_addresses(&self, addresses: Addresses) {
         self.settings.set_addresses(addresses);
     }
 
-    /// Says that the ring is looked into without being woken: that costs a program more than all else it does.
+    /// Tells the programs that the ring is polled. A wakeup costs a program more than all its other work.
     pub fn stay_awake(&self) {
-        self.settings.set_awake(true);
+        self.settings.set_polling(true);
     }
 
-    /// Says that this process is to be woken; true where nothing came before that was said.
+    /// Tells the programs to wake this process; returns whether the ring was empty by then.
     #[must_use]
     pub fn go_to_sleep(&self) -> bool {
-        self.settings.set_awake(false);
+        self.settings.set_polling(false);
         self.ring.is_read()
     }
 
-    /// Says that nobody looks into the ring by himself any more: programs that are pinned go on.
+    /// Ends polling; pinned programs keep recording.
     pub fn leave(&self) {
-        self.settings.set_awake(false);
+        self.settings.set_polling(false);
     }
 
-    /// Passes on what the probes said since the last call.
+    /// Logs the diagnostics of the programs since the last call.
     pub fn flush_log(&mut self) {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
     }
 
-    /// Cost of each loaded program to the verifier, in instructions (kernel 5.16 and later).
+    /// Instructions that the verifier processed for each loaded program (kernel 5.16 and later).
     #[must_use]
     pub fn verified_instructions(&self) -> Vec<(String, u32)> {
         self.ebpf

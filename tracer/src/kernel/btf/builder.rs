@@ -1,8 +1,8 @@
-//! Makes small BTF blobs for tests, as a kernel build would.
+//! Builds small BTF blobs for tests.
 
 use super::read::Kind;
 
-/// A blob in the making.
+/// A blob under construction.
 pub(crate) struct Builder {
     types: Vec<u8>,
     strings: Vec<u8>,

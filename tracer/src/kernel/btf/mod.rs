@@ -1,8 +1,8 @@
-//! Where the running kernel keeps what: struct offsets, enum values and function prototypes from BTF.
+//! Struct offsets, enum values and function prototypes of the running kernel, from BTF.
 //!
 //! The BPF Type Format is one blob of types and one of strings (`Documentation/bpf/btf.rst`). It is
-//! read once, front to back, into a table of positions and an index of names; questions are then
-//! answered from the blob itself. Nothing in the blob is trusted: every position is checked.
+//! read once, front to back, into a table of positions and an index of names; lookups then
+//! read the blob itself. Nothing in the blob is trusted: every position is checked.
 
 mod fetch;
 mod read;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use read::{Kind, Type};
 
-/// Where the kernel shows its type information.
+/// The kernel's type information.
 const VMLINUX: &str = "sys/kernel/btf/vmlinux";
 
 /// Types refer to types; more steps of typedefs and qualifiers, or levels of anonymous members, than
@@ -30,10 +30,10 @@ pub enum BtfError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// It does not begin as BTF begins.
+    /// It has no BTF magic.
     #[error("not BTF of this machine's byte order: it begins with {found:#06x}, not 0xeb9f")]
     Magic {
         /// The first two bytes.
@@ -48,7 +48,7 @@ pub enum BtfError {
     /// It ends too early, or points outside of itself.
     #[error("the BTF is damaged: {what} does not fit into {len_bytes} bytes")]
     Truncated {
-        /// What was looked for.
+        /// The part that was expected.
         what: &'static str,
         /// The length of the blob.
         len_bytes: usize,
@@ -69,7 +69,7 @@ pub enum BtfError {
 pub struct Member {
     /// Bytes from the start of the outermost struct.
     pub offset_bytes: u32,
-    /// Bytes it takes.
+    /// Its size.
     pub size_bytes: u32,
 }
 
@@ -91,10 +91,10 @@ pub struct Btf {
 }
 
 impl Btf {
-    /// Reads that of the running kernel.
+    /// Reads the type information of the running kernel.
     ///
     /// # Errors
-    /// When it cannot be read, or is not BTF.
+    /// If it cannot be read, or is not BTF.
     pub fn load() -> Result<Self, BtfError> {
         match fetch::fetch() {
             Ok(bytes) => Self::from_bytes(bytes),
@@ -105,7 +105,7 @@ impl Btf {
         }
     }
 
-    /// Reads that of the kernel whose file systems are mounted under `root`.
+    /// Reads the type information of the kernel whose file systems are mounted under `root`.
     ///
     /// # Errors
     /// See [`Btf::load`].
@@ -120,7 +120,7 @@ impl Btf {
     /// Reads a blob.
     ///
     /// # Errors
-    /// When it is not whole, or not BTF.
+    /// If it is not whole, or not BTF.
     pub fn parse(bytes: &[u8]) -> Result<Self, BtfError> {
         Self::from_bytes(bytes.to_vec())
     }
@@ -145,10 +145,10 @@ impl Btf {
         self.blob.type_count()
     }
 
-    /// The place of a member: `["task_struct", "signal"]`, or through embedded structs
+    /// Offset and size of a member: `["task_struct", "signal"]`, or through embedded structs
     /// `["pid_namespace", "ns", "inum"]`. Members of anonymous structs and unions belong to the
-    /// struct around them. `None` when there is none such, when it is a bitfield, when the way leads
-    /// through a pointer, and when several structs of that name disagree.
+    /// struct around them. `None` if it does not exist or is a bitfield, if the path leads
+    /// through a pointer, and if several structs of that name disagree.
     #[must_use]
     pub fn offset(&self, path: &[&str]) -> Option<Member> {
         let (root, members) = path.split_first()?;
@@ -161,7 +161,7 @@ impl Btf {
         found.all(|other| other == first).then_some(first)
     }
 
-    /// Bytes of a struct or union. `None` when there is none such, and when several disagree.
+    /// Bytes of a struct or union. `None` if there is none, or if several disagree.
     #[must_use]
     pub fn struct_size(&self, name: &str) -> Option<u32> {
         let mut sizes =
@@ -179,7 +179,7 @@ impl Btf {
         })
     }
 
-    /// True when there is a function of that name that tracing may attach to by BTF.
+    /// Whether there is a function of that name that tracing may attach to by BTF.
     #[must_use]
     pub fn has_func(&self, name: &str) -> bool {
         self.func_id(name).is_some()
@@ -228,7 +228,7 @@ impl Btf {
         self.blob.string(name_offset).is_ok_and(|bytes| bytes == name.as_bytes())
     }
 
-    /// Follows member names from a struct; the place of the last one.
+    /// Follows member names from a struct; offset and size of the last one.
     fn walk(&self, mut id: u32, members: &[&str]) -> Option<Member> {
         let mut offset_bits = 0_u32;
         for name in members {
@@ -258,7 +258,7 @@ impl Btf {
         })
     }
 
-    /// What a type is behind its typedefs and qualifiers.
+    /// A type without its typedefs and qualifiers.
     fn resolve(&self, mut id: u32) -> Option<Type> {
         for _ in 0..DEPTH_LIMIT {
             let ty = self.blob.ty(id)?;

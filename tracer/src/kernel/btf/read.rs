@@ -9,7 +9,7 @@ const HEADER_BYTES: usize = 24;
 /// Name, info, and size or type.
 const TYPE_BYTES: usize = 12;
 
-/// What a type is: `BTF_KIND_*`, include/uapi/linux/btf.h.
+/// The kind of a type: `BTF_KIND_*`, include/uapi/linux/btf.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Int,
@@ -137,7 +137,7 @@ impl Blob {
         };
         let types = section(8, "the section of types")?;
         let strings = section(16, "the section of strings")?;
-        // One NUL at the end makes every name end.
+        // With a NUL at the end of the strings, every name is terminated.
         if bytes.get(strings.clone()).and_then(<[u8]>::last).is_none_or(|last| *last != 0) {
             return Err(truncated("the end of the strings"));
         }

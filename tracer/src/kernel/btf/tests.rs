@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{Btf, BtfError, Member, Prototype, builder::Builder, read::Kind};
 
-/// A blob with one of everything that the questions touch.
+/// A blob with one of every kind that lookups read.
 fn sample() -> Vec<u8> {
     let mut b = Builder::new();
     let int = b.int("int", 4, 32);
@@ -65,7 +65,7 @@ fn finds_members() {
     assert_eq!(btf.struct_size("task_struct"), Some(128));
 }
 
-/// What cannot be told for sure is not told: bitfields, pointers, broken types, twins that disagree.
+/// Ambiguous lookups return nothing: bitfields, pointers, broken types, structs of one name that disagree.
 #[test]
 fn refuses_what_is_not_sure() {
     let btf = Btf::parse(&sample()).unwrap();
@@ -98,7 +98,7 @@ fn finds_enumerators() {
     assert_eq!(btf.enum_value("kernel_read_file_id", "READING_POLICY"), None);
 }
 
-/// Functions are told from structs, and the variadic ones from the others.
+/// Functions are distinguished from structs, and variadic functions from others.
 #[test]
 fn finds_functions() {
     let btf = Btf::parse(&sample()).unwrap();
@@ -159,7 +159,7 @@ fn every_truncation_is_refused() {
 }
 
 proptest! {
-    /// A damaged blob is refused or answers; it never panics and never runs for ever.
+    /// A damaged blob is refused or answers; it never panics or loops forever.
     #[test]
     fn damage_is_survived(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
         let mut bytes = sample();

@@ -40,13 +40,13 @@ const OWN_WHOLE: [&str; 8] = [
 /// addresses are kept.
 #[must_use]
 pub fn kernel_frames(kallsyms: Option<&Kallsyms>, addresses: &[u64]) -> Vec<Frame> {
-    let resolved: Vec<(u64, Option<Symbol>)> = addresses
+    let resolved: Vec<(u64, Option<Symbol<'_>>)> = addresses
         .iter()
         .filter(|address| **address != 0)
         .map(|address| (*address, kallsyms.and_then(|symbols| resolve_return(symbols, *address))))
         .collect();
     let request =
-        resolved.iter().position(|(_, symbol)| symbol.as_ref().is_some_and(|it| base(&it.name) == REQUEST_MODULE));
+        resolved.iter().position(|(_, symbol)| symbol.as_ref().is_some_and(|it| base(it.name) == REQUEST_MODULE));
     let own = request.map_or_else(
         || resolved.iter().take_while(|(_, symbol)| symbol.as_ref().is_some_and(is_own)).count(),
         |index| index + 1,
@@ -62,22 +62,22 @@ pub fn user_frames(addresses: &[u64]) -> Vec<Frame> {
 
 /// A return address is after the call, which may be the last instruction of its function: the byte before it is always
 /// inside.
-fn resolve_return(kallsyms: &Kallsyms, address: u64) -> Option<Symbol> {
+fn resolve_return(kallsyms: &Kallsyms, address: u64) -> Option<Symbol<'_>> {
     let symbol = kallsyms.resolve(address.checked_sub(1)?)?;
     Some(Symbol { offset: symbol.offset + 1, ..symbol })
 }
 
-fn frame(address: u64, symbol: Option<Symbol>) -> Frame {
+fn frame(address: u64, symbol: Option<Symbol<'_>>) -> Frame {
     Frame {
         address: format!("{address:#x}"),
-        symbol: symbol.as_ref().map(|symbol| symbol.name.to_string()),
-        offset: symbol.as_ref().map(|symbol| symbol.offset),
-        module: symbol.and_then(|symbol| symbol.module).map(|module| module.to_string()),
+        symbol: symbol.map(|symbol| symbol.name.to_owned()),
+        offset: symbol.map(|symbol| symbol.offset),
+        module: symbol.and_then(|symbol| symbol.module).map(str::to_owned),
     }
 }
 
-fn is_own(symbol: &Symbol) -> bool {
-    let name = base(&symbol.name);
+fn is_own(symbol: &Symbol<'_>) -> bool {
+    let name = base(symbol.name);
     OWN.iter().any(|prefix| name.starts_with(prefix)) || OWN_WHOLE.contains(&name)
 }
 

@@ -1,31 +1,35 @@
-//! Hooks as they are attached: each in the best way that works.
+//! Attaches hooks, each with the best attach method of this kernel.
+
+mod program;
 
 use std::path::Path;
 
 use aya::{Btf, Ebpf};
 
+pub use program::can_pin_kprobes;
+pub(super) use program::pin_names;
+
 use super::{
-    attach,
     hooks::{Hook, Program},
     options::Preference,
 };
 
-/// What became of a hook.
+/// A hook and the result of attaching it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AttachedHook {
     /// The hook.
     pub hook: &'static Hook,
-    /// The programs that are attached; empty when none could be.
+    /// The attached programs; empty if no attach method works.
     pub programs: &'static [Program],
-    /// Ways that were tried in vain, and why.
+    /// The error of each attach method that failed.
     pub refused: Vec<String>,
-    /// Whether it stays attached when this process is gone.
+    /// Whether it stays attached after this process.
     pub pinned: bool,
 }
 
 impl AttachedHook {
-    /// How it is attached: `fexit+fentry`; `None` when it is not.
+    /// The attach method, for example `fexit+fentry`; `None` if not attached.
     #[must_use]
     pub fn how(&self) -> Option<String> {
         let names: Vec<&str> = self.programs.iter().map(|program| program.how.name()).collect();
@@ -33,20 +37,20 @@ impl AttachedHook {
     }
 }
 
-/// How programs are attached.
+/// Options for attaching.
 #[derive(Clone, Copy)]
 pub(super) struct Attaching<'a> {
-    /// The functions that they attach to.
+    /// The functions that programs attach to.
     pub(super) targets: &'a Btf,
     pub(super) preference: Preference,
-    /// Where they are pinned.
+    /// The directory for pins.
     pub(super) pins: Option<&'a Path>,
 }
 
-/// Attaches hooks, each in the best way that works; with `pins`, in one that outlasts this process if there is any.
+/// Attaches hooks, each with the best method that works; with `pins`, methods that can be pinned are preferred.
 ///
-/// One after the other, in this thread: late stages come first, and no kernel is known to go wrong where programs are loaded
-/// one at a time.
+/// One after the other, in this thread: late stages come first, and no kernel is known to fail where programs are loaded one
+/// at a time.
 pub(super) fn attach_hooks(
     ebpf: &mut Ebpf,
     hooks: impl IntoIterator<Item = &'static Hook>,
@@ -64,18 +68,18 @@ fn attach_hook(ebpf: &mut Ebpf, hook: &'static Hook, how: Attaching<'_>) -> Atta
             if !how.preference.allows(way) && hook.ways.iter().any(|way| how.preference.allows(way)) {
                 continue;
             }
-            let attached = way.iter().try_for_each(|program| match place {
-                Some(pins) => attach::attach_pinned(ebpf, *program, how.targets, pins),
-                None => attach::attach(ebpf, *program, how.targets),
+            let attached = way.iter().try_for_each(|it| match place {
+                Some(pins) => program::attach_pinned(ebpf, *it, how.targets, pins),
+                None => program::attach(ebpf, *it, how.targets),
             });
             match attached {
                 Ok(()) => return AttachedHook { hook, programs: way, refused, pinned: place.is_some() },
                 Err(error) => {
                     refused.push(error.to_string());
-                    for program in *way {
-                        attach::detach(ebpf, *program);
+                    for failed in *way {
+                        program::detach(ebpf, *failed);
                         if let Some(pins) = place {
-                            attach::detach_pinned(*program, pins);
+                            program::detach_pinned(*failed, pins);
                         }
                     }
                 }

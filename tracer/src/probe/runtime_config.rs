@@ -1,4 +1,5 @@
-//! What the programs are told while they run, in memory as well: bpf(2) would have the kernel skip kprobes (see `counts.rs`).
+//! Values that the programs read at run time, in a memory-mapped array: bpf(2) would make the kernel miss kprobes (see
+//! `mmap_counters.rs`).
 
 use std::{
     os::fd::AsFd,
@@ -12,18 +13,18 @@ use tracer_ebpf::wire::{SETTING_COUNT, Setting};
 use super::mapping::{Mapping, page_bytes};
 use crate::kernel::kallsyms::Kallsyms;
 
-/// Addresses by which the programs know what a pointer points to; 0 where it is not known.
+/// Kernel addresses that the programs compare pointers with; 0 if unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Addresses {
-    /// Of `modprobe_path`: without it an empty `kernel.modprobe` is not seen.
+    /// Address of `modprobe_path`: without it an empty `kernel.modprobe` is not detected.
     pub modprobe_path: u64,
-    /// Of `free_modprobe_argv`: without it a helper is known as modprobe by its arguments and by what its requester does.
+    /// Address of `free_modprobe_argv`: without it, a modprobe helper is recognized by its arguments and its requester.
     pub free_modprobe_argv: u64,
 }
 
 impl Addresses {
-    /// Those of the running kernel.
+    /// Looks up the addresses of the running kernel.
     #[must_use]
     pub fn new(symbols: &Kallsyms) -> Self {
         let found = symbols.addresses_of(["modprobe_path", "free_modprobe_argv"]);
@@ -32,10 +33,10 @@ impl Addresses {
     }
 }
 
-/// The words.
-pub(super) struct Settings(Mapping);
+/// The mapped array, one value of 8 bytes for each setting.
+pub(super) struct RuntimeConfig(Mapping);
 
-impl Settings {
+impl RuntimeConfig {
     fn map(map: &MapData) -> std::io::Result<Self> {
         let info = map.info().map_err(std::io::Error::other)?;
         if (info.value_size(), info.max_entries()) != (8, SETTING_COUNT) {
@@ -52,25 +53,25 @@ impl Settings {
         unsafe { word.as_ref() }.store(value, Ordering::Relaxed);
     }
 
-    /// Tells what was found out.
+    /// Sets the addresses.
     pub(super) fn set_addresses(&self, addresses: Addresses) {
         self.set(Setting::ModprobePath, addresses.modprobe_path);
         self.set(Setting::FreeModprobeArgv, addresses.free_modprobe_argv);
     }
 
-    /// Tells whether the ring is looked into without being woken. What was told stands before anything that is read after.
-    pub(super) fn set_awake(&self, is_awake: bool) {
-        self.set(Setting::ReaderIsAwake, u64::from(is_awake));
+    /// Sets whether the ring is polled, so that programs need not wake the reader. The value is visible before any later read.
+    pub(super) fn set_polling(&self, is_polling: bool) {
+        self.set(Setting::ReaderIsAwake, u64::from(is_polling));
         fence(Ordering::SeqCst);
     }
 }
 
-impl TryFrom<&Map> for Settings {
+impl TryFrom<&Map> for RuntimeConfig {
     type Error = MapError;
 
     fn try_from(map: &Map) -> Result<Self, MapError> {
         let settings = match map {
-            // The mapping keeps the map; its descriptor is the programs' that are loaded yet.
+            // The mapping keeps the map alive; its descriptor is needed by programs that are loaded later.
             Map::Array(map) => Self::map(map),
             _ => Err(std::io::Error::other("it is no array")),
         };

@@ -1,5 +1,4 @@
-//! The flight recorder: programs, maps and links that outlast the process, and a process that goes on where the last
-//! one ended.
+//! The flight recorder: pins programs, maps and links, and resumes where the last recorder ended.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -12,36 +11,32 @@ use aya::{
 };
 use tracer_ebpf::wire::{COUNTER_COUNT, SETTING_COUNT};
 
-use super::{
+use super::{PIN_DIRECTORY, PinError, Pins, remove};
+use crate::kernel::btf::Btf;
+use crate::probe::{
     Addresses, ProbeError,
-    attach::{can_pin_kprobes, pin_names},
-    attached::{AttachedHook, Attaching, attach_hooks},
-    counts::Counts,
-    held::HeldRing,
+    attach::{AttachedHook, Attaching, attach_hooks, can_pin_kprobes, pin_names},
     hooks::{HOOKS, Hook, How, Need, Program},
     load::{Fit, descriptor, load, load_with},
-    losses::Losses,
+    losses::{Losses, REPORTED, ReportedTotals, missed_runs},
+    mmap_counters::MmapCounters,
     object::object,
     options::Options,
-    pin::{self, PIN_DIRECTORY, PinError, Pins},
-    ring::Ring,
-    settings::Settings,
-    skipped::watched,
+    ring::{Ring, RingConsumer},
+    runtime_config::RuntimeConfig,
     targets::targets,
-    told::{TOLD, Told},
     tracer::{Resumed, Tracer},
 };
-use crate::kernel::btf::Btf;
 
 /// Every map of the object that programs share.
 const MAPS: [&str; 9] =
-    ["EVENTS", "COUNTERS", "SETTINGS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "KTHREADS", TOLD];
+    ["EVENTS", "COUNTERS", "SETTINGS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "KTHREADS", REPORTED];
 
-/// Under this name the digest of the object that was pinned is kept among the losses.
+/// Key of the pinned object's digest in the checkpoint map.
 const OBJECT_DIGEST: &str = "object-digest";
 
-/// Goes on where the last recorder ended, or begins.
-pub(super) fn attempt(btf: &Btf, addresses: Addresses, options: Options) -> Result<Tracer, ProbeError> {
+/// Resumes from pinned programs, or pins new ones.
+pub(in crate::probe) fn attempt(btf: &Btf, addresses: Addresses, options: Options) -> Result<Tracer, ProbeError> {
     let pins = Pins::open(Path::new(PIN_DIRECTORY))?;
     let mut found = Resumed::default();
     discard_foreign(&pins, &mut found)?;
@@ -64,17 +59,17 @@ fn discard_foreign(pins: &Pins, found: &mut Resumed) -> Result<(), PinError> {
     Ok(())
 }
 
-/// Removes pins, and counts what waited in their ring: its framing is the kernel's, whatever the records are.
+/// Removes pins, and counts the unread records in their ring: its framing does not depend on the version.
 fn discard(path: &Path, found: &mut Resumed) -> Result<(), PinError> {
     let events = path.join("EVENTS");
     let is_ring =
         MapInfo::from_pin(&events).and_then(|info| info.map_type()).is_ok_and(|kind| kind == MapType::RingBuf);
-    let ring = is_ring.then(|| MapData::from_pin(&events).ok().and_then(|map| HeldRing::new(map).ok())).flatten();
-    // Detached first: what comes later is not lost, it is recorded by the new programs.
-    pin::remove(path)?;
+    let ring = is_ring.then(|| MapData::from_pin(&events).ok().and_then(|map| RingConsumer::new(map).ok())).flatten();
+    // Detach first: later events are recorded by the new programs.
+    remove(path)?;
     match ring.and_then(|ring| ring.waiting()) {
         Some(waiting) => found.unreadable += waiting,
-        None => found.notes.push("how many records waited there is not known".to_owned()),
+        None => found.notes.push("the number of its unread records is unknown".to_owned()),
     }
     Ok(())
 }
@@ -98,18 +93,18 @@ fn begin(
     let how = Attaching { targets: &targets, preference: options.preference, pins: Some(&path) };
     let hooks = attach_hooks(&mut ebpf, HOOKS, how);
     let links = pinned_links(&path, &hooks)?;
-    let programs = watched(&hooks, |program| descriptor(&ebpf, program.name))?;
-    let mut told = Told::new(open_map(&path, TOLD, HashMap::try_from)?);
-    told.set(OBJECT_DIGEST, digest(object))?;
-    let counters = open_map(&path, "COUNTERS", Counts::try_from)?;
-    let mut losses = Losses::new(counters, programs, Some(told))?;
-    // What was counted while only some of the probes were attached is no loss: nothing was promised yet.
+    let programs = missed_runs(&hooks, |program| descriptor(&ebpf, program.name))?;
+    let mut reported = ReportedTotals::new(open_map(&path, REPORTED, HashMap::try_from)?);
+    reported.set(OBJECT_DIGEST, digest(object))?;
+    let counters = open_map(&path, "COUNTERS", MmapCounters::try_from)?;
+    let mut losses = Losses::new(counters, programs, Some(reported))?;
+    // Losses while only some of the probes were attached do not count: the trace had not started.
     losses.take_new();
-    losses.keep_told()?;
-    let ring = HeldRing::new(open_data(&path, "EVENTS")?).map_err(ProbeError::Wait)?;
+    losses.save_checkpoint()?;
+    let ring = RingConsumer::new(open_data(&path, "EVENTS")?).map_err(ProbeError::Wait)?;
     let found = (found != Resumed::default()).then_some(found);
     Ok(Tracer {
-        ring: Ring::held(ring)?,
+        ring: Ring::pinned(ring)?,
         losses,
         hooks,
         resumed: found,
@@ -121,14 +116,14 @@ fn begin(
     })
 }
 
-/// Looks whether what is pinned is what this build would have pinned. aya does not look.
-fn check(path: &Path) -> Result<HeldRing, PinError> {
+/// Checks that the pins have the layout of this build. aya does not check.
+fn check(path: &Path) -> Result<RingConsumer, PinError> {
     let differs = |why: String| PinError::Layout { path: path.to_owned(), why };
     for (name, kind, sizes) in [
         ("EVENTS", MapType::RingBuf, None),
         ("COUNTERS", MapType::Array, Some((4, 8, COUNTER_COUNT))),
         ("SETTINGS", MapType::Array, Some((4, 8, SETTING_COUNT))),
-        (TOLD, MapType::Hash, Some((32, 8, 256))),
+        (REPORTED, MapType::Hash, Some((32, 8, 256))),
     ] {
         let info = MapInfo::from_pin(path.join(name)).map_err(|error| differs(format!("map {name}: {error}")))?;
         let is_kind = info.map_type().is_ok_and(|found| found == kind);
@@ -137,7 +132,7 @@ fn check(path: &Path) -> Result<HeldRing, PinError> {
             return Err(differs(format!("map {name} has another layout")));
         }
     }
-    // Elsewhere a required hook may be one that cannot be pinned.
+    // Before 5.15 a required hook may have only methods that cannot be pinned.
     if can_pin_kprobes() {
         let mut required = HOOKS.iter().filter(|hook| hook.need == Need::Required);
         if let Some(hook) = required.find(|hook| pinned_way(path, hook).is_none()) {
@@ -145,10 +140,10 @@ fn check(path: &Path) -> Result<HeldRing, PinError> {
         }
     }
     let map = MapData::from_pin(path.join("EVENTS")).map_err(|error| differs(error.to_string()))?;
-    HeldRing::new(map).map_err(|error| differs(error.to_string()))
+    RingConsumer::new(map).map_err(|error| differs(error.to_string()))
 }
 
-/// The way of a hook that is pinned whole.
+/// The attach method of a hook whose programs are all pinned.
 fn pinned_way(path: &Path, hook: &Hook) -> Option<&'static [Program]> {
     let is_pinned = |program: &Program| pin_names(program.name).iter().all(|name| path.join(name).exists());
     hook.ways.iter().find(|way| way.iter().all(is_pinned)).copied()
@@ -157,23 +152,23 @@ fn pinned_way(path: &Path, hook: &Hook) -> Option<&'static [Program]> {
 fn resume(
     pins: Pins,
     path: &Path,
-    ring: HeldRing,
+    ring: RingConsumer,
     (btf, addresses, options): (&Btf, Addresses, Options),
     mut found: Resumed,
 ) -> Result<Tracer, ProbeError> {
     found.waiting = ring.waiting();
-    let told = Told::new(open_map(path, TOLD, HashMap::try_from)?);
+    let reported = ReportedTotals::new(open_map(path, REPORTED, HashMap::try_from)?);
     let object = object().ok_or(ProbeError::NoObject)?;
-    let is_same = told.get(OBJECT_DIGEST)? == digest(object);
+    let is_same = reported.get(OBJECT_DIGEST)? == digest(object);
     if !is_same {
         let note =
-            "the pinned programs are another build's and go on recording: kmodtrace record --unpin replaces them";
+            "the pinned programs are of another build and keep recording: replace them with kmodtrace record --unpin";
         found.notes.push(note.to_owned());
     }
     let mut hooks: Vec<AttachedHook> = HOOKS.iter().map(|hook| pinned_hook(path, hook)).collect();
     let links = pinned_links(path, &hooks)?;
-    let mut programs = watched(&hooks, |program| pinned_program(path, program))?;
-    // What this kernel cannot pin died with the last recorder.
+    let mut programs = missed_runs(&hooks, |program| pinned_program(path, program))?;
+    // Programs that this kernel cannot pin ended with the last recorder.
     let mut ebpf = None;
     if is_same && !can_pin_kprobes() {
         let targets = targets(btf);
@@ -182,16 +177,16 @@ fn resume(
         let (mut attached, missing): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| !hook.programs.is_empty());
         let how = Attaching { targets: &targets, preference: options.preference, pins: None };
         let anew = attach_hooks(&mut loaded, missing.into_iter().map(|hook| hook.hook), how);
-        programs.extend(watched(&anew, |program| descriptor(&loaded, program.name))?);
+        programs.extend(missed_runs(&anew, |program| descriptor(&loaded, program.name))?);
         attached.extend(anew);
         hooks = attached;
         ebpf = Some(loaded);
     }
-    let counters = open_map(path, "COUNTERS", Counts::try_from)?;
-    let losses = Losses::new(counters, programs, Some(told))?;
+    let counters = open_map(path, "COUNTERS", MmapCounters::try_from)?;
+    let losses = Losses::new(counters, programs, Some(reported))?;
     let resumed = Some(found);
     let settings = settings(path, addresses)?;
-    let ring = Ring::held(ring)?;
+    let ring = Ring::pinned(ring)?;
     Ok(Tracer { ring, losses, hooks, resumed, logger: None, ebpf, pins: Some(pins), _links: links, settings })
 }
 
@@ -205,18 +200,18 @@ fn pinned_hook(path: &Path, hook: &'static Hook) -> AttachedHook {
     }
 }
 
-/// The words of the programs, with what is known already; what an earlier recorder found out stays.
-fn settings(path: &Path, addresses: Addresses) -> Result<Settings, ProbeError> {
-    let settings = open_map(path, "SETTINGS", |map| Settings::try_from(&map))?;
-    // Who recorded before may have been awake when it was killed.
-    settings.set_awake(false);
+/// Opens the runtime configuration. Addresses of an earlier recorder stay if there are no new ones.
+fn settings(path: &Path, addresses: Addresses) -> Result<RuntimeConfig, ProbeError> {
+    let settings = open_map(path, "SETTINGS", |map| RuntimeConfig::try_from(&map))?;
+    // The last recorder may have been killed while it polled.
+    settings.set_polling(false);
     if addresses != Addresses::default() {
         settings.set_addresses(addresses);
     }
     Ok(settings)
 }
 
-/// What keeps the programs attached, open: it tells what it has missed (since 6.17).
+/// Opens the pinned links: they have counters of missed runs (since 6.17).
 fn pinned_links(path: &Path, hooks: &[AttachedHook]) -> Result<Vec<PinnedLink>, ProbeError> {
     let programs = hooks.iter().filter(|hook| hook.pinned).flat_map(|hook| hook.programs);
     let open = |program: &Program| {
@@ -258,7 +253,7 @@ fn open_map<T>(
     map.map_err(|error| ProbeError::Map { name, source: Box::new(error) })
 }
 
-/// Tells builds of the object apart (FNV-1a); no protection against anyone.
+/// Distinguishes builds of the object (FNV-1a, not cryptographic).
 fn digest(object: &[u8]) -> u64 {
     object.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

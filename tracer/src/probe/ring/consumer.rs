@@ -1,9 +1,9 @@
-//! A ring buffer whose records stay in the kernel until they are said to be safe.
+//! A ring buffer consumer that advances the consumer position only on commit.
 //!
-//! aya's ring gives a record's room back as soon as it was looked at. A flight recorder must not: what was read and not
-//! yet written would be gone with the process. This one reads ahead of the position that the kernel knows. It also maps the
-//! data once, where aya's maps it twice: what is mapped counts as memory of this process.
-//! The layout is the kernel's own: kernel/bpf/ringbuf.c, stable since 5.8.
+//! aya's consumer advances it when a record is dropped. A flight recorder must not: records that were read and not yet written
+//! to disk would be lost with the process. This consumer reads ahead of the committed position. It also maps the data once;
+//! aya maps it twice, and mappings count as resident memory.
+//! The layout is the kernel's: kernel/bpf/ringbuf.c, stable since 5.8.
 
 use std::{
     os::fd::{AsFd, AsRawFd, RawFd},
@@ -14,29 +14,29 @@ use std::{
 use aya::maps::MapData;
 use rustix::mm::ProtFlags;
 
-use super::mapping::{Mapping, page_bytes};
+use crate::probe::mapping::{Mapping, page_bytes};
 
 /// Set in a record's length while its program still writes it (`BPF_RINGBUF_BUSY_BIT`).
 const BUSY: u32 = 1 << 31;
 
-/// Set in the length of a record that its program took back (`BPF_RINGBUF_DISCARD_BIT`).
+/// Set in the length of a discarded record (`BPF_RINGBUF_DISCARD_BIT`).
 const DISCARD: u32 = 1 << 30;
 
-/// Bytes before a record: its length, and where its page is (`BPF_RINGBUF_HDR_SZ`).
+/// Bytes of a record's header: its length and page offset (`BPF_RINGBUF_HDR_SZ`).
 const HEADER_BYTES: usize = 8;
 
-/// What stands at a position of the ring.
+/// The content at a position of the ring.
 #[derive(Debug, PartialEq, Eq)]
 enum Slot {
-    /// Nothing yet.
+    /// The producer's position: no record yet.
     End,
     /// A record that is still being written.
     Busy,
-    /// A record: where its bytes begin, how many, and where the next one is.
+    /// A record: the offset and number of its bytes, and the next position.
     Record { at: usize, bytes: usize, next: usize },
-    /// A record that was taken back; where the next one is.
+    /// A discarded record, and the next position.
     Discarded { next: usize },
-    /// What no kernel writes: the position was not that of a record.
+    /// No valid header: the position is not that of a record.
     Broken,
 }
 
@@ -44,22 +44,22 @@ enum Slot {
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(usize);
 
-/// The consumer's end of a ring.
-pub(super) struct HeldRing {
+/// The consumer of a ring.
+pub(in crate::probe) struct RingConsumer {
     map: MapData,
     consumer: Mapping,
     producer: Mapping,
     page: usize,
     bytes: usize,
-    /// Up to where it was read; the kernel's own consumer position is where it was released.
+    /// The read position. The kernel's consumer position is the committed one.
     read: usize,
-    /// The record that was handed out last, where it wraps around the end of the data.
+    /// Copy of the last record, if it wraps around the end of the data.
     wrapped: Vec<u8>,
 }
 
-impl HeldRing {
-    /// Maps the ring, and checks that the position it was left at is one of its records.
-    pub(super) fn new(map: MapData) -> std::io::Result<Self> {
+impl RingConsumer {
+    /// Maps the ring and checks that its consumer position is that of a record.
+    pub(in crate::probe) fn new(map: MapData) -> std::io::Result<Self> {
         let bytes = map.info().map_err(std::io::Error::other)?.max_entries() as usize;
         let page = page_bytes()?;
         if !bytes.is_power_of_two() || bytes < page {
@@ -67,7 +67,7 @@ impl HeldRing {
         }
         let fd = map.fd().as_fd();
         let consumer = Mapping::new(fd, page, 0, ProtFlags::READ | ProtFlags::WRITE)?;
-        // The position, then the data. It could be mapped twice, so that a record that wraps around reads on.
+        // The producer position, then the data, once: records that wrap around are copied.
         let producer = Mapping::new(fd, page + bytes, page as u64, ProtFlags::READ)?;
         let mut ring = Self { map, consumer, producer, page, bytes, read: 0, wrapped: Vec::new() };
         ring.read = ring.consumer_position().load(Ordering::Acquire);
@@ -83,13 +83,13 @@ impl HeldRing {
         unsafe { self.consumer.start().cast::<AtomicUsize>().as_ref() }
     }
 
-    fn produced(&self) -> usize {
+    fn producer_position(&self) -> usize {
         // SAFETY: the mapping lives as long as `self` and begins with the kernel's `unsigned long producer_pos`; an atomic
         // load does not write, so a mapping for reading alone is enough.
         unsafe { self.producer.start().cast::<AtomicUsize>().as_ref() }.load(Ordering::Acquire)
     }
 
-    /// The address of a byte of the producer's mapping, by its offset: at most page + bytes.
+    /// The address of a byte of the producer's mapping. The offset must be at most page + bytes.
     fn byte(&self, at: usize) -> NonNull<u8> {
         // SAFETY: the caller's offset lies in the mapping.
         unsafe { self.producer.start().cast::<u8>().add(at) }
@@ -112,11 +112,11 @@ impl HeldRing {
             return Slot::Busy;
         }
         let bytes = (length & !DISCARD) as usize;
-        let whole = (HEADER_BYTES + bytes).next_multiple_of(8);
-        if whole > left {
+        let total = (HEADER_BYTES + bytes).next_multiple_of(8);
+        if total > left {
             return Slot::Broken;
         }
-        let next = position.wrapping_add(whole);
+        let next = position.wrapping_add(total);
         if length & DISCARD != 0 {
             Slot::Discarded { next }
         } else {
@@ -124,30 +124,30 @@ impl HeldRing {
         }
     }
 
-    /// The bytes of a part of the data.
+    /// A part of the data.
     fn part(&self, at: usize, bytes: usize) -> &[u8] {
         let bytes = bytes.min((self.page + self.bytes).saturating_sub(at));
-        // SAFETY: the part lies in the mapping; the kernel does not write to a record before it is released, which takes
+        // SAFETY: the part lies in the mapping; the kernel does not write to a record before it is committed, which takes
         // `&mut self`.
         unsafe { std::slice::from_raw_parts(self.byte(at).as_ptr(), bytes) }
     }
 
-    /// Up to where there are records now, or will be: some may still be written.
-    pub(super) fn end(&self) -> Mark {
-        Mark(self.produced())
+    /// The producer position: the end of all records, some of which may still be written.
+    pub(in crate::probe) fn end(&self) -> Mark {
+        Mark(self.producer_position())
     }
 
-    /// Whether everything was read up to there.
-    pub(super) fn has_read(&self, mark: Mark) -> bool {
+    /// Whether everything before `mark` was read.
+    pub(in crate::probe) fn has_read(&self, mark: Mark) -> bool {
         // Positions grow, and wrap around: what is at most a ring behind is not ahead.
         let left = mark.0.wrapping_sub(self.read);
         left == 0 || left > self.bytes
     }
 
-    /// Hands out the next record.
-    pub(super) fn next(&mut self) -> Option<&[u8]> {
+    /// Returns the next record.
+    pub(in crate::probe) fn next(&mut self) -> Option<&[u8]> {
         loop {
-            let produced = self.produced();
+            let produced = self.producer_position();
             match self.slot(self.read, produced) {
                 Slot::End | Slot::Busy => return None,
                 Slot::Discarded { next } => self.read = next,
@@ -167,7 +167,7 @@ impl HeldRing {
                     return Some(&self.wrapped);
                 }
                 Slot::Broken => {
-                    // Told as a record that cannot be decoded.
+                    // Reported as a record that cannot be decoded.
                     self.read = produced;
                     return Some(&[]);
                 }
@@ -175,24 +175,24 @@ impl HeldRing {
         }
     }
 
-    /// Gives back the room of everything that was read.
-    pub(super) fn release(&mut self) {
+    /// Advances the consumer position: the kernel may overwrite everything that was read.
+    pub(in crate::probe) fn commit(&mut self) {
         self.consumer_position().store(self.read, Ordering::Release);
     }
 
-    /// Bytes that were read and not released.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// Bytes that were read and not committed.
+    pub(in crate::probe) fn uncommitted_bytes(&self) -> usize {
         self.read.wrapping_sub(self.consumer_position().load(Ordering::Acquire))
     }
 
     /// Size of the ring.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::probe) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Records that wait to be read; `None` when the position is not that of a record.
-    pub(super) fn waiting(&self) -> Option<u64> {
-        let produced = self.produced();
+    /// Number of unread records; `None` if the position is not that of a record.
+    pub(in crate::probe) fn waiting(&self) -> Option<u64> {
+        let produced = self.producer_position();
         let mut position = self.read;
         let mut count = 0;
         loop {
@@ -209,7 +209,7 @@ impl HeldRing {
     }
 }
 
-impl AsRawFd for HeldRing {
+impl AsRawFd for RingConsumer {
     fn as_raw_fd(&self) -> RawFd {
         self.map.fd().as_fd().as_raw_fd()
     }

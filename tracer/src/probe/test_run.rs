@@ -1,8 +1,7 @@
-//! Runs programs at the kernel's bidding of ours (`BPF_PROG_TEST_RUN`), without anything that they trace: what they cost on
-//! this machine.
+//! Measures the cost of programs on this machine with `BPF_PROG_TEST_RUN`.
 //!
-//! Of the program types in use the kernel does so for raw tracepoints (since 5.10), and the programs there capture the same as
-//! the probes that are preferred to them. No module is loaded, so it works on kernels without modules as well.
+//! Of the program types in use, the kernel supports that for raw tracepoints (since 5.10); their programs capture the same as
+//! the preferred kprobes. No module is loaded, so it works on kernels without modules as well.
 
 use aya::{
     Ebpf,
@@ -13,65 +12,69 @@ use aya::{
 
 use super::{
     ProbeError,
-    held::HeldRing,
     hooks::{HOOKS, How},
     load::{Fit, descriptor, failed_map, load_at, missing_map},
+    losses::{fdinfo, number},
     object::object,
     offsets,
     options::Options,
-    settings::Settings,
-    skipped::{fdinfo, number, read},
+    ring::RingConsumer,
+    runtime_config::RuntimeConfig,
 };
 use crate::kernel::{btf::Btf, kallsyms::Kallsyms};
 
-/// The ring is emptied after this many runs: where it is full, a program has less to do.
+/// The ring is drained after this many runs: with a full ring a program has less to do.
 const RUNS_BETWEEN: u32 = 64;
 
-/// What one program took.
+/// The measured cost of a program.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Rehearsal {
+pub struct ProgramCost {
     /// Its name.
     pub program: &'static str,
-    /// Whether it wakes a reader who sleeps, or leaves its records to one who looks by itself.
+    /// Whether it wakes a sleeping reader, or leaves its records to a polling one.
     pub wakes: bool,
-    /// By the kernel's own clock (`BPF_STATS_RUN_TIME`), the mean of each batch.
+    /// Mean of each batch by the kernel's clock (`BPF_STATS_RUN_TIME`).
     pub ns_per_run: Vec<f64>,
 }
 
-/// Has every program run that can be run so, each batch of all of them after the other, and calls `between` after each.
-/// Programs that have nothing to record without a request are left out.
+/// Runs every program that supports test runs, one batch of each in turn, and calls `between` after each round. Programs that
+/// record nothing without a request are left out.
 ///
 /// # Errors
-/// When the object cannot be loaded, or the kernel does not run or time programs.
-pub fn rehearse(batches: u32, runs: u32, mut between: impl FnMut()) -> Result<Vec<Rehearsal>, ProbeError> {
+/// If the object cannot be loaded, or the kernel cannot run or time programs.
+pub fn measure_programs(batches: u32, runs: u32, mut between: impl FnMut()) -> Result<Vec<ProgramCost>, ProbeError> {
     let object = object().ok_or(ProbeError::NoObject)?;
     let btf = Btf::load()?;
     let kallsyms = Kallsyms::load().ok();
-    // Pinned programs leave nobody out: the one who asks for these runs is the one whom they describe.
+    // Pinned programs do not skip this process, which is the one that they record here.
     let options = Options { pin: true, ..Options::default() };
     let fit = Fit { btf: &btf, options };
     let members = offsets::what_there_is(&btf);
     let mut ebpf = load_at(object, &members, fit, &[])?;
-    let settings = ebpf.map("SETTINGS").map(Settings::try_from);
+    let settings = ebpf.map("SETTINGS").map(RuntimeConfig::try_from);
     let settings = settings.ok_or_else(|| missing_map("SETTINGS"))?.map_err(|error| failed_map("SETTINGS", error))?;
     let Some(Map::RingBuf(ring)) = ebpf.take_map("EVENTS") else { return Err(missing_map("EVENTS")) };
-    let mut ring = HeldRing::new(ring).map_err(ProbeError::Wait)?;
+    let mut ring = RingConsumer::new(ring).map_err(ProbeError::Wait)?;
     let _counting = enable_stats(Stats::RunTime).map_err(|error| fail("any", &error))?;
-    // In place of a module, memory of the kernel that is always there: its name is nonsense, and as long.
+    // `init_task` stands in for a module: kernel memory that always exists. Its name is garbage of the same length.
     let [module] = kallsyms.as_ref().map_or([None], |symbols| symbols.addresses_of(["init_task"]));
     let module = module.unwrap_or(0);
 
-    let mut found: Vec<Rehearsal> = Vec::new();
+    let mut found: Vec<ProgramCost> = Vec::new();
     for program in HOOKS.iter().flat_map(|hook| hook.ways).copied().flatten() {
         if program.how == How::RawTracePoint && found.iter().all(|one| one.program != program.name) {
             raw_tracepoint(&mut ebpf, program.name)?.load().map_err(|error| fail(program.name, &error))?;
-            found.extend([false, true].map(|wakes| Rehearsal { program: program.name, wakes, ns_per_run: Vec::new() }));
+            found.extend([false, true].map(|wakes| ProgramCost {
+                program: program.name,
+                wakes,
+                ns_per_run: Vec::new(),
+            }));
         }
     }
     for _ in 0..batches {
         for one in &mut found {
-            settings.set_awake(!one.wakes);
+            settings.set_polling(!one.wakes);
             let before = Taken::of(&ebpf, one.program)?;
             let recorded = batch(raw_tracepoint(&mut ebpf, one.program)?, &mut ring, module, runs);
             let recorded = recorded.map_err(|error| fail(one.program, &error))?;
@@ -86,8 +89,8 @@ pub fn rehearse(batches: u32, runs: u32, mut between: impl FnMut()) -> Result<Ve
     Ok(found)
 }
 
-/// Has a program run, and says how many records it made.
-fn batch(program: &RawTracePoint, ring: &mut HeldRing, argument: u64, runs: u32) -> Result<u32, ProgramError> {
+/// Runs a program; returns the number of its records.
+fn batch(program: &RawTracePoint, ring: &mut RingConsumer, argument: u64, runs: u32) -> Result<u32, ProgramError> {
     let mut recorded = 0;
     for run in 1..=runs {
         let mut options = RawTracePointRunOptions::new();
@@ -97,13 +100,13 @@ fn batch(program: &RawTracePoint, ring: &mut HeldRing, argument: u64, runs: u32)
             while ring.next().is_some() {
                 recorded += 1;
             }
-            ring.release();
+            ring.commit();
         }
     }
     Ok(recorded)
 }
 
-/// What a program has taken since it was loaded.
+/// Run time of a program since it was loaded.
 struct Taken {
     ns: u64,
     runs: u64,
@@ -111,14 +114,14 @@ struct Taken {
 
 impl Taken {
     fn of(ebpf: &Ebpf, program: &'static str) -> Result<Self, ProbeError> {
-        let text = read(&fdinfo(&descriptor(ebpf, program)?)).unwrap_or_default();
+        let text = std::fs::read_to_string(fdinfo(&descriptor(ebpf, program)?)).unwrap_or_default();
         match (number(&text, "run_time_ns"), number(&text, "run_cnt")) {
             (Some(ns), Some(runs)) => Ok(Self { ns, runs }),
             _ => Err(fail(program, &"this kernel does not time programs (5.8 and later do)")),
         }
     }
 
-    /// The mean of the runs since then; nothing where none was timed.
+    /// The mean of the runs since `before`; `None` if there was none.
     fn since(&self, before: &Self) -> Option<f64> {
         let (ns, runs) = (self.ns.checked_sub(before.ns)?, self.runs.checked_sub(before.runs)?);
         #[expect(clippy::cast_precision_loss, reason = "a mean needs no precision")]
@@ -140,9 +143,9 @@ fn fail(name: &'static str, why: &dyn std::fmt::Display) -> ProbeError {
 mod tests {
     use super::Taken;
 
-    /// Check that only what came since counts, and that no run is no figure.
+    /// The mean covers only the runs since `before`; without a run there is none.
     #[test]
-    fn a_mean_is_of_what_came_since() {
+    fn mean_covers_new_runs_only() {
         let before = Taken { ns: 1000, runs: 10 };
         assert_eq!(Taken { ns: 4000, runs: 16 }.since(&before), Some(500.0));
         assert_eq!(Taken { ns: 1000, runs: 10 }.since(&before), None);

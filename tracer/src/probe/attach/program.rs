@@ -7,9 +7,9 @@ use aya::{
     programs::{FEntry, FExit, KProbe, ProgramError, RawTracePoint, links::FdLink},
 };
 
-use super::hooks::{How, Program};
+use crate::probe::hooks::{How, Program};
 
-/// Why a program could not be attached, short.
+/// Why a program could not be attached, in one line.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AttachError {
     #[error("{program} is not in the eBPF object")]
@@ -33,7 +33,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(),
     attached.map_err(|error| AttachError::Refused { how: how.name(), target, why: explain(&error) })
 }
 
-/// Loads a program, unless another way did.
+/// Loads a program, unless another attach method has done so.
 fn load(loaded: &mut aya::programs::Program, program: Program, btf: &Btf) -> Result<(), ProgramError> {
     if loaded.fd().is_ok() {
         return Ok(());
@@ -47,7 +47,7 @@ fn load(loaded: &mut aya::programs::Program, program: Program, btf: &Btf) -> Res
 }
 
 /// Whether this kernel can keep a program attached without a process: kprobes are links since 5.15.
-pub(super) fn is_pinnable(how: How) -> bool {
+fn is_pinnable(how: How) -> bool {
     !matches!(how, How::KProbe | How::KRetProbe) || aya::features().bpf_perf_link()
 }
 
@@ -57,12 +57,12 @@ pub fn can_pin_kprobes() -> bool {
     is_pinnable(How::KProbe)
 }
 
-/// What keeps a program attached, and the program: their names in the directory of pins.
-pub(super) fn pin_names(name: &str) -> [String; 2] {
+/// File names of a program's link and of the program itself in the pin directory.
+pub(in crate::probe) fn pin_names(name: &str) -> [String; 2] {
     [format!("{name}_link"), name.to_owned()]
 }
 
-/// As [`attach`], and keeps the program attached after this process.
+/// Like [`attach`], and pins link and program: they outlast this process.
 pub(super) fn attach_pinned(ebpf: &mut Ebpf, program: Program, btf: &Btf, pins: &Path) -> Result<(), AttachError> {
     let Program { name, how, target, .. } = program;
     let fail = |why: String| AttachError::Pin { how: how.name(), target, why };
@@ -77,7 +77,7 @@ pub(super) fn attach_pinned(ebpf: &mut Ebpf, program: Program, btf: &Btf, pins: 
     loaded.pin(pins.join(program_name)).map_err(|error| fail(error.to_string()))
 }
 
-/// Attaches a loaded program, and takes what holds it.
+/// Attaches a loaded program and takes its link.
 fn link(loaded: &mut aya::programs::Program, program: Program) -> Result<FdLink, ProgramError> {
     match program.how {
         How::FEntry => take_link(loaded, |program: &mut FEntry| {
@@ -100,7 +100,7 @@ fn link(loaded: &mut aya::programs::Program, program: Program) -> Result<FdLink,
     }
 }
 
-/// Attaches a program of one type, and takes what holds it.
+/// Attaches a program of one type and takes its link.
 fn take_link<'a, P: 'a>(
     program: &'a mut aya::programs::Program,
     attach: impl FnOnce(&mut P) -> Result<FdLink, ProgramError>,
@@ -111,7 +111,7 @@ where
     attach(program.try_into()?)
 }
 
-/// Removes the pins of a way that failed half-way.
+/// Removes the pins of a partly attached method.
 pub(super) fn detach_pinned(program: Program, pins: &Path) {
     for name in pin_names(program.name) {
         if let Err(error) = std::fs::remove_file(pins.join(&name)) {
@@ -120,7 +120,7 @@ pub(super) fn detach_pinned(program: Program, pins: &Path) {
     }
 }
 
-/// Unloads what a way that failed half-way has attached.
+/// Detaches the programs of a partly attached method.
 pub(super) fn detach(ebpf: &mut Ebpf, program: Program) {
     let result = ebpf.program_mut(program.name).map(|loaded| match program.how {
         How::FEntry => <&mut FEntry>::try_from(loaded).and_then(FEntry::unload),
@@ -134,7 +134,7 @@ pub(super) fn detach(ebpf: &mut Ebpf, program: Program) {
     }
 }
 
-/// One line: the system's word, and the end of the verifier's log when there is one.
+/// The error of the system call, and the end of the verifier log if there is one, in one line.
 fn explain(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {

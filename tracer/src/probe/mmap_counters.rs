@@ -1,8 +1,8 @@
-//! An array of counters that programs add to.
+//! Loss counters in a memory-mapped array.
 //!
-//! It is mapped, not asked for with bpf(2): while that system call looks into a map, the kernel runs no kprobe program on
-//! that CPU (`bpf_disable_instrumentation`, include/linux/bpf.h), and where it may be preempted meanwhile (lazy or full
-//! preemption), requests of other tasks go by unseen. Reading what was lost must lose nothing.
+//! The array is not read with bpf(2): while that system call looks up a map, the kernel runs no kprobe program on that CPU
+//! (`bpf_disable_instrumentation`, include/linux/bpf.h). If it is preempted meanwhile (lazy or full preemption), requests of
+//! other tasks are missed. Reading the losses must not cause any.
 
 use std::{
     os::fd::AsFd,
@@ -14,13 +14,13 @@ use rustix::mm::ProtFlags;
 
 use super::mapping::{Mapping, page_bytes};
 
-/// The counters of one map: an array of `u64` that was made with `BPF_F_MMAPABLE` (since 5.5).
-pub(super) struct Counts {
+/// An array of `u64` with `BPF_F_MMAPABLE` (since 5.5).
+pub(super) struct MmapCounters {
     mapping: Mapping,
     len: u32,
 }
 
-impl Counts {
+impl MmapCounters {
     fn map(map: &MapData) -> std::io::Result<Self> {
         let info = map.info().map_err(std::io::Error::other)?;
         if info.value_size() != 8 {
@@ -32,7 +32,7 @@ impl Counts {
         Ok(Self { mapping, len })
     }
 
-    /// What was counted under an index; nothing where there is no such counter.
+    /// The value of a counter; 0 if there is no such counter.
     pub(super) fn get(&self, index: u32) -> u64 {
         if index >= self.len {
             return 0;
@@ -46,12 +46,12 @@ impl Counts {
     }
 }
 
-impl TryFrom<Map> for Counts {
+impl TryFrom<Map> for MmapCounters {
     type Error = MapError;
 
     fn try_from(map: Map) -> Result<Self, MapError> {
         let counts = match map {
-            // The mapping keeps the map; its descriptor is not needed any more.
+            // The mapping keeps the map alive; its descriptor may be closed.
             Map::Array(map) => Self::map(&map),
             _ => Err(std::io::Error::other("it is no array")),
         };

@@ -1,25 +1,25 @@
-//! Which losses were told already: kept beside the counters, so that the next recorder tells the rest exactly.
+//! Checkpoint of reported losses: a pinned map next to the counters, so that the next recorder reports exactly the rest.
 
 use aya::maps::{HashMap, MapData, MapError};
 
-use super::ProbeError;
+use crate::probe::ProbeError;
 
-/// Bytes of a name.
+/// Bytes of a key.
 const NAME_BYTES: usize = 32;
 
 /// Name of the map.
-pub(super) const TOLD: &str = "TOLD";
+pub(in crate::probe) const REPORTED: &str = "REPORTED";
 
-/// Loss counters by name, as far as they were told.
-pub(super) struct Told(HashMap<MapData, [u8; NAME_BYTES], u64>);
+/// Total of each loss counter as last reported, by name.
+pub(in crate::probe) struct ReportedTotals(HashMap<MapData, [u8; NAME_BYTES], u64>);
 
-impl Told {
-    pub(super) fn new(map: HashMap<MapData, [u8; NAME_BYTES], u64>) -> Self {
+impl ReportedTotals {
+    pub(in crate::probe) fn new(map: HashMap<MapData, [u8; NAME_BYTES], u64>) -> Self {
         Self(map)
     }
 
-    /// The value kept under a name; 0 when there is none.
-    pub(super) fn get(&self, name: &str) -> Result<u64, ProbeError> {
+    /// The total of a counter; 0 if it has none.
+    pub(in crate::probe) fn get(&self, name: &str) -> Result<u64, ProbeError> {
         match self.0.get(&key(name), 0) {
             Ok(value) => Ok(value),
             Err(MapError::KeyNotFound) => Ok(0),
@@ -27,17 +27,17 @@ impl Told {
         }
     }
 
-    /// Keeps a value under a name.
-    pub(super) fn set(&mut self, name: &str, value: u64) -> Result<(), ProbeError> {
+    /// Stores the total of a counter.
+    pub(in crate::probe) fn set(&mut self, name: &str, value: u64) -> Result<(), ProbeError> {
         self.0.insert(key(name), value, 0).map_err(fail)
     }
 }
 
 fn fail(error: MapError) -> ProbeError {
-    ProbeError::Map { name: TOLD, source: Box::new(error) }
+    ProbeError::Map { name: REPORTED, source: Box::new(error) }
 }
 
-/// A name, filled up with zeros; cut where it is too long.
+/// A name padded with zeros, truncated if too long.
 fn key(name: &str) -> [u8; NAME_BYTES] {
     let mut key = [0; NAME_BYTES];
     for (to, from) in key.iter_mut().zip(name.bytes()) {
@@ -52,11 +52,11 @@ mod tests {
 
     use tracer_ebpf::wire::Counter;
 
-    use super::super::HOOKS;
+    use crate::probe::HOOKS;
 
-    /// Check that no two counters or programs share a place.
+    /// No two counters or programs share a key.
     #[test]
-    fn names_are_told_apart() {
+    fn keys_are_unique() {
         let programs: HashSet<&str> =
             HOOKS.iter().flat_map(|hook| hook.ways).flat_map(|way| way.iter()).map(|program| program.name).collect();
         let mut keys = HashSet::new();

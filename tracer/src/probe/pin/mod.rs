@@ -1,13 +1,15 @@
-//! Where the flight recorder lives: a directory of the BPF file system, which keeps programs attached and records
-//! waiting while no process of ours runs.
+//! The pin directory of the flight recorder in the BPF file system: it keeps programs attached and records in the ring while
+//! no recorder runs.
 //!
 //! ```text
-//! /sys/fs/bpf/kmodtrace/         0700, root's; locked by the recorder that uses it
-//!   v<ABI>/                      complete, or not there: it is made as `new` and then renamed
+//! /sys/fs/bpf/kmodtrace/         mode 0700, owned by root; locked by the running recorder
+//!   v<ABI>/                      always complete: created as `new` and then renamed
 //!     <MAP>                      every map
-//!     <program>                  every attached program, to be asked what the kernel skipped
-//!     <program>_link             what keeps it attached; removing it detaches
+//!     <program>                  every attached program, for its counter of missed runs
+//!     <program>_link             its link; removing it detaches the program
 //! ```
+
+pub(super) mod resume;
 
 use std::{
     fs::{self, File},
@@ -25,16 +27,16 @@ pub const PIN_DIRECTORY: &str = "/sys/fs/bpf/kmodtrace";
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
-/// Under this name the pins are made; a dot is not allowed there.
+/// Name of an incomplete pin directory; bpffs allows no dots in names.
 const STAGING: &str = "new";
 
-/// Why nothing can be pinned, or what is pinned cannot be used.
+/// Why programs cannot be pinned, or pinned programs cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinError {
     /// The BPF file system is not mounted.
     #[error(
-        "{} is not in a BPF file system, where alone programs can be pinned: mount -t bpf bpf /sys/fs/bpf",
+        "{} is not on a BPF file system: mount -t bpf bpf /sys/fs/bpf",
         path.display()
     )]
     NotBpf {
@@ -50,20 +52,20 @@ pub enum PinError {
         #[source]
         source: io::Error,
     },
-    /// The directory may have been made by somebody else.
-    #[error("{} is not root's alone (it must be a directory of mode 0700): look who made it, then remove it", path.display())]
+    /// The directory may have been created by another user.
+    #[error("{} must be a directory owned by root with mode 0700: check its origin, then remove it", path.display())]
     Untrusted {
         /// It.
         path: PathBuf,
     },
-    /// Another recorder.
-    #[error("another kmodtrace records with --pin: it holds {}", path.display())]
+    /// Another recorder uses the directory.
+    #[error("another kmodtrace record --pin uses {}", path.display())]
     InUse {
         /// It.
         path: PathBuf,
     },
-    /// Something is pinned that is not as this build wants it.
-    #[error("what is pinned in {} is not as this kmodtrace left it ({why}): kmodtrace record --unpin removes it", path.display())]
+    /// The pins have another layout than this build creates.
+    #[error("the pins in {} have an unexpected layout ({why}): remove them with kmodtrace record --unpin", path.display())]
     Layout {
         /// The directory.
         path: PathBuf,
@@ -80,17 +82,17 @@ pub enum PinError {
     },
 }
 
-/// The directory, locked.
+/// The locked pin directory.
 pub(super) struct Pins {
     root: PathBuf,
-    /// The lock lives as long as this is open.
+    /// Holds the lock while open.
     _lock: File,
-    /// What was begun and not published is removed again.
+    /// The staging directory exists and must be removed on drop.
     unpublished: bool,
 }
 
 impl Pins {
-    /// Makes the directory where it is missing, checks that it is nobody else's, and locks it.
+    /// Creates the directory if it is missing, checks its owner and mode, and locks it.
     pub(super) fn open(root: &Path) -> Result<Self, PinError> {
         let fail = |source: io::Error| PinError::Directory { path: root.to_owned(), source };
         let above = root.parent().unwrap_or(root);
@@ -116,7 +118,7 @@ impl Pins {
         }
     }
 
-    /// Where this version's pins are, when there are any.
+    /// The pins of this version, if there are any.
     pub(super) fn published(&self) -> Option<PathBuf> {
         Some(self.current()).filter(|path| path.is_dir())
     }
@@ -125,7 +127,7 @@ impl Pins {
         self.root.join(format!("v{ABI_VERSION}"))
     }
 
-    /// What other versions have left.
+    /// The pins of other versions.
     pub(super) fn foreign(&self) -> Result<Vec<PathBuf>, PinError> {
         let fail = |source| PinError::Directory { path: self.root.clone(), source };
         let mut found = Vec::new();
@@ -138,7 +140,7 @@ impl Pins {
         Ok(found)
     }
 
-    /// Begins a new set of pins, in a directory of its own.
+    /// Creates a staging directory for a new set of pins.
     pub(super) fn begin(&mut self) -> Result<PathBuf, PinError> {
         let path = self.root.join(STAGING);
         if path.is_dir() {
@@ -150,7 +152,7 @@ impl Pins {
         Ok(path)
     }
 
-    /// Lets the new set be found by the next recorder.
+    /// Renames the staging directory: the next recorder finds the complete set.
     pub(super) fn publish(&mut self) -> Result<(), PinError> {
         if !self.unpublished {
             return Ok(());
@@ -177,7 +179,7 @@ pub(super) fn remove(path: &Path) -> Result<(), PinError> {
     fs::remove_dir_all(path).map_err(|source| PinError::Directory { path: path.to_owned(), source })
 }
 
-/// Removes everything that is pinned, unless a recorder uses it; true when there was something.
+/// Removes all pins, unless a recorder uses them; returns whether there were any.
 ///
 /// # Errors
 /// See [`PinError`].
@@ -196,9 +198,9 @@ pub fn unpin() -> Result<bool, PinError> {
 mod tests {
     use super::{PinError, Pins};
 
-    /// Check that a directory outside a BPF file system is refused with the way to mount one.
+    /// A directory outside a BPF file system is refused; the error has the mount command.
     #[test]
-    fn only_a_bpf_file_system_will_do() {
+    fn other_file_system_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let Err(error) = Pins::open(&root.path().join("kmodtrace")) else { panic!("taken") };
         assert!(matches!(error, PinError::NotBpf { .. }));
