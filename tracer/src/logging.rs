@@ -1,10 +1,10 @@
-//! Talk goes to stderr, one line each; data never does.
+//! Diagnostics on stderr, one line each. Data never goes to stderr through here.
 
 use std::io::{self, Write};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::output::sentence;
+use crate::{causes::with_causes, output::sentence};
 
 /// Writes log records to stderr.
 struct Stderr;
@@ -21,7 +21,7 @@ impl Log for Stderr {
                 say(&format!("{level}: {text}"));
                 return;
             }
-            // What the verifier says has many lines.
+            // Output of the BPF verifier has many lines.
             text.lines().for_each(|line| say(&format!("{level}: {line}")));
         }
     }
@@ -29,7 +29,7 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
-/// Sets the level by the number of `-v`.
+/// Sets the log level from the number of `-v`.
 pub fn init(verbose: u8) {
     let level = match verbose {
         0 => LevelFilter::Warn,
@@ -37,24 +37,21 @@ pub fn init(verbose: u8) {
         2 => LevelFilter::Debug,
         _ => LevelFilter::Trace,
     };
-    // Fails only when a logger is set already, and then that one stays.
+    // Fails only if a logger is already set, which is then kept.
     if log::set_logger(&Stderr).is_ok() {
         log::set_max_level(level);
     }
 }
 
-/// One line of talk. Names in it may be escaped already; nothing in it moves the cursor or ends the line.
+/// Prints one line. Control characters are escaped; names that are escaped already stay as they are.
 pub fn say(line: &str) {
-    // At once: in the kernel's log, where an initial root may send this, each write is a line of its own.
+    // In one write: an initramfs can redirect stderr to the kernel log, where each write is one line.
     let line = format!("kmodtrace: {}\n", sentence(line));
-    // Nothing can be done, and nothing is lost, when stderr itself is gone.
+    // A closed stderr cannot be reported anywhere.
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// An error and its causes, each on a line.
+/// Prints an error and its causes as one line.
 pub fn error(error: &anyhow::Error) {
-    say(&format!("error: {error}"));
-    for cause in error.chain().skip(1) {
-        say(&format!("  because: {cause}"));
-    }
+    say(&format!("error: {}", with_causes(error.as_ref())));
 }

@@ -1,4 +1,4 @@
-//! The manual and the completions in the repository are those of the command line as it is.
+//! Manual pages and completions in the repository are up to date.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::Path, process::Command};
@@ -34,9 +34,9 @@ fn keep(directory: &str, files: &[(String, String)]) {
     }
 }
 
-/// Check that docs/man is what `kmodtrace man --dir` writes.
+/// docs/man equals the output of `kmodtrace man --dir`.
 #[test]
-fn the_manual_is_up_to_date() {
+fn manual_in_repository_is_up_to_date() {
     let scratch = tempfile::tempdir().unwrap();
     kmodtrace(&["man", "--dir", scratch.path().to_str().unwrap()]);
     let mut pages = Vec::new();
@@ -50,9 +50,9 @@ fn the_manual_is_up_to_date() {
     keep("docs/man", &pages);
 }
 
-/// Check that packaging/completions is what `kmodtrace completions` writes.
+/// packaging/completions equals the output of `kmodtrace completions`.
 #[test]
-fn completions_are_up_to_date() {
+fn completions_in_repository_are_up_to_date() {
     let shells = [("bash", "kmodtrace.bash"), ("zsh", "_kmodtrace"), ("fish", "kmodtrace.fish")];
     let files = shells.map(|(shell, file)| (file.to_owned(), kmodtrace(&["completions", shell])));
     keep("packaging/completions", &files);

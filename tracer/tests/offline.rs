@@ -1,4 +1,4 @@
-//! What verbs on captures say of odd inputs: nothing is counted twice, taken for whole, or written raw.
+//! Verbs that read captures, with unusual inputs: duplicates, damage, hostile names.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -22,9 +22,9 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Check that no name and no message writes control characters, or a line of its own, to the terminal.
+/// Names and messages never write control characters or additional lines.
 #[test]
-fn errors_are_escaped() {
+fn errors_hostile_names_are_escaped() {
     let scratch = scratch();
     let write = |name: &str, text: &str| fs::write(scratch.path().join(name), text).unwrap();
     let header = fs::read_to_string(scratch.path().join("o.jsonl")).unwrap().lines().next().unwrap().to_owned();
@@ -53,16 +53,16 @@ fn errors_are_escaped() {
         &["bogus\u{1b}[2J\n"],
     ] {
         let output = kmodtrace(scratch.path(), arguments);
-        let told = stderr(&output) + &stdout(&output);
-        assert!(!told.is_empty() && told.chars().all(|c| c == '\n' || !c.is_control()), "{arguments:?}: {told:?}");
+        let shown = stderr(&output) + &stdout(&output);
+        assert!(!shown.is_empty() && shown.chars().all(|c| c == '\n' || !c.is_control()), "{arguments:?}: {shown:?}");
         let is_ours = |line: &str| line.starts_with("kmodtrace: ");
         assert!(stderr(&output).lines().all(is_ours), "{arguments:?}: {}", stderr(&output));
     }
 }
 
-/// Check that a doubt names a module as it is, escaped once.
+/// An issue shows the name of a module escaped once.
 #[test]
-fn doubts_are_escaped_once() {
+fn issue_module_name_is_escaped_once() {
     let whole = fs::read_to_string(captures().join("outage-6.1.jsonl")).unwrap();
     let odd: String = whole
         .lines()
@@ -72,12 +72,12 @@ fn doubts_are_escaped_once() {
         .map(|line| line.replace("\"attribution\":\"exact\"", "\"attribution\":\"unknown\"") + "\n")
         .collect();
     for arguments in [&["impact", "x", "-"][..], &["policy", "learn", "-"]] {
-        let told = stderr(&fed(odd.as_bytes(), arguments));
-        assert!(told.contains("\"a\\x1bb\"") && !told.contains("\\\\x1b"), "{told}");
+        let shown = stderr(&fed(odd.as_bytes(), arguments));
+        assert!(shown.contains("\"a\\x1bb\"") && !shown.contains("\\\\x1b"), "{shown}");
     }
 }
 
-/// Check that an empty capture is evidence of nothing, for every verb.
+/// An empty capture is incomplete evidence for every verb.
 #[test]
 fn empty_capture_is_no_evidence_for_any_verb() {
     let scratch = scratch();
@@ -104,9 +104,9 @@ fn empty_capture_is_no_evidence_for_any_verb() {
     assert!(stderr(&both).contains("empty: no event") && stdout(&both).contains("nf_conntrack"));
 }
 
-/// Check that a time may begin with a minus, as an argument of its own.
+/// A time can start with a minus as a separate argument.
 #[test]
-fn times_may_go_back() {
+fn time_with_leading_minus_is_accepted() {
     let scratch = scratch();
     for option in ["--since", "--until", "--new-since"] {
         let output = kmodtrace(scratch.path(), &["report", option, "-2h", "o.jsonl"]);
@@ -114,9 +114,9 @@ fn times_may_go_back() {
     }
 }
 
-/// Check that what is given twice is counted once, in whatever form and order, and that this is said.
+/// Duplicate captures are counted once, in any format and order, and reported.
 #[test]
-fn nothing_is_counted_twice() {
+fn duplicate_captures_are_counted_once() {
     let scratch = scratch();
     let path = |name: &str| scratch.path().join(name);
     let packed = fs::read(path("g.zst")).unwrap();
@@ -158,7 +158,7 @@ fn nothing_is_counted_twice() {
     assert!(twice.2.contains("o2.jsonl: 37 events were already read from o.jsonl, and counted once"), "{}", twice.2);
 }
 
-/// A recording of two frames with seals, signed by a key beside it.
+/// A recording of two frames with seals, signed by a key in the same directory.
 fn signed(directory: &Path) {
     use kmodtrace::capture::{frame::FrameMaker, sign::Key};
     use std::os::unix::fs::PermissionsExt;
@@ -172,15 +172,14 @@ fn signed(directory: &Path) {
     fs::write(directory.join("signed.zst"), frames.close().unwrap().unwrap().bytes).unwrap();
 }
 
-/// Check that what is sealed and not signed is told from what is neither, that a key that is none is told with the right
-/// advice, and that standard input is read.
+/// Unsealed, unsigned and invalid keys are distinguished, and standard input can be read.
 #[test]
-fn seals_are_told_from_signatures() {
+fn verify_seals_and_signatures_are_distinguished() {
     let scratch = scratch();
     signed(scratch.path());
     fs::write(scratch.path().join("binary"), [0xff; 32]).unwrap();
     fs::write(scratch.path().join("short"), "1234").unwrap();
-    for (arguments, code, told, not_told) in [
+    for (arguments, code, shown, unwanted) in [
         (&["verify", "--key", "key.pub", "signed.zst"][..], 0, "1 seal, 1 signed", "not sealed"),
         (&["verify", "--key", "key.pub", "g.zst"], 1, "7 seals, 0 signed", "not sealed:"),
         (&["verify", "--key", "key.pub", "g.zst"], 1, "is not signed", "not sealed:"),
@@ -197,16 +196,16 @@ fn seals_are_told_from_signatures() {
         let output = kmodtrace(scratch.path(), arguments);
         let text = stdout(&output) + &stderr(&output);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-        assert!(text.contains(told) && !text.contains(not_told), "{arguments:?}: {text}");
+        assert!(text.contains(shown) && !text.contains(unwanted), "{arguments:?}: {text}");
     }
     let output = fed(&fs::read(scratch.path().join("g.zst")).unwrap(), &["verify", "-"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).starts_with("standard input: 401 events"), "{}", stdout(&output));
 }
 
-/// Check that following a pipe ends with it, and that what the pipe did not hold is told.
+/// --follow ends when a pipe ends, and reports a truncated one.
 #[test]
-fn a_pipe_that_has_ended_is_not_followed() {
+fn follow_ended_pipe_is_not_followed() {
     let whole = fs::read_to_string(captures().join("outage-6.1.jsonl")).unwrap();
     let output = fed(whole.as_bytes(), &["report", "--utc", "--follow", "-"]);
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
@@ -215,29 +214,29 @@ fn a_pipe_that_has_ended_is_not_followed() {
     assert!(stderr(&output).contains("the file ends in the middle of"));
 }
 
-/// Check that a module may be called like a file or directory that lies here.
+/// Names of modules can equal names of files and directories.
 #[test]
-fn names_are_told_from_captures() {
+fn impact_names_and_captures_are_distinguished() {
     let scratch = scratch();
     fs::create_dir(scratch.path().join("xfs")).unwrap();
     fs::write(scratch.path().join("dummy"), "no capture").unwrap();
     fs::create_dir(scratch.path().join("kept")).unwrap();
     fs::copy(scratch.path().join("o.jsonl"), scratch.path().join("kept/a.jsonl")).unwrap();
     fs::copy(scratch.path().join("o.jsonl"), scratch.path().join("capture")).unwrap();
-    for (arguments, told) in [
+    for (arguments, shown) in [
         (&["impact", "xfs", "dummy", "o.jsonl"][..], &["xfs: would be missed", "dummy: would be missed"][..]),
         (&["impact", "xfs", "kept"], &["xfs: would be missed"]),
         (&["impact", "xfs", "capture"], &["xfs: would be missed"]),
         (&["impact", "netdev-eth0.100", "o.jsonl"], &["netdev-eth0.100: unknown name"]),
     ] {
         let output = kmodtrace(scratch.path(), arguments);
-        assert!(told.iter().all(|told| stdout(&output).contains(told)), "{arguments:?}: {}", stderr(&output));
+        assert!(shown.iter().all(|shown| stdout(&output).contains(shown)), "{arguments:?}: {}", stderr(&output));
     }
 }
 
-/// Check that a snapshot is one however it is laid out.
+/// A snapshot can be pretty-printed, compact or sorted.
 #[test]
-fn snapshots_may_be_one_line() {
+fn snapshot_any_layout_is_read() {
     let scratch = scratch();
     let snapshot = stdout(&kmodtrace(scratch.path(), &["snapshot", "o.jsonl"]));
     let value: serde_json::Value = serde_json::from_str(&snapshot).unwrap();

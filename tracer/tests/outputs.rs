@@ -1,4 +1,4 @@
-//! What verbs write, and where: a capture is never destroyed by a report of it.
+//! Output files of verbs: inputs are never overwritten, failures leave outputs unchanged.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -21,9 +21,9 @@ fn shell(directory: &Path, line: &str) -> String {
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
 }
 
-/// Check that no verb writes over what it reads.
+/// No verb overwrites its inputs.
 #[test]
-fn inputs_are_never_written_to() {
+fn output_that_is_an_input_is_rejected() {
     let scratch = scratch();
     let whole = fs::read(scratch.path().join("g.zst")).unwrap();
     for arguments in [
@@ -36,17 +36,17 @@ fn inputs_are_never_written_to() {
     ] {
         let output = kmodtrace(scratch.path(), arguments);
         assert_eq!(output.status.code(), Some(125), "{arguments:?}");
-        assert!(stderr(&output).contains("is read, too"), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("is also an input"), "{arguments:?}: {}", stderr(&output));
         assert_eq!(fs::read(scratch.path().join("g.zst")).unwrap(), whole, "{arguments:?}");
     }
-    let told = shell(scratch.path(), "kmodtrace report --lines g.zst >>g.zst; echo $?");
-    assert!(told.contains("is read, too") && told.starts_with("125\n"), "{told}");
+    let shown = shell(scratch.path(), "kmodtrace report --lines g.zst >>g.zst; echo $?");
+    assert!(shown.contains("is also an input") && shown.starts_with("125\n"), "{shown}");
     assert_eq!(fs::read(scratch.path().join("g.zst")).unwrap(), whole);
 }
 
-/// Check that what fails leaves its outputs as they were, and that what does not writes them.
+/// A verb that fails leaves its outputs unchanged.
 #[test]
-fn failures_leave_outputs_alone() {
+fn failure_leaves_outputs_unchanged() {
     let scratch = scratch();
     let there = || {
         let entries = fs::read_dir(scratch.path()).unwrap();
@@ -81,9 +81,9 @@ fn failures_leave_outputs_alone() {
     }
 }
 
-/// Check that two outputs are never one file, and that `-` is standard output everywhere.
+/// Two outputs are never the same file, and `-` is standard output for all verbs.
 #[test]
-fn outputs_are_apart() {
+fn outputs_to_one_file_are_rejected() {
     let scratch = scratch();
     for arguments in [
         &["report", "--html", "x", "--perfetto", "x", "g.zst"][..],
@@ -95,7 +95,7 @@ fn outputs_are_apart() {
     ] {
         let output = kmodtrace(scratch.path(), arguments);
         assert_eq!(output.status.code(), Some(125), "{arguments:?}");
-        assert!(stderr(&output).contains("two outputs cannot go to one place"), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("the same file as output"), "{arguments:?}: {}", stderr(&output));
         assert!(!scratch.path().join("x").exists());
     }
     for (arguments, begins) in [
@@ -112,24 +112,24 @@ fn outputs_are_apart() {
     }
 }
 
-/// Check that an output that cannot be written is named, and that the input is not blamed.
+/// A full output is named, and the input is not.
 #[test]
-fn full_outputs_are_named() {
+fn output_full_is_named() {
     let scratch = scratch();
     for option in ["--html", "--perfetto", "-o"] {
         let output = kmodtrace(scratch.path(), &["report", option, "/dev/full", "g.zst"]);
         assert_eq!(output.status.code(), Some(125), "{option}");
-        let told = stderr(&output);
+        let shown = stderr(&output);
         assert!(
-            told.contains("cannot write to /dev/full: No space left") && !told.contains("g.zst"),
-            "{option}: {told}"
+            shown.contains("cannot write to /dev/full: No space left") && !shown.contains("g.zst"),
+            "{option}: {shown}"
         );
     }
 }
 
-/// Check that a reader that goes away is a normal end, which changes no verdict, and that a full disk is told.
+/// A closed pipe does not change the exit code, and a full disk is an error.
 #[test]
-fn closed_pipes_are_ends() {
+fn closed_pipe_is_not_an_error() {
     let scratch = scratch();
     for (line, wanted) in [
         ("kmodtrace check -p p.toml --json g.zst 2>/dev/null | true; echo ${PIPESTATUS[0]}", "1\n"),
@@ -143,7 +143,10 @@ fn closed_pipes_are_ends() {
         }
     }
     for verb in ["--help", "schema", "man"] {
-        let told = shell(scratch.path(), &format!("kmodtrace {verb} >/dev/full; echo $?"));
-        assert!(told.contains("No space left") && told.contains("cannot write") && told.starts_with("125"), "{told}");
+        let shown = shell(scratch.path(), &format!("kmodtrace {verb} >/dev/full; echo $?"));
+        assert!(
+            shown.contains("No space left") && shown.contains("cannot write") && shown.starts_with("125"),
+            "{shown}"
+        );
     }
 }

@@ -135,7 +135,7 @@ fn errors_name_their_cause() {
     }
     for (arguments, named) in [
         (&["no-such-file.jsonl"][..], "no-such-file.jsonl"),
-        (&["../../kernels.json"], "kernels.json is not a capture"),
+        (&["../../kernels.json"], "kernels.json: not a capture"),
         (&["../../../README.md"], "not a capture"),
         (&["outage-6.1.jsonl", "--since", "soon"], "2 hours ago"),
         (&["outage-6.1.jsonl", "--csv", "--json"], "--json"),
@@ -345,13 +345,16 @@ fn tables_have_tops() {
         assert!(all.starts_with(&top) && all.len() > top.len(), "{form:?}");
     }
     for (arguments, named) in [
-        (&["--top", "0"][..], "from 1 on"),
-        (&["--top", "2", "--tree"], "--top is for tables"),
-        (&["--top", "2", "--json"], "--top is for tables"),
+        (&["--top", "0"][..], "expected a number above 0"),
+        (&["--top", "2", "--tree"], "cannot use --top: the output is not a table"),
+        (&["--top", "2", "--json"], "cannot use --top: the output is not a table"),
         (&["--stacks", "--csv"], "--stacks"),
         (&["--stacks", "--lines"], "--stacks"),
-        (&["--since", "2026-01-02", "--until", "2026-01-01"], "--since 2026-01-02 is not before --until 2026-01-01"),
-        (&["--since", "0000-01-01"], "out of range: times are of the years 1678 to 2261"),
+        (
+            &["--since", "2026-01-02", "--until", "2026-01-01"],
+            "invalid --since \"2026-01-02\": expected a time before --until",
+        ),
+        (&["--since", "0000-01-01"], "invalid --since \"0000-01-01\": expected a year from 1678 to 2261"),
     ] {
         let output = report(&[&["generated.jsonl"], arguments].concat());
         assert_eq!(output.status.code(), Some(125), "{arguments:?}");

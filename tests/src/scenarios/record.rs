@@ -154,7 +154,7 @@ fn overflow_once(ctx: &mut Ctx, directory: &str) -> Result<()> {
 /// Requests between `--arm` and the start of the recorder are recorded with their requester.
 fn armed(ctx: &mut Ctx) -> Result<()> {
     let armed = ctx.run(&["kmodtrace", "record", "--arm"])?.ok()?;
-    contains("message", &armed.stderr, "armed: what happens from now on waits")?;
+    contains("message", &armed.stderr, "armed: events from now on wait")?;
     ctx.act(Actor::mount("early").named("earlybird"))?;
     let again = ctx.run(&["kmodtrace", "record", "--arm"])?.ok()?;
     contains("second message", &again.stderr, "armed before")?;

@@ -94,7 +94,7 @@ fn directory_removed(ctx: &mut Ctx) -> Result<()> {
     equal("requests after the removal", requests_by_alias(&events, "fs-vanish").len(), 6)?;
     // The first segment was removed with the directory, which is reported.
     let verified = ctx.run(&["kmodtrace", "verify", DIRECTORY])?.ok()?;
-    contains("message of verify", &verified.stdout, "the beginning of a recording was not given")?;
+    contains("message of verify", &verified.stdout, "the beginning of a recording is missing")?;
     equal("exit code where both ends are required", ctx.run(&["kmodtrace", "verify", "--ended", DIRECTORY])?.code, 1)?;
     Ok(())
 }

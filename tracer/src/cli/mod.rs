@@ -1,63 +1,42 @@
-//! The command line: clap types, one file a verb, arguments turned into a checked plan.
+//! The command line: arguments and verbs.
 
-mod assert;
-mod block;
-mod captures;
-mod check;
-mod diff;
-mod doctor;
-mod explain;
-mod impact;
-mod live;
-mod manual;
+mod args;
+mod commands;
+mod io;
 mod memory;
-mod outputs;
-mod policy;
-mod print;
-mod record;
-mod recover;
-mod report;
-mod run;
-mod schema;
-mod scratch;
-mod select;
 mod session;
-mod sink;
-mod snapshot;
-mod spare;
 mod sudo;
-mod surface;
-mod until;
-mod verdict;
-mod verify;
-mod watch;
 
-use std::{io, path::Path, process::ExitCode};
+use std::{io::ErrorKind, path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+use self::commands::{
+    block, check, diff, doctor, explain, impact, manual, policy, record, recover, report, run, schema, snapshot,
+    surface, verify, watch,
+};
 use crate::capture::sign::{KeyError, PublicKey};
 
-/// Own errors and usage errors; 1 is a verdict, 2 and 3 mean something to kselftest.
+/// Errors, including usage errors. 1 is a negative verdict; 2 and 3 have a meaning in kselftest.
 pub const EXIT_ERROR: u8 = 125;
 
-/// Tracing is not possible here, and the caller said to skip then: kselftest's code for a skipped test.
+/// Tracing is not possible and --skip-if-unsupported was given: kselftest's code for a skipped test.
 const EXIT_SKIPPED: u8 = 4;
 
-/// The time given was not enough.
+/// A time limit was reached.
 const EXIT_TIMEOUT: u8 = 124;
 
-/// A verdict against.
+/// A negative verdict.
 const EXIT_VERDICT: u8 = 1;
 
-/// Which process made the kernel load this module, why, and what came of it.
+/// Show which process made the kernel load a module, why, and with which result.
 #[derive(Debug, Parser)]
 #[command(name = "kmodtrace", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
-    /// Say more: -v what the tool does, -vv also what each probe sees.
+    /// Increase verbosity (-v: info, -vv: probe debug log) [default: warnings].
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
-    /// What to do.
+    /// The verb.
     #[command(subcommand)]
     pub verb: Verb,
 }
@@ -65,49 +44,49 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Show what makes the kernel load modules, as it happens, until Ctrl-C.
+    /// Show module requests and loads of this host as they happen.
     Watch(watch::Args),
-    /// Run a command and show what it makes the kernel load.
+    /// Run a command and show the modules that it makes the kernel load.
     Run(run::Args),
-    /// Record what makes the kernel load modules into files that last.
+    /// Record module requests and loads of this host into captures.
     Record(record::Args),
+    /// Show which process loaded which module, when and why, from captures.
+    Report(report::Args),
     /// Verify the integrity of captures.
     Verify(verify::Args),
     /// Recover the intact parts of a damaged capture.
     Recover(recover::Args),
-    /// Judge captures by a policy.
+    /// Create a snapshot for comparing kernels.
+    Snapshot(snapshot::Args),
+    /// Compare two snapshots or captures.
+    Diff(diff::Args),
+    /// Evaluate a policy on captures.
     Check(check::Args),
     /// Lint, learn and test policies.
     Policy(policy::Args),
-    /// Put what captures hold into a form that two kernels can be compared by.
-    Snapshot(snapshot::Args),
-    /// Say what another kernel does otherwise with the same workload.
-    Diff(diff::Args),
-    /// Tell who loaded what, when and why, from captures.
-    Report(report::Args),
-    /// Say what asks for a module or alias, what would load here, and what is in the way.
+    /// Show what requests a module or alias, what would be loaded, and what prevents it.
     Explain(explain::Args),
     /// Show which programs used a module, from captures.
     Impact(impact::Args),
-    /// List what users without privileges can make the kernel load here, and by what.
+    /// List the modules that unprivileged users can make the kernel load.
     Surface(surface::Args),
-    /// Print lines for modprobe.d that keep modules out, tried with the installed modprobe.
+    /// Print modprobe.d rules that block modules, after a dry run with modprobe.
     Block(block::Args),
-    /// Say what works here, what does not, and how to mend it.
+    /// Check this system and suggest fixes.
     Doctor(doctor::Args),
-    /// Print the JSON Schema of events: of the lines of `--json` and of captures.
+    /// Print the JSON Schema of events.
     Schema(schema::Args),
-    /// Write a completion script for a shell.
+    /// Print a completion script for a shell.
     Completions(manual::CompletionArgs),
-    /// Write the manual: a page to standard output, or all pages into a directory.
+    /// Print a manual page, or write all pages into a directory.
     Man(manual::ManArgs),
 }
 
 impl Cli {
-    /// Does what was asked.
+    /// Runs the verb.
     ///
     /// # Errors
-    /// With everything the user needs to know to mend it.
+    /// If the verb fails; the message contains cause and action.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let probe_log = self.verbose >= 2;
         match self.verb {
@@ -133,10 +112,10 @@ impl Cli {
     }
 }
 
-/// Reads the public half of a key.
+/// Reads a public key.
 fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
     PublicKey::load(path).map_err(|error| match error {
-        KeyError::Read { source, .. } if source.kind() != io::ErrorKind::InvalidData => {
+        KeyError::Read { source, .. } if source.kind() != ErrorKind::InvalidData => {
             anyhow::Error::new(source).context(format!("cannot read the public key {}", path.display()))
         }
         _ => anyhow::anyhow!(

@@ -6,9 +6,11 @@ use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    live::{LiveArgs, Stream},
+    args::{
+        stop::{StopConditions, StopReason},
+        trace::{Stream, TraceArgs},
+    },
     memory, sudo,
-    until::{Ended, Until},
 };
 use crate::{
     chain::{Chain, Item},
@@ -31,7 +33,7 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
 struct View {
     output: Box<dyn Consumer>,
     summary: Summary,
-    until: Until,
+    until: StopConditions,
     /// The reader of the output is gone.
     is_closed: bool,
 }
@@ -143,7 +145,7 @@ impl Session {
     /// Attaches; afterwards every request is traced. Reports that on stderr. A judge gets all events of the scope, selected or
     /// not.
     pub(super) async fn start(
-        live: &LiveArgs,
+        live: &TraceArgs,
         probe_log: bool,
         scope: Scope,
         stream: Stream,
@@ -165,7 +167,7 @@ impl Session {
         judge: Option<Judge>,
     ) -> anyhow::Result<Self> {
         let trace = builder.start().map_err(sudo::explain)?;
-        let view = View { output, summary: Summary::default(), until: Until::default(), is_closed: false };
+        let view = View { output, summary: Summary::default(), until: StopConditions::default(), is_closed: false };
         let mut pipeline = Pipeline::new(Consumers { judge, view: Selection::new(selector, view) });
         let stream = pipeline.begin("");
         let mut session = Self { trace, pipeline, stream };
@@ -195,13 +197,13 @@ impl Session {
     }
 
     /// Sets when the trace ends by itself.
-    pub(super) fn end_at(&mut self, until: Until) {
+    pub(super) fn end_at(&mut self, until: StopConditions) {
         self.trace.set_deadline(until.deadline());
         self.view().until = until;
     }
 
     /// Why the trace should end now.
-    pub(super) fn reached(&mut self) -> Option<Ended> {
+    pub(super) fn reached(&mut self) -> Option<StopReason> {
         self.view().until.reached()
     }
 

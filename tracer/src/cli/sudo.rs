@@ -1,18 +1,20 @@
-//! Without privileges: the exact command that has them.
+//! Missing privileges: an error with the exact command that has them.
 
 use std::{ffi::OsString, os::unix::ffi::OsStrExt};
 
 use crate::{event::Text, output::argument, probe::ProbeError};
 
-/// Missing privileges, with the command that has them.
+/// Missing privileges and the command that has them.
 #[derive(Debug, thiserror::Error)]
-#[error("tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON (missing: {missing}): run `{line}`")]
+#[error(
+    "cannot trace: root, or the capabilities CAP_BPF and CAP_PERFMON, are needed (missing: {missing}); run `{line}`"
+)]
 pub(super) struct Unprivileged {
     missing: String,
     line: String,
 }
 
-/// An error of missing privileges says what to type instead; any other stays as it is.
+/// Adds the command to an error of missing privileges; other errors are unchanged.
 pub(super) fn explain(error: ProbeError) -> anyhow::Error {
     match error {
         ProbeError::Privileges { missing } => {
@@ -22,7 +24,7 @@ pub(super) fn explain(error: ProbeError) -> anyhow::Error {
     }
 }
 
-/// The same command by sudo; what `run` runs stays with its user.
+/// The same command with sudo; the command of `run` keeps its user.
 fn sudo_line(words: impl Iterator<Item = OsString>, user: Option<OsString>) -> String {
     let word = |word: &OsString| argument(&Text::from(word.as_bytes()));
     let words: Vec<OsString> = words.collect();
@@ -50,9 +52,9 @@ fn sudo_line(words: impl Iterator<Item = OsString>, user: Option<OsString>) -> S
 mod tests {
     use super::sudo_line;
 
-    /// Check that the line is what was typed, that the command keeps its user, and that words stay words.
+    /// The line repeats the arguments, quotes them, and adds --user to `run`.
     #[test]
-    fn the_line_can_be_typed() {
+    fn sudo_line_repeats_the_quoted_arguments() {
         let line = |words: &[&str], user: Option<&str>| sudo_line(words.iter().map(Into::into), user.map(Into::into));
         assert_eq!(line(&["kmodtrace", "watch", "--json"], Some("alice")), "sudo kmodtrace watch --json");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Who is behind a chain, in words.
+//! Text for the cause of a chain.
 
 use super::words::{comm_pid, command, doubt};
 use crate::chain::Cause;
@@ -12,11 +12,11 @@ impl Cause<'_> {
             Self::Ran { by, .. } => comm_pid(&by.comm, by.pid),
             Self::Through { behalf, .. } => comm_pid(&behalf.comm, behalf.pid),
             Self::Kernel(process) => format!("kernel helper {}", comm_pid(&process.comm, process.pid)),
-            Self::Unseen => "somebody unseen".to_owned(),
+            Self::Unseen => "unknown requester".to_owned(),
         }
     }
 
-    /// The first line of a story.
+    /// The first line of a chain in the tree.
     pub(super) fn head(&self) -> String {
         match self {
             Self::Process(process) => command(process),
@@ -40,9 +40,9 @@ mod tests {
         event::{Ancestor, Process, Text},
     };
 
-    /// Check the words for a tool that somebody ran, that the kernel ran, and of which no parent is known.
+    /// The text for modprobe names the program or kernel that ran it, if known.
     #[test]
-    fn tells_who_ran_a_tool() {
+    fn cause_modprobe_names_its_parent() {
         let tool = Process { pid: 9, comm: Text::from("modprobe"), ..Process::default() };
         let parent =
             |pid, comm: &str, kthread| Ancestor { pid, comm: Text::from(comm), kthread, ..Ancestor::default() };

@@ -1,28 +1,28 @@
-//! Cells of tables and columns: how wide a text is, where it is cut, and how it is padded.
+//! Cells of tables: display width, truncation, padding.
 //!
-//! Text comes here escaped: no character of it is without a width, so that a cell has at most four bytes a column.
+//! Text is already escaped, so every character has a width, and a cell has at most four bytes per column.
 
 use std::borrow::Cow;
 
 use crate::text::unicode::columns_of;
 
-/// Columns that a cell has at most, on a terminal or not: one name cannot make every row of a table as wide as itself.
+/// Maximum columns of a cell, so that one long name does not widen every row of a table.
 pub(crate) const CELL_COLUMNS_LIMIT: usize = 256;
 
-/// What stands for what was cut off.
+/// Marks truncated text.
 const CUT: &str = "...";
 
-/// Columns of a text.
+/// Display width of a text.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }
 
-/// The text, cut to the width that a cell has at most.
+/// The text, truncated to the maximum width of a cell.
 pub(crate) fn cell(text: &str) -> Cow<'_, str> {
     cut(text, CELL_COLUMNS_LIMIT)
 }
 
-/// A text that is too wide loses its end, and shows that; a path loses its front, since its end is the name.
+/// Truncates a text that is too wide: a path at its beginning, since its end is the name, others at their end.
 pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if fits(text, width) {
         return Cow::Borrowed(text);
@@ -36,7 +36,7 @@ pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}{CUT}", text.get(..at).unwrap_or_default()))
 }
 
-/// Reads no more of a text than has room.
+/// Whether a text fits. Reads only as much of it as has room.
 fn fits(text: &str, width: usize) -> bool {
     let mut used: usize = 0;
     text.chars().all(|character| {
@@ -45,7 +45,7 @@ fn fits(text: &str, width: usize) -> bool {
     })
 }
 
-/// Bytes of the characters that have room.
+/// Number of bytes of the characters that fit.
 fn taken(characters: impl Iterator<Item = char>, width: usize) -> usize {
     let (mut used, mut bytes): (usize, usize) = (0, 0);
     for character in characters {
@@ -58,7 +58,7 @@ fn taken(characters: impl Iterator<Item = char>, width: usize) -> usize {
     bytes
 }
 
-/// The text with spaces behind it. The width of `format!` counts characters, and panics beyond 65,535.
+/// Left-aligns a text. `format!` counts characters instead of columns, and panics beyond a width of 65,535.
 pub(crate) fn left(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(columns(text));
     let mut out = String::with_capacity(text.len() + missing);
@@ -67,7 +67,7 @@ pub(crate) fn left(text: &str, width: usize) -> String {
     out
 }
 
-/// The text with spaces in front of it.
+/// Right-aligns a text.
 pub(crate) fn right(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(columns(text));
     let mut out = String::with_capacity(text.len() + missing);
@@ -82,9 +82,9 @@ mod tests {
 
     use super::{CELL_COLUMNS_LIMIT, cell, columns, cut, left, right};
 
-    /// Check that wide characters count twice, and that a cut never leaves half of one.
+    /// Wide characters count as two columns and are never split.
     #[test]
-    fn wide_characters_take_two_columns() {
+    fn cell_wide_characters_take_two_columns() {
         assert_eq!((columns("ab"), columns("漢字"), columns("🦀")), (2, 4, 2));
         assert_eq!(left("漢字", 6), "漢字  ");
         assert_eq!(right("漢", 3), " 漢");
@@ -92,9 +92,9 @@ mod tests {
         assert_eq!(cut("/usr/漢字", 6), "...字");
     }
 
-    /// Check that a text of any length becomes a cell, and that no width panics.
+    /// A text of any length becomes a cell, and no width panics.
     #[test]
-    fn cells_have_a_maximal_width() {
+    fn cell_long_text_is_truncated() {
         for length in [256, 257, 65_535, 65_536, 5_000_000] {
             let text = "a".repeat(length);
             assert_eq!(columns(&cell(&text)), CELL_COLUMNS_LIMIT);
@@ -104,9 +104,9 @@ mod tests {
     }
 
     proptest! {
-        /// Check that a cut is as wide as it may be or as wide as the text, and that padding fills the rest.
+        /// Truncated text fits, text that fits is unchanged, and padding fills the width.
         #[test]
-        fn cuts_fit(text in "[a-z/漢🦀é]{0,40}", width in 3_usize..30) {
+        fn cell_truncated_text_fits(text in "[a-z/漢🦀é]{0,40}", width in 3_usize..30) {
             let shown = cut(&text, width);
             prop_assert!(columns(&shown) <= width);
             prop_assert!(columns(&text) > width || shown == text);

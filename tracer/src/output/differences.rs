@@ -1,4 +1,4 @@
-//! What another kernel does otherwise, for people: one line a difference, always with the requester.
+//! Differences between two snapshots, one line each, always with the requester.
 
 use super::words::duration;
 use crate::text::{argument, escape_str, name, quoted};
@@ -7,7 +7,7 @@ use crate::{
     policy::{Change, Kind, Snapshot},
 };
 
-/// What a snapshot is called in lines: its kernels, or its name where they tell nothing.
+/// The label of a snapshot: its kernels, or its file name if both snapshots have the same kernels.
 #[must_use]
 pub fn label(snapshot: &Snapshot, file: &str, other: &Snapshot) -> String {
     let kernels: Vec<String> = snapshot.source.kernels.iter().map(|kernel| escape_str(kernel)).collect();
@@ -17,7 +17,7 @@ pub fn label(snapshot: &Snapshot, file: &str, other: &Snapshot) -> String {
     kernels.join("+")
 }
 
-/// A difference in one line; `now` is what the newer one is called.
+/// A difference in one line; `now` is the label of the newer snapshot.
 #[must_use]
 pub fn difference(change: &Change, now: &str) -> String {
     let by = by(change);
@@ -30,9 +30,9 @@ pub fn difference(change: &Change, now: &str) -> String {
     };
     let (before, after) = (results(&change.results_before), results(&change.results_now));
     let ends = match (change.results_now.is_empty(), before == after) {
-        (true, _) => ": it is not asked for any more".to_owned(),
+        (true, _) => ": no longer requested".to_owned(),
         (false, true) => String::new(),
-        (false, false) if before.is_empty() => format!(": it was not asked for, now {after}"),
+        (false, false) if before.is_empty() => format!(": was not requested, now {after}"),
         (false, false) => format!(": was {before}, now {after}"),
     };
     let verb = if change.origin == "request" { "auto-loads" } else { "loads" };
@@ -47,9 +47,9 @@ pub fn difference(change: &Change, now: &str) -> String {
             let before = before.unwrap_or_else(|| "no alias".to_owned());
             format!("{now} {verb} {} by another alias{on} by {by}: was {before}", list(&change.gained))
         }
-        Kind::ResultChanged => format!("{now} ends otherwise{on} by {by}: was {before}, now {after}"),
-        Kind::NowAsks => format!("{now} now asks in vain{on} by {by}: {after}"),
-        Kind::NoLongerAsks => format!("{now} no longer asks in vain{on} by {by}: was {before}"),
+        Kind::ResultChanged => format!("{now} has another result{on} by {by}: was {before}, now {after}"),
+        Kind::NowAsks => format!("{now} now has a failing request{on} by {by}: {after}"),
+        Kind::NoLongerAsks => format!("{now} no longer has a failing request{on} by {by}: was {before}"),
         Kind::Slower => {
             let time = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), duration);
             let (was, is) = (time(change.blocked_before_ns), time(change.blocked_now_ns));
@@ -62,7 +62,7 @@ pub fn difference(change: &Change, now: &str) -> String {
 /// ` on socket(AF_TIPC) ("net-pf-30")`.
 fn on(change: &Change) -> String {
     let alias = change.alias.as_ref().map(|alias| quoted(&Text::from(alias.as_str())));
-    // The sentence after the colon tells why, which is the same for all.
+    // The text after the colon is the same for all requests of an action.
     let action = change.explanation.as_deref().map(|words| words.split_once(": ").map_or(words, |(action, _)| action));
     match (action, alias) {
         (Some(action), Some(alias)) => format!(" on {} ({alias})", escape_str(action)),
@@ -109,27 +109,27 @@ mod tests {
         }
     }
 
-    /// Check that every kind names kernel, action, alias and requester.
+    /// Every kind of difference names kernel, action, alias and requester.
     #[test]
-    fn lines_name_the_requester() {
+    fn difference_names_kernel_action_and_requester() {
         let tail = "on socket(AF_TIPC) (\"net-pf-30\") by /usr/bin/nc (`nc 'a b'` run by net.sh)";
         for (kind, head, end) in [
             (Kind::NowLoads, "6.12 now auto-loads tipc, udp_tunnel", ": was loaded, now not-found"),
             (Kind::NoLongerLoads, "6.12 no longer auto-loads dummy", ": was loaded, now not-found"),
             (Kind::LoadsOthers, "6.12 auto-loads others", ": was dummy, now tipc, udp_tunnel"),
             (Kind::OtherAlias, "6.12 auto-loads tipc, udp_tunnel by another alias", ": was \"tipc\""),
-            (Kind::ResultChanged, "6.12 ends otherwise", ": was loaded, now not-found"),
-            (Kind::NowAsks, "6.12 now asks in vain", ": not-found"),
-            (Kind::NoLongerAsks, "6.12 no longer asks in vain", ": was loaded"),
+            (Kind::ResultChanged, "6.12 has another result", ": was loaded, now not-found"),
+            (Kind::NowAsks, "6.12 now has a failing request", ": not-found"),
+            (Kind::NoLongerAsks, "6.12 no longer has a failing request", ": was loaded"),
             (Kind::Slower, "6.12 is slower by 240 ms", ": blocked 10.0 ms before, 250 ms now"),
         ] {
             assert_eq!(difference(&change(kind), "6.12"), format!("{head} {tail}{end}"));
         }
     }
 
-    /// Check that hostile names stay in their line.
+    /// Hostile names add no control characters or lines.
     #[test]
-    fn names_forge_nothing() {
+    fn difference_hostile_names_are_escaped() {
         let evil = "x\n6.12 now auto-loads".to_owned();
         let mut change = change(Kind::NowLoads);
         (change.requester, change.run_by, change.alias) = (evil.clone(), Some(evil.clone()), Some(evil.clone()));

@@ -1,4 +1,4 @@
-//! JSON Lines: the event contract, one object a line.
+//! JSON Lines output: one event per line.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use crate::{
     text::unicode::{is_unsafe, pieces},
 };
 
-/// Writes each event as soon as it is known; every line is whole when it is written.
+/// Writes each event immediately, one complete line per write.
 pub struct JsonLines {
     writer: Box<dyn Write>,
 }
@@ -41,8 +41,8 @@ impl Consumer for JsonLines {
     }
 }
 
-/// A value as one line of JSON, without its end. Every character that is not shown as it is stands as `\uXXXX`: the same
-/// value to a program, and nothing that a terminal obeys or that hides from a review.
+/// A value as one line of JSON, without line break. Control, format and other unsafe characters are written as `\uXXXX`,
+/// so that they have no effect on terminals and are visible in reviews.
 ///
 /// # Errors
 /// When the value cannot be JSON.
@@ -50,7 +50,7 @@ pub fn json<Value: ?Sized + Serialize>(value: &Value) -> serde_json::Result<Stri
     written(value, CompactFormatter)
 }
 
-/// The same over many lines, indented.
+/// A value as indented JSON.
 ///
 /// # Errors
 /// As [`json`].
@@ -60,16 +60,16 @@ pub fn pretty_json<Value: ?Sized + Serialize>(value: &Value) -> serde_json::Resu
 
 fn written<Value: ?Sized + Serialize>(value: &Value, form: impl Formatter) -> serde_json::Result<String> {
     let mut text = Vec::with_capacity(1024);
-    value.serialize(&mut Serializer::with_formatter(&mut text, Plain(form)))?;
-    // What the serializer writes is UTF-8.
+    value.serialize(&mut Serializer::with_formatter(&mut text, EscapeUnsafe(form)))?;
+    // The serializer writes UTF-8.
     Ok(String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// JSON of another form, in which every character that is not shown as it is stands as `\uXXXX`.
-struct Plain<Form>(Form);
+/// A formatter that escapes unsafe characters as `\uXXXX`.
+struct EscapeUnsafe<Form>(Form);
 
-/// Leaves these to the other form.
-macro_rules! as_the_other_form {
+/// Delegates methods to the wrapped formatter.
+macro_rules! delegate {
     ($($name:ident($($argument:ident: $type:ty)?);)*) => {
         $(fn $name<W: ?Sized + Write>(&mut self, writer: &mut W $(, $argument: $type)?) -> io::Result<()> {
             self.0.$name(writer $(, $argument)?)
@@ -77,8 +77,8 @@ macro_rules! as_the_other_form {
     };
 }
 
-impl<Form: Formatter> Formatter for Plain<Form> {
-    as_the_other_form! {
+impl<Form: Formatter> Formatter for EscapeUnsafe<Form> {
+    delegate! {
         begin_array();
         end_array();
         begin_array_value(first: bool);
@@ -121,7 +121,7 @@ mod tests {
         stream::{Consumer, StreamInfo},
     };
 
-    /// Takes what is written, in pieces as the kernel may, until it is told to be a closed pipe.
+    /// A pipe with short writes, which can be closed.
     #[derive(Clone, Default)]
     struct Pipe(Rc<RefCell<(Vec<u8>, bool)>>);
 
@@ -141,9 +141,9 @@ mod tests {
         }
     }
 
-    /// Check that each event is one line, hostile names or not, and reads back as it was.
+    /// Each event is one line and is equal after reading it back, even with hostile names.
     #[test]
-    fn events_are_lines_and_read_back() {
+    fn events_written_and_read_back_are_equal() {
         let pipe = Pipe::default();
         let mut json = JsonLines::new(Box::new(pipe.clone()));
         let events = samples::events();
@@ -157,9 +157,9 @@ mod tests {
         assert_eq!(back, events);
     }
 
-    /// Check that a reader that went away can be told from every other failure.
+    /// A closed pipe keeps its error kind.
     #[test]
-    fn a_closed_pipe_is_told_apart() {
+    fn event_written_to_closed_pipe_is_broken_pipe() {
         let pipe = Pipe::default();
         pipe.0.borrow_mut().1 = true;
         let mut json = JsonLines::new(Box::new(pipe));
@@ -167,9 +167,9 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
-    /// Check that no text of any kind puts a control or format character into a line, and that all of it reads back.
+    /// Unsafe characters are escaped in keys and values, and the value is equal after reading it back.
     #[test]
-    fn hostile_text_stays_plain_and_whole() {
+    fn json_unsafe_characters_are_escaped() {
         let hostile = "a\u{9b}2J\u{7f}\u{202e}b\u{e0001}\u{1b}\n\u{e4}\u{1f600}\u{2028}";
         let line = json(hostile).unwrap();
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), hostile);

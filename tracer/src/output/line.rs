@@ -1,4 +1,4 @@
-//! A chain as a line: when, how it ended, how long it blocked, who, for what, and what was loaded.
+//! One line per chain: time, outcome, time blocked, requester, alias and modules.
 
 mod columns;
 
@@ -24,16 +24,16 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// A request that blocks its requester longer than this is told before it ends.
+/// Requests that block longer than this are shown before they end.
 const LONG_NS: u64 = 1_000_000_000;
 
-/// Writes a line for each chain; those that hang under another follow it, set in. Storms are folded.
+/// Writes one line per chain, followed by nested chains, indented. Repeats are collapsed.
 pub struct Lines {
     writer: Box<dyn Write>,
     style: Style,
     fold: Fold,
-    /// Requests of which it was told that they still run.
-    told_running: HashSet<ChainKey>,
+    /// Requests that were shown as running.
+    shown_running: HashSet<ChainKey>,
     header_due: bool,
 }
 
@@ -41,7 +41,7 @@ impl Lines {
     /// Writes to `writer`.
     #[must_use]
     pub fn new(writer: Box<dyn Write>, style: Style) -> Self {
-        Self { writer, style, fold: Fold::default(), told_running: HashSet::new(), header_due: true }
+        Self { writer, style, fold: Fold::default(), shown_running: HashSet::new(), header_due: true }
     }
 
     fn put(&mut self, rows: &[Row]) -> io::Result<()> {
@@ -72,10 +72,10 @@ impl Lines {
 impl Consumer for Lines {
     fn item(&mut self, item: &Item, _: &StreamInfo) -> io::Result<()> {
         if let Item::Chain(chain) = item {
-            self.told_running.remove(&chain.key);
+            self.shown_running.remove(&chain.key);
             let due = self.fold.due(chain.boot_ns);
             self.put_repeats(&due)?;
-            if !self.fold.tells(chain) {
+            if !self.fold.is_new(chain) {
                 return Ok(());
             }
         }
@@ -88,7 +88,7 @@ impl Consumer for Lines {
         let mut rows = Vec::new();
         for chain in running {
             let for_ns = boot_ns.saturating_sub(chain.boot_ns);
-            if for_ns >= LONG_NS && self.told_running.insert(chain.key) {
+            if for_ns >= LONG_NS && self.shown_running.insert(chain.key) {
                 let mut row = row(chain, 0);
                 (row.status, row.meaning) = ("running".to_owned(), Meaning::Doubt);
                 row.blocked = format!(">{}", duration(for_ns));
@@ -105,7 +105,7 @@ impl Consumer for Lines {
     }
 }
 
-/// An item as rows; nothing for what has none.
+/// The rows of an item; none for items that are not shown.
 fn rows(item: &Item) -> Vec<Row> {
     let mut rows = Vec::new();
     match item {
@@ -153,28 +153,28 @@ fn failed_unload(failed: &Attempt) -> String {
     format!("unload{module}: {}", errno(failed.ret))
 }
 
-fn chain(rows: &mut Vec<Row>, told: &Chain, depth: usize) {
-    rows.push(row(told, depth));
-    for effect in told.modules.iter().filter_map(|module| module.init.as_ref()?.effect.as_deref()) {
-        rows.push(Row { note: true, meaning: Meaning::Bad, what: escape_str(effect), ..Row::at(told.time) });
+fn chain(rows: &mut Vec<Row>, chain: &Chain, depth: usize) {
+    rows.push(row(chain, depth));
+    for effect in chain.modules.iter().filter_map(|module| module.init.as_ref()?.effect.as_deref()) {
+        rows.push(Row { note: true, meaning: Meaning::Bad, what: escape_str(effect), ..Row::at(chain.time) });
     }
-    for nested in &told.nested {
-        chain(rows, nested, depth + 1);
+    for nested in &chain.nested {
+        self::chain(rows, nested, depth + 1);
     }
 }
 
-fn row(told: &Chain, depth: usize) -> Row {
-    let asker = told.request.as_ref().map(|request| &request.process);
-    let process = asker
-        .or_else(|| told.modules.first().map(|module| &module.load.process))
-        .or_else(|| told.attempts.first().map(|attempt| &attempt.process));
-    let cause = Cause::of(told);
-    // Set in, a requester is a helper or a kernel thread: who is behind it stands above.
-    let who = match (depth, asker) {
+fn row(chain: &Chain, depth: usize) -> Row {
+    let requester = chain.request.as_ref().map(|request| &request.process);
+    let process = requester
+        .or_else(|| chain.modules.first().map(|module| &module.load.process))
+        .or_else(|| chain.attempts.first().map(|attempt| &attempt.process));
+    let cause = Cause::of(chain);
+    // The requester of a nested chain is a helper or kernel thread; the cause is shown above it.
+    let who = match (depth, requester) {
         (1.., Some(process)) => format!("{}+ {}", "  ".repeat(depth - 1), comm_pid(&process.comm, process.pid)),
         _ => cause.name(),
     };
-    let (what, words) = match (&told.request, cause) {
+    let (what, words) = match (&chain.request, cause) {
         (Some(request), _) => {
             (alias(&request.name), request.explanation.as_deref().map(|words| escape_str(short(words))))
         }
@@ -182,32 +182,32 @@ fn row(told: &Chain, depth: usize) -> Row {
         (None, Cause::Process(_)) => ("by itself".to_owned(), None),
         (None, _) => (String::new(), None),
     };
-    let result = told.result.as_ref();
+    let result = chain.result.as_ref();
     let status = result.map_or(Status::Unknown, |result| result.status);
     let mut marks = Vec::new();
-    if told.request.as_ref().is_some_and(|request| {
+    if chain.request.as_ref().is_some_and(|request| {
         request.behalf.as_ref().is_some_and(|behalf| behalf.attribution.attribution != Certainty::Exact)
     }) {
         marks.push("[inferred]".to_owned());
     }
-    if !told.incomplete.is_empty() {
+    if !chain.incomplete.is_empty() {
         marks.push("[incomplete]".to_owned());
     }
     Row {
         status: status.name().to_owned(),
         meaning: meaning(status),
-        blocked: asker.and(result).and_then(|result| result.duration_ns).map_or_else(String::new, duration),
+        blocked: requester.and(result).and_then(|result| result.duration_ns).map_or_else(String::new, duration),
         who,
         user: user(process),
         what,
         words,
         marks,
-        modules: told.modules.iter().map(module).collect(),
-        ..Row::at(told.time)
+        modules: chain.modules.iter().map(module).collect(),
+        ..Row::at(chain.time)
     }
 }
 
-/// The count of a storm.
+/// The row with the count of repeats.
 fn repeated(repeats: &Repeats) -> Row {
     let mut row = row(&repeats.last, 0);
     row.time = repeats.time;

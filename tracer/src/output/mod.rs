@@ -1,5 +1,5 @@
-//! Formats of the live view: each is a [`Consumer`](crate::stream::Consumer), one file a format. Human formats write every
-//! foreign byte through [`escape()`].
+//! Output formats: each is a [`Consumer`](crate::stream::Consumer) in its own file. Human-readable formats escape all
+//! foreign text with [`escape()`].
 
 mod cause;
 pub(crate) mod cell;
@@ -27,7 +27,7 @@ pub(crate) use tree::block as story;
 pub(crate) use words::duration;
 pub use zone::{ZoneError, check_local};
 
-/// Colour of human output.
+/// Colour of human-readable output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Colour {
@@ -38,28 +38,28 @@ pub enum Colour {
     Ansi,
 }
 
-/// How human output looks. The default suits a file.
+/// Style of human-readable output. The default suits a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Style {
-    /// Colour, by meaning.
+    /// Colour.
     pub colour: Colour,
-    /// Box-drawing characters, for readers whose locale has them; else ASCII.
+    /// Draw branches with box-drawing characters instead of ASCII.
     pub unicode: bool,
-    /// ASCII alone: everything else is escaped, for a locale that has no other characters.
+    /// Escape all non-ASCII characters, for a locale that is not UTF-8.
     pub ascii: bool,
     /// Times in UTC instead of local time.
     pub utc: bool,
-    /// Say above the first time in which zone times are; not where a heading says so.
+    /// Print the time zone above the first time, for formats without a heading that has it.
     pub names_zone: bool,
-    /// Kernel and user stacks (the tree alone shows them).
+    /// Show kernel and user stacks (tree only).
     pub stacks: bool,
-    /// Columns: the tree wraps, lines are cut. `None` keeps them as long as they are.
+    /// Terminal columns: the tree is wrapped, lines are truncated. `None` for no limit.
     pub width: Option<usize>,
 }
 
 impl Style {
-    /// Escaped text as the reader's locale can show it.
+    /// Escaped text that the locale can display.
     pub(crate) fn text(self, text: &str) -> Cow<'_, str> {
         if self.ascii { ascii(text) } else { Cow::Borrowed(text) }
     }

@@ -1,9 +1,9 @@
-//! Lines of text with colours by meaning, a column of labels, branches, and a width.
+//! Layout of the tree view: colours, labels, branches, wrapping.
 
 use super::{Colour, Style};
 use crate::text::unicode::columns_of;
 
-/// What a piece of text means to the reader.
+/// The meaning of a piece of text, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Plain,
@@ -25,7 +25,7 @@ impl Meaning {
     }
 }
 
-/// Text made of pieces that mean something. It holds escaped text only.
+/// Text with meanings. All text is escaped.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Phrase(Vec<(Meaning, String)>);
 
@@ -47,7 +47,7 @@ impl Phrase {
         self.and(Meaning::Plain, text)
     }
 
-    /// The text as one line, cut where the width ends.
+    /// The text as one line, truncated to the terminal width.
     pub(super) fn line(&self, style: Style) -> String {
         const CUT: &str = "...";
         let mut line = self.characters(style);
@@ -59,7 +59,7 @@ impl Phrase {
         painted(&line, style.colour)
     }
 
-    /// The text in lines that go on under column `indent`, as wide as the style has it.
+    /// The text wrapped to the terminal width; further lines start at column `indent`.
     pub(super) fn lines(&self, style: Style, indent: usize) -> String {
         let mut out = String::new();
         let margin = " ".repeat(indent);
@@ -88,7 +88,7 @@ fn columns(line: &[(Meaning, char)]) -> usize {
     line.iter().map(|(_, character)| columns_of(*character)).sum()
 }
 
-/// Characters that have room in so many columns.
+/// Number of characters that fit into `width` columns.
 fn room(line: &[(Meaning, char)], width: usize) -> usize {
     let mut used: usize = 0;
     line.iter()
@@ -99,12 +99,12 @@ fn room(line: &[(Meaning, char)], width: usize) -> usize {
         .count()
 }
 
-/// The text in lines of at most `width` columns, broken at spaces where there are any.
+/// The text in lines of at most `width` columns, broken at spaces if possible.
 fn wrapped(text: &[(Meaning, char)], width: Option<usize>) -> Vec<&[(Meaning, char)]> {
     let is_space = |at: usize| text.get(at).is_some_and(|(_, character)| *character == ' ');
     let (mut lines, mut from) = (Vec::new(), 0);
     while let Some(width) = width {
-        // A character that is wider than the line still takes one.
+        // At least one character per line, even if it is wider than the line.
         let room = from + room(text.get(from..).unwrap_or_default(), width).max(1);
         if room >= text.len() {
             break;
@@ -121,7 +121,7 @@ fn wrapped(text: &[(Meaning, char)], width: Option<usize>) -> Vec<&[(Meaning, ch
     lines
 }
 
-/// One line, painted.
+/// One line with colours.
 fn painted(line: &[(Meaning, char)], colour: Colour) -> String {
     let mut out = String::new();
     for run in line.chunk_by(|one, other| one.0 == other.0) {
@@ -139,10 +139,10 @@ fn painted(line: &[(Meaning, char)], colour: Colour) -> String {
     out
 }
 
-/// Columns that text gets at least, however deep it stands.
+/// Minimum width of text, at any nesting depth.
 const TEXT_WIDTH_MIN: usize = 24;
 
-/// Columns of the labels, with the space before and after them.
+/// Width of labels with the space around them.
 const LABEL_WIDTH: usize = 11;
 
 /// A page that is being written.
@@ -150,9 +150,9 @@ const LABEL_WIDTH: usize = 11;
 pub(super) struct Page {
     style: Style,
     out: String,
-    /// What stands before every line.
+    /// Prefix of every line.
     margin: String,
-    /// What stands before the next line, once.
+    /// Prefix of the next line only.
     corner: Option<String>,
 }
 
@@ -170,7 +170,7 @@ impl Page {
         self.put("", "    ", phrase);
     }
 
-    /// A line with a label; an empty label goes on under the last one.
+    /// A line with a label; an empty label continues the last one.
     pub(super) fn line(&mut self, label: &str, phrase: &Phrase) {
         self.put(&format!("  {label:<8} "), &" ".repeat(LABEL_WIDTH), phrase);
     }
@@ -183,14 +183,14 @@ impl Page {
         for line in wrapped(&characters, width) {
             let margin = self.corner.take();
             let text = painted(line, self.style.colour);
-            let whole = format!("{}{lead}{text}", margin.as_ref().unwrap_or(&self.margin));
-            self.out.push_str(whole.trim_end());
+            let line = format!("{}{lead}{text}", margin.as_ref().unwrap_or(&self.margin));
+            self.out.push_str(line.trim_end());
             self.out.push('\n');
             lead = next;
         }
     }
 
-    /// A branch: its first line has a corner, and all its lines stand in the column of texts.
+    /// A branch: its first line has a corner, all its lines are indented to the text column.
     pub(super) fn branch(&mut self, label: &str, last: bool, write: impl FnOnce(&mut Self)) {
         let (corner, rail) = match (self.style.unicode, last) {
             (true, false) => ("├─ ", "│  "),
@@ -218,9 +218,9 @@ mod tests {
         page.into_text()
     }
 
-    /// Check that long text goes on in its column, and that a word without spaces is broken, not dropped.
+    /// Long text continues in its column, and a long word is broken.
     #[test]
-    fn text_is_wrapped_in_its_column() {
+    fn line_long_text_is_wrapped_in_its_column() {
         let style = Style { width: Some(36), ..Style::default() };
         let text = page(style, |page| {
             page.line("asked", &Phrase::plain("one two three four five six"));
@@ -232,10 +232,9 @@ mod tests {
         );
     }
 
-    /// Check that wide characters take their two columns, that a locale without them gets escapes, and that a text of
-    /// megabytes is wrapped in time that grows with it.
+    /// Wide characters take two columns, non-ASCII is escaped on request, and wrapping is linear in the text length.
     #[test]
-    fn lines_are_as_wide_as_they_look() {
+    fn line_wide_characters_are_wrapped_by_columns() {
         let style = Style { width: Some(36), ..Style::default() };
         let wide = Phrase::plain("漢".repeat(13));
         let text = page(style, |page| page.line("asked", &wide));
@@ -247,9 +246,9 @@ mod tests {
         assert!(text.lines().count() > 100_000);
     }
 
-    /// Check that each piece has its colour on every line that it is on, and no line leaves one switched on.
+    /// A colour is restarted on each wrapped line and reset at its end.
     #[test]
-    fn colours_end_with_their_line() {
+    fn line_colour_is_reset_at_line_end() {
         let style = Style { colour: Colour::Ansi, width: Some(40), ..Style::default() };
         let text = page(style, |page| {
             page.line("result", &Phrase::plain("it ").and(Meaning::Bad, "failed for quite some reason, sadly"));
@@ -260,9 +259,9 @@ mod tests {
         );
     }
 
-    /// Check the corners and rails of branches within branches, in both character sets.
+    /// Nested branches have corners and rails in both character sets.
     #[test]
-    fn branches_are_drawn() {
+    fn branches_nested_are_drawn() {
         let draw = |page: &mut Page| {
             page.branch("in turn", false, |page| {
                 page.head(&Phrase::plain("one"));

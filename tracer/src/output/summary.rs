@@ -1,4 +1,4 @@
-//! The last words of a session: what was seen, and whether anything was lost.
+//! The summary at the end of a trace: requests, modules, losses.
 
 use std::collections::BTreeMap;
 
@@ -9,40 +9,40 @@ use crate::{
     event::{Body, Reason, Status},
 };
 
-/// Culprits whose modules are named; a session may last for months.
-const CULPRITS_LIMIT: usize = 20;
+/// Maximum number of causes listed; a trace can run for months.
+const CAUSES_LIMIT: usize = 20;
 
-/// Modules that are named for each.
+/// Maximum number of modules listed per cause.
 const MODULES_LIMIT: usize = 100;
 
-/// Counts of a session.
+/// Counts of a trace.
 #[derive(Debug, Default)]
 pub struct Summary {
     requests: u64,
     loaders: u64,
     by_status: BTreeMap<&'static str, u64>,
     /// In order of their first module.
-    culprits: Vec<Culprit>,
-    /// Modules loaded by culprits beyond the limit.
+    causes: Vec<CauseModules>,
+    /// Modules loaded by causes beyond the limit.
     others: u64,
     unloads: u64,
     losses: BTreeMap<String, u64>,
     incomplete: u64,
-    /// A module that was asked for and came, and whether something with a known effect came with it: the first such.
-    came: Option<(String, bool)>,
+    /// The first requested module that was loaded, preferably with a known effect, and whether it has one.
+    suggested: Option<(String, bool)>,
 }
 
-/// Who loaded modules, and which.
+/// The modules loaded by one cause.
 #[derive(Debug)]
-struct Culprit {
+struct CauseModules {
     name: String,
     loaded: u64,
-    /// The first of them.
+    /// The first modules.
     modules: Vec<String>,
 }
 
 impl Summary {
-    /// Counts an item, and all that is nested in it.
+    /// Counts an item, including nested chains.
     pub fn add(&mut self, item: &Item) {
         match item {
             Item::Chain(chain) => self.chain(chain, &Cause::of(chain).name()),
@@ -58,8 +58,8 @@ impl Summary {
         }
     }
 
-    /// What is nested has the cause of what it is nested in.
-    fn chain(&mut self, chain: &Chain, culprit: &str) {
+    /// Nested chains are attributed to the cause of their root.
+    fn chain(&mut self, chain: &Chain, cause: &str) {
         match chain.key {
             ChainKey::Request(_) => {
                 self.requests += 1;
@@ -68,37 +68,37 @@ impl Summary {
             }
             ChainKey::Loader(_) => self.loaders += 1,
         }
-        self.came_for(chain);
+        self.suggest(chain);
         for module in chain.modules.iter().filter(|module| module.init.as_ref().is_none_or(|init| init.ret >= 0)) {
-            self.loaded(culprit, module_name(&module.load.module));
+            self.loaded(cause, module_name(&module.load.module));
         }
         self.incomplete += u64::from(!chain.incomplete.is_empty());
         for nested in &chain.nested {
-            self.chain(nested, culprit);
+            self.chain(nested, cause);
         }
     }
 
-    /// Notes what a request was for, when it came.
-    fn came_for(&mut self, chain: &Chain) {
-        let is_meant = |module: &&Module| matches!(module.load.reason, Some(Reason::Asked | Reason::Alias));
-        let meant = chain.modules.iter().rev().find(is_meant).filter(|_| chain.request.is_some());
-        let Some(meant) = meant else { return };
+    /// Remembers a requested module that was loaded, to suggest blocking it.
+    fn suggest(&mut self, chain: &Chain) {
+        let is_requested = |module: &&Module| matches!(module.load.reason, Some(Reason::Asked | Reason::Alias));
+        let requested = chain.modules.iter().rev().find(is_requested).filter(|_| chain.request.is_some());
+        let Some(requested) = requested else { return };
         let inits = chain.modules.iter().filter_map(|module| module.init.as_ref());
         let has_effect = inits.clone().any(|init| init.effect.is_some());
-        let is_better = self.came.as_ref().is_none_or(|(_, had_effect)| has_effect && !had_effect);
+        let is_better = self.suggested.as_ref().is_none_or(|(_, had_effect)| has_effect && !had_effect);
         if is_better && inits.clone().all(|init| init.ret >= 0) {
-            self.came = Some((ascii(&argument(&meant.load.module)).into_owned(), has_effect));
+            self.suggested = Some((ascii(&argument(&requested.load.module)).into_owned(), has_effect));
         }
     }
 
-    fn loaded(&mut self, culprit: &str, module: String) {
-        if let Some(known) = self.culprits.iter_mut().find(|known| known.name == culprit) {
+    fn loaded(&mut self, cause: &str, module: String) {
+        if let Some(known) = self.causes.iter_mut().find(|known| known.name == cause) {
             known.loaded += 1;
             if known.modules.len() < MODULES_LIMIT {
                 known.modules.push(module);
             }
-        } else if self.culprits.len() < CULPRITS_LIMIT {
-            self.culprits.push(Culprit { name: culprit.to_owned(), loaded: 1, modules: vec![module] });
+        } else if self.causes.len() < CAUSES_LIMIT {
+            self.causes.push(CauseModules { name: cause.to_owned(), loaded: 1, modules: vec![module] });
         } else {
             self.others += 1;
         }
@@ -118,7 +118,7 @@ impl Summary {
             first = format!("{first}, {loaders} that loaded modules by {own}");
         }
         let mut lines = vec![first];
-        for Culprit { name, loaded, modules } in &self.culprits {
+        for CauseModules { name, loaded, modules } in &self.causes {
             let loaded = count(*loaded, "module", "modules");
             let cut = if modules.len() == MODULES_LIMIT { " ..." } else { "" };
             lines.push(format!("{loaded} loaded by {name}: {}{cut}", modules.join(" ")));
@@ -126,7 +126,7 @@ impl Summary {
         if self.others > 0 {
             lines.push(format!("{} loaded by others", count(self.others, "module", "modules")));
         }
-        if self.culprits.is_empty() {
+        if self.causes.is_empty() {
             lines.push("no module was loaded".to_owned());
         }
         if self.unloads > 0 {
@@ -143,7 +143,7 @@ impl Summary {
             let verb = if self.incomplete == 1 { "is" } else { "are" };
             lines.push(format!("{} {verb} incomplete: see the notes", count(self.incomplete, "chain", "chains")));
         }
-        if let Some((module, _)) = &self.came {
+        if let Some((module, _)) = &self.suggested {
             lines.push(format!("to keep {module} out: kmodtrace block {module}"));
         }
         lines
@@ -161,16 +161,15 @@ mod tests {
         summary.lines()
     }
 
-    /// Check that a quiet session says so, and that nothing was lost.
+    /// A trace without events has no modules and no losses.
     #[test]
-    fn a_quiet_session() {
+    fn summary_without_events_is_empty() {
         assert_eq!(lines(&[]), ["0 requests", "no module was loaded", "nothing was lost"]);
     }
 
-    /// Check that each module is laid at the door of the one who is behind it, nested ones included, and that
-    /// one that failed its init is not.
+    /// Modules of nested chains are attributed to their cause; modules whose init failed are not counted.
     #[test]
-    fn culprits_and_losses_are_named() {
+    fn summary_modules_are_attributed_to_their_cause() {
         let items = [
             samples::outage(),
             samples::by_hand(),
@@ -194,9 +193,9 @@ mod tests {
         );
     }
 
-    /// Check that a session of months is told in a few lines.
+    /// The number of lines and of modules per line is limited.
     #[test]
-    fn the_lines_are_few() {
+    fn summary_of_many_modules_is_bounded() {
         let mut summary = Summary::default();
         for number in 0..1000 {
             summary.loaded(&format!("a({})", number % 40), format!("module{number}"));

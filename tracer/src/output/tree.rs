@@ -1,4 +1,4 @@
-//! A chain as a block of lines: the culprit first, then how it came about, then what came of it.
+//! Tree view: one block of lines per chain, with requester, request, helper, modules and result.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -61,14 +61,14 @@ impl Consumer for Tree {
     }
 }
 
-/// An item as a block of lines; nothing for what the tree does not tell.
+/// The block of an item; `None` for items that are not shown.
 pub(crate) fn block(item: &Item, style: Style) -> Option<String> {
     let mut page = Page::new(style);
     match item {
         Item::Chain(chain) => root(&mut page, chain, style),
         Item::Event(event) => match &event.body {
-            // One that failed its init is told by its chain.
-            Body::Unload(gone) if !gone.init_failed => unload(&mut page, event, gone, style),
+            // Modules whose init failed are part of their chain.
+            Body::Unload(done) if !done.init_failed => unload(&mut page, event, done, style),
             Body::Attempt(failed) => failed_unload(&mut page, event, failed, style),
             Body::Loss(lost) => loss(&mut page, event, lost, style),
             _ => return None,
@@ -77,7 +77,7 @@ pub(crate) fn block(item: &Item, style: Style) -> Option<String> {
     Some(page.into_text())
 }
 
-/// The time, and who it is about.
+/// The first line: time and cause.
 fn head(page: &mut Page, event_time: jiff::Timestamp, style: Style, who: impl Into<String>) {
     let time = time_of_day(event_time, style.utc);
     page.head(&Phrase::plain(format!("{time} ")).and(Meaning::Head, who));
@@ -149,7 +149,7 @@ fn loader(origin: Origin) -> Phrase {
     }
 }
 
-/// A request in the course of another chain.
+/// A chain nested in another one.
 fn nested(page: &mut Page, chain: &Chain, style: Style) {
     let Some(request) = &chain.request else {
         page.head(&Phrase::new(Meaning::Head, Cause::of(chain).head()));
@@ -173,7 +173,7 @@ fn nested(page: &mut Page, chain: &Chain, style: Style) {
     body(page, chain, style);
 }
 
-/// What came of a chain.
+/// Helper, modules, nested chains and result of a chain.
 fn body(page: &mut Page, chain: &Chain, style: Style) {
     if let Some(request) = chain.request.as_ref().filter(|_| style.stacks) {
         for (label, stack) in [("stack", &request.stack), ("user", &request.user_stack)] {
@@ -196,9 +196,10 @@ fn body(page: &mut Page, chain: &Chain, style: Style) {
         page.line("effect", &Phrase::new(Meaning::Bad, escape_str(effect)));
     }
     branches(page, "in turn", homes.of(None), style);
-    let told = if chain.attempts.is_empty() { HashSet::new() } else { failed_inits(chain) };
-    let is_told = |attempt: &&Attempt| attempt.module.as_ref().is_some_and(|name| told.contains(&(name, attempt.ret)));
-    for attempt_made in chain.attempts.iter().filter(|attempt| !is_told(attempt)) {
+    let failed = if chain.attempts.is_empty() { HashSet::new() } else { failed_inits(chain) };
+    let is_shown =
+        |attempt: &&Attempt| attempt.module.as_ref().is_some_and(|name| failed.contains(&(name, attempt.ret)));
+    for attempt_made in chain.attempts.iter().filter(|attempt| !is_shown(attempt)) {
         page.line("failed", &Phrase::new(Meaning::Bad, attempt(attempt_made)));
     }
     let result = chain.result.as_ref();
@@ -216,9 +217,9 @@ fn modules(page: &mut Page, chain: &Chain, homes: &Homes<'_>, style: Style) {
     let mut last_device = None;
     for (index, (module, shown)) in chain.modules.iter().zip(&names).enumerate() {
         if module.load.device.as_ref() != last_device
-            && let Some(told) = &module.load.device
+            && let Some(new) = &module.load.device
         {
-            page.line("device", &Phrase::plain(device(told)));
+            page.line("device", &Phrase::plain(device(new)));
             last_label = "";
         }
         last_device = module.load.device.as_ref();
@@ -258,7 +259,7 @@ fn module_words(module: &Module, name: &str) -> Phrase {
     phrase.and_plain(rest)
 }
 
-/// Draws the chains that stand under a line. True if there are any.
+/// Draws the chains nested under a line. True if there are any.
 fn branches(page: &mut Page, label: &str, here: &[&Chain], style: Style) -> bool {
     for (index, inner) in here.iter().enumerate() {
         let label = if index == 0 { label } else { "" };
@@ -267,7 +268,7 @@ fn branches(page: &mut Page, label: &str, here: &[&Chain], style: Style) -> bool
     !here.is_empty()
 }
 
-/// Nested chains by the module in whose init they were asked for: the last of that name that had arrived.
+/// Nested chains by the module whose init requested them: the last one of that name that was loaded before.
 struct Homes<'a>(HashMap<Option<usize>, Vec<&'a Chain>>);
 
 impl<'a> Homes<'a> {
@@ -278,7 +279,7 @@ impl<'a> Homes<'a> {
         }
         for of_name in arrivals.values_mut() {
             of_name.sort_unstable();
-            // Each knows the last in order of the chain among those that had arrived by then.
+            // Maps each load to the last one in chain order that was loaded by then.
             let mut last = 0;
             for (_, index) in of_name {
                 last = last.max(*index);
@@ -297,13 +298,13 @@ impl<'a> Homes<'a> {
         Self(homes)
     }
 
-    /// The chains of a module by its index, or those that no module's init asked for.
+    /// The chains requested by the init of a module, given by its index, or by no init.
     fn of(&self, module: Option<usize>) -> &[&'a Chain] {
         self.0.get(&module).map_or(&[], Vec::as_slice)
     }
 }
 
-/// Inits that failed: their modules' lines have said so already.
+/// Failed inits, which are shown in the lines of their modules.
 fn failed_inits(chain: &Chain) -> HashSet<(&Text, i32)> {
     let failed = |module: &'_ Module| module.init.as_ref().map(|init| init.ret).filter(|ret| *ret < 0);
     chain.modules.iter().filter_map(|module| Some((&module.load.module, failed(module)?))).collect()

@@ -1,4 +1,4 @@
-//! Words shared by the human formats.
+//! Formatting of values, shared by the human-readable formats.
 
 use jiff::Timestamp;
 
@@ -24,12 +24,12 @@ pub(crate) fn duration(ns: u64) -> String {
     format!("{ns} ns")
 }
 
-/// A time of day, to the millisecond; with its offset where clocks showed that time twice.
+/// A time of day with milliseconds; with its UTC offset if the time is ambiguous.
 pub(super) fn time_of_day(time: Timestamp, utc: bool) -> String {
     clock(time, utc, "%H:%M:%S%.3f")
 }
 
-/// A time of day, to the second; with its offset where clocks showed that time twice.
+/// A time of day with seconds; with its UTC offset if the time is ambiguous.
 pub(super) fn time_of_day_s(time: Timestamp, utc: bool) -> String {
     clock(time, utc, "%H:%M:%S")
 }
@@ -40,12 +40,12 @@ fn clock(time: Timestamp, utc: bool, format: &str) -> String {
     shown + &offset_of_repeated(time, &zone)
 }
 
-/// The line that says in which zone times are, for a format that is not given a heading.
+/// The line with the time zone, for a format without a heading.
 pub(super) fn zone_line(time: Timestamp, utc: bool) -> String {
     format!("# times are in {}\n", zone_name(&zone(utc), time))
 }
 
-/// The action of an explanation, without what it means and without the family.
+/// The action of an explanation, without its description and family.
 pub(super) fn short(explanation: &str) -> &str {
     let action = explanation.split(": ").next().unwrap_or(explanation);
     match action.rsplit_once(" (") {
@@ -54,7 +54,7 @@ pub(super) fn short(explanation: &str) -> &str {
     }
 }
 
-/// What was run: its arguments, or its name in brackets when they are not known.
+/// The command line of a process, or its name in brackets if the arguments are unknown.
 pub(super) fn command(process: &Process) -> String {
     if process.argv.is_empty() {
         return format!("[{}]", name(&process.comm));
@@ -72,7 +72,7 @@ pub(super) fn user(user: Option<&Text>, uid: u32) -> String {
     }
 }
 
-/// The device that a module was loaded for, or how many it may be.
+/// The device that a module was loaded for, or the number of candidates.
 pub(super) fn device(device: &Device) -> String {
     let details = [&device.action, &device.modalias].into_iter().flatten().map(name).collect::<Vec<_>>().join(", ");
     match &device.devpath {
@@ -95,7 +95,7 @@ pub(super) fn ancestors(ancestors: &[Ancestor], truncated: bool) -> String {
     names.join(" <- ")
 }
 
-/// Who a process is, beyond its name.
+/// Ids, user, login, executable and unit of a process.
 pub(super) fn who(process: &Process) -> String {
     let mut words = format!("pid {}", process.pid);
     if process.tid != process.pid {
@@ -125,7 +125,7 @@ pub(super) fn who(process: &Process) -> String {
     words
 }
 
-/// A system call that failed.
+/// A failed system call.
 pub(super) fn attempt(attempt: &Attempt) -> String {
     let what = match (&attempt.module, &attempt.file) {
         (Some(name_of), Some(file)) => format!(" of {} ({})", module(name_of), name(file)),
@@ -143,7 +143,7 @@ pub(super) fn attempt(attempt: &Attempt) -> String {
     )
 }
 
-/// A negative errno: its name, or the number where it has none.
+/// The name of a negative errno, or its number if it has none.
 pub(super) fn errno(ret: i32) -> String {
     crate::kernel::errno::name(ret.saturating_neg()).map_or_else(|| format!("error {ret}"), str::to_owned)
 }
@@ -158,7 +158,7 @@ pub(super) const fn reason(reason: Reason) -> &'static str {
     }
 }
 
-/// Whether an end is good news.
+/// The colour class of an outcome.
 pub(super) const fn meaning(status: Status) -> Meaning {
     match status {
         Status::Loaded | Status::AlreadyLoaded => Meaning::Good,
@@ -173,7 +173,7 @@ pub(super) const fn meaning(status: Status) -> Meaning {
     }
 }
 
-/// Where something was lost.
+/// The stage of a loss.
 pub(super) const fn stage(stage: LossStage) -> &'static str {
     match stage {
         LossStage::Probe => "in the kernel",
@@ -183,7 +183,7 @@ pub(super) const fn stage(stage: LossStage) -> &'static str {
     }
 }
 
-/// Nothing for what is exact.
+/// The uncertainty of an attribution; empty if it is exact.
 pub(super) fn doubt(attribution: &Attribution) -> String {
     match (attribution.attribution, &attribution.rule) {
         (Certainty::Exact, _) => String::new(),
@@ -197,9 +197,9 @@ pub(super) fn doubt(attribution: &Attribution) -> String {
 mod tests {
     use super::duration;
 
-    /// Check the unit and the digits at each border.
+    /// The unit changes at 1000, and decimals are dropped from three digits on.
     #[test]
-    fn durations() {
+    fn duration_unit_and_digits_follow_the_magnitude() {
         for (ns, shown) in [
             (0, "0 ns"),
             (999, "999 ns"),

@@ -1,29 +1,26 @@
-//! The time zone that times are shown in, by name.
+//! The time zone of displayed times.
 
 use jiff::{Timestamp, tz::TimeZone};
 
-/// A time zone that times cannot be shown in.
+/// An unusable time zone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ZoneError {
-    /// `TZ` is set to something that is no time zone here.
-    #[error(
-        "cannot show local times: TZ={0:?} is not a time zone known on this machine; correct TZ, install the time zone \
-         database (tzdata), or use --utc"
-    )]
+    /// `TZ` is not a known time zone.
+    #[error("cannot show local times: TZ={0:?} is not a known time zone; correct TZ, install tzdata, or use --utc")]
     Variable(String),
-    /// The machine's own zone cannot be read.
+    /// The time zone of this host cannot be read.
     #[error("cannot show local times: {LOCALTIME} is not a time zone; set TZ, or use --utc")]
     Machine,
 }
 
-/// Where a machine has its own zone.
+/// The time zone of this host.
 const LOCALTIME: &str = "/etc/localtime";
 
-/// Checks that local times can be shown: what is set but not understood must not pass for UTC.
+/// Checks that local times can be shown, so that an invalid time zone is not silently replaced by UTC.
 ///
 /// # Errors
-/// When `TZ` or the machine's own zone is not understood. A machine without a zone is in UTC.
+/// When `TZ` or the time zone of this host is invalid. A host without a time zone is in UTC.
 pub fn check_local() -> Result<(), ZoneError> {
     if TimeZone::try_system().is_ok() {
         return Ok(());
@@ -35,12 +32,12 @@ pub fn check_local() -> Result<(), ZoneError> {
     }
 }
 
-/// UTC, or the zone of `TZ` or of this machine. See [`check_local`] for what is not understood.
+/// UTC, or the time zone of `TZ` or of this host. See [`check_local`] for invalid ones.
 pub(crate) fn zone(utc: bool) -> TimeZone {
     if utc { TimeZone::UTC } else { TimeZone::try_system().unwrap_or(TimeZone::UTC) }
 }
 
-/// The name of a zone: `UTC`, `Europe/Berlin`, or where it has none its abbreviation and offset at a time.
+/// The name of a time zone, such as `Europe/Berlin`, or its abbreviation and offset if it has none.
 pub(crate) fn name(zone: &TimeZone, at: Timestamp) -> String {
     match zone.iana_name() {
         Some(name) => super::escape_str(name),
@@ -48,7 +45,7 @@ pub(crate) fn name(zone: &TimeZone, at: Timestamp) -> String {
     }
 }
 
-/// ` +01:00` for a time whose clock time comes twice, since the clocks were set back; nothing for all others.
+/// ` +01:00` for an ambiguous time, which occurs twice as the clocks are set back; empty for others.
 pub(crate) fn offset_of_repeated(at: Timestamp, zone: &TimeZone) -> String {
     let zoned = at.to_zoned(zone.clone());
     if zone.to_ambiguous_timestamp(zoned.datetime()).is_ambiguous() {
@@ -63,9 +60,9 @@ mod tests {
 
     use super::{name, offset_of_repeated};
 
-    /// Check that the repeated hour, and that hour alone, has its offset, and that zones have names.
+    /// Only times in the repeated hour have an offset, and zones have names.
     #[test]
-    fn the_repeated_hour_has_its_offset() {
+    fn time_in_repeated_hour_has_its_offset() {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         for (time, offset) in [
             ("2026-10-24T23:59:59Z", ""),

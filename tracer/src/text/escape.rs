@@ -1,17 +1,17 @@
-//! The one way for foreign bytes to get into human output.
+//! Escaping of foreign bytes in human-readable output.
 
 use std::{borrow::Cow, fmt::Write};
 
 use super::unicode::{columns_of, is_unsafe};
 use crate::event::Text;
 
-/// Makes bytes safe for any terminal and any line of a log, without ambiguity.
+/// Escapes bytes for terminals and logs, without ambiguity.
 ///
-/// Control characters, what changes the direction or the look of text (bidi controls, zero-width and
-/// other format characters), characters without a width of their own (combining ones, modifiers of emoji), spaces that
-/// are not the usual one, line and paragraph separators, private-use characters and invalid UTF-8 become `\n`, `\xNN`
-/// or `\u{N}`; a backslash becomes `\\`. Two different inputs never look alike, as far as letters of different scripts
-/// do not: names of modules and aliases, which are ASCII by nature, are written by [`module`] and [`alias`].
+/// Control characters, format characters (bidi controls, zero-width characters), characters without a width of their own
+/// (combining characters, emoji modifiers), spaces other than U+0020, line and paragraph separators, private-use characters
+/// and invalid UTF-8 become `\n`, `\xNN` or `\u{N}`; a backslash becomes `\\`. Two different inputs never look alike,
+/// except for similar letters of different scripts: names of modules and aliases, which are usually ASCII, are therefore
+/// written by [`module`] and [`alias`].
 #[must_use]
 pub fn escape(text: &Text) -> String {
     let mut out = String::with_capacity(text.as_bytes().len());
@@ -19,7 +19,7 @@ pub fn escape(text: &Text) -> String {
     out
 }
 
-/// Like [`escape`], for text that is a `str` already: a detail, a symbol, a unit.
+/// Like [`escape`], for a `str`.
 #[must_use]
 pub fn escape_str(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -27,7 +27,7 @@ pub fn escape_str(text: &str) -> String {
     out
 }
 
-/// Like [`escape`], for a sentence, in which names may be escaped already: a backslash stays as it is.
+/// Like [`escape`], for a sentence with names that are already escaped: a backslash is unchanged.
 #[must_use]
 pub fn sentence(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -40,7 +40,7 @@ pub fn sentence(text: &str) -> String {
     out
 }
 
-/// Like [`escape`], for one argument of a command: quoted where a shell would need quotes.
+/// Like [`escape`], for a command argument: quoted if a shell needs quotes.
 #[must_use]
 pub fn argument(text: &Text) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:=,+@%^".contains(byte) || *byte >= 0x80;
@@ -51,7 +51,7 @@ pub fn argument(text: &Text) -> String {
     enclosed(bytes, '\'')
 }
 
-/// Like [`escape`], for a name that stands in a sentence: quoted where it could pass for more than a name.
+/// Like [`escape`], for a name in a sentence: quoted if it is ambiguous there.
 #[must_use]
 pub fn name(text: &Text) -> String {
     let plain = |byte: &u8| byte.is_ascii_graphic() && !b"'\"\\<>,;`".contains(byte) || *byte >= 0x80;
@@ -68,20 +68,19 @@ pub fn quoted(text: &Text) -> String {
     enclosed(text.as_bytes(), '"')
 }
 
-/// Like [`name`], for the name of a module: it is ASCII by nature, and a letter of another script that looks like one of
-/// its own is shown as what it is.
+/// Like [`name`], for a module name, which is usually ASCII: other letters are escaped, since they can look like ASCII.
 #[must_use]
 pub fn module(text: &Text) -> String {
     ascii(&name(text)).into_owned()
 }
 
-/// Like [`quoted`], for an alias: ASCII by nature, as [`module`].
+/// Like [`quoted`], for an alias, with other letters escaped as in [`module`].
 #[must_use]
 pub fn alias(text: &Text) -> String {
     ascii(&quoted(text)).into_owned()
 }
 
-/// Escaped text in ASCII alone: for a locale that has no other characters.
+/// Escapes all non-ASCII characters of escaped text, for a locale that is not UTF-8.
 #[must_use]
 pub fn ascii(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
@@ -137,8 +136,7 @@ fn hex(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Characters that stand on or join the one before them: terminals do not agree on their width, and with them two
-/// spellings look alike.
+/// Characters that combine with the previous one: terminals disagree on their width, and two spellings look alike.
 fn joins(character: char) -> bool {
     !character.is_ascii() && (columns_of(character) == 0 || matches!(u32::from(character), 0x1f3fb..=0x1f3ff))
 }
@@ -152,9 +150,9 @@ mod tests {
     use super::{alias, argument, ascii, escape, escape_str, is_unsafe, module, name, quoted, sentence};
     use crate::{event::Text, text::unicode::columns_of};
 
-    /// Check what an attacker would try: line breaks, cursor moves, direction marks, broken UTF-8.
+    /// Line breaks, cursor movement, direction marks and invalid UTF-8 are escaped.
     #[test]
-    fn attacks_become_visible() {
+    fn escape_attacks_are_visible() {
         for (attack, shown) in [
             (&b"x\nLOAD fake"[..], "x\\nLOAD fake"),
             (b"\x1b[2J", "\\x1b[2J"),
@@ -170,17 +168,17 @@ mod tests {
         }
     }
 
-    /// Check that arguments are quoted when a shell would split or lose them.
+    /// Arguments that a shell would split or drop are quoted.
     #[test]
-    fn arguments_are_quoted() {
+    fn argument_with_special_characters_is_quoted() {
         for (raw, shown) in [("nat", "nat"), ("", "''"), ("a b", "'a b'"), ("it's", "'it\\x27s'"), ("$x", "'$x'")] {
             assert_eq!(argument(&Text::from(raw)), shown);
         }
     }
 
-    /// Check that a name cannot pass for a sentence, and that usual names stay as they are.
+    /// Ambiguous names are quoted, common names are unchanged.
     #[test]
-    fn names_are_no_sentences() {
+    fn name_that_is_ambiguous_is_quoted() {
         for (raw, shown) in [
             ("(udev-worker)", "(udev-worker)"),
             ("kworker/u4:1", "kworker/u4:1"),
@@ -193,9 +191,9 @@ mod tests {
         assert_eq!(quoted(&Text::from("x\" loaded")), "\"x\\x22 loaded\"");
     }
 
-    /// Check that a sentence shows what is foreign in it, and leaves alone what is escaped.
+    /// Unescaped characters of a sentence are escaped, escaped ones are unchanged.
     #[test]
-    fn sentences_are_one_line() {
+    fn sentence_is_escaped_once() {
         for (raw, shown) in [
             ("cannot read a\n\x1b[2Jb", "cannot read a\\n\\x1b[2Jb"),
             ("of \\x1b and \\\\", "of \\x1b and \\\\"),
@@ -205,9 +203,9 @@ mod tests {
         }
     }
 
-    /// Check that a name of a module that looks like another one does not, and that usual ones stay as they are.
+    /// Non-ASCII letters in names of modules and aliases are escaped.
     #[test]
-    fn modules_and_aliases_are_ascii() {
+    fn module_non_ascii_letters_are_escaped() {
         for (raw, shown) in [
             ("nf_conntrack", "nf_conntrack"),
             ("nf_\u{441}onntrack", "nf_\\u{441}onntrack"),
@@ -219,24 +217,24 @@ mod tests {
         assert_eq!(ascii("Grüße \\x1b"), "Gr\\u{fc}\\u{df}e \\x1b");
     }
 
-    /// Check that what has no width of its own is shown by its number: composed and combining letters differ.
+    /// Combining characters are escaped, so that composed and decomposed letters differ.
     #[test]
-    fn combining_characters_become_visible() {
+    fn escape_combining_characters_are_visible() {
         assert_eq!(escape_str("é e\u{301}"), "é e\\u{301}");
         assert_eq!(escape_str("👍\u{1f3fd}"), "👍\\u{1f3fd}");
         assert_eq!(escape_str("漢字"), "漢字");
     }
 
-    /// Bytes with a liking for what escapes are made of.
+    /// Random bytes, mostly those used in escapes.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let tricky: Vec<u8> = b"\\\\nx'1b{} \n\x1b\x7f\xc2\xff".to_vec();
         proptest::collection::vec(prop_oneof![2 => proptest::sample::select(tricky), 1 => any::<u8>()], 0..6)
     }
 
     proptest! {
-        /// Check that no control or format character ever comes out, whatever goes in.
+        /// No input results in control or format characters.
         #[test]
-        fn output_is_safe(bytes in proptest::collection::vec(any::<u8>(), 0..64), text in any::<String>()) {
+        fn escape_output_is_safe(bytes in proptest::collection::vec(any::<u8>(), 0..64), text in any::<String>()) {
             let (bytes, text) = (Text::from(bytes.as_slice()), Text::from(text));
             for shown in [&bytes, &text].into_iter().flat_map(|text| {
                 [escape(text), argument(text), name(text), quoted(text), escape_str(&text.field()), sentence(&text.field())]
@@ -245,9 +243,9 @@ mod tests {
             }
         }
 
-        /// Check that different names look different.
+        /// Different names have different escaped forms.
         #[test]
-        fn names_stay_apart(inputs in proptest::collection::hash_set(bytes(), 2..40)) {
+        fn names_that_differ_look_different(inputs in proptest::collection::hash_set(bytes(), 2..40)) {
             let mut seen = HashMap::new();
             for input in inputs {
                 let text = Text::from(input.as_slice());
@@ -258,9 +256,9 @@ mod tests {
             }
         }
 
-        /// Check that different command lines look different: nothing passes for two arguments that is one.
+        /// Different command lines have different escaped forms.
         #[test]
-        fn command_lines_stay_apart(
+        fn command_lines_that_differ_look_different(
             inputs in proptest::collection::hash_set(proptest::collection::vec(bytes(), 1..4), 2..40),
         ) {
             let mut seen = HashMap::new();

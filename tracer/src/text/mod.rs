@@ -1,4 +1,4 @@
-//! Text for people: the one way for foreign bytes to get into it, and numbers with their nouns.
+//! Human-readable text: escaping of foreign bytes, and numbers with nouns.
 
 mod escape;
 pub(crate) mod unicode;

@@ -1,8 +1,8 @@
-//! Characters that must not be written as they are, whatever the format.
+//! Characters that must be escaped in every format.
 
-/// Characters that hide, move or reorder what stands beside them, or that no font shows
+/// Characters that hide, move or reorder adjacent text, or are invisible
 /// (Unicode general categories Cc, Cf, Zl, Zp, Zs but for the space, Co, variation selectors, and the blanks
-/// of Hangul and Braille). Of the control characters those below U+0020 are left out: every format has its own way with them.
+/// of Hangul and Braille), except control characters below U+0020, for which each format has its own escapes.
 pub(crate) fn is_unsafe(character: char) -> bool {
     matches!(u32::from(character),
         0x7f..=0xa0 | 0xad | 0x34f | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2
@@ -12,7 +12,7 @@ pub(crate) fn is_unsafe(character: char) -> bool {
         | 0xe0000..=0x10_ffff)
 }
 
-/// A text in pieces: what can be written as it is, and the character behind it that is to be escaped.
+/// Splits a text into plain pieces, each with the character after it that must be escaped.
 pub(crate) fn pieces(text: &str, is_escaped: impl Fn(char) -> bool) -> impl Iterator<Item = (&str, Option<char>)> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -26,7 +26,7 @@ pub(crate) fn pieces(text: &str, is_escaped: impl Fn(char) -> bool) -> impl Iter
     })
 }
 
-/// A string of TOML in which such characters stand as `\uXXXX`: the same value, and nothing that hides from a review.
+/// A TOML string in which unsafe characters are escaped as `\uXXXX`, so that they are visible in reviews.
 pub(crate) fn toml_string(text: &str) -> String {
     let is_escaped = |character: char| is_unsafe(character) || character.is_control();
     if !text.contains(is_escaped) {
@@ -50,7 +50,7 @@ pub(crate) fn toml_string(text: &str) -> String {
     string
 }
 
-/// Columns of a character on a terminal.
+/// Display width of a character.
 pub(crate) fn columns_of(character: char) -> usize {
     unicode_width::UnicodeWidthChar::width(character).unwrap_or(0)
 }
@@ -61,9 +61,9 @@ mod tests {
 
     use super::{is_unsafe, pieces, toml_string};
 
-    /// Check that what reorders or hides text does not get into a TOML file, and that the rest stays as it is.
+    /// Unsafe characters are escaped, others are unchanged.
     #[test]
-    fn strings_of_toml_hide_nothing() {
+    fn toml_string_unsafe_characters_are_escaped() {
         for (text, written) in [
             ("plain", "\"plain\""),
             ("\u{202e}x", "\"\\u202ex\""),
@@ -76,9 +76,9 @@ mod tests {
     }
 
     proptest! {
-        /// Check that any text reads back as it was and shows nothing unsafe.
+        /// Any text is equal after reading it back, and contains no unsafe characters in TOML.
         #[test]
-        fn strings_of_toml_read_back(text in any::<String>(), tricky in "[\"'\\\\\n\r\t\u{202e}\u{9b}\u{feff}a\u{1f600}]{0,12}") {
+        fn toml_string_read_back_is_equal(text in any::<String>(), tricky in "[\"'\\\\\n\r\t\u{202e}\u{9b}\u{feff}a\u{1f600}]{0,12}") {
             for text in [text, tricky] {
                 let written = toml_string(&text);
                 prop_assert!(!written.contains(is_unsafe), "{:?}", written);
@@ -87,9 +87,9 @@ mod tests {
             }
         }
 
-        /// Check that the pieces are the text.
+        /// The joined pieces are the text.
         #[test]
-        fn pieces_are_the_text(text in "[ab\u{202e}]{0,12}") {
+        fn pieces_joined_are_the_text(text in "[ab\u{202e}]{0,12}") {
             let together: String = pieces(&text, is_unsafe).flat_map(|(plain, escaped)| plain.chars().chain(escaped)).collect();
             prop_assert_eq!(together, text);
         }

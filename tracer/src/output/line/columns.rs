@@ -1,4 +1,4 @@
-//! Columns that fit the terminal: what is least needed goes first.
+//! Columns that fit the terminal: the least important text is dropped first.
 
 use jiff::Timestamp;
 
@@ -9,10 +9,10 @@ use crate::output::{
     words::{time_of_day, time_of_day_s},
 };
 
-/// A terminal with fewer columns gets narrow ones.
+/// Terminals with fewer columns get narrow table columns.
 const WIDE: usize = 110;
 
-/// A row, before it is known how much of it fits. It holds escaped text only.
+/// A row before it is fitted to the terminal. All text is escaped.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) time: Timestamp,
@@ -22,14 +22,14 @@ pub(super) struct Row {
     pub(super) who: String,
     pub(super) user: String,
     pub(super) what: String,
-    /// What `what` means.
+    /// Description of `what`.
     pub(super) words: Option<String>,
-    /// What is to be doubted.
+    /// Marks of uncertain parts.
     pub(super) marks: Vec<String>,
     pub(super) modules: Vec<String>,
-    /// It says something of the row above.
+    /// A note on the row above.
     pub(super) note: bool,
-    /// It is about the stream: its text takes the place of the columns.
+    /// About the stream: text instead of columns.
     pub(super) free: bool,
 }
 
@@ -89,14 +89,14 @@ impl Columns {
         )
     }
 
-    /// Their names.
+    /// The line with the column names.
     pub(super) fn header(&self) -> String {
         let (time, status, rest) = self.fixed("TIME", "RESULT", "BLOCKED", "REQUESTER", "USER");
         let line = Phrase::new(Meaning::Head, format!("{time}{status}{rest}ASKED FOR -> MODULES")).line(self.style);
         format!("{line}\n")
     }
 
-    /// A row: a line, and where the terminal is too narrow for the modules, more lines set in for them.
+    /// A row as one line, with modules on indented lines below if they do not fit.
     pub(super) fn line(&self, row: &Row) -> String {
         let indent = self.time + 1;
         if row.note {
@@ -133,7 +133,7 @@ impl Columns {
     }
 }
 
-/// What was asked for and what came: in words where there is room, and the modules apart where there is none.
+/// The request and its modules: with the description if it fits; the modules separately if they do not fit.
 fn text(row: &Row, room: Option<usize>) -> (String, Option<String>) {
     let fits = |text: &str| room.is_none_or(|room| columns(text) <= room);
     let modules = row.modules.join(" ");
@@ -142,13 +142,13 @@ fn text(row: &Row, room: Option<usize>) -> (String, Option<String>) {
         (false, true) => format!("-> {modules}"),
         (false, false) => format!("{text} -> {modules}"),
     };
-    let in_words = row.words.as_ref().map(|words| format!("{} ({words})", row.what));
-    for text in [in_words.as_deref(), Some(row.what.as_str())].into_iter().flatten() {
+    let described = row.words.as_ref().map(|words| format!("{} ({words})", row.what));
+    for text in [described.as_deref(), Some(row.what.as_str())].into_iter().flatten() {
         let text = with_modules(text);
         if fits(&text) {
             return (text, None);
         }
     }
-    let first = in_words.filter(|text| fits(text)).unwrap_or_else(|| row.what.clone());
+    let first = described.filter(|text| fits(text)).unwrap_or_else(|| row.what.clone());
     (first, (!modules.is_empty()).then_some(modules))
 }

@@ -23,7 +23,7 @@ impl Write for Page {
     }
 }
 
-/// What a reader sees after `write`.
+/// The text written by `write`.
 fn page(width: Option<usize>, write: impl FnOnce(&mut Lines)) -> String {
     let page = Page::default();
     let style = Style { utc: true, width, ..Style::default() };
@@ -44,15 +44,15 @@ fn items(lines: &mut Lines) {
     items.iter().for_each(|item| lines.item(item, &StreamInfo::default()).unwrap());
 }
 
-/// Check the columns: requests, nested ones, loads by hand, failures, unloads and losses.
+/// All kinds of items are aligned in columns.
 #[test]
-fn lines_are_aligned() {
+fn lines_of_all_items_are_aligned() {
     assert_eq!(page(None, items), include_str!("lines.txt"));
 }
 
-/// Check that narrow columns leave room for what was asked and what came, and that no line is longer than the terminal.
+/// No line is wider than the terminal, and narrow terminals have narrow columns.
 #[test]
-fn lines_fit_the_terminal() {
+fn lines_on_narrow_terminal_fit() {
     let narrow = page(Some(80), items);
     assert_eq!(narrow, include_str!("narrow.txt"));
     for width in [20, 40, 80, 100, 120, 200] {
@@ -61,18 +61,18 @@ fn lines_fit_the_terminal() {
     }
 }
 
-/// Check that a hostile name adds no line and no control character.
+/// A hostile name adds no lines and no control characters.
 #[test]
-fn lines_stay_lines() {
+fn line_hostile_name_is_escaped() {
     let hostile = page(None, |lines| lines.item(&samples::hostile(), &StreamInfo::default()).unwrap());
     assert_eq!(hostile.lines().count(), 2, "{hostile}");
     assert!(!hostile.trim_end().contains(|c: char| c.is_control() && c != '\n'), "{hostile:?}");
 }
 
-/// Check that a request that blocks for long is told once before it ends, and that its end is told too.
+/// A request that blocks for more than a second is shown once while it runs, and again when it ends.
 #[test]
-fn long_requests_are_told_early() {
-    let Item::Chain(mut chain) = samples::not_found() else { unreachable!("it is a chain") };
+fn line_long_request_is_shown_while_running() {
+    let Item::Chain(mut chain) = samples::not_found() else { unreachable!("the sample is a chain") };
     chain.result = None;
     let text = page(None, |lines| {
         for now_ns in [500_000_000, 1_500_000_000, 2_500_000_000] {
@@ -80,17 +80,17 @@ fn long_requests_are_told_early() {
         }
         lines.item(&samples::not_found(), &StreamInfo::default()).unwrap();
     });
-    let told: Vec<&str> = text.lines().skip(1).map(|line| line[13..27].trim()).collect();
-    assert_eq!(told, ["running", "not-found"], "{text}");
+    let shown: Vec<&str> = text.lines().skip(1).map(|line| line[13..27].trim()).collect();
+    assert_eq!(shown, ["running", "not-found"], "{text}");
     assert!(text.contains(">1.4 s"), "{text}");
 }
 
-/// Check that a storm is one line with its count and rate.
+/// Repeats are one line with their count and rate.
 #[test]
-fn storms_are_one_line() {
+fn lines_of_repeats_are_collapsed() {
     let text = page(None, |lines| {
         for number in 0..50 {
-            let Item::Chain(mut chain) = samples::not_found() else { unreachable!("it is a chain") };
+            let Item::Chain(mut chain) = samples::not_found() else { unreachable!("the sample is a chain") };
             chain.boot_ns = number * 10_000_000;
             lines.item(&Item::Chain(chain), &StreamInfo::default()).unwrap();
         }

@@ -1,4 +1,4 @@
-//! What a person reads, word for word.
+//! The exact text of the tree.
 
 use super::block;
 use crate::{
@@ -18,22 +18,22 @@ const PLAIN: Style = Style {
     width: None,
 };
 
-fn told(item: &Item, style: Style) -> String {
-    block(item, style).expect("it is told")
+fn shown(item: &Item, style: Style) -> String {
+    block(item, style).expect("the item is shown")
 }
 
 fn chain_of(item: Item) -> Chain {
     match item {
         Item::Chain(chain) => *chain,
-        Item::Event(event) => panic!("{event:?} is no chain"),
+        Item::Event(event) => panic!("{event:?} is not a chain"),
     }
 }
 
-/// Check that the outage names who looked at the firewall, and all that came of it.
+/// A request shows its requester, helper, modules, effects and result.
 #[test]
-fn the_outage() {
+fn tree_request_shows_requester_and_modules() {
     assert_eq!(
-        told(&samples::outage(), PLAIN),
+        shown(&samples::outage(), PLAIN),
         r#"12:04:31.201 iptables -t nat -L
   who      pid 557, root (0), logged in as alice (1000), /usr/sbin/xtables-legacy-multi
   from     bash(540) <- sshd(512) <- sshd(480) <- systemd(1)
@@ -49,9 +49,9 @@ fn the_outage() {
     );
 }
 
-/// Check that a device stands above the modules that were loaded for it, and that of several none is claimed.
+/// A device is shown above its modules; with several candidates none is named.
 #[test]
-fn devices() {
+fn tree_device_is_above_its_modules() {
     let mut chain = chain_of(samples::by_hand());
     let device = |devpath: Option<&str>, candidates| Device {
         devpath: devpath.map(Text::from),
@@ -63,7 +63,7 @@ fn devices() {
     };
     chain.modules[0].load.device = Some(device(Some("/devices/pci0000:00"), 1));
     chain.modules[1].load.device = Some(device(None, 3));
-    let text = told(&Item::Chain(Box::new(chain)), PLAIN);
+    let text = shown(&Item::Chain(Box::new(chain)), PLAIN);
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("device ") || line.contains("loaded ")).collect();
     assert_eq!(
         lines,
@@ -76,12 +76,11 @@ fn devices() {
     );
 }
 
-/// Check that nested chains hang under the module whose init asked, or by themselves, with their doubts, and
-/// that a module that failed is told once.
+/// Nested chains are shown below the module whose init requested them, and a failed module is shown once.
 #[test]
-fn nested_requests() {
+fn tree_nested_request_is_below_its_module() {
     assert_eq!(
-        told(&samples::nested(), PLAIN),
+        shown(&samples::nested(), PLAIN),
         r#"12:04:31.201 cryptsetup open '/dev/sda 2' ''
   who      pid 700, root (0), no login, /usr/sbin/cryptsetup
   asked    the kernel for "dm-crypt"
@@ -101,12 +100,12 @@ fn nested_requests() {
     );
 }
 
-/// Check that a request whose parent was told already names it, and that the cause is the one it works for.
+/// A nested request whose parent was already shown names its parent and its cause.
 #[test]
-fn a_late_child_stands_by_itself() {
+fn tree_late_nested_request_names_its_parent() {
     let late = chain_of(samples::nested()).nested.remove(1);
     assert_eq!(
-        told(&Item::Chain(Box::new(late)), PLAIN),
+        shown(&Item::Chain(Box::new(late)), PLAIN),
         r#"12:04:31.201 modprobe(701) through the kernel thread cryptomgr_probe(712) (inferred: kthread-creator)
   who      pid 712, root (0), kernel thread
   asked    the kernel for "crypto-xts"
@@ -117,11 +116,11 @@ fn a_late_child_stands_by_itself() {
     );
 }
 
-/// Check that an inferred status says so, and by which rule.
+/// An inferred outcome shows the rule it was inferred by.
 #[test]
-fn not_found() {
+fn tree_inferred_outcome_shows_its_rule() {
     assert_eq!(
-        told(&samples::not_found(), PLAIN),
+        shown(&samples::not_found(), PLAIN),
         r#"12:04:31.201 mount -t nosuchfs none /mnt
   who      pid 800, uid 1000, effective uid 0, no login, /usr/bin/mount
   asked    the kernel for "fs-nosuchfs" in mount()
@@ -131,11 +130,11 @@ fn not_found() {
     );
 }
 
-/// Check that modprobe run by a program is told as the program's doing, and so is rmmod.
+/// Loads by modprobe and unloads by rmmod are attributed to the program that ran them.
 #[test]
-fn tools_run_by_hand() {
+fn tree_modprobe_and_rmmod_are_attributed_to_their_parent() {
     assert_eq!(
-        told(&samples::by_hand(), PLAIN),
+        shown(&samples::by_hand(), PLAIN),
         r#"12:04:31.201 iptables(557) ran: /sbin/modprobe ip_tables
   who      pid 558, root (0), no login, /usr/bin/kmod
   from     iptables(557) <- bash(540) <- systemd(1)
@@ -146,7 +145,7 @@ fn tools_run_by_hand() {
 "#
     );
     assert_eq!(
-        told(&samples::unload(), PLAIN),
+        shown(&samples::unload(), PLAIN),
         r#"12:04:31.201 bash(540) ran: rmmod nf_conntrack
   who      pid 950, root (0), no login, /usr/bin/kmod
   from     bash(540) <- sshd(512)
@@ -154,7 +153,7 @@ fn tools_run_by_hand() {
 "#
     );
     assert_eq!(
-        told(&samples::failed_unload(), PLAIN),
+        shown(&samples::failed_unload(), PLAIN),
         r#"12:04:31.201 bash(540) ran: rmmod nf_conntrack
   who      pid 951, root (0), no login, /usr/bin/kmod
   from     bash(540) <- sshd(512)
@@ -163,12 +162,12 @@ fn tools_run_by_hand() {
     );
 }
 
-/// Check that no name can fake a line, move the cursor or hide: in no field, at no width, in no colour.
+/// Hostile names are escaped in all fields, widths and colours.
 #[test]
-fn hostile_names_stay_names() {
+fn tree_hostile_names_are_escaped() {
     let hostile = samples::hostile();
     assert_eq!(
-        told(&hostile, PLAIN),
+        shown(&hostile, PLAIN),
         r#"12:04:31.201 'a b' '' 'it\x27s' '\\n' 'x\n12:00:00.000 innocent' \u{200b}
   who      pid 900, root (0), no login, /tmp/\u{202e}txt.exe
   asked    the kernel for "net\xff\npf" in socket\n(), from evil\x1b[1m+0x4a [mod\rule]
@@ -178,7 +177,7 @@ fn hostile_names_stay_names() {
   note     incomplete: the init of \x1bc ended, but its arrival was not seen
 "#
     );
-    let coloured = told(&hostile, Style { colour: Colour::Ansi, stacks: true, width: Some(40), ..PLAIN });
+    let coloured = shown(&hostile, Style { colour: Colour::Ansi, stacks: true, width: Some(40), ..PLAIN });
     let bare = ["\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m"]
         .iter()
         .fold(coloured.clone(), |text, code| text.replace(code, ""));
@@ -186,11 +185,11 @@ fn hostile_names_stay_names() {
     assert!(bare.len() < coloured.len() && bare.lines().all(|line| line.chars().count() <= 40), "{bare}");
 }
 
-/// Check that stacks come when they are wanted, and that a chain of which little was seen says what is missing.
+/// Stacks are shown if requested, and an incomplete chain shows what is missing.
 #[test]
-fn stacks_and_what_was_not_seen() {
+fn tree_incomplete_chain_shows_what_is_missing() {
     let mut outage = chain_of(samples::outage());
-    let with_stacks = told(&Item::Chain(Box::new(outage.clone())), Style { stacks: true, ..PLAIN });
+    let with_stacks = shown(&Item::Chain(Box::new(outage.clone())), Style { stacks: true, ..PLAIN });
     let stack = "  stack    xt_request_find_table_lock+0x4a [x_tables]\n           get_info+0x4a [ip_tables]\n";
     assert!(with_stacks.contains(stack), "{with_stacks}");
 
@@ -199,7 +198,7 @@ fn stacks_and_what_was_not_seen() {
     outage.modules.clear();
     outage.incomplete = vec!["its request was not seen: who asked is unknown".to_owned()];
     assert_eq!(
-        told(&Item::Chain(Box::new(outage)), PLAIN),
+        shown(&Item::Chain(Box::new(outage)), PLAIN),
         r#"12:04:31.201 a request whose beginning was not seen
   who      not seen: request 1000-557
   helper   /sbin/modprobe -q -- iptable_nat (pid 561)
@@ -209,12 +208,12 @@ fn stacks_and_what_was_not_seen() {
     );
 }
 
-/// Check that a helper's loads without their request blame nobody, and never modprobe.
+/// Loads by a helper without its request have an unknown cause.
 #[test]
-fn loads_of_an_unseen_request() {
+fn tree_helper_without_request_has_unknown_cause() {
     let mut outage = chain_of(samples::outage());
     outage.request = None;
-    let text = told(&Item::Chain(Box::new(outage)), PLAIN);
+    let text = shown(&Item::Chain(Box::new(outage)), PLAIN);
     assert!(text.starts_with("12:04:31.201 the kernel ran: [modprobe]\n  who      pid 561, "), "{text}");
     assert!(text.contains("\n  asked    a helper of the kernel whose request was not seen: the cause is unknown\n"));
 }

@@ -1,4 +1,4 @@
-//! Annotations of GitHub Actions: workflow commands, one for each rule that is violated, and for what was not seen.
+//! Annotations for GitHub Actions: one workflow command per violated rule, and one for incomplete evidence.
 
 use std::io::{self, Write};
 
@@ -36,7 +36,7 @@ pub fn github(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What follows the second `::`. `##[` anywhere in a line would be a command of the older form.
+/// Escapes the message of a command. `##[` anywhere in a line would be a command in the old syntax.
 fn data(text: &str) -> String {
     text.replace("##[", "\\x23\\x23[").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
@@ -58,16 +58,16 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Check the form: file and line of the rule, the culprit in the message.
+    /// An annotation has file and line of the rule, and its message names the cause.
     #[test]
-    fn the_form() {
+    fn github_verdict_with_every_state_is_annotated() {
         assert_eq!(text(&samples::mixed()), include_str!("mixed.github"));
     }
 
     proptest! {
-        /// Check that each line is one of ours, and that nothing in it begins another command.
+        /// Hostile names add no lines, properties or commands.
         #[test]
-        fn names_forge_nothing(verdict in samples::hostile()) {
+        fn github_hostile_names_are_escaped(verdict in samples::hostile()) {
             for line in text(&verdict).lines() {
                 let rest = line.strip_prefix("::error ").or_else(|| line.strip_prefix("::notice "));
                 let rest = rest.unwrap();

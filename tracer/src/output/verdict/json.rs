@@ -1,4 +1,4 @@
-//! A verdict as one JSON object. Names that are not UTF-8 have their bytes beside them, as in events.
+//! A verdict as one JSON object. Names that are not UTF-8 have an additional hex field, as in events.
 
 use std::io::{self, Write};
 
@@ -11,11 +11,11 @@ use crate::{
     policy::{Counts, Finding, Outcome, RuleVerdict, State, Verdict},
 };
 
-/// Version of this form.
+/// Version of this format.
 const VERDICT_VERSION: u32 = 1;
 
 #[derive(Serialize)]
-struct Whole<'a> {
+struct VerdictJson<'a> {
     verdict: u32,
     policy: &'a str,
     outcome: Outcome,
@@ -70,7 +70,7 @@ struct Found<'a> {
 /// # Errors
 /// When it cannot be written.
 pub fn json(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
-    let whole = Whole {
+    let json = VerdictJson {
         verdict: VERDICT_VERSION,
         policy: &verdict.policy,
         outcome: verdict.outcome,
@@ -78,7 +78,7 @@ pub fn json(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         not_seen: &verdict.doubts,
         rules: verdict.rules.iter().map(rule).collect(),
     };
-    out.write_all(output::json(&whole)?.as_bytes())?;
+    out.write_all(output::json(&json)?.as_bytes())?;
     out.write_all(b"\n")
 }
 
@@ -135,9 +135,9 @@ mod tests {
     use crate::output::verdict::samples;
 
     proptest! {
-        /// Check that it is one line, whatever the names, and says what the verdict does.
+        /// A verdict is one line with its outcome and all rules, even with hostile names.
         #[test]
-        fn one_line_says_it_all(verdict in samples::hostile()) {
+        fn json_verdict_is_one_line(verdict in samples::hostile()) {
             let mut out = Vec::new();
             json(&verdict, &mut out).unwrap();
             let text = String::from_utf8(out).unwrap();

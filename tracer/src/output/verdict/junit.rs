@@ -1,4 +1,4 @@
-//! JUnit XML: a suite for the policy, a case for the evidence and for each rule.
+//! JUnit XML: one suite per policy, one case for the evidence and one per rule.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use super::words::{EVIDENCE, headline, rule_lines, skip_words};
 use crate::policy::{Outcome, RuleVerdict, State, Verdict};
 use crate::text::{escape_str, sentence};
 
-/// How a case ended, beyond passing.
+/// Result of a case.
 enum Ending {
     Passed,
     Failure { kind: &'static str, lines: Vec<String> },
@@ -114,16 +114,16 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Check the form, the culprit in the message.
+    /// Failed cases have a message that names the cause.
     #[test]
-    fn the_form() {
+    fn junit_verdict_with_every_state_is_written() {
         assert_eq!(text(&samples::mixed()), include_str!("mixed.xml"));
     }
 
     proptest! {
-        /// Check that the document is well formed and holds our elements alone, as many as there are, whatever the names.
+        /// The document is well-formed and hostile names add no elements.
         #[test]
-        fn names_forge_nothing(verdict in samples::hostile()) {
+        fn junit_hostile_names_are_escaped(verdict in samples::hostile()) {
             let text = text(&verdict);
             let allowed = |c: char| matches!(c, '\n' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
             prop_assert!(text.chars().all(allowed), "{:?}", text);

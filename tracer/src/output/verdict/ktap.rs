@@ -1,13 +1,13 @@
-//! KTAP, version 1: a test for the evidence and one for each rule; what a rule decided is nested in it.
+//! KTAP version 1: one test for the evidence and one per rule, with the decisions of a rule as subtests.
 //!
-//! Documentation/dev-tools/ktap.rst of the kernel's source.
+//! See Documentation/dev-tools/ktap.rst in the kernel source.
 
 use std::{
     fmt::{self, Write},
     io,
 };
 
-use super::words::{EVIDENCE, deeds, headline, rule_lines, skip_words, subject};
+use super::words::{EVIDENCE, finding_lines, headline, rule_lines, skip_words, subject};
 use crate::policy::{Action, Finding, Outcome, RuleVerdict, State, Verdict};
 use crate::text::{escape_str, sentence};
 
@@ -69,7 +69,7 @@ fn nested(out: &mut String, title: &str, findings: &[Finding]) -> fmt::Result {
     for (number, finding) in (1..).zip(findings) {
         let is_fine = finding.action != Action::Deny;
         if !is_fine {
-            for line in deeds([finding]) {
+            for line in finding_lines([finding]) {
                 comment(out, INDENT, &line)?;
             }
         }
@@ -95,12 +95,12 @@ fn result(
     out.write_char('\n')
 }
 
-/// A line of diagnosis. The word in front keeps it from being taken for one that means something.
+/// A diagnostic line. Its prefix prevents it from being parsed as a directive.
 fn comment(out: &mut String, indent: &str, line: &str) -> fmt::Result {
     writeln!(out, "{indent}# kmodtrace: {}", plain(line))
 }
 
-/// A `#` begins a directive: in a name it is written as its byte, and a dash in front would be dropped.
+/// Escapes `#`, which starts a directive, and a leading `-`, which parsers drop.
 fn plain(text: &str) -> String {
     let text = text.replace('#', "\\x23");
     match text.strip_prefix('-') {
@@ -116,13 +116,13 @@ mod tests {
     use super::text;
     use crate::output::verdict::samples;
 
-    /// Check the whole form on a verdict with every state.
+    /// Every state of a rule has its result line and diagnostics.
     #[test]
-    fn the_form() {
+    fn ktap_verdict_with_every_state_is_written() {
         assert_eq!(text(&samples::mixed()), include_str!("mixed.ktap"));
     }
 
-    /// A result line as the kernel's own parser takes it: ok or not, number, name without a `#`, directive.
+    /// Parses a result line as the kernel's parser does: ok, number, name without `#`, directive.
     fn result(line: &str) -> Option<(bool, usize, &str, Option<&str>)> {
         let (is_ok, rest) = match line.strip_prefix("not ok ") {
             Some(rest) => (false, rest),
@@ -138,10 +138,9 @@ mod tests {
     }
 
     proptest! {
-        /// Check that no name adds, hides or turns a result, whatever is in it: results are numbered as planned, and
-        /// fail exactly where the verdict does.
+        /// Hostile names do not add, hide or change results.
         #[test]
-        fn names_forge_nothing(verdict in samples::hostile()) {
+        fn ktap_hostile_names_are_escaped(verdict in samples::hostile()) {
             let text = text(&verdict);
             let mut top = Vec::new();
             let mut planned = 0;

@@ -1,5 +1,5 @@
-//! Verdicts of a policy: one file a format. Every foreign byte goes through [`super::escape()`], and whatever means
-//! something to a format besides is escaped by it.
+//! Verdicts of a policy, one file per format. Foreign text is escaped with [`super::escape()`], and then as the format
+//! requires.
 
 mod github;
 mod json;

@@ -1,4 +1,4 @@
-//! Verdicts made by hand, for the tests of every format.
+//! Sample verdicts for the tests of all formats.
 
 use proptest::prelude::*;
 
@@ -137,7 +137,7 @@ fn text() -> impl Strategy<Value = Text> {
 }
 
 prop_compose! {
-    /// Verdicts about things with names that were made to fool a format, rules among them.
+    /// Verdicts with names, including rule names, that attack a format.
     pub(super) fn hostile()(
         names in proptest::collection::vec(text(), 8),
         rule in text(),
@@ -162,11 +162,11 @@ prop_compose! {
             "version = 1\ndefault_unloaded = \"deny\"\n[[rule]]\nname = {rule}\nreason = {rule}\naction = \"{action}\"\norigin = \"request\"\nresult = \"loaded\"\n\
              [[rule]]\naction = \"expect\"\nmodule = \"loop\"\n"
         );
-        // A rule of a reserved or empty name is no policy.
+        // Empty rule names are invalid.
         let rules = if rule.as_str().is_some_and(|name| name.trim().is_empty()) { rules.replacen(&rule.to_string(), "'x'", 1) } else { rules };
         let mut verdict = judge(&rules, &file.field(), &chains);
         if !lost {
-            // The load whose init was not seen to end is fine for this.
+            // The unfinished init of the sample is irrelevant here.
             verdict.doubts.clear();
         } else {
             verdict.doubts.push(file.field());

@@ -1,10 +1,10 @@
-//! A verdict for people.
+//! A verdict as a human-readable summary.
 
-use super::words::{deeds, headline, rule_lines};
+use super::words::{finding_lines, headline, rule_lines};
 use crate::policy::{DEFAULT_RULE, Finding, Outcome, State, Verdict};
 use crate::text::{escape_str, sentence};
 
-/// The verdict in a few lines: the whole first, then each rule that has something to say.
+/// The verdict in a few lines: the outcome, then each rule with findings.
 #[must_use]
 pub fn summary(verdict: &Verdict) -> Vec<String> {
     let mut lines = vec![headline(verdict)];
@@ -33,8 +33,8 @@ pub fn summary(verdict: &Verdict) -> Vec<String> {
     lines
 }
 
-/// What is against the policy, as it happens.
+/// Violations as they happen.
 #[must_use]
 pub fn news(findings: &[Finding]) -> Vec<String> {
-    deeds(findings).into_iter().map(|line| format!("policy violated: {line}")).collect()
+    finding_lines(findings).into_iter().map(|line| format!("policy violated: {line}")).collect()
 }

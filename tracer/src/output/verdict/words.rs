@@ -1,4 +1,4 @@
-//! Who did what, in the words that all formats share.
+//! Text for findings and rules, shared by all verdict formats.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use crate::{
     policy::{Action, Finding, RuleVerdict, RunBy, SkipReason, State, Verdict, Who},
 };
 
-/// The test that stands for the evidence, in formats that know tests.
+/// Name of the test for the evidence, in formats with tests.
 pub(super) const EVIDENCE: &str = "evidence";
 
-/// What stands for a finding in a list of tests: the same in every run, so that a CI can follow it.
+/// Test name of a finding: stable between runs, so that a CI system can track it.
 pub(super) fn subject(finding: &Finding) -> String {
-    let by = finding.who.as_ref().map_or_else(|| "somebody unseen".to_owned(), identity);
+    let by = finding.who.as_ref().map_or_else(|| "unknown requester".to_owned(), identity);
     match (&finding.module, &finding.alias) {
         (Some(module), Some(alias)) => format!("{} for {} by {by}", module_name(module), alias_name(alias)),
         (Some(module), None) => format!("{} by {by}", module_name(module)),
@@ -24,7 +24,7 @@ pub(super) fn subject(finding: &Finding) -> String {
     }
 }
 
-/// Without numbers that change from run to run.
+/// The requester without process ids, which change between runs.
 fn identity(who: &Who) -> String {
     match (&who.behalf, &who.process.exe) {
         (Some((comm, _)), _) => name(comm),
@@ -33,9 +33,9 @@ fn identity(who: &Who) -> String {
     }
 }
 
-/// The culprit: what was run, and by what.
-fn culprit(finding: &Finding) -> String {
-    let Some(who) = &finding.who else { return "somebody unseen".to_owned() };
+/// The requester: its command line and the script or process that ran it.
+fn requester(finding: &Finding) -> String {
+    let Some(who) = &finding.who else { return "unknown requester".to_owned() };
     if let Some((comm, pid)) = &who.behalf {
         return format!("{} through the kernel thread {}", comm_pid(comm, *pid), name(&who.process.comm));
     }
@@ -51,55 +51,55 @@ fn culprit(finding: &Finding) -> String {
     format!("`{}`{by}", command(&who.process))
 }
 
-/// What one culprit did, in one line.
+/// The findings of one requester, shown as one line.
 #[derive(Debug)]
-struct Deed<'a> {
+struct FindingGroup<'a> {
     first: &'a Finding,
     modules: Vec<&'a Finding>,
 }
 
-/// Whom a deed belongs to: a process, or a chain where none was seen.
-type Doer = Result<ProcessId, ChainKey>;
+/// The requester of a group: a process, or a chain if its requester is unknown.
+type GroupKey = Result<ProcessId, ChainKey>;
 
-/// What was done, a line for each culprit: "`ss -tlnp` run by net.sh loaded tcp_diag, inet_diag (asked for ...)".
-pub(super) fn deeds<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<String> {
-    let mut deeds: Vec<Deed<'a>> = Vec::new();
-    let mut by_key: BTreeMap<(Doer, Option<&str>), usize> = BTreeMap::new();
+/// One line per requester: "`ss -tlnp` run by net.sh loaded tcp_diag, inet_diag (asked for ...)".
+pub(super) fn finding_lines<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<String> {
+    let mut groups: Vec<FindingGroup<'a>> = Vec::new();
+    let mut by_key: BTreeMap<(GroupKey, Option<&str>), usize> = BTreeMap::new();
     for finding in findings {
-        let doer = finding.who.as_ref().map(|who| who.process.id()).ok_or(finding.key);
-        let key = (doer, finding.expired.as_deref());
-        // Requests that loaded nothing have a line each.
+        let key = finding.who.as_ref().map(|who| who.process.id()).ok_or(finding.key);
+        let key = (key, finding.expired.as_deref());
+        // Requests that loaded nothing have one line each.
         let known = by_key.get(&key).copied().filter(|_| finding.module.is_some());
-        match known.and_then(|index| deeds.get_mut(index)) {
-            Some(deed) => deed.modules.push(finding),
+        match known.and_then(|index| groups.get_mut(index)) {
+            Some(group) => group.modules.push(finding),
             None => {
                 if finding.module.is_some() {
-                    by_key.insert(key, deeds.len());
+                    by_key.insert(key, groups.len());
                 }
                 let modules = if finding.module.is_some() { vec![finding] } else { Vec::new() };
-                deeds.push(Deed { first: finding, modules });
+                groups.push(FindingGroup { first: finding, modules });
             }
         }
     }
-    deeds.iter().map(Deed::line).collect()
+    groups.iter().map(FindingGroup::line).collect()
 }
 
-impl Deed<'_> {
+impl FindingGroup<'_> {
     fn line(&self) -> String {
-        // The line of a script is not always known: one that tells it speaks for the others.
-        let tells_line = |finding: &&&Finding| {
+        // The line of a script is not always known: prefer a finding that has it.
+        let has_line = |finding: &&&Finding| {
             let by = finding.who.as_ref().and_then(Who::run_by);
             matches!(by, Some(RunBy::Script(_, Some(_))))
         };
-        let culprit = culprit(self.modules.iter().find(tells_line).copied().unwrap_or(self.first));
+        let requester = requester(self.modules.iter().find(has_line).copied().unwrap_or(self.first));
         let mut line = if self.modules.is_empty() {
             let alias = self.first.alias.as_ref().map_or_else(|| "a module".to_owned(), alias_name);
             let detail = self.first.detail.as_ref().map(|detail| format!(", {}", escape_str(detail)));
-            format!("{culprit} asked for {alias}: {}{}", self.first.status.name(), detail.unwrap_or_default())
+            format!("{requester} asked for {alias}: {}{}", self.first.status.name(), detail.unwrap_or_default())
         } else {
             let modules: Vec<String> =
                 self.modules.iter().filter_map(|finding| finding.module.as_ref()).map(module_name).collect();
-            format!("{culprit} loaded {}", modules.join(", "))
+            format!("{requester} loaded {}", modules.join(", "))
         };
         if !self.modules.is_empty() {
             line.push_str(&self.why());
@@ -110,7 +110,7 @@ impl Deed<'_> {
         line
     }
 
-    /// What the kernel was asked for, and what that means.
+    /// The requested aliases and their explanation.
     fn why(&self) -> String {
         let mut aliases: Vec<String> =
             self.modules.iter().filter_map(|finding| finding.alias.as_ref()).map(alias_name).collect();
@@ -127,12 +127,12 @@ impl Deed<'_> {
     }
 }
 
-/// A rule's verdict in words: what is against it, and why it is there.
+/// The findings of a rule and its reason.
 pub(super) fn rule_lines(verdict: &RuleVerdict) -> Vec<String> {
     let mut lines = match &verdict.state {
         State::Violated => {
             let denied = verdict.findings.iter().filter(|finding| finding.action == Action::Deny);
-            deeds(denied)
+            finding_lines(denied)
         }
         State::Unmet { why } => vec![format!("expected, and did not happen: {}", escape_str(why))],
         State::Undetermined { why } => {
@@ -156,7 +156,7 @@ pub(super) fn skip_words(excuse: SkipReason, why: &str) -> String {
     format!("{}: {}", excuse.name(), escape_str(why))
 }
 
-/// The first sentence: `policy autoload.toml is violated: 5 modules loaded, 2 denied`.
+/// The first line: `policy autoload.toml is violated: 5 modules loaded, 2 denied`.
 pub(super) fn headline(verdict: &Verdict) -> String {
     let counts = verdict.counts;
     let mut parts = vec![format!("{} loaded", count(counts.loads, "module", "modules"))];

@@ -1,0 +1,7 @@
+//! Options that several verbs share.
+
+pub(super) mod policy;
+pub(super) mod select;
+pub(super) mod stop;
+pub(super) mod trace;
+pub(super) mod verdict;

@@ -1,0 +1,155 @@
+//! `kmodtrace block NAME...`: prints modprobe.d rules that block modules, after a dry run with modprobe.
+
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+use crate::{
+    cli::{EXIT_VERDICT, io::print},
+    event::Text,
+    kernel::facts::Facts,
+    logging::say,
+    modprobe::Resolver,
+    modules::{
+        BlockTarget, Blockability, DryRun, Machine,
+        blocklist::{Rules, Written, file_name, initcall_of, write},
+        classify,
+    },
+    output::{argument, count, escape_str},
+};
+
+/// Maximum number of names in one message.
+const NAMES_SHOWN: usize = 12;
+
+/// Arguments of `block`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit code: 0 all names are blocked; 1 at least one cannot be blocked (built into the kernel, or unknown); \
+    125 error.\n\nmodprobe.d does not affect insmod."
+)]
+pub struct Args {
+    /// Install the rules, one file per name; old files are kept as FILE.bak1, .bak2, ... [default: print them].
+    #[arg(long)]
+    write: bool,
+    /// Directory for --write.
+    #[arg(long, value_name = "DIR", default_value = "/etc/modprobe.d")]
+    dir: PathBuf,
+    /// Modules, or aliases as requested by the kernel.
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<OsString>,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let facts = Facts::default();
+    let machine = Machine::read(&facts);
+    let resolver = Resolver::installed(&facts).context("cannot try rules with modprobe")?;
+
+    let mut text = String::new();
+    let mut all = true;
+    for name in &args.names {
+        let name = Text::from(name.as_bytes());
+        let target = match classify(&name, resolver.config(), resolver.index(), &machine) {
+            Blockability::Block(target) => target,
+            Blockability::BuiltIn { module } => {
+                say(&built_in(&module, &facts));
+                all = false;
+                continue;
+            }
+            Blockability::NotBlockable { why } => {
+                say(&format!("{}: {why}", argument(&name)));
+                all = false;
+                continue;
+            }
+        };
+        let rules = Rules::new(target);
+        let directory = temp_dir()?;
+        let dry_run = DryRun::of_rules(&rules, resolver.modprobe(), directory.path())?;
+        if !dry_run.holes.is_empty() {
+            bail!(
+                "cannot block {}: modprobe would still load it (via {}) because another configuration line takes \
+                 precedence; see `modprobe --showconfig`",
+                escape_str(rules.name()),
+                join_truncated(&dry_run.holes)
+            );
+        }
+        print_effects(&rules, &dry_run);
+        let lines = rules.text(&resolver.modprobe().release);
+        if args.write {
+            install_file(&args.dir, &file_name(rules.name()), &lines)?;
+        } else {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&lines);
+        }
+    }
+    print::stdout(&text)?;
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
+}
+
+fn built_in(module: &str, facts: &Facts) -> String {
+    let shown = escape_str(module);
+    let way = match initcall_of(module, facts.root()) {
+        Some(function) => format!("boot with initcall_blacklist={}", escape_str(&function)),
+        None => "boot with initcall_blacklist=FUNCTION, where FUNCTION is the argument of module_init() in its source"
+            .to_owned(),
+    };
+    format!("cannot block {shown}: {shown} is built into this kernel; {way}")
+}
+
+/// Prints the effects of rules.
+fn print_effects(rules: &Rules, dry_run: &DryRun) {
+    let name = escape_str(rules.name());
+    say(&format!("{name}: blocked; modprobe was tried with {}", count(dry_run.tried as u64, "name", "names")));
+    let BlockTarget::Module { module, needed_by, loaded, .. } = &rules.target else { return };
+    if !needed_by.is_empty() {
+        say(&format!("{name}: dependent modules are blocked as well: {}", join_truncated(needed_by)));
+    }
+    let mut futile: Vec<String> = dry_run.partial_loads.iter().flat_map(|(_, modules)| modules).cloned().collect();
+    futile.sort_unstable();
+    futile.dedup();
+    if !futile.is_empty() {
+        say(&format!(
+            "{name}: requests for those modules still load {} before failing; block them as well",
+            join_truncated(&futile)
+        ));
+    }
+    if *loaded == Some(true) {
+        say(&format!("{name}: loaded now; it stays until `modprobe -r {}` or the next boot", escape_str(module)));
+    }
+}
+
+/// A temporary directory for a dry run of modprobe.
+pub(in crate::cli) fn temp_dir() -> anyhow::Result<TempDir> {
+    let made = tempfile::Builder::new().prefix("kmodtrace-").tempdir();
+    made.context("cannot create a temporary directory; set TMPDIR to a writable directory")
+}
+
+/// The first names of a list, and the number of the others.
+pub(in crate::cli) fn join_truncated(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(NAMES_SHOWN).map(|name| escape_str(name)).collect();
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    format!("{}{}", shown.join(" "), if more > 0 { format!(" and {more} more") } else { String::new() })
+}
+
+/// Installs a file with rules.
+pub(in crate::cli) fn install_file(directory: &Path, file: &str, lines: &str) -> anyhow::Result<()> {
+    if !fs::metadata(directory).is_ok_and(|directory| directory.is_dir()) {
+        bail!("cannot write to {}: not a directory; set --dir to one that modprobe reads", directory.display());
+    }
+    let path = directory.join(file);
+    let shown = path.display();
+    match write(&path, lines)? {
+        Written::New => say(&format!("wrote {shown}")),
+        Written::Same => say(&format!("{shown} is already up to date")),
+        Written::Replaced { backup } => say(&format!("wrote {shown}; the old file is {}", backup.display())),
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! `kmodtrace report`: shows which process loaded which module, when and why, from captures, without privileges.
+
+mod args;
+mod input;
+
+use std::{
+    cell::RefCell,
+    io::{self, BufWriter, IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+    rc::Rc,
+};
+
+use anyhow::{Context, bail};
+use jiff::{Zoned, tz::TimeZone};
+
+pub(in crate::cli) use args::Args;
+use args::{Form, is_stdin};
+
+use crate::{
+    cli::io::output_files::OutputFiles,
+    logging::say,
+    output::{Lines, Style, Tree, check_local, escape_str},
+    report::{
+        Engine, Human, Late, Ordered, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto,
+        table,
+    },
+    stream::Consumer,
+};
+
+/// Size of the output buffer.
+const BUFFER_BYTES: usize = 1 << 16;
+
+pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let form = args.form();
+    if args.top.is_some() && !matches!(form, Form::Table | Form::CsvRows | Form::JsonRows) {
+        bail!("cannot use --top: the output is not a table; add --by or omit --top");
+    }
+    let plan = plan(args)?;
+    // With --follow a reader may follow the output file.
+    let mut outputs = if args.follow { OutputFiles::live(&args.files)? } else { OutputFiles::new(&args.files)? };
+    let (target, style) = Target::open(args, form, &mut outputs)?;
+    let mut late = Vec::new();
+    let mut engine = Engine::new(plan, sinks(args, form, &target, style, &mut outputs, &mut late)?);
+    let captures = match input::read(args, &mut engine) {
+        Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
+        result => result?,
+    };
+    if let Some(file) = captures.without_events() {
+        bail!("cannot read {}: not a capture: none of its lines is an event", escape_str(&file));
+    }
+    if captures.events() == 0 {
+        captures.require_complete("report")?;
+    }
+    let whole = engine.whole();
+    match write_table(args, form, &whole, style, &target) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        result => result.context("cannot write the report")?,
+    }
+    outputs.keep()?;
+    captures.warn();
+    engine.undecided().sentence().into_iter().for_each(|sentence| say(&format!("warning: {sentence}")));
+    late.iter().filter_map(Late::sentence).for_each(|sentence| say(&sentence));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The query, with absolute times.
+fn plan(args: &Args) -> anyhow::Result<Plan> {
+    if !args.utc {
+        check_local()?;
+    }
+    let now = if args.utc { Zoned::now().with_time_zone(TimeZone::UTC) } else { Zoned::now() };
+    let time = |name: &str, text: &Option<String>| -> anyhow::Result<Option<i64>> {
+        let Some(text) = text else { return Ok(None) };
+        let time = parse_time(text, &now).with_context(|| format!("invalid --{name}"))?;
+        let ns = i64::try_from(time.as_nanosecond()).ok();
+        Ok(Some(ns.with_context(|| format!("invalid --{name} {text:?}: expected a year from 1678 to 2261"))?))
+    };
+    let (since_ns, until_ns) = (time("since", &args.since)?, time("until", &args.until)?);
+    if let (Some(since_ns), Some(until_ns), Some(since), Some(until)) = (since_ns, until_ns, &args.since, &args.until)
+        && since_ns >= until_ns
+    {
+        bail!("invalid --since {since:?}: expected a time before --until {until:?}");
+    }
+    Ok(Plan { selector: args.select.selector(), since_ns, until_ns, new_since_ns: time("new-since", &args.new_since)? })
+}
+
+/// The destination of the report, shared by several writers in order.
+#[derive(Clone)]
+struct Target {
+    writer: Rc<RefCell<BufWriter<Box<dyn Write>>>>,
+    /// Each flush reaches the reader immediately.
+    is_live: bool,
+}
+
+impl Target {
+    fn open(args: &Args, form: Form, outputs: &mut OutputFiles) -> anyhow::Result<(Self, Style)> {
+        let (writer, is_terminal): (Box<dyn Write>, bool) = match args.output.as_deref() {
+            Some(path) if !is_stdin(path) => (outputs.open(path)?, false),
+            // Only files were requested.
+            None if form == Form::None => (Box::new(io::sink()), false),
+            _ => (Box::new(outputs.stdout()?), io::stdout().is_terminal()),
+        };
+        let writer = Rc::new(RefCell::new(BufWriter::with_capacity(BUFFER_BYTES, writer)));
+        Ok((Self { writer, is_live: args.follow || is_terminal }, args.style(is_terminal)))
+    }
+
+    fn writer(&self) -> Box<dyn Write> {
+        Box::new(self.clone())
+    }
+
+    /// Flushes the buffer.
+    fn end(&self) -> io::Result<()> {
+        self.writer.borrow_mut().flush()
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.is_live { self.end() } else { Ok(()) }
+    }
+}
+
+/// Outputs that receive each chain when it ends.
+fn sinks(
+    args: &Args,
+    form: Form,
+    target: &Target,
+    style: Style,
+    outputs: &mut OutputFiles,
+    late: &mut Vec<Late>,
+) -> anyhow::Result<Vec<Box<dyn Sink>>> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    let human = |output: Box<dyn Consumer>| Box::new(Human::new(output, target.writer(), style));
+    let stream: Option<Box<dyn Sink>> = match form {
+        Form::Tree => Some(human(Box::new(Tree::new(target.writer(), style)))),
+        Form::Lines => Some(human(Box::new(Lines::new(target.writer(), style)))),
+        Form::JsonChains => Some(Box::new(json::Chains::new(target.writer()))),
+        Form::CsvRecords => Some(Box::new(csv::Records::new(target.writer()))),
+        Form::Table | Form::JsonRows | Form::CsvRows | Form::None => None,
+    };
+    // Followed chains are shown when they end, others by time.
+    if args.follow {
+        sinks.extend(stream);
+    } else if let Some(stream) = stream {
+        let ordered = Ordered::new(stream);
+        late.push(ordered.late());
+        sinks.push(Box::new(ordered));
+    }
+    let mut file =
+        |path: &Path| -> anyhow::Result<Box<dyn Write>> { Ok(Box::new(BufWriter::new(outputs.open(path)?))) };
+    if let Some(path) = &args.html {
+        sinks.push(Box::new(Html::new(file(path)?)));
+    }
+    if let Some(path) = &args.perfetto {
+        sinks.push(Box::new(Perfetto::new(file(path)?)));
+    }
+    Ok(sinks)
+}
+
+/// Writes the forms that need all data.
+fn write_table(args: &Args, form: Form, whole: &Whole<'_>, style: Style, target: &Target) -> io::Result<()> {
+    let view = View { by: args.by.map(Into::into), sort: args.sort(), top: args.top };
+    let mut writer = target.clone();
+    match form {
+        Form::Table => table(whole, view, style, &mut writer)?,
+        Form::CsvRows => csv::table(whole, view, &mut writer)?,
+        Form::JsonRows => json::table(whole, view, &mut writer)?,
+        Form::Tree | Form::Lines | Form::JsonChains | Form::CsvRecords | Form::None => {}
+    }
+    target.end()
+}

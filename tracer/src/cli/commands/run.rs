@@ -1,0 +1,161 @@
+//! `kmodtrace run -- CMD`: shows which modules a command makes the kernel load. The command keeps its standard
+//! streams and its exit code; output goes to stderr or to a file.
+
+use std::{
+    ffi::OsString,
+    io,
+    path::Path,
+    process::{ExitCode, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::Context;
+use tokio::{
+    process::Command,
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    cli::{
+        args::{
+            policy::RunPolicyArgs,
+            trace::{Stream, TraceArgs},
+        },
+        session::{Session, runtime},
+    },
+    event::ProcessId,
+    kernel::{account::Account, cgroup::OwnCgroup, privileges::Capability, process},
+    logging::say,
+    output::escape_str,
+    trace::Scope,
+};
+
+/// Exit codes as of env(1) and timeout(1).
+const EXIT_NOT_EXECUTABLE: u8 = 126;
+const EXIT_NOT_FOUND: u8 = 127;
+
+/// Time between SIGTERM and SIGKILL.
+const TERM_GRACE: Duration = Duration::from_secs(5);
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code: 0 the policy holds; 1 the policy is violated; 4 tracing is not possible \
+    (--skip-if-unsupported); 124 --timeout ended; 125 error, or the verdict is undetermined; 126 the command cannot be \
+    executed; 127 the command was not found; 128+N signal N ended the command.\n\n\
+    Without --policy, or with --propagate if the policy holds, the exit code is that of the command.")]
+pub struct Args {
+    /// Show the requests and loads of all processes on this host, not only those of the command.
+    #[arg(long)]
+    host: bool,
+    /// Run the command as USER (name or id), without privileges [default: the current user].
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    #[command(flatten)]
+    trace: TraceArgs,
+    #[command(flatten)]
+    policy: RunPolicyArgs,
+    /// Command to run, with its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
+    let account = args.user.as_ref().map(|user| Account::find(Path::new("/"), user));
+    let account = account.transpose().context("cannot run the command with --user")?;
+    // Everything from the first unknown option on is taken as the command.
+    let name = args.command.first().map(|name| name.to_string_lossy());
+    if let Some(name) = name.filter(|name| name.starts_with('-')) {
+        anyhow::bail!("unknown option {}: use `--` before the command", escape_str(&name));
+    }
+    let policy = args.policy.prepare()?;
+    let code = runtime()?.block_on(async {
+        // The terminal signals the command as well, and the command decides how to react.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        // Nothing is in scope until the command exists.
+        let empty = Scope::Command { process: ProcessId { pid: 0, start_ns: u64::MAX }, cgroup: None };
+        let scope = if args.host { Scope::Host } else { empty };
+        let started = Session::start(&args.trace, probe_log, scope, Stream::Stderr, policy.judge()).await;
+        let mut session = match started {
+            Ok(session) => session,
+            Err(error) => return policy.not_traced(error),
+        };
+
+        let cgroup =
+            OwnCgroup::create().inspect_err(|error| log::info!("{error}; following the command by ancestry only")).ok();
+        let (program, arguments) = args.command.split_first().context("missing command: expected CMD")?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        if let Some(cgroup) = &cgroup {
+            cgroup.join_before_exec(command.as_std_mut())?;
+        }
+        // Joining the cgroup needs privileges, therefore they are dropped afterwards.
+        if let Some(account) = &account {
+            account.run_as(command.as_std_mut());
+        }
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                let code = if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
+                let why = format!("cannot run {}: {error}", program.display());
+                say(&format!("error: {why}"));
+                let judge = if args.policy.has_policy() { session.finish().await? } else { None };
+                return policy.not_run(judge, &why, code);
+            }
+        };
+        // Signals must reach the command even if it has changed its user.
+        let mut also = vec![Capability::Kill];
+        if args.policy.has_policy() {
+            // To report the line of a script, the offset of the shell's open file is read.
+            also.push(Capability::SysPtrace);
+        }
+        session.drop_privileges(&also)?;
+        let pid = child.id().context("cannot identify the command: it has no process id")?;
+        if !args.host {
+            let process = process::id_of(pid).with_context(|| format!("cannot identify the command, pid {pid}"))?;
+            session.set_scope(Scope::Command {
+                process,
+                cgroup: cgroup.as_ref().map(|cgroup| (cgroup.path(), cgroup.id())),
+            });
+        }
+
+        let mut deadline = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut timed_out = false;
+        let status: ExitStatus = loop {
+            tokio::select! {
+                status = child.wait() => break status.context("cannot wait for the command")?,
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    let signal = if timed_out { process::Signal::KILL } else { process::Signal::TERM };
+                    end_all(pid, cgroup.as_ref(), signal)?;
+                    deadline = (!timed_out).then(|| Instant::now() + TERM_GRACE);
+                    timed_out = true;
+                }
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => process::send_signal(pid, process::Signal::TERM)?,
+                _ = hangup.recv() => process::send_signal(pid, process::Signal::HUP)?,
+                go_on = session.step() => { go_on?; }
+            }
+        };
+        let judge = session.finish().await?;
+        policy.ended(judge, status, timed_out)
+    })?;
+    Ok(ExitCode::from(code))
+}
+
+/// Signals the command and, where it has a cgroup of its own, all that it started.
+fn end_all(pid: u32, cgroup: Option<&OwnCgroup>, signal: process::Signal) -> anyhow::Result<()> {
+    let mut targets = match cgroup.map(OwnCgroup::processes) {
+        Some(Ok(processes)) => processes,
+        Some(Err(error)) => {
+            log::info!("cannot list the processes of the command: {error}");
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    if !targets.contains(&pid) {
+        targets.push(pid);
+    }
+    targets.into_iter().try_for_each(|target| process::send_signal(target, signal)).context("cannot signal the command")
+}

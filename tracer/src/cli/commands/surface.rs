@@ -1,0 +1,291 @@
+//! `kmodtrace surface`: lists the modules that unprivileged users can make the kernel load.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::{
+    impact,
+    surface_block::{self, access_name, asked_by},
+};
+use crate::{
+    cli::io::print,
+    kernel::facts::Facts,
+    logging::say,
+    modprobe::Resolver,
+    modules::{Entry, Machine, RequiredModules, State, Usage, families::Access, surface},
+    output::{
+        ascii,
+        cell::{cell, columns, left},
+        count as text_count, escape_str,
+    },
+};
+
+/// Arguments of `surface`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code: 0 success; 125 error.\n\nNeeds no privileges.")]
+pub struct Args {
+    /// Write JSON Lines, one object per module.
+    #[arg(long)]
+    json: bool,
+    /// Show the hosts of the captures that used each module, one per line.
+    #[arg(long, value_enum, value_name = "WHAT", requires = "captures", conflicts_with = "block")]
+    by: Option<impact::By>,
+    /// Include modules that are loaded or blocked [default: reachable modules only].
+    #[arg(long)]
+    all: bool,
+    /// Print one modprobe.d file that blocks the modules unused in the captures, after a dry run with modprobe.
+    #[arg(long, requires = "captures", conflicts_with_all = ["json", "all"])]
+    block: bool,
+    /// With --block: accept captures that are incomplete, from other hosts, or cover less than a day.
+    #[arg(long, requires = "block")]
+    force: bool,
+    /// With --block: install the file; an old file is kept as FILE.bak1, .bak2, ... [default: print it].
+    #[arg(long, requires = "block")]
+    write: bool,
+    /// Directory for --write.
+    #[arg(long, value_name = "DIR", default_value = "/etc/modprobe.d")]
+    dir: PathBuf,
+    /// Captures: files or directories, to show which modules are in use; - is standard input.
+    #[arg(value_name = "FILE")]
+    captures: Vec<PathBuf>,
+}
+
+/// Whether anything needed a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Needed {
+    /// It was asked for, or came with what was.
+    Asked,
+    /// It was there when a capture began, is there now, or what was needed rests on it.
+    Present,
+    /// Nothing in the captures.
+    Never,
+}
+
+impl Needed {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Present => "present",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// One line of the JSON form.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    /// Whether anyone may be root of a user namespace here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_namespaces_for_anyone: Option<bool>,
+    /// Whether anything in the captures needed it; absent without captures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needed: Option<Needed>,
+    /// On how many hosts of the captures it was asked for, or came with what was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<usize>,
+    /// Their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_host: Option<&'a [String]>,
+}
+
+/// What is shown of the surface, with what captures say of it.
+struct Shown<'a> {
+    entry: &'a Entry,
+    needed: Option<Needed>,
+    /// The hosts that asked for it.
+    hosts: Vec<String>,
+    /// They are named, not only counted.
+    is_by_host: bool,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let facts = Facts::default();
+    let machine = Machine::read(&facts);
+    let resolver = Resolver::installed(&facts).context("what can be loaded here is not known")?;
+    let entries = surface(resolver.config(), resolver.index(), &machine);
+    let gathered = (!args.captures.is_empty()).then(|| impact::gather(&args.captures)).transpose()?;
+    let (needs, captures) = gathered.unzip();
+    if let Some(captures) = &captures {
+        captures.warn();
+    }
+    let kept = needs.as_ref().map(|needs| RequiredModules::new(needs, resolver.config(), resolver.index(), &machine));
+    if let (true, Some(needs), Some(kept), Some(captures)) = (args.block, &needs, &kept, &captures) {
+        if !args.force {
+            surface_block::require_evidence(needs, captures)?;
+        }
+        let found = surface_block::Found {
+            entries: &entries,
+            usage: needs,
+            required: kept,
+            machine: &machine,
+            resolver: &resolver,
+        };
+        return surface_block::run(&found, args.write.then_some(args.dir.as_path()));
+    }
+    let needed = |entry: &Entry| Some(how_needed(entry, needs.as_ref()?, kept.as_ref()?));
+    let is_shown = |entry: &&Entry| args.all || entry.state == State::Open;
+    let hosts = |entry: &Entry| -> Vec<String> {
+        let needs = needs.as_ref().map(|needs| needs.by_host(&entry.module)).unwrap_or_default();
+        needs.into_iter().map(|need| need.host).collect()
+    };
+    let shown = entries.iter().filter(is_shown);
+    let shown: Vec<Shown<'_>> = shown
+        .map(|entry| Shown { entry, needed: needed(entry), hosts: hosts(entry), is_by_host: args.by.is_some() })
+        .collect();
+    if args.json {
+        print::stdout(&json(&shown, &machine)?)?;
+    } else {
+        print::human(&table(&shown))?;
+    }
+    for line in summary(&entries, &machine) {
+        say(&line);
+    }
+    if let Some(needs) = &needs {
+        surface_block::tell_coverage(needs);
+        let never = shown.iter().filter(|shown| shown.needed == Some(Needed::Never)).count();
+        say(&format!("{never} of the {} listed are unused; --block blocks them", shown.len()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn how_needed(entry: &Entry, needs: &Usage, kept: &RequiredModules) -> Needed {
+    if !needs.users_of(&entry.module).is_empty() {
+        Needed::Asked
+    } else if kept.contains(&entry.module) {
+        Needed::Present
+    } else {
+        Needed::Never
+    }
+}
+
+fn json(shown: &[Shown<'_>], machine: &Machine) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for Shown { entry, needed, hosts, is_by_host } in shown {
+        let line = Line {
+            entry,
+            user_namespaces_for_anyone: machine.user_namespaces,
+            needed: *needed,
+            hosts: needed.map(|_| hosts.len()),
+            by_host: is_by_host.then_some(hosts.as_slice()),
+        };
+        text += &serde_json::to_string(&line).context("cannot write the surface as JSON")?;
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn table(shown: &[Shown<'_>]) -> String {
+    let name = |shown: &Shown<'_>| cell(&ascii(&escape_str(&shown.entry.module))).into_owned();
+    let width = shown.iter().map(|shown| columns(&name(shown))).max().unwrap_or(0).max("MODULE".len());
+    // The column is there with captures only.
+    let needed = |text: Option<&str>| text.map_or_else(String::new, |text| format!("{text:<7}  "));
+    let has_needed = shown.iter().any(|shown| shown.needed.is_some());
+    let hosts = |text: &str| if has_needed { format!("{text:>5}  ") } else { String::new() };
+    let head = needed(has_needed.then_some("NEEDED")) + &hosts("HOSTS");
+    let module = left("MODULE", width);
+    let mut out = format!("{module}  {:<11}  {:<7}  {head}{:>5}  ASKED FOR BY\n", "WHO", "STATE", "LOADS");
+    for shown in shown {
+        let entry = shown.entry;
+        let state = match entry.state {
+            State::Open => "open",
+            State::Loaded => "loaded",
+            State::Blocked => "blocked",
+        };
+        let needed = needed(shown.needed.map(Needed::name)) + &hosts(&shown.hosts.len().to_string());
+        let (access, loads, asked_by) = (access_name(entry.access), entry.modules.len(), asked_by(entry));
+        let module = left(&name(shown), width);
+        out.push_str(&format!("{module}  {access:<11}  {state:<7}  {needed}{loads:>5}  {asked_by}\n"));
+        if shown.is_by_host {
+            shown.hosts.iter().for_each(|host| out.push_str(&format!("  on {}\n", escape_str(host))));
+        }
+    }
+    out
+}
+
+fn summary(entries: &[Entry], machine: &Machine) -> Vec<String> {
+    let count = |access: Access, state: State| {
+        entries.iter().filter(|entry| entry.access == access && entry.state == state).count()
+    };
+    let namespaces = match machine.user_namespaces {
+        Some(true) => "which here anyone may be",
+        Some(false) => "which here only root can make",
+        None => "and whether anyone may be that here is not known",
+    };
+    let modules = |number: usize| text_count(number as u64, "module", "modules");
+    let sum = |state| count(Access::Anyone, state) + count(Access::UserNamespace, state);
+    let mut lines = vec![
+        format!("anyone can make the kernel load {} and dependencies", modules(count(Access::Anyone, State::Open))),
+        format!("root of a user namespace, {namespaces}, {} more", count(Access::UserNamespace, State::Open)),
+        format!("already loaded: {}, blocked: {}", sum(State::Loaded), sum(State::Blocked)),
+    ];
+    lines
+        .extend(machine.stops.iter().map(|stop| format!("module loading is currently disabled: {}", escape_str(stop))));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Access, Entry, Machine, Needed, Shown, State, summary, table};
+
+    fn entry(module: &str, state: State) -> Entry {
+        Entry {
+            module: module.to_owned(),
+            access: Access::Anyone,
+            state,
+            modules: vec!["udp_tunnel".to_owned(), module.to_owned()],
+            aliases: vec!["net_pf_30".to_owned(), "other".to_owned()],
+            action: "socket(AF_TIPC)".to_owned(),
+            family: "socket family",
+        }
+    }
+
+    /// Columns are aligned, and hostile names are escaped.
+    #[test]
+    fn table_with_hostile_name_is_aligned() {
+        let entries = [entry("tipc", State::Open), entry("x\u{1b}[2J", State::Blocked)];
+        let shown = |needed, hosts: &[&str]| {
+            let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let shown = |entry| Shown { entry, needed, hosts: hosts.clone(), is_by_host: true };
+            entries.iter().map(shown).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            table(&shown(None, &[])),
+            "MODULE    WHO          STATE    LOADS  ASKED FOR BY\n\
+             tipc      anyone       open         2  socket(AF_TIPC) [net_pf_30, and 1 more]\n\
+             x\\x1b[2J  anyone       blocked      2  socket(AF_TIPC) [net_pf_30, and 1 more]\n"
+        );
+        assert_eq!(
+            table(&shown(Some(Needed::Never), &[])[..1]),
+            "MODULE  WHO          STATE    NEEDED   HOSTS  LOADS  ASKED FOR BY\n\
+             tipc    anyone       open     never        0      2  socket(AF_TIPC) [net_pf_30, and 1 more]\n"
+        );
+        assert_eq!(
+            table(&shown(Some(Needed::Asked), &["lb1", "x\n"])[..1]),
+            "MODULE  WHO          STATE    NEEDED   HOSTS  LOADS  ASKED FOR BY\n\
+             tipc    anyone       open     asked        2      2  socket(AF_TIPC) [net_pf_30, and 1 more]\n  on lb1\n  on \
+             x\\n\n"
+        );
+    }
+
+    /// Modules are counted by state, and disabled module loading is reported.
+    #[test]
+    fn summary_modules_are_counted_by_state() {
+        let entries = [entry("a", State::Open), entry("b", State::Loaded), entry("c", State::Blocked)];
+        let machine =
+            Machine { user_namespaces: Some(true), stops: vec!["it is off".to_owned()], ..Machine::default() };
+        assert_eq!(
+            summary(&entries, &machine),
+            [
+                "anyone can make the kernel load 1 module and dependencies",
+                "root of a user namespace, which here anyone may be, 0 more",
+                "already loaded: 1, blocked: 1",
+                "module loading is currently disabled: it is off",
+            ]
+        );
+    }
+}
