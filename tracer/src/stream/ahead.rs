@@ -178,7 +178,7 @@ impl Reader {
             let bytes = section.memory_bytes();
             self.add(Piece::Section(section), bytes).map_err(|Unwanted| Early::Unwanted)?;
             if is_stdin {
-                // Whoever writes may take his time.
+                // The writer may pause at any time.
                 self.give_out().map_err(|Unwanted| Early::Unwanted)?;
             }
         }

@@ -21,7 +21,11 @@ const POLL: Duration = Duration::from_millis(20);
 /// measured by the time stamp counter, and panics with "IO-APIC + timer doesn't work" when fewer than five arrived. The
 /// counter advances while a busy host does not run an emulated guest, so healthy guests panicked. Kernels that detect KVM
 /// skip the check themselves.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 oops=panic loglevel=5 random.trust_cpu=on no_timer_check";
+///
+/// The limits of RCU stalls and soft lockups (kernel/rcu/tree_stall.h, kernel/watchdog.c) are at their maxima for the same
+/// reason: a busy host may not run a guest for more than the usual 21 s.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 oops=panic loglevel=5 random.trust_cpu=on no_timer_check \
+                                rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60";
 
 /// The accelerator: how the guest's instructions are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ pub struct Limits {
     /// All open chains together, bytes: with more the largest comes out.
     pub bytes: usize,
     /// One chain with all that is nested in it, bytes: a larger one comes out, and what follows is a chain of its own
-    /// ([`Part::Rest`]).
+    /// ([`Part::Rest`](super::Part::Rest)).
     pub chain_bytes: usize,
 }
 
