@@ -115,6 +115,7 @@ impl TraceBuilder {
     }
 
     /// Resolves user stacks with the symbol tables of the requester's files.
+    #[cfg(feature = "symbols")]
     pub const fn user_symbols(mut self, resolve: bool) -> Self {
         self.has_user_symbols = resolve;
         self
@@ -138,11 +139,9 @@ impl TraceBuilder {
     /// # Errors
     /// If tracing is not possible here; the error names the reason and the fix.
     pub fn start(self) -> Result<Trace, ProbeError> {
-        let Started { tracer, uevents, mut system, clocks, header, baseline, warnings } =
-            correlate::start(self.options)?;
-        if self.has_user_symbols {
-            system.name_user_stacks();
-        }
+        let Started { tracer, uevents, system, clocks, header, baseline, warnings } = correlate::start(self.options)?;
+        #[cfg(feature = "symbols")]
+        let system = if self.has_user_symbols { system.with_user_symbols() } else { system };
         let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
         let mut tracker = Tracker::new(system, clock);
         tracker.push(clocks.boot_ns, header);

@@ -82,8 +82,10 @@ impl LiveSystem {
     }
 
     /// Enables symbols for user stacks.
-    pub fn name_user_stacks(&mut self) {
-        self.user_symbols = Some(UserSymbols::new());
+    #[cfg(feature = "symbols")]
+    #[must_use]
+    pub fn with_user_symbols(self) -> Self {
+        Self { user_symbols: Some(UserSymbols::new()), ..self }
     }
 }
 
