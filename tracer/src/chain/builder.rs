@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     Chain, ChainKey, Issue, Item, Part, Single,
-    gone::{Gone, Had},
+    emitted::{EmittedEvents, EmittedRequests},
     is_unload,
     issues::Issues,
     lost::Lost,
@@ -51,9 +51,9 @@ pub struct Builder {
     begun: Number,
     ready: VecDeque<Item>,
     lost: Lost,
-    gone: Gone<RequestId>,
+    emitted: EmittedRequests<RequestId>,
     /// Processes whose piece of work was handed out before its end.
-    cut: Gone<ProcessId>,
+    cut: EmittedRequests<ProcessId>,
     issues: Issues,
     limits: Limits,
     /// What all open chains take.
@@ -91,8 +91,8 @@ impl Builder {
             begun: 0,
             ready: VecDeque::new(),
             lost: Lost::default(),
-            gone: Gone::with_limit(limits.chains),
-            cut: Gone::with_limit(limits.chains),
+            emitted: EmittedRequests::with_limit(limits.chains),
+            cut: EmittedRequests::with_limit(limits.chains),
             issues: Issues::default(),
             limits,
             bytes: 0,
@@ -241,7 +241,7 @@ impl Builder {
             None => {}
         }
         let is_rest = match key {
-            ChainKey::Request(id) => self.gone.contains(id),
+            ChainKey::Request(id) => self.emitted.contains(id),
             ChainKey::Loader(process) => self.cut.may_contain(process),
         };
         self.begun += 1;
@@ -299,7 +299,7 @@ impl Builder {
             return None;
         }
         // One that was handed out already is told of in the chain of the second alone.
-        let is_second = self.gone.get(id).is_some_and(|had| had.contains(event));
+        let is_second = self.emitted.get(id).is_some_and(|events| events.contains(event));
         if is_second {
             self.issues.shared(event, id);
         }
@@ -334,7 +334,7 @@ impl Builder {
             let key = ChainKey::Request(parent);
             return match self.current.get(&key) {
                 Some(number) => Some(*number),
-                None if parent == id || self.gone.may_contain(parent) => None,
+                None if parent == id || self.emitted.may_contain(parent) => None,
                 None => Some(self.own(key, at, 0)),
             };
         }
@@ -400,8 +400,10 @@ impl Builder {
             self.current.remove(&open.chain.key);
         }
         match open.chain.key {
-            ChainKey::Request(id) => self.gone.insert(id, had(&open.chain)),
-            ChainKey::Loader(process) if open.chain.result.is_none() => self.cut.insert(process, Had::default()),
+            ChainKey::Request(id) => self.emitted.insert(id, events(&open.chain)),
+            ChainKey::Loader(process) if open.chain.result.is_none() => {
+                self.cut.insert(process, EmittedEvents::default());
+            }
             ChainKey::Loader(process) => self.cut.remove(process),
         }
         // What still hangs under it will come out by itself.
@@ -433,9 +435,9 @@ const fn has(chain: &Chain, event: Single) -> bool {
     }
 }
 
-fn had(chain: &Chain) -> Had {
-    let events = [Single::Request, Single::Helper, Single::Result];
-    events.into_iter().fold(Had::default(), |had, event| had.with(event, has(chain, event)))
+fn events(chain: &Chain) -> EmittedEvents {
+    let singles = [Single::Request, Single::Helper, Single::Result];
+    singles.into_iter().fold(EmittedEvents::default(), |events, event| events.with(event, has(chain, event)))
 }
 
 fn key_of(request: Option<RequestId>, process: ProcessId) -> ChainKey {

@@ -4,7 +4,7 @@
 
 mod builder;
 mod cause;
-mod gone;
+mod emitted;
 mod issues;
 mod lost;
 mod open;

@@ -9,28 +9,28 @@ use super::issues::Single;
 use crate::event::{ProcessId, RequestId};
 
 /// What a chain is known by, and since when there can be one.
-pub(super) trait Born: Copy + Eq + Hash {
+pub(super) trait Identity: Copy + Eq + Hash {
     /// Nanoseconds since boot.
-    fn born_ns(self) -> u64;
+    fn earliest_ns(self) -> u64;
 }
 
-impl Born for RequestId {
-    fn born_ns(self) -> u64 {
+impl Identity for RequestId {
+    fn earliest_ns(self) -> u64 {
         self.boot_ns
     }
 }
 
-impl Born for ProcessId {
-    fn born_ns(self) -> u64 {
+impl Identity for ProcessId {
+    fn earliest_ns(self) -> u64 {
         self.start_ns
     }
 }
 
 /// Which events of a chain were handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Had(u8);
+pub(super) struct EmittedEvents(u8);
 
-impl Had {
+impl EmittedEvents {
     pub(super) fn with(self, event: Single, is_there: bool) -> Self {
         Self(self.0 | u8::from(is_there) << event as u8)
     }
@@ -42,8 +42,8 @@ impl Had {
 
 /// The last chains that were handed out, a bounded number of them.
 #[derive(Debug)]
-pub(super) struct Gone<Id> {
-    ids: HashMap<Id, (u64, Had)>,
+pub(super) struct EmittedRequests<Id> {
+    ids: HashMap<Id, (u64, EmittedEvents)>,
     order: VecDeque<(u64, Id)>,
     limit: usize,
     turn: u64,
@@ -51,25 +51,25 @@ pub(super) struct Gone<Id> {
     forgotten_ns: Option<u64>,
 }
 
-impl<Id: Born> Gone<Id> {
+impl<Id: Identity> EmittedRequests<Id> {
     pub(super) fn with_limit(limit: usize) -> Self {
         Self { ids: HashMap::new(), order: VecDeque::new(), limit, turn: 0, forgotten_ns: None }
     }
 
-    pub(super) fn insert(&mut self, id: Id, had: Had) {
+    pub(super) fn insert(&mut self, id: Id, events: EmittedEvents) {
         if let Some((_, known)) = self.ids.get_mut(&id) {
-            known.0 |= had.0;
+            known.0 |= events.0;
             return;
         }
         self.turn += 1;
-        self.ids.insert(id, (self.turn, had));
+        self.ids.insert(id, (self.turn, events));
         self.order.push_back((self.turn, id));
         while self.order.len() > self.limit {
             let Some((turn, oldest)) = self.order.pop_front() else { break };
             // One that was taken out and came again has a later turn.
             if self.ids.get(&oldest).is_some_and(|(known, _)| *known == turn) {
                 self.ids.remove(&oldest);
-                self.forgotten_ns = self.forgotten_ns.max(Some(oldest.born_ns()));
+                self.forgotten_ns = self.forgotten_ns.max(Some(oldest.earliest_ns()));
             }
         }
     }
@@ -79,8 +79,8 @@ impl<Id: Born> Gone<Id> {
     }
 
     /// What was handed out of it, when that is known.
-    pub(super) fn get(&self, id: Id) -> Option<Had> {
-        self.ids.get(&id).map(|(_, had)| *had)
+    pub(super) fn get(&self, id: Id) -> Option<EmittedEvents> {
+        self.ids.get(&id).map(|(_, events)| *events)
     }
 
     /// True when it is known to have been handed out.
@@ -90,13 +90,13 @@ impl<Id: Born> Gone<Id> {
 
     /// True when it was handed out, or may have been and was forgotten.
     pub(super) fn may_contain(&self, id: Id) -> bool {
-        self.contains(id) || self.forgotten_ns.is_some_and(|forgotten_ns| id.born_ns() <= forgotten_ns)
+        self.contains(id) || self.forgotten_ns.is_some_and(|forgotten_ns| id.earliest_ns() <= forgotten_ns)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Gone, Had, Single};
+    use super::{EmittedEvents, EmittedRequests, Single};
     use crate::event::RequestId;
 
     fn id(boot_ns: u64) -> RequestId {
@@ -106,25 +106,29 @@ mod tests {
     /// Check that memory is bounded and that what was forgotten is not taken for unseen.
     #[test]
     fn the_oldest_are_forgotten_but_not_denied() {
-        let mut gone = Gone::with_limit(2);
+        let mut emitted = EmittedRequests::with_limit(2);
         for boot_ns in [5, 9, 7] {
-            gone.insert(id(boot_ns), Had::default());
+            emitted.insert(id(boot_ns), EmittedEvents::default());
         }
-        assert!(!gone.contains(id(5)) && gone.contains(id(9)) && gone.contains(id(7)));
-        assert!(gone.may_contain(id(5)) && !gone.may_contain(id(6)));
-        assert_eq!((gone.ids.len(), gone.order.len()), (2, 2));
+        assert!(!emitted.contains(id(5)) && emitted.contains(id(9)) && emitted.contains(id(7)));
+        assert!(emitted.may_contain(id(5)) && !emitted.may_contain(id(6)));
+        assert_eq!((emitted.ids.len(), emitted.order.len()), (2, 2));
     }
 
     /// Check that one that is taken out and comes again is not forgotten with its first turn, and that memory stays bounded.
     #[test]
     fn what_comes_again_has_another_turn() {
-        let mut gone = Gone::with_limit(3);
+        let mut emitted = EmittedRequests::with_limit(3);
         for _ in 0..10 {
-            gone.remove(id(1));
-            gone.insert(id(1), Had::default().with(Single::Result, true));
+            emitted.remove(id(1));
+            emitted.insert(id(1), EmittedEvents::default().with(Single::Result, true));
         }
-        assert!(gone.get(id(1)).is_some_and(|had| had.contains(Single::Result) && !had.contains(Single::Request)));
-        assert!(gone.ids.len() == 1 && gone.order.len() <= 3);
-        assert!(!gone.may_contain(id(0)), "nothing was forgotten");
+        assert!(
+            emitted
+                .get(id(1))
+                .is_some_and(|events| events.contains(Single::Result) && !events.contains(Single::Request))
+        );
+        assert!(emitted.ids.len() == 1 && emitted.order.len() <= 3);
+        assert!(!emitted.may_contain(id(0)), "nothing was forgotten");
     }
 }
