@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kmodtrace::{
     capture::recover::recover,
-    report::{Engine, Plan},
+    report::{Engine, ReportQuery},
     stream::{Collector, FileSummary, IssueKind, Pipeline, read_inputs},
 };
 use proptest::{prelude::*, sample::Index};
@@ -19,7 +19,7 @@ fn capture() -> Vec<u8> {
 
 /// What `report` makes of bytes: sentences on what is wrong with them.
 fn report(bytes: &[u8]) -> Vec<String> {
-    let mut pipeline = Pipeline::new(Engine::new(Plan::default(), Vec::new()));
+    let mut pipeline = Pipeline::new(Engine::new(ReportQuery::default(), Vec::new()));
     read_inputs([("any".to_owned(), bytes)], None, &mut pipeline).unwrap();
     let (_, issues) = pipeline.finish().unwrap();
     issues.iter().map(ToString::to_string).collect()

@@ -5,30 +5,30 @@ use std::io::sink;
 
 use kmodtrace::{
     output::{Colour, Lines as HumanLines, Output, Style, Tree},
-    report::{By, Engine, Human, Plan, Sink, Sort, View, csv, html::Html, json, perfetto::Perfetto, table},
+    report::{By, Engine, ReportQuery, ReportSink, Sections, Sort, View, csv, html::Html, json, perfetto::Perfetto, table},
     stream::{Pipeline, read_inputs},
 };
 use libfuzzer_sys::fuzz_target;
 
 const STYLE: Style = Style { colour: Colour::Ansi, unicode: true, utc: true, stacks: true, width: Some(80) };
 
-fn human(output: Box<dyn Output>) -> Box<dyn Sink> {
-    Box::new(Human::new(output, Box::new(sink()), true))
+fn human(output: Box<dyn Output>) -> Box<dyn ReportSink> {
+    Box::new(Sections::new(output, Box::new(sink()), true))
 }
 
 /// A file through the engine, as `report` does it.
-fn report(bytes: &[u8], sinks: Vec<Box<dyn Sink>>) {
-    let mut pipeline = Pipeline::new(Engine::new(Plan::default(), sinks));
+fn report(bytes: &[u8], sinks: Vec<Box<dyn ReportSink>>) {
+    let mut pipeline = Pipeline::new(Engine::new(ReportQuery::default(), sinks));
     if read_inputs([("fuzz".to_owned(), bytes)], None, &mut pipeline).is_err() {
         return;
     }
     let Ok((mut engine, _)) = pipeline.finish() else { return };
     let _ = engine.finish();
-    let whole = engine.whole();
+    let data = engine.data();
     for by in [None, Some(By::Exe)] {
-        let _ = csv::table(&whole, by, Sort::Name, &mut sink());
-        let _ = json::table(&whole, by, Sort::Count, &mut sink());
-        let _ = table(&whole, View { by, sort: Sort::Last, top: None }, STYLE);
+        let _ = csv::table(&data, by, Sort::Name, &mut sink());
+        let _ = json::table(&data, by, Sort::Count, &mut sink());
+        let _ = table(&data, View { by, sort: Sort::Last, top: None }, STYLE);
     }
 }
 

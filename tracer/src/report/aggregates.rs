@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    names::{NameId, Names},
-    who::{Program, Who},
+    interner::{Interner, NameId},
+    requester::{Program, Requester},
 };
 use crate::event::Status;
 
 /// Combinations that are kept apart; an unprivileged user can make up as many as there are aliases.
-const CELLS_LIMIT: usize = 1 << 16;
+const GROUPS_LIMIT: usize = 1 << 16;
 
 /// What a cell is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,13 +20,13 @@ pub enum Kind {
     /// An alias that was asked for and brought no module of its own.
     Alias,
     /// More than is kept apart.
-    Others,
+    Overflow,
 }
 
 /// A module or an alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
-pub struct What {
+pub struct Subject {
     /// Which of the two.
     pub kind: Kind,
     /// Its name.
@@ -35,7 +35,7 @@ pub struct What {
 
 /// Who is behind it, as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WhoIds {
+pub struct RequesterIds {
     /// The kind of program, as [`Program::parts`] gives it.
     pub(super) program_kind: u8,
     pub(super) program: NameId,
@@ -44,21 +44,21 @@ pub struct WhoIds {
     pub(super) container: NameId,
 }
 
-impl WhoIds {
-    pub(super) fn new(who: &Who<'_>, names: &mut Names) -> Self {
-        let (program_kind, program) = who.program.parts();
+impl RequesterIds {
+    pub(super) fn new(requester: &Requester<'_>, names: &mut Interner) -> Self {
+        let (program_kind, program) = requester.program.parts();
         Self {
             program_kind,
             program: names.id(program),
-            user: names.optional(who.user.as_deref()),
-            unit: names.optional(who.unit.as_deref()),
-            container: names.optional(who.container.as_deref()),
+            user: names.optional(requester.user.as_deref()),
+            unit: names.optional(requester.unit.as_deref()),
+            container: names.optional(requester.container.as_deref()),
         }
     }
 
     /// The program.
     #[must_use]
-    pub fn program<'a>(&self, names: &'a Names) -> Program<'a> {
+    pub fn program<'a>(&self, names: &'a Interner) -> Program<'a> {
         Program::from_parts(self.program_kind, names.name(self.program))
     }
 }
@@ -66,11 +66,11 @@ impl WhoIds {
 /// What makes a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct CellKey {
+pub struct GroupKey {
     /// The module or alias.
-    pub what: What,
+    pub subject: Subject,
     /// Who is behind it.
-    pub who: WhoIds,
+    pub requester: RequesterIds,
     /// The machine.
     pub host: NameId,
 }
@@ -78,9 +78,9 @@ pub struct CellKey {
 /// One load, or one request that brought no module of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Fact {
+pub struct Observation {
     /// Where it counts.
-    pub key: CellKey,
+    pub key: GroupKey,
     /// When it was asked for: nanoseconds since 1970.
     pub time_ns: i64,
     /// How it ended.
@@ -93,7 +93,7 @@ pub struct Fact {
 
 /// Counts of a cell, or of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tally {
+pub struct Stats {
     /// How often.
     pub count: u64,
     /// Requests of the kernel.
@@ -114,7 +114,7 @@ pub struct Tally {
     pub last_ns: i64,
 }
 
-impl Default for Tally {
+impl Default for Stats {
     fn default() -> Self {
         Self {
             count: 0,
@@ -130,21 +130,21 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
-    fn add(&mut self, fact: &Fact) {
+impl Stats {
+    fn add(&mut self, observation: &Observation) {
         self.count += 1;
-        self.requests += u64::from(fact.is_request);
-        self.loads += u64::from(fact.key.what.kind == Kind::Module);
-        if let Some(count) = self.statuses.get_mut(fact.status as usize) {
+        self.requests += u64::from(observation.is_request);
+        self.loads += u64::from(observation.key.subject.kind == Kind::Module);
+        if let Some(count) = self.statuses.get_mut(observation.status as usize) {
             *count += 1;
         }
-        if let Some(ns) = fact.blocked_ns {
+        if let Some(ns) = observation.blocked_ns {
             self.blocked_ns = self.blocked_ns.saturating_add(ns);
             self.blocked_max_ns = self.blocked_max_ns.max(ns);
             self.blocked_count += 1;
         }
-        self.first_ns = self.first_ns.min(fact.time_ns);
-        self.last_ns = self.last_ns.max(fact.time_ns);
+        self.first_ns = self.first_ns.min(observation.time_ns);
+        self.last_ns = self.last_ns.max(observation.time_ns);
     }
 
     /// Adds another's counts.
@@ -170,107 +170,111 @@ impl Tally {
 
 /// All cells.
 #[derive(Debug)]
-pub struct Cells {
-    cells: HashMap<CellKey, Tally>,
+pub struct Aggregates {
+    groups: HashMap<GroupKey, Stats>,
     limit: usize,
     /// Modules that were there before tracing began, by host.
     baseline: HashSet<(NameId, NameId)>,
 }
 
-impl Default for Cells {
+impl Default for Aggregates {
     fn default() -> Self {
-        Self::with_limit(CELLS_LIMIT)
+        Self::with_limit(GROUPS_LIMIT)
     }
 }
 
-impl Cells {
+impl Aggregates {
     pub(super) fn with_limit(limit: usize) -> Self {
-        Self { cells: HashMap::new(), limit, baseline: HashSet::new() }
+        Self { groups: HashMap::new(), limit, baseline: HashSet::new() }
     }
 
     /// Counts a fact. True when it is the first of its cell.
-    pub fn add(&mut self, fact: &Fact) -> bool {
-        if let Some(tally) = self.cells.get_mut(&fact.key) {
-            tally.add(fact);
+    pub fn add(&mut self, observation: &Observation) -> bool {
+        if let Some(stats) = self.groups.get_mut(&observation.key) {
+            stats.add(observation);
             return false;
         }
-        let full = self.cells.len() >= self.limit;
-        let key = if full { CellKey { what: OTHERS, who: NOBODY, ..fact.key } } else { fact.key };
-        self.cells.entry(key).or_default().add(fact);
+        let full = self.groups.len() >= self.limit;
+        let key = if full {
+            GroupKey { subject: OVERFLOW, requester: OVERFLOW_REQUESTER, ..observation.key }
+        } else {
+            observation.key
+        };
+        self.groups.entry(key).or_default().add(observation);
         !full
     }
 
     /// When what a fact counts for came first; the time of the fact itself where it is not kept apart.
     #[must_use]
-    pub fn first_ns(&self, fact: &Fact) -> i64 {
-        self.cells.get(&fact.key).map_or(fact.time_ns, |tally| tally.first_ns)
+    pub fn first_ns(&self, observation: &Observation) -> i64 {
+        self.groups.get(&observation.key).map_or(observation.time_ns, |stats| stats.first_ns)
     }
 
     /// A module was there before tracing began on a host.
     pub fn add_baseline(&mut self, host: NameId, module: NameId) {
-        if self.baseline.len() < CELLS_LIMIT {
+        if self.baseline.len() < GROUPS_LIMIT {
             self.baseline.insert((host, module));
         }
     }
 
     /// The cells, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&CellKey, &Tally)> {
-        self.cells.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (&GroupKey, &Stats)> {
+        self.groups.iter()
     }
 
     /// When each module or alias came first on each host; `i64::MIN` for what was there before.
     #[must_use]
-    pub fn first_of_each(&self) -> BTreeMap<(NameId, What), i64> {
+    pub fn first_of_each(&self) -> BTreeMap<(NameId, Subject), i64> {
         let mut firsts = BTreeMap::new();
-        for (key, tally) in &self.cells {
-            let first = firsts.entry((key.host, key.what)).or_insert(i64::MAX);
-            *first = tally.first_ns.min(*first);
+        for (key, stats) in &self.groups {
+            let first = firsts.entry((key.host, key.subject)).or_insert(i64::MAX);
+            *first = stats.first_ns.min(*first);
         }
         for (host, module) in &self.baseline {
-            firsts.insert((*host, What { kind: Kind::Module, name: *module }), i64::MIN);
+            firsts.insert((*host, Subject { kind: Kind::Module, name: *module }), i64::MIN);
         }
         firsts
     }
 }
 
-const OTHERS: What = What { kind: Kind::Others, name: NameId::OTHERS };
+const OVERFLOW: Subject = Subject { kind: Kind::Overflow, name: NameId::OVERFLOW };
 
-const NOBODY: WhoIds = WhoIds {
+const OVERFLOW_REQUESTER: RequesterIds = RequesterIds {
     program_kind: b'u',
-    program: NameId::OTHERS,
-    user: NameId::OTHERS,
-    unit: NameId::OTHERS,
-    container: NameId::OTHERS,
+    program: NameId::OVERFLOW,
+    user: NameId::OVERFLOW,
+    unit: NameId::OVERFLOW,
+    container: NameId::OVERFLOW,
 };
 
 #[cfg(test)]
 mod tests {
-    use super::{CellKey, Cells, Fact, Kind, NOBODY, What};
-    use crate::{event::Status, report::names::Names};
+    use super::{Aggregates, GroupKey, Kind, OVERFLOW_REQUESTER, Observation, Subject};
+    use crate::{event::Status, report::interner::Interner};
 
     /// Check that facts of a kind are counted together, and that there is a limit to kinds but not to counts.
     #[test]
     fn facts_are_counted_within_the_limit() {
-        let mut names = Names::default();
-        let mut cells = Cells::with_limit(2);
+        let mut names = Interner::default();
+        let mut aggregates = Aggregates::with_limit(2);
         let host = names.id(b"lb1");
         let mut add = |name: &[u8], time_ns, status, blocked_ns: Option<u64>| {
-            let what = What { kind: Kind::Module, name: names.id(name) };
-            let key = CellKey { what, who: NOBODY, host };
-            cells.add(&Fact { key, time_ns, status, is_request: blocked_ns.is_some(), blocked_ns })
+            let subject = Subject { kind: Kind::Module, name: names.id(name) };
+            let key = GroupKey { subject, requester: OVERFLOW_REQUESTER, host };
+            aggregates.add(&Observation { key, time_ns, status, is_request: blocked_ns.is_some(), blocked_ns })
         };
         assert!(add(b"a", 7, Status::Loaded, Some(5)));
         assert!(!add(b"a", 3, Status::Failed, Some(6)));
         assert!(add(b"b", 4, Status::Loaded, None));
         assert!(!add(b"c", 5, Status::Loaded, None));
         assert!(!add(b"d", 6, Status::Loaded, None));
-        let mut counts: Vec<_> = cells.iter().map(|(key, tally)| (key.what.kind, *tally)).collect();
-        counts.sort_by_key(|(kind, tally)| (*kind, tally.first_ns));
+        let mut counts: Vec<_> = aggregates.iter().map(|(key, stats)| (key.subject.kind, *stats)).collect();
+        counts.sort_by_key(|(kind, stats)| (*kind, stats.first_ns));
         assert_eq!(counts.len(), 3);
         let (_, a) = counts[0];
         assert_eq!((a.count, a.first_ns, a.last_ns, a.blocked_ns, a.blocked_max_ns), (2, 3, 7, 11, 6));
         assert_eq!(a.statuses().collect::<Vec<_>>(), [(Status::Loaded, 1), (Status::Failed, 1)]);
-        assert_eq!((counts[2].0, counts[2].1.count), (Kind::Others, 2));
+        assert_eq!((counts[2].0, counts[2].1.count), (Kind::Overflow, 2));
         assert_eq!((a.requests, a.loads), (2, 2));
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Column {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// Names: cut, but to no fewer characters than these.
-    Names(usize),
+    Interner(usize),
     /// Numbers, which are never cut.
     Number,
     /// Times, which may lose their seconds and a year that all share.
@@ -41,7 +41,7 @@ enum Kind {
 impl Column {
     /// Names, cut to no fewer characters than `min`.
     pub(super) const fn names(head: &'static str, min: usize) -> Self {
-        Self { head, short_head: head, kind: Kind::Names(min), spared: None }
+        Self { head, short_head: head, kind: Kind::Interner(min), spared: None }
     }
 
     /// The same, with a head that a narrow column has.
@@ -84,7 +84,7 @@ impl Laid {
     /// The narrowest that it should be.
     fn min(&self) -> usize {
         match self.column.kind {
-            Kind::Names(min) => {
+            Kind::Interner(min) => {
                 min.min(self.cells_width).max(cell::columns(self.column.short_head).min(min)).min(self.width)
             }
             Kind::Number | Kind::Time => self.width,
@@ -104,7 +104,7 @@ impl Laid {
     fn cell(&self, text: &str) -> String {
         match self.column.kind {
             Kind::Number => right(text, self.width),
-            Kind::Names(_) => left(&cut(text, self.width), self.width),
+            Kind::Interner(_) => left(&cut(text, self.width), self.width),
             Kind::Time => {
                 let seconds = if self.has_seconds { 0..0 } else { SECONDS };
                 let skipped = if self.has_year { 0 } else { YEAR_CHARS };
@@ -135,7 +135,7 @@ impl Layout {
             place,
             width: cell::columns(column.head),
             cells_width: 0,
-            is_uniform: matches!(column.kind, Kind::Names(_)),
+            is_uniform: matches!(column.kind, Kind::Interner(_)),
             has_seconds: true,
             has_year: true,
         });
@@ -251,7 +251,7 @@ fn fit(laid: &mut Vec<Laid>, limit: usize, share_year: bool) -> Vec<&'static str
     }
     for is_last_resort in [false, true] {
         let min = |column: &Laid| match column.column.kind {
-            Kind::Names(_) if is_last_resort => NAMES_MIN.min(column.width),
+            Kind::Interner(_) if is_last_resort => NAMES_MIN.min(column.width),
             _ => column.min(),
         };
         while natural(laid) > limit {

@@ -7,15 +7,15 @@
 use std::io::{self, Write};
 
 use super::{
-    cells::Fact,
-    engine::{Sink, Told, Whole},
-    facts::Unloading,
-    names::Names,
-    rows::{By, Group, New, Row, Shown, groups, rows},
+    aggregates::Observation,
+    format::{field, listed, named, program_field, shared_fields, subject_fields, timestamp},
+    group_by::{By, Group, New, Row, Shown, groups, rows},
+    interner::Interner,
+    observe::Unloading,
+    query::{ChainRecord, ReportData, ReportSink},
+    requester::own_program,
     stream::Stream,
     table::View,
-    who::own_program,
-    words::{field, listed, named, program_field, shared_fields, timestamp, what_fields},
 };
 use crate::{
     chain::{Chain, ChainKey},
@@ -108,62 +108,62 @@ fn cell(text: &str) -> String {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn table(whole: &Whole<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
+pub fn table(data: &ReportData<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
     match view.by {
-        None => combinations(whole, view.first(&rows(whole, view.sort, Shown::All)), writer),
-        Some(by) => rolled_up(whole, view.first(&groups(whole, by, view.sort)), by, writer),
+        None => combinations(data, view.first(&rows(data, view.sort, Shown::All)), writer),
+        Some(by) => rolled_up(data, view.first(&groups(data, by, view.sort)), by, writer),
     }
 }
 
-fn combinations(whole: &Whole<'_>, rows: &[Row], writer: &mut dyn Write) -> io::Result<()> {
+fn combinations(data: &ReportData<'_>, rows: &[Row], writer: &mut dyn Write) -> io::Result<()> {
     let head = "kind,name,program,user,unit,container,host,times,results,blocked_ns,blocked_max_ns,first,last,new\r\n";
     writer.write_all(head.as_bytes())?;
-    for Row { key, tally, new } in rows {
-        let (kind, name) = what_fields(key, whole.names);
-        let named = |id| field(id, whole.names);
+    for Row { key, stats, new } in rows {
+        let (kind, name) = subject_fields(key, data.names);
+        let named = |id| field(id, data.names);
         Record::default()
             .text(kind)
             .name(&name)
-            .name(&program_field(key, whole.names))
-            .optional_name(named(key.who.user).as_ref())
-            .optional_name(named(key.who.unit).as_ref())
-            .optional_name(named(key.who.container).as_ref())
+            .name(&program_field(key, data.names))
+            .optional_name(named(key.requester.user).as_ref())
+            .optional_name(named(key.requester.unit).as_ref())
+            .optional_name(named(key.requester.container).as_ref())
             .optional_name(named(key.host).as_ref())
-            .number(tally.count)
-            .text(&results(tally))
-            .number(tally.blocked_ns)
-            .number(tally.blocked_max_ns)
-            .time(tally.first_ns)
-            .time(tally.last_ns)
+            .number(stats.count)
+            .text(&results(stats))
+            .number(stats.blocked_ns)
+            .number(stats.blocked_max_ns)
+            .time(stats.first_ns)
+            .time(stats.last_ns)
             .text(new.map_or("", New::name))
             .write(writer)?;
     }
     Ok(())
 }
 
-fn rolled_up(whole: &Whole<'_>, groups: &[Group], by: By, writer: &mut dyn Write) -> io::Result<()> {
+fn rolled_up(data: &ReportData<'_>, groups: &[Group], by: By, writer: &mut dyn Write) -> io::Result<()> {
     let (counts, other, others) = match by {
         By::Module => ("times", By::Exe, "programs"),
         _ => ("requests,loads", By::Module, "modules"),
     };
     let head = format!("by,name,{counts},results,blocked_ns,blocked_max_ns,first,last,new,hosts,{others}\r\n");
     writer.write_all(head.as_bytes())?;
-    for Group { key, tally, others, hosts, new } in groups {
-        let (kind, name) = shared_fields(key, by, whole.names);
+    for Group { key, stats, others, hosts, new } in groups {
+        let (kind, name) = shared_fields(key, by, data.names);
         let record = Record::default().text(kind).name(&name);
         let counted = match by {
-            By::Module => record.number(tally.count),
-            _ => record.number(tally.requests).number(tally.loads),
+            By::Module => record.number(stats.count),
+            _ => record.number(stats.requests).number(stats.loads),
         };
-        let others = others.iter().map(|(key, count)| format!("{} {count}", listed(key, other, whole.names)));
+        let others = others.iter().map(|(key, count)| format!("{} {count}", listed(key, other, data.names)));
         counted
-            .text(&results(tally))
-            .number(tally.blocked_ns)
-            .number(tally.blocked_max_ns)
-            .time(tally.first_ns)
-            .time(tally.last_ns)
+            .text(&results(stats))
+            .number(stats.blocked_ns)
+            .number(stats.blocked_max_ns)
+            .time(stats.first_ns)
+            .time(stats.last_ns)
             .text(new.map_or("", New::name))
-            .shown(&joined(hosts.iter().map(|host| named(*host, whole.names))))
+            .shown(&joined(hosts.iter().map(|host| named(*host, data.names))))
             .shown(&joined(others))
             .write(writer)?;
     }
@@ -176,8 +176,8 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 }
 
 /// `loaded 11; failed 1`
-fn results(tally: &super::cells::Tally) -> String {
-    joined(tally.statuses().map(|(status, count)| format!("{} {count}", status.name())))
+fn results(stats: &super::aggregates::Stats) -> String {
+    joined(stats.statuses().map(|(status, count)| format!("{} {count}", status.name())))
 }
 
 /// Writes a record for each module that came, and for each request that brought none.
@@ -203,32 +203,32 @@ impl Records {
         )
     }
 
-    fn fact(&mut self, told: &Told<'_>, fact: &Fact, names: &Names) -> io::Result<()> {
-        let (kind, name) = what_fields(&fact.key, names);
-        let process = process(told.chain);
-        let request = match told.chain.key {
+    fn observation(&mut self, record: &ChainRecord<'_>, observation: &Observation, names: &Interner) -> io::Result<()> {
+        let (kind, name) = subject_fields(&observation.key, names);
+        let process = process(record.chain);
+        let request = match record.chain.key {
             ChainKey::Request(id) => id.to_string(),
             ChainKey::Loader(_) => String::new(),
         };
         let named = |id| field(id, names);
         Record::default()
-            .time(fact.time_ns)
-            .text(told.stream.host())
-            .text(told.stream.boot_id())
+            .time(observation.time_ns)
+            .text(record.stream.host())
+            .text(record.stream.boot_id())
             .text(&request)
             .text(kind)
             .name(&name)
-            .text(fact.status.name())
-            .name(&program_field(&fact.key, names))
+            .text(observation.status.name())
+            .name(&program_field(&observation.key, names))
             .optional_number(process.map(|process| process.pid))
             .optional_name(process.map(|process| &process.comm))
-            .optional_name(named(fact.key.who.user).as_ref())
+            .optional_name(named(observation.key.requester.user).as_ref())
             .optional_number(process.map(|process| process.uid))
-            .optional_name(named(fact.key.who.unit).as_ref())
-            .optional_name(named(fact.key.who.container).as_ref())
-            .optional_number(fact.blocked_ns)
-            .text(if told.is_first { "yes" } else { "" })
-            .text(if told.chain.incomplete.is_empty() { "" } else { "yes" })
+            .optional_name(named(observation.key.requester.unit).as_ref())
+            .optional_name(named(observation.key.requester.container).as_ref())
+            .optional_number(observation.blocked_ns)
+            .text(if record.is_first { "yes" } else { "" })
+            .text(if record.chain.incomplete.is_empty() { "" } else { "yes" })
             .write(&mut self.writer)
     }
 }
@@ -241,10 +241,10 @@ pub(super) fn process(chain: &Chain) -> Option<&Process> {
         .or_else(|| chain.attempts.first().map(|attempt| &attempt.process))
 }
 
-impl Sink for Records {
-    fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
+impl ReportSink for Records {
+    fn chain(&mut self, record: &ChainRecord<'_>, names: &Interner) -> io::Result<()> {
         self.begin()?;
-        told.facts.iter().try_for_each(|fact| self.fact(told, fact, names))
+        record.observations.iter().try_for_each(|observation| self.observation(record, observation, names))
     }
 
     fn event(&mut self, event: &Event, stream: &Stream, _: usize) -> io::Result<()> {
@@ -272,7 +272,7 @@ impl Sink for Records {
             .write(&mut self.writer)
     }
 
-    fn finish(&mut self, _: &Whole<'_>) -> io::Result<()> {
+    fn finish(&mut self, _: &ReportData<'_>) -> io::Result<()> {
         self.begin()?;
         self.writer.flush()
     }

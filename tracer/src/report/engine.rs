@@ -2,11 +2,11 @@
 
 use std::io;
 
-pub use super::told::{Plan, Sink, Told, Whole};
 use super::{
-    cells::Cells,
-    facts::{self, nanoseconds},
-    names::{NameId, Names},
+    aggregates::Aggregates,
+    interner::{Interner, NameId},
+    observe::{self, nanoseconds},
+    query::{ChainRecord, ReportData, ReportQuery, ReportSink},
     stream::Stream,
 };
 use crate::{
@@ -18,11 +18,11 @@ use crate::{
 
 /// Counts chains, and hands those that are wanted to formats.
 pub struct Engine {
-    plan: Plan,
-    names: Names,
-    cells: Cells,
+    query: ReportQuery,
+    names: Interner,
+    aggregates: Aggregates,
     streams: Vec<Stream>,
-    sinks: Vec<Box<dyn Sink>>,
+    sinks: Vec<Box<dyn ReportSink>>,
     undecided: Undecided,
 }
 
@@ -60,11 +60,11 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// An engine for a plan.
     #[must_use]
-    pub fn new(plan: Plan, sinks: Vec<Box<dyn Sink>>) -> Self {
+    pub fn new(query: ReportQuery, sinks: Vec<Box<dyn ReportSink>>) -> Self {
         Self {
-            plan,
-            names: Names::default(),
-            cells: Cells::default(),
+            query,
+            names: Interner::default(),
+            aggregates: Aggregates::default(),
             streams: Vec::new(),
             sinks,
             undecided: Undecided::default(),
@@ -73,37 +73,38 @@ impl Engine {
 
     /// What was read.
     #[must_use]
-    pub fn whole(&self) -> Whole<'_> {
-        let Self { cells, names, streams, plan, .. } = self;
-        Whole { cells, names, streams, plan }
+    pub fn data(&self) -> ReportData<'_> {
+        let Self { aggregates, names, streams, query, .. } = self;
+        ReportData { aggregates, names, streams, query }
     }
 
     fn chain(&mut self, item: &Item, number: usize) -> io::Result<()> {
         let Item::Chain(chain) = item else { return Ok(()) };
         let time_ns = nanoseconds(chain.time);
-        if !self.plan.is_in_range(time_ns) || !self.selects(item) {
+        if !self.query.is_in_range(time_ns) || !self.selects(item) {
             return Ok(());
         }
         let host = self.host(number);
         let mut found = Vec::new();
-        facts::of_chain(chain, host, &mut self.names, &mut |_, fact| found.push(fact));
+        observe::of_chain(chain, host, &mut self.names, &mut |_, observation| found.push(observation));
         let mut is_first = false;
-        for fact in &found {
-            is_first |= self.cells.add(fact);
+        for observation in &found {
+            is_first |= self.aggregates.add(observation);
         }
-        let is_new = self.plan.new_since_ns.is_none_or(|new_since_ns| {
-            time_ns >= new_since_ns && found.iter().any(|fact| self.cells.first_ns(fact) >= new_since_ns)
+        let is_new = self.query.new_since_ns.is_none_or(|new_since_ns| {
+            time_ns >= new_since_ns
+                && found.iter().any(|observation| self.aggregates.first_ns(observation) >= new_since_ns)
         });
         if let Some(stream) = self.streams.get(number).filter(|_| is_new) {
-            let told = Told { chain, item, facts: &found, is_first, stream, stream_number: number };
-            self.sinks.iter_mut().try_for_each(|sink| sink.chain(&told, &self.names))?;
+            let record = ChainRecord { chain, item, observations: &found, is_first, stream, stream_number: number };
+            self.sinks.iter_mut().try_for_each(|sink| sink.chain(&record, &self.names))?;
         }
         Ok(())
     }
 
     /// Whether a chain or event is selected; what is not known of that is counted.
     fn selects(&mut self, item: &Item) -> bool {
-        let selector = &self.plan.selector;
+        let selector = &self.query.selector;
         if selector.is_empty() {
             return true;
         }
@@ -137,7 +138,7 @@ impl Consumer for Engine {
             let host = self.host(info.id);
             for module in &baseline.modules {
                 let module = self.names.id(module.as_bytes());
-                self.cells.add_baseline(host, module);
+                self.aggregates.add_baseline(host, module);
             }
         }
         Ok(())
@@ -151,9 +152,9 @@ impl Consumer for Engine {
         if !matches!(event.body, Body::Unload(_) | Body::Attempt(_) | Body::Loss(_)) {
             return Ok(());
         }
-        let is_wanted = self.plan.is_in_range(nanoseconds(event.time))
+        let is_wanted = self.query.is_in_range(nanoseconds(event.time))
             && self.selects(item)
-            && (self.plan.new_since_ns.is_none() || matches!(event.body, Body::Loss(_)));
+            && (self.query.new_since_ns.is_none() || matches!(event.body, Body::Loss(_)));
         if let Some(stream) = self.streams.get(info.id).filter(|_| is_wanted) {
             self.sinks.iter_mut().try_for_each(|sink| sink.event(event, stream, info.id))?;
         }
@@ -168,8 +169,8 @@ impl Consumer for Engine {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        let Self { cells, names, streams, plan, sinks, .. } = self;
-        let whole = Whole { cells, names, streams, plan };
-        sinks.iter_mut().try_for_each(|sink| sink.finish(&whole))
+        let Self { aggregates, names, streams, query, sinks, .. } = self;
+        let data = ReportData { aggregates, names, streams, query };
+        sinks.iter_mut().try_for_each(|sink| sink.finish(&data))
     }
 }

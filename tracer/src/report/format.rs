@@ -3,10 +3,10 @@
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
-    cells::{CellKey, Kind, Tally},
-    names::{NameId, Names},
-    rows::By,
-    who::Program,
+    aggregates::{GroupKey, Kind, Stats},
+    group_by::By,
+    interner::{Interner, NameId},
+    requester::Program,
 };
 use crate::{
     event::Text,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// More than is kept apart.
-const OTHERS: &str = "(others)";
+const OVERFLOW: &str = "(others)";
 
 /// Bytes of a name that are looked at for a cell: more than have room in one, however they are escaped.
 const CELL_BYTES_LIMIT: usize = 4 * CELL_COLUMNS_LIMIT;
@@ -41,10 +41,10 @@ fn shown(text: &str) -> String {
 }
 
 /// The module, or the alias in quotes.
-pub(super) fn what(key: &CellKey, names: &Names) -> String {
-    let name = clipped(names.name(key.what.name));
-    match (key.what.kind, key.what.name) {
-        (Kind::Others, _) | (_, NameId::OTHERS) => OTHERS.to_owned(),
+pub(super) fn subject(key: &GroupKey, names: &Interner) -> String {
+    let name = clipped(names.name(key.subject.name));
+    match (key.subject.kind, key.subject.name) {
+        (Kind::Overflow, _) | (_, NameId::OVERFLOW) => OVERFLOW.to_owned(),
         (Kind::Module, NameId::NONE) => "(unknown)".to_owned(),
         (Kind::Module, _) => shown(&output::module(&name)),
         (Kind::Alias, _) => shown(&output::alias(&name)),
@@ -52,49 +52,49 @@ pub(super) fn what(key: &CellKey, names: &Names) -> String {
 }
 
 /// The program.
-pub(super) fn program(key: &CellKey, names: &Names) -> String {
-    if key.who.program == NameId::OTHERS {
-        return OTHERS.to_owned();
+pub(super) fn program(key: &GroupKey, names: &Interner) -> String {
+    if key.requester.program == NameId::OVERFLOW {
+        return OVERFLOW.to_owned();
     }
-    let name = clipped(names.name(key.who.program));
-    shown(&Program::from_parts(key.who.program_kind, name.as_bytes()).words())
+    let name = clipped(names.name(key.requester.program));
+    shown(&Program::from_parts(key.requester.program_kind, name.as_bytes()).label())
 }
 
 /// A name that may be absent.
-pub(super) fn named(id: NameId, names: &Names) -> String {
+pub(super) fn named(id: NameId, names: &Interner) -> String {
     match id {
-        NameId::OTHERS => OTHERS.to_owned(),
+        NameId::OVERFLOW => OVERFLOW.to_owned(),
         NameId::NONE => "-".to_owned(),
         id => shown(&output::escape(&clipped(names.name(id)))),
     }
 }
 
 /// The part that rows are rolled up by.
-pub(super) fn shared(key: &CellKey, by: By, names: &Names) -> String {
+pub(super) fn shared(key: &GroupKey, by: By, names: &Interner) -> String {
     match by {
-        By::Module => what(key, names),
+        By::Module => subject(key, names),
         By::Exe => program(key, names),
-        By::User => named(key.who.user, names),
-        By::Unit => named(key.who.unit, names),
-        By::Container => named(key.who.container, names),
+        By::User => named(key.requester.user, names),
+        By::Unit => named(key.requester.unit, names),
+        By::Container => named(key.requester.container, names),
         By::Host => named(key.host, names),
     }
 }
 
 /// The container, or the unit.
-pub(super) fn place(key: &CellKey, names: &Names) -> String {
-    let container = named(key.who.container, names);
+pub(super) fn place(key: &GroupKey, names: &Interner) -> String {
+    let container = named(key.requester.container, names);
     match container.split_once(':') {
         // As the engines print it.
         Some((runtime, id)) if id.len() > 12 => format!("{runtime}:{}", id.chars().take(12).collect::<String>()),
         _ if container != "-" => container,
-        _ => named(key.who.unit, names),
+        _ => named(key.requester.unit, names),
     }
 }
 
 /// `loaded`, or `loaded 11, failed 1`.
-pub(super) fn statuses(tally: &Tally) -> String {
-    let all: Vec<_> = tally.statuses().collect();
+pub(super) fn statuses(stats: &Stats) -> String {
+    let all: Vec<_> = stats.statuses().collect();
     match all.as_slice() {
         [(status, _)] => status.name().to_owned(),
         _ => all.iter().map(|(status, count)| format!("{} {count}", status.name())).collect::<Vec<_>>().join(", "),
@@ -102,8 +102,8 @@ pub(super) fn statuses(tally: &Tally) -> String {
 }
 
 /// How long somebody was blocked.
-pub(super) fn blocked(tally: &Tally) -> String {
-    if tally.blocked_count == 0 { "-".to_owned() } else { output::duration(tally.blocked_ns) }
+pub(super) fn blocked(stats: &Stats) -> String {
+    if stats.blocked_count == 0 { "-".to_owned() } else { output::duration(stats.blocked_ns) }
 }
 
 /// Date and time to the second; with its offset where clocks showed that time twice.
@@ -119,49 +119,49 @@ pub(super) fn timestamp(ns: i64) -> Timestamp {
 }
 
 /// What it is, for programs: `module` or `alias`, and its name.
-pub(super) fn what_fields(key: &CellKey, names: &Names) -> (&'static str, Text) {
-    let name = Text::from(names.name(key.what.name));
-    match (key.what.kind, key.what.name) {
-        (Kind::Others, _) | (_, NameId::OTHERS) => ("others", Text::default()),
+pub(super) fn subject_fields(key: &GroupKey, names: &Interner) -> (&'static str, Text) {
+    let name = Text::from(names.name(key.subject.name));
+    match (key.subject.kind, key.subject.name) {
+        (Kind::Overflow, _) | (_, NameId::OVERFLOW) => ("others", Text::default()),
         (Kind::Module, _) => ("module", name),
         (Kind::Alias, _) => ("alias", name),
     }
 }
 
 /// The program, for programs.
-pub(super) fn program_field(key: &CellKey, names: &Names) -> Text {
-    if key.who.program == NameId::OTHERS { Text::from(OTHERS) } else { key.who.program(names).field() }
+pub(super) fn program_field(key: &GroupKey, names: &Interner) -> Text {
+    if key.requester.program == NameId::OVERFLOW { Text::from(OVERFLOW) } else { key.requester.program(names).field() }
 }
 
 /// A name that may be absent, for programs.
-pub(super) fn field(id: NameId, names: &Names) -> Option<Text> {
+pub(super) fn field(id: NameId, names: &Interner) -> Option<Text> {
     match id {
         NameId::NONE => None,
-        NameId::OTHERS => Some(Text::from(OTHERS)),
+        NameId::OVERFLOW => Some(Text::from(OVERFLOW)),
         id => Some(Text::from(names.name(id))),
     }
 }
 
 /// The part that rows are rolled up by, for programs.
-pub(super) fn shared_fields(key: &CellKey, by: By, names: &Names) -> (&'static str, Text) {
+pub(super) fn shared_fields(key: &GroupKey, by: By, names: &Interner) -> (&'static str, Text) {
     let named = |id| field(id, names).unwrap_or_default();
     match by {
-        By::Module => what_fields(key, names),
+        By::Module => subject_fields(key, names),
         By::Exe => ("program", program_field(key, names)),
-        By::User => ("user", named(key.who.user)),
-        By::Unit => ("unit", named(key.who.unit)),
-        By::Container => ("container", named(key.who.container)),
+        By::User => ("user", named(key.requester.user)),
+        By::Unit => ("unit", named(key.requester.unit)),
+        By::Container => ("container", named(key.requester.container)),
         By::Host => ("host", named(key.host)),
     }
 }
 
 /// A module, alias or program in a list for programs: as in a table, but never cut.
-pub(super) fn listed(key: &CellKey, by: By, names: &Names) -> String {
-    let name = Text::from(names.name(key.what.name));
-    match (by, key.what.kind, key.what.name) {
+pub(super) fn listed(key: &GroupKey, by: By, names: &Interner) -> String {
+    let name = Text::from(names.name(key.subject.name));
+    match (by, key.subject.kind, key.subject.name) {
         (By::Module, Kind::Module, id) if id > NameId::NONE => output::module(&name),
         (By::Module, Kind::Alias, id) if id > NameId::NONE => output::alias(&name),
-        (By::Exe, ..) if key.who.program != NameId::OTHERS => key.who.program(names).words(),
+        (By::Exe, ..) if key.requester.program != NameId::OVERFLOW => key.requester.program(names).label(),
         _ => shared(key, by, names),
     }
 }

@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
-    cells::{CellKey, Kind, Tally, What},
-    engine::Whole,
-    names::{NameId, Ranks},
+    aggregates::{GroupKey, Kind, Stats, Subject},
+    interner::{NameId, Ranks},
+    query::ReportData,
 };
 
 /// What rows are rolled up by.
@@ -82,13 +82,13 @@ pub(super) enum Shown {
 }
 
 impl Shown {
-    const fn of(self, mut key: CellKey) -> CellKey {
-        let has_container = !matches!(key.who.container, NameId::NONE);
+    const fn of(self, mut key: GroupKey) -> GroupKey {
+        let has_container = !matches!(key.requester.container, NameId::NONE);
         if matches!(self, Self::NoPlace) {
-            key.who.container = NameId::NONE;
+            key.requester.container = NameId::NONE;
         }
         if matches!(self, Self::NoPlace) || (matches!(self, Self::Place) && has_container) {
-            key.who.unit = NameId::NONE;
+            key.requester.unit = NameId::NONE;
         }
         key
     }
@@ -98,9 +98,9 @@ impl Shown {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     /// The combination.
-    pub key: CellKey,
+    pub key: GroupKey,
     /// Its counts.
-    pub tally: Tally,
+    pub stats: Stats,
     /// What is new since the time that was asked for.
     pub new: Option<New>,
 }
@@ -109,11 +109,11 @@ pub(super) struct Row {
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     /// One of its combinations: the shared part is the same in all.
-    pub key: CellKey,
+    pub key: GroupKey,
     /// Counts of all.
-    pub tally: Tally,
+    pub stats: Stats,
     /// The other parts, most frequent first: modules, or programs where the modules are what is shared.
-    pub others: Vec<(CellKey, u64)>,
+    pub others: Vec<(GroupKey, u64)>,
     /// The hosts they are of, in order of their names.
     pub hosts: Vec<NameId>,
     /// What is new since the time that was asked for.
@@ -126,44 +126,44 @@ type Part = (usize, u8);
 /// What is new since a time.
 struct Fresh {
     since_ns: i64,
-    firsts: BTreeMap<(NameId, What), i64>,
+    firsts: BTreeMap<(NameId, Subject), i64>,
 }
 
 impl Fresh {
-    fn new(whole: &Whole<'_>) -> Option<Self> {
-        whole.plan.new_since_ns.map(|since_ns| Self { since_ns, firsts: whole.cells.first_of_each() })
+    fn new(data: &ReportData<'_>) -> Option<Self> {
+        data.query.new_since_ns.map(|since_ns| Self { since_ns, firsts: data.aggregates.first_of_each() })
     }
 
     /// Whether a module or alias was never seen before on its host.
-    fn is_module_new(&self, key: &CellKey) -> bool {
-        self.firsts.get(&(key.host, key.what)).is_none_or(|first_ns| *first_ns >= self.since_ns)
+    fn is_module_new(&self, key: &GroupKey) -> bool {
+        self.firsts.get(&(key.host, key.subject)).is_none_or(|first_ns| *first_ns >= self.since_ns)
     }
 
-    fn of(&self, key: &CellKey, tally: &Tally) -> Option<New> {
+    fn of(&self, key: &GroupKey, stats: &Stats) -> Option<New> {
         let new = if self.is_module_new(key) { New::Part(By::Module) } else { New::Requester };
-        (tally.first_ns >= self.since_ns).then_some(new)
+        (stats.first_ns >= self.since_ns).then_some(new)
     }
 }
 
 /// All combinations that are wanted, as far as they are shown. Those of a module stand together.
 #[must_use]
-pub(super) fn rows(whole: &Whole<'_>, sort: Sort, shown: Shown) -> Vec<Row> {
-    let fresh = Fresh::new(whole);
-    let mut tallies: HashMap<(CellKey, Option<New>), Tally> = HashMap::new();
-    let mut of_what: HashMap<What, Tally> = HashMap::new();
-    for (key, tally) in whole.cells.iter() {
-        let new = fresh.as_ref().and_then(|fresh| fresh.of(key, tally));
+pub(super) fn rows(data: &ReportData<'_>, sort: Sort, shown: Shown) -> Vec<Row> {
+    let fresh = Fresh::new(data);
+    let mut combined: HashMap<(GroupKey, Option<New>), Stats> = HashMap::new();
+    let mut by_subject: HashMap<Subject, Stats> = HashMap::new();
+    for (key, stats) in data.aggregates.iter() {
+        let new = fresh.as_ref().and_then(|fresh| fresh.of(key, stats));
         if fresh.is_none() || new.is_some() {
-            tallies.entry((shown.of(*key), new)).or_default().merge(tally);
-            of_what.entry(key.what).or_default().merge(tally);
+            combined.entry((shown.of(*key), new)).or_default().merge(stats);
+            by_subject.entry(key.subject).or_default().merge(stats);
         }
     }
-    let ranks = whole.names.ranks();
-    let mut rows: Vec<Row> = tallies.into_iter().map(|((key, new), tally)| Row { key, tally, new }).collect();
+    let ranks = data.names.ranks();
+    let mut rows: Vec<Row> = combined.into_iter().map(|((key, new), stats)| Row { key, stats, new }).collect();
     rows.sort_by_cached_key(|row| {
-        let rank = of_what.get(&row.key.what).map(|tally| metric(tally, sort, By::Module));
-        let name = (row.key.what.kind, ranks.of(row.key.what.name));
-        (rank, name, metric(&row.tally, sort, By::Module), parts(&row.key, &ranks), row.new.map(New::name))
+        let rank = by_subject.get(&row.key.subject).map(|stats| metric(stats, sort, By::Module));
+        let name = (row.key.subject.kind, ranks.of(row.key.subject.name));
+        (rank, name, metric(&row.stats, sort, By::Module), parts(&row.key, &ranks), row.new.map(New::name))
     });
     rows
 }
@@ -171,17 +171,17 @@ pub(super) fn rows(whole: &Whole<'_>, sort: Sort, shown: Shown) -> Vec<Row> {
 /// All combinations rolled up. Where only what is new is wanted: of modules those that are new on a host, with the hosts
 /// on which they are; of all else what it brought for the first time.
 #[must_use]
-pub(super) fn groups(whole: &Whole<'_>, by: By, sort: Sort) -> Vec<Group> {
-    let ranks = whole.names.ranks();
-    let fresh = Fresh::new(whole);
+pub(super) fn groups(data: &ReportData<'_>, by: By, sort: Sort) -> Vec<Group> {
+    let ranks = data.names.ranks();
+    let fresh = Fresh::new(data);
     let mut groups: BTreeMap<Part, Group> = BTreeMap::new();
     let mut known: HashSet<Part> = HashSet::new();
-    for (key, tally) in whole.cells.iter() {
+    for (key, stats) in data.aggregates.iter() {
         let part = shared(key, by, &ranks);
         let is_wanted = match &fresh {
             None => true,
             Some(fresh) if by == By::Module => fresh.is_module_new(key),
-            Some(fresh) => tally.first_ns >= fresh.since_ns,
+            Some(fresh) => stats.first_ns >= fresh.since_ns,
         };
         if !is_wanted {
             known.insert(part);
@@ -189,13 +189,13 @@ pub(super) fn groups(whole: &Whole<'_>, by: By, sort: Sort) -> Vec<Group> {
         }
         let group = groups.entry(part).or_insert_with(|| Group {
             key: *key,
-            tally: Tally::default(),
+            stats: Stats::default(),
             others: Vec::new(),
             hosts: Vec::new(),
             new: None,
         });
-        group.tally.merge(tally);
-        group.others.push((*key, tally.count));
+        group.stats.merge(stats);
+        group.others.push((*key, stats.count));
     }
     let mut groups: Vec<(Part, Group)> = groups.into_iter().collect();
     for (part, group) in &mut groups {
@@ -206,56 +206,56 @@ pub(super) fn groups(whole: &Whole<'_>, by: By, sort: Sort) -> Vec<Group> {
         let is_known = by != By::Module && known.contains(part);
         group.new = fresh.as_ref().map(|_| if is_known { New::Requester } else { New::Part(by) });
     }
-    groups.sort_by_key(|(part, group)| (metric(&group.tally, sort, by), *part));
+    groups.sort_by_key(|(part, group)| (metric(&group.stats, sort, by), *part));
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
 /// The other part of each combination, once each, with its count, most frequent first.
-fn ranked(members: &[(CellKey, u64)], by: By, ranks: &Ranks) -> Vec<(CellKey, u64)> {
+fn ranked(members: &[(GroupKey, u64)], by: By, ranks: &Ranks) -> Vec<(GroupKey, u64)> {
     let other = if by == By::Module { By::Exe } else { By::Module };
-    let mut counts: BTreeMap<Part, (CellKey, u64)> = BTreeMap::new();
+    let mut counts: BTreeMap<Part, (GroupKey, u64)> = BTreeMap::new();
     for (key, count) in members {
         counts.entry(shared(key, other, ranks)).or_insert((*key, 0)).1 += count;
     }
-    let mut ranked: Vec<(CellKey, u64)> = counts.into_values().collect();
+    let mut ranked: Vec<(GroupKey, u64)> = counts.into_values().collect();
     ranked.sort_by_key(|(_, count)| Reverse(*count));
     ranked
 }
 
 /// Smaller comes first. A module is loaded some times; a program, a user or a machine makes requests and loads.
-fn metric(tally: &Tally, sort: Sort, by: By) -> (i64, i64) {
+fn metric(stats: &Stats, sort: Sort, by: By) -> (i64, i64) {
     let most_first = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).saturating_neg();
     let one = |number| (number, 0);
     match sort {
         Sort::Name => one(0),
-        Sort::Count if by == By::Module => one(most_first(tally.count)),
-        Sort::Count => (most_first(tally.requests), most_first(tally.loads)),
-        Sort::First => one(tally.first_ns),
-        Sort::Last => one(tally.last_ns.saturating_neg()),
-        Sort::Blocked => one(most_first(tally.blocked_ns)),
+        Sort::Count if by == By::Module => one(most_first(stats.count)),
+        Sort::Count => (most_first(stats.requests), most_first(stats.loads)),
+        Sort::First => one(stats.first_ns),
+        Sort::Last => one(stats.last_ns.saturating_neg()),
+        Sort::Blocked => one(most_first(stats.blocked_ns)),
     }
 }
 
-fn shared(key: &CellKey, by: By, ranks: &Ranks) -> Part {
+fn shared(key: &GroupKey, by: By, ranks: &Ranks) -> Part {
     let named = |id: NameId, mark: u8| (ranks.of(id), mark);
     match by {
         By::Module => named(
-            key.what.name,
-            match key.what.kind {
+            key.subject.name,
+            match key.subject.kind {
                 Kind::Module => 0,
                 Kind::Alias => 1,
-                Kind::Others => 2,
+                Kind::Overflow => 2,
             },
         ),
-        By::Exe => named(key.who.program, key.who.program_kind),
-        By::User => named(key.who.user, 0),
-        By::Unit => named(key.who.unit, 0),
-        By::Container => named(key.who.container, 0),
+        By::Exe => named(key.requester.program, key.requester.program_kind),
+        By::User => named(key.requester.user, 0),
+        By::Unit => named(key.requester.unit, 0),
+        By::Container => named(key.requester.container, 0),
         By::Host => named(key.host, 0),
     }
 }
 
-fn parts(key: &CellKey, ranks: &Ranks) -> [Part; 5] {
+fn parts(key: &GroupKey, ranks: &Ranks) -> [Part; 5] {
     [By::Exe, By::User, By::Unit, By::Container, By::Host].map(|by| shared(key, by, ranks))
 }
 
@@ -266,41 +266,47 @@ mod tests {
         chain::growth::is_linear,
         event::Status,
         report::{
-            Cells, Names, Plan, Whole,
-            cells::{CellKey, Fact, Kind, What, WhoIds},
+            Aggregates, Interner, ReportData, ReportQuery,
+            aggregates::{GroupKey, Kind, Observation, RequesterIds, Subject},
         },
     };
 
     /// What was counted of facts: host, module, program, unit, time.
     #[derive(Default)]
     struct Counted {
-        names: Names,
-        cells: Cells,
+        names: Interner,
+        aggregates: Aggregates,
     }
 
     impl Counted {
         fn add(&mut self, [host, module, program, unit]: [&str; 4], time_ns: i64) {
             let mut id = |name: &str| self.names.id(name.as_bytes());
-            let what = What { kind: Kind::Module, name: id(module) };
+            let subject = Subject { kind: Kind::Module, name: id(module) };
             let [program, user, unit, host] = [id(program), id("root"), id(unit), id(host)];
             let container = super::NameId::NONE;
-            let who = WhoIds { program_kind: b'p', program, user, unit, container };
-            let key = CellKey { what, who, host };
-            self.cells.add(&Fact { key, time_ns, status: Status::Loaded, is_request: true, blocked_ns: None });
+            let requester = RequesterIds { program_kind: b'p', program, user, unit, container };
+            let key = GroupKey { subject, requester, host };
+            self.aggregates.add(&Observation {
+                key,
+                time_ns,
+                status: Status::Loaded,
+                is_request: true,
+                blocked_ns: None,
+            });
         }
 
         fn groups(&self, by: By, new_since_ns: Option<i64>) -> Vec<(String, u64, Option<New>, usize)> {
-            let plan = Plan { new_since_ns, ..Plan::default() };
-            let whole = Whole { cells: &self.cells, names: &self.names, streams: &[], plan: &plan };
-            let shown = |group: &super::Group| crate::report::words::shared(&group.key, by, &self.names);
-            let told = |group: &super::Group| (shown(group), group.tally.count, group.new, group.hosts.len());
-            groups(&whole, by, Sort::First).iter().map(told).collect()
+            let query = ReportQuery { new_since_ns, ..ReportQuery::default() };
+            let data = ReportData { aggregates: &self.aggregates, names: &self.names, streams: &[], query: &query };
+            let shown = |group: &super::Group| crate::report::format::shared(&group.key, by, &self.names);
+            let record = |group: &super::Group| (shown(group), group.stats.count, group.new, group.hosts.len());
+            groups(&data, by, Sort::First).iter().map(record).collect()
         }
 
         fn rows(&self, shown: Shown) -> Vec<u64> {
-            let plan = Plan::default();
-            let whole = Whole { cells: &self.cells, names: &self.names, streams: &[], plan: &plan };
-            rows(&whole, Sort::First, shown).iter().map(|row| row.tally.count).collect()
+            let query = ReportQuery::default();
+            let data = ReportData { aggregates: &self.aggregates, names: &self.names, streams: &[], query: &query };
+            rows(&data, Sort::First, shown).iter().map(|row| row.stats.count).collect()
         }
     }
 
@@ -316,7 +322,7 @@ mod tests {
         assert_eq!(counted.groups(By::Module, Some(20)), [("tipc".to_owned(), 1, module, 1)]);
         let h2 = counted.names.id(b"h2");
         let tipc = counted.names.id(b"tipc");
-        counted.cells.add_baseline(h2, tipc);
+        counted.aggregates.add_baseline(h2, tipc);
         assert_eq!(counted.groups(By::Module, Some(20)), []);
     }
 

@@ -16,13 +16,13 @@ use sha2::{Digest, Sha256};
 
 use super::{
     csv::process,
-    engine::{Sink, Told, Whole},
-    facts::{Unloading, nanoseconds},
-    names::Names,
-    rows::{Shown, Sort, rows},
+    format,
+    group_by::{Shown, Sort, rows},
+    interner::Interner,
+    observe::{Unloading, nanoseconds},
+    query::{ChainRecord, ReportData, ReportSink},
     stream::Stream,
     timeline::Timeline,
-    words,
 };
 use crate::{
     chain::{Chain, Item},
@@ -178,24 +178,24 @@ impl Html {
     }
 
     /// Writes the data: the note comes last, since it tells what had no room.
-    fn data(&self, whole: &Whole<'_>, writer: &mut dyn Write) -> io::Result<()> {
+    fn data(&self, data: &ReportData<'_>, writer: &mut dyn Write) -> io::Result<()> {
         let about = format!(
             "kmodtrace {}: {} and {} from {}. Times are in UTC.",
             env!("CARGO_PKG_VERSION"),
             output::count(self.chains, "request or load", "requests and loads"),
             output::count(self.unloads, "unload", "unloads"),
-            output::count(whole.streams.len() as u64, "stream", "streams")
+            output::count(data.streams.len() as u64, "stream", "streams")
         );
         write!(writer, "{{\"about\":{},\"timeline\":{},\"streams\":[", inert(&about)?, inert(&self.timeline)?)?;
-        for (number, stream) in whole.streams.iter().enumerate() {
+        for (number, stream) in data.streams.iter().enumerate() {
             let entry = inert(&stream_entry(stream))?;
             write!(writer, "{}{entry}", separator(number))?;
         }
         writer.write_all(b"],\"rows\":[")?;
-        let rows = rows(whole, Sort::Last, Shown::All);
+        let rows = rows(data, Sort::Last, Shown::All);
         let (mut rows_shown, mut bytes) = (0, 0);
         for row in rows.iter().take(ROWS_LIMIT) {
-            let entry = inert(&row_entry(row, whole))?;
+            let entry = inert(&row_entry(row, data))?;
             bytes += entry.len();
             if bytes > ROWS_BYTES {
                 break;
@@ -305,19 +305,19 @@ fn details(item: &Item) -> String {
     details
 }
 
-fn row_entry(row: &super::rows::Row, whole: &Whole<'_>) -> RowEntry {
-    let (key, tally, names) = (&row.key, &row.tally, whole.names);
+fn row_entry(row: &super::group_by::Row, data: &ReportData<'_>) -> RowEntry {
+    let (key, stats, names) = (&row.key, &row.stats, data.names);
     RowEntry {
-        name: words::what(key, names),
-        program: words::program(key, names),
-        user: words::named(key.who.user, names),
-        place: words::place(key, names),
-        host: words::named(key.host, names),
-        times: tally.count,
-        results: tally.statuses().map(|(status, count)| (status.name(), count)).collect(),
-        blocked_ns: tally.blocked_ns,
-        first: millis(tally.first_ns),
-        last: millis(tally.last_ns),
+        name: format::subject(key, names),
+        program: format::program(key, names),
+        user: format::named(key.requester.user, names),
+        place: format::place(key, names),
+        host: format::named(key.host, names),
+        times: stats.count,
+        results: stats.statuses().map(|(status, count)| (status.name(), count)).collect(),
+        blocked_ns: stats.blocked_ns,
+        first: millis(stats.first_ns),
+        last: millis(stats.last_ns),
         fresh: row.new.is_some(),
     }
 }
@@ -366,32 +366,32 @@ fn add_modules(chain: &Chain, named: &mut Vec<String>, more: &mut u64) {
     chain.nested.iter().for_each(|nested| add_modules(nested, named, more));
 }
 
-impl Sink for Html {
-    fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
-        let chain = told.chain;
+impl ReportSink for Html {
+    fn chain(&mut self, record: &ChainRecord<'_>, names: &Interner) -> io::Result<()> {
+        let chain = record.chain;
         let status = chain.result.as_ref().map_or(Status::Unknown, |result| result.status);
         self.timeline.add(nanoseconds(chain.time), status);
         self.chains += 1;
-        let (process, key) = (process(chain), told.facts.first().map(|fact| &fact.key));
-        let program = key.map_or_else(|| "(unseen)".to_owned(), |key| words::program(key, names));
+        let (process, key) = (process(chain), record.observations.first().map(|observation| &observation.key));
+        let program = key.map_or_else(|| "(unseen)".to_owned(), |key| format::program(key, names));
         let who = process.map_or(program.clone(), |process| {
             format!("{program} {}({})", text(&output::name(&process.comm)), process.pid)
         });
         let explanation = chain.request.as_ref().and_then(|request| request.explanation.as_deref());
         self.keep(&Entry {
             time: millis(nanoseconds(chain.time)),
-            stream: told.stream_number,
+            stream: record.stream_number,
             who,
-            user: key.map_or_else(|| "-".to_owned(), |key| words::named(key.who.user, names)),
-            place: key.map_or_else(|| "-".to_owned(), |key| words::place(key, names)),
+            user: key.map_or_else(|| "-".to_owned(), |key| format::named(key.requester.user, names)),
+            place: key.map_or_else(|| "-".to_owned(), |key| format::place(key, names)),
             asked: chain.request.as_ref().map_or_else(|| "-".to_owned(), |request| text(&output::alias(&request.name))),
             why: explanation.map(|why| text(&output::escape_str(why))),
             result: status.name(),
             blocked_ns: chain.request.as_ref().and(chain.result.as_ref()).and_then(|result| result.duration_ns),
             modules: modules(chain),
-            is_first: told.is_first,
+            is_first: record.is_first,
             incomplete: chain.incomplete.iter().take(LIST_LIMIT).map(|note| text(&output::escape_str(note))).collect(),
-            details: details(told.item),
+            details: details(record.item),
         })
     }
 
@@ -418,14 +418,14 @@ impl Sink for Html {
         })
     }
 
-    fn finish(&mut self, whole: &Whole<'_>) -> io::Result<()> {
+    fn finish(&mut self, data: &ReportData<'_>) -> io::Result<()> {
         let mut writer = std::mem::replace(&mut self.writer, Box::new(io::sink()));
         fill(PAGE, &mut writer, &mut |name, writer| match name {
             "script_hash" => writer.write_all(hash(SCRIPT).as_bytes()),
             "style_hash" => writer.write_all(hash(STYLE).as_bytes()),
             "style" => writer.write_all(STYLE.as_bytes()),
             "script" => writer.write_all(SCRIPT.as_bytes()),
-            "data" => self.data(whole, writer),
+            "data" => self.data(data, writer),
             _ => Ok(()),
         })?;
         writer.flush()

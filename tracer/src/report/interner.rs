@@ -15,7 +15,7 @@ pub struct NameId(u32);
 
 impl NameId {
     /// All names beyond the limit.
-    pub const OTHERS: Self = Self(0);
+    pub const OVERFLOW: Self = Self(0);
     /// No name.
     pub const NONE: Self = Self(1);
 
@@ -37,20 +37,20 @@ impl Ranks {
 
 /// The names.
 #[derive(Debug)]
-pub struct Names {
+pub struct Interner {
     ids: HashMap<Rc<[u8]>, NameId>,
     names: Vec<Rc<[u8]>>,
     bytes: usize,
     limit: usize,
 }
 
-impl Default for Names {
+impl Default for Interner {
     fn default() -> Self {
         Self::with_limit(NAMES_LIMIT)
     }
 }
 
-impl Names {
+impl Interner {
     /// At most this many names.
     pub(super) fn with_limit(limit: usize) -> Self {
         let nothing: Rc<[u8]> = Rc::from(&b""[..]);
@@ -62,9 +62,9 @@ impl Names {
         if let Some(id) = self.ids.get(name) {
             return *id;
         }
-        let Ok(next) = u32::try_from(self.names.len()) else { return NameId::OTHERS };
+        let Ok(next) = u32::try_from(self.names.len()) else { return NameId::OVERFLOW };
         if self.ids.len() >= self.limit || self.bytes + name.len() > BYTES_LIMIT {
-            return NameId::OTHERS;
+            return NameId::OVERFLOW;
         }
         self.bytes += name.len();
         let (name, id): (Rc<[u8]>, NameId) = (Rc::from(name), NameId(next));
@@ -100,28 +100,28 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
-    use super::{NameId, Names};
+    use super::{Interner, NameId};
 
     /// Check that a name has one number, that none and the empty name differ, and that the limit holds.
     #[test]
     fn names_have_one_number_each() {
-        let mut names = Names::with_limit(3);
+        let mut names = Interner::with_limit(3);
         let [one, empty] = [names.id(b"one"), names.id(b"")];
         assert_eq!((names.id(b"one"), names.id(b""), names.optional(None)), (one, empty, NameId::NONE));
         assert_ne!(empty, NameId::NONE);
         assert_eq!(names.id(b"three"), names.id(b"three"));
-        assert_eq!((names.id(b"four"), names.id(b"one")), (NameId::OTHERS, one));
-        assert_eq!((names.name(one), names.name(NameId::OTHERS)), (&b"one"[..], &b""[..]));
+        assert_eq!((names.id(b"four"), names.id(b"one")), (NameId::OVERFLOW, one));
+        assert_eq!((names.name(one), names.name(NameId::OVERFLOW)), (&b"one"[..], &b""[..]));
     }
 
     /// Check that ranks are in order of the names, and that no two are the same.
     #[test]
     fn ranks_sort_as_names_do() {
-        let mut names = Names::default();
+        let mut names = Interner::default();
         let ids = ["b", "a", "", "ab"].map(|name| names.id(name.as_bytes()));
         let ranks = names.ranks();
         let [b, a, empty, ab] = ids.map(|id| ranks.of(id));
         assert!(empty < a && a < ab && ab < b);
-        assert_ne!(ranks.of(NameId::NONE), ranks.of(NameId::OTHERS));
+        assert_ne!(ranks.of(NameId::NONE), ranks.of(NameId::OVERFLOW));
     }
 }

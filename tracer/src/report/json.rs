@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    cells::{CellKey, Tally},
-    engine::{Sink, Told, Whole},
-    names::Names,
-    rows::{By, New, Shown, groups, rows},
+    aggregates::{GroupKey, Stats},
+    format::{field, program_field, shared_fields, subject_fields, timestamp},
+    group_by::{By, New, Shown, groups, rows},
+    interner::Interner,
+    query::{ChainRecord, ReportData, ReportSink},
     stream::Stream,
     table::View,
-    words::{field, program_field, shared_fields, timestamp, what_fields},
 };
 use crate::{
     chain::{Chain, ChainKey, Module},
@@ -130,24 +130,24 @@ impl Chains {
     }
 }
 
-impl Sink for Chains {
-    fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
-        let program = told.facts.first().map(|fact| program_field(&fact.key, names));
+impl ReportSink for Chains {
+    fn chain(&mut self, record: &ChainRecord<'_>, names: &Interner) -> io::Result<()> {
+        let program = record.observations.first().map(|observation| program_field(&observation.key, names));
         let root = RootJson {
             r#type: "chain",
-            stream: StreamJson::new(told.stream),
-            first_seen: told.is_first,
+            stream: StreamJson::new(record.stream),
+            first_seen: record.is_first,
             program_hex: program.as_ref().and_then(Text::hex),
             program: program.as_ref().map(Text::field),
         };
-        line(&mut self.writer, &ChainJson::new(told.chain, Some(root)))
+        line(&mut self.writer, &ChainJson::new(record.chain, Some(root)))
     }
 
     fn event(&mut self, event: &Event, stream: &Stream, _: usize) -> io::Result<()> {
         line(&mut self.writer, &EventJson { stream: StreamJson::new(stream), event })
     }
 
-    fn finish(&mut self, _: &Whole<'_>) -> io::Result<()> {
+    fn finish(&mut self, _: &ReportData<'_>) -> io::Result<()> {
         self.writer.flush()
     }
 }
@@ -167,7 +167,7 @@ struct RowJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     name_hex: Option<String>,
     #[serde(flatten)]
-    who: Option<WhoJson>,
+    requester: Option<RequesterJson>,
     /// How often the module came, or the alias was asked for; absent where rows are of neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     times: Option<u64>,
@@ -189,7 +189,7 @@ struct RowJson {
 }
 
 #[derive(Serialize)]
-struct WhoJson {
+struct RequesterJson {
     program: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     program_hex: Option<String>,
@@ -215,20 +215,20 @@ struct OtherJson {
 }
 
 impl RowJson {
-    fn new((kind, name): (&'static str, Text), tally: &Tally, by: By) -> Self {
+    fn new((kind, name): (&'static str, Text), stats: &Stats, by: By) -> Self {
         Self {
             kind,
             name_hex: name.hex(),
             name: name.field(),
-            who: None,
-            times: (by == By::Module).then_some(tally.count),
-            requests: tally.requests,
-            loads: tally.loads,
-            results: tally.statuses().map(|(status, count)| (status.name(), count)).collect(),
-            blocked_ns: tally.blocked_ns,
-            blocked_max_ns: tally.blocked_max_ns,
-            first: timestamp(tally.first_ns),
-            last: timestamp(tally.last_ns),
+            requester: None,
+            times: (by == By::Module).then_some(stats.count),
+            requests: stats.requests,
+            loads: stats.loads,
+            results: stats.statuses().map(|(status, count)| (status.name(), count)).collect(),
+            blocked_ns: stats.blocked_ns,
+            blocked_max_ns: stats.blocked_max_ns,
+            first: timestamp(stats.first_ns),
+            last: timestamp(stats.last_ns),
             new: None,
             hosts: Vec::new(),
             others: Vec::new(),
@@ -236,17 +236,17 @@ impl RowJson {
     }
 }
 
-fn who(key: &CellKey, names: &Names) -> WhoJson {
-    let (program, user) = (program_field(key, names), field(key.who.user, names));
+fn requester(key: &GroupKey, names: &Interner) -> RequesterJson {
+    let (program, user) = (program_field(key, names), field(key.requester.user, names));
     // Units, containers and hosts are text in events already.
     let text = |id| field(id, names).as_ref().map(Text::field);
-    WhoJson {
+    RequesterJson {
         program_hex: program.hex(),
         program: program.field(),
         user_hex: user.as_ref().and_then(Text::hex),
         user: user.as_ref().map(Text::field),
-        unit: text(key.who.unit),
-        container: text(key.who.container),
+        unit: text(key.requester.unit),
+        container: text(key.requester.container),
         host: text(key.host),
     }
 }
@@ -255,32 +255,32 @@ fn who(key: &CellKey, names: &Names) -> WhoJson {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn table(whole: &Whole<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
-    let names = whole.names;
+pub fn table(data: &ReportData<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
+    let names = data.names;
     let Some(by) = view.by else {
-        for row in view.first(&rows(whole, view.sort, Shown::All)) {
-            let told = RowJson {
-                who: Some(who(&row.key, names)),
+        for row in view.first(&rows(data, view.sort, Shown::All)) {
+            let record = RowJson {
+                requester: Some(requester(&row.key, names)),
                 new: row.new.map(New::name),
-                ..RowJson::new(what_fields(&row.key, names), &row.tally, By::Module)
+                ..RowJson::new(subject_fields(&row.key, names), &row.stats, By::Module)
             };
-            line(writer, &told)?;
+            line(writer, &record)?;
         }
         return Ok(());
     };
-    for group in view.first(&groups(whole, by, view.sort)) {
+    for group in view.first(&groups(data, by, view.sort)) {
         let other = if by == By::Module { By::Exe } else { By::Module };
         let others = group.others.iter().map(|(key, times)| {
             let (kind, name) = shared_fields(key, other, names);
             OtherJson { kind, name_hex: name.hex(), name: name.field(), times: *times }
         });
-        let told = RowJson {
+        let record = RowJson {
             others: others.collect(),
             hosts: group.hosts.iter().filter_map(|host| Some(field(*host, names)?.field())).collect(),
             new: group.new.map(New::name),
-            ..RowJson::new(shared_fields(&group.key, by, names), &group.tally, by)
+            ..RowJson::new(shared_fields(&group.key, by, names), &group.stats, by)
         };
-        line(writer, &told)?;
+        line(writer, &record)?;
     }
     Ok(())
 }

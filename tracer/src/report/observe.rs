@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::{
-    cells::{CellKey, Fact, Kind, What, WhoIds},
-    names::{NameId, Names},
-    who::Who,
+    aggregates::{GroupKey, Kind, Observation, RequesterIds, Subject},
+    interner::{Interner, NameId},
+    requester::Requester,
 };
 use crate::{
     chain::{Chain, ChainKey},
@@ -16,22 +16,22 @@ use crate::{
 const EEXIST: i32 = 17;
 
 /// Hands the facts of a chain, and of all that is nested in it, to `take`.
-pub(super) fn of_chain(root: &Chain, host: NameId, names: &mut Names, take: &mut dyn FnMut(&Chain, Fact)) {
-    let who = WhoIds::new(&Who::of(root), names);
-    walk(root, &mut Context { who, host, names, take }, true);
+pub(super) fn of_chain(root: &Chain, host: NameId, names: &mut Interner, emit: &mut dyn FnMut(&Chain, Observation)) {
+    let requester = RequesterIds::new(&Requester::of(root), names);
+    walk(root, &mut Context { requester, host, names, emit }, true);
 }
 
 struct Context<'a> {
-    who: WhoIds,
+    requester: RequesterIds,
     host: NameId,
-    names: &'a mut Names,
-    take: &'a mut dyn FnMut(&Chain, Fact),
+    names: &'a mut Interner,
+    emit: &'a mut dyn FnMut(&Chain, Observation),
 }
 
 fn walk(link: &Chain, context: &mut Context<'_>, is_root: bool) {
-    let mut end = End {
+    let mut end = EndedChain {
         time_ns: nanoseconds(link.time),
-        who: context.who,
+        requester: context.requester,
         host: context.host,
         alias: link.request.as_ref().map(|request| context.names.id(request.name.as_bytes())),
         is_request: matches!(link.key, ChainKey::Request(_)),
@@ -41,23 +41,23 @@ fn walk(link: &Chain, context: &mut Context<'_>, is_root: bool) {
         attempts: Vec::new(),
     };
     for module in &link.modules {
-        end.modules.push(Arrived {
+        end.modules.push(ArrivedModule {
             name: context.names.id(module.load.module.as_bytes()),
             status: init_status(module.init.as_ref().map(|init| init.ret)),
             reason: module.load.reason,
         });
     }
     for attempt in &link.attempts {
-        end.attempts.extend(tried(attempt, context.names));
+        end.attempts.extend(failed_load(attempt, context.names));
     }
-    end.facts(&mut |fact| (context.take)(link, fact));
+    end.observations(&mut |observation| (context.emit)(link, observation));
     link.nested.iter().for_each(|nested| walk(nested, context, false));
 }
 
-fn tried(attempt: &Attempt, names: &mut Names) -> Option<Tried> {
+fn failed_load(attempt: &Attempt, names: &mut Interner) -> Option<FailedLoad> {
     let module = attempt.module.as_ref().map(Text::as_bytes);
     let file = attempt.file.as_ref().map(Text::as_bytes);
-    Tried::new(attempt.syscall.as_bytes(), attempt.ret, module, file, names)
+    FailedLoad::new(attempt.syscall.as_bytes(), attempt.ret, module, file, names)
 }
 
 /// Nanoseconds since 1970.
@@ -101,7 +101,7 @@ pub(super) const fn init_status(ret: Option<i32>) -> Status {
 
 /// A module that arrived.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arrived {
+pub(super) struct ArrivedModule {
     pub(super) name: NameId,
     pub(super) status: Status,
     pub(super) reason: Option<Reason>,
@@ -109,19 +109,19 @@ pub(super) struct Arrived {
 
 /// A system call that failed to load something.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tried {
+pub(super) struct FailedLoad {
     name: NameId,
     status: Status,
 }
 
-impl Tried {
+impl FailedLoad {
     /// `None` for what is no load.
     pub(super) fn new(
         syscall: &[u8],
         ret: i32,
         module: Option<&[u8]>,
         file: Option<&[u8]>,
-        names: &mut Names,
+        names: &mut Interner,
     ) -> Option<Self> {
         if syscall == b"delete_module" {
             return None;
@@ -145,40 +145,40 @@ fn module_of_file(file: &[u8]) -> Vec<u8> {
 
 /// What is known of a request or loader when it has ended.
 #[derive(Clone, Debug)]
-pub(super) struct End {
+pub(super) struct EndedChain {
     pub(super) time_ns: i64,
-    pub(super) who: WhoIds,
+    pub(super) requester: RequesterIds,
     pub(super) host: NameId,
     pub(super) alias: Option<NameId>,
     pub(super) is_request: bool,
     pub(super) status: Status,
     pub(super) blocked_ns: Option<u64>,
-    pub(super) modules: Vec<Arrived>,
-    pub(super) attempts: Vec<Tried>,
+    pub(super) modules: Vec<ArrivedModule>,
+    pub(super) attempts: Vec<FailedLoad>,
 }
 
-impl End {
+impl EndedChain {
     /// Hands out the facts.
     ///
     /// The time a requester was blocked counts for what was asked for, once: not for each of its dependencies.
-    pub(super) fn facts(&self, take: &mut dyn FnMut(Fact)) {
+    pub(super) fn observations(&self, emit: &mut dyn FnMut(Observation)) {
         let main = if self.status == Status::Loaded { self.main() } else { None };
         let alias = self.alias.filter(|_| main.is_none());
         // A request whose own event was lost still is one.
         let of_request = main.or_else(|| alias.is_none().then_some(0)).filter(|_| self.is_request);
         for (index, module) in self.modules.iter().enumerate() {
             let blocked_ns = self.blocked_ns.filter(|_| self.is_request && main == Some(index));
-            let fact = self.fact(Kind::Module, module.name, module.status);
-            take(Fact { is_request: of_request == Some(index), blocked_ns, ..fact });
+            let observation = self.observation(Kind::Module, module.name, module.status);
+            emit(Observation { is_request: of_request == Some(index), blocked_ns, ..observation });
         }
         if let Some(alias) = alias {
-            let fact = self.fact(Kind::Alias, alias, self.status);
-            take(Fact { is_request: self.is_request, blocked_ns: self.blocked_ns, ..fact });
+            let observation = self.observation(Kind::Alias, alias, self.status);
+            emit(Observation { is_request: self.is_request, blocked_ns: self.blocked_ns, ..observation });
         }
         if !self.is_request && !self.attempts.is_empty() {
             let arrived: HashSet<NameId> = self.modules.iter().map(|module| module.name).collect();
-            for tried in self.attempts.iter().filter(|tried| !arrived.contains(&tried.name)) {
-                take(self.fact(Kind::Module, tried.name, tried.status));
+            for failed_load in self.attempts.iter().filter(|failed_load| !arrived.contains(&failed_load.name)) {
+                emit(self.observation(Kind::Module, failed_load.name, failed_load.status));
             }
         }
     }
@@ -189,25 +189,25 @@ impl End {
         is(&[Some(Reason::Asked), Some(Reason::Alias)]).or_else(|| is(&[None])).or(self.modules.len().checked_sub(1))
     }
 
-    fn fact(&self, kind: Kind, name: NameId, status: Status) -> Fact {
-        let key = CellKey { what: What { kind, name }, who: self.who, host: self.host };
-        Fact { key, time_ns: self.time_ns, status, is_request: false, blocked_ns: None }
+    fn observation(&self, kind: Kind, name: NameId, status: Status) -> Observation {
+        let key = GroupKey { subject: Subject { kind, name }, requester: self.requester, host: self.host };
+        Observation { key, time_ns: self.time_ns, status, is_request: false, blocked_ns: None }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Names, Status, of_chain};
+    use super::{Interner, Status, of_chain};
     use crate::{
         chain::{Item, samples},
-        report::cells::{Fact, Kind},
-        report::names::NameId,
+        report::aggregates::{Kind, Observation},
+        report::interner::NameId,
     };
 
-    fn facts(item: &Item) -> Vec<Fact> {
+    fn observations(item: &Item) -> Vec<Observation> {
         let Item::Chain(chain) = item else { unreachable!("it is a chain") };
         let mut found = Vec::new();
-        of_chain(chain, NameId::NONE, &mut Names::default(), &mut |_, fact| found.push(fact));
+        of_chain(chain, NameId::NONE, &mut Interner::default(), &mut |_, observation| found.push(observation));
         found
     }
 
@@ -220,7 +220,7 @@ mod tests {
                 Some(ret) => chain.modules[0].init.as_mut().unwrap().ret = ret,
                 None => chain.modules[0].init = None,
             }
-            assert_eq!(facts(&Item::Chain(chain.clone()))[0].status, status, "{ret:?}");
+            assert_eq!(observations(&Item::Chain(chain.clone()))[0].status, status, "{ret:?}");
         }
     }
 
@@ -230,9 +230,15 @@ mod tests {
         for (item, requests) in
             [(samples::outage(), 1), (samples::not_found(), 1), (samples::nested(), 3), (samples::by_hand(), 0)]
         {
-            let found = facts(&item);
-            assert_eq!(found.iter().filter(|fact| fact.is_request).count(), requests, "{found:?}");
+            let found = observations(&item);
+            assert_eq!(found.iter().filter(|observation| observation.is_request).count(), requests, "{found:?}");
         }
-        assert_eq!(facts(&samples::outage()).iter().filter(|fact| fact.key.what.kind == Kind::Module).count(), 3);
+        assert_eq!(
+            observations(&samples::outage())
+                .iter()
+                .filter(|observation| observation.key.subject.kind == Kind::Module)
+                .count(),
+            3
+        );
     }
 }

@@ -6,11 +6,11 @@
 use std::{cell::Cell, collections::BTreeMap, io, rc::Rc};
 
 use super::{
-    cells::Fact,
-    engine::{Sink, Told, Whole},
-    facts::nanoseconds,
+    aggregates::Observation,
     footprint,
-    names::Names,
+    interner::Interner,
+    observe::nanoseconds,
+    query::{ChainRecord, ReportData, ReportSink},
     stream::Stream,
 };
 use crate::{chain::Item, event::Event, output};
@@ -26,7 +26,7 @@ type Place = (usize, i64, u64);
 
 /// What is held back.
 enum Held {
-    Chain { item: Item, facts: Vec<Fact>, is_first: bool },
+    Chain { item: Item, observations: Vec<Observation>, is_first: bool },
     Event(Event),
 }
 
@@ -54,7 +54,7 @@ impl Late {
 
 /// Hands chains and events to another sink in order of time, stream by stream.
 pub struct Ordered {
-    inner: Box<dyn Sink>,
+    inner: Box<dyn ReportSink>,
     held: BTreeMap<Place, (Held, usize)>,
     bytes: usize,
     bytes_limit: usize,
@@ -69,11 +69,11 @@ pub struct Ordered {
 impl Ordered {
     /// Hands them to `inner`.
     #[must_use]
-    pub fn new(inner: Box<dyn Sink>) -> Self {
+    pub fn new(inner: Box<dyn ReportSink>) -> Self {
         Self::with_limit(inner, HELD_BYTES)
     }
 
-    fn with_limit(inner: Box<dyn Sink>, bytes_limit: usize) -> Self {
+    fn with_limit(inner: Box<dyn ReportSink>, bytes_limit: usize) -> Self {
         let late = Late::default();
         Self {
             inner,
@@ -94,7 +94,7 @@ impl Ordered {
     }
 
     /// Hands out what is held of a stream and began before `border_ns`.
-    fn settled(&mut self, stream_number: usize, border_ns: i64, names: &Names) -> io::Result<()> {
+    fn settled(&mut self, stream_number: usize, border_ns: i64, names: &Interner) -> io::Result<()> {
         let from = (stream_number, i64::MIN, 0);
         while let Some((place, _)) = self.held.range(from..(stream_number, border_ns, 0)).next() {
             let place = *place;
@@ -104,27 +104,27 @@ impl Ordered {
     }
 
     /// Hands a chain out with all that is settled, by what its stream says; false when it has to be held.
-    fn at_once(&mut self, told: &Told<'_>, time_ns: i64, names: &Names) -> io::Result<bool> {
-        let Some(border_ns) = told.stream.settled_ns else { return Ok(false) };
-        while self.first_open < told.stream_number
+    fn at_once(&mut self, record: &ChainRecord<'_>, time_ns: i64, names: &Interner) -> io::Result<bool> {
+        let Some(border_ns) = record.stream.settled_ns else { return Ok(false) };
+        while self.first_open < record.stream_number
             && matches!(self.streams.get(self.first_open), Some(Some((first, _))) if first.settled_ns == Some(END_NS))
         {
             // It has ended, and what is left of it comes before all others.
             self.settled(self.first_open, END_NS, names)?;
             self.first_open += 1;
         }
-        if told.stream_number != self.first_open {
+        if record.stream_number != self.first_open {
             return Ok(false);
         }
-        self.settled(told.stream_number, border_ns.min(time_ns), names)?;
+        self.settled(record.stream_number, border_ns.min(time_ns), names)?;
         if time_ns >= border_ns {
             return Ok(false);
         }
-        if let Some(Some((_, last_ns))) = self.streams.get_mut(told.stream_number) {
+        if let Some(Some((_, last_ns))) = self.streams.get_mut(record.stream_number) {
             self.late.count(last_ns, time_ns);
         }
-        self.inner.chain(told, names)?;
-        self.settled(told.stream_number, border_ns, names)?;
+        self.inner.chain(record, names)?;
+        self.settled(record.stream_number, border_ns, names)?;
         Ok(true)
     }
 
@@ -147,17 +147,18 @@ impl Ordered {
         known.settled_ns = stream.settled_ns;
     }
 
-    fn hand_out(&mut self, place: Place, names: &Names) -> io::Result<()> {
+    fn hand_out(&mut self, place: Place, names: &Interner) -> io::Result<()> {
         let (stream_number, time_ns, _) = place;
         let Some((held, bytes)) = self.held.remove(&place) else { return Ok(()) };
         self.bytes -= bytes;
         let Some(Some((stream, last_ns))) = self.streams.get_mut(stream_number) else { return Ok(()) };
         self.late.count(last_ns, time_ns);
         match held {
-            Held::Chain { item, facts, is_first } => {
+            Held::Chain { item, observations, is_first } => {
                 let Item::Chain(chain) = &item else { return Ok(()) };
-                let told = Told { chain, item: &item, facts: &facts, is_first, stream, stream_number };
-                self.inner.chain(&told, names)
+                let record =
+                    ChainRecord { chain, item: &item, observations: &observations, is_first, stream, stream_number };
+                self.inner.chain(&record, names)
             }
             Held::Event(event) => self.inner.event(&event, stream, stream_number),
         }
@@ -167,15 +168,19 @@ impl Ordered {
 /// What an entry takes beside what is in it.
 const ENTRY_BYTES: usize = size_of::<(Place, Held, usize)>();
 
-impl Sink for Ordered {
-    fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
-        let (stream_number, time_ns) = (told.stream_number, nanoseconds(told.chain.time));
-        self.arrived(stream_number, told.stream);
-        if self.at_once(told, time_ns, names)? {
+impl ReportSink for Ordered {
+    fn chain(&mut self, record: &ChainRecord<'_>, names: &Interner) -> io::Result<()> {
+        let (stream_number, time_ns) = (record.stream_number, nanoseconds(record.chain.time));
+        self.arrived(stream_number, record.stream);
+        if self.at_once(record, time_ns, names)? {
             return Ok(());
         }
-        let bytes = ENTRY_BYTES + footprint::of_chain(told.chain) + size_of_val(told.facts);
-        let held = Held::Chain { item: told.item.clone(), facts: told.facts.to_vec(), is_first: told.is_first };
+        let bytes = ENTRY_BYTES + footprint::of_chain(record.chain) + size_of_val(record.observations);
+        let held = Held::Chain {
+            item: record.item.clone(),
+            observations: record.observations.to_vec(),
+            is_first: record.is_first,
+        };
         self.hold((stream_number, time_ns), held, bytes);
         while self.bytes > self.bytes_limit {
             let Some((place, _)) = self.held.first_key_value() else { break };
@@ -200,12 +205,12 @@ impl Sink for Ordered {
         self.inner.event(event, stream, stream_number)
     }
 
-    fn finish(&mut self, whole: &Whole<'_>) -> io::Result<()> {
+    fn finish(&mut self, data: &ReportData<'_>) -> io::Result<()> {
         while let Some((place, _)) = self.held.first_key_value() {
             let place = *place;
-            self.hand_out(place, whole.names)?;
+            self.hand_out(place, data.names)?;
         }
-        self.inner.finish(whole)
+        self.inner.finish(data)
     }
 }
 
@@ -215,19 +220,19 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{END_NS, Event, Item, Names, Ordered, Sink, Stream, Told, Whole, nanoseconds};
+    use super::{ChainRecord, END_NS, Event, Interner, Item, Ordered, ReportData, ReportSink, Stream, nanoseconds};
     use crate::{
         chain::samples,
-        report::{Cells, Plan},
+        report::{Aggregates, ReportQuery},
     };
 
     /// Notes the stream and the time of what it is given.
     #[derive(Clone, Default)]
     struct Given(Rc<RefCell<Vec<(usize, i64)>>>);
 
-    impl Sink for Given {
-        fn chain(&mut self, told: &Told<'_>, _: &Names) -> io::Result<()> {
-            self.0.borrow_mut().push((told.stream_number, nanoseconds(told.chain.time)));
+    impl ReportSink for Given {
+        fn chain(&mut self, record: &ChainRecord<'_>, _: &Interner) -> io::Result<()> {
+            self.0.borrow_mut().push((record.stream_number, nanoseconds(record.chain.time)));
             Ok(())
         }
 
@@ -236,7 +241,7 @@ mod tests {
             Ok(())
         }
 
-        fn finish(&mut self, _: &Whole<'_>) -> io::Result<()> {
+        fn finish(&mut self, _: &ReportData<'_>) -> io::Result<()> {
             Ok(())
         }
     }
@@ -244,14 +249,14 @@ mod tests {
     struct Run {
         ordered: Ordered,
         given: Given,
-        names: Names,
+        names: Interner,
     }
 
     impl Run {
         fn new(bytes_limit: usize) -> Self {
             let given = Given::default();
             let ordered = Ordered::with_limit(Box::new(given.clone()), bytes_limit);
-            Self { ordered, given, names: Names::default() }
+            Self { ordered, given, names: Interner::default() }
         }
 
         fn chain(&mut self, stream_number: usize, time_ns: i64) {
@@ -264,8 +269,15 @@ mod tests {
             chain.time = jiff::Timestamp::from_nanosecond(i128::from(time_ns)).unwrap();
             let (item, stream) = (Item::Chain(chain.clone()), Stream::new("a.jsonl"));
             let stream = stream.settled_up_to(settled_ns);
-            let told = Told { chain: &chain, item: &item, facts: &[], is_first: false, stream: &stream, stream_number };
-            self.ordered.chain(&told, &self.names).unwrap();
+            let record = ChainRecord {
+                chain: &chain,
+                item: &item,
+                observations: &[],
+                is_first: false,
+                stream: &stream,
+                stream_number,
+            };
+            self.ordered.chain(&record, &self.names).unwrap();
         }
 
         fn event(&mut self, stream_number: usize, time_ns: i64) {
@@ -275,9 +287,9 @@ mod tests {
         }
 
         fn finish(&mut self) -> Vec<(usize, i64)> {
-            let (cells, plan) = (Cells::default(), Plan::default());
-            let whole = Whole { cells: &cells, names: &self.names, streams: &[], plan: &plan };
-            self.ordered.finish(&whole).unwrap();
+            let (aggregates, query) = (Aggregates::default(), ReportQuery::default());
+            let data = ReportData { aggregates: &aggregates, names: &self.names, streams: &[], query: &query };
+            self.ordered.finish(&data).unwrap();
             self.given.0.borrow().clone()
         }
     }

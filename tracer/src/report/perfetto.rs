@@ -11,13 +11,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    cells::CellKey,
+    aggregates::GroupKey,
     csv::process,
-    engine::{Sink, Told, Whole},
-    facts::nanoseconds,
-    names::{NameId, Names},
+    format,
+    interner::{Interner, NameId},
+    observe::nanoseconds,
+    query::{ChainRecord, ReportData, ReportSink},
     stream::Stream,
-    words,
 };
 use crate::{
     chain::{Chain, ChainKey, Module},
@@ -327,14 +327,14 @@ fn init_span(chain: &Chain, module: &Module) -> Span {
     lasting(at(chain, module.boot_ns), module.init.as_ref().map_or(0, |init| init.duration_ns))
 }
 
-impl Sink for Perfetto {
-    fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()> {
-        let pid = self.machine(told.stream, told.stream_number)?;
-        let key: Option<&CellKey> = told.facts.first().map(|fact| &fact.key);
-        let name = key.map_or_else(|| "(unseen)".to_owned(), |key| words::program(key, names));
-        let program = key.map(|key| (key.who.program_kind, key.who.program));
-        let lane = Lane { pid, requester: (told.stream_number, program), name: &name };
-        let placed = Placed::new(told.chain);
+impl ReportSink for Perfetto {
+    fn chain(&mut self, record: &ChainRecord<'_>, names: &Interner) -> io::Result<()> {
+        let pid = self.machine(record.stream, record.stream_number)?;
+        let key: Option<&GroupKey> = record.observations.first().map(|observation| &observation.key);
+        let name = key.map_or_else(|| "(unseen)".to_owned(), |key| format::program(key, names));
+        let program = key.map(|key| (key.requester.program_kind, key.requester.program));
+        let lane = Lane { pid, requester: (record.stream_number, program), name: &name };
+        let placed = Placed::new(record.chain);
         let track = self.track(lane, placed.span)?;
         self.link(&placed, lane, track)
     }
@@ -365,8 +365,8 @@ impl Sink for Perfetto {
         }))
     }
 
-    fn finish(&mut self, whole: &Whole<'_>) -> io::Result<()> {
-        let missing: Vec<String> = whole
+    fn finish(&mut self, data: &ReportData<'_>) -> io::Result<()> {
+        let missing: Vec<String> = data
             .streams
             .iter()
             .flat_map(|stream| stream.issues().map(move |issue| (stream, issue)))

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::{
-    cells::{Cells, Fact},
-    names::Names,
+    aggregates::{Aggregates, Observation},
+    interner::Interner,
     stream::Stream,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// What is wanted. Times are nanoseconds since 1970.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Plan {
+pub struct ReportQuery {
     /// Which chains.
     pub selector: Selector,
     /// Nothing that was asked for before this.
@@ -27,7 +27,7 @@ pub struct Plan {
     pub new_since_ns: Option<i64>,
 }
 
-impl Plan {
+impl ReportQuery {
     pub(super) fn is_in_range(&self, time_ns: i64) -> bool {
         self.since_ns.is_none_or(|since_ns| since_ns <= time_ns)
             && self.until_ns.is_none_or(|until_ns| time_ns < until_ns)
@@ -37,13 +37,13 @@ impl Plan {
 /// A chain that is wanted, with what a report knows of it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Told<'a> {
+pub struct ChainRecord<'a> {
     /// The chain.
     pub chain: &'a Chain,
     /// The same, as the formats of the live view take it.
     pub item: &'a Item,
     /// What it counts as.
-    pub facts: &'a [Fact],
+    pub observations: &'a [Observation],
     /// Something of it was not seen before in this input.
     pub is_first: bool,
     /// Its stream.
@@ -55,24 +55,24 @@ pub struct Told<'a> {
 /// The whole, when everything was read.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Whole<'a> {
+pub struct ReportData<'a> {
     /// What was counted.
-    pub cells: &'a Cells,
+    pub aggregates: &'a Aggregates,
     /// Its names.
-    pub names: &'a Names,
+    pub names: &'a Interner,
     /// Where it comes from.
     pub streams: &'a [Stream],
     /// What was wanted.
-    pub plan: &'a Plan,
+    pub query: &'a ReportQuery,
 }
 
 /// Something that chains are written to.
-pub trait Sink {
+pub trait ReportSink {
     /// A chain that is wanted.
     ///
     /// # Errors
     /// When it cannot be written; `BrokenPipe` when the reader is gone.
-    fn chain(&mut self, told: &Told<'_>, names: &Names) -> io::Result<()>;
+    fn chain(&mut self, record: &ChainRecord<'_>, names: &Interner) -> io::Result<()>;
 
     /// An event that belongs to no chain: an unload, a loss.
     ///
@@ -84,5 +84,5 @@ pub trait Sink {
     ///
     /// # Errors
     /// As [`Sink::chain`].
-    fn finish(&mut self, whole: &Whole<'_>) -> io::Result<()>;
+    fn finish(&mut self, data: &ReportData<'_>) -> io::Result<()>;
 }

@@ -69,7 +69,7 @@ impl<'a> Program<'a> {
     /// For people: a path begins with `/`, the end of one with `.../`, a name stands in brackets, and what is no
     /// program in parentheses.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn label(&self) -> String {
         match self {
             Self::Path(path) => output::name(&Text::from(path.as_ref())),
             Self::PathEnd(end) => format!(".../{}", output::name(&Text::from(end.as_ref()))),
@@ -100,7 +100,7 @@ fn worker_kind(comm: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 /// Who is behind a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Who<'a> {
+pub struct Requester<'a> {
     /// The program.
     pub program: Program<'a>,
     /// Real user: the name, or `uid <number>`; absent when nobody was seen.
@@ -111,9 +111,10 @@ pub struct Who<'a> {
     pub container: Option<Cow<'a, [u8]>>,
 }
 
-impl<'a> Who<'a> {
+impl<'a> Requester<'a> {
     /// Nobody was seen.
-    pub(super) const UNSEEN: Who<'static> = Who { program: Program::Unseen, user: None, unit: None, container: None };
+    pub(super) const UNSEEN: Requester<'static> =
+        Requester { program: Program::Unseen, user: None, unit: None, container: None };
 
     /// Who is behind a root chain, and with it behind all that is nested in it.
     #[must_use]
@@ -162,21 +163,21 @@ pub(super) fn user(name: Option<Cow<'_, [u8]>>, uid: u32) -> Cow<'_, [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::Who;
+    use super::Requester;
     use crate::chain::{Item, samples};
 
-    fn words(item: &Item) -> String {
+    fn label(item: &Item) -> String {
         let Item::Chain(chain) = item else { unreachable!("it is a chain") };
-        let who = Who::of(chain);
-        format!("{} {}", who.program.words(), String::from_utf8_lossy(&who.user.unwrap_or_default()))
+        let requester = Requester::of(chain);
+        format!("{} {}", requester.program.label(), String::from_utf8_lossy(&requester.user.unwrap_or_default()))
     }
 
     /// Check that modprobe is never the answer, and that paths, ends of paths and claims look different.
     #[test]
     fn programs_are_told_by_what_is_known() {
-        assert_eq!(words(&samples::outage()), "/usr/sbin/xtables-legacy-multi root");
-        assert_eq!(words(&samples::by_hand()), ".../iptables root");
-        assert_eq!(words(&samples::not_found()), "/usr/bin/mount uid 1000");
-        assert_eq!(words(&samples::hostile()), "/tmp/\\u{202e}txt.exe root");
+        assert_eq!(label(&samples::outage()), "/usr/sbin/xtables-legacy-multi root");
+        assert_eq!(label(&samples::by_hand()), ".../iptables root");
+        assert_eq!(label(&samples::not_found()), "/usr/bin/mount uid 1000");
+        assert_eq!(label(&samples::hostile()), "/tmp/\\u{202e}txt.exe root");
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
-    engine::{Sink, Told, Whole},
-    names::Names,
+    interner::Interner,
+    query::{ChainRecord, ReportData, ReportSink},
     stream::Stream,
 };
 use crate::{
@@ -17,32 +17,32 @@ use crate::{
 };
 
 /// Writes chains by way of a format of the live view. Which machine and which day they are of stands above them.
-pub struct Human {
+pub struct Sections {
     output: Box<dyn Consumer>,
     /// Writes to where the format writes.
     heading: Box<dyn Write>,
     zone: TimeZone,
     style: Style,
     /// The stream and the day of the last line.
-    told: Option<(usize, Date)>,
+    last_heading: Option<(usize, Date)>,
 }
 
-impl Human {
+impl Sections {
     /// Writes chains to `output`, and to `heading` what they are of. Both end in the same place, and look the same.
     #[must_use]
     pub fn new(output: Box<dyn Consumer>, heading: Box<dyn Write>, style: Style) -> Self {
-        Self { output, heading, zone: zone::zone(style.utc), style, told: None }
+        Self { output, heading, zone: zone::zone(style.utc), style, last_heading: None }
     }
 
     fn head(&mut self, time: Timestamp, stream: &Stream, number: usize) -> io::Result<()> {
         let day = time.to_zoned(self.zone.clone()).date();
-        if self.told == Some((number, day)) {
+        if self.last_heading == Some((number, day)) {
             return Ok(());
         }
         // What the format holds back is of the machine and the day before.
         self.output.finish()?;
-        let lead = if self.told.is_some() { "\n" } else { "" };
-        self.told = Some((number, day));
+        let lead = if self.last_heading.is_some() { "\n" } else { "" };
+        self.last_heading = Some((number, day));
         let of = match &stream.info.identity {
             Some(identity) => format!(
                 "{}, kernel {}, boot {}",
@@ -57,10 +57,10 @@ impl Human {
     }
 }
 
-impl Sink for Human {
-    fn chain(&mut self, told: &Told<'_>, _: &Names) -> io::Result<()> {
-        self.head(told.chain.time, told.stream, told.stream_number)?;
-        self.output.item(told.item, &told.stream.info)
+impl ReportSink for Sections {
+    fn chain(&mut self, record: &ChainRecord<'_>, _: &Interner) -> io::Result<()> {
+        self.head(record.chain.time, record.stream, record.stream_number)?;
+        self.output.item(record.item, &record.stream.info)
     }
 
     fn event(&mut self, event: &Event, stream: &Stream, number: usize) -> io::Result<()> {
@@ -68,7 +68,7 @@ impl Sink for Human {
         self.output.item(&Item::Event(Box::new(event.clone())), &stream.info)
     }
 
-    fn finish(&mut self, _: &Whole<'_>) -> io::Result<()> {
+    fn finish(&mut self, _: &ReportData<'_>) -> io::Result<()> {
         self.output.finish()
     }
 }

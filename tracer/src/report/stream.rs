@@ -1,6 +1,6 @@
 //! A stream as reports show it: where it comes from, and what is wrong with it.
 
-use super::names::{NameId, Names};
+use super::interner::{Interner, NameId};
 use crate::stream::{Issue, StreamInfo};
 
 /// Issues of a stream that are shown.
@@ -49,7 +49,7 @@ impl Stream {
     }
 
     /// Takes what is known by now.
-    pub(super) fn update(&mut self, info: &StreamInfo, names: &mut Names) {
+    pub(super) fn update(&mut self, info: &StreamInfo, names: &mut Interner) {
         self.events += 1;
         if self.events == 1 || (self.info.identity.is_none() && info.identity.is_some()) {
             self.info.clone_from(info);
@@ -65,7 +65,7 @@ impl Stream {
 
     /// Takes note of what cannot come any more.
     pub(super) fn settled(&mut self, info: &StreamInfo) {
-        self.settled_ns = info.settled.map(super::facts::nanoseconds);
+        self.settled_ns = info.settled.map(super::observe::nanoseconds);
     }
 
     pub(super) fn issue(&mut self, issue: &Issue) {

@@ -8,12 +8,12 @@ use std::{
 use jiff::tz::TimeZone;
 
 use super::{
-    cells::{CellKey, Tally},
-    engine::Whole,
-    grid::{Column, Layout},
-    names::NameId,
-    rows::{By, Group, New, Row, Shown, Sort, groups, rows},
-    words::{blocked, date, named, place, program, shared, statuses, timestamp, what},
+    aggregates::{GroupKey, Stats},
+    columns::{Column, Layout},
+    format::{blocked, date, named, place, program, shared, statuses, subject, timestamp},
+    group_by::{By, Group, New, Row, Shown, Sort, groups, rows},
+    interner::NameId,
+    query::ReportData,
 };
 use crate::output::{Style, escape_str, zone};
 
@@ -43,14 +43,14 @@ impl View {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn table(whole: &Whole<'_>, view: View, style: Style, writer: &mut dyn Write) -> io::Result<()> {
-    let sheet = Sheet { whole, view, style, zone: zone::zone(style.utc) };
+pub fn table(data: &ReportData<'_>, view: View, style: Style, writer: &mut dyn Write) -> io::Result<()> {
+    let sheet = Sheet { data, view, style, zone: zone::zone(style.utc) };
     match view.by {
         None => sheet.combinations(writer),
         Some(by) => {
-            let groups = groups(whole, by, view.sort);
+            let groups = groups(data, by, view.sort);
             let lines: Vec<Line<'_>> = groups.iter().map(Line::of_group).collect();
-            let columns = grouped(whole, by);
+            let columns = grouped(data, by);
             sheet.write(&columns, &sheet.layout(&columns, &lines), &lines, &[], writer)
         }
     }
@@ -60,7 +60,7 @@ pub fn table(whole: &Whole<'_>, view: View, style: Style, writer: &mut dyn Write
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cell {
     New,
-    What,
+    Subject,
     Program,
     User,
     Host,
@@ -81,26 +81,26 @@ enum Cell {
 
 /// A combination, or several.
 struct Line<'a> {
-    key: &'a CellKey,
-    tally: &'a Tally,
+    key: &'a GroupKey,
+    stats: &'a Stats,
     new: Option<New>,
-    others: &'a [(CellKey, u64)],
+    others: &'a [(GroupKey, u64)],
     hosts: &'a [NameId],
 }
 
 impl<'a> Line<'a> {
     fn of_row(row: &'a Row) -> Self {
-        Self { key: &row.key, tally: &row.tally, new: row.new, others: &[], hosts: &[] }
+        Self { key: &row.key, stats: &row.stats, new: row.new, others: &[], hosts: &[] }
     }
 
     fn of_group(group: &'a Group) -> Self {
-        Self { key: &group.key, tally: &group.tally, new: group.new, others: &group.others, hosts: &group.hosts }
+        Self { key: &group.key, stats: &group.stats, new: group.new, others: &group.others, hosts: &group.hosts }
     }
 }
 
 /// A table that is being written.
 struct Sheet<'a> {
-    whole: &'a Whole<'a>,
+    data: &'a ReportData<'a>,
     view: View,
     style: Style,
     zone: TimeZone,
@@ -108,9 +108,9 @@ struct Sheet<'a> {
 
 impl Sheet<'_> {
     fn combinations(&self, writer: &mut dyn Write) -> io::Result<()> {
-        let (whole, sort) = (self.whole, self.view.sort);
-        let mut columns = combinations(whole);
-        let all = rows(whole, sort, Shown::Place);
+        let (data, sort) = (self.data, self.view.sort);
+        let mut columns = combinations(data);
+        let all = rows(data, sort, Shown::Place);
         let lines: Vec<Line<'_>> = all.iter().map(Line::of_row).collect();
         let layout = self.layout(&columns, &lines);
         let Some(head) = layout.left_out().iter().find(|head| **head == PLACE).copied() else {
@@ -118,7 +118,7 @@ impl Sheet<'_> {
         };
         // What only the unit told apart would look the same.
         columns.retain(|(_, cell)| *cell != Cell::Place);
-        let merged = rows(whole, sort, Shown::NoPlace);
+        let merged = rows(data, sort, Shown::NoPlace);
         let lines: Vec<Line<'_>> = merged.iter().map(Line::of_row).collect();
         self.write(&columns, &self.layout(&columns, &lines), &lines, &[head], writer)
     }
@@ -138,7 +138,7 @@ impl Sheet<'_> {
         writer: &mut dyn Write,
     ) -> io::Result<()> {
         let Some(first) = lines.first() else {
-            return writer.write_all(self.style.text(&nothing(self.whole, &self.zone)).as_bytes());
+            return writer.write_all(self.style.text(&nothing(self.data, &self.zone)).as_bytes());
         };
         writer.write_all(layout.heads().as_bytes())?;
         let shown = self.view.first(lines);
@@ -156,7 +156,7 @@ impl Sheet<'_> {
             writeln!(writer, "... and {} more ({order})", lines.len() - shown.len())?;
         }
         let year = layout.year().map_or_else(String::new, |year| format!("of {year}, "));
-        let mut notes = vec![format!("times are {year}in {}", zone::name(&self.zone, timestamp(first.tally.first_ns)))];
+        let mut notes = vec![format!("times are {year}in {}", zone::name(&self.zone, timestamp(first.stats.first_ns)))];
         let left_out: Vec<&str> = layout.left_out().iter().chain(merged).copied().collect();
         if !left_out.is_empty() {
             notes.push(format!("no room for {}", left_out.join(", ")));
@@ -169,24 +169,24 @@ impl Sheet<'_> {
     }
 
     fn cell(&self, cell: Cell, line: &Line<'_>) -> String {
-        let (names, Line { key, tally, .. }) = (self.whole.names, line);
+        let (names, Line { key, stats, .. }) = (self.data.names, line);
         match cell {
             Cell::New => line.new.map_or("", New::name).to_owned(),
-            Cell::What => what(key, names),
+            Cell::Subject => subject(key, names),
             Cell::Program => program(key, names),
-            Cell::User => named(key.who.user, names),
+            Cell::User => named(key.requester.user, names),
             Cell::Host => named(key.host, names),
             Cell::Place => place(key, names),
             Cell::Shared(by) => shared(key, by, names),
-            Cell::Times => tally.count.to_string(),
-            Cell::Requests => tally.requests.to_string(),
-            Cell::Loads => tally.loads.to_string(),
-            Cell::Blocked => blocked(tally),
-            Cell::First => date(tally.first_ns, &self.zone),
-            Cell::Last => date(tally.last_ns, &self.zone),
-            Cell::Results => statuses(tally),
+            Cell::Times => stats.count.to_string(),
+            Cell::Requests => stats.requests.to_string(),
+            Cell::Loads => stats.loads.to_string(),
+            Cell::Blocked => blocked(stats),
+            Cell::First => date(stats.first_ns, &self.zone),
+            Cell::Last => date(stats.last_ns, &self.zone),
+            Cell::Results => statuses(stats),
             Cell::Others(By::Module) => some(line.others, |(key, _)| program(key, names)),
-            Cell::Others(_) => some(line.others, |(key, _)| what(key, names)),
+            Cell::Others(_) => some(line.others, |(key, _)| subject(key, names)),
             Cell::Hosts => some(line.hosts, |host| named(*host, names)),
         }
     }
@@ -202,11 +202,11 @@ fn some<T>(all: &[T], name: impl Fn(&T) -> String) -> String {
 }
 
 /// Why a table has no rows: nothing is there, or nothing of it is wanted.
-fn nothing(whole: &Whole<'_>, zone: &TimeZone) -> String {
-    let plan = whole.plan;
+fn nothing(data: &ReportData<'_>, zone: &TimeZone) -> String {
+    let query = data.query;
     let mut wanted: Vec<String> =
-        plan.selector.describe().iter().map(|pattern| format!("--{}", escape_str(pattern))).collect();
-    for (option, ns) in [("since", plan.since_ns), ("until", plan.until_ns), ("new-since", plan.new_since_ns)] {
+        query.selector.describe().iter().map(|pattern| format!("--{}", escape_str(pattern))).collect();
+    for (option, ns) in [("since", query.since_ns), ("until", query.until_ns), ("new-since", query.new_since_ns)] {
         wanted.extend(ns.map(|ns| format!("--{option} \"{} {}\"", date(ns, zone), zone::name(zone, timestamp(ns)))));
     }
     if wanted.is_empty() {
@@ -218,10 +218,10 @@ fn nothing(whole: &Whole<'_>, zone: &TimeZone) -> String {
 /// The head of the unit or container.
 const PLACE: &str = "UNIT OR CONTAINER";
 
-fn combinations(whole: &Whole<'_>) -> Vec<(Column, Cell)> {
-    let hosts: HashSet<_> = whole.cells.iter().map(|(key, _)| key.host).collect();
+fn combinations(data: &ReportData<'_>) -> Vec<(Column, Cell)> {
+    let hosts: HashSet<_> = data.aggregates.iter().map(|(key, _)| key.host).collect();
     let mut columns = vec![
-        (Column::names("MODULE OR ALIAS", 16), Cell::What),
+        (Column::names("MODULE OR ALIAS", 16), Cell::Subject),
         (Column::names("BY", 24), Cell::Program),
         (Column::names("USER", 8), Cell::User),
         (Column::names(PLACE, 10).short("UNIT").spared(4), Cell::Place),
@@ -234,13 +234,13 @@ fn combinations(whole: &Whole<'_>) -> Vec<(Column, Cell)> {
     if hosts.len() > 1 {
         columns.insert(4, (Column::names("HOST", 8), Cell::Host));
     }
-    if whole.plan.new_since_ns.is_some() {
+    if data.query.new_since_ns.is_some() {
         columns.insert(0, (Column::names("NEW", 9), Cell::New));
     }
     columns
 }
 
-fn grouped(whole: &Whole<'_>, by: By) -> Vec<(Column, Cell)> {
+fn grouped(data: &ReportData<'_>, by: By) -> Vec<(Column, Cell)> {
     let (head, others) = match by {
         By::Module => ("MODULE OR ALIAS", "BY"),
         By::Exe => ("BY", "MODULES AND ALIASES"),
@@ -249,7 +249,7 @@ fn grouped(whole: &Whole<'_>, by: By) -> Vec<(Column, Cell)> {
         By::Container => ("CONTAINER", "MODULES AND ALIASES"),
         By::Host => ("HOST", "MODULES AND ALIASES"),
     };
-    let is_new_wanted = whole.plan.new_since_ns.is_some();
+    let is_new_wanted = data.query.new_since_ns.is_some();
     let mut columns = Vec::new();
     if is_new_wanted {
         columns.push((Column::names("NEW", 9), Cell::New));
@@ -268,7 +268,7 @@ fn grouped(whole: &Whole<'_>, by: By) -> Vec<(Column, Cell)> {
         (Column::names("RESULT", 12), Cell::Results),
         (Column::names(others, 12), Cell::Others(by)),
     ]);
-    if is_new_wanted && by == By::Module && whole.streams.len() > 1 {
+    if is_new_wanted && by == By::Module && data.streams.len() > 1 {
         columns.push((Column::names("ON HOST", 8), Cell::Hosts));
     }
     columns
@@ -278,14 +278,14 @@ fn grouped(whole: &Whole<'_>, by: By) -> Vec<(Column, Cell)> {
 mod tests {
     use super::{By, Sort, Style, View, table};
     use crate::{
-        report::{Engine, Plan},
+        report::{Engine, ReportQuery},
         stream::{Pipeline, read_inputs},
     };
 
     const CAPTURE: &[u8] = include_bytes!("../../../tests/fixtures/captures/outage-6.1.jsonl");
 
-    fn shown(plan: Plan, by: Option<By>, width: Option<usize>) -> String {
-        let mut pipeline = Pipeline::new(Engine::new(plan, Vec::new()));
+    fn shown(query: ReportQuery, by: Option<By>, width: Option<usize>) -> String {
+        let mut pipeline = Pipeline::new(Engine::new(query, Vec::new()));
         read_inputs([("o.jsonl".to_owned(), CAPTURE)], None, &mut pipeline).unwrap();
         let engine = pipeline.finish().unwrap().0;
         text(&engine, by, Style { utc: true, width, ..Style::default() })
@@ -294,7 +294,7 @@ mod tests {
     fn text(engine: &Engine, by: Option<By>, style: Style) -> String {
         let view = View { by, sort: Sort::First, top: None };
         let mut text = Vec::new();
-        table(&engine.whole(), view, style, &mut text).unwrap();
+        table(&engine.data(), view, style, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
@@ -303,7 +303,7 @@ mod tests {
     fn usual_terminals_have_room() {
         for by in [None, Some(By::Exe)] {
             for width in [80, 100, 120, 132] {
-                let text = shown(Plan::default(), by, Some(width));
+                let text = shown(ReportQuery::default(), by, Some(width));
                 assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
                 for part in ["nf_conntrack", "/xtables-legacy-multi", "11-23 06:30", "loaded"] {
                     let is_cut = by.is_some() && part == "nf_conntrack";
@@ -311,22 +311,22 @@ mod tests {
                 }
             }
         }
-        assert!(!shown(Plan::default(), None, None).contains("no room"));
+        assert!(!shown(ReportQuery::default(), None, None).contains("no room"));
     }
 
     /// Check that a table without rows tells nothing from nothing wanted.
     #[test]
     fn nothing_is_told_from_nothing_wanted() {
-        let plan = Plan {
+        let query = ReportQuery {
             selector: "module=gone,comm=a".parse().unwrap(),
             since_ns: Some(1_795_415_443_000_000_000),
-            ..Plan::default()
+            ..ReportQuery::default()
         };
         assert_eq!(
-            shown(plan, None, None),
+            shown(query, None, None),
             "nothing matches --module=gone --comm=a --since \"2026-11-23 06:30:43 UTC\"\n"
         );
-        let engine = Engine::new(Plan::default(), Vec::new());
+        let engine = Engine::new(ReportQuery::default(), Vec::new());
         let text = text(&engine, None, Style::default());
         assert_eq!(text, "nothing was loaded, and nothing was asked for\n");
     }
@@ -343,7 +343,7 @@ mod tests {
             let (_, rest) = rest.split_once('"').unwrap();
             capture.push_str(&format!("{front}\"request\":\"{id}\"{rest}\n"));
         }
-        let mut pipeline = Pipeline::new(Engine::new(Plan::default(), Vec::new()));
+        let mut pipeline = Pipeline::new(Engine::new(ReportQuery::default(), Vec::new()));
         read_inputs([("o.jsonl".to_owned(), capture.as_bytes())], None, &mut pipeline).unwrap();
         pipeline.finish().unwrap().0
     }

@@ -12,7 +12,7 @@ use jiff::{
     "{text:?} is not understood as a time: write 2026-11-23, \"2026-11-23 10:00\", 10:00, today, yesterday, \
      \"yesterday 10:00\", -2h, \"2 hours ago\", @1795415443 or an RFC 3339 time"
 )]
-pub struct WhenError {
+pub struct TimeExprError {
     text: String,
 }
 
@@ -20,9 +20,9 @@ pub struct WhenError {
 ///
 /// # Errors
 /// When it is none.
-pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, WhenError> {
+pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, TimeExprError> {
     let trimmed = text.trim();
-    read(trimmed, now).ok_or_else(|| WhenError { text: text.to_owned() })
+    read(trimmed, now).ok_or_else(|| TimeExprError { text: text.to_owned() })
 }
 
 fn read(text: &str, now: &Zoned) -> Option<Timestamp> {

@@ -22,8 +22,8 @@ use crate::{
     logging::say,
     output::{Lines, Style, Tree, check_local, escape_str},
     report::{
-        Engine, Human, Late, Ordered, Plan, Sink, View, Whole, csv, html::Html, json, parse_time, perfetto::Perfetto,
-        table,
+        Engine, Late, Ordered, ReportData, ReportQuery, ReportSink, Sections, View, csv, html::Html, json, parse_time,
+        perfetto::Perfetto, table,
     },
     stream::Consumer,
 };
@@ -36,12 +36,12 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.top.is_some() && !matches!(form, Form::Table | Form::CsvRows | Form::JsonRows) {
         bail!("cannot use --top: the output is not a table; add --by or omit --top");
     }
-    let plan = plan(args)?;
+    let query = query(args)?;
     // With --follow a reader may follow the output file.
     let mut outputs = if args.follow { OutputFiles::live(&args.files)? } else { OutputFiles::new(&args.files)? };
     let (target, style) = Target::open(args, form, &mut outputs)?;
     let mut late = Vec::new();
-    let mut engine = Engine::new(plan, sinks(args, form, &target, style, &mut outputs, &mut late)?);
+    let mut engine = Engine::new(query, sinks(args, form, &target, style, &mut outputs, &mut late)?);
     let captures = match input::read(args, &mut engine) {
         Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
         result => result?,
@@ -52,8 +52,8 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if captures.events() == 0 {
         captures.require_complete("report")?;
     }
-    let whole = engine.whole();
-    match write_table(args, form, &whole, style, &target) {
+    let data = engine.data();
+    match write_table(args, form, &data, style, &target) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         result => result.context("cannot write the report")?,
     }
@@ -72,7 +72,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// The query, with absolute times.
-fn plan(args: &Args) -> anyhow::Result<Plan> {
+fn query(args: &Args) -> anyhow::Result<ReportQuery> {
     if !args.utc {
         check_local()?;
     }
@@ -89,7 +89,12 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
     {
         bail!("invalid --since {since:?}: expected a time before --until {until:?}");
     }
-    Ok(Plan { selector: args.select.selector(), since_ns, until_ns, new_since_ns: time("new-since", &args.new_since)? })
+    Ok(ReportQuery {
+        selector: args.select.selector(),
+        since_ns,
+        until_ns,
+        new_since_ns: time("new-since", &args.new_since)?,
+    })
 }
 
 /// The destination of the report, shared by several writers in order.
@@ -140,10 +145,10 @@ fn sinks(
     style: Style,
     outputs: &mut OutputFiles,
     late: &mut Vec<Late>,
-) -> anyhow::Result<Vec<Box<dyn Sink>>> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    let human = |output: Box<dyn Consumer>| Box::new(Human::new(output, target.writer(), style));
-    let stream: Option<Box<dyn Sink>> = match form {
+) -> anyhow::Result<Vec<Box<dyn ReportSink>>> {
+    let mut sinks: Vec<Box<dyn ReportSink>> = Vec::new();
+    let human = |output: Box<dyn Consumer>| Box::new(Sections::new(output, target.writer(), style));
+    let stream: Option<Box<dyn ReportSink>> = match form {
         Form::Tree => Some(human(Box::new(Tree::new(target.writer(), style)))),
         Form::Lines => Some(human(Box::new(Lines::new(target.writer(), style)))),
         Form::JsonChains => Some(Box::new(json::Chains::new(target.writer()))),
@@ -170,13 +175,13 @@ fn sinks(
 }
 
 /// Writes the forms that need all data.
-fn write_table(args: &Args, form: Form, whole: &Whole<'_>, style: Style, target: &Target) -> io::Result<()> {
+fn write_table(args: &Args, form: Form, data: &ReportData<'_>, style: Style, target: &Target) -> io::Result<()> {
     let view = View { by: args.by.map(Into::into), sort: args.sort(), top: args.top };
     let mut writer = target.clone();
     match form {
-        Form::Table => table(whole, view, style, &mut writer)?,
-        Form::CsvRows => csv::table(whole, view, &mut writer)?,
-        Form::JsonRows => json::table(whole, view, &mut writer)?,
+        Form::Table => table(data, view, style, &mut writer)?,
+        Form::CsvRows => csv::table(data, view, &mut writer)?,
+        Form::JsonRows => json::table(data, view, &mut writer)?,
         Form::Tree | Form::Lines | Form::JsonChains | Form::CsvRecords | Form::None => {}
     }
     target.end()

@@ -6,7 +6,7 @@ use super::{FIRST_BYTES, Html, LATEST_BYTES, PAGE, ROWS_BYTES, SCRIPT, fill, has
 use crate::{
     chain::{Item, samples},
     event::Text,
-    report::{Cells, Names, Plan, Sink, Stream, Told, Whole},
+    report::{Aggregates, ChainRecord, Interner, ReportData, ReportQuery, ReportSink, Stream},
 };
 
 #[derive(Clone, Default)]
@@ -27,23 +27,30 @@ impl std::io::Write for Written {
 const LIMITS: (usize, usize) = (1 << 17, 1 << 15);
 
 /// A small page of requests that ask for these, and its data.
-fn page(names: impl Iterator<Item = String>) -> (usize, serde_json::Value) {
+fn page(requested: impl Iterator<Item = String>) -> (usize, serde_json::Value) {
     let written = Written::default();
     let mut html = Html::with_limits(Box::new(written.clone()), LIMITS.0, LIMITS.1);
     let Item::Chain(template) = samples::outage() else { unreachable!("it is a chain") };
-    let (stream, facts) = (Stream::new("a.jsonl"), Names::default());
-    for name in names {
+    let (stream, names) = (Stream::new("a.jsonl"), Interner::default());
+    for name in requested {
         let mut chain = template.clone();
         let request = chain.request.as_mut().unwrap();
         request.process.argv = vec![Text::from(name.as_str())];
         request.name = Text::from(name);
         let item = Item::Chain(chain.clone());
-        let told = Told { chain: &chain, item: &item, facts: &[], is_first: true, stream: &stream, stream_number: 0 };
-        html.chain(&told, &facts).unwrap();
+        let record = ChainRecord {
+            chain: &chain,
+            item: &item,
+            observations: &[],
+            is_first: true,
+            stream: &stream,
+            stream_number: 0,
+        };
+        html.chain(&record, &names).unwrap();
     }
-    let (cells, plan) = (Cells::default(), Plan::default());
+    let (aggregates, query) = (Aggregates::default(), ReportQuery::default());
     let streams = [stream];
-    html.finish(&Whole { cells: &cells, names: &facts, streams: &streams, plan: &plan }).unwrap();
+    html.finish(&ReportData { aggregates: &aggregates, names: &names, streams: &streams, query: &query }).unwrap();
     let page = String::from_utf8(written.0.take()).unwrap();
     let (_, data) = page.split_once("id=\"data\">").unwrap();
     let (data, _) = data.split_once("</script>").unwrap();

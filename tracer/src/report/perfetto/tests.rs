@@ -3,10 +3,10 @@ use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{Perfetto, Sink, Told};
+use super::{ChainRecord, Perfetto, ReportSink};
 use crate::{
     chain::{Chain, Item, growth::is_linear, samples},
-    report::{Names, Stream},
+    report::{Interner, Stream},
 };
 
 #[derive(Clone, Default)]
@@ -63,8 +63,9 @@ fn trace(chains: &[Chain]) -> Vec<Value> {
     let stream = Stream::new("a.jsonl");
     for chain in chains {
         let item = Item::Chain(Box::new(chain.clone()));
-        let told = Told { chain, item: &item, facts: &[], is_first: false, stream: &stream, stream_number: 0 };
-        perfetto.chain(&told, &Names::default()).unwrap();
+        let record =
+            ChainRecord { chain, item: &item, observations: &[], is_first: false, stream: &stream, stream_number: 0 };
+        perfetto.chain(&record, &Interner::default()).unwrap();
     }
     let mut text = written.0.borrow().clone();
     text.extend_from_slice(b"]}");
