@@ -1,4 +1,4 @@
-//! Who loaded what: one cell for each combination of module, program, user, place and host.
+//! The aggregation table: one group for each combination of module, program, user, unit, container and host.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,18 +8,18 @@ use super::{
 };
 use crate::event::Status;
 
-/// Combinations that are kept apart; an unprivileged user can make up as many as there are aliases.
+/// Maximum number of groups. Aliases are chosen by unprivileged users, so the number of combinations is unbounded.
 const GROUPS_LIMIT: usize = 1 << 16;
 
-/// What a cell is about.
+/// The kind of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A module that arrived, or could not be loaded.
+    /// A module that arrived or failed to load.
     Module,
-    /// An alias that was asked for and brought no module of its own.
+    /// A requested alias that loaded no module of its own.
     Alias,
-    /// More than is kept apart.
+    /// Everything beyond the limit.
     Overflow,
 }
 
@@ -27,16 +27,16 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Subject {
-    /// Which of the two.
+    /// Module or alias.
     pub kind: Kind,
     /// Its name.
     pub name: NameId,
 }
 
-/// Who is behind it, as numbers.
+/// A requester as interned names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequesterIds {
-    /// The kind of program, as [`Program::parts`] gives it.
+    /// The kind of program, as returned by [`Program::parts`].
     pub(super) program_kind: u8,
     pub(super) program: NameId,
     pub(super) user: NameId,
@@ -63,54 +63,54 @@ impl RequesterIds {
     }
 }
 
-/// What makes a cell.
+/// The key of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GroupKey {
     /// The module or alias.
     pub subject: Subject,
-    /// Who is behind it.
+    /// The requester.
     pub requester: RequesterIds,
     /// The machine.
     pub host: NameId,
 }
 
-/// One load, or one request that brought no module of its own.
+/// One load, or one request that loaded no module of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Observation {
-    /// Where it counts.
+    /// Its group.
     pub key: GroupKey,
-    /// When it was asked for: nanoseconds since 1970.
+    /// Time of the request: nanoseconds since 1970.
     pub time_ns: i64,
-    /// How it ended.
+    /// The outcome.
     pub status: Status,
-    /// It stands for its request: of the facts of a request one does.
+    /// It represents its request; exactly one observation of a request does.
     pub is_request: bool,
-    /// How long a process was blocked by it; absent for what came along, and for nobody who waits.
+    /// How long the requester was blocked; absent for dependencies and for requests without a waiting process.
     pub blocked_ns: Option<u64>,
 }
 
-/// Counts of a cell, or of several.
+/// Statistics of one or several groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// How often.
+    /// Number of observations.
     pub count: u64,
-    /// Requests of the kernel.
+    /// Number of kernel requests.
     pub requests: u64,
-    /// Modules that arrived, or that somebody tried to load.
+    /// Number of loads, including failed ones.
     pub loads: u64,
-    /// How it ended, in order of [`Status::ALL`].
+    /// Number of each outcome, in the order of [`Status::ALL`].
     statuses: [u64; Status::ALL.len()],
-    /// Time that processes were blocked, in all.
+    /// Total time that processes were blocked.
     pub blocked_ns: u64,
-    /// The longest of it.
+    /// Longest time that a process was blocked.
     pub blocked_max_ns: u64,
-    /// How often somebody was blocked.
+    /// Number of observations with a blocked process.
     pub blocked_count: u64,
-    /// First time.
+    /// Time of the first observation.
     pub first_ns: i64,
-    /// Last time.
+    /// Time of the last observation.
     pub last_ns: i64,
 }
 
@@ -147,7 +147,7 @@ impl Stats {
         self.last_ns = self.last_ns.max(observation.time_ns);
     }
 
-    /// Adds another's counts.
+    /// Merges other statistics into these.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.requests += other.requests;
@@ -162,18 +162,18 @@ impl Stats {
         self.last_ns = self.last_ns.max(other.last_ns);
     }
 
-    /// How it ended and how often, without what never happened.
+    /// The outcomes that occurred, with their counts.
     pub fn statuses(&self) -> impl Iterator<Item = (Status, u64)> {
         Status::ALL.into_iter().zip(self.statuses).filter(|(_, count)| *count > 0)
     }
 }
 
-/// All cells.
+/// All groups.
 #[derive(Debug)]
 pub struct Aggregates {
     groups: HashMap<GroupKey, Stats>,
     limit: usize,
-    /// Modules that were there before tracing began, by host.
+    /// Modules that were loaded before tracing began, by host.
     baseline: HashSet<(NameId, NameId)>,
 }
 
@@ -188,7 +188,7 @@ impl Aggregates {
         Self { groups: HashMap::new(), limit, baseline: HashSet::new() }
     }
 
-    /// Counts a fact. True when it is the first of its cell.
+    /// Counts an observation and returns whether it is the first of its group.
     pub fn add(&mut self, observation: &Observation) -> bool {
         if let Some(stats) = self.groups.get_mut(&observation.key) {
             stats.add(observation);
@@ -204,25 +204,25 @@ impl Aggregates {
         !full
     }
 
-    /// When what a fact counts for came first; the time of the fact itself where it is not kept apart.
+    /// Time of the first observation of the same group; the observation's own time if its group is in the overflow.
     #[must_use]
     pub fn first_ns(&self, observation: &Observation) -> i64 {
         self.groups.get(&observation.key).map_or(observation.time_ns, |stats| stats.first_ns)
     }
 
-    /// A module was there before tracing began on a host.
+    /// Records that a module was loaded on a host before tracing began.
     pub fn add_baseline(&mut self, host: NameId, module: NameId) {
         if self.baseline.len() < GROUPS_LIMIT {
             self.baseline.insert((host, module));
         }
     }
 
-    /// The cells, in no order.
+    /// The groups, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&GroupKey, &Stats)> {
         self.groups.iter()
     }
 
-    /// When each module or alias came first on each host; `i64::MIN` for what was there before.
+    /// Time of the first observation of each module or alias on each host; `i64::MIN` for baseline modules.
     #[must_use]
     pub fn first_of_each(&self) -> BTreeMap<(NameId, Subject), i64> {
         let mut firsts = BTreeMap::new();
@@ -252,9 +252,9 @@ mod tests {
     use super::{Aggregates, GroupKey, Kind, OVERFLOW_REQUESTER, Observation, Subject};
     use crate::{event::Status, report::interner::Interner};
 
-    /// Check that facts of a kind are counted together, and that there is a limit to kinds but not to counts.
+    /// Observations beyond the limit of groups are counted in the overflow group.
     #[test]
-    fn facts_are_counted_within_the_limit() {
+    fn observations_beyond_limit_count_as_overflow() {
         let mut names = Interner::default();
         let mut aggregates = Aggregates::with_limit(2);
         let host = names.id(b"lb1");
@@ -278,9 +278,9 @@ mod tests {
         assert_eq!((a.requests, a.loads), (2, 2));
     }
 
-    /// Check that the position of a status is its place in the list.
+    /// The discriminant of a status is its index in `Status::ALL`.
     #[test]
-    fn statuses_are_in_order() {
+    fn status_discriminant_is_its_index() {
         for (place, status) in Status::ALL.into_iter().enumerate() {
             assert_eq!(status as usize, place);
         }

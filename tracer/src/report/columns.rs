@@ -1,87 +1,87 @@
-//! Columns of text side by side, as wide as there is room.
+//! Text columns that are fitted to the width of the terminal.
 
 use crate::output::{
     Style,
     cell::{self, cut, left, right},
 };
 
-/// Where a time has its seconds: `2026-11-23 06:30:49`, then the offset where one is shown.
+/// Byte range of the seconds in a time: `2026-11-23 06:30:49`, followed by the offset if one is shown.
 const SECONDS: std::ops::Range<usize> = 16..19;
 
-/// Characters of its year, with what follows it.
+/// Characters of the year and its separator.
 const YEAR_CHARS: usize = 5;
 
-/// Between columns.
+/// Column separator.
 const GAP: usize = 2;
 
-/// Names keep so many columns where nothing else has room.
+/// Minimum width of a name if the line is too narrow for all columns.
 const NAMES_MIN: usize = 6;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Column {
     head: &'static str,
-    /// What stands for it where the cells are narrower.
+    /// Short head for narrow cells.
     short_head: &'static str,
     kind: Kind,
-    /// The lower, the sooner it is left out where there is no room; never without.
+    /// Columns with low numbers are omitted first if the line is too narrow; `None` means never.
     spared: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Names: cut, but to no fewer characters than these.
+    /// Names: truncated, but not below this width.
     Interner(usize),
-    /// Numbers, which are never cut.
+    /// Numbers: never truncated.
     Number,
-    /// Times, which may lose their seconds and a year that all share.
+    /// Times: may lose the seconds, and the year if all times share it.
     Time,
 }
 
 impl Column {
-    /// Names, cut to no fewer characters than `min`.
+    /// A column of names, truncated to no fewer than `min` characters.
     pub(super) const fn names(head: &'static str, min: usize) -> Self {
         Self { head, short_head: head, kind: Kind::Interner(min), spared: None }
     }
 
-    /// The same, with a head that a narrow column has.
+    /// Sets the head for narrow columns.
     pub(super) const fn short(self, short_head: &'static str) -> Self {
         Self { short_head, ..self }
     }
 
-    /// Numbers, on the right.
+    /// A column of right-aligned numbers.
     pub(super) const fn number(head: &'static str) -> Self {
         Self { head, short_head: head, kind: Kind::Number, spared: None }
     }
 
-    /// Dates with times to the second.
+    /// A column of dates with times to the second.
     pub(super) const fn time(head: &'static str) -> Self {
         Self { head, short_head: head, kind: Kind::Time, spared: None }
     }
 
-    /// The same, left out where there is no room: those with the lowest number first.
+    /// Makes the column optional: columns with the lowest number are omitted first.
     pub(super) const fn spared(self, order: u8) -> Self {
         Self { spared: Some(order), ..self }
     }
 }
 
-/// A column with its cells' width.
+/// A column with the width of its cells.
 #[derive(Clone, Copy, Debug)]
 struct Laid {
     column: Column,
-    /// Its place among the cells of a line.
+    /// Index of its cell in a line.
     place: usize,
     width: usize,
-    /// What its cells alone take.
+    /// Width of its cells without the head.
     cells_width: usize,
-    /// Names that are the same in every line tell none apart.
+    /// All cells are equal, so the column distinguishes no lines.
     is_uniform: bool,
     has_seconds: bool,
     has_year: bool,
 }
 
 impl Laid {
-    /// The narrowest that it should be.
+    /// The preferred minimum width.
     fn min(&self) -> usize {
         match self.column.kind {
             Kind::Interner(min) => {
@@ -115,10 +115,11 @@ impl Laid {
     }
 }
 
-/// Columns with their widths. Where they do not fit, times lose their seconds first, then what can be spared is left out
-/// (names that are the same in all lines first, and that is said), then times lose a year that all share (which is said, too), then names are cut.
+/// Columns with their widths. If they do not fit, columns are narrowed in this order: times lose their seconds,
+/// optional columns are omitted (constant names first; this is reported), times lose a year that all share (also
+/// reported), names are truncated.
 ///
-/// Lines are asked for twice, once to be measured and once to be written, so that a long table is never in memory.
+/// Lines are generated twice, to measure and to write them, so that a long table is never in memory.
 #[derive(Debug)]
 pub(super) struct Layout {
     laid: Vec<Laid>,
@@ -128,7 +129,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Measures all lines.
+    /// Measures all lines and fits the columns.
     pub(super) fn new(columns: &[Column], lines: impl Iterator<Item = Vec<String>>, style: Style) -> Self {
         let laid = columns.iter().enumerate().map(|(place, column)| Laid {
             column: *column,
@@ -159,22 +160,22 @@ impl Layout {
         Self { laid, left_out, year, style }
     }
 
-    /// The heads of columns for which there was no room.
+    /// The heads of omitted columns.
     pub(super) fn left_out(&self) -> &[&'static str] {
         &self.left_out
     }
 
-    /// The year that times are of, where they do not say it themselves.
+    /// The common year of all times, if they are shown without it.
     pub(super) fn year(&self) -> Option<&str> {
         self.year.as_deref()
     }
 
-    /// The heads.
+    /// The header line.
     pub(super) fn heads(&self) -> String {
         joined(self.laid.iter().map(Laid::head))
     }
 
-    /// A line.
+    /// Formats a line.
     pub(super) fn line(&self, cells: &[String]) -> String {
         joined(self.laid.iter().map(|laid| {
             let text = cells.get(laid.place).map_or("", String::as_str);
@@ -190,7 +191,7 @@ fn joined(cells: impl Iterator<Item = String>) -> String {
     out
 }
 
-/// The years of times.
+/// The years that occur in a column of times.
 enum Years {
     None,
     One(String),
@@ -212,7 +213,7 @@ impl Years {
     }
 }
 
-/// Makes columns as narrow as it takes, and gives the heads of those that are left out.
+/// Narrows the columns to the available width and returns the heads of omitted ones.
 fn fit(laid: &mut Vec<Laid>, limit: usize, share_year: bool) -> Vec<&'static str> {
     let gaps = |laid: &[Laid]| GAP * laid.len().saturating_sub(1);
     let natural = |laid: &[Laid]| laid.iter().map(|column| column.width).sum::<usize>() + gaps(laid);
@@ -235,7 +236,7 @@ fn fit(laid: &mut Vec<Laid>, limit: usize, share_year: bool) -> Vec<&'static str
         let next = laid.iter().enumerate().filter_map(|(at, column)| Some((order(column)?, at))).min();
         let Some((_, at)) = next else { break };
         left_out.push(laid.remove(at).column.head);
-        // Of the rest each tells more than the year does.
+        // Each of the remaining columns is more useful than the year.
         if least(laid) > limit {
             skip_year(laid);
         }
@@ -244,7 +245,7 @@ fn fit(laid: &mut Vec<Laid>, limit: usize, share_year: bool) -> Vec<&'static str
         skip_year(laid);
     }
     if natural(laid) > limit {
-        // Of these no cell loses anything.
+        // No cell of these columns is truncated.
         for column in laid.iter_mut() {
             column.width = column.width.min(column.cells_width.max(cell::columns(column.column.short_head)));
         }
@@ -289,10 +290,9 @@ mod tests {
         Style { width: Some(width), ..Style::default() }
     }
 
-    /// Check that columns stand under each other, and that a narrow terminal cuts the front of paths, the end of names, and
-    /// no numbers.
+    /// A narrow terminal truncates the front of paths and the end of names, but no numbers, and keeps columns aligned.
     #[test]
-    fn columns_are_aligned_and_cut() {
+    fn columns_on_narrow_terminal_are_aligned_and_truncated() {
         let columns = [Column::names("BY", 12), Column::number("TIMES")];
         let lines = [cells(&["/usr/bin/mount", "7"]), cells(&["(somebody)[else]", "12345"])];
         assert_eq!(
@@ -305,9 +305,9 @@ mod tests {
         );
     }
 
-    /// Check that wide characters do not move what stands beside them, and that a locale without them gets escapes.
+    /// Wide characters do not shift the following columns; a non-UTF-8 locale gets escapes.
     #[test]
-    fn columns_are_aligned_as_they_look() {
+    fn columns_with_wide_characters_are_aligned() {
         let columns = [Column::names("BY", 12), Column::number("TIMES")];
         let lines = [cells(&["/漢字", "7"]), cells(&["/bin/a", "8"])];
         assert_eq!(drawn(&columns, &lines, Style::default()), "BY      TIMES\n/漢字       7\n/bin/a      8\n");
@@ -318,9 +318,9 @@ mod tests {
         );
     }
 
-    /// Check that one cell of any length does not make the others as wide, and never panics.
+    /// A very long cell does not widen the others and does not panic.
     #[test]
-    fn cells_have_a_maximal_width() {
+    fn long_cell_is_truncated() {
         let columns = [Column::names("BY", 12), Column::number("TIMES")];
         for length in [300, 65_535, 65_536, 4_000_000] {
             let lines = [cells(&[&"a".repeat(length), "7"]), cells(&["b", "8"])];
@@ -332,9 +332,9 @@ mod tests {
         }
     }
 
-    /// Check that seconds go first, then the columns that can be spared, and that this is said.
+    /// Narrowing drops seconds first, then optional columns, and reports the omitted columns.
     #[test]
-    fn the_least_is_left_out() {
+    fn narrowing_drops_seconds_then_optional_columns() {
         let columns = [
             Column::names("BY", 4),
             Column::names("UNIT", 4).spared(3),
@@ -374,9 +374,9 @@ mod tests {
         }
     }
 
-    /// Check that names that tell no lines apart make room for times.
+    /// A column of equal names is omitted before times.
     #[test]
-    fn what_is_the_same_everywhere_goes_first() {
+    fn constant_column_is_omitted_first() {
         let columns = [Column::names("BY", 4), Column::names("UNIT", 4).spared(2), Column::time("FIRST").spared(1)];
         let lines =
             [cells(&["mount", "a.mount", "2026-11-23 06:30:49"]), cells(&["mkfs", "a.mount", "2026-11-23 06:30:49"])];
@@ -384,9 +384,9 @@ mod tests {
         assert_eq!(drawn(&columns, &lines, wide(22)), shown);
     }
 
-    /// Check that the offset of a repeated hour stays, whatever else a time loses.
+    /// A narrowed time keeps the UTC offset of a repeated hour.
     #[test]
-    fn offsets_stay() {
+    fn narrowed_time_keeps_offset() {
         let columns = [Column::names("BY", 4), Column::time("LAST")];
         let lines = [cells(&["mount", "2026-10-25 02:30:00 +02:00"]), cells(&["mount", "2026-10-25 03:30:00"])];
         for (width, shown) in [

@@ -1,8 +1,9 @@
-//! CSV (RFC 4180): rows of the table, or a record for each module and request.
+//! CSV (RFC 4180): rows of the table, or one record for each module and request.
 //!
-//! A spreadsheet runs what begins with `=`, and a name is whatever its author wrote: names are escaped as for people,
-//! so that a record is a line without tabs, and what could be a formula gets a `'` in front. So does what stands behind a
-//! `;`, since that is what separates cells where a comma separates decimals, and quotes within a cell protect nothing then.
+//! Spreadsheets evaluate cells that begin with `=`, and names are under the control of users. Names are therefore
+//! escaped as for human output, so that a record is one line without tabs, and a possible formula is prefixed with `'`.
+//! The same applies after a `;`, which separates cells in locales with a decimal comma; quotes do not protect such
+//! cells.
 
 use std::io::{self, Write};
 
@@ -29,7 +30,7 @@ struct Record(String);
 
 impl Record {
     fn next(&mut self) {
-        // The first cell is never empty.
+        // An empty buffer means the first cell, which is never empty.
         if !self.0.is_empty() {
             self.0.push(',');
         }
@@ -50,7 +51,7 @@ impl Record {
         }
     }
 
-    /// What is escaped already.
+    /// Adds a cell that is escaped already.
     fn shown(mut self, text: &str) -> Self {
         self.next();
         self.0.push_str(&cell(text));
@@ -81,17 +82,17 @@ impl Record {
     }
 }
 
-/// What spreadsheets take for the beginning of a formula, with the wide forms of the same signs.
+/// Characters that begin a formula in spreadsheets, including full-width forms.
 const FORMULA: [char; 10] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '|', '%'];
 
-/// A cell with escaped text.
+/// Formats a cell with escaped text.
 fn cell(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 2);
     for (number, part) in text.split(';').enumerate() {
         if number > 0 {
             safe.push(';');
         }
-        // Where `;` separates, a quote that is doubled here is an empty pair of them.
+        // If `;` is the separator, a doubled quote is an empty quoted string.
         if part.trim_start_matches([' ', '"']).starts_with(FORMULA) {
             safe.push('\'');
         }
@@ -104,7 +105,7 @@ fn cell(text: &str) -> String {
     }
 }
 
-/// The table as CSV.
+/// Writes the table as CSV.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -170,7 +171,7 @@ fn rolled_up(data: &ReportData<'_>, groups: &[Group], by: By, writer: &mut dyn W
     Ok(())
 }
 
-/// A list in a cell.
+/// Joins a list into a cell.
 fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join("; ")
 }
@@ -180,7 +181,7 @@ fn results(stats: &super::aggregates::Stats) -> String {
     joined(stats.statuses().map(|(status, count)| format!("{} {count}", status.name())))
 }
 
-/// Writes a record for each module that came, and for each request that brought none.
+/// Writes a record for each module that arrived and for each request that loaded none.
 pub struct Records {
     writer: Box<dyn Write>,
     has_begun: bool,
@@ -233,7 +234,7 @@ impl Records {
     }
 }
 
-/// The process that asked or loaded.
+/// The process that made the request or loaded the module.
 pub(super) fn process(chain: &Chain) -> Option<&Process> {
     let asked = chain.request.as_ref().map(|request| &request.process);
     asked
@@ -284,7 +285,7 @@ mod tests {
 
     use super::{Record, cell};
 
-    /// Reads a record as a spreadsheet does: a quote counts where a cell begins, and there until it ends.
+    /// Parses a record like a spreadsheet: a quote is special only if the cell begins with one.
     fn read(line: &str, separator: char) -> Vec<String> {
         let (mut cells, mut cell, mut quoted, mut begins) = (Vec::new(), String::new(), false, true);
         let mut rest = line.chars().peekable();
@@ -308,9 +309,9 @@ mod tests {
         cells
     }
 
-    /// Check that usual names stay as they are, and that no name becomes a formula.
+    /// Common names are unchanged, and no name is a formula.
     #[test]
-    fn formulas_are_defused() {
+    fn formulas_are_prefixed() {
         for (raw, shown) in [
             ("nf_conntrack", "nf_conntrack"),
             ("=cmd|' /C calc'!A0", "\"'=cmd|' /C calc'!A0\""),
@@ -330,18 +331,18 @@ mod tests {
         }
     }
 
-    /// Check that bytes that are no text are shown by their numbers, and that different names stay different.
+    /// Bytes that are not UTF-8 are escaped, and different names stay different.
     #[test]
-    fn bytes_stay_apart() {
+    fn non_utf8_names_stay_distinct() {
         let name = |bytes: &[u8]| Record::default().name(&crate::event::Text::from(bytes)).0;
         assert_eq!(name(b"a\xff"), "a\\xff");
         assert_ne!(name(b"a\xff"), name(b"a\xfe"));
     }
 
     proptest! {
-        /// Check that any names stay in their cells, in one line, and that none begins as a formula does.
+        /// Any names stay in their cells on one line, and no cell begins like a formula.
         #[test]
-        fn names_stay_in_their_cells(texts in proptest::collection::vec("[=+\\-@\\t\\r\\n\",; 'a\u{ff1d}\\\\]{0,6}", 1..5)) {
+        fn any_names_stay_in_their_cells(texts in proptest::collection::vec("[=+\\-@\\t\\r\\n\",; 'a\u{ff1d}\\\\]{0,6}", 1..5)) {
             let record = texts.iter().fold(Record::default().number(1), |record, text| record.text(text));
             let mut written = Vec::new();
             record.write(&mut written).unwrap();
@@ -359,7 +360,7 @@ mod tests {
             prop_assert_eq!(cells.len(), texts.len() + 1);
             for (cell, text) in cells.iter().skip(1).zip(&texts) {
                 let own = crate::output::escape_str(text);
-                // A quote was put in, or nothing was.
+                // Only a `'` may have been inserted.
                 prop_assert_eq!(cell.replace('\'', ""), own.replace('\'', ""));
             }
         }

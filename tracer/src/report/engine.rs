@@ -1,4 +1,4 @@
-//! Chains to facts: what is selected, what is new, what counts.
+//! The report engine: selects chains, aggregates their observations and passes new ones to the output formats.
 
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::{
     stream::{Consumer, Issue, Severity, StreamInfo},
 };
 
-/// Counts chains, and hands those that are wanted to formats.
+/// Aggregates the observations of chains and passes selected chains to the output formats.
 pub struct Engine {
     query: ReportQuery,
     names: Interner,
@@ -26,17 +26,17 @@ pub struct Engine {
     undecided: Undecided,
 }
 
-/// Chains and unloads of which it was not seen whether a filter means them.
+/// Chains and unloads for which the captures do not contain enough to evaluate the filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Undecided {
-    /// Those that are left out: what is wanted may be there.
+    /// Undecided and left out; some of them may match.
     pub left_out: u64,
-    /// Those that are counted and shown: what is not wanted may be there.
+    /// Undecided but included; some of them may not match.
     pub kept: u64,
 }
 
 impl Undecided {
-    /// A sentence; none where the filters decided about all.
+    /// A sentence about them; `None` if the filters decided all items.
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
         let Self { left_out, kept } = *self;
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// An engine for a plan.
+    /// Creates an engine for a query.
     #[must_use]
     pub fn new(query: ReportQuery, sinks: Vec<Box<dyn ReportSink>>) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl Engine {
         }
     }
 
-    /// What was read.
+    /// The data that was read so far.
     #[must_use]
     pub fn data(&self) -> ReportData<'_> {
         let Self { aggregates, names, streams, query, .. } = self;
@@ -102,7 +102,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether a chain or event is selected; what is not known of that is counted.
+    /// Returns whether a chain or event is selected, and counts the undecided ones.
     fn selects(&mut self, item: &Item) -> bool {
         let selector = &self.query.selector;
         if selector.is_empty() {
@@ -115,7 +115,7 @@ impl Engine {
         is_selected
     }
 
-    /// Of which chains and unloads it is not known whether the filters mean them.
+    /// The numbers of undecided chains and unloads.
     #[must_use]
     pub const fn undecided(&self) -> Undecided {
         self.undecided

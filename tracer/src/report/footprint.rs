@@ -1,4 +1,4 @@
-//! How much memory a chain or an event takes: what is held back is limited by it.
+//! Memory use of chains and events, for the byte limit of the reorder buffer.
 
 use std::mem::size_of;
 
@@ -7,7 +7,7 @@ use crate::{
     event::{Ancestor, Attempt, Body, Device, Event, Frame, Helper, Outcome, Process, Request, Text},
 };
 
-/// A chain with all that is nested in it.
+/// Bytes of a chain, including nested chains.
 pub(super) fn of_chain(chain: &Chain) -> usize {
     let own = size_of::<Chain>()
         + chain.request.as_ref().map_or(0, request)
@@ -22,7 +22,7 @@ pub(super) fn of_chain(chain: &Chain) -> usize {
     own + parts.iter().sum::<usize>()
 }
 
-/// An event of those that stand between chains.
+/// Bytes of an event that belongs to no chain.
 pub(super) fn of_event(event: &Event) -> usize {
     let body = match &event.body {
         Body::Unload(unload) => text(&unload.module) + process(&unload.process) + ancestors(&unload.ancestors),
@@ -125,9 +125,9 @@ mod tests {
         event::Text,
     };
 
-    /// Check that no part of a chain or an event is left out: whatever grows makes the whole as much larger.
+    /// The footprint of a chain grows by the size of any part that grows.
     #[test]
-    fn every_part_counts() {
+    fn footprint_of_grown_part_grows_by_its_size() {
         const MORE: usize = 1 << 20;
         let Item::Chain(chain) = samples::nested() else { unreachable!("it is a chain") };
         let before = of_chain(&chain);

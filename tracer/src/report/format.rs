@@ -1,4 +1,4 @@
-//! Parts of a row for people, and for programs.
+//! Formats the cells of a row for human and machine-readable output.
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -17,13 +17,13 @@ use crate::{
     },
 };
 
-/// More than is kept apart.
+/// Everything beyond the limit.
 const OVERFLOW: &str = "(others)";
 
-/// Bytes of a name that are looked at for a cell: more than have room in one, however they are escaped.
+/// Bytes of a name that are formatted for a cell: more than fit into one, with any escaping.
 const CELL_BYTES_LIMIT: usize = 4 * CELL_COLUMNS_LIMIT;
 
-/// As much of a name as a cell may show: its end, if it is a path.
+/// The part of a name that fits into a cell: the end of a path, the beginning of any other name.
 fn clipped(name: &[u8]) -> Text {
     let beyond = name.len().saturating_sub(CELL_BYTES_LIMIT);
     if beyond == 0 {
@@ -35,7 +35,7 @@ fn clipped(name: &[u8]) -> Text {
     Text::from(name.get(..CELL_BYTES_LIMIT).unwrap_or_default())
 }
 
-/// A cell, as wide as it may be.
+/// Truncates a cell to its maximum width.
 fn shown(text: &str) -> String {
     cell(text).into_owned()
 }
@@ -69,7 +69,7 @@ pub(super) fn named(id: NameId, names: &Interner) -> String {
     }
 }
 
-/// The part that rows are rolled up by.
+/// The field that rows are grouped by.
 pub(super) fn shared(key: &GroupKey, by: By, names: &Interner) -> String {
     match by {
         By::Module => subject(key, names),
@@ -85,7 +85,7 @@ pub(super) fn shared(key: &GroupKey, by: By, names: &Interner) -> String {
 pub(super) fn place(key: &GroupKey, names: &Interner) -> String {
     let container = named(key.requester.container, names);
     match container.split_once(':') {
-        // As the engines print it.
+        // Twelve characters, as container engines print ids.
         Some((runtime, id)) if id.len() > 12 => format!("{runtime}:{}", id.chars().take(12).collect::<String>()),
         _ if container != "-" => container,
         _ => named(key.requester.unit, names),
@@ -101,12 +101,12 @@ pub(super) fn statuses(stats: &Stats) -> String {
     }
 }
 
-/// How long somebody was blocked.
+/// Total time that processes were blocked.
 pub(super) fn blocked(stats: &Stats) -> String {
     if stats.blocked_count == 0 { "-".to_owned() } else { output::duration(stats.blocked_ns) }
 }
 
-/// Date and time to the second; with its offset where clocks showed that time twice.
+/// Date and time to the second, with the UTC offset if the local time is ambiguous.
 pub(super) fn date(ns: i64, zone: &TimeZone) -> String {
     let time = timestamp(ns);
     let date = time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
@@ -118,7 +118,7 @@ pub(super) fn timestamp(ns: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(ns)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// What it is, for programs: `module` or `alias`, and its name.
+/// Kind (`module` or `alias`) and name, for machine-readable output.
 pub(super) fn subject_fields(key: &GroupKey, names: &Interner) -> (&'static str, Text) {
     let name = Text::from(names.name(key.subject.name));
     match (key.subject.kind, key.subject.name) {
@@ -128,12 +128,12 @@ pub(super) fn subject_fields(key: &GroupKey, names: &Interner) -> (&'static str,
     }
 }
 
-/// The program, for programs.
+/// The program, for machine-readable output.
 pub(super) fn program_field(key: &GroupKey, names: &Interner) -> Text {
     if key.requester.program == NameId::OVERFLOW { Text::from(OVERFLOW) } else { key.requester.program(names).field() }
 }
 
-/// A name that may be absent, for programs.
+/// A name that may be absent, for machine-readable output.
 pub(super) fn field(id: NameId, names: &Interner) -> Option<Text> {
     match id {
         NameId::NONE => None,
@@ -142,7 +142,7 @@ pub(super) fn field(id: NameId, names: &Interner) -> Option<Text> {
     }
 }
 
-/// The part that rows are rolled up by, for programs.
+/// The field that rows are grouped by, for machine-readable output.
 pub(super) fn shared_fields(key: &GroupKey, by: By, names: &Interner) -> (&'static str, Text) {
     let named = |id| field(id, names).unwrap_or_default();
     match by {
@@ -155,7 +155,7 @@ pub(super) fn shared_fields(key: &GroupKey, by: By, names: &Interner) -> (&'stat
     }
 }
 
-/// A module, alias or program in a list for programs: as in a table, but never cut.
+/// A module, alias or program in a machine-readable list: as in a table, but never truncated.
 pub(super) fn listed(key: &GroupKey, by: By, names: &Interner) -> String {
     let name = Text::from(names.name(key.subject.name));
     match (by, key.subject.kind, key.subject.name) {

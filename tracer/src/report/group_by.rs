@@ -1,4 +1,4 @@
-//! Cells as rows: one for each combination, or rolled up by one of its parts.
+//! Groups as sorted rows: one for each combination, or grouped by one field.
 
 use std::{
     cmp::Reverse,
@@ -11,11 +11,11 @@ use super::{
     query::ReportData,
 };
 
-/// What rows are rolled up by.
+/// The field that rows are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum By {
-    /// Module, or alias where none came.
+    /// Module, or alias if no module was loaded.
     Module,
     /// Program.
     Exe,
@@ -35,27 +35,27 @@ pub enum By {
 pub enum Sort {
     /// By name.
     Name,
-    /// Most often first.
+    /// Most frequent first.
     Count,
-    /// Earliest first time first.
+    /// By the first observation, earliest first.
     First,
-    /// Latest last time first.
+    /// By the last observation, latest first.
     Last,
-    /// Longest blocked first.
+    /// By the total blocked time, longest first.
     Blocked,
 }
 
-/// What is new of a row.
+/// What is new about a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum New {
-    /// The part that rows are about: the module or alias on this host, or what rows are rolled up by.
+    /// The subject: the module or alias on this host, or the value of the group-by field.
     Part(By),
-    /// A combination: that this requester brings this module.
+    /// The combination of this requester and this module.
     Requester,
 }
 
 impl New {
-    /// Its public name.
+    /// Its name in the output.
     #[must_use]
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -70,14 +70,14 @@ impl New {
     }
 }
 
-/// How much of a combination a table shows: what it does not show does not make rows apart, since they would look alike.
+/// The fields that a table shows. Rows that differ only in hidden fields are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// All of it.
+    /// All fields.
     All,
-    /// The container, or the unit where there is none.
+    /// The container, or the unit if there is none.
     Place,
-    /// Neither of them.
+    /// Neither container nor unit.
     NoPlace,
 }
 
@@ -99,31 +99,31 @@ impl Shown {
 pub(super) struct Row {
     /// The combination.
     pub key: GroupKey,
-    /// Its counts.
+    /// Its statistics.
     pub stats: Stats,
-    /// What is new since the time that was asked for.
+    /// What is new since the requested time.
     pub new: Option<New>,
 }
 
-/// Combinations that share a part.
+/// Combinations with the same value of the group-by field.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    /// One of its combinations: the shared part is the same in all.
+    /// One of its combinations.
     pub key: GroupKey,
-    /// Counts of all.
+    /// Statistics of all its combinations.
     pub stats: Stats,
-    /// The other parts, most frequent first: modules, or programs where the modules are what is shared.
+    /// Modules of the group (or programs, if grouped by module), most frequent first.
     pub others: Vec<(GroupKey, u64)>,
-    /// The hosts they are of, in order of their names.
+    /// Their hosts, sorted by name.
     pub hosts: Vec<NameId>,
-    /// What is new since the time that was asked for.
+    /// What is new since the requested time.
     pub new: Option<New>,
 }
 
-/// The part by which combinations are rolled up: equal parts are equal, and they sort by name.
+/// The sort key of a group-by value: the rank of its name and a kind.
 type Part = (usize, u8);
 
-/// What is new since a time.
+/// Determines what is new since a time.
 struct Fresh {
     since_ns: i64,
     firsts: BTreeMap<(NameId, Subject), i64>,
@@ -134,7 +134,7 @@ impl Fresh {
         data.query.new_since_ns.map(|since_ns| Self { since_ns, firsts: data.aggregates.first_of_each() })
     }
 
-    /// Whether a module or alias was never seen before on its host.
+    /// Returns whether a module or alias was not seen before on its host.
     fn is_module_new(&self, key: &GroupKey) -> bool {
         self.firsts.get(&(key.host, key.subject)).is_none_or(|first_ns| *first_ns >= self.since_ns)
     }
@@ -145,7 +145,7 @@ impl Fresh {
     }
 }
 
-/// All combinations that are wanted, as far as they are shown. Those of a module stand together.
+/// All selected combinations, merged by the shown fields. Those of one module are adjacent.
 #[must_use]
 pub(super) fn rows(data: &ReportData<'_>, sort: Sort, shown: Shown) -> Vec<Row> {
     let fresh = Fresh::new(data);
@@ -210,7 +210,7 @@ pub(super) fn groups(data: &ReportData<'_>, by: By, sort: Sort) -> Vec<Group> {
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
-/// The other part of each combination, once each, with its count, most frequent first.
+/// The distinct values of the other field with their counts, most frequent first.
 fn ranked(members: &[(GroupKey, u64)], by: By, ranks: &Ranks) -> Vec<(GroupKey, u64)> {
     let other = if by == By::Module { By::Exe } else { By::Module };
     let mut counts: BTreeMap<Part, (GroupKey, u64)> = BTreeMap::new();
@@ -222,7 +222,7 @@ fn ranked(members: &[(GroupKey, u64)], by: By, ranks: &Ranks) -> Vec<(GroupKey, 
     ranked
 }
 
-/// Smaller comes first. A module is loaded some times; a program, a user or a machine makes requests and loads.
+/// The sort key; smaller sorts first. Modules are counted by observations, requesters by requests and loads.
 fn metric(stats: &Stats, sort: Sort, by: By) -> (i64, i64) {
     let most_first = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).saturating_neg();
     let one = |number| (number, 0);
@@ -271,7 +271,7 @@ mod tests {
         },
     };
 
-    /// What was counted of facts: host, module, program, unit, time.
+    /// Aggregated test observations: host, module, program, unit, time.
     #[derive(Default)]
     struct Counted {
         names: Interner,
@@ -310,9 +310,9 @@ mod tests {
         }
     }
 
-    /// Check that a module that is new on one host is shown, though another one knows it, and with that host's counts alone.
+    /// A module that is new on one host only is shown with the counts of that host.
     #[test]
-    fn what_is_new_on_one_host_is_shown() {
+    fn module_new_on_one_host_is_shown() {
         let mut counted = Counted::default();
         counted.add(["h1", "tipc", "/a", "u"], 10);
         counted.add(["h1", "tipc", "/b", "u"], 25);
@@ -326,9 +326,9 @@ mod tests {
         assert_eq!(counted.groups(By::Module, Some(20)), []);
     }
 
-    /// Check that a program, user or host that is known shows what it does for the first time, and nothing else.
+    /// A known program, user or host shows only combinations that are new.
     #[test]
-    fn new_deeds_of_known_ones_are_shown() {
+    fn known_requester_shows_only_new_combinations() {
         let mut counted = Counted::default();
         counted.add(["h", "xfs", "/a", "u"], 10);
         counted.add(["h", "xfs", "/a", "u"], 30);
@@ -343,9 +343,9 @@ mod tests {
         assert_eq!(counted.groups(By::User, None), [("root".to_owned(), 4, None, 1)]);
     }
 
-    /// Check that rows that differ in what is not shown are one.
+    /// Rows that differ only in hidden fields are merged.
     #[test]
-    fn what_looks_the_same_is_merged() {
+    fn rows_equal_in_shown_fields_are_merged() {
         let mut counted = Counted::default();
         for unit in ["u1", "u2", "u1"] {
             counted.add(["h", "xfs", "/a", unit], 10);
@@ -355,9 +355,9 @@ mod tests {
         assert_eq!(counted.rows(Shown::NoPlace), [3]);
     }
 
-    /// Check that what is new is found in time that grows with the number of modules.
+    /// Finding new modules takes linear time.
     #[test]
-    fn finding_what_is_new_is_linear() {
+    fn finding_new_modules_is_linear() {
         let make = |modules: usize| {
             let mut counted = Counted::default();
             for number in 0..modules {

@@ -1,8 +1,8 @@
-//! One page that holds everything: opens offline, loads nothing, runs one script of ours and none of anybody else's.
+//! A self-contained HTML page: works offline, loads no resource and runs only its own script.
 //!
-//! What a capture says is data: JSON in a block that is no script, without `<`, read by the page's script and shown as
-//! text. The page's policy lets no other script run, and nothing be fetched. The data is limited in bytes, kept as it will
-//! be written, and written piece by piece: a page takes no more memory than that.
+//! Captured names are data: JSON in a non-script block, without `<`, that the page's script reads and shows as text.
+//! The page's content security policy allows no other script and no fetches. The data is limited in bytes, stored as it
+//! will be written, and written piece by piece, so a page needs no more memory than that.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -37,28 +37,27 @@ const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
-/// Requests and loads that a page shows one by one: the latest, and before them those that were the first of their
-/// kind.
+/// Requests and loads that a page lists individually: the latest ones, preceded by the first of each kind.
 const CHAINS_LIMIT: usize = 5_000;
 
-/// Bytes of the latest, of the first, and of the rows of the table: 32 MiB in all.
+/// Byte limits of the latest entries, the first entries and the table rows: 32 MiB in total.
 const LATEST_BYTES: usize = 20 << 20;
 const FIRST_BYTES: usize = 4 << 20;
 const ROWS_BYTES: usize = 8 << 20;
 
-/// Rows of the table in a page.
+/// Maximum number of table rows in a page.
 const ROWS_LIMIT: usize = 20_000;
 
-/// Columns of a text; of what is cut the end is missing, and marked.
+/// Columns of a text; a longer one is truncated at its end and marked.
 const TEXT_COLUMNS: usize = 1024;
 
-/// Bytes of the details of an entry.
+/// Maximum size of the details of an entry, bytes.
 const DETAILS_BYTES: usize = 8 << 10;
 
-/// Modules that are named for an entry, and things that are missing of a stream.
+/// Maximum number of modules of an entry and of issues of a stream.
 const LIST_LIMIT: usize = 100;
 
-/// Entries as JSON, the oldest first, within a limit of their number and their bytes.
+/// Entries as JSON, oldest first, bounded by number and bytes.
 struct Kept {
     entries: VecDeque<String>,
     bytes: usize,
@@ -86,7 +85,7 @@ impl Kept {
     }
 }
 
-/// Collects what the page shows.
+/// Collects the data of the page.
 pub struct Html {
     writer: Box<dyn Write>,
     latest: Kept,
@@ -115,7 +114,7 @@ struct Entry<'a> {
     is_first: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     incomplete: Vec<String>,
-    /// All that is known of it, as the tree tells it.
+    /// Its full description, as the tree format prints it.
     details: String,
 }
 
@@ -144,7 +143,7 @@ struct StreamEntry {
 }
 
 impl Html {
-    /// Writes to `writer`, when everything was read.
+    /// Writes to `writer` after all input was read.
     #[must_use]
     pub fn new(writer: Box<dyn Write>) -> Self {
         Self::with_limits(writer, LATEST_BYTES, FIRST_BYTES)
@@ -164,7 +163,7 @@ impl Html {
     fn keep(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         let entry = inert(entry)?;
         while !self.latest.has_room(entry.len()) {
-            // A first one that makes room stays, as long as there is room among the first.
+            // An evicted entry that is the first of its kind moves to the first entries while these have room.
             match self.latest.pop() {
                 Some(oldest) if oldest.contains(IS_FIRST) && self.first.has_room(oldest.len()) => {
                     self.first.push(oldest);
@@ -177,7 +176,7 @@ impl Html {
         Ok(())
     }
 
-    /// Writes the data: the note comes last, since it tells what had no room.
+    /// Writes the data. The note comes last, since it reports the omitted entries.
     fn data(&self, data: &ReportData<'_>, writer: &mut dyn Write) -> io::Result<()> {
         let about = format!(
             "kmodtrace {}: {} and {} from {}. Times are in UTC.",
@@ -211,7 +210,7 @@ impl Html {
         write!(writer, "],\"all\":{},\"note\":{}}}", note.is_empty(), inert(&note)?)
     }
 
-    /// What had no room.
+    /// A note on omitted entries and rows.
     fn note(&self, rows_shown: usize, rows_in_all: usize) -> String {
         let mut notes = Vec::new();
         let shown = self.first.entries.len() + self.latest.entries.len();
@@ -232,10 +231,10 @@ const fn separator(number: usize) -> &'static str {
     if number == 0 { "" } else { "," }
 }
 
-/// How a first one is told in its JSON; a string cannot hold it, since its quotes would be escaped there.
+/// Marks an entry that is the first of its kind in its JSON. Strings cannot contain it, since their quotes are escaped.
 const IS_FIRST: &str = "\"is_first\":true";
 
-/// Writes the page with its parts. A part is never searched for the names of others.
+/// Writes the page and replaces its placeholders. Inserted parts are not searched for placeholders.
 fn fill(
     page: &str,
     writer: &mut dyn Write,
@@ -253,14 +252,14 @@ fn fill(
     Ok(())
 }
 
-/// A value as JSON that no parser of HTML takes for anything but text.
+/// Serializes a value as JSON that an HTML parser treats as plain text.
 fn inert(value: &impl Serialize) -> io::Result<String> {
     let mut json = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut json, Inert))?;
     String::from_utf8(json).map_err(io::Error::other)
 }
 
-/// Markup in a string stands as `\uXXXX`: elsewhere JSON has none.
+/// Writes markup characters as `\uXXXX`. Outside of strings JSON has none.
 struct Inert;
 
 impl Formatter for Inert {
@@ -280,17 +279,17 @@ impl Formatter for Inert {
     }
 }
 
-/// The name of a script or style in the page's policy.
+/// The hash source of a script or style in the content security policy.
 fn hash(text: &str) -> String {
     format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(text.as_bytes())))
 }
 
-/// A text of an entry.
+/// Truncates a text of an entry.
 fn text(text: &str) -> String {
     cut(text, TEXT_COLUMNS).into_owned()
 }
 
-/// All that is known of a chain or an event, as the tree tells it.
+/// The full description of a chain or event, as the tree format prints it.
 fn details(item: &Item) -> String {
     let mut details = output::story(item, Style { utc: true, ..Style::default() }).unwrap_or_default();
     let lines = details.lines().count();
@@ -344,7 +343,7 @@ fn millis(ns: i64) -> i64 {
     ns.div_euclid(1_000_000)
 }
 
-/// Modules of a chain and of all that is nested in it, as they came; of many the first, and how many more there are.
+/// Modules of a chain and its nested chains in order of arrival; beyond the limit only their number.
 fn modules(chain: &Chain) -> Vec<String> {
     let (mut named, mut more) = (Vec::new(), 0);
     add_modules(chain, &mut named, &mut more);

@@ -1,15 +1,15 @@
-//! Names as small numbers: each is kept once, and a capture made to exhaust memory finds a limit.
+//! String interner with bounded memory, since captures may be made to exhaust it.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Names that are kept.
+/// Maximum number of names.
 const NAMES_LIMIT: usize = 1 << 17;
 
-/// Their bytes, in all.
+/// Maximum total size of the names, bytes.
 const BYTES_LIMIT: usize = 8 << 20;
 
-/// A name's number.
+/// The id of an interned name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NameId(u32);
 
@@ -24,18 +24,18 @@ impl NameId {
     }
 }
 
-/// Where names stand among all when they are sorted.
+/// The rank of each name in sorted order.
 #[derive(Debug)]
 pub(super) struct Ranks(Vec<usize>);
 
 impl Ranks {
-    /// Different names differ.
+    /// The rank of a name; different names have different ranks.
     pub(super) fn of(&self, id: NameId) -> usize {
         self.0.get(id.index()).copied().unwrap_or(usize::MAX)
     }
 }
 
-/// The names.
+/// Interned names.
 #[derive(Debug)]
 pub struct Interner {
     ids: HashMap<Rc<[u8]>, NameId>,
@@ -51,13 +51,13 @@ impl Default for Interner {
 }
 
 impl Interner {
-    /// At most this many names.
+    /// Creates an interner for at most `limit` names.
     pub(super) fn with_limit(limit: usize) -> Self {
         let nothing: Rc<[u8]> = Rc::from(&b""[..]);
         Self { ids: HashMap::new(), names: vec![nothing.clone(), nothing], bytes: 0, limit }
     }
 
-    /// The number of a name.
+    /// Interns a name.
     pub fn id(&mut self, name: &[u8]) -> NameId {
         if let Some(id) = self.ids.get(name) {
             return *id;
@@ -73,12 +73,12 @@ impl Interner {
         id
     }
 
-    /// The number of a name that may be absent.
+    /// Interns a name that may be absent.
     pub fn optional(&mut self, name: Option<&[u8]>) -> NameId {
         name.map_or(NameId::NONE, |name| self.id(name))
     }
 
-    /// The place of each name by its number when all are sorted: what sorts by them compares no names, which may be long.
+    /// The rank of each name. Sorting by ranks avoids comparing names, which may be long.
     pub(super) fn ranks(&self) -> Ranks {
         let mut order: Vec<usize> = (0..self.names.len()).collect();
         order.sort_by(|one, other| self.names.get(*one).cmp(&self.names.get(*other)));
@@ -91,7 +91,7 @@ impl Interner {
         Ranks(ranks)
     }
 
-    /// The name of a number; empty for [`NameId::OTHERS`] and [`NameId::NONE`].
+    /// The name of an id; empty for [`NameId::OVERFLOW`] and [`NameId::NONE`].
     #[must_use]
     pub fn name(&self, id: NameId) -> &[u8] {
         self.names.get(id.index()).map_or(&[], |name| name)
@@ -102,9 +102,9 @@ impl Interner {
 mod tests {
     use super::{Interner, NameId};
 
-    /// Check that a name has one number, that none and the empty name differ, and that the limit holds.
+    /// Each name has one id, no name and the empty name differ, and names beyond the limit are the overflow.
     #[test]
-    fn names_have_one_number_each() {
+    fn interned_names_have_one_id() {
         let mut names = Interner::with_limit(3);
         let [one, empty] = [names.id(b"one"), names.id(b"")];
         assert_eq!((names.id(b"one"), names.id(b""), names.optional(None)), (one, empty, NameId::NONE));
@@ -114,9 +114,9 @@ mod tests {
         assert_eq!((names.name(one), names.name(NameId::OVERFLOW)), (&b"one"[..], &b""[..]));
     }
 
-    /// Check that ranks are in order of the names, and that no two are the same.
+    /// Ranks sort as the names do and are distinct.
     #[test]
-    fn ranks_sort_as_names_do() {
+    fn ranks_sort_like_names() {
         let mut names = Interner::default();
         let ids = ["b", "a", "", "ab"].map(|name| names.id(name.as_bytes()));
         let ranks = names.ranks();

@@ -1,4 +1,4 @@
-//! JSON Lines: a chain with all that came of it, or a row of the table.
+//! JSON Lines: a chain with its nested chains, or a row of the table.
 
 use std::io::{self, Write};
 
@@ -29,10 +29,10 @@ struct EventJson<'a> {
     event: &'a Event,
 }
 
-/// A chain, by the names of the event contract.
+/// A chain, with the field names of the event contract.
 #[derive(Serialize)]
 struct ChainJson<'a> {
-    /// Told once, at the root.
+    /// Written once, at the root.
     #[serde(flatten)]
     root: Option<RootJson<'a>>,
     time: Timestamp,
@@ -56,7 +56,7 @@ struct ChainJson<'a> {
     incomplete: &'a [String],
 }
 
-/// Where a line is from.
+/// The stream of a line.
 #[derive(Serialize)]
 struct StreamJson<'a> {
     host: &'a str,
@@ -71,12 +71,12 @@ impl<'a> StreamJson<'a> {
 
 #[derive(Serialize)]
 struct RootJson<'a> {
-    /// `chain`: what else is written are events, which have types of their own.
+    /// `chain`; other lines are events with their own types.
     r#type: &'static str,
     #[serde(flatten)]
     stream: StreamJson<'a>,
     first_seen: bool,
-    /// Who is behind it: never modprobe.
+    /// The requester's program: never modprobe.
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,14 +152,14 @@ impl ReportSink for Chains {
     }
 }
 
-/// One value, one line, complete when it is written; nothing in it is obeyed by a terminal.
+/// Writes one value as one line in a single write, with terminal control characters escaped.
 fn line(writer: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     let mut line = output::json(value)?.into_bytes();
     line.push(b'\n');
     writer.write_all(&line)
 }
 
-/// A row of the table. Each name has a sibling with its bytes where these are no UTF-8, as in events.
+/// A row of the table. As in events, a name that is not UTF-8 has a sibling with its bytes.
 #[derive(Serialize)]
 struct RowJson {
     kind: &'static str,
@@ -168,7 +168,7 @@ struct RowJson {
     name_hex: Option<String>,
     #[serde(flatten)]
     requester: Option<RequesterJson>,
-    /// How often the module came, or the alias was asked for; absent where rows are of neither.
+    /// Number of loads of the module or requests for the alias; absent for other kinds of rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     times: Option<u64>,
     requests: u64,
@@ -180,10 +180,10 @@ struct RowJson {
     last: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     new: Option<&'static str>,
-    /// The hosts that are counted in a row that is rolled up.
+    /// The hosts that a grouped row includes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hosts: Vec<String>,
-    /// What it brought, or by whom it came; most frequent first.
+    /// Modules of a requester, or requesters of a module; most frequent first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     others: Vec<OtherJson>,
 }
@@ -238,7 +238,7 @@ impl RowJson {
 
 fn requester(key: &GroupKey, names: &Interner) -> RequesterJson {
     let (program, user) = (program_field(key, names), field(key.requester.user, names));
-    // Units, containers and hosts are text in events already.
+    // Units, containers and hosts are valid UTF-8 in events already.
     let text = |id| field(id, names).as_ref().map(Text::field);
     RequesterJson {
         program_hex: program.hex(),
@@ -251,7 +251,7 @@ fn requester(key: &GroupKey, names: &Interner) -> RequesterJson {
     }
 }
 
-/// The table, a row a line.
+/// Writes the table, one row per line.
 ///
 /// # Errors
 /// When it cannot be written.

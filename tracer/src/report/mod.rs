@@ -1,4 +1,4 @@
-//! Reports on captures: who loaded what and when, from events alone. Nothing is asked of this machine.
+//! Reports on captures: which program loaded which module and when, from events alone. The local system is not queried.
 
 mod aggregates;
 mod columns;

@@ -1,4 +1,4 @@
-//! A chain as facts: each module that it brought, and what was asked for where that brought none.
+//! Chains to observations: one for each module that arrived, and one for a request that loaded no module of its own.
 
 use std::collections::HashSet;
 
@@ -12,10 +12,10 @@ use crate::{
     event::{Attempt, Body, Event, Process, Reason, Status, Text},
 };
 
-/// A failed load: errno of a module that is there already.
+/// errno of a load that failed because the module is already loaded.
 const EEXIST: i32 = 17;
 
-/// Hands the facts of a chain, and of all that is nested in it, to `take`.
+/// Passes the observations of a chain and of its nested chains to `emit`.
 pub(super) fn of_chain(root: &Chain, host: NameId, names: &mut Interner, emit: &mut dyn FnMut(&Chain, Observation)) {
     let requester = RequesterIds::new(&Requester::of(root), names);
     walk(root, &mut Context { requester, host, names, emit }, true);
@@ -65,18 +65,18 @@ pub(super) fn nanoseconds(time: jiff::Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
-/// What an event tells of a module that left, or that somebody failed to unload.
+/// A successful or failed unload.
 pub(super) struct Unloading<'a> {
-    /// The module; `None` where its name was not seen.
+    /// The module; `None` if its name was not seen.
     pub(super) module: Option<&'a Text>,
-    /// Who unloads it.
+    /// The process that unloads it.
     pub(super) process: &'a Process,
-    /// How that ended, in a word.
+    /// The result in one word.
     pub(super) result: &'static str,
 }
 
 impl<'a> Unloading<'a> {
-    /// `None` for all other events, and for a module whose init failed: that one never lived.
+    /// `None` for all other events, and for a module whose init failed, since it was never live.
     pub(super) fn of(event: &'a Event) -> Option<Self> {
         match &event.body {
             Body::Unload(unload) if !unload.init_failed => {
@@ -90,7 +90,7 @@ impl<'a> Unloading<'a> {
     }
 }
 
-/// How a load ended, by what its init returned: one whose init was not seen is not known to be loaded.
+/// The status of a load by the return value of its init; unknown if the init was not seen.
 pub(super) const fn init_status(ret: Option<i32>) -> Status {
     match ret {
         Some(..0) => Status::Failed,
@@ -107,7 +107,7 @@ pub(super) struct ArrivedModule {
     pub(super) reason: Option<Reason>,
 }
 
-/// A system call that failed to load something.
+/// A system call that failed to load a module.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FailedLoad {
     name: NameId,
@@ -115,7 +115,7 @@ pub(super) struct FailedLoad {
 }
 
 impl FailedLoad {
-    /// `None` for what is no load.
+    /// `None` for system calls other than loads.
     pub(super) fn new(
         syscall: &[u8],
         ret: i32,
@@ -136,14 +136,14 @@ impl FailedLoad {
     }
 }
 
-/// The name of the module in a file: `dm_crypt` of `/lib/modules/6.1/dm-crypt.ko.xz`.
+/// The module name of a file: `dm_crypt` for `/lib/modules/6.1/dm-crypt.ko.xz`.
 fn module_of_file(file: &[u8]) -> Vec<u8> {
     let base = file.rsplit(|byte| *byte == b'/').next().unwrap_or(file);
     let end = base.windows(3).position(|part| part == b".ko").unwrap_or(base.len());
     base.iter().take(end).map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect()
 }
 
-/// What is known of a request or loader when it has ended.
+/// A request or explicit load that has ended.
 #[derive(Clone, Debug)]
 pub(super) struct EndedChain {
     pub(super) time_ns: i64,
@@ -158,13 +158,13 @@ pub(super) struct EndedChain {
 }
 
 impl EndedChain {
-    /// Hands out the facts.
+    /// Emits the observations.
     ///
-    /// The time a requester was blocked counts for what was asked for, once: not for each of its dependencies.
+    /// The time that the requester was blocked is attributed once, to the requested module and not to its dependencies.
     pub(super) fn observations(&self, emit: &mut dyn FnMut(Observation)) {
         let main = if self.status == Status::Loaded { self.main() } else { None };
         let alias = self.alias.filter(|_| main.is_none());
-        // A request whose own event was lost still is one.
+        // A request whose own event was lost still counts as a request.
         let of_request = main.or_else(|| alias.is_none().then_some(0)).filter(|_| self.is_request);
         for (index, module) in self.modules.iter().enumerate() {
             let blocked_ns = self.blocked_ns.filter(|_| self.is_request && main == Some(index));
@@ -183,7 +183,7 @@ impl EndedChain {
         }
     }
 
-    /// The module that was asked for: dependencies come before it.
+    /// The requested module: it arrives after its dependencies.
     fn main(&self) -> Option<usize> {
         let is = |wanted: &[Option<Reason>]| self.modules.iter().rposition(|module| wanted.contains(&module.reason));
         is(&[Some(Reason::Asked), Some(Reason::Alias)]).or_else(|| is(&[None])).or(self.modules.len().checked_sub(1))
@@ -211,9 +211,9 @@ mod tests {
         found
     }
 
-    /// Check that a module whose init was not seen is not said to be loaded, and that one whose init failed has failed.
+    /// A module whose init was not seen has the status unknown, and one whose init failed has the status failed.
     #[test]
-    fn a_module_whose_init_was_not_seen_is_unknown() {
+    fn module_without_init_is_unknown() {
         let Item::Chain(mut chain) = samples::outage() else { unreachable!("it is a chain") };
         for (ret, status) in [(Some(0), Status::Loaded), (Some(-12), Status::Failed), (None, Status::Unknown)] {
             match ret {
@@ -224,9 +224,9 @@ mod tests {
         }
     }
 
-    /// Check that a request is one, however many modules it brings, and that a load without one is none.
+    /// A request counts once regardless of the number of its modules; an explicit load counts as no request.
     #[test]
-    fn a_request_counts_once() {
+    fn request_with_many_modules_counts_once() {
         for (item, requests) in
             [(samples::outage(), 1), (samples::not_found(), 1), (samples::nested(), 3), (samples::by_hand(), 0)]
         {

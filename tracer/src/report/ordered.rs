@@ -1,7 +1,7 @@
-//! Chains in order of time: captures have them in the order in which they ended.
+//! Sorts chains by their beginning; captures contain them in the order of their ends.
 //!
-//! A chain is held back while one that began before it may still be open. What is held is limited in bytes: beyond that
-//! the earliest is handed out, and a chain that was open for longer than all that comes late, which is counted.
+//! A chain is buffered while an earlier one may still be open. The buffer is limited in bytes: beyond the limit the
+//! earliest chain is emitted, and a chain that is still open then comes out of order, which is counted.
 
 use std::{cell::Cell, collections::BTreeMap, io, rc::Rc};
 
@@ -15,27 +15,27 @@ use super::{
 };
 use crate::{chain::Item, event::Event, output};
 
-/// Bytes that are held back.
+/// Limit of the reorder buffer, bytes.
 const HELD_BYTES: usize = 16 << 20;
 
-/// What a stream is settled up to that has ended.
+/// `settled_ns` of a stream that has ended.
 const END_NS: i64 = i64::MAX;
 
-/// Stream, time, and number in order of arrival: equal times stay in that order.
+/// Stream, time and arrival number; the number keeps the order of equal times.
 type Place = (usize, i64, u64);
 
-/// What is held back.
+/// A buffered item.
 enum Held {
     Chain { item: Item, observations: Vec<Observation>, is_first: bool },
     Event(Event),
 }
 
-/// How many chains and events came late.
+/// Counts chains and events that were emitted out of order.
 #[derive(Clone, Debug, Default)]
 pub struct Late(Rc<Cell<u64>>);
 
 impl Late {
-    /// Something is handed out; `last_ns` is the latest of its stream so far.
+    /// Records that an item was emitted; `last_ns` is the latest time of its stream so far.
     fn count(&self, last_ns: &mut i64, time_ns: i64) {
         if time_ns < *last_ns {
             self.0.set(self.0.get() + 1);
@@ -43,7 +43,7 @@ impl Late {
         *last_ns = time_ns.max(*last_ns);
     }
 
-    /// A sentence; none where all are in order.
+    /// A warning; `None` if all are in order.
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
         let late = output::count(self.0.get(), "chain is", "chains are");
@@ -52,22 +52,22 @@ impl Late {
     }
 }
 
-/// Hands chains and events to another sink in order of time, stream by stream.
+/// Passes chains and events to another sink in chronological order, stream by stream.
 pub struct Ordered {
     inner: Box<dyn ReportSink>,
     held: BTreeMap<Place, (Held, usize)>,
     bytes: usize,
     bytes_limit: usize,
     number: u64,
-    /// What is told of streams, and the time of the last that was handed out.
+    /// The streams, each with the time of the last item that was emitted.
     streams: Vec<Option<(Stream, i64)>>,
-    /// Streams before this one have ended: what is settled in it need not wait for theirs.
+    /// All earlier streams have ended, so the settled items of this one can be emitted.
     first_open: usize,
     late: Late,
 }
 
 impl Ordered {
-    /// Hands them to `inner`.
+    /// Creates a reorder buffer in front of `inner`.
     #[must_use]
     pub fn new(inner: Box<dyn ReportSink>) -> Self {
         Self::with_limit(inner, HELD_BYTES)
@@ -87,13 +87,13 @@ impl Ordered {
         }
     }
 
-    /// The count of those that came late, to be asked at the end.
+    /// The counter of late items, to be read at the end.
     #[must_use]
     pub fn late(&self) -> Late {
         self.late.clone()
     }
 
-    /// Hands out what is held of a stream and began before `border_ns`.
+    /// Emits the buffered items of a stream that began before `border_ns`.
     fn settled(&mut self, stream_number: usize, border_ns: i64, names: &Interner) -> io::Result<()> {
         let from = (stream_number, i64::MIN, 0);
         while let Some((place, _)) = self.held.range(from..(stream_number, border_ns, 0)).next() {
@@ -103,13 +103,13 @@ impl Ordered {
         Ok(())
     }
 
-    /// Hands a chain out with all that is settled, by what its stream says; false when it has to be held.
+    /// Emits a chain and all settled items if its stream allows it; returns false if it must be buffered.
     fn at_once(&mut self, record: &ChainRecord<'_>, time_ns: i64, names: &Interner) -> io::Result<bool> {
         let Some(border_ns) = record.stream.settled_ns else { return Ok(false) };
         while self.first_open < record.stream_number
             && matches!(self.streams.get(self.first_open), Some(Some((first, _))) if first.settled_ns == Some(END_NS))
         {
-            // It has ended, and what is left of it comes before all others.
+            // The stream has ended; its remaining items precede those of later streams.
             self.settled(self.first_open, END_NS, names)?;
             self.first_open += 1;
         }
@@ -134,7 +134,7 @@ impl Ordered {
         self.bytes += bytes;
     }
 
-    /// Takes what is told of a stream.
+    /// Updates the stream's state.
     fn arrived(&mut self, stream_number: usize, stream: &Stream) {
         if self.streams.len() <= stream_number {
             self.streams.resize(stream_number + 1, None);
@@ -165,7 +165,7 @@ impl Ordered {
     }
 }
 
-/// What an entry takes beside what is in it.
+/// Size of a buffer entry without its heap data.
 const ENTRY_BYTES: usize = size_of::<(Place, Held, usize)>();
 
 impl ReportSink for Ordered {
@@ -198,7 +198,7 @@ impl ReportSink for Ordered {
             self.hold((stream_number, time_ns), Held::Event(event.clone()), bytes);
             return Ok(());
         }
-        // Chains cannot make room without the names, which events do not bring: it goes before them.
+        // Emitting chains needs the names, which this call does not have, so the event is emitted before them.
         if let Some(Some((_, last_ns))) = self.streams.get_mut(stream_number) {
             self.late.count(last_ns, time_ns);
         }
@@ -226,7 +226,7 @@ mod tests {
         report::{Aggregates, ReportQuery},
     };
 
-    /// Notes the stream and the time of what it is given.
+    /// Records stream and time of each item.
     #[derive(Clone, Default)]
     struct Given(Rc<RefCell<Vec<(usize, i64)>>>);
 
@@ -263,7 +263,7 @@ mod tests {
             self.settled_chain(stream_number, time_ns, None);
         }
 
-        /// A chain of a stream that is settled up to a time.
+        /// Adds a chain of a stream that is settled up to `settled_ns`.
         fn settled_chain(&mut self, stream_number: usize, time_ns: i64, settled_ns: Option<i64>) {
             let Item::Chain(mut chain) = samples::not_found() else { unreachable!("it is a chain") };
             chain.time = jiff::Timestamp::from_nanosecond(i128::from(time_ns)).unwrap();
@@ -294,9 +294,9 @@ mod tests {
         }
     }
 
-    /// Check that streams come out one after the other, each as soon as those before it have ended, and no sooner.
+    /// Items of a stream are emitted only after all earlier streams have ended.
     #[test]
-    fn a_stream_waits_for_those_before_it() {
+    fn stream_waits_for_earlier_streams() {
         let mut run = Run::new(usize::MAX);
         run.settled_chain(0, 10, Some(5));
         run.settled_chain(1, 3, Some(END_NS));
@@ -309,10 +309,9 @@ mod tests {
     }
 
     proptest! {
-        /// Check that all come out in order of their beginning, however long they take, and that what is settled does not
-        /// wait for the end.
+        /// Chains of any duration are emitted in the order of their beginnings, and settled ones are not buffered.
         #[test]
-        fn all_are_in_order(spans in proptest::collection::vec((0_i64..200, 0_i64..50, any::<bool>()), 1..60)) {
+        fn chains_of_any_duration_are_in_order(spans in proptest::collection::vec((0_i64..200, 0_i64..50, any::<bool>()), 1..60)) {
             let mut run = Run::new(usize::MAX);
             let mut open: BTreeSet<(i64, usize)> =
                 spans.iter().enumerate().map(|(number, span)| (span.0, number)).collect();
@@ -337,9 +336,9 @@ mod tests {
             prop_assert_eq!(run.ordered.late().sentence(), None);
         }
 
-        /// Check that nothing is lost or held beyond the limit, and that what then comes late is counted.
+        /// The buffer never exceeds its limit and loses nothing; late items are counted.
         #[test]
-        fn what_is_held_is_limited(
+        fn buffer_over_limit_emits_early(
             times in proptest::collection::vec((0_usize..2, 0_i64..1000, any::<bool>()), 1..80),
             limit in 0_usize..60_000,
         ) {

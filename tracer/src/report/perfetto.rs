@@ -1,5 +1,5 @@
-//! Trace events as JSON, for ui.perfetto.dev and chrome://tracing: a track for each requester, a slice for each
-//! request, in it the inits of the modules that came, in them what those asked for.
+//! Trace Event JSON for ui.perfetto.dev and chrome://tracing: a track for each requester and a slice for each request,
+//! which contains the inits of its modules and their nested requests.
 
 use std::{
     cmp::Reverse,
@@ -28,34 +28,34 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// What times count from. An earlier one stands there.
+/// The origin of timestamps. Earlier times are clamped to it.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
-/// The track of what belongs to the machine.
+/// The track of host-wide events.
 const MACHINE_TRACK: u64 = 0;
 
-/// A requester of a stream: the kind and name of its program; none where no part of it was seen.
+/// A requester of a stream: the kind and name of its program; `None` if it was not seen.
 type Requester = (usize, Option<(u8, NameId)>);
 
 /// Writes trace events as chains end.
 pub struct Perfetto {
     writer: Box<dyn Write>,
     has_begun: bool,
-    /// Machines that have a name already, by the number of their stream.
+    /// Streams whose host name was written.
     named: Vec<bool>,
     tracks: Tracks,
 }
 
-/// Tracks of requesters: slices of one track must not overlap but by holding each other.
+/// Tracks of requesters. Slices of one track must be nested or disjoint.
 #[derive(Debug, Default)]
 struct Tracks {
-    /// By requester: when the last slice of each ends, the earliest first, and its number.
+    /// By requester: end of the last slice and number of each track, earliest end first.
     of: HashMap<Requester, BinaryHeap<Reverse<(i64, u64)>>>,
     next: u64,
 }
 
 impl Tracks {
-    /// A track on which a slice has room, and whether it is a new one.
+    /// A track that is free for a slice, and whether it is new.
     fn take(&mut self, requester: Requester, span: Span) -> (u64, bool) {
         let tracks = self.of.entry(requester).or_default();
         let free = tracks.peek().filter(|Reverse((end_ns, _))| *end_ns <= span.begin_ns).is_some();
@@ -72,7 +72,7 @@ impl Tracks {
     }
 }
 
-/// A piece of time, nanoseconds since 1970.
+/// A time span, nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     begin_ns: i64,
@@ -85,7 +85,7 @@ impl Span {
     }
 }
 
-/// A request or loader and when it was, with all that is nested in it: each span is found once.
+/// A chain with its span and its nested chains. Each span is computed once.
 struct Placed<'a> {
     chain: &'a Chain,
     span: Span,
@@ -97,14 +97,14 @@ impl<'a> Placed<'a> {
         let begin_ns = nanoseconds(chain.time);
         let blocked_ns = chain.result.as_ref().and_then(|result| result.duration_ns).unwrap_or(0);
         let nested: Vec<Self> = chain.nested.iter().map(Self::new).collect();
-        // To its end, or to the end of what outlasted it.
+        // Extends to the end of nested chains that outlast it.
         let inits = chain.modules.iter().map(|module| init_span(chain, module).end_ns);
         let ends = inits.chain(nested.iter().map(|nested| nested.span.end_ns));
         let end_ns = ends.fold(lasting(begin_ns, blocked_ns).end_ns, i64::max);
         Self { chain, span: Span { begin_ns, end_ns }, nested }
     }
 
-    /// What stands in its slice, in order of time: what holds something before what it holds.
+    /// The contents of its slice in chronological order, outer slices first.
     fn parts(&self) -> Vec<Part<'_>> {
         let mut parts: Vec<Part<'_>> = Vec::with_capacity(self.chain.modules.len() + self.nested.len());
         parts.extend(self.chain.modules.iter().map(|module| Part::Init(module, init_span(self.chain, module))));
@@ -114,7 +114,7 @@ impl<'a> Placed<'a> {
     }
 }
 
-/// What stands in a slice.
+/// An item inside of a slice.
 #[derive(Clone, Copy)]
 enum Part<'a> {
     Init(&'a Module, Span),
@@ -130,14 +130,14 @@ impl Part<'_> {
     }
 }
 
-/// A slice that others may stand in, and what of it is free.
+/// A slice that can contain others, and its remaining free span.
 #[derive(Clone, Copy, Debug)]
 struct Room {
     track: u64,
     free: Span,
 }
 
-/// Whose slices are written.
+/// The requester whose slices are written.
 #[derive(Clone, Copy)]
 struct Lane<'a> {
     pid: u64,
@@ -180,7 +180,7 @@ impl Perfetto {
         self.put(&json!({"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": name}}))
     }
 
-    /// A track of a requester on which a slice has room.
+    /// A track of a requester that is free for a slice.
     fn track(&mut self, lane: Lane<'_>, span: Span) -> io::Result<u64> {
         let (track, is_new) = self.tracks.take(lane.requester, span);
         if is_new {
@@ -189,7 +189,7 @@ impl Perfetto {
         Ok(track)
     }
 
-    /// The track of a slice within another one; a track of its own where it does not fit between what stands there.
+    /// The track of a nested slice; a separate track if it overlaps a sibling.
     fn place(&mut self, lane: Lane<'_>, room: &mut Room, span: Span) -> io::Result<u64> {
         if room.free.holds(span) {
             room.free.begin_ns = span.end_ns;
@@ -205,7 +205,7 @@ impl Perfetto {
         }))
     }
 
-    /// A request or loader with all that it brought, on a track that has room for it.
+    /// Writes a chain and its contents on a free track.
     fn link(&mut self, placed: &Placed<'_>, lane: Lane<'_>, track: u64) -> io::Result<()> {
         let Placed { chain, span, .. } = placed;
         let status = chain.result.as_ref().map_or(Status::Unknown, |result| result.status);
@@ -215,7 +215,7 @@ impl Perfetto {
         };
         self.slice(lane.pid, track, *span, category, &name, &args(chain, status))?;
         let mut room = Room { track, free: *span };
-        // Inits that run, by their ends: what was asked for meanwhile stands in the one that ends first.
+        // Running inits by their ends. A nested request is placed in the init that ends first.
         let mut running: BTreeMap<(i64, usize), Room> = BTreeMap::new();
         for (number, part) in placed.parts().into_iter().enumerate() {
             let span = part.span();
@@ -239,7 +239,7 @@ impl Perfetto {
         Ok(())
     }
 
-    /// A module's init.
+    /// Writes the init of a module.
     fn init(&mut self, module: &Module, span: Span, pid: u64, track: u64) -> io::Result<()> {
         let load = &module.load;
         let args = json!({
@@ -253,13 +253,13 @@ impl Perfetto {
     }
 }
 
-/// Times count from 1970, where they fit.
+/// Converts a time to nanoseconds since 1970, clamped to the valid range.
 const fn shown(ns: i64) -> i64 {
     if ns < 0 { 0 } else { ns }
 }
 
-/// Nanoseconds as microseconds with three digits: text, since a number of JSON becomes one that cannot hold nanoseconds,
-/// and Perfetto drops a slice that then seems to stick out of the one it stands in. It reads text exactly.
+/// Nanoseconds as microseconds with three decimals. This is text, since a JSON number becomes a float that cannot hold
+/// nanoseconds, and Perfetto drops a slice that then seems to exceed its parent. Perfetto parses text exactly.
 fn micros(ns: i64) -> String {
     let ns = shown(ns);
     format!("{}.{:03}", ns / 1000, ns % 1000)
@@ -313,7 +313,7 @@ fn args(chain: &Chain, status: Status) -> Value {
     serde_json::to_value(args).unwrap_or(Value::Null)
 }
 
-/// When a moment of a chain was, by its boot clock.
+/// Converts a boot-clock time of a chain to wall-clock time.
 fn at(chain: &Chain, boot_ns: u64) -> i64 {
     let after_ns = i128::from(boot_ns) - i128::from(chain.boot_ns);
     nanoseconds(chain.time).saturating_add(i64::try_from(after_ns).unwrap_or(0))

@@ -1,4 +1,4 @@
-//! What is wanted of captures, and what is told of them.
+//! The query of a report, and the interface between the engine and the output formats.
 
 use std::io;
 
@@ -13,17 +13,17 @@ use crate::{
     select::Selector,
 };
 
-/// What is wanted. Times are nanoseconds since 1970.
+/// The query of a report. Times are nanoseconds since 1970.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ReportQuery {
-    /// Which chains.
+    /// Selects chains.
     pub selector: Selector,
-    /// Nothing that was asked for before this.
+    /// Excludes chains that began before this time.
     pub since_ns: Option<i64>,
-    /// Nothing that was asked for at this time or later.
+    /// Excludes chains that began at or after this time.
     pub until_ns: Option<i64>,
-    /// Only what came for the first time at this time or later.
+    /// Limits the report to combinations that were first seen at or after this time.
     pub new_since_ns: Option<i64>,
 }
 
@@ -34,17 +34,17 @@ impl ReportQuery {
     }
 }
 
-/// A chain that is wanted, with what a report knows of it.
+/// A selected chain with its context.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ChainRecord<'a> {
     /// The chain.
     pub chain: &'a Chain,
-    /// The same, as the formats of the live view take it.
+    /// The same chain, as the live output formats accept it.
     pub item: &'a Item,
-    /// What it counts as.
+    /// Its observations.
     pub observations: &'a [Observation],
-    /// Something of it was not seen before in this input.
+    /// At least one of its observations is the first of its group in this input.
     pub is_first: bool,
     /// Its stream.
     pub stream: &'a Stream,
@@ -52,35 +52,35 @@ pub struct ChainRecord<'a> {
     pub stream_number: usize,
 }
 
-/// The whole, when everything was read.
+/// The data of a report, after all input was read.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ReportData<'a> {
-    /// What was counted.
+    /// The aggregated observations.
     pub aggregates: &'a Aggregates,
-    /// Its names.
+    /// The interned names.
     pub names: &'a Interner,
-    /// Where it comes from.
+    /// The streams that were read.
     pub streams: &'a [Stream],
-    /// What was wanted.
+    /// The query.
     pub query: &'a ReportQuery,
 }
 
-/// Something that chains are written to.
+/// An output format of reports.
 pub trait ReportSink {
-    /// A chain that is wanted.
+    /// Writes a selected chain.
     ///
     /// # Errors
-    /// When it cannot be written; `BrokenPipe` when the reader is gone.
+    /// When it cannot be written; `BrokenPipe` when the reader has closed the pipe.
     fn chain(&mut self, record: &ChainRecord<'_>, names: &Interner) -> io::Result<()>;
 
-    /// An event that belongs to no chain: an unload, a loss.
+    /// Writes an event that belongs to no chain: an unload, a loss.
     ///
     /// # Errors
     /// As [`Sink::chain`].
     fn event(&mut self, event: &Event, stream: &Stream, stream_number: usize) -> io::Result<()>;
 
-    /// The end.
+    /// Ends the output.
     ///
     /// # Errors
     /// As [`Sink::chain`].

@@ -1,4 +1,4 @@
-//! Who is behind a chain, reduced to what reports group by.
+//! The requester of a chain, reduced to the fields that reports group by.
 
 use std::borrow::Cow;
 
@@ -8,19 +8,19 @@ use crate::{
     output,
 };
 
-/// The program behind a chain.
+/// The requester's program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Program<'a> {
     /// Path of the executable.
     Path(Cow<'a, [u8]>),
-    /// The end of the path; its beginning is not known.
+    /// The end of a path whose beginning is unknown.
     PathEnd(Cow<'a, [u8]>),
-    /// The name alone, as claimed: kernel threads, and where the executable is not known.
+    /// Only the `comm`, which the process chooses itself: kernel threads, and processes without a known executable.
     Name(Cow<'a, [u8]>),
-    /// The kernel, for a request that is not part of the chain.
+    /// The kernel, on behalf of a request that is not part of the chain.
     Kernel,
-    /// Nobody was seen.
+    /// No requester was seen.
     Unseen,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// The program of an ancestor: of its path only the last component is known.
+    /// The program of an ancestor, of which only the last path component is known.
     pub(super) fn of_ancestor(comm: Cow<'a, [u8]>, exe: Option<Cow<'a, [u8]>>, kthread: bool) -> Self {
         match exe {
             Some(exe) if !exe.is_empty() => Self::PathEnd(exe),
@@ -44,7 +44,7 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// The kind and the name: different programs differ.
+    /// The kind and the name; together they identify the program.
     pub(super) fn parts(&self) -> (u8, &[u8]) {
         match self {
             Self::Path(path) => (b'p', path),
@@ -55,7 +55,7 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// What [`Program::parts`] gave.
+    /// The inverse of [`Program::parts`].
     pub(super) fn from_parts(kind: u8, name: &'a [u8]) -> Self {
         match kind {
             b'p' => Self::Path(Cow::Borrowed(name)),
@@ -66,8 +66,8 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// For people: a path begins with `/`, the end of one with `.../`, a name stands in brackets, and what is no
-    /// program in parentheses.
+    /// For human output: a path begins with `/`, the end of one with `.../`, a `comm` is in brackets, and anything else
+    /// in parentheses.
     #[must_use]
     pub fn label(&self) -> String {
         match self {
@@ -79,7 +79,7 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// For programs: the same without escapes, byte by byte.
+    /// For machine-readable output: the same without escapes, byte by byte.
     #[must_use]
     pub fn field(&self) -> Text {
         match self {
@@ -92,18 +92,18 @@ impl<'a> Program<'a> {
     }
 }
 
-/// `kworker/u4:1-events` and its many kin do the same work under names that change.
+/// Names of kworkers, such as `kworker/u4:1-events`, change; they are reported as one program.
 fn worker_kind(comm: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     if comm.starts_with(b"kworker/") { Cow::Borrowed(b"kworker") } else { comm }
 }
 
-/// Who is behind a chain.
+/// The requester of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Requester<'a> {
     /// The program.
     pub program: Program<'a>,
-    /// Real user: the name, or `uid <number>`; absent when nobody was seen.
+    /// Real user: the name, or `uid <number>`; absent if no requester was seen.
     pub user: Option<Cow<'a, [u8]>>,
     /// Systemd unit.
     pub unit: Option<Cow<'a, [u8]>>,
@@ -112,11 +112,11 @@ pub struct Requester<'a> {
 }
 
 impl<'a> Requester<'a> {
-    /// Nobody was seen.
+    /// No requester was seen.
     pub(super) const UNSEEN: Requester<'static> =
         Requester { program: Program::Unseen, user: None, unit: None, container: None };
 
-    /// Who is behind a root chain, and with it behind all that is nested in it.
+    /// The requester of a root chain, to which its nested chains are attributed as well.
     #[must_use]
     pub fn of(root: &'a Chain) -> Self {
         if matches!((root.key, &root.request), (ChainKey::Request(_), None)) {
@@ -156,7 +156,7 @@ pub(super) fn own_program(process: &Process) -> Program<'_> {
     Program::of_process(Cow::Borrowed(process.comm.as_bytes()), exe, process.exe_truncated, process.kthread)
 }
 
-/// A user's name, or its number.
+/// The user's name, or `uid <number>`.
 pub(super) fn user(name: Option<Cow<'_, [u8]>>, uid: u32) -> Cow<'_, [u8]> {
     name.unwrap_or_else(|| Cow::Owned(format!("uid {uid}").into_bytes()))
 }
@@ -172,9 +172,9 @@ mod tests {
         format!("{} {}", requester.program.label(), String::from_utf8_lossy(&requester.user.unwrap_or_default()))
     }
 
-    /// Check that modprobe is never the answer, and that paths, ends of paths and claims look different.
+    /// The requester is never modprobe, and paths, ends of paths and `comm` names are formatted differently.
     #[test]
-    fn programs_are_told_by_what_is_known() {
+    fn program_label_shows_its_kind() {
         assert_eq!(label(&samples::outage()), "/usr/sbin/xtables-legacy-multi root");
         assert_eq!(label(&samples::by_hand()), ".../iptables root");
         assert_eq!(label(&samples::not_found()), "/usr/bin/mount uid 1000");

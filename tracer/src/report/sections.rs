@@ -1,4 +1,4 @@
-//! Chains for people: the tree and the lines of the live view, on captures of several machines.
+//! Live output formats (tree and lines) on captures, with a heading for each host and day.
 
 use std::io::{self, Write};
 
@@ -16,19 +16,19 @@ use crate::{
     stream::Consumer,
 };
 
-/// Writes chains by way of a format of the live view. Which machine and which day they are of stands above them.
+/// Writes chains with a live output format, under headings that name the host and the day.
 pub struct Sections {
     output: Box<dyn Consumer>,
-    /// Writes to where the format writes.
+    /// Writes to the same destination as `output`.
     heading: Box<dyn Write>,
     zone: TimeZone,
     style: Style,
-    /// The stream and the day of the last line.
+    /// Stream and day of the last heading.
     last_heading: Option<(usize, Date)>,
 }
 
 impl Sections {
-    /// Writes chains to `output`, and to `heading` what they are of. Both end in the same place, and look the same.
+    /// Writes chains to `output` and headings to `heading`; both must write to the same destination.
     #[must_use]
     pub fn new(output: Box<dyn Consumer>, heading: Box<dyn Write>, style: Style) -> Self {
         Self { output, heading, zone: zone::zone(style.utc), style, last_heading: None }
@@ -39,7 +39,7 @@ impl Sections {
         if self.last_heading == Some((number, day)) {
             return Ok(());
         }
-        // What the format holds back is of the machine and the day before.
+        // Output that the format still buffers belongs to the previous heading.
         self.output.finish()?;
         let lead = if self.last_heading.is_some() { "\n" } else { "" };
         self.last_heading = Some((number, day));

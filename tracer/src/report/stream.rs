@@ -1,19 +1,19 @@
-//! A stream as reports show it: where it comes from, and what is wrong with it.
+//! A stream as reports show it: its source and its issues.
 
 use super::interner::{Interner, NameId};
 use crate::stream::{Issue, StreamInfo};
 
-/// Issues of a stream that are shown.
+/// Maximum number of issues shown for a stream.
 const ISSUES_MAX: usize = 64;
 
-/// A stream: what one tracer on one machine wrote from its start to its end, in one file or in several.
+/// A stream: the output of one tracer run, in one or several files.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
-    /// Its source and what its header says.
+    /// Its source and the contents of its header.
     pub info: StreamInfo,
-    /// Events read, seals left out.
+    /// Number of events read, without seals.
     pub events: u64,
-    /// No chain that is still to come began before this, nanoseconds since 1970.
+    /// No later chain begins before this, nanoseconds since 1970.
     pub(super) settled_ns: Option<i64>,
     issues: Vec<String>,
     more: u64,
@@ -21,24 +21,24 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A stream of a source, of which nothing was read.
+    /// A stream of a source from which nothing was read yet.
     pub(super) fn new(source: &str) -> Self {
         Self { info: StreamInfo { source: source.to_owned(), ..StreamInfo::default() }, ..Self::default() }
     }
 
-    /// The machine's name.
+    /// The host name.
     #[must_use]
     pub fn host(&self) -> &str {
         self.info.host()
     }
 
-    /// The boot.
+    /// The boot id.
     #[must_use]
     pub fn boot_id(&self) -> &str {
         self.info.boot_id()
     }
 
-    /// What is wrong with it, a sentence each.
+    /// Its issues, one sentence each.
     pub fn issues(&self) -> impl Iterator<Item = String> {
         let more = (self.more > 0).then(|| crate::output::count(self.more, "issue more", "issues more"));
         self.issues.iter().cloned().chain(more)
@@ -48,7 +48,7 @@ impl Stream {
         self.host_id.unwrap_or(NameId::NONE)
     }
 
-    /// Takes what is known by now.
+    /// Updates the stream after an event.
     pub(super) fn update(&mut self, info: &StreamInfo, names: &mut Interner) {
         self.events += 1;
         if self.events == 1 || (self.info.identity.is_none() && info.identity.is_some()) {
@@ -57,13 +57,13 @@ impl Stream {
         }
     }
 
-    /// The same, settled up to another time.
+    /// The same stream with another settled time.
     #[cfg(test)]
     pub(super) fn settled_up_to(self, settled_ns: Option<i64>) -> Self {
         Self { settled_ns, ..self }
     }
 
-    /// Takes note of what cannot come any more.
+    /// Updates the settled time.
     pub(super) fn settled(&mut self, info: &StreamInfo) {
         self.settled_ns = info.settled.map(super::observe::nanoseconds);
     }

@@ -1,4 +1,4 @@
-//! Who loaded what, as a table for people.
+//! The human-readable table.
 
 use std::{
     collections::HashSet,
@@ -17,18 +17,18 @@ use super::{
 };
 use crate::output::{Style, escape_str, zone};
 
-/// Names that a rolled-up row has room for.
+/// Maximum number of names in a grouped row.
 const NAMES_SHOWN: usize = 4;
 
-/// What a table shows.
+/// The view of a table.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct View {
-    /// Rolled up, or one row for each combination.
+    /// The group-by field; `None` for one row per combination.
     pub by: Option<By>,
-    /// The order.
+    /// The sort order.
     pub sort: Sort,
-    /// At most this many rows.
+    /// Maximum number of rows.
     pub top: Option<usize>,
 }
 
@@ -39,7 +39,7 @@ impl View {
     }
 }
 
-/// The table.
+/// Writes the table.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -56,7 +56,7 @@ pub fn table(data: &ReportData<'_>, view: View, style: Style, writer: &mut dyn W
     }
 }
 
-/// What stands in a column.
+/// The content of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cell {
     New,
@@ -73,13 +73,13 @@ enum Cell {
     First,
     Last,
     Results,
-    /// Modules, or programs where rows are modules.
+    /// Modules, or programs if rows are modules.
     Others(By),
     /// The hosts on which it is new.
     Hosts,
 }
 
-/// A combination, or several.
+/// A row: one combination or a group.
 struct Line<'a> {
     key: &'a GroupKey,
     stats: &'a Stats,
@@ -116,7 +116,7 @@ impl Sheet<'_> {
         let Some(head) = layout.left_out().iter().find(|head| **head == PLACE).copied() else {
             return self.write(&columns, &layout, &lines, &[], writer);
         };
-        // What only the unit told apart would look the same.
+        // Without the unit some rows would look the same, so they are merged.
         columns.retain(|(_, cell)| *cell != Cell::Place);
         let merged = rows(data, sort, Shown::NoPlace);
         let lines: Vec<Line<'_>> = merged.iter().map(Line::of_row).collect();
@@ -192,7 +192,7 @@ impl Sheet<'_> {
     }
 }
 
-/// The first of many names.
+/// The first names of a list, and the number of the others.
 fn some<T>(all: &[T], name: impl Fn(&T) -> String) -> String {
     let mut shown: Vec<String> = all.iter().take(NAMES_SHOWN).map(name).collect();
     if all.len() > NAMES_SHOWN {
@@ -201,7 +201,7 @@ fn some<T>(all: &[T], name: impl Fn(&T) -> String) -> String {
     shown.join(" ")
 }
 
-/// Why a table has no rows: nothing is there, or nothing of it is wanted.
+/// Explains why a table is empty: no data, or no match.
 fn nothing(data: &ReportData<'_>, zone: &TimeZone) -> String {
     let query = data.query;
     let mut wanted: Vec<String> =
@@ -215,7 +215,7 @@ fn nothing(data: &ReportData<'_>, zone: &TimeZone) -> String {
     format!("nothing matches {}\n", wanted.join(" "))
 }
 
-/// The head of the unit or container.
+/// Head of the unit or container column.
 const PLACE: &str = "UNIT OR CONTAINER";
 
 fn combinations(data: &ReportData<'_>) -> Vec<(Column, Cell)> {
@@ -298,9 +298,9 @@ mod tests {
         String::from_utf8(text).unwrap()
     }
 
-    /// Check that usual terminals show who, what and when, and that nothing is wider than they are.
+    /// A table on a common terminal fits its width and shows requester, module and time.
     #[test]
-    fn usual_terminals_have_room() {
+    fn table_fits_common_terminals() {
         for by in [None, Some(By::Exe)] {
             for width in [80, 100, 120, 132] {
                 let text = shown(ReportQuery::default(), by, Some(width));
@@ -314,9 +314,9 @@ mod tests {
         assert!(!shown(ReportQuery::default(), None, None).contains("no room"));
     }
 
-    /// Check that a table without rows tells nothing from nothing wanted.
+    /// An empty table distinguishes no data from no match.
     #[test]
-    fn nothing_is_told_from_nothing_wanted() {
+    fn empty_table_distinguishes_no_data_from_no_match() {
         let query = ReportQuery {
             selector: "module=gone,comm=a".parse().unwrap(),
             since_ns: Some(1_795_415_443_000_000_000),
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(text, "nothing was loaded, and nothing was asked for\n");
     }
 
-    /// One line as of the stored capture with other names: `number` of them.
+    /// Requests as in the stored capture, one for each name.
     fn with_names(names: impl Iterator<Item = String>) -> Engine {
         let text = std::str::from_utf8(CAPTURE).unwrap();
         let request = text.lines().find(|line| line.contains("\"fs-nosuchfs\"") && line.contains("request")).unwrap();
@@ -348,9 +348,9 @@ mod tests {
         pipeline.finish().unwrap().0
     }
 
-    /// Check that a name of any length is cut, alone and rolled up, and that it makes no other row as wide as itself.
+    /// A name of any length is truncated and does not widen other rows.
     #[test]
-    fn long_names_do_not_widen_the_table() {
+    fn long_name_does_not_widen_table() {
         for length in [65_534, 65_535, 70_000, 1_000_000] {
             let names = (0..200).map(|number| if number == 7 { "a".repeat(length) } else { format!("m{number}") });
             let engine = with_names(names);

@@ -1,4 +1,4 @@
-//! A point in time, in any form that people write.
+//! Parses time expressions.
 
 use jiff::{
     SignedDuration, Span, Timestamp, ToSpan, Zoned,
@@ -6,7 +6,7 @@ use jiff::{
     tz::TimeZone,
 };
 
-/// A time that is not understood.
+/// An invalid time expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not understood as a time: write 2026-11-23, \"2026-11-23 10:00\", 10:00, today, yesterday, \
@@ -16,10 +16,10 @@ pub struct TimeExprError {
     text: String,
 }
 
-/// Reads a point in time. What names no zone is in the zone of `now`; a time alone is of today.
+/// Parses a point in time. Without a zone it is in the zone of `now`; a time without a date is today.
 ///
 /// # Errors
-/// When it is none.
+/// When the expression is invalid.
 pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, TimeExprError> {
     let trimmed = text.trim();
     read(trimmed, now).ok_or_else(|| TimeExprError { text: text.to_owned() })
@@ -41,7 +41,7 @@ fn read(text: &str, now: &Zoned) -> Option<Timestamp> {
     ago(text, now).or_else(|| civil(text, now)).or_else(|| named(text, now))
 }
 
-/// A time with the name of its zone behind it, as reports write it: `2026-11-23 10:00 UTC`, `10:00 Europe/Berlin`.
+/// A time followed by the name of its zone, as reports print it: `2026-11-23 10:00 UTC`, `10:00 Europe/Berlin`.
 fn named(text: &str, now: &Zoned) -> Option<Timestamp> {
     let (time, zone) = text.rsplit_once(' ')?;
     let zone = TimeZone::get(zone).ok()?;
@@ -60,16 +60,16 @@ fn epoch(seconds: &str) -> Option<Timestamp> {
     time.checked_add(SignedDuration::from_nanos(sign * nanoseconds)).ok()
 }
 
-/// `-2h`, `2 hours ago`, `1h 30m ago`: back from now. Days and longer keep the time of day.
+/// `-2h`, `2 hours ago`, `1h 30m ago`: relative to now. Days and longer units keep the time of day.
 fn ago(text: &str, now: &Zoned) -> Option<Timestamp> {
     let is_back = text.starts_with('-') || text.to_ascii_lowercase().ends_with(" ago");
     let span: Span = text.to_ascii_lowercase().parse().ok()?;
-    // Without a sign or "ago" nobody knows which way it is meant.
+    // Without a sign or "ago" the direction is ambiguous.
     (is_back && span.is_negative()).then_some(())?;
     now.checked_add(span).ok().map(|time| time.timestamp())
 }
 
-/// Dates and times of the clock on the wall.
+/// Local dates and times.
 fn civil(text: &str, now: &Zoned) -> Option<Timestamp> {
     let today = now.date();
     let lower = text.to_ascii_lowercase();
@@ -106,9 +106,9 @@ mod tests {
         "2026-11-23T12:00:00+01:00[+01:00]".parse().unwrap()
     }
 
-    /// Check every form that the error message promises, and some more.
+    /// Every form that the error message lists is parsed.
     #[test]
-    fn reads_what_people_write() {
+    fn parse_documented_form_returns_time() {
         for (text, wanted) in [
             ("2026-11-23T10:00:00Z", "2026-11-23T10:00:00Z"),
             ("2026-11-23 10:00:00.25+02:00", "2026-11-23T08:00:00.25Z"),
@@ -136,9 +136,9 @@ mod tests {
         }
     }
 
-    /// Check that what could mean two things, or nothing, is refused with examples.
+    /// An ambiguous or invalid expression is an error with examples.
     #[test]
-    fn refuses_the_rest() {
+    fn parse_ambiguous_expression_fails() {
         for text in ["", "2h", "soon", "25:00", "@", "@1.", "@x", "2026-13-01", "yesterday 25:00", "--2h"] {
             let error = parse(text, &now()).unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")) && error.contains("2 hours ago"), "{text}: {error}");
@@ -146,9 +146,9 @@ mod tests {
     }
 
     proptest! {
-        /// Check that no input panics.
+        /// No input panics.
         #[test]
-        fn survives_anything(text in "\\PC{0,24}") {
+        fn parse_arbitrary_text_does_not_panic(text in "\\PC{0,24}") {
             let _ = parse(&text, &now());
         }
     }

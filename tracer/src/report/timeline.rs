@@ -1,21 +1,21 @@
-//! How much happened when, in a few hundred pieces of time, however long that is.
+//! Activity over time, in a bounded number of buckets for any duration.
 
 use serde::Serialize;
 
 use crate::event::Status;
 
-/// Pieces at most.
+/// Maximum number of buckets.
 const BUCKETS_LIMIT: usize = 400;
 
-/// The shortest piece: a second.
+/// Minimum width of a bucket: one second.
 const WIDTH_MIN_MS: i64 = 1000;
 
-/// Counts by piece of time: good ends, doubtful ones, bad ones.
+/// Counts by bucket: successful, doubtful and failed outcomes.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Timeline {
-    /// Begin of the first piece: milliseconds since 1970.
+    /// Start of the first bucket: milliseconds since 1970.
     begin: i64,
-    /// Length of a piece, milliseconds.
+    /// Width of a bucket, milliseconds.
     width: i64,
     buckets: Vec<[u64; 3]>,
 }
@@ -27,7 +27,7 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// Counts an end at a time.
+    /// Counts an outcome.
     pub(super) fn add(&mut self, time_ns: i64, status: Status) {
         let time = time_ns.div_euclid(1_000_000);
         if self.buckets.is_empty() {
@@ -54,7 +54,7 @@ impl Timeline {
         }
     }
 
-    /// Where a time belongs; `None` where there would be too many pieces.
+    /// The bucket of a time; `None` if it would exceed the maximum number of buckets.
     fn place(&self, time: i64) -> Option<Place> {
         let index = (time - self.begin).div_euclid(self.width);
         let before = usize::try_from(-index.min(0)).ok()?;
@@ -63,7 +63,7 @@ impl Timeline {
         (count <= BUCKETS_LIMIT).then_some(Place { before, index })
     }
 
-    /// Two pieces become one.
+    /// Doubles the bucket width by merging pairs.
     fn widen(&mut self) {
         let width = self.width.saturating_mul(2);
         let begin = self.begin - self.begin.rem_euclid(width);
@@ -81,12 +81,12 @@ impl Timeline {
     }
 }
 
-/// Where a time belongs.
+/// The position of a bucket.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// Pieces to be put in front.
+    /// Buckets to insert at the front.
     before: usize,
-    /// The piece, when they are.
+    /// Index of the bucket after that.
     index: usize,
 }
 
@@ -98,9 +98,9 @@ mod tests {
     use crate::event::Status;
 
     proptest! {
-        /// Check that nothing is lost, that each stands where it belongs, and that there are never too many pieces.
+        /// Every outcome is counted in the bucket of its time, and the number of buckets is bounded.
         #[test]
-        fn counts_are_kept(seconds in proptest::collection::vec(0_i64..2_000_000_000, 1..60)) {
+        fn any_times_are_counted_in_their_bucket(seconds in proptest::collection::vec(0_i64..2_000_000_000, 1..60)) {
             let mut timeline = Timeline::default();
             for second in &seconds {
                 timeline.add(second * 1_000_000_000, Status::Loaded);

@@ -23,10 +23,10 @@ impl std::io::Write for Written {
     }
 }
 
-/// Bytes of the latest entries of a small page, and of the first.
+/// Byte limits of the latest and the first entries of a small page.
 const LIMITS: (usize, usize) = (1 << 17, 1 << 15);
 
-/// A small page of requests that ask for these, and its data.
+/// The size and data of a small page with requests for these names.
 fn page(requested: impl Iterator<Item = String>) -> (usize, serde_json::Value) {
     let written = Written::default();
     let mut html = Html::with_limits(Box::new(written.clone()), LIMITS.0, LIMITS.1);
@@ -57,9 +57,9 @@ fn page(requested: impl Iterator<Item = String>) -> (usize, serde_json::Value) {
     (page.len(), serde_json::from_str(data).unwrap())
 }
 
-/// Check that the page names no resource but itself, and that the script never makes markup of text.
+/// The page refers to no external resource, and its script never creates markup from text.
 #[test]
-fn the_page_is_self_contained() {
+fn page_refers_to_no_resource() {
     for forbidden in ["http://", "https://", "src=", "href=", "@import", "url("] {
         let allowed = SCRIPT.replace("http://www.w3.org/2000/svg", "");
         assert!(!PAGE.contains(forbidden) && !allowed.contains(forbidden), "{forbidden}");
@@ -69,9 +69,9 @@ fn the_page_is_self_contained() {
     }
 }
 
-/// Check the hash against one made by another program, and that parts are put where their names are.
+/// The hash matches that of another program, and placeholders in inserted parts are not replaced.
 #[test]
-fn parts_have_their_places_and_names() {
+fn page_parts_replace_their_placeholders() {
     assert_eq!(hash("abc"), "sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
     let mut out = Vec::new();
     fill("<{{a}}|{{b}}>", &mut out, &mut |name, writer| writer.write_all(if name == "a" { b"{{b}}" } else { b"x" }))
@@ -79,10 +79,9 @@ fn parts_have_their_places_and_names() {
     assert_eq!(out, b"<{{b}}|x>");
 }
 
-/// Check that the page has a limit in bytes whatever names hold, that it says how many are not shown, and that the latest
-/// are.
+/// A page with any names is limited in bytes, reports the number of omitted entries and keeps the latest ones.
 #[test]
-fn the_page_is_limited_in_bytes() {
+fn page_with_long_names_is_limited_in_bytes() {
     let (bytes_of_nothing, _) = page(std::iter::empty());
     // Each `<` takes six bytes.
     for (name, count) in [(&"<".repeat(100_000), 20), (&"usual".to_owned(), 300), (&"<".repeat(1000), 100)] {
@@ -101,12 +100,12 @@ fn the_page_is_limited_in_bytes() {
     }
 }
 
-/// The limit that docs/report.md promises.
+/// The limit that docs/report.md documents.
 const _: () = assert!(LATEST_BYTES + FIRST_BYTES + ROWS_BYTES == 32 << 20);
 
-/// Check that an entry has all that the tree tells: who, from where, the call, the helper, and each module.
+/// The details of an entry contain everything that the tree format prints.
 #[test]
-fn entries_have_details() {
+fn entry_details_contain_the_tree() {
     let (_, data) = page(std::iter::once("iptable_nat".to_owned()));
     let details = data["chains"][0]["details"].as_str().unwrap();
     for part in ["who ", "from ", "asked ", "helper ", "loaded ", "init ", "result "] {
@@ -115,9 +114,9 @@ fn entries_have_details() {
 }
 
 proptest! {
-    /// Check that no text can end the block it stands in, and that it still is the same JSON.
+    /// Serialized text cannot close its HTML block and is still equivalent JSON.
     #[test]
-    fn data_cannot_leave_its_block(text in "[<>/&!a-zA-Z\"\\\\\u{2028}-]{0,40}") {
+    fn serialized_text_cannot_close_its_block(text in "[<>/&!a-zA-Z\"\\\\\u{2028}-]{0,40}") {
         let shown = inert(&text).unwrap();
         let is_inert = !shown.contains(['<', '>', '&', '\u{2028}']);
         prop_assert!(is_inert);

@@ -37,7 +37,7 @@ fn moved(chain: &mut Chain, begin_ns: u64, duration_ns: u64) {
     }
 }
 
-/// A request with inits and requests in it: when each begins, and how long it lasts.
+/// A request with inits and nested requests, given as begin and duration.
 fn chain(own: (u64, u64), inits: &[(u64, u64)], nested: &[(u64, u64)]) -> Chain {
     let mut chain = of(samples::outage());
     let template = chain.modules.swap_remove(0);
@@ -73,7 +73,7 @@ fn trace(chains: &[Chain]) -> Vec<Value> {
     trace["traceEvents"].as_array().unwrap().clone()
 }
 
-/// Nanoseconds of a time, by Perfetto's own arithmetic for text: the part before the dot, and the cut product of the rest.
+/// Nanoseconds of a time, by the arithmetic that Perfetto uses for text.
 #[expect(clippy::cast_possible_truncation, reason = "it is what Perfetto does")]
 fn nanoseconds(time: &Value) -> i64 {
     let (whole, fraction) = time.as_str().unwrap().split_once('.').unwrap();
@@ -81,7 +81,7 @@ fn nanoseconds(time: &Value) -> i64 {
     whole.parse::<i64>().unwrap() * 1000 + (format!("0.{fraction}").parse::<f64>().unwrap() * 1000.0) as i64
 }
 
-/// Counts the slices, and checks that those of each track hold each other or are apart: Perfetto drops all others.
+/// Counts the slices and checks that those of each track are nested or disjoint: Perfetto drops all others.
 fn slices(events: &[Value]) -> usize {
     let mut tracks: BTreeMap<(u64, u64), Vec<(i64, i64)>> = BTreeMap::new();
     for event in events.iter().filter(|event| event["ph"] == "X") {
@@ -91,7 +91,7 @@ fn slices(events: &[Value]) -> usize {
     }
     let mut count = 0;
     for (track, mut slices) in tracks {
-        // Stable: at the same time the one that is written first holds the others.
+        // Stable: of slices with the same begin the one that is written first is the outer one.
         slices.sort_by_key(|(begin, _)| *begin);
         let mut open: Vec<i64> = Vec::new();
         for (begin, end) in slices {
@@ -104,17 +104,17 @@ fn slices(events: &[Value]) -> usize {
     count
 }
 
-/// Check that every part of a microsecond is read as it was written.
+/// Timestamps are exact to the nanosecond.
 #[test]
-fn times_are_whole_nanoseconds() {
+fn timestamps_are_exact_to_the_nanosecond() {
     for ns in (0..1000).chain([1_795_415_449_858_123_457, i64::MAX]) {
         assert_eq!(nanoseconds(&Value::from(super::micros(ns))), ns);
     }
 }
 
-/// Check that times far apart are far apart, and that one before 1970 is no time to come.
+/// Distant timestamps do not wrap, and one before 1970 is clamped.
 #[test]
-fn times_far_apart_do_not_wrap() {
+fn distant_timestamps_do_not_wrap() {
     let at = |time: &str| {
         let mut chain = of(samples::outage());
         chain.time = time.parse().unwrap();
@@ -126,9 +126,9 @@ fn times_far_apart_do_not_wrap() {
     assert_eq!(begins, [1_795_392_000_000_000_000, 0, 9_214_560_000_000_000_000]);
 }
 
-/// Check that units and containers are escaped as everything else is.
+/// Units and containers are escaped like all other names.
 #[test]
-fn arguments_are_escaped() {
+fn slice_arguments_are_escaped() {
     let mut chain = of(samples::outage());
     let process = &mut chain.request.as_mut().unwrap().process;
     process.unit = Some("a\u{202e}\u{1b}[2J.service".to_owned());
@@ -138,9 +138,9 @@ fn arguments_are_escaped() {
 }
 
 proptest! {
-    /// Check that no slice is lost, however inits and requests overlap, touch, or take no time.
+    /// Slices that overlap, touch or have no duration are nested or disjoint, and none is lost.
     #[test]
-    fn slices_hold_each_other_or_are_apart(
+    fn slices_are_nested_or_disjoint(
         chains in proptest::collection::vec((
             (0_u64..40, 0_u64..20),
             proptest::collection::vec((0_u64..20, 0_u64..8), 0..5),
@@ -153,9 +153,9 @@ proptest! {
     }
 }
 
-/// Check that time grows with the number of inits and requests, in one chain and beside each other.
+/// Writing takes linear time in the number of slices, nested or adjacent.
 #[test]
-fn time_grows_with_what_is_written() {
+fn writing_slices_is_linear() {
     let within = |count: u64| {
         let all: Vec<(u64, u64)> = (0..count).map(|number| (number, 10 * count)).collect();
         vec![chain((0, 20 * count), &all, &all)]
