@@ -1,4 +1,4 @@
-//! Files read ahead: their sections are decoded and parsed on all processors while what came before them is used.
+//! Read-ahead: sections are decoded and parsed on all processors while earlier ones are being consumed.
 
 use std::{
     fs::File,
@@ -19,32 +19,32 @@ use crate::capture::{
     sign::PublicKey,
 };
 
-/// Text that may be decoded and not used yet, bytes; what a single frame holds, if that is more. Its events take several
-/// times as much.
+/// Limit of text that is decoded but not yet consumed, bytes, or a single frame if that is larger. Its events take
+/// several times as much memory.
 const AHEAD_BYTES: usize = 2 << 20;
 
-/// Text that a thread gets at a time, bytes. With single frames threads mostly wake each other, and whoever is woken so
-/// often stays on the processor of its waker: all of them on one.
+/// Text per work item, bytes. With single frames, threads wake each other too often, and the scheduler places woken
+/// threads on the processor of the waker: all on one.
 const GROUP_BYTES: usize = 256 << 10;
 
-/// What the beginning and the end of a file count as, bytes.
+/// Accounted size of the beginning and the end of a file, bytes.
 const MARK_BYTES: usize = 1 << 10;
 
-/// Groups that wait for a thread: [`AHEAD_BYTES`] is reached before.
+/// Capacity of the work queue; [`AHEAD_BYTES`] is reached first.
 const GROUPS_MAX: usize = 64;
 
-/// Threads that decode and parse, at most.
+/// Maximum number of decoding threads.
 const WORKERS_MAX: usize = 8;
 
 /// One step of reading, in order.
 pub(super) enum Step {
-    /// A file of this name begins.
+    /// Beginning of the file of this name.
     Begin(String),
-    /// What comes next in it.
+    /// Its next batch.
     Batch(Batch),
-    /// The rest of it cannot be read.
+    /// The rest of the file cannot be read.
     Failed(SectionError),
-    /// It ends.
+    /// End of the file.
     End,
 }
 
@@ -54,10 +54,10 @@ enum Piece {
     Step(Step),
 }
 
-/// Pieces for a thread, and where their steps go.
+/// A work item: pieces and the channel for their steps.
 type Order = (Vec<Piece>, SyncSender<Vec<Step>>);
 
-/// Steps that a thread makes, and the bytes that they count as.
+/// The steps of a work item and their accounted size in bytes.
 type Made = (Receiver<Vec<Step>>, usize);
 
 /// The steps of files, in order.
@@ -67,7 +67,8 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Begins to read files, on threads of this scope, briefly where no more is wanted. They end when they are done or this is dropped.
+    /// Starts to read files on threads of this scope, parsing only summaries if nothing more is needed. The threads end
+    /// when they are done or this is dropped.
     ///
     /// # Errors
     /// When zstd or a thread cannot be set up.
@@ -95,21 +96,25 @@ impl Ahead {
         Ok(Self { made, used: used_in })
     }
 
-    /// Hands all steps over, in order.
+    /// Passes all steps to `take`, in order.
     ///
     /// # Errors
-    /// Those of `take`, and when a thread has died.
-    pub(super) fn each<E>(self, died: impl Fn() -> E, mut take: impl FnMut(Step) -> Result<(), E>) -> Result<(), E> {
+    /// The errors of `take`, and when a thread has panicked.
+    pub(super) fn for_each_step<E>(
+        self,
+        died: impl Fn() -> E,
+        mut take: impl FnMut(Step) -> Result<(), E>,
+    ) -> Result<(), E> {
         for (steps, bytes) in &self.made {
             steps.recv().map_err(|_| died())?.into_iter().try_for_each(&mut take)?;
-            // A reader that is done needs no more room.
+            // A reader that has finished has dropped its end.
             let _ = self.used.send(bytes);
         }
         Ok(())
     }
 }
 
-/// Decodes and parses until nothing is left to do.
+/// Decodes and parses work items until the queue is closed.
 fn work(mut batcher: Batcher, orders: &Mutex<Receiver<Order>>) {
     loop {
         let order = orders.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -118,12 +123,12 @@ fn work(mut batcher: Batcher, orders: &Mutex<Receiver<Order>>) {
             Piece::Section(section) => Step::Batch(batcher.batch(section)),
             Piece::Step(step) => step,
         });
-        // A reader that has ended early wants no more.
+        // A consumer that ended early has dropped its end.
         let _ = result.send(steps.collect());
     }
 }
 
-/// Nobody wants more.
+/// The consumer has ended early.
 struct Unwanted;
 
 /// Why the reading of a file ends early.
@@ -132,12 +137,12 @@ enum Early {
     Failed(SectionError),
 }
 
-/// Reads files one after the other, and gives out their sections.
+/// Reads files one after the other and queues their sections.
 struct Reader {
     group: Vec<Piece>,
-    /// What the group counts as.
+    /// Accounted size of the group.
     bytes: usize,
-    /// What the groups count as that were given out and are not used yet.
+    /// Accounted size of the queued groups that are not consumed yet.
     ahead: usize,
     used: Receiver<usize>,
     orders: SyncSender<Order>,
@@ -151,7 +156,7 @@ impl Reader {
                 return;
             }
         }
-        // Nothing follows, wanted or not.
+        // This is the last group, so a failure does not matter.
         let _ = self.give_out();
     }
 
@@ -185,7 +190,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Adds a piece to the group, and gives the group out when it is large enough.
+    /// Adds a piece to the group, and queues the group when it is large enough.
     fn add(&mut self, piece: Piece, bytes: usize) -> Result<(), Unwanted> {
         if self.bytes + bytes > AHEAD_BYTES {
             self.give_out()?;

@@ -1,4 +1,4 @@
-//! Parts of captures to streams: which recording each is of, whether it was read before, and whether it is what was sealed.
+//! Assembles parts of captures into streams: finds the recording of each, removes duplicates and checks seals.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,45 +31,45 @@ pub enum AssembleError {
     /// The consumer cannot write.
     #[error(transparent)]
     Write(#[from] io::Error),
-    /// There are more streams than memory is planned for.
+    /// The number of streams exceeds its limit.
     #[error("more than {STREAMS_MAX} recordings: give fewer captures at a time")]
     TooManyStreams,
 }
 
-/// What is known of one file.
+/// Summary of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct FileSummary {
     /// Its name.
     pub file: String,
-    /// Events, seals left out.
+    /// Events, without seals.
     pub events: u64,
-    /// Numbers of the first and the last event.
+    /// The numbers of the first and last event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<(u64, u64)>,
-    /// Seals.
+    /// Number of seals.
     pub seals: u64,
-    /// Seals with a good signature.
+    /// Number of seals with a valid signature.
     pub signed: u64,
     /// The hash of the last seal, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_hash: Option<String>,
-    /// It holds the end of a recording.
+    /// It contains the end of a recording.
     pub has_end: bool,
-    /// Events that were read before, from another file.
+    /// Number of events that were already read from another file.
     pub repeated: u64,
     /// The first such file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<String>,
 }
 
-/// A stream, as far as it was read.
+/// The state of a stream.
 struct Tracked {
     id: StreamId,
     identity: Option<Identity>,
     source: String,
     copies: Copies,
-    /// What the next seal has to name; `None` when that is not known.
+    /// The hash that the next seal must refer to; `None` if unknown.
     previous: Option<String>,
     segment: Option<u32>,
     has_ended: bool,
@@ -78,20 +78,20 @@ struct Tracked {
     unsealed: Option<Unsealed>,
     doubled: u64,
     has_room: bool,
-    /// The stream that it was a copy of, up to where they differ.
+    /// The stream whose copy it is, up to the first difference.
     copy_of: Option<usize>,
 }
 
-/// Events that no seal covers.
+/// A range of unsealed events.
 struct Unsealed {
     first_seq: u64,
     last_seq: u64,
-    /// The file that the first is in.
+    /// The file of the first event.
     file: String,
 }
 
 impl Unsealed {
-    /// Whether all of them have numbers from `first` to `last`.
+    /// Returns whether all of them are in the range from `first` to `last`.
     const fn is_in(&self, first: u64, last: u64) -> bool {
         first <= self.first_seq && self.last_seq <= last
     }
@@ -102,9 +102,9 @@ impl Unsealed {
 struct File {
     summary: FileSummary,
     current: Option<usize>,
-    /// The segment that its last header is of.
+    /// The segment of its last header.
     segment: Option<u32>,
-    /// What is read was read before, from another file or copy.
+    /// The current data was already read from another file.
     is_repeat: bool,
     lines: u64,
     malformed: u64,
@@ -112,17 +112,17 @@ struct File {
     is_lost: bool,
 }
 
-/// Puts streams together.
+/// Assembles streams.
 #[derive(Default)]
 pub struct Assembler {
     streams: Vec<Tracked>,
     by_ids: HashMap<SharedIds, Vec<usize>>,
-    /// Streams by their ids, and the number and fingerprint of a header.
+    /// Streams by their ids and the number and fingerprint of a header.
     by_header: HashMap<(SharedIds, u64, u32), usize>,
     /// Hashes of the last seals of files that have no header.
     headless: HashSet<String>,
     file: File,
-    /// Lines of sealed parts are remembered as well: another copy may be cut inside of one.
+    /// Also remember lines of sealed parts: another copy may be truncated inside of one.
     keeps_lines: bool,
 }
 
@@ -133,7 +133,7 @@ impl std::fmt::Debug for Assembler {
 }
 
 impl Assembler {
-    /// Begins, with as many files to come.
+    /// Creates an assembler for a number of files.
     #[must_use]
     pub fn new(files: usize) -> Self {
         Self { keeps_lines: files > 1, ..Self::default() }
@@ -145,19 +145,19 @@ impl Assembler {
             File { summary: FileSummary { file: name.to_owned(), ..FileSummary::default() }, ..File::default() };
     }
 
-    /// The name of the file that is being read.
+    /// The name of the current file.
     #[must_use]
     pub fn file_name(&self) -> &str {
         &self.file.summary.file
     }
 
-    /// Whether the file holds the end of a recording so far.
+    /// Returns whether the end of a recording was read from the current file.
     #[must_use]
     pub const fn file_has_end(&self) -> bool {
         self.file.summary.has_end
     }
 
-    /// The rest of the file cannot be read, which was reported.
+    /// Marks the rest of the file as unreadable; the issue was reported already.
     pub const fn abandon_file(&mut self) {
         self.file.is_lost = true;
     }
@@ -193,7 +193,7 @@ impl Assembler {
         self.report(pipeline, self.file.current, &self.file.summary.file, kind);
     }
 
-    /// Takes the next batch of the file.
+    /// Processes the next batch of the file.
     ///
     /// # Errors
     /// See [`AssembleError`].
@@ -218,7 +218,7 @@ impl Assembler {
             };
             self.report_here(pipeline, kind);
             if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
-                // What was lost is reported; what follows does not follow what was read before.
+                // The lost part is reported; the next seal cannot be compared with the previous one.
                 tracked.previous = None;
             }
         }
@@ -253,11 +253,11 @@ impl Assembler {
         }
         let events = lines.len() as u64;
         if self.is_known_in_part(first_seq, content, pipeline) {
-            // The copy that was read first ends inside of this part.
+            // The copy that was read first is truncated inside of this part.
             lines.into_iter().try_for_each(|line| self.line(line, offset, pipeline))?;
             self.check(&sealed, Some(range), pipeline);
             if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
-                // Here is the seal of what the other copy had without.
+                // This copy has the seal that the other copy lacks.
                 if range.is_some_and(|(first, last)| {
                     sealed.holds() && tracked.unsealed.as_ref().is_some_and(|unsealed| unsealed.is_in(first, last))
                 }) {
@@ -289,7 +289,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// Whether the lines of a sealed part were read in part, without their seal.
+    /// Returns whether some lines of a sealed part were already read without their seal.
     fn is_known_in_part(&self, seq: u64, content: Content, pipeline: &Pipeline<impl Consumer>) -> bool {
         let Some(tracked) = self.file.current.and_then(|number| self.streams.get(number)) else { return false };
         self.file.is_repeat
@@ -320,7 +320,7 @@ impl Assembler {
         self.deliver(line, offset, pipeline)
     }
 
-    /// A line that no seal covers so far; another copy may have its seal.
+    /// Processes an unsealed line; another copy may contain its seal.
     fn not_sealed(&mut self, seq: u64) {
         let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) else { return };
         let file = &self.file.summary.file;
@@ -330,7 +330,7 @@ impl Assembler {
         unsealed.last_seq = unsealed.last_seq.max(seq);
     }
 
-    /// Hands a line on.
+    /// Passes a line to the pipeline.
     fn deliver(
         &mut self,
         line: Line,
@@ -358,7 +358,7 @@ impl Assembler {
             }
             batch::Content::Malformed { seq, why, more } => {
                 let id = self.file.current.and_then(|number| self.streams.get(number)).map(|tracked| tracked.id);
-                // It is reported as it is, and not once more as missing.
+                // It is reported as malformed, and must not be reported as missing, too.
                 if let (Some(id), Some(seq)) = (id, seq)
                     && seq == pipeline.next_seq(id)
                 {
@@ -381,7 +381,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// Takes note of an event that is handed on; its stream.
+    /// Records an event that is passed on and returns its stream.
     fn delivered(&mut self, seq: u64, is_end: bool, pipeline: &mut Pipeline<impl Consumer>) -> Option<StreamId> {
         let summary = &mut self.file.summary;
         summary.events += 1;
@@ -397,7 +397,7 @@ impl Assembler {
         Some(id)
     }
 
-    /// Reports what is wrong with streams as wholes.
+    /// Reports the issues of complete streams.
     pub fn finish(&mut self, pipeline: &mut Pipeline<impl Consumer>) {
         for tracked in &self.streams {
             if tracked.doubled > 0 {
@@ -412,7 +412,7 @@ impl Assembler {
     }
 }
 
-/// Numbers of the first and last event of a part.
+/// The numbers of the first and last event of a part.
 fn range(lines: &[Line]) -> Option<(u64, u64)> {
     let mut numbers = lines.iter().filter_map(|line| line.content.seq());
     let first = numbers.next()?;

@@ -1,4 +1,4 @@
-//! What is unknown of chains although every event was read: their cause, or a part of them.
+//! Gaps of chains although every event was read: an unknown requester or an incomplete chain.
 
 use super::issue::IssueKind;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     event::{Body, Certainty, Event},
 };
 
-/// A load whose cause is unknown: it may be the one that counts.
+/// A load with an unknown requester, which may be relevant for the answer.
 pub(crate) fn of_event(event: &Event) -> Option<IssueKind> {
     let Body::Load(load) = &event.body else { return None };
     load.is_unattributed().then(|| IssueKind::Unattributed {
@@ -14,7 +14,7 @@ pub(crate) fn of_event(event: &Event) -> Option<IssueKind> {
     })
 }
 
-/// What is missing of a chain that has ended, and of all that is nested in it.
+/// Reports the missing parts of a finished chain and its nested chains.
 pub(super) fn of_item(item: &Item) -> Vec<IssueKind> {
     let mut issues = Vec::new();
     if let Item::Chain(chain) = item {

@@ -1,4 +1,4 @@
-//! The source of captured events: files in order, decoded and parsed on all processors.
+//! The source of captured events: reads files in order, decoding and parsing on all processors.
 
 use std::{
     fs::File,
@@ -24,7 +24,7 @@ use crate::{
     event::{Body, Event},
 };
 
-/// What is said of a file that begins as no capture does.
+/// The message for a file that does not begin like a capture.
 const NOT_A_CAPTURE: &str = "not a capture: neither zstd nor JSON Lines; unpack other formats first (gunzip, xz -d)";
 
 /// Why captures cannot be read.
@@ -40,10 +40,10 @@ pub enum SourceError {
     /// zstd or a thread cannot be set up.
     #[error("cannot set up reading")]
     SetUp(#[source] io::Error),
-    /// Nothing of what was given can be read.
+    /// None of the inputs can be read.
     #[error("{0}")]
     Nothing(String),
-    /// A directory has no captures.
+    /// A directory contains no captures.
     #[error("no capture in {}: captures end with {} or .jsonl", .0.display(), files::EXTENSION)]
     NoCaptures(PathBuf),
 }
@@ -66,10 +66,10 @@ pub struct CaptureSource {
 }
 
 impl CaptureSource {
-    /// Finds the captures, oldest first; segments of a recording in their order.
+    /// Finds the captures, oldest first, with the segments of a recording in order.
     ///
     /// # Errors
-    /// When a directory has none.
+    /// When a directory contains none.
     pub fn new(paths: &[PathBuf]) -> Result<Self, SourceError> {
         let listing = files::list(paths);
         if let Some(empty) = listing.empty.into_iter().next() {
@@ -79,7 +79,7 @@ impl CaptureSource {
         Ok(Self { files: in_order(files), unusable, key: None })
     }
 
-    /// Each seal must be signed by this key.
+    /// Requires each seal to be signed by this key.
     #[must_use]
     pub fn signed_by(mut self, key: Option<PublicKey>) -> Self {
         self.key = key;
@@ -92,7 +92,7 @@ impl CaptureSource {
         &self.files
     }
 
-    /// Reads everything into a pipeline; what is known of each file.
+    /// Reads all captures into a pipeline and returns a summary of each file.
     ///
     /// # Errors
     /// See [`SourceError`]. A file that cannot be read is an issue, unless no file can be.
@@ -108,7 +108,7 @@ impl CaptureSource {
         thread::scope(|scope| {
             let ahead = Ahead::begin(scope, files, key.as_ref(), is_brief).map_err(SourceError::SetUp)?;
             let died = || SourceError::SetUp(io::Error::other("a thread has died"));
-            ahead.each(died, |step| {
+            ahead.for_each_step(died, |step| {
                 match step {
                     Step::Begin(name) => assembler.begin_file(&name),
                     Step::Batch(batch) => assembler.batch(batch, pipeline)?,
@@ -132,7 +132,7 @@ impl CaptureSource {
     }
 }
 
-/// Reads captures that are not files, in this order, on this thread; what is known of each.
+/// Reads captures that are not files, in this order and on this thread, and returns a summary of each.
 ///
 /// # Errors
 /// See [`SourceError`]. An input that cannot be read is an issue.
@@ -164,7 +164,7 @@ pub fn read_inputs<R: Read>(
     Ok(summaries)
 }
 
-/// Why a file cannot be read, in words.
+/// The message for a file that cannot be read.
 pub(super) fn why(error: SectionError) -> String {
     match error {
         SectionError::NotACapture => NOT_A_CAPTURE.to_owned(),
@@ -186,14 +186,14 @@ impl Failures {
     }
 }
 
-/// What the first line of a capture says of its place among others.
+/// The sort key of a capture, from its header.
 struct Beginning {
     time: jiff::Timestamp,
     recording: Option<(String, String, u32)>,
 }
 
-/// Sorts by the time of the header; segments of one recording stand together, by number. Files without a header come first,
-/// in the order given.
+/// Sorts by the time of the header and keeps the segments of one recording together, by number. Files without a header
+/// come first, in the given order.
 pub(super) fn in_order(files: Vec<PathBuf>) -> Vec<PathBuf> {
     if files.len() < 2 {
         return files;
@@ -225,7 +225,7 @@ pub(super) fn in_order(files: Vec<PathBuf>) -> Vec<PathBuf> {
 }
 
 fn beginning(path: &Path) -> Option<Beginning> {
-    // What is read of a pipe is gone.
+    // Data that is read from a pipe cannot be read again.
     let file = path.is_file().then(|| File::open(path).ok())??;
     let section = Sections::new(file.take(FIRST_BYTES)).next_section(true).ok()??;
     let mut batcher = Batcher::new(None, RandomState::new(), false).ok()?;
@@ -243,5 +243,5 @@ fn beginning(path: &Path) -> Option<Beginning> {
     }
 }
 
-/// As much of a file is read to find its header, bytes.
+/// Bytes that are read to find the header of a file.
 const FIRST_BYTES: u64 = 1 << 20;

@@ -1,4 +1,4 @@
-//! A consumer that keeps everything: for small captures, and for tests.
+//! A consumer that stores everything, for small captures and for tests.
 
 use std::{io, path::PathBuf};
 
@@ -8,15 +8,15 @@ use super::{
 };
 use crate::{chain::Item, event::Event};
 
-/// Keeps events, chains and issues. Memory grows with the captures.
+/// Stores events, chains and issues. Memory use grows with the captures.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Collector {
-    /// Events, seals left out.
+    /// Events, without seals.
     pub events: Vec<Event>,
     /// Chains that have ended and events that belong to none, in order of completion.
     pub items: Vec<Item>,
-    /// What is wrong with the evidence.
+    /// The issues of the evidence.
     pub issues: Vec<Issue>,
 }
 
@@ -37,7 +37,7 @@ impl Consumer for Collector {
 }
 
 impl Collector {
-    /// Everything that captures in files and directories hold, and what is known of each file.
+    /// Reads captures in files and directories, and returns their contents and a summary of each file.
     ///
     /// # Errors
     /// When none of them can be read.
@@ -48,7 +48,7 @@ impl Collector {
         Ok((collector, files))
     }
 
-    /// The same of captures in memory, in this order.
+    /// Reads captures in memory, in this order.
     ///
     /// # Errors
     /// When zstd cannot be set up.
@@ -60,7 +60,7 @@ impl Collector {
         Ok((collector, files))
     }
 
-    /// Issues that break the evidence, a sentence each.
+    /// Issues that invalidate the evidence, one sentence each.
     #[must_use]
     pub fn broken(&self) -> Vec<String> {
         let broken = self.issues.iter().filter(|issue| issue.kind.severity() == Severity::Broken);

@@ -1,4 +1,4 @@
-//! Whether something was read before: by what it holds, never by its numbers alone.
+//! Detects duplicates by content, never by numbers alone.
 
 use std::collections::HashSet;
 
@@ -11,18 +11,18 @@ pub(super) enum Content {
     Line(u32),
 }
 
-/// How a unit compares with what was read at its number.
+/// Result of comparing a unit with earlier content at its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparison {
-    /// Nothing was read there.
+    /// There was none.
     New,
-    /// The same was read there.
+    /// It was the same.
     Same,
-    /// Something else was read there, or it is not known any more what.
+    /// It was different, or is no longer known.
     Different,
 }
 
-/// Lines that are remembered of one stream, at most: 64 MiB.
+/// Maximum number of lines that are remembered for one stream: 64 MiB.
 const LINES_MAX: usize = 16 << 20;
 
 /// The content of one stream, by number.
@@ -32,18 +32,18 @@ pub(super) struct Copies {
     sealed: Vec<(u64, [u8; 16])>,
     /// Runs of lines: the number of the first, then a hash of each.
     lines: Vec<(u64, Vec<u32>)>,
-    /// Lines whose numbers go back.
+    /// Lines with decreasing numbers.
     odd: HashSet<(u64, u32)>,
     line_count: usize,
 }
 
 impl Copies {
-    /// Remembers a unit that begins with event `seq`; false when it found no room.
+    /// Remembers a unit that begins with event `seq`; returns false if the limit is reached.
     pub(super) fn add(&mut self, seq: u64, content: Content) -> bool {
         match content {
             Content::Sealed(hash) => {
                 let at = self.sealed.partition_point(|(first, _)| *first < seq);
-                // Nearly always at the end.
+                // Nearly always the insertion is at the end.
                 if self.sealed.get(at).is_none_or(|(first, _)| *first != seq) {
                     self.sealed.insert(at, (seq, hash));
                 }
@@ -58,7 +58,7 @@ impl Copies {
                 match self.lines.last_mut() {
                     Some((_, run)) if due == Some(seq) => run.push(hash),
                     Some(_) if due > Some(seq) => {
-                        // A place in the set costs as much as several lines.
+                        // An entry of the set costs as much as several lines.
                         self.line_count += 8;
                         self.odd.insert((seq, hash));
                     }
@@ -100,9 +100,9 @@ impl Copies {
 mod tests {
     use super::{Comparison, Content, Copies};
 
-    /// Check that units are found by number and content, of either kind and across gaps.
+    /// Units of both kinds are found by number and content, also across gaps.
     #[test]
-    fn copies_units_compare_by_content() {
+    fn units_compare_by_number_and_content() {
         let mut copies = Copies::default();
         for seq in [0, 1, 2, 10, 11] {
             assert!(copies.add(seq, Content::Line(u32::try_from(seq).unwrap())));

@@ -1,4 +1,4 @@
-//! Captures that are still being written: what is there, then what comes, segment by segment.
+//! Follows captures that are still being written, segment by segment.
 
 use std::{
     collections::HashSet,
@@ -20,27 +20,27 @@ use crate::capture::{
     section::{SectionError, Sections},
 };
 
-/// A file that is read while it grows.
+/// A growing file.
 struct Growing {
     path: PathBuf,
     sections: Sections<Box<dyn Read>>,
-    /// Device and inode, where it is a file.
+    /// Device and inode, if it is a regular file.
     node: Option<(u64, u64)>,
 }
 
-/// How a file is left.
+/// Why the reader leaves a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    /// Another one follows, or nothing more comes of it.
+    /// Another file follows, or this one has ended.
     Done,
-    /// It was asked to stop.
+    /// The caller requested a stop.
     Stopped,
-    /// Another file has its name.
+    /// The file was replaced by another of the same name.
     Replaced,
 }
 
-/// Reads captures into a pipeline and goes on with what is recorded, until `wait` returns false. A single file is left at
-/// its `end`, a directory never. What is known of each file.
+/// Reads captures into a pipeline and follows them until `wait` returns false. A single file is followed to its `end`,
+/// a directory until then. Returns a summary of each file.
 ///
 /// # Errors
 /// See [`SourceError`].
@@ -90,7 +90,7 @@ pub fn follow(
             }
             look(paths, &mut known, &mut queue, pipeline);
             if !queue.is_empty() {
-                // It is read to its end first: the next segment was begun after that.
+                // Read this segment to its end first: the next one was started after that.
                 continue;
             }
             if growing.is_replaced() {
@@ -120,7 +120,7 @@ fn name(path: &Path) -> String {
     if files::is_stdin(path) { "standard input".to_owned() } else { path.to_string_lossy().into_owned() }
 }
 
-/// Puts captures into the queue that were not there before.
+/// Queues new captures.
 fn look(
     paths: &[PathBuf],
     known: &mut HashSet<PathBuf>,
@@ -147,13 +147,13 @@ fn open(path: &Path) -> io::Result<Growing> {
         let metadata = file.metadata()?;
         (Box::new(file), Some(metadata))
     };
-    // A pipe that has ended stays so.
+    // A pipe that has ended cannot grow.
     let node = metadata.filter(fs::Metadata::is_file).map(|metadata| (metadata.dev(), metadata.ino()));
     Ok(Growing { path: path.to_owned(), sections: Sections::new(input), node })
 }
 
 impl Growing {
-    /// Whether the name is another file's now, or less is in the file than was read.
+    /// Returns whether the file was replaced or truncated.
     fn is_replaced(&self) -> bool {
         if files::is_stdin(&self.path) {
             return false;
@@ -167,13 +167,13 @@ impl Growing {
     }
 }
 
-/// Why a file cannot be read on.
+/// Why reading a file stops.
 enum Drain {
     Section(SectionError),
     Source(SourceError),
 }
 
-/// Reads what is there.
+/// Reads the available data.
 fn drain(
     growing: &mut Growing,
     is_final: bool,

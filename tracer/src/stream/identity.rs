@@ -1,39 +1,39 @@
-//! Which recording a stream is of, and whether a header continues it.
+//! Identifies the recording of a stream and whether a header continues it.
 
 use crate::event::Header;
 
-/// Characters of a text that are kept; a capture that was made to fill memory has longer ones.
+/// Maximum length of a stored text, characters. Captures may be made to exhaust memory.
 const TEXT_CHARS_MAX: usize = 256;
 
-/// The same of a name of a machine, boot, recording, kernel or architecture: the kernel has 64 for the longest. Each stream
-/// keeps some.
+/// Maximum length of a host name, boot id, recording id, kernel release or architecture; the kernel allows 64 for the
+/// longest. Each stream stores several.
 const NAME_CHARS_MAX: usize = 64;
 
-/// What a recording's headers share, and no other recording has, unless a machine was cloned.
+/// The ids that the headers of a recording share. They are unique unless a machine was cloned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Identity {
-    /// The machine, where it has an id.
+    /// The machine id, if there is one.
     pub machine_id: Option<String>,
     /// Host name.
     pub host: String,
-    /// The boot.
+    /// The boot id.
     pub boot_id: String,
     /// The recording.
     pub recording: Recording,
 }
 
-/// What tells the recordings of one boot apart.
+/// Distinguishes the recordings of one boot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Recording {
-    /// An id, in captures.
+    /// The recording id, in captures.
     Id(String),
-    /// When it began, nanoseconds since boot: for streams without an id, which have one header only.
+    /// Its start, nanoseconds since boot: for streams without an id, which have a single header.
     Began(u64),
 }
 
-/// What a stream's ids are when only those are looked at that a clone shares.
+/// The subset of ids that a cloned machine shares.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SharedIds {
     boot_id: String,
@@ -41,7 +41,7 @@ pub struct SharedIds {
 }
 
 impl Identity {
-    /// Of a header that was written `boot_ns` after the boot.
+    /// The identity from a header that was written `boot_ns` after boot.
     #[must_use]
     pub fn new(header: &Header, boot_ns: u64) -> Self {
         Self {
@@ -55,19 +55,19 @@ impl Identity {
         }
     }
 
-    /// The ids that a clone of the machine shares.
+    /// The ids that a cloned machine shares.
     #[must_use]
     pub fn shared(&self) -> SharedIds {
         SharedIds { boot_id: self.boot_id.clone(), recording: self.recording.clone() }
     }
 }
 
-/// A name of bounded length.
+/// Truncates a name.
 pub(super) fn name(name: &str) -> String {
     name.chars().take(NAME_CHARS_MAX).collect()
 }
 
-/// A text of bounded length.
+/// Truncates a text.
 pub(super) fn clipped(text: &str) -> String {
     text.chars().take(TEXT_CHARS_MAX).collect()
 }

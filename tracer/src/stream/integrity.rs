@@ -1,4 +1,4 @@
-//! Whether a stream is complete by what its own events say, live or captured.
+//! Integrity of a live or captured stream, from its own events.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +8,25 @@ use crate::{
     event::{Body, End, Event, HeaderHook, LossStage},
 };
 
-/// Hooks without which no load or request is missed: they report files, failed calls, unloads and devices.
+/// Optional hooks: files, failed calls, unloads and devices. Loads and requests are complete without them.
 const DISPENSABLE: [&str; 6] = ["file", "unload", "init_module", "finit_module", "delete_module", "uevents"];
 
-/// Hooks that a "nothing else happened" needs: without them a request or load is not seen.
+/// Required hooks: without them requests or loads are missed, so absence cannot be concluded.
 const NEEDED: [&str; 5] = ["request", "helper", "load", "init", "result"];
 
-/// Causes of loss that are kept apart.
+/// Maximum number of loss causes that are counted separately.
 const CAUSES_MAX: usize = 64;
 
-/// What a stream says of itself.
+/// The integrity state of a stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Integrity {
     read: End,
-    /// The same since the header of the last segment.
+    /// Events read since the header of the last segment.
     read_of_segment: End,
     recorded: Option<End>,
     losses: BTreeMap<(&'static str, String), (LossStage, u64)>,
     has_header: bool,
-    /// Its beginning was not given: totals of all of it say nothing.
+    /// Its beginning is missing, so the recorded totals cannot be compared.
     lacks_beginning: bool,
     next_seq: u64,
     missing: Range,
@@ -34,7 +34,7 @@ pub(super) struct Integrity {
     unknown: u64,
 }
 
-/// Events of a kind: how many, in how many places, and the first.
+/// Events of one kind: number, number of places, and the first.
 #[derive(Clone, Copy, Debug, Default)]
 struct Range {
     events: u64,
@@ -53,23 +53,23 @@ impl Range {
 }
 
 impl Integrity {
-    /// The same for a stream that forks off this one with event `seq`.
+    /// The state of a stream that forks off this one at event `seq`.
     pub(super) fn fork(&self, seq: u64) -> Self {
         Self { has_header: self.has_header, lacks_beginning: true, next_seq: seq, ..Self::default() }
     }
 
-    /// The number that the next event should have.
+    /// The expected number of the next event.
     pub(super) const fn next_seq(&self) -> u64 {
         self.next_seq
     }
 
-    /// The stream begins with this number: what came before was not given, and is reported otherwise.
+    /// Starts the stream at this number. Missing earlier events are reported separately.
     pub(super) const fn begin_at(&mut self, seq: u64) {
         self.next_seq = seq;
         self.lacks_beginning = true;
     }
 
-    /// Takes a number, of an event or a seal.
+    /// Checks the number of an event or seal.
     pub(super) const fn number(&mut self, seq: u64) {
         if seq > self.next_seq {
             self.missing.add(seq - self.next_seq, self.next_seq);
@@ -79,13 +79,13 @@ impl Integrity {
         self.next_seq = seq.saturating_add(1);
     }
 
-    /// Takes note of an event of a type that is not known.
+    /// Records an event of an unknown type.
     pub(super) const fn unknown(&mut self, seq: u64) {
         self.unknown += 1;
         self.number(seq);
     }
 
-    /// Takes the next event; what is wrong by it.
+    /// Processes the next event and returns the issue that it reveals.
     pub(super) fn event(&mut self, event: &Event) -> Vec<IssueKind> {
         self.number(event.seq);
         match &event.body {
@@ -112,7 +112,7 @@ impl Integrity {
         }
     }
 
-    /// Takes the next event, of which no more is known than this.
+    /// Processes the next event, of which only this summary was parsed.
     pub(super) fn brief(&mut self, seq: u64, brief: Brief) {
         self.number(seq);
         self.count_brief(brief);
@@ -148,7 +148,7 @@ impl Integrity {
         }
     }
 
-    /// What is wrong by all events together. `is_intact`: nothing was missing between them.
+    /// The issues of the complete stream. `is_intact`: no event was missing.
     pub(super) fn finish(&self, is_intact: bool) -> Vec<IssueKind> {
         let lost = self.losses.iter().map(|((_, cause), (stage, count))| IssueKind::Lost {
             stage: *stage,
@@ -173,7 +173,7 @@ impl Integrity {
         let is_intact = is_intact && self.has_header && self.missing.places == 0 && self.disordered.places == 0;
         let not_written = self.losses.values().any(|(stage, _)| *stage == LossStage::Write);
         let counts = |end: &End| (end.requests, end.loads, end.unloads);
-        // Our recorder counts the whole recording; a writer that counts each segment by itself loses nothing either.
+        // The recorder counts the complete recording; counting each segment separately is accepted, too.
         let is_right = |recorded: &&End| {
             counts(recorded) == counts(&self.read) || counts(recorded) == counts(&self.read_of_segment)
         };
@@ -192,7 +192,7 @@ impl Integrity {
         issues
     }
 
-    /// Records that were lost.
+    /// Number of lost records.
     pub(super) fn lost(&self) -> u64 {
         self.losses.values().fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
@@ -207,7 +207,7 @@ fn missing(hook: &HeaderHook) -> IssueKind {
     IssueKind::MissingHook { hook: clipped(&hook.hook), why: clipped(why) }
 }
 
-/// The public name of a stage.
+/// The name of a stage in the output.
 const fn name(stage: LossStage) -> &'static str {
     match stage {
         LossStage::Probe => "probe",

@@ -1,4 +1,4 @@
-//! What can be wrong with a stream: one list, one wording, one severity each, for every verb.
+//! The issues of streams: one list with one wording and severity each, used by every verb.
 
 use super::StreamId;
 use crate::{
@@ -6,140 +6,140 @@ use crate::{
     text::{count, escape_str, sentence},
 };
 
-/// What an issue means for an answer that is given on the evidence.
+/// What an issue means for an answer that is based on the captures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Severity {
-    /// Worth knowing; every answer stands.
+    /// Informational: every answer is valid.
     Note,
-    /// Something was not seen, and the stream itself says so: a "nothing happened" cannot be given.
+    /// The stream itself reports that something was not observed, so absence cannot be concluded.
     Incomplete,
-    /// The stream is not what was written: something is missing, altered, or contradicts itself.
+    /// The stream differs from what was written: events are missing, altered or contradictory.
     Broken,
 }
 
-/// Something that is wrong with a stream.
+/// An issue of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Issue {
-    /// The file it was read from, or another name of the source; empty for a live stream.
+    /// The file, or another name of the source; empty for a live stream.
     pub source: String,
-    /// The stream, where it is known.
+    /// The stream, if known.
     pub stream: Option<StreamId>,
-    /// The host that the stream is of, as its header says.
+    /// The host of the stream, from its header.
     pub host: String,
-    /// What is wrong.
+    /// The kind of issue.
     pub kind: IssueKind,
 }
 
-/// How a sealed part differs from what was sealed.
+/// How a sealed part fails its check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Alteration {
-    /// Its text does not have the hash of the seal.
+    /// The hash of its text differs from the seal.
     Text,
-    /// Its seal does not name the seal before.
+    /// Its seal does not refer to the previous seal.
     Order,
-    /// Its seal is for other events.
+    /// Its seal covers other events.
     Range,
-    /// Something stands where the hash does not reach.
+    /// Data is present that the hash does not cover.
     OutsideHash,
-    /// The seal is not signed by the key that was given.
+    /// The seal is not signed by the given key.
     Signature,
     /// The seal has no signature.
     Unsigned,
-    /// It is larger than what the recorder seals, and was not checked.
+    /// It is larger than any part that the recorder seals, and was not checked.
     Unchecked,
 }
 
-/// What can be wrong.
+/// The kinds of issues.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IssueKind {
-    /// Events differ from what was sealed.
+    /// Events fail the check of their seal.
     Altered {
-        /// The first event that the seal is for.
+        /// The first event of the seal.
         first_seq: u64,
-        /// The last.
+        /// The last one.
         last_seq: u64,
-        /// How.
+        /// How they fail.
         how: Alteration,
     },
     /// Nothing is sealed.
     Unsealed,
-    /// Some parts are sealed, this one is not.
+    /// This part is not sealed, but others are.
     UnsealedPart {
         /// Its first event.
         first_seq: u64,
     },
     /// Bytes that cannot be read.
     Damaged {
-        /// Where they begin in the file.
+        /// Their offset in the file.
         offset: u64,
-        /// How many.
+        /// The number of them.
         bytes: u64,
-        /// Why.
+        /// The reason.
         why: &'static str,
     },
     /// The file ends inside a frame or line.
     Torn {
-        /// Where that begins in the file.
+        /// The offset of its beginning.
         offset: u64,
     },
-    /// Events are missing between others.
+    /// Events are missing between others (a gap).
     MissingEvents {
-        /// How many.
+        /// The number of them.
         events: u64,
-        /// In how many places.
+        /// The number of gaps.
         places: u64,
         /// The first of them.
         first_seq: u64,
     },
-    /// Events whose numbers go back.
+    /// Events with decreasing numbers.
     OutOfOrder {
-        /// How many.
+        /// The number of them.
         events: u64,
         /// The first of them.
         first_seq: u64,
     },
-    /// Events that stand in one file more than once.
+    /// Events that occur more than once in one file.
     Doubled {
-        /// How many.
+        /// The number of them.
         events: u64,
     },
-    /// Segments between those that were given are missing.
+    /// Segments are missing between the given ones.
     MissingSegments {
         /// The first.
         first: u32,
-        /// The last.
+        /// The last one.
         last: u32,
     },
-    /// The recording began before the first segment that was given.
+    /// The recording began before the first given segment.
     MissingBeginning {
-        /// The segment that was given first.
+        /// The first given segment.
         segment: u32,
     },
-    /// There is no header: host, boot and hooks are not known.
+    /// There is no header, so host, boot and hooks are unknown.
     NoHeader,
-    /// There is no event at all.
+    /// There are no events.
     Empty,
     /// The end is missing: it is still being recorded, the recorder was killed, or the end was removed.
     NoEnd,
-    /// Another stream has the same ids and other content.
+    /// Another stream has the same ids but different content.
     Contradiction {
-        /// Where the other was read from.
+        /// The source of the other stream.
         other: String,
         /// The first event that differs.
         seq: u64,
     },
-    /// A total that the recorder wrote at the end differs from what was read.
+    /// A total that the recorder wrote at the end differs from the events read.
     Total {
-        /// What was counted.
+        /// The name of the total.
         what: &'static str,
-        /// What the recorder counted.
+        /// The recorder's count.
         recorded: u64,
-        /// What was read.
+        /// The reader's count.
         read: u64,
     },
     /// Events follow the end.
@@ -149,74 +149,74 @@ pub enum IssueKind {
     },
     /// Lines that are no events.
     Malformed {
-        /// How many.
+        /// The number of them.
         lines: u64,
         /// The first of them, from 1.
         line: u64,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// Events of types that this version does not know.
+    /// Events of types unknown to this version.
     UnknownTypes {
-        /// How many.
+        /// The number of them.
         events: u64,
     },
     /// Records that the recorder counted as lost.
     Lost {
-        /// Where.
+        /// The stage.
         stage: LossStage,
-        /// Why.
+        /// The reason.
         cause: String,
-        /// How many.
+        /// The number of them.
         count: u64,
     },
-    /// A hook that a verdict needs was not attached.
+    /// A required hook was not attached.
     MissingHook {
         /// Its name.
         hook: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// Chains were left out when it was recorded.
+    /// Chains were filtered out while recording.
     Filtered {
-        /// By these filters.
+        /// The filters.
         filters: String,
     },
-    /// Events cannot be attributed to a chain without contradiction.
+    /// The ids of events are contradictory.
     Ambiguous {
-        /// How; names in it are in the debug form.
+        /// Details; names in it are in the debug form.
         why: String,
     },
     /// A load or request whose cause is unknown.
     Unattributed {
-        /// Which; names in it are in the debug form.
+        /// Which one; names in it are in the debug form.
         what: String,
     },
-    /// A chain of which something is missing.
+    /// An incomplete chain.
     IncompleteChain {
-        /// Which, and what; names in it are in the debug form.
+        /// Which chain, and what is missing; names in it are in the debug form.
         what: String,
     },
-    /// The source cannot be read at all.
+    /// The source cannot be read.
     Unreadable {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// A limit of this program was reached.
+    /// A limit of this tool was reached.
     Limit {
-        /// Which, and what it means for the answer.
+        /// Which limit, and its consequence.
         what: String,
     },
 }
 
-/// Makes name and severity of each kind, and the list of all, from one table.
+/// Generates the name and severity of each kind, and the list of all kinds, from one table.
 macro_rules! kinds {
     ($($kind:ident => $name:literal, $severity:ident;)*) => {
         impl IssueKind {
-            /// The public name and the severity of every kind, in the order of the documentation.
+            /// The name and severity of every kind, in the order of the documentation.
             pub const ALL: &'static [(&'static str, Severity)] = &[$(($name, Severity::$severity)),*];
 
-            /// What it means for an answer.
+            /// Its severity.
             #[must_use]
             pub const fn severity(&self) -> Severity {
                 match self {
@@ -224,7 +224,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Its public name.
+            /// Its name in the output.
             #[must_use]
             pub const fn name(&self) -> &'static str {
                 match self {
@@ -264,7 +264,7 @@ kinds! {
     Limit => "limit", Incomplete;
 }
 
-/// The stage of a loss, in words.
+/// The human-readable stage of a loss.
 const fn stage(stage: LossStage) -> &'static str {
     match stage {
         LossStage::Probe => "lost in the kernel",

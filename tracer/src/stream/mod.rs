@@ -1,6 +1,6 @@
 //! One pipeline for every event, live or captured: a source, its integrity, chains, consumers.
 //!
-//! Whether the evidence is complete is decided here, once; consumers are given [`Issue`]s and never look for themselves.
+//! Completeness is decided here, once: consumers receive [`Issue`]s and perform no checks of their own.
 
 mod ahead;
 mod assemble;

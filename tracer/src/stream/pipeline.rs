@@ -1,4 +1,4 @@
-//! The one way from events to consumers: integrity, chains, and whoever wants them.
+//! The pipeline from events to consumers: integrity checks, chains, delivery.
 
 use std::io;
 
@@ -21,47 +21,47 @@ mod tests;
 
 pub use issues::Issues;
 
-/// Issues of one kind that are kept of a source; the rest is counted.
+/// Maximum number of stored issues of one kind and source; the others are counted.
 const ISSUES_OF_A_KIND_MAX: usize = 32;
 
-/// Issues that are kept in all.
+/// Maximum number of stored issues.
 const ISSUES_MAX: usize = 4096;
 
-/// Chains of a captured stream that may be open at a time. The kernel runs 50 requests at a time.
+/// Maximum number of open chains of a captured stream. The kernel runs 50 requests at a time.
 const OPEN_CHAINS_MAX: usize = 8192;
 
-/// What the open chains of all streams may take together, bytes: with more, those of the streams that began first come out.
+/// Memory limit of the open chains of all streams, bytes. Beyond it, chains of the oldest streams are emitted early.
 const OPEN_BYTES_MAX: usize = 64 << 20;
 
-/// The number of a stream, counted from 0 in the order in which they begin.
+/// The number of a stream, from 0 in order of appearance.
 pub type StreamId = usize;
 
-/// What is known of a stream while it is read.
+/// What is known about a stream while it is read.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct StreamInfo {
     /// Its number.
     pub id: StreamId,
-    /// Where it was read from; the first of several files.
+    /// Its source; the first of several files.
     pub source: String,
-    /// Who recorded what; absent while no header was read.
+    /// Its identity; absent until a header was read.
     pub identity: Option<Identity>,
     /// The kernel release.
     pub kernel: String,
     /// The architecture.
     pub arch: String,
-    /// No chain that is still to come began before this, unless events of it were lost or come out of order.
+    /// No later chain begins before this, unless its events were lost or are out of order.
     pub settled: Option<Timestamp>,
 }
 
 impl StreamInfo {
-    /// The host's name; empty when it is not known.
+    /// The host name; empty if unknown.
     #[must_use]
     pub fn host(&self) -> &str {
         self.identity.as_ref().map_or("", |identity| identity.host.as_str())
     }
 
-    /// The boot; empty when it is not known.
+    /// The boot id; empty if unknown.
     #[must_use]
     pub fn boot_id(&self) -> &str {
         self.identity.as_ref().map_or("", |identity| identity.boot_id.as_str())
@@ -76,25 +76,25 @@ impl StreamInfo {
     }
 }
 
-/// What is known of a stream when it was read.
+/// Summary of a stream that was read.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct StreamSummary<'a> {
     /// The stream.
     pub info: &'a StreamInfo,
-    /// Events of it, seals left out.
+    /// Number of its events, without seals.
     pub events: u64,
-    /// Records that it says were lost.
+    /// Number of records that it reports as lost.
     pub lost: u64,
-    /// It ends as a recording does.
+    /// It has a regular end.
     pub has_ended: bool,
 }
 
-/// Something that takes events, chains and issues of streams.
+/// A consumer of events, chains and issues.
 ///
-/// Errors are those of writing; `BrokenPipe` means that the reader of the output is gone.
+/// Errors are write errors; `BrokenPipe` means that the reader of the output has closed the pipe.
 pub trait Consumer {
-    /// An event, as it was read. Seals are left out.
+    /// Called for each event except seals.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -102,18 +102,18 @@ pub trait Consumer {
         Ok(())
     }
 
-    /// Whether events are wanted. Where neither they nor chains are, most events are counted by those who read them, and
-    /// [`Consumer::event`] gets no more than is needed to judge whether the stream is complete.
+    /// Returns whether the consumer needs events. If it needs neither events nor chains, readers only count most
+    /// events, and [`Consumer::event`] gets just those that integrity checks need.
     fn wants_events(&self) -> bool {
         true
     }
 
-    /// Whether chains are wanted at all. Building them takes most of the time.
+    /// Returns whether the consumer needs chains. Building them takes most of the time.
     fn wants_items(&self) -> bool {
         true
     }
 
-    /// A chain that has ended, or an event that belongs to none.
+    /// Called for each chain that has ended and each event that belongs to no chain.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -121,9 +121,9 @@ pub trait Consumer {
         Ok(())
     }
 
-    /// Time has passed in a live stream: several times a second while events arrive, else rarely. Output that was held back
-    /// may be due, and a request that blocks its requester for long can be shown before it ends. `running` are the chains
-    /// of requests in flight, `boot_ns` is the time since boot.
+    /// Called periodically for a live stream: several times a second while events arrive, otherwise rarely. Buffered
+    /// output may be due, and a request that blocks its requester for long can be shown before it ends. `running` are
+    /// the chains of requests in flight, `boot_ns` is the time since boot.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -131,8 +131,8 @@ pub trait Consumer {
         Ok(())
     }
 
-    /// Makes everything up to the last event survive a crash of this process; true if it does. The flight recorder then
-    /// releases the records in the kernel.
+    /// Persists everything up to the last event against a crash of this process; returns whether that succeeded. The
+    /// flight recorder then releases the records in the kernel.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -140,10 +140,10 @@ pub trait Consumer {
         Ok(true)
     }
 
-    /// Something is wrong with the evidence.
+    /// Called for each issue.
     fn issue(&mut self, _issue: &Issue) {}
 
-    /// A stream was read to its end.
+    /// Called at the end of a stream.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -151,7 +151,7 @@ pub trait Consumer {
         Ok(())
     }
 
-    /// All streams were read.
+    /// Called after all streams were read.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -217,17 +217,17 @@ macro_rules! pointer_consumer {
 pointer_consumer!(&mut C);
 pointer_consumer!(Box<C>);
 
-/// Hands the events of streams to a consumer.
+/// Passes the events of streams to a consumer.
 pub struct Pipeline<C> {
     consumer: C,
     streams: Vec<State>,
     issues: Vec<Issue>,
-    /// Issues that were not kept.
+    /// Number of issues that were not stored.
     more: u64,
     is_followed: bool,
-    /// What the open chains of all streams take, bytes.
+    /// Memory use of the open chains of all streams, bytes.
     open_bytes: usize,
-    /// The stream whose open chains are next to make room.
+    /// The stream whose open chains are emitted next if memory is short.
     next_to_shrink: StreamId,
 }
 
@@ -238,7 +238,7 @@ impl<C> std::fmt::Debug for Pipeline<C> {
 }
 
 impl<C: Consumer> Pipeline<C> {
-    /// A pipeline to a consumer.
+    /// Creates a pipeline for a consumer.
     #[must_use]
     pub const fn new(consumer: C) -> Self {
         Self {
@@ -252,7 +252,7 @@ impl<C: Consumer> Pipeline<C> {
         }
     }
 
-    /// The end of the input is not the end of what is recorded: streams without end are no issue.
+    /// Allows streams without an end, for input that is still being recorded.
     pub const fn follow(&mut self) {
         self.is_followed = true;
     }
@@ -272,7 +272,7 @@ impl<C: Consumer> Pipeline<C> {
         id
     }
 
-    /// Begins a stream that has the beginning of another, up to event `seq`.
+    /// Begins a stream that shares the beginning of another, up to event `seq`.
     pub fn fork(&mut self, from: StreamId, source: &str, seq: u64) -> StreamId {
         let id = self.begin(source);
         if let Ok([from, fork]) = self.streams.get_disjoint_mut([from, id]) {
@@ -282,20 +282,20 @@ impl<C: Consumer> Pipeline<C> {
         id
     }
 
-    /// The number that the next event of a stream should have.
+    /// The expected number of the next event of a stream.
     #[must_use]
     pub fn next_seq(&self, id: StreamId) -> u64 {
         self.streams.get(id).map_or(0, |state| state.integrity.next_seq())
     }
 
-    /// A stream begins with this number: what came before was not given, and is reported otherwise.
+    /// Starts a stream at this number. Missing earlier events are reported separately.
     pub fn begin_at(&mut self, id: StreamId, seq: u64) {
         if let Some(state) = self.streams.get_mut(id) {
             state.integrity.begin_at(seq);
         }
     }
 
-    /// Takes the number of a seal.
+    /// Processes the number of a seal.
     pub fn seal(&mut self, id: StreamId, seq: u64) {
         if let Some(state) = self.streams.get_mut(id) {
             state.integrity.number(seq);
@@ -305,7 +305,7 @@ impl<C: Consumer> Pipeline<C> {
         }
     }
 
-    /// Takes note of an event of a type that is not known.
+    /// Records an event of an unknown type.
     pub fn unknown(&mut self, id: StreamId, seq: u64) {
         if let Some(state) = self.streams.get_mut(id) {
             state.integrity.unknown(seq);
@@ -315,13 +315,13 @@ impl<C: Consumer> Pipeline<C> {
         }
     }
 
-    /// How many streams there are.
+    /// The number of streams.
     #[must_use]
     pub fn streams(&self) -> usize {
         self.streams.len()
     }
 
-    /// Takes the next event of a stream.
+    /// Processes the next event of a stream.
     ///
     /// # Errors
     /// Those of the consumer.
@@ -358,7 +358,7 @@ impl<C: Consumer> Pipeline<C> {
         self.make_room()
     }
 
-    /// Hands out open chains, stream by stream, until all of them together have room.
+    /// Emits open chains, stream by stream, until the rest is within the memory limit.
     fn make_room(&mut self) -> io::Result<()> {
         while self.open_bytes > OPEN_BYTES_MAX {
             let id = self.next_to_shrink;
@@ -373,7 +373,7 @@ impl<C: Consumer> Pipeline<C> {
         Ok(())
     }
 
-    /// Time has passed in a live stream.
+    /// Passes a timer tick of a live stream to the consumer.
     ///
     /// # Errors
     /// Those of the consumer.
@@ -385,7 +385,7 @@ impl<C: Consumer> Pipeline<C> {
         }
     }
 
-    /// Takes the next event of a stream, of which nothing more is wanted than that it is there.
+    /// Processes the next event of a stream, of which only the count is needed.
     pub fn brief(&mut self, id: StreamId, seq: u64, brief: Brief) {
         if let Some(state) = self.streams.get_mut(id) {
             state.events += 1;
@@ -401,7 +401,7 @@ impl<C: Consumer> Pipeline<C> {
         self.consumer.item(item, &state.info)
     }
 
-    /// Hands on what a stream has open.
+    /// Emits the remaining chains of a stream.
     fn close(&mut self, id: StreamId) -> io::Result<()> {
         let Some(state) = self.streams.get_mut(id) else { return Ok(()) };
         let Some(mut chains) = state.chains.take() else { return Ok(()) };
@@ -417,7 +417,7 @@ impl<C: Consumer> Pipeline<C> {
         Ok(())
     }
 
-    /// Takes note of something that is wrong with a stream.
+    /// Reports an issue of a stream.
     pub fn issue(&mut self, id: StreamId, kind: IssueKind) {
         let Some(state) = self.streams.get_mut(id) else { return };
         state.is_broken |= kind.severity() == Severity::Broken;
@@ -425,7 +425,7 @@ impl<C: Consumer> Pipeline<C> {
         self.keep(Issue { source, stream: Some(id), host, kind });
     }
 
-    /// Takes note of something that is wrong with a file of a stream.
+    /// Reports an issue of a file of a stream.
     pub fn issue_in(&mut self, id: StreamId, file: &str, kind: IssueKind) {
         let Some(state) = self.streams.get_mut(id) else { return };
         state.is_broken |= kind.severity() == Severity::Broken;
@@ -433,7 +433,7 @@ impl<C: Consumer> Pipeline<C> {
         self.keep(Issue { source: file.to_owned(), stream: Some(id), host, kind });
     }
 
-    /// Takes note of something that is wrong with a source of which no stream is known.
+    /// Reports an issue of a source without a known stream.
     pub fn issue_of(&mut self, source: &str, kind: IssueKind) {
         self.keep(Issue { source: source.to_owned(), stream: None, host: String::new(), kind });
     }
@@ -441,7 +441,7 @@ impl<C: Consumer> Pipeline<C> {
     fn keep(&mut self, issue: Issue) {
         self.consumer.issue(&issue);
         let same = |other: &&Issue| other.source == issue.source && other.kind.name() == issue.kind.name();
-        // The newest are of the same source.
+        // The newest issues have the same source.
         let of_a_kind = self.issues.iter().rev().take(ISSUES_OF_A_KIND_MAX * 8).filter(same).count();
         if self.issues.len() < ISSUES_MAX && of_a_kind < ISSUES_OF_A_KIND_MAX {
             self.issues.push(issue);
@@ -450,7 +450,7 @@ impl<C: Consumer> Pipeline<C> {
         }
     }
 
-    /// Whether nothing broke a stream so far.
+    /// Returns whether no issue broke a stream so far.
     #[must_use]
     pub fn is_intact(&self, id: StreamId) -> bool {
         self.streams.get(id).is_some_and(|state| !state.is_broken)
@@ -461,7 +461,7 @@ impl<C: Consumer> Pipeline<C> {
         &mut self.consumer
     }
 
-    /// Ends all streams. The consumer, and what is wrong with the evidence, in the order in which it was found.
+    /// Ends all streams and returns the consumer and the issues in the order of detection.
     ///
     /// # Errors
     /// Those of the consumer.
@@ -473,7 +473,7 @@ impl<C: Consumer> Pipeline<C> {
         Ok((self.consumer, Issues { list: self.issues, more: self.more }))
     }
 
-    /// Ends a stream: nothing more comes of it.
+    /// Ends a stream.
     fn end(&mut self, id: StreamId) -> io::Result<()> {
         self.close(id)?;
         let Some(state) = self.streams.get_mut(id) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Selection: hands on the part of a stream that filters select.
+//! Selection: passes on the part of a stream that the filters select.
 
 use std::io;
 
@@ -9,8 +9,8 @@ use crate::{
     select::{ChainFilter, Selected, Selector},
 };
 
-/// Hands on the selected chains of one live stream, with their events. The selected events are numbered without gaps, the
-/// header names the filters, and `end` has the totals of the selected events.
+/// Passes on the selected chains of one live stream with their events. The selected events are numbered without gaps,
+/// the header names the filters, and `end` contains the totals of the selected events.
 #[derive(Debug)]
 pub struct Selection<C> {
     consumer: C,
@@ -27,7 +27,7 @@ struct Filtered {
 }
 
 impl<C: Consumer> Selection<C> {
-    /// Hands on to `consumer`.
+    /// Creates a selection in front of `consumer`.
     #[must_use]
     pub fn new(selector: Selector, consumer: C) -> Self {
         let filtered = (!selector.is_empty()).then(|| Filtered {
@@ -44,12 +44,12 @@ impl<C: Consumer> Selection<C> {
         &mut self.consumer
     }
 
-    /// The consumer, at the end.
+    /// Returns the consumer at the end.
     pub fn into_consumer(self) -> C {
         self.consumer
     }
 
-    fn hand_on(&mut self, stream: &StreamInfo) -> io::Result<()> {
+    fn pass_on(&mut self, stream: &StreamInfo) -> io::Result<()> {
         let Some(filtered) = &mut self.filtered else { return Ok(()) };
         while let Some(selected) = filtered.filter.next_selected() {
             match selected {
@@ -75,7 +75,7 @@ impl<C: Consumer> Consumer for Selection<C> {
     fn event(&mut self, event: &Event, stream: &StreamInfo) -> io::Result<()> {
         let Some(filtered) = &mut self.filtered else { return self.consumer.event(event, stream) };
         filtered.filter.push(event.clone());
-        self.hand_on(stream)
+        self.pass_on(stream)
     }
 
     fn wants_items(&self) -> bool {
@@ -106,7 +106,7 @@ impl<C: Consumer> Consumer for Selection<C> {
         if let Some(filtered) = &mut self.filtered {
             filtered.filter.finish();
         }
-        self.hand_on(stream.info)?;
+        self.pass_on(stream.info)?;
         self.consumer.end(stream)
     }
 
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::{chain::samples, stream::Pipeline};
 
-    /// Notes what it is given.
+    /// Records what it receives.
     #[derive(Default)]
     struct Notes {
         events: Vec<Event>,
@@ -149,17 +149,17 @@ mod tests {
         pipeline.finish().unwrap().0.into_consumer()
     }
 
-    /// Without filters, everything is handed on as it is.
+    /// Without filters, everything is passed on unchanged.
     #[test]
-    fn empty_selection_hands_on_everything() {
+    fn selection_without_filters_passes_everything() {
         let notes = select("");
         assert_eq!(notes.events, samples::events());
         assert!(notes.chains > 0);
     }
 
-    /// With filters, the selected events are numbered without gaps, and the header names the filters.
+    /// Selected events are numbered without gaps, and the header names the filters.
     #[test]
-    fn filtered_selection_is_a_stream_of_its_own() {
+    fn selection_with_filters_renumbers_events() {
         let (all, selected) = (select(""), select("alias=fs-nothing-like-this"));
         assert_eq!(selected.chains, 0);
         assert!(!selected.events.is_empty() && selected.events.len() < all.events.len());

@@ -1,4 +1,4 @@
-//! Which stream it is that what comes next is of, and whether it was read before.
+//! Finds the stream of a part and whether the part was read before.
 
 use super::{
     super::{
@@ -17,14 +17,14 @@ use crate::{
     event::{Body, Event, Header},
 };
 
-/// Streams of the same ids that a header is compared with: more is a capture made to take time.
+/// Maximum number of streams with the same ids that a header is compared with. Captures may be made to exhaust time.
 const CANDIDATES_MAX: usize = 16;
 
-/// Streams in one input; each takes up to some kilobytes.
+/// Maximum number of streams in one input; each takes up to some kilobytes.
 pub(super) const STREAMS_MAX: usize = 65_536;
 
 impl Assembler {
-    /// Finds the stream of what comes next; false when it was read before.
+    /// Finds the stream of the next part; returns false if the part was read before.
     pub(super) fn place(
         &mut self,
         seq: u64,
@@ -49,7 +49,7 @@ impl Assembler {
             tracked.doubled += events;
             return Ok(false);
         }
-        // A copy of which only a part was changed goes on as the other does.
+        // After its changed part, a modified copy continues like the original.
         let (id, other) = (tracked.id, tracked.copy_of);
         let is_same = |other: &usize| {
             self.streams.get(*other).is_some_and(|other| other.copies.compare(seq, content) == Comparison::Same)
@@ -63,7 +63,7 @@ impl Assembler {
         Ok(true)
     }
 
-    /// Holds what is said to be a copy against what was read before; false when it is one.
+    /// Compares a presumed copy with what was read before; returns false if it is one.
     pub(super) fn place_repeat(
         &mut self,
         number: usize,
@@ -91,7 +91,7 @@ impl Assembler {
                     tracked.copy_of = Some(number);
                 }
                 if let Some(shared) = shared {
-                    // Its next segment has to find it.
+                    // Its next segment must be able to find it.
                     self.by_ids.entry(shared).or_default().push(fork);
                 }
                 (self.file.current, self.file.is_repeat) = (Some(fork), false);
@@ -101,7 +101,7 @@ impl Assembler {
         }
     }
 
-    /// Goes to the stream that has this header already, if one has.
+    /// Switches to the stream that already has this header, if any.
     pub(super) fn recall(&mut self, heading: &Heading<'_>) -> Option<usize> {
         let number = *self.by_header.get(&heading.key())?;
         (self.file.current, self.file.is_repeat, self.file.segment) = (Some(number), true, heading.header.segment);
@@ -115,7 +115,7 @@ impl Assembler {
         summary.repeats = summary.repeats.take().or(source);
     }
 
-    /// Finds the stream of a header, or begins one; false when it was read before.
+    /// Finds or begins the stream of a header; returns false if it was read before.
     pub(super) fn place_header(
         &mut self,
         events: u64,
@@ -138,7 +138,7 @@ impl Assembler {
         let mut continued = candidates.iter().copied().filter_map(|number| {
             let tracked = self.streams.get(number)?;
             let follows = tracked.is_continued_by(&identity, header, seq, pipeline.next_seq(tracked.id));
-            // Of clones the one whose seal the header names.
+            // Of cloned machines, choose the one whose seal the header refers to.
             follows.then(|| (number, tracked.previous.is_some() && tracked.previous == header.previous))
         });
         let first = continued.next();
@@ -171,7 +171,7 @@ impl Assembler {
         Ok(true)
     }
 
-    /// Goes on with a stream in the next segment that there is.
+    /// Continues a stream with its next available segment.
     pub(super) fn continue_with(
         &mut self,
         number: usize,
@@ -185,14 +185,14 @@ impl Assembler {
         tracked.segment = Some(segment);
         if segment > due {
             tracked.previous = None;
-            // The segment before may be here without its header: then that is what is missing, and reported.
+            // The previous segment may be present without its header; then the missing header is reported.
             let is_here = header.previous.as_ref().is_some_and(|previous| self.headless.contains(previous));
             let end = if is_here { segment - 1 } else { segment };
             if end > due {
                 self.report_here(pipeline, IssueKind::MissingSegments { first: due, last: end - 1 });
             }
         } else if pipeline.next_seq(tracked.id) != seq {
-            // The end of the segment before is missing, which is reported as such.
+            // The end of the previous segment is missing, which is reported.
             tracked.previous = None;
         } else if tracked.sealed_parts > 0 && tracked.previous.is_some() && tracked.previous != header.previous {
             tracked.previous = None;
@@ -241,7 +241,7 @@ impl Assembler {
 }
 
 impl Tracked {
-    /// Whether a header is of a later segment of this recording.
+    /// Returns whether a header belongs to a later segment of this recording.
     pub(super) fn is_continued_by(&self, identity: &Identity, header: &Header, seq: u64, next_seq: u64) -> bool {
         let (Some(own), Some(theirs)) = (self.segment, header.segment) else { return false };
         self.identity.as_ref() == Some(identity) && !self.has_ended && theirs > own && seq >= next_seq

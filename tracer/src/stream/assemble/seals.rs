@@ -1,4 +1,4 @@
-//! Whether what was read is what was sealed.
+//! Checks seals.
 
 use super::{
     super::{
@@ -14,7 +14,7 @@ use crate::capture::{
 };
 
 impl Assembler {
-    /// Holds a seal against what it seals. `range`: numbers of the events that stand before it.
+    /// Checks a seal. `range`: the numbers of the events before it.
     pub(super) fn check(
         &mut self,
         sealed: &Sealed,
@@ -28,7 +28,7 @@ impl Assembler {
         let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) else { return };
         tracked.sealed_parts += 1;
         let seal = &sealed.seal;
-        // Events that are missing before it are reported as such.
+        // Missing events are reported separately.
         let is_behind_gap = range.flatten().is_some_and(|(first, _)| first > pipeline.next_seq(tracked.id));
         let how = if sealed.hash.is_none() || range.is_none() {
             Some(Alteration::Unchecked)
@@ -46,7 +46,7 @@ impl Assembler {
             None
         };
         tracked.previous = Some(sealed.name().to_owned());
-        // Too large to be checked is reported as such.
+        // A part that is too large to be checked is reported separately.
         if range.is_none()
             && tracked.unsealed.as_ref().is_some_and(|unsealed| unsealed.is_in(seal.first_seq, seal.last_seq))
         {
@@ -58,7 +58,7 @@ impl Assembler {
         }
     }
 
-    /// Takes the rest of a sealed part whose first lines were handed on before its seal was there.
+    /// Processes the rest of a sealed part whose first lines were passed on before the seal was read.
     pub(super) fn continued_part(
         &mut self,
         lines: Vec<Line>,
@@ -74,7 +74,7 @@ impl Assembler {
         let range = unsealed.map_or((first, last), |unsealed| (unsealed.first_seq.max(first), unsealed.last_seq));
         self.check(sealed, Some(Some(range)), pipeline);
         if let Some(tracked) = self.file.current.and_then(|number| self.streams.get_mut(number)) {
-            // They have their seal now; if it does not fit, that is reported.
+            // The lines are sealed now; a mismatch is reported.
             if tracked.unsealed.as_ref().is_some_and(|unsealed| unsealed.is_in(first, last)) {
                 tracked.unsealed = None;
             }

@@ -1,8 +1,8 @@
-//! All that is wrong with the evidence.
+//! The issues of all streams, bounded in number.
 
 use super::super::issue::{Issue, Severity};
 
-/// What is wrong with the evidence.
+/// The issues of the evidence.
 #[derive(Clone, Debug, Default)]
 pub struct Issues {
     pub(super) list: Vec<Issue>,
@@ -10,24 +10,24 @@ pub struct Issues {
 }
 
 impl Issues {
-    /// All that are kept.
+    /// The stored issues.
     pub fn iter(&self) -> impl Iterator<Item = &Issue> {
         self.list.iter()
     }
 
-    /// How many more there were.
+    /// Number of issues that were not stored.
     #[must_use]
     pub const fn more(&self) -> u64 {
         self.more
     }
 
-    /// The worst of them.
+    /// The highest severity.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {
         self.list.iter().map(|issue| issue.kind.severity()).max()
     }
 
-    /// Those that no verdict stands beside, a sentence each.
+    /// Issues that invalidate any verdict, one sentence each.
     pub fn doubts(&self) -> impl Iterator<Item = String> {
         let more =
             (self.more > 0).then(|| format!("and {}", crate::text::count(self.more, "issue more", "issues more")));

@@ -6,7 +6,7 @@ use crate::{
     event::{Body, Event},
 };
 
-/// Counts chains, and those that came out before their end.
+/// Counts chains, and those that were emitted early.
 #[derive(Default)]
 struct Count {
     chains: usize,
@@ -23,13 +23,13 @@ impl Consumer for Count {
     }
 }
 
-/// A load of a process that goes on.
+/// A load of a process that continues.
 fn load() -> Event {
     let is_load = |event: &Event| matches!(&event.body, Body::Load(_));
     Event { request: None, seq: 0, ..samples::events().into_iter().find(is_load).unwrap() }
 }
 
-/// Each of so many streams leaves a chain open.
+/// Feeds a number of streams that leave a chain open each.
 fn open_in_each(streams: usize) -> Pipeline<Count> {
     let (mut pipeline, load) = (Pipeline::new(Count::default()), load());
     for _ in 0..streams {
@@ -40,19 +40,18 @@ fn open_in_each(streams: usize) -> Pipeline<Count> {
     pipeline
 }
 
-/// Check that what all streams have open is bounded together, however many there are, and that no chain is lost or told
-/// twice by that.
+/// The open chains of any number of streams share one limit, and no chain is lost or emitted twice.
 #[test]
-fn open_chains_of_all_streams_have_one_limit() {
+fn open_chains_of_many_streams_share_one_limit() {
     const STREAMS: usize = 65_536;
     let (count, _) = open_in_each(STREAMS).finish().unwrap();
     assert_eq!(count.chains, STREAMS);
     assert!(count.early > 0 && count.early < STREAMS, "{}", count.early);
 }
 
-/// Check that streams cost the same, however many there are.
+/// Processing takes linear time in the number of streams.
 #[test]
-fn streams_are_linear() {
+fn processing_many_streams_is_linear() {
     is_linear(
         "streams with an open chain",
         10_000,
