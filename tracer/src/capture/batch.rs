@@ -1,5 +1,5 @@
-//! Sections to events: decodes, parses, and checks the seal of each. Sections are independent, so several threads can do
-//! this side by side.
+//! Sections to events: decodes, parses and checks the seal of each section. Sections are independent, so several
+//! threads can work in parallel.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -16,19 +16,19 @@ use super::{
 };
 use crate::event::{self, Body, Event, ParseError, Parsed, Seal};
 
-/// A section of a capture, ready to be used.
+/// A parsed section of a capture.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Batch {
-    /// Where it begins in the file.
+    /// Its offset in the file.
     pub offset: u64,
     /// Its size in the file.
     pub bytes: u64,
-    /// Its lines, cut behind every seal.
+    /// Its lines, split after every seal.
     pub parts: Vec<Part>,
-    /// Lines in all, blank ones included.
+    /// Total number of lines, including blank ones.
     pub line_count: u64,
-    /// Why it cannot be read.
+    /// Why it is unreadable.
     pub damage: Option<Damage>,
 }
 
@@ -49,11 +49,11 @@ impl Content {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Part {
-    /// The lines, without blank ones and without the seal.
+    /// The lines, without blank lines and the seal.
     pub lines: Vec<Line>,
-    /// The seal that they end with.
+    /// The seal at their end.
     pub seal: Option<Sealed>,
-    /// The seal covers lines that were handed on before.
+    /// The seal also covers lines that were passed on before.
     pub is_continued: bool,
 }
 
@@ -65,38 +65,38 @@ pub struct Line {
     pub number: u64,
     /// Its bytes in the section's text.
     pub range: Range<usize>,
-    /// It has an end; only the last of a file may have none.
+    /// It has a line end; only the last line of a file may lack it.
     pub is_terminated: bool,
-    /// What it is compared by with another copy, where it may have to be; only good within one run.
+    /// Fingerprint for comparison with another copy, if one may be needed; valid only within one run.
     pub fingerprint: u32,
-    /// What it holds.
+    /// Its content.
     pub content: Content,
 }
 
-/// What a line holds.
+/// The content of a line.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Content {
     /// An event.
     Event(Event),
-    /// An event of which no more is wanted, and its number.
+    /// An event of which only the number and kind are needed.
     Brief(u64, Brief),
-    /// An event of a type that this version does not know, and its number.
+    /// An event of a type unknown to this version, and its number.
     Unknown(u64),
-    /// No event.
+    /// Not an event.
     Malformed {
-        /// Its number, where it begins as events do.
+        /// Its number, if it begins like an event.
         seq: Option<u64>,
         /// Why.
         why: Box<ParseError>,
-        /// Lines right behind it that are no event either, and have no number: they take no room of their own.
+        /// Number of directly following lines that are no events and have no number; they are not stored separately.
         more: u64,
     },
-    /// The header of a format that this version would misunderstand.
+    /// The header of a format version that is not supported.
     Newer(String),
 }
 
-/// What counts an event.
+/// The counter that an event belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Brief {
     /// A request.
@@ -110,8 +110,8 @@ pub enum Brief {
 }
 
 impl Brief {
-    /// How an event is counted of which nothing else counts; `None` for those that say something of the stream itself, and
-    /// for loads of which something is unknown.
+    /// The counter of an event for which counting is sufficient; `None` for events about the stream itself and for
+    /// loads with unknown fields.
     fn of(event: &Event) -> Option<Self> {
         match &event.body {
             Body::Header(_) | Body::Loss(_) | Body::End(_) | Body::Seal(_) => None,
@@ -123,23 +123,23 @@ impl Brief {
     }
 }
 
-/// A seal, and what it seals.
+/// A seal and the text that it covers.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Sealed {
     /// Its number.
     pub seq: u64,
-    /// What it says.
+    /// Its contents.
     pub seal: Seal,
-    /// The hash of the text before it; absent when not all of that is here.
+    /// The hash of the covered text; absent if the text is incomplete.
     pub hash: Option<Hash>,
-    /// Nothing but the hash and a signature stands behind what the hash covers.
+    /// Only the hash and a signature follow the covered text.
     pub is_canonical: bool,
-    /// Whether the key has signed it, where a key was given.
+    /// Whether the signature is valid, if a key was given.
     pub is_signed: Option<bool>,
 }
 
-/// Makes batches.
+/// Creates batches.
 pub struct Batcher {
     decompressor: Decompressor<'static>,
     text: Vec<u8>,
@@ -156,8 +156,8 @@ impl std::fmt::Debug for Batcher {
 }
 
 impl Batcher {
-    /// One that holds signatures against `key`. Fingerprints are comparable between batchers of one `hasher`; with
-    /// `keeps_lines` sealed lines have one as well.
+    /// Creates a batcher that checks signatures with `key`. Fingerprints are comparable between batchers with the same
+    /// `hasher`; with `keeps_lines` sealed lines have one as well.
     ///
     /// # Errors
     /// When zstd cannot be set up.
@@ -165,13 +165,13 @@ impl Batcher {
         Ok(Self { decompressor: Decompressor::new()?, text: Vec::new(), key, hasher, keeps_lines, is_brief: false })
     }
 
-    /// The same, but of most events their number and type only: where nothing else is wanted, nothing else has to be moved.
+    /// Makes the batcher parse only number and type of most events.
     #[must_use]
     pub fn briefly(self, is_brief: bool) -> Self {
         Self { is_brief, ..self }
     }
 
-    /// Reads a section.
+    /// Parses a section.
     pub fn batch(&mut self, section: Section) -> Batch {
         let Section { offset, bytes, body } = section;
         let mut batch = Batch { offset, bytes, ..Batch::default() };
@@ -196,8 +196,8 @@ impl Batcher {
         batch
     }
 
-    /// Cuts text into parts. The first begins where a section does, if `is_complete`; `begun`, if that is known, is what
-    /// its seal covers of the text before.
+    /// Splits text into parts. The first part is a complete one if `is_complete`; `begun` is the hash state of the
+    /// earlier text that its seal covers, if known.
     fn parts(&self, text: &[u8], mut begun: Option<Hasher>, mut is_complete: bool, batch: &mut Batch) {
         let mut part = Part::default();
         let mut begin = 0;
@@ -227,7 +227,7 @@ impl Batcher {
                 if self.keeps_lines || hash.is_none() {
                     self.fingerprints(text, &mut part.lines);
                 } else if is_headed {
-                    // A header is compared alone: it says which recording the part is of.
+                    // A header is compared separately, since it identifies the recording of the part.
                     self.fingerprints(text, part.lines.get_mut(..1).unwrap_or_default());
                 }
                 batch.parts.push(std::mem::take(&mut part));
@@ -253,8 +253,8 @@ impl Batcher {
         }
     }
 
-    /// A sealed part is compared by its hash; only what is not sealed, or may stand without its seal in another copy, needs
-    /// more.
+    /// A sealed part is compared by its hash. Only lines that are unsealed, or may be without their seal in another
+    /// copy, need a fingerprint.
     fn fingerprints(&self, text: &[u8], lines: &mut [Line]) {
         for line in lines {
             let hash = self.hasher.hash_one(text.get(line.range.clone()).unwrap_or_default());
@@ -275,7 +275,7 @@ impl Batcher {
     }
 }
 
-/// What the writer puts behind the text that a hash covers.
+/// The bytes that the writer appends to the text that a hash covers.
 fn tail(seal: &Seal) -> Vec<u8> {
     let signature =
         seal.signature.as_ref().map_or_else(String::new, |signature| format!(",\"signature\":\"{signature}\""));
@@ -283,13 +283,13 @@ fn tail(seal: &Seal) -> Vec<u8> {
 }
 
 impl Sealed {
-    /// The hash that the next seal has to name.
+    /// The hash that the next seal must refer to.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.seal.sha256
     }
 
-    /// Whether the text is what was sealed.
+    /// Returns whether the text matches the seal.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.hash.is_some_and(|hash| to_hex(&hash) == self.seal.sha256)
@@ -301,13 +301,13 @@ fn content(line: &[u8], is_terminated: bool) -> Content {
         Ok(Parsed::Event(event)) => Content::Event(event),
         Ok(Parsed::Unknown { seq }) => Content::Unknown(seq),
         Err(error @ ParseError::Version { .. }) => Content::Newer(format!("written in {error}")),
-        // What the file ends inside of is not compared with anything.
+        // An incomplete last line is not compared with other copies.
         Err(error) => Content::Malformed { seq: number(line).filter(|_| is_terminated), why: Box::new(error), more: 0 },
     }
 }
 
-/// Adds a line that is no event, and has no number, to one before it that is none either. A few bytes of a frame may make a
-/// million of them.
+/// Merges a line that is no event and has no number with a previous one. A frame of a few bytes may contain a million
+/// of them.
 fn is_one_more(last: Option<&mut Line>, number: u64, content: &Content) -> bool {
     match (last, content) {
         (
@@ -321,7 +321,7 @@ fn is_one_more(last: Option<&mut Line>, number: u64, content: &Content) -> bool 
     }
 }
 
-/// The number at the beginning of a line that is no event otherwise.
+/// The number at the beginning of a malformed event.
 fn number(line: &[u8]) -> Option<u64> {
     let rest = line.strip_prefix(b"{\"seq\":")?;
     let digits = rest.get(..memchr::memchr(b',', rest)?)?;

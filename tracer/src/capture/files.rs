@@ -1,31 +1,31 @@
-//! The files that are meant by paths: files, directories with captures at any depth, standard input.
+//! Resolves paths to captures: files, directories with captures at any depth, standard input.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// The end of a capture's name.
+/// The extension of captures.
 pub const EXTENSION: &str = ".jsonl.zst";
 
-/// Directories within directories that are looked into.
+/// Maximum depth of directories.
 const DEPTH_MAX: usize = 32;
 
 /// A path that cannot be used, and why.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Unusable {
-    /// It.
+    /// The path.
     pub path: PathBuf,
     /// Why.
     pub error: io::Error,
 }
 
-/// What paths name.
+/// The captures that paths refer to.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Listing {
-    /// Captures, those of a directory by name.
+    /// Captures; those of a directory are sorted by name.
     pub files: Vec<PathBuf>,
     /// Paths that cannot be used.
     pub unusable: Vec<Unusable>,
@@ -33,7 +33,7 @@ pub struct Listing {
     pub empty: Vec<PathBuf>,
 }
 
-/// Lists captures: each file itself, and of a directory all captures in it. `-` is kept as it is.
+/// Lists captures: each file, and all captures in each directory. `-` is kept unchanged.
 #[must_use]
 pub fn list(paths: &[PathBuf]) -> Listing {
     let mut listing = Listing::default();
@@ -70,7 +70,7 @@ fn directory(path: &Path, depth: usize, listing: &mut Listing) {
     }
     entries.sort();
     for entry in entries {
-        // Links to directories are not followed: they may lead around in a circle.
+        // Links to directories are not followed, since they may form a cycle.
         let is_directory = fs::symlink_metadata(&entry).is_ok_and(|metadata| metadata.is_dir());
         if is_directory {
             if depth < DEPTH_MAX {
@@ -94,13 +94,13 @@ fn directory(path: &Path, depth: usize, listing: &mut Listing) {
     }
 }
 
-/// Whether a path is standard input.
+/// Returns whether a path is standard input.
 #[must_use]
 pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Whether a name is a capture's.
+/// Returns whether a name is that of a capture.
 #[must_use]
 pub fn is_capture(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -113,9 +113,9 @@ mod tests {
 
     use super::list;
 
-    /// Check that a directory gives its captures in order and at any depth, and that what is no file is reported.
+    /// A directory yields its captures in order and at any depth, and entries that are no files are reported.
     #[test]
-    fn list_directory_gives_captures_and_reports_the_rest() {
+    fn list_directory_yields_captures_and_reports_others() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         assert_eq!(list(&[root.path().to_owned()]).empty, [root.path()]);

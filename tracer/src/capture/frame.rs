@@ -1,4 +1,4 @@
-//! Events to sealed frames.
+//! Creates sealed frames from events.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use super::{
 };
 use crate::event::{Body, Event, Seal};
 
-/// Events of a frame, at most.
+/// Maximum number of events in a frame.
 pub const EVENTS_MAX: u64 = 64;
 
-/// Text of a frame after which it is closed, bytes.
+/// Size of the text at which a frame is closed, bytes.
 pub const TEXT_BYTES: usize = 256 << 10;
 
-/// What stands between a seal's text and its hash.
+/// The bytes between a seal's text and its hash.
 pub const HASH_FIELD: &[u8] = b",\"sha256\":";
 
-/// zstd's own default: a module load is rare, and a small capture is kept for years.
+/// The default level of zstd: events are rare, and captures are kept for years.
 const LEVEL: i32 = 3;
 
-/// Why a frame cannot be made.
+/// Why a frame cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -40,15 +40,15 @@ pub enum FrameError {
 pub struct Frame {
     /// Its compressed bytes.
     pub bytes: Vec<u8>,
-    /// Events in it, the seal left out.
+    /// Its number of events, without the seal.
     pub events: u64,
     /// The hash of its seal.
     pub hash: Hash,
-    /// What is in it, to make it again for another file.
+    /// Its events, to create it again for another file.
     pub source: Vec<Event>,
     /// The number of its first event.
     first_seq: u64,
-    /// The hash of the seal before it.
+    /// The hash of the previous seal.
     previous: Hash,
 }
 
@@ -60,7 +60,7 @@ impl Frame {
     }
 }
 
-/// Makes frames, one after the other.
+/// Creates frames one after the other.
 pub struct FrameMaker {
     compressor: Compressor<'static>,
     key: Option<Arc<Key>>,
@@ -100,10 +100,10 @@ impl FrameMaker {
         })
     }
 
-    /// Adds an event, numbered as the next; true when the frame should be closed.
+    /// Adds an event with the next number; returns true if the frame should be closed.
     ///
     /// # Errors
-    /// When it has no JSON form; it is not added then.
+    /// When it has no JSON form; then it is not added.
     pub fn push(&mut self, event: &Event) -> Result<bool, FrameError> {
         let kept = self.text.len();
         let numbered = Event { seq: self.next_seq, ..event.clone() };
@@ -119,7 +119,7 @@ impl FrameMaker {
         Ok(is_urgent || self.events() >= EVENTS_MAX || self.text.len() >= TEXT_BYTES)
     }
 
-    /// Events that wait for the frame to be closed.
+    /// Number of events in the open frame.
     #[must_use]
     pub const fn events(&self) -> u64 {
         self.next_seq - self.first_seq
@@ -137,7 +137,7 @@ impl FrameMaker {
         &self.previous
     }
 
-    /// Closes the frame; `None` when there is nothing in it.
+    /// Closes the frame; `None` if it is empty.
     ///
     /// # Errors
     /// See [`FrameError`].
@@ -177,7 +177,8 @@ impl FrameMaker {
         Ok(Some(Frame { bytes, events, hash: sealed, source, first_seq, previous }))
     }
 
-    /// Goes back to before the last frame, which was never written whole, and gives what is in it and what came since.
+    /// Reverts to the state before the last frame, which was not written completely, and returns its events and the
+    /// later ones.
     pub fn take_back(&mut self, frame: Frame) -> Vec<Event> {
         self.first_seq = frame.first_seq;
         self.next_seq = frame.first_seq;
@@ -189,7 +190,7 @@ impl FrameMaker {
     }
 }
 
-/// Where a needle begins for the last time.
+/// Position of the last occurrence of a needle.
 #[must_use]
 pub fn find_last(text: &[u8], needle: &[u8]) -> Option<usize> {
     text.windows(needle.len()).rposition(|window| window == needle)

@@ -2,10 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-/// A SHA-256.
+/// A SHA-256 hash.
 pub type Hash = [u8; 32];
 
-/// What stands for the seal before the first.
+/// The previous hash of the first seal.
 pub const NO_HASH: Hash = [0; 32];
 
 /// The hash of a text.
@@ -14,12 +14,12 @@ pub fn hash(text: &[u8]) -> Hash {
     Sha256::digest(text).into()
 }
 
-/// The hash of a text that comes in pieces.
+/// Incremental hash of a text.
 #[derive(Clone, Debug, Default)]
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// Takes a piece.
+    /// Adds a piece.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
@@ -31,7 +31,7 @@ impl Hasher {
         self.take()
     }
 
-    /// The hash of all pieces; what comes next is another text.
+    /// Returns the hash of all pieces and resets the state.
     pub fn take(&mut self) -> Hash {
         self.0.finalize_reset().into()
     }
@@ -57,7 +57,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Bytes of hexadecimal digits; `None` when there are not exactly `N`.
+/// Decodes hexadecimal digits; `None` unless they are exactly `N` bytes.
 #[must_use]
 pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
@@ -76,9 +76,9 @@ pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 mod tests {
     use super::{from_hex, hash, to_hex};
 
-    /// Check against the published vector, and that digits come back.
+    /// The hash of the published vector is correct, and hexadecimal digits are decoded to the same bytes.
     #[test]
-    fn digits_and_vector() {
+    fn hash_matches_published_vector() {
         let empty = to_hex(&hash(b""));
         assert_eq!(empty, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(from_hex::<32>(&empty), Some(hash(b"")));

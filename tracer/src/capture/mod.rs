@@ -1,8 +1,8 @@
 //! The capture format: see `docs/capture-format.md`.
 //!
-//! Writing is split in three: [`frame`] makes sealed frames of events, [`segment`] puts them into files,
-//! [`writer`] keeps both going whatever the disk does. Reading is sections of files ([`section`]) and events of sections
-//! ([`batch`]); what the events of several files come to is decided in `stream`.
+//! Writing has three layers: [`frame`] creates sealed frames from events, [`segment`] writes them to files, and
+//! [`writer`] handles disk failures. Reading has two: sections of files ([`section`]) and events of sections
+//! ([`batch`]). `stream` combines the events of several files.
 
 pub mod batch;
 pub mod files;
@@ -16,5 +16,5 @@ pub mod sign;
 mod testing;
 pub mod writer;
 
-/// The longest line that is read, bytes.
+/// Maximum length of a line, bytes.
 pub const LINE_BYTES_MAX: usize = 4 << 20;

@@ -11,7 +11,7 @@ use super::{
     section::{Body, Damage, SectionError, Sections},
 };
 
-/// Gaps that are listed one by one.
+/// Maximum number of gaps that are listed.
 const GAPS_MAX: usize = 64;
 
 /// Why a capture cannot be recovered.
@@ -29,11 +29,11 @@ pub enum RecoverError {
     SetUp(#[source] io::Error),
 }
 
-/// A part that was left out.
+/// An omitted part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// Where it begins, bytes.
+    /// Its offset, bytes.
     pub offset: u64,
     /// Its size, bytes.
     pub bytes: u64,
@@ -41,17 +41,17 @@ pub struct Gap {
     pub damage: Damage,
 }
 
-/// What became of a capture.
+/// Summary of a recovery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovered {
-    /// Bytes that were copied.
+    /// Number of copied bytes.
     pub copied_bytes: u64,
-    /// Events and seals among them, also of types that this version does not know.
+    /// Number of copied events and seals, including those of unknown types.
     pub events: u64,
-    /// Bytes that were left out.
+    /// Number of omitted bytes.
     pub left_out_bytes: u64,
-    /// The first parts that were left out.
+    /// The first omitted parts.
     pub gaps: Vec<Gap>,
 }
 
@@ -91,14 +91,14 @@ pub fn recover(input: impl Read, output: &mut dyn Write) -> Result<Recovered, Re
     Ok(recovered)
 }
 
-/// How many lines are events or seals.
+/// Counts the lines that are events or seals.
 fn events(batch: &Batch) -> u64 {
     let lines = batch.parts.iter().flat_map(|part| &part.lines);
     let seals = batch.parts.iter().filter(|part| part.seal.is_some()).count();
     (lines.filter(|line| !matches!(line.content, Content::Malformed { .. })).count() + seals) as u64
 }
 
-/// The lines that are events, of this version or a later one; blank lines go with the damaged ones.
+/// The lines that are events of this or a later version; blank lines count as damaged.
 fn events_only(text: &[u8], batch: &Batch) -> Vec<u8> {
     let lines = batch.parts.iter().flat_map(|part| &part.lines);
     let damaged = lines.filter_map(|line| match line.content {

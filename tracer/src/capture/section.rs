@@ -1,7 +1,7 @@
-//! Splits a capture into sections, each small enough to be held and judged alone: a zstd frame, or lines of plain text.
+//! Splits a capture into sections that are small enough to be held in memory and checked separately: a zstd frame, or
+//! lines of plain text.
 //!
-//! A damaged section costs itself only: reading resumes at the next frame or line. Memory is bounded whatever the file
-//! holds.
+//! Damage is confined to its section: reading resumes at the next frame or line. Memory is bounded for any file.
 
 use std::io::{self, Read};
 
@@ -18,23 +18,22 @@ mod frames;
 #[cfg(test)]
 mod tests;
 
-/// Text of a frame that is decoded as one, bytes. Larger frames, which our writer never makes, are read as a stream.
+/// Maximum text of a frame that is decoded at once, bytes. The writer creates no larger ones; they are read as a stream.
 pub const FRAME_TEXT_BYTES_MAX: usize = 4 << 20;
 
-/// Plain text without a seal is handed on in parts of about this size, bytes. A sealed section is smaller: the writer
-/// closes one at 256 KiB.
+/// Approximate size of parts of unsealed plain text, bytes. Sealed sections are smaller: the writer closes one at 256 KiB.
 const PART_BYTES: usize = 512 << 10;
 
-/// Bytes that are read at a time.
+/// Read size, bytes.
 const READ_BYTES: usize = 128 << 10;
 
-/// The largest window of a frame that is read as a stream: 8 MiB.
+/// Maximum window of a frame that is read as a stream: 8 MiB.
 const WINDOW_LOG_MAX: u32 = 23;
 
-/// Work that looking for the next frame may take, in bytes looked at for each byte of the file.
+/// Search limit for the next frame: bytes examined per byte of the file.
 const SEARCH_FACTOR: u64 = 64;
 
-/// Work that looking for the next frame may always take, bytes.
+/// Minimum search limit for the next frame, bytes.
 const SEARCH_BYTES_MIN: u64 = 64 << 20;
 
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -42,43 +41,43 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Magic of skippable frames (RFC 8878, 3.1.2) without its lowest four bits.
 const SKIPPABLE: u32 = 0x184d_2a50;
 
-/// The largest header of a frame (RFC 8878, 3.1.1.1), with its magic.
+/// Maximum size of a frame header with its magic (RFC 8878, 3.1.1.1).
 const HEADER_BYTES_MAX: usize = 18;
 
-/// As much is looked at to find out what a file is whose first bytes are damaged, bytes.
+/// Bytes that are examined to detect the type of a file whose first bytes are damaged.
 const FORM_BYTES: usize = 1 << 20;
 
-/// As many beginnings of frames are tried for that.
+/// Maximum number of frame candidates for that detection.
 const FORM_CANDIDATES: usize = 64;
 
-/// What every seal has between its fields: a string of JSON never contains it, since its quotes are escaped.
+/// A byte sequence that every seal contains. A JSON string cannot contain it, since its quotes are escaped.
 const SEAL_TYPE: &[u8] = b"\"type\":\"seal\"";
 
-/// Why a file cannot be read any further.
+/// Why reading a file stops.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SectionError {
     /// The file cannot be read.
     #[error("cannot be read")]
     Read(#[source] io::Error),
-    /// It does not begin as a capture does.
+    /// It does not begin like a capture.
     #[error("is not a capture: neither zstd nor JSON Lines")]
     NotACapture,
 }
 
-/// Why a part of a file is not readable.
+/// Why a part of a file is unreadable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Damage {
-    /// The file ends inside it: what a crash leaves behind.
+    /// The file ends inside of it, as after a crash.
     Torn,
     /// zstd cannot decode the frame.
     Frame,
     /// A frame ends in the middle of a line.
     Line,
-    /// A line is larger than any event.
+    /// A line exceeds the maximum size of events.
     LongLine,
-    /// The rest was not searched for intact frames: that took more work than the file is worth.
+    /// The rest was not searched for intact frames, because the search limit was reached.
     Unsearched,
 }
 
@@ -86,16 +85,16 @@ pub enum Damage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Section {
-    /// Where it begins in the file.
+    /// Its offset in the file.
     pub offset: u64,
     /// Its size in the file.
     pub bytes: u64,
-    /// What it holds.
+    /// Its content.
     pub body: Body,
 }
 
 impl Section {
-    /// What it takes, decoded, bytes: the most that it may be where its frame does not say.
+    /// Its decoded size, bytes; an upper bound if the frame does not contain it.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         match &self.body {
@@ -110,22 +109,22 @@ impl Section {
     }
 }
 
-/// What a section holds.
+/// The content of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Body {
     /// A compressed frame of bounded size, not decoded yet.
     Frame(Vec<u8>),
-    /// Lines, each with its end, except perhaps the last of a file.
+    /// Lines with their line ends, except possibly the last line of a file.
     Text {
         /// The lines.
         text: Vec<u8>,
-        /// It begins where a file or frame does, or behind a seal: a seal in it can be checked.
+        /// It begins at the beginning of a file or frame or after a seal, so its seal can be checked.
         is_complete: bool,
-        /// What was handed on before of what its first seal covers, if that is known.
+        /// Hash state of the earlier text that its first seal covers as well, if known.
         begun: Option<Box<Hasher>>,
     },
-    /// Not readable.
+    /// Unreadable.
     Gap(Damage),
 }
 
@@ -136,19 +135,19 @@ enum Form {
     Plain,
 }
 
-/// Splits a file. At its end [`Sections::next_section`] may be called again: more may have been written.
+/// Splits a file. At its end [`Sections::next_section`] may be called again, since more may have been written.
 pub struct Sections<R> {
     input: R,
     form: Form,
     buffer: Vec<u8>,
-    /// Bytes of the buffer that were used.
+    /// Consumed bytes of the buffer.
     start: usize,
-    /// Where the unused part of the buffer begins in the file.
+    /// File offset of the unconsumed part of the buffer.
     offset: u64,
-    /// Bytes looked at while searching for intact frames.
+    /// Bytes examined while searching for intact frames.
     searched: u64,
     lines: Lines,
-    /// Decodes the frame that is being read as a stream; its text goes to `lines`.
+    /// Decoder of the frame that is read as a stream; its text goes to `lines`.
     decoder: Option<Decoder<'static>>,
 }
 
@@ -156,15 +155,15 @@ pub struct Sections<R> {
 #[derive(Default)]
 struct Lines {
     text: Vec<u8>,
-    /// As much of it was handed on, bytes.
+    /// Bytes that were passed on.
     start: usize,
-    /// No more text follows: the frame has ended.
+    /// The frame has ended, so no more text follows.
     has_ended: bool,
-    /// Where its part that was not handed on yet begins in the file.
+    /// File offset of the part that was not passed on yet.
     offset: u64,
-    /// Part of the section was handed on already.
+    /// A part of the section was already passed on.
     has_begun: bool,
-    /// The hash of that part, while it is no larger than what a seal may cover.
+    /// The hash of that part, while it is within the maximum size of a sealed part.
     begun: Hasher,
     begun_bytes: usize,
 }
@@ -175,11 +174,11 @@ impl Lines {
     }
 }
 
-/// What came of reading more text.
+/// The result of reading more text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fill {
     More,
-    /// The frame has ended, or a plain file.
+    /// The frame or plain file has ended.
     End,
     /// The file ends inside the frame.
     Torn,
@@ -208,20 +207,20 @@ impl<R: Read> Sections<R> {
         }
     }
 
-    /// Whether the file is plain text, without frames.
+    /// Returns whether the file is plain text without frames.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.form == Form::Plain
     }
 
-    /// Bytes that were read of the file.
+    /// Number of bytes read from the file.
     #[must_use]
     pub fn read_bytes(&self) -> u64 {
         self.offset + self.rest().len() as u64
     }
 
-    /// The next section; `None` at the end. What the file ends inside of is handed on as torn only when `is_final`: a file
-    /// that is still written to may be continued.
+    /// Returns the next section; `None` at the end. An incomplete section at the end is returned as torn only when
+    /// `is_final`: a file that is still being written may be continued.
     ///
     /// # Errors
     /// See [`SectionError`].
@@ -240,7 +239,7 @@ impl<R: Read> Sections<R> {
         }
     }
 
-    /// What the file is, by its first bytes; where these are damaged, by what follows.
+    /// Detects the type of the file from its first bytes, or from later ones if these are damaged.
     fn find_form(&mut self) -> Result<Form, SectionError> {
         if let Some(form) = form_of(self.rest()) {
             return Ok(form);
@@ -265,7 +264,7 @@ impl<R: Read> Sections<R> {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
-    /// Reads more into the buffer; false at the end of the file.
+    /// Reads more into the buffer; returns false at the end of the file.
     fn read_more(&mut self) -> Result<bool, SectionError> {
         if self.start > 0 {
             self.buffer.drain(..self.start);
@@ -299,7 +298,7 @@ impl<R: Read> Sections<R> {
         Section { offset, bytes: self.offset - offset, body }
     }
 
-    // Text: a plain file, or a frame that is too large to be held.
+    // Text: a plain file, or a frame that is too large to be decoded at once.
 
     fn next_lines(&mut self, is_final: bool) -> Result<Option<Section>, SectionError> {
         let mut searched = 0;
@@ -320,7 +319,7 @@ impl<R: Read> Sections<R> {
             if is_too_long {
                 return self.skip_line();
             }
-            // A seal may have begun in the last line, which is not here in full.
+            // The last line is incomplete and may contain the beginning of a seal.
             searched = last_line;
             match self.fill()? {
                 Fill::More => {}
@@ -339,7 +338,7 @@ impl<R: Read> Sections<R> {
                     }));
                 }
                 Fill::End => {
-                    // The last line may be a seal of which only the line end is missing.
+                    // The last line may be a seal that lacks only its line end.
                     let bytes = self.lines.rest().len();
                     let is_complete = !std::mem::take(&mut self.lines.has_begun);
                     return Ok((bytes > 0).then(|| self.hand_on(bytes, is_complete)));
@@ -360,7 +359,7 @@ impl<R: Read> Sections<R> {
         }
     }
 
-    /// Gives a frame up that is read as a stream; where its unread part begins.
+    /// Abandons a frame that is read as a stream and returns the offset of its unread part.
     fn end_frame(&mut self) -> u64 {
         self.decoder = None;
         let offset = self.lines.offset;
@@ -381,7 +380,7 @@ impl<R: Read> Sections<R> {
             self.lines.begun_bytes += bytes;
         }
         let offset = self.lines.offset;
-        // Of plain text this is exact; of a frame it is as far as was read for these lines.
+        // Exact for plain text; for a frame it is the offset up to which data was read for these lines.
         self.lines.offset = if self.decoder.is_some() { self.offset } else { offset + bytes as u64 };
         Section { offset, bytes: self.lines.offset - offset, body: Body::Text { text, is_complete, begun } }
     }
@@ -423,12 +422,12 @@ impl<R: Read> Sections<R> {
                 self.skip(used);
                 Ok(Fill::More)
             }
-            // What was used of the damaged part is searched for the next frame.
+            // The consumed bytes of the damaged part are searched for the next frame.
             _ => Ok(Fill::Damaged),
         }
     }
 
-    /// Passes over a line that is too long.
+    /// Skips a line that is too long.
     fn skip_line(&mut self) -> Result<Option<Section>, SectionError> {
         let offset = self.lines.offset;
         self.lines.has_begun = true;

@@ -1,5 +1,4 @@
-//! Files of a recording: made, filled, rotated, kept and thrown away. What the disk does is behind a trait, so that its
-//! failures are tested.
+//! Files of a recording. The disk is abstracted by a trait, so that its failures can be tested.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,60 +9,60 @@ use std::{
 
 use super::files::EXTENSION;
 
-/// The disk.
+/// The file system operations of a recording.
 pub trait Disk {
-    /// Makes a file that must not exist.
+    /// Creates a file that must not exist.
     ///
     /// # Errors
-    /// As the system has it.
+    /// Those of the operating system.
     fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>>;
     /// Removes a file.
     ///
     /// # Errors
-    /// As the system has it.
+    /// Those of the operating system.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Names in a directory.
     ///
     /// # Errors
-    /// As the system has it.
+    /// Those of the operating system.
     fn names(&self, directory: &Path) -> io::Result<Vec<String>>;
-    /// Bytes that are free for us.
+    /// Free space that is available to this user, bytes.
     ///
     /// # Errors
-    /// As the system has it.
+    /// Those of the operating system.
     fn free_bytes(&self, directory: &Path) -> io::Result<u64>;
-    /// Makes what was done to a directory last.
+    /// Syncs a directory.
     ///
     /// # Errors
-    /// As the system has it.
+    /// Those of the operating system.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 }
 
-/// A file that is being filled.
+/// A file that is being written.
 pub trait SegmentFile {
-    /// Writes it all, or fails; some of it may have been written then.
+    /// Writes all bytes. If it fails, some of them may have been written.
     ///
     /// # Errors
-    /// As the system has it.
+    /// Those of the operating system.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Cuts the file.
+    /// Truncates the file.
     ///
     /// # Errors
-    /// As the system has it.
+    /// Those of the operating system.
     fn truncate(&mut self, bytes: u64) -> io::Result<()>;
-    /// Whether a name still leads to it: what is written to a file that was removed is gone when it is closed.
+    /// Returns whether a name still refers to it: data written to a removed file is lost when the file is closed.
     ///
     /// # Errors
-    /// As the system has it.
+    /// Those of the operating system.
     fn is_linked(&self) -> io::Result<bool>;
-    /// Makes what was written last; with its metadata or without what is not needed to read it.
+    /// Syncs the written data, optionally with all metadata.
     ///
     /// # Errors
-    /// As the system has it.
+    /// Those of the operating system.
     fn sync(&mut self, metadata: bool) -> io::Result<()>;
 }
 
-/// The system's disk.
+/// The real file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemDisk;
 
@@ -87,7 +86,8 @@ impl SegmentFile for File {
 
 impl Disk for SystemDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        // Appending, so that a cut file goes on where it was cut. Arguments of processes are nobody's business.
+        // Append mode, so that a truncated file is continued at its end. Mode 0600, since arguments of processes may be
+        // secret.
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
         Ok(Box::new(file))
     }
@@ -99,7 +99,7 @@ impl Disk for SystemDisk {
     fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(directory)? {
-            // A name that is no text is none of ours.
+            // The recorder creates no names that are not UTF-8.
             names.extend(entry?.file_name().into_string().ok());
         }
         Ok(names)
@@ -115,7 +115,7 @@ impl Disk for SystemDisk {
     }
 }
 
-/// Where a recording goes.
+/// The destination of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
@@ -126,7 +126,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// The directory that is written to.
+    /// The directory of the recording.
     #[must_use]
     pub fn directory(&self) -> &Path {
         match self {
@@ -139,10 +139,10 @@ impl Target {
     }
 }
 
-/// What a recording is called.
+/// The parts of a recording's file name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// When it began: `20261123T101502Z`.
+    /// Its start time: `20261123T101502Z`.
     pub time: String,
     /// First digits of the boot id.
     pub boot: String,
@@ -164,7 +164,7 @@ impl Label {
     }
 }
 
-/// Captures of ours in a directory but for the one that is being written, oldest first.
+/// The recorder's captures in a directory except the current one, oldest first.
 ///
 /// # Errors
 /// When the directory cannot be read.

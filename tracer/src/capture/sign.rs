@@ -1,7 +1,7 @@
-//! Keys that sign seals: Ed25519, in files of 64 hexadecimal digits.
+//! Keys for signing seals: Ed25519, in files of 64 hexadecimal digits.
 //!
-//! Without the feature `sign` there are no keys: [`Key`] and [`PublicKey`] have no values, so that readers and writers of
-//! captures need no conditions of their own.
+//! Without the feature `sign`, [`Key`] and [`PublicKey`] are uninhabited types, so readers and writers of captures need
+//! no conditional compilation.
 
 #[cfg(feature = "sign")]
 mod ed25519;
@@ -33,7 +33,7 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
-    /// Others can read it.
+    /// Other users can read it.
     #[error("{} can be read by others than its owner: chmod 600 {}", path.display(), path.display())]
     Open {
         /// The file.
@@ -50,7 +50,7 @@ pub enum KeyError {
     },
 }
 
-/// A key that signs. It has no values without the feature `sign`.
+/// A signing key. Uninhabited without the feature `sign`.
 #[cfg(not(feature = "sign"))]
 #[derive(Debug)]
 #[non_exhaustive]
@@ -65,7 +65,7 @@ impl Key {
     }
 }
 
-/// The public half, which checks. It has no values without the feature `sign`.
+/// A public key, which verifies signatures. Uninhabited without the feature `sign`.
 #[cfg(not(feature = "sign"))]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -73,7 +73,7 @@ pub enum PublicKey {}
 
 #[cfg(not(feature = "sign"))]
 impl PublicKey {
-    /// Whether a signature is of this hash by this key.
+    /// Returns whether a signature is valid for this hash and key.
     #[must_use]
     pub const fn has_signed(&self, _: &Hash, _: &str) -> bool {
         match *self {}

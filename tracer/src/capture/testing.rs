@@ -1,4 +1,4 @@
-//! A disk in memory that fails when it is told to, and recordings on it.
+//! Test support: an in-memory disk with injectable failures, and recordings on it.
 
 use std::{
     cell::RefCell,
@@ -29,17 +29,17 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub files: BTreeMap<PathBuf, Vec<u8>>,
-    /// Bytes that still fit; `None` is no end of them.
+    /// Free space, bytes; `None` is unlimited.
     pub room: Option<usize>,
-    /// Every write fails with this.
+    /// The error of every write.
     pub write_error: Option<i32>,
-    /// Every making of a file fails with this.
+    /// The error of every file creation.
     pub create_error: Option<i32>,
-    /// A directory cannot be made to last.
+    /// Syncing a directory fails.
     pub sync_directory_error: Option<i32>,
-    /// Cutting fails.
+    /// Truncation fails.
     pub cannot_truncate: bool,
-    /// Bytes that are said to be free.
+    /// The reported free space, bytes.
     pub free: u64,
     pub syncs: usize,
 }
@@ -141,7 +141,7 @@ pub(super) fn at(seconds: u64) -> (Timestamp, u64) {
     (Timestamp::from_second(1_795_000_000 + i64::try_from(seconds).unwrap()).unwrap(), seconds * SECOND)
 }
 
-/// The clocks, when nobody sets them.
+/// The clocks, if they are not set.
 pub(super) fn clock() -> Clock {
     Clock {
         realtime_minus_boot_ns: 1_795_000_000 * 1_000_000_000,
@@ -174,7 +174,7 @@ pub(super) fn header() -> Header {
     }
 }
 
-/// What is read of files, in this order.
+/// Reads files in this order.
 pub(super) fn read(files: &[Vec<u8>]) -> (Collector, Vec<FileSummary>) {
     let mut pipeline = Pipeline::new(Collector::default());
     let inputs = (0..).zip(files).map(|(number, file)| (format!("{number}"), file.as_slice()));
@@ -182,7 +182,7 @@ pub(super) fn read(files: &[Vec<u8>]) -> (Collector, Vec<FileSummary>) {
     (pipeline.finish().unwrap().0, summaries)
 }
 
-/// What breaks files. Totals are left out: the events of these tests do not count.
+/// The issues that break files, without totals, which these events do not affect.
 pub(super) fn problems(files: &[Vec<u8>]) -> Vec<String> {
     let issues = read(files).0.issues;
     let is_problem =
@@ -190,7 +190,7 @@ pub(super) fn problems(files: &[Vec<u8>]) -> Vec<String> {
     issues.iter().filter(is_problem).map(ToString::to_string).collect()
 }
 
-/// Events of a file, and its seals, as far as they can be read.
+/// The readable events and seals of a file.
 pub(super) fn lines(file: &[u8]) -> Vec<Event> {
     let mut batcher = Batcher::new(None, RandomState::new(), false).unwrap();
     let mut sections = Sections::new(file);
@@ -213,7 +213,7 @@ pub(super) fn lines(file: &[u8]) -> Vec<Event> {
     events
 }
 
-/// An event that has its number in its module.
+/// An event whose module name contains its number.
 pub(super) fn unload(number: u64) -> Event {
     let module = Text::from(format!("module{number}").as_str());
     let unload = Unload { module, process: Process::default(), ancestors: Vec::new(), init_failed: false };
@@ -233,7 +233,7 @@ pub(super) fn begin(disk: &MemoryDisk, policy: Policy, key: Option<Key>) -> Writ
     Writer::begin(disk.clone(), (target, label), policy, key.map(Into::into), (header(), baseline), at(0)).unwrap()
 }
 
-/// A whole recording of so many events, a frame each.
+/// A complete recording with one event per frame.
 pub(super) fn recording(disk: &MemoryDisk, policy: Policy, events: u64) {
     let mut writer = begin(disk, policy, None);
     for number in 1..=events {
@@ -244,9 +244,9 @@ pub(super) fn recording(disk: &MemoryDisk, policy: Policy, events: u64) {
     assert_eq!(writer.take_news(), Vec::<String>::new());
 }
 
-/// Check that lines without events are counted, take no room each, and are told with the first of them.
+/// Lines without events are counted without storing each, and reported with the first of them.
 #[test]
-fn lines_that_are_no_events_take_no_room() {
+fn malformed_lines_are_counted_not_stored() {
     let mut text = b"{}\n".repeat(100_000);
     text.extend(b"\n{}\nx\n{\"seq\":7,\n{}\n");
     let mut sections = Sections::new(text.as_slice());

@@ -1,4 +1,4 @@
-//! A recording that goes on whatever the disk does, and loses nothing without saying so.
+//! The capture writer: continues through disk failures and reports every lost event.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -25,13 +25,13 @@ mod tests;
 
 pub use policy::{Flush, OnFull, Policy, WriteError};
 
-/// A frame is closed when its oldest event is this old, nanoseconds.
+/// Maximum age of the oldest event in an open frame, nanoseconds.
 const IDLE_NS: u64 = 1_000_000_000;
 
-/// The clocks are told again after this time, nanoseconds, when anything was recorded in it.
+/// Interval of `clock` events, nanoseconds, while events are recorded.
 const CLOCK_NS: u64 = 60_000_000_000;
 
-/// A step of the wall clock that is told at once, nanoseconds.
+/// A step of the wall clock that is recorded immediately, nanoseconds.
 const STEP_NS: u64 = 10_000_000;
 
 struct Segment {
@@ -39,7 +39,7 @@ struct Segment {
     path: PathBuf,
     bytes: u64,
     began_ns: u64,
-    /// Its size when it was to be followed last and no file could be made, bytes.
+    /// Its size at the last failed rotation, bytes.
     kept_bytes: u64,
 }
 
@@ -55,33 +55,33 @@ pub struct Writer<D> {
     segment: Option<Segment>,
     segments: u32,
     last_seal: (u64, Hash),
-    /// A frame that is sealed and not written.
+    /// A sealed frame that is not written yet.
     pending: Option<Frame>,
-    /// Events that wait for that.
+    /// Events that wait for that frame.
     backlog: VecDeque<Event>,
-    /// Events that found no place there.
+    /// Number of events that exceeded the queue.
     dropped: u64,
     dropped_in_all: u64,
     why: String,
     stopped: bool,
-    /// The oldest event of the open frame, nanoseconds since boot.
+    /// Time of the oldest event of the open frame, nanoseconds since boot.
     oldest_ns: Option<u64>,
     clock_told_ns: u64,
     told_difference_ns: i64,
-    /// The wall clock was set since the recording began: times are by this difference.
+    /// The clock offset in use since the wall clock was set.
     set_difference_ns: Option<i64>,
     active: bool,
     unsynced: bool,
     synced_ns: u64,
-    /// Problems that were not told yet.
+    /// Problems that were not reported yet.
     news: Vec<String>,
 }
 
 impl<D: Disk> Writer<D> {
-    /// Begins a recording: its first file exists when this returns. `header` and `baseline` are its first two events.
+    /// Begins a recording and creates its first file. `header` and `baseline` are its first two events.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be created.
     pub fn begin(
         disk: D,
         (target, label): (Target, Label),
@@ -122,7 +122,7 @@ impl<D: Disk> Writer<D> {
         Ok(writer)
     }
 
-    /// Adds an event. Its number is given here.
+    /// Adds an event and assigns its number.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -139,7 +139,7 @@ impl<D: Disk> Writer<D> {
         self.take(event)
     }
 
-    /// Time passes: closes what waited long enough, tells the clocks, rotates, and tries again what failed.
+    /// Timer tick: closes an old frame, records the clocks, rotates, and retries failed writes.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -153,7 +153,7 @@ impl<D: Disk> Writer<D> {
             self.clock_told_ns = now_ns;
             if step_ns >= STEP_NS {
                 self.set_difference_ns = Some(clock.realtime_minus_boot_ns);
-                // What comes in files that begin later is by the new clock as well.
+                // Files that begin later use the new clock as well.
                 self.header.realtime_minus_boot_ns = clock.realtime_minus_boot_ns;
                 self.header.boot_minus_monotonic_ns = Some(clock.boot_minus_monotonic_ns);
                 self.header.clock_uncertainty_ns = clock.clock_uncertainty_ns;
@@ -178,7 +178,7 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
-    /// Closes the frame that is open; true when everything so far is written, or counted as lost.
+    /// Closes the open frame; returns true if everything so far is written or counted as lost.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -187,13 +187,13 @@ impl<D: Disk> Writer<D> {
         Ok(self.pending.is_none() && self.backlog.is_empty())
     }
 
-    /// The last seal that was written: its number, and its hash. One that waits may be made again for another file.
+    /// Number and hash of the last written seal. A queued one may be created again for another file.
     #[must_use]
     pub const fn last_seal(&self) -> (u64, Hash) {
         self.last_seal
     }
 
-    /// Ends the recording with its last event. What could not be written by then is lost, and counted in the news.
+    /// Ends the recording with its last event. Events that could not be written are lost and counted in the messages.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -210,24 +210,24 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
-    /// Problems since the last call, in words.
+    /// Messages about problems since the last call.
     pub fn take_news(&mut self) -> Vec<String> {
         std::mem::take(&mut self.news)
     }
 
-    /// Events that were lost in writing so far.
+    /// Number of events lost in writing so far.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.dropped_in_all
     }
 
-    /// The file that is being written.
+    /// The current file.
     #[must_use]
     pub fn path(&self) -> Option<&std::path::Path> {
         self.segment.as_ref().map(|segment| segment.path.as_path())
     }
 
-    /// What is loaded, for the baseline of the next segment.
+    /// Tracks loaded modules for the baseline of the next segment.
     fn follow(&mut self, body: &Body) {
         match body {
             Body::Load(load) => {
@@ -253,7 +253,7 @@ impl<D: Disk> Writer<D> {
         if is_full {
             self.close_frame(event.boot_ns)?;
         }
-        // Nothing comes after the end: a file begun then would look like one whose recorder was killed.
+        // Nothing follows the end: a new file would look like one whose recorder was killed.
         let goes_on = !matches!(event.body, Body::End(_));
         let size = self.segment.as_ref().map_or(0, |segment| segment.bytes.saturating_sub(segment.kept_bytes));
         if goes_on && self.policy.max_bytes.is_some_and(|max| size >= max) {
@@ -310,10 +310,10 @@ impl<D: Disk> Writer<D> {
             return Err(io::Error::other("the file was removed"));
         }
         if let Err(error) = segment.file.write_all(&frame.bytes) {
-            // Half a frame must not stand before whole ones.
+            // A torn frame must not precede intact ones.
             if let Err(other) = segment.file.truncate(segment.bytes) {
                 let Segment { path, bytes, .. } = segment;
-                // A file that holds nothing whole would only look like one that lost something.
+                // A file without an intact frame would look like one with lost events.
                 if *bytes == 0 && self.disk.remove(path).is_ok() {
                     self.segments -= 1;
                 } else {
@@ -325,7 +325,7 @@ impl<D: Disk> Writer<D> {
         }
         segment.bytes += frame.bytes.len() as u64;
         self.last_seal = (frame.seal_seq(), frame.hash);
-        // What cannot be made to last is written all the same: writing it again would tell it twice.
+        // The frame is written even if syncing fails; writing it again would duplicate it.
         match self.policy.flush {
             Flush::None => {}
             Flush::Incremental => self.unsynced = true,

@@ -253,7 +253,7 @@ impl Perfetto {
     }
 }
 
-/// Converts a time to nanoseconds since 1970, clamped to the valid range.
+/// Clamps a time to the origin of timestamps.
 const fn shown(ns: i64) -> i64 {
     if ns < 0 { 0 } else { ns }
 }

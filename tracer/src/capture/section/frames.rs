@@ -1,4 +1,4 @@
-//! Frames of a compressed capture: how large each is, and where the next intact one begins.
+//! Frames of a compressed capture: their sizes, and the search for the next intact one.
 
 use std::io::Read;
 
@@ -45,7 +45,7 @@ impl<R: Read> Sections<R> {
                     self.next_lines(is_final)
                 }
                 Measure::Unfinished if !is_final => Ok(None),
-                // The sizes of its blocks may be what is damaged: then intact frames follow.
+                // Its block sizes may be damaged; then intact frames follow.
                 Measure::Unfinished | Measure::Damaged => {
                     let offset = self.offset;
                     self.resume(offset, is_final).map(Some)
@@ -54,13 +54,13 @@ impl<R: Read> Sections<R> {
         }
     }
 
-    /// Passes over a skippable frame; false when the file ends inside it.
+    /// Skips a skippable frame; returns false if the file ends inside of it.
     pub(super) fn skip_frame(&mut self, is_final: bool) -> Result<bool, SectionError> {
         let size = self.rest().get(4..8).and_then(first_word);
         let Some(size) = size else { return Ok(false) };
         let mut left = 8 + size as usize;
         if !is_final {
-            // It is passed over in one go, or not at all.
+            // It is skipped completely or not at all.
             while self.rest().len() < left {
                 if !self.read_more()? {
                     return Ok(false);
@@ -86,7 +86,7 @@ impl<R: Read> Sections<R> {
         self.section(offset, Body::Gap(Damage::Torn))
     }
 
-    /// How large the frame at the beginning of the buffer is; as much is read as it takes to know.
+    /// Determines the size of the frame at the beginning of the buffer, reading more as needed.
     pub(super) fn measure(&mut self) -> Result<Measure, SectionError> {
         loop {
             if let Some(measure) = measure(self.rest()) {
@@ -98,13 +98,13 @@ impl<R: Read> Sections<R> {
         }
     }
 
-    /// Looks for the next intact frame behind damage that begins at `offset`.
+    /// Searches for the next intact frame after damage that begins at `offset`.
     pub(super) fn resume(&mut self, offset: u64, is_final: bool) -> Result<Section, SectionError> {
         self.searched = self.searched.max(self.offset);
         let mut skipped = 1;
         loop {
             let Some(found) = self.rest().get(skipped..).and_then(|rest| memmem::find(rest, &MAGIC)) else {
-                // The magic may be cut in two by the end of the buffer.
+                // The end of the buffer may split the magic.
                 let step = self.rest().len().saturating_sub(3).max(skipped.min(self.rest().len()));
                 self.skip(step);
                 skipped = 0;
@@ -119,7 +119,7 @@ impl<R: Read> Sections<R> {
             self.searched = self.searched.saturating_add(self.rest().len() as u64);
             match measure {
                 Measure::Size(_) => return Ok(self.section(offset, Body::Gap(Damage::Frame))),
-                // It may be a frame that is being written.
+                // It may be a frame that is still being written.
                 Measure::Unfinished if !is_final => return Ok(self.section(offset, Body::Gap(Damage::Frame))),
                 _ => {}
             }
@@ -134,7 +134,7 @@ impl<R: Read> Sections<R> {
         }
     }
 
-    /// All that is left is damage.
+    /// Marks the rest of the file as damaged.
     pub(super) fn rest_is(&mut self, offset: u64, damage: Damage) -> Section {
         self.skip(self.rest().len());
         self.section(offset, Body::Gap(damage))
@@ -143,33 +143,33 @@ impl<R: Read> Sections<R> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
-    /// It has so many bytes.
+    /// Its size, bytes.
     Size(usize),
-    /// It is too large to be held.
+    /// It is too large to be decoded at once.
     Large,
-    /// The file ends before it does.
+    /// The file ends inside of it.
     Unfinished,
-    /// It is not intact.
+    /// It is damaged.
     Damaged,
 }
 
-/// How large the frame is that `rest` begins with; `None` when that needs more of the file.
+/// Size of the frame at the beginning of `rest`; `None` if more of the file is needed.
 pub(super) fn measure(rest: &[u8]) -> Option<Measure> {
     let text_bytes = match zstd_safe::get_frame_content_size(rest) {
         Ok(Some(bytes)) if bytes <= FRAME_TEXT_BYTES_MAX as u64 => usize::try_from(bytes).ok()?,
         Ok(_) => return Some(Measure::Large),
-        // Its header is not here in full, or it is none.
+        // Its header is incomplete or invalid.
         Err(_) if rest.len() < HEADER_BYTES_MAX => return None,
         Err(_) => return Some(Measure::Damaged),
     };
-    // An encoder that is not ours may make small blocks, each with a header.
+    // Other encoders may write small blocks with a header each.
     let bound = zstd_safe::compress_bound(text_bytes) + 1024;
     match zstd_safe::find_frame_compressed_size(rest.get(..bound).unwrap_or(rest)) {
         Ok(bytes) => {
             let after = rest.get(bytes..)?;
             let word = first_word(after)?;
             let is_frame = word == u32::from_le_bytes(MAGIC) || word & !0xf == SKIPPABLE;
-            // Damaged sizes lead nowhere in particular; but it may be the next frame that is damaged.
+            // Damaged sizes lead to an arbitrary offset; but the next frame may be the damaged one.
             Some(if is_frame || decodes(rest.get(..bytes)?, text_bytes) {
                 Measure::Size(bytes)
             } else {
@@ -181,7 +181,7 @@ pub(super) fn measure(rest: &[u8]) -> Option<Measure> {
     }
 }
 
-/// The same, when nothing comes behind `rest`.
+/// The same for a frame at the end of the file.
 pub(super) fn measure_last(rest: &[u8]) -> Measure {
     match zstd_safe::find_frame_compressed_size(rest) {
         Ok(bytes) => Measure::Size(bytes),
@@ -197,7 +197,7 @@ pub(super) fn first_word(bytes: &[u8]) -> Option<u32> {
     bytes.get(..4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes)
 }
 
-/// What a file is, by its first bytes; `None` when they are neither's.
+/// The type of a file, from its first bytes; `None` if they match neither type.
 pub(super) fn form_of(first: &[u8]) -> Option<Form> {
     let is_skippable = first_word(first).is_some_and(|word| word & !0xf == SKIPPABLE);
     if first.starts_with(&MAGIC) || is_skippable || (first.len() < 4 && MAGIC.starts_with(first)) {

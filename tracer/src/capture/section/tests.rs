@@ -9,7 +9,7 @@ fn frame(text: &str) -> Vec<u8> {
     compressor.compress(text.as_bytes()).unwrap()
 }
 
-/// What a file is split into: `f` a frame, `t` text, `T` a complete section of text, `d` damage, `x` what is torn.
+/// The sections of a file: `f` a frame, `t` text, `T` a complete section of text, `d` damage, `x` a torn section.
 fn split(bytes: &[u8]) -> String {
     let mut sections = Sections::new(bytes);
     let (mut out, mut offset) = (String::new(), 0);
@@ -33,9 +33,9 @@ fn split(bytes: &[u8]) -> String {
     }
 }
 
-/// Check frames, text and what is neither, with damage at each place.
+/// Frames, text and other data with damage at any place are split at the next frame.
 #[test]
-fn sections_of_damaged_files_resume_at_the_next_frame() {
+fn sections_of_damaged_file_resume_at_next_frame() {
     let one = frame(LINE);
     let three = [&one[..], &one, &one].concat();
     let with = |at: usize| {
@@ -58,9 +58,9 @@ fn sections_of_damaged_files_resume_at_the_next_frame() {
     assert_eq!(split(b""), "");
 }
 
-/// Check that a frame that is too large to be held is cut at its seals, as plain text is.
+/// A frame that is too large to be decoded at once is split at its seals, like plain text.
 #[test]
-fn sections_of_a_large_frame_are_cut_at_seals() {
+fn sections_of_large_frame_are_split_at_seals() {
     let text = format!("{LINE}{SEAL}").repeat(200_000);
     let large = zstd::encode_all(text.as_bytes(), 1).unwrap();
     assert_eq!(split(&large).len(), 200_000);
@@ -68,9 +68,9 @@ fn sections_of_a_large_frame_are_cut_at_seals() {
     assert!(split(&large[..large.len() / 2]).ends_with('x'));
 }
 
-/// Check that a line of any length takes bounded memory and costs itself only.
+/// A line of any length takes bounded memory and does not affect other lines.
 #[test]
-fn sections_leave_a_line_out_that_is_too_long() {
+fn sections_skip_overlong_line() {
     let long = format!("{{\"seq\":1,\"x\":\"{}\"}}\n", "a".repeat(6 << 20));
     assert_eq!(split(format!("{LINE}{long}{LINE}").as_bytes()), "tdt");
 }

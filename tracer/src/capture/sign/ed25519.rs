@@ -12,7 +12,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use super::KeyError;
 use crate::capture::hash::{Hash, from_hex, to_hex};
 
-/// A key that signs.
+/// A signing key.
 pub struct Key(SigningKey);
 
 impl std::fmt::Debug for Key {
@@ -22,7 +22,7 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    /// Reads a key that only its owner can read, and writes its public half next to it as `<file>.pub`.
+    /// Reads a key, which only its owner may be able to read, and writes the public key next to it as `<file>.pub`.
     ///
     /// # Errors
     /// See [`KeyError`].
@@ -53,7 +53,7 @@ impl Key {
     }
 }
 
-/// The public half, which checks.
+/// A public key, which verifies signatures.
 #[derive(Clone, Debug)]
 pub struct PublicKey(VerifyingKey);
 
@@ -69,7 +69,7 @@ impl PublicKey {
         VerifyingKey::from_bytes(&bytes).map(Self).map_err(|_| format())
     }
 
-    /// Whether a signature is of this hash by this key.
+    /// Returns whether a signature is valid for this hash and key.
     #[must_use]
     pub fn has_signed(&self, hash: &Hash, signature: &str) -> bool {
         let Some(bytes) = from_hex::<64>(signature) else { return false };
@@ -83,9 +83,9 @@ mod tests {
 
     use super::{Key, KeyError, PublicKey};
 
-    /// Check that a signature holds for its hash and key alone.
+    /// A signature is valid only for its hash and key.
     #[test]
-    fn signatures_hold() {
+    fn signature_is_valid_only_for_its_hash_and_key() {
         let root = tempfile::tempdir().unwrap();
         let [one, other] = ["one", "other"].map(|name| {
             let path = root.path().join(name);
@@ -103,9 +103,9 @@ mod tests {
         assert!(!public(&one).has_signed(&[7; 32], "00"));
     }
 
-    /// Check that a key that others can read, and one that is none, are refused.
+    /// A key that other users can read and an invalid key are errors.
     #[test]
-    fn bad_keys_are_refused() {
+    fn readable_or_invalid_key_is_error() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("key");
         assert!(matches!(Key::load(&path), Err(KeyError::Read { .. })));

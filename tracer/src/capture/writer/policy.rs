@@ -1,54 +1,54 @@
-//! How a recording is kept, and why it ends.
+//! Storage policies of a recording, and the errors that end it.
 
 use std::{io, path::PathBuf};
 
 use crate::capture::frame::FrameError;
 
-/// How safe a frame is when it is written.
+/// Flush policy of frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flush {
-    /// The kernel writes it when it likes: it survives a crash of ours, not one of the machine.
+    /// Leaves write-back to the kernel: frames survive a crash of the tracer, but not of the system.
     None,
-    /// It is made to last once a second.
+    /// Syncs once a second.
     Incremental,
-    /// It is made to last at once (`fdatasync`).
+    /// Syncs each frame immediately (`fdatasync`).
     #[default]
     Data,
-    /// The same with all its metadata (`fsync`).
+    /// Syncs each frame immediately with all metadata (`fsync`).
     Sync,
 }
 
-/// What to do when the disk is full or fails.
+/// Policy for a full or failing disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFull {
-    /// Go on, count what cannot be written, and write again when the disk does.
+    /// Continue, count lost events, and resume writing when the disk works again.
     #[default]
     Drop,
-    /// Remove the oldest captures in the directory until there is room; where it is not room that is missing, as `Drop`.
+    /// Remove the oldest captures in the directory until there is space; like `Drop` for other errors.
     Rotate,
-    /// Write nothing more, and go on counting.
+    /// Stop writing, and continue to count.
     Stop,
     /// End the recording with an error.
     Exit,
 }
 
-/// How a recording is kept.
+/// The storage policies of a recording.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Policy {
-    /// How safe.
+    /// The flush policy.
     pub flush: Flush,
-    /// When the disk is full.
+    /// The policy for a full disk.
     pub on_full: OnFull,
-    /// A segment of this size is followed by the next, bytes.
+    /// Size at which a segment is rotated, bytes.
     pub max_bytes: Option<u64>,
-    /// A segment of this age is followed by the next, nanoseconds.
+    /// Age at which a segment is rotated, nanoseconds.
     pub max_age_ns: Option<u64>,
-    /// Captures that are kept in the directory, the one being written included.
+    /// Maximum number of captures in the directory, including the current one.
     pub keep: Option<usize>,
-    /// Free space that is left alone, bytes.
+    /// Reserved free space, bytes.
     pub min_free_bytes: Option<u64>,
 }
 
@@ -56,10 +56,10 @@ pub struct Policy {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// A frame cannot be made.
+    /// A frame cannot be created.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The first file cannot be made, or the policy is to end.
+    /// The first file cannot be created, or the disk failed and the policy is to end the recording.
     #[error("cannot write to {}", path.display())]
     Write {
         /// The file.

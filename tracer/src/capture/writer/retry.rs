@@ -1,4 +1,4 @@
-//! What waits while the disk does not write, and is written when it does.
+//! Queueing and retries while the disk fails.
 
 use jiff::Timestamp;
 
@@ -8,11 +8,11 @@ use crate::{
     event::{Body, Event, Loss, LossStage},
 };
 
-/// Events that wait for a disk that does not write; what comes then is counted.
+/// Maximum number of queued events while the disk fails; later ones are counted as lost.
 const BACKLOG_MAX: usize = 4096;
 
 impl<D: Disk> Writer<D> {
-    /// Keeps an event for later, or counts it.
+    /// Queues an event, or counts it as lost.
     pub(super) fn keep_waiting(&mut self, event: &Event) {
         if self.backlog.len() < BACKLOG_MAX && !self.stopped {
             self.backlog.push_back(event.clone());
@@ -21,15 +21,15 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// Counts an event that is not written.
+    /// Counts a lost event.
     pub(super) fn drop_event(&mut self, event: &Event) {
-        // Where a loss is not told, what it tells of is lost to the reader.
+        // If a loss event is lost, the records that it reports are counted as well.
         let count = if let Body::Loss(loss) = &event.body { loss.count } else { 1 };
         self.dropped = self.dropped.saturating_add(count);
         self.dropped_in_all = self.dropped_in_all.saturating_add(count);
     }
 
-    /// Tries to write what waits.
+    /// Retries the queued events.
     pub(super) fn retry(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
         let Some(frame) = self.pending.take_if(|_| !self.stopped) else { return Ok(()) };
         let is_torn = self.segment.is_none();
@@ -43,7 +43,7 @@ impl<D: Disk> Writer<D> {
         let dropped = std::mem::take(&mut self.dropped);
         let waiting = std::mem::take(&mut self.backlog);
         if is_torn {
-            // A file begins with its header: the frame is made again behind it.
+            // A file begins with its header, so the frame is created again after it.
             let again = self.maker.take_back(frame);
             self.describe(at)?;
             for event in &again {
@@ -54,7 +54,7 @@ impl<D: Disk> Writer<D> {
             self.push(event)?;
         }
         if self.pending.is_some() {
-            // It fails again, and where all places are taken this count had none either.
+            // It failed again; if the queue is full, this count did not fit either.
             self.dropped = self.dropped.saturating_add(dropped);
         } else if dropped > 0 {
             let loss = Loss { stage: LossStage::Write, cause: self.why.clone(), count: dropped };

@@ -1,4 +1,4 @@
-//! Files of a recording: the first, the next, those that are thrown away.
+//! Files of a recording: creation, rotation, removal.
 
 use std::io;
 
@@ -26,7 +26,7 @@ impl<D: Disk> Writer<D> {
         }
         let path = self.label.path(&self.target, self.segments);
         let file = self.disk.create(&path)?;
-        // The file is there, and its name is taken: it is written to whether that lasts or not, as all frames are.
+        // The file exists, so it is written to even if syncing the directory fails.
         if let Err(error) = self.disk.sync_directory(self.target.directory()) {
             self.news.push(format!("{} may not outlast a crash of the machine: {error}", path.display()));
         }
@@ -36,7 +36,7 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
-    /// Goes on in a new file.
+    /// Continues in a new file.
     pub(super) fn next_segment(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
         if matches!(self.target, Target::File(_)) {
             return Ok(());
@@ -49,14 +49,14 @@ impl<D: Disk> Writer<D> {
         let old = self.segment.take();
         if let Err(error) = self.open_next(at.1) {
             self.news.push(format!("cannot begin a new file: {error}: going on in the old one"));
-            // Tried again when this one is as large, or as old, again.
+            // Retried when this file has grown or aged by the same amount again.
             self.segment = old.map(|segment| Segment { began_ns: at.1, kept_bytes: segment.bytes, ..segment });
             return Ok(());
         }
         self.describe(at)
     }
 
-    /// Header and baseline of the file that was just begun.
+    /// Writes the header and baseline of a new file.
     pub(super) fn describe(&mut self, at: (Timestamp, u64)) -> Result<(), WriteError> {
         let number = self.segments.saturating_sub(1);
         let header = Header {
@@ -72,7 +72,7 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
-    /// Removes captures beyond the number that is kept.
+    /// Removes captures beyond the maximum number.
     pub(super) fn prune(&mut self) {
         let (Some(keep), Target::Directory(directory)) = (self.policy.keep, &self.target) else { return };
         let current = self.segment.as_ref().map(|segment| segment.path.clone());
@@ -90,7 +90,7 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// Removes the oldest capture; false when there is none.
+    /// Removes the oldest capture; returns false if there is none.
     pub(super) fn make_room(&mut self) -> bool {
         let Target::Directory(directory) = &self.target else { return false };
         let current = self.segment.as_ref().map(|segment| segment.path.clone());

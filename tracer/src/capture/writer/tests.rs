@@ -11,7 +11,7 @@ const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 const EROFS: i32 = 30;
 
-/// All events of all files, which must be without a fault.
+/// All events of all files, which must be intact.
 fn events(disk: &MemoryDisk) -> Vec<Event> {
     assert_eq!(problems(&disk.files()), Vec::<String>::new());
     disk.files().iter().flat_map(|file| lines(file)).collect()
@@ -29,7 +29,7 @@ fn numbered(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
     range.map(|number| format!("module{number}")).collect()
 }
 
-/// Events lost in writing, as the capture tells it.
+/// Number of events lost in writing, as recorded in the capture.
 fn lost(events: &[Event]) -> u64 {
     let losses = events.iter().filter_map(|event| match &event.body {
         Body::Loss(loss) if loss.stage == LossStage::Write => Some(loss.count),
@@ -38,9 +38,9 @@ fn lost(events: &[Event]) -> u64 {
     losses.sum()
 }
 
-/// Check that frames are closed at 64 events and after a second, and that what came before is on the disk by then.
+/// Frames are closed at 64 events and after a second, and then written to the disk.
 #[test]
-fn frames_are_closed_in_time() {
+fn frame_is_closed_at_its_limits() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy::default(), None);
     for number in 1..=63 {
@@ -56,9 +56,9 @@ fn frames_are_closed_in_time() {
     assert_eq!(modules(&events(&disk)), numbered(1..=65));
 }
 
-/// Check that a disk that is full, fails or was made read-only costs nothing once it works again.
+/// No event is lost by a disk that is full, fails or is read-only for a while.
 #[test]
-fn events_wait_for_the_disk() {
+fn events_are_queued_while_disk_fails() {
     for code in [ENOSPC, EIO, EROFS] {
         let disk = MemoryDisk::new();
         let mut writer = begin(&disk, Policy::default(), None);
@@ -79,9 +79,9 @@ fn events_wait_for_the_disk() {
     }
 }
 
-/// Check that what finds no place while the disk does not write is counted exactly, in the capture.
+/// Events beyond the queue limit are counted exactly in the capture.
 #[test]
-fn what_is_dropped_is_counted() {
+fn events_beyond_queue_limit_are_counted() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy::default(), None);
     disk.0.borrow_mut().write_error = Some(EIO);
@@ -97,9 +97,9 @@ fn what_is_dropped_is_counted() {
     assert_eq!(lost(&events), writer.lost());
 }
 
-/// Check that a disk that is full in the middle of a frame leaves whole frames alone, at any byte.
+/// A disk that is full at any byte of a frame leaves only intact frames.
 #[test]
-fn a_frame_is_whole_or_not_there() {
+fn frame_on_full_disk_is_complete_or_absent() {
     for room in 0..400 {
         let disk = MemoryDisk::new();
         let mut writer = begin(&disk, Policy::default(), None);
@@ -108,7 +108,7 @@ fn a_frame_is_whole_or_not_there() {
             writer.push(&unload(number)).unwrap();
             writer.tick(at(number + 1), clock()).unwrap();
         }
-        // Every file is good as it is.
+        // Every file is intact.
         let before = modules(&events(&disk)).len();
         disk.0.borrow_mut().room = None;
         writer.tick(at(6), clock()).unwrap();
@@ -117,7 +117,7 @@ fn a_frame_is_whole_or_not_there() {
     }
 }
 
-/// Writes an event where a frame is torn, cannot be cut off, and the disk has room later.
+/// Writes an event so that a frame is torn and cannot be truncated, and the disk has space later.
 fn write_past_a_torn_frame(disk: &MemoryDisk) {
     let mut writer = begin(disk, Policy::default(), None);
     disk.0.borrow_mut().room = Some(10);
@@ -129,9 +129,9 @@ fn write_past_a_torn_frame(disk: &MemoryDisk) {
     writer.finish(&end(4)).unwrap();
 }
 
-/// Check that a torn frame that cannot be cut off is left behind, and that a new file goes on after it.
+/// After a torn frame that cannot be truncated, the recording continues in a new file.
 #[test]
-fn a_torn_file_is_not_written_to_again() {
+fn torn_file_is_followed_by_new_file() {
     let disk = MemoryDisk::new();
     write_past_a_torn_frame(&disk);
     let files = disk.files();
@@ -139,13 +139,13 @@ fn a_torn_file_is_not_written_to_again() {
     assert_eq!(problems(&files).len(), 1);
     assert!(read(&files).1[1].has_end);
     let events = lines(&files[1]);
-    assert!(matches!(events[0].body, Body::Header(_)), "a file tells first what it is");
+    assert!(matches!(events[0].body, Body::Header(_)), "a file begins with its header");
     assert_eq!((modules(&events), lost(&events)), (numbered(1..=1), 0));
 }
 
-/// Check that files torn one after the other, at any byte, lose nothing, change no order and leave a chain that holds.
+/// Consecutive files torn at any byte lose no event, keep the order and form a valid chain of seals.
 #[test]
-fn torn_again_and_again() {
+fn consecutive_torn_files_lose_nothing() {
     for room in (0..600).step_by(5) {
         let disk = MemoryDisk::new();
         let mut writer = begin(&disk, Policy::default(), None);
@@ -162,15 +162,15 @@ fn torn_again_and_again() {
         let files = disk.files();
         let problems = problems(&files);
         assert!(problems.len() < files.len(), "{room} bytes: {problems:?}");
-        let told: Vec<Event> = files.iter().flat_map(|file| lines(file)).collect();
-        assert_eq!(modules(&told), numbered(2..=13), "{room} bytes");
-        assert_eq!(lost(&told), 0, "{room} bytes");
+        let recorded: Vec<Event> = files.iter().flat_map(|file| lines(file)).collect();
+        assert_eq!(modules(&recorded), numbered(2..=13), "{room} bytes");
+        assert_eq!(lost(&recorded), 0, "{room} bytes");
     }
 }
 
-/// Check what each answer to a full disk does.
+/// Each full-disk policy behaves as documented.
 #[test]
-fn policies_for_a_full_disk() {
+fn full_disk_policies_behave_as_documented() {
     let policy = |on_full| Policy { on_full, ..Policy::default() };
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, policy(OnFull::Exit), None);
@@ -188,7 +188,7 @@ fn policies_for_a_full_disk() {
     writer.tick(at(5), clock()).unwrap();
     assert_eq!((modules(&events(&disk)).len(), writer.lost()), (0, 2));
 
-    // The oldest files make room.
+    // The oldest files are removed.
     let disk = MemoryDisk::new();
     let policy = Policy { max_bytes: Some(600), ..policy(OnFull::Rotate) };
     let mut writer = begin(&disk, policy, None);
@@ -205,9 +205,9 @@ fn policies_for_a_full_disk() {
     assert_eq!(left.last().map(String::as_str), Some("module30"));
 }
 
-/// Check that a directory that vanished, in which no file can be made, is waited for.
+/// A recording whose directory vanished continues when files can be created again.
 #[test]
-fn a_vanished_directory_is_waited_for() {
+fn vanished_directory_is_retried() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy { max_age_ns: Some(10_000_000_000), ..Policy::default() }, None);
     disk.0.borrow_mut().create_error = Some(2);
@@ -222,9 +222,9 @@ fn a_vanished_directory_is_waited_for() {
     assert!(writer.take_news().iter().any(|line| line.contains("going on in the old one")));
 }
 
-/// Check that a file that somebody removed is not written to any more: a new one goes on, as soon as one can be made.
+/// A removed file is not written to any more; the recording continues in a new one as soon as it can be created.
 #[test]
-fn a_removed_file_is_followed_by_a_new_one() {
+fn removed_file_is_followed_by_new_file() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy::default(), None);
     writer.push(&unload(1)).unwrap();
@@ -239,7 +239,7 @@ fn a_removed_file_is_followed_by_a_new_one() {
     disk.0.borrow_mut().create_error = None;
     writer.tick(at(30), clock()).unwrap();
     writer.finish(&end(31)).unwrap();
-    // What stood in the removed file is gone with it; nothing else is.
+    // Only the contents of the removed file are lost.
     let events = events(&disk);
     assert_eq!((modules(&events), lost(&events)), (numbered(2..=20), 0));
     let Some(Event { body: Body::Header(header), .. }) = events.first() else { panic!("no header") };
@@ -248,9 +248,9 @@ fn a_removed_file_is_followed_by_a_new_one() {
     assert!(news[0].contains("the file was removed: events wait") && news.len() == 2, "{news:?}");
 }
 
-/// Check that space that is to be left alone is left alone.
+/// The reserved free space is kept free.
 #[test]
-fn free_space_is_left_alone() {
+fn reserved_space_is_kept_free() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy { min_free_bytes: Some(1000), ..Policy::default() }, None);
     disk.0.borrow_mut().free = 999;
@@ -263,9 +263,9 @@ fn free_space_is_left_alone() {
     assert_eq!(modules(&events(&disk)), numbered(1..=1));
 }
 
-/// Check that files are rotated by size and that only so many are kept, each with its header and what was loaded.
+/// Files are rotated by size and limited in number, and each has a header and a baseline.
 #[test]
-fn segments_rotate_and_are_kept() {
+fn segments_rotate_by_size_and_are_limited() {
     let disk = MemoryDisk::new();
     recording(&disk, Policy { max_bytes: Some(600), keep: Some(3), ..Policy::default() }, 40);
     let files = disk.files();
@@ -279,9 +279,9 @@ fn segments_rotate_and_are_kept() {
     assert_eq!(modules(&events(&disk)).last().map(String::as_str), Some("module40"));
 }
 
-/// Check that the clocks are told each minute in which something happened, and at once when somebody sets them.
+/// The clocks are recorded in each minute with events, and immediately after a step.
 #[test]
-fn clocks_are_told() {
+fn clocks_are_recorded_periodically_and_after_a_step() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy::default(), None);
     writer.tick(at(61), clock()).unwrap();
@@ -292,22 +292,22 @@ fn clocks_are_told() {
     writer.tick(at(65), set).unwrap();
     writer.push(&unload(65)).unwrap();
     writer.finish(&end(66)).unwrap();
-    // What comes after has the time of the new clock, and the boot clock goes on.
+    // Later events have the time of the new clock; the boot clock is unaffected.
     let read = events(&disk);
     let unloaded: Vec<&Event> = read.iter().filter(|event| matches!(event.body, Body::Unload(_))).collect();
     assert_eq!((unloaded[0].time, unloaded[0].boot_ns), at(62));
     let (time, boot_ns) = at(65);
     assert_eq!((unloaded[1].time, unloaded[1].boot_ns), (time - jiff::SignedDuration::from_hours(1), boot_ns));
-    let told: Vec<Clock> = events(&disk)
+    let recorded: Vec<Clock> = events(&disk)
         .iter()
         .filter_map(|event| if let Body::Clock(clock) = event.body { Some(clock) } else { None })
         .collect();
-    assert_eq!(told, [clock(), set]);
+    assert_eq!(recorded, [clock(), set]);
 }
 
-/// Check that frames are made to last as often as was asked for.
+/// Frames are synced as often as the flush policy requires.
 #[test]
-fn flushing_is_as_asked() {
+fn frames_are_synced_by_flush_policy() {
     for (flush, least, most) in
         [(Flush::None, 0, 0), (Flush::Incremental, 1, 12), (Flush::Data, 11, 20), (Flush::Sync, 11, 20)]
     {

@@ -8,24 +8,24 @@ use crate::{
     event::{Body, Event, Loss, LossStage},
 };
 
-/// All whole events of files that may end torn.
+/// All intact events of files that may be torn at the end.
 fn whole(disk: &MemoryDisk) -> Vec<Event> {
     disk.files().iter().flat_map(|file| lines(file)).collect()
 }
 
-/// Check that the count of what was dropped outlasts a file that is torn as well before the count is written.
+/// The count of dropped events survives a file that is torn before the count is written.
 #[test]
-fn a_count_is_not_dropped() {
+fn dropped_event_count_survives_torn_file() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy::default(), None);
     disk.0.borrow_mut().room = Some(10);
     disk.0.borrow_mut().cannot_truncate = true;
-    // The first frame is torn; nearly all the rest waits, and what does not is counted.
+    // The first frame is torn; most of the rest is queued, and the remainder is counted.
     for number in 1..=5000 {
         writer.push(&unload(number)).unwrap();
     }
     assert!(writer.lost() > 0);
-    // A new file begins, and cannot be filled: with its header and baseline, more waits than before.
+    // A new file begins and cannot be filled. With its header and baseline, more events are queued than before.
     disk.0.borrow_mut().room = None;
     disk.0.borrow_mut().write_error = Some(EIO);
     writer.tick(at(1), clock()).unwrap();
@@ -37,9 +37,9 @@ fn a_count_is_not_dropped() {
     assert_eq!(lost(&events), writer.lost());
 }
 
-/// Check that a loss that finds no place while the disk does not write is told with all that was lost.
+/// A loss event beyond the queue limit is included in the recorded count.
 #[test]
-fn a_loss_is_not_lost() {
+fn loss_event_beyond_queue_limit_is_counted() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy::default(), None);
     disk.0.borrow_mut().write_error = Some(EIO);
@@ -57,9 +57,9 @@ fn a_loss_is_not_lost() {
     assert_eq!(modules(&events).len() as u64 + lost(&events), 5700);
 }
 
-/// Check that the seal that is told to others is one that a file has, while the disk does not write and after.
+/// The reported last seal is always contained in a file, also while the disk fails.
 #[test]
-fn only_written_seals_are_told() {
+fn last_seal_is_always_written() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy::default(), None);
     disk.0.borrow_mut().cannot_truncate = true;

@@ -5,9 +5,9 @@ use crate::capture::{
 };
 use crate::stream::IssueKind;
 
-/// Check that no file is begun after the end, whichever frame makes the last one as large as it may be.
+/// No file is created after the end, even if the last frame reaches the rotation size.
 #[test]
-fn the_last_file_has_the_end() {
+fn last_file_contains_the_end() {
     for max_bytes in (100..1500).step_by(10) {
         let disk = MemoryDisk::new();
         recording(&disk, Policy { max_bytes: Some(max_bytes), ..Policy::default() }, 3);
@@ -17,9 +17,9 @@ fn the_last_file_has_the_end() {
     }
 }
 
-/// Check that a directory that cannot be made to last is told, and that files are begun in it all the same.
+/// A directory that cannot be synced is reported, and files are still created in it.
 #[test]
-fn a_directory_that_does_not_last_is_told() {
+fn unsyncable_directory_is_reported() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy { max_bytes: Some(600), ..Policy::default() }, None);
     disk.0.borrow_mut().sync_directory_error = Some(EIO);
@@ -34,9 +34,9 @@ fn a_directory_that_does_not_last_is_told() {
     assert!(news.len() > 2 && news.iter().all(|line| line.contains("may not outlast a crash")), "{news:?}");
 }
 
-/// Check that such a directory does not keep a recording from going on behind a torn file.
+/// In a directory that cannot be synced, a recording continues after a torn file.
 #[test]
-fn a_torn_file_is_followed_in_such_a_directory() {
+fn torn_file_in_unsyncable_directory_is_followed() {
     let disk = MemoryDisk::new();
     disk.0.borrow_mut().sync_directory_error = Some(EIO);
     write_past_a_torn_frame(&disk);
@@ -45,10 +45,10 @@ fn a_torn_file_is_followed_in_such_a_directory() {
     assert!(read(&files).1[1].has_end && problems(&files).len() == 1, "{:?}", problems(&files));
 }
 
-/// Check that a file that cannot be followed by another is as large again before that is tried again: it is not told, and
-/// no frame closed, with every event.
+/// A failed rotation is retried only after the file has grown by its size again, without a message or a closed frame
+/// for each event.
 #[test]
-fn a_file_that_goes_on_is_full_later() {
+fn failed_rotation_is_retried_after_growth() {
     let disk = MemoryDisk::new();
     let mut writer = begin(&disk, Policy { max_bytes: Some(1000), ..Policy::default() }, None);
     disk.0.borrow_mut().create_error = Some(EIO);
@@ -63,9 +63,9 @@ fn a_file_that_goes_on_is_full_later() {
     assert_eq!(modules(&events(&disk)), numbered(1..=640));
 }
 
-/// Check that captures are removed where that makes room, and not because the disk fails.
+/// Captures are removed only if that frees space, not for other disk errors.
 #[test]
-fn captures_are_removed_for_room_alone() {
+fn captures_are_removed_only_to_free_space() {
     for (code, min_free_bytes, is_removed) in
         [(Some(ENOSPC), None, true), (None, Some(1000), true), (Some(EIO), None, false)]
     {
