@@ -1,4 +1,4 @@
-//! Builds chains from events. Every event goes where its ids say, or nowhere: nothing is joined by guess.
+//! Builds chains from events. Events are joined only by their ids, never by guess.
 
 use std::{
     cmp::Reverse,
@@ -24,41 +24,42 @@ mod tests;
 
 pub use room::Limits;
 
-/// Chains under chains. The kernel runs 50 requests at a time, so no true stream comes near; a damaged
-/// one must not exhaust the stack of whoever walks a chain.
+/// Maximum nesting depth of chains. The kernel runs 50 requests at a time, so real streams stay far below it; a damaged
+/// stream must not exhaust the stack of recursive code.
 const DEPTH_LIMIT: usize = 64;
 
-/// The number of a chain: they count up in order of their beginning.
+/// The number of a chain, ascending in order of their beginnings.
 type Number = u64;
 
 /// Builds chains.
 ///
-/// - An event with a request id belongs to that request, any other to the process that loads. A failed unload without a
-///   request is a story of its own: nothing ends it.
-/// - A request hangs under the one it names as its parent, or that its creator worked for, even when that
-///   one's own event was lost. Without such a request it hangs under the process in whose module's init it
-///   was made, or which created the asking kernel thread, while that process loads.
-/// - A chain is handed out when its result has come and all that hangs under it has ended. A request whose
-///   parent is already out comes out by itself.
-/// - What is open while something is lost says so.
-/// - Memory is bounded ([`Limits`]), whatever the stream: what has no room comes out early.
-/// - Of two requests, helpers or results with one id both come out, marked as incomplete, and there is an [`Issue`].
+/// - An event with a request id belongs to that request, any other to the loading process. A failed unload without a
+///   request is emitted separately, since nothing ends it.
+/// - A request is nested in its parent request, or in the one that its creator worked for, even if that one's own event
+///   was lost. Without such a request it is nested in the chain of the process that was running a module's init at that
+///   time, or that created the requesting kernel thread, while that process loads.
+/// - A chain is emitted when its result was seen and all its nested chains have ended. A request whose parent was
+///   already emitted is emitted separately.
+/// - Chains that are open during a loss are marked as incomplete.
+/// - Memory is bounded ([`Limits`]) for any stream: chains beyond the limits are emitted early.
+/// - Two requests, helpers or results with the same id are both emitted and marked as incomplete, and reported as an
+///   [`Issue`].
 #[derive(Debug)]
 pub struct Builder {
     open: BTreeMap<Number, Open>,
-    /// The open chain that a key's next event belongs to.
+    /// The open chain of each key.
     current: HashMap<ChainKey, Number>,
     begun: Number,
     ready: VecDeque<Item>,
     lost: Lost,
     emitted: EmittedRequests<RequestId>,
-    /// Processes whose piece of work was handed out before its end.
+    /// Processes whose chain was emitted early.
     cut: EmittedRequests<ProcessId>,
     issues: Issues,
     limits: Limits,
-    /// What all open chains take.
+    /// Memory use of all open chains.
     bytes: usize,
-    /// Open chains by the power of two that they take at least; of the same the oldest is last.
+    /// Open chains by the binary logarithm of their size; of equal ones the oldest is last.
     sizes: BTreeSet<(u32, Reverse<Number>)>,
 }
 
@@ -69,19 +70,19 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// A builder without chains.
+    /// Creates a builder with default limits.
     #[must_use]
     pub fn new() -> Self {
         Self::with_limits(Limits::default())
     }
 
-    /// A builder that keeps at most `limit` chains open: the oldest comes out as it is when there are more.
+    /// Creates a builder that keeps at most `limit` chains open; beyond that it emits the oldest.
     #[must_use]
     pub fn with_limit(limit: usize) -> Self {
         Self::with_limits(Limits { chains: limit, ..Limits::default() })
     }
 
-    /// A builder with other limits.
+    /// Creates a builder with other limits.
     #[must_use]
     pub fn with_limits(limits: Limits) -> Self {
         let limits = Limits { chains: limits.chains.max(1), ..limits };
@@ -100,7 +101,7 @@ impl Builder {
         }
     }
 
-    /// Takes the next event of a stream. The first has number 0.
+    /// Processes the next event of a stream. The first has number 0.
     pub fn push(&mut self, event: Event) {
         self.lost.take(&event);
         let Event { seq, time, boot_ns, request, body } = event;
@@ -118,7 +119,7 @@ impl Builder {
             }
             (Body::Init(init), request) => {
                 let key = key_of(request, ProcessId { pid: init.pid, start_ns: init.start_ns });
-                // One without its load is told in words.
+                // An init without its load becomes a note.
                 let bytes = 2 * init.bytes() + init.module.heap_bytes();
                 Some(self.add(key, at, bytes, |open| open.add_init(init)))
             }
@@ -146,33 +147,33 @@ impl Builder {
                 None
             }
         };
-        self.hand_out_if_done(number);
+        self.emit_if_done(number);
         self.keep_limits(number);
     }
 
-    /// Takes the number of something that is no event of a chain: a seal, or a type that is not known.
+    /// Processes the number of a seal or of an event of unknown type.
     pub fn number(&mut self, seq: u64) {
         self.lost.number(seq);
     }
 
-    /// The next chain or event that is finished.
+    /// Returns the next finished chain or event.
     pub fn next_item(&mut self) -> Option<Item> {
         self.ready.pop_front()
     }
 
-    /// What is wrong with the ids of the stream, as far as it was found since this was asked last.
+    /// Returns the issues with ids that were found since the last call.
     pub fn take_issues(&mut self) -> Vec<Issue> {
         self.issues.take()
     }
 
-    /// What the open chains take, estimated, bytes.
+    /// Estimated memory use of the open chains, bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Hands out the largest chains until all that are open take no more than `bytes`: for a reader of many streams, which
-    /// have a limit together.
+    /// Emits the largest chains until the open ones use at most `bytes`, for readers of many streams with a shared
+    /// limit.
     pub fn shrink_to(&mut self, bytes: usize) {
         while self.bytes > bytes {
             let Some((_, Reverse(largest))) = self.sizes.last().copied() else { break };
@@ -180,24 +181,24 @@ impl Builder {
         }
     }
 
-    /// Whether the next event of a key goes on with a chain that is open.
+    /// Returns whether a chain with this key is open.
     pub(crate) fn is_open(&self, key: &ChainKey) -> bool {
         self.current.contains_key(key)
     }
 
-    /// When the oldest chain that is open began.
+    /// The beginning of the oldest open chain.
     #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {
         self.open.values().next().map(|open| open.chain.time)
     }
 
-    /// Requests that have not ended, oldest first. What is nested in them stands beside them.
+    /// Requests that have not ended, oldest first. Nested requests are listed separately.
     pub fn running(&self) -> impl Iterator<Item = &Chain> {
         let open = self.open.values().map(|open| &*open.chain);
         open.filter(|chain| chain.request.is_some() && chain.result.is_none())
     }
 
-    /// Ends the stream: hands out everything that is left, oldest first, and says what is unfinished.
+    /// Ends the stream: emits all open chains, oldest first, with notes on what is missing.
     pub fn finish(&mut self) -> Vec<Item> {
         self.lost.stop();
         let roots: Vec<Number> =
@@ -208,17 +209,17 @@ impl Builder {
         self.ready.drain(..).collect()
     }
 
-    /// Takes a chain out with all that hangs under it.
+    /// Emits a chain and its nested chains.
     fn close(&mut self, number: Number) {
         let children: Vec<Number> =
             self.open.get(&number).map(|open| open.children.iter().copied().collect()).unwrap_or_default();
         for child in children {
             self.close(child);
         }
-        self.hand_out(number);
+        self.emit(number);
     }
 
-    /// Adds what takes so many bytes to the chain of a key.
+    /// Adds `bytes` of data to the chain of a key.
     fn add(&mut self, key: ChainKey, at: Moment, bytes: usize, add: impl FnOnce(&mut Open)) -> Number {
         let number = self.own(key, at, bytes);
         if let Some(open) = self.open.get_mut(&number) {
@@ -228,14 +229,14 @@ impl Builder {
         number
     }
 
-    /// The open chain of a key, with room for so many bytes; begun if there is none.
+    /// Returns the open chain of a key with room for `bytes`; opens one if there is none.
     fn own(&mut self, key: ChainKey, at: Moment, bytes: usize) -> Number {
-        let going_on = self.current.get(&key).copied().filter(|number| match key {
+        let existing = self.current.get(&key).copied().filter(|number| match key {
             ChainKey::Request(_) => true,
-            // A process that goes on after its result has begun another piece of work.
+            // A process that continues after its result begins another chain.
             ChainKey::Loader(_) => self.loads_now(*number),
         });
-        match going_on {
+        match existing {
             Some(number) if !self.lacks_room(number, bytes) => return number,
             Some(number) => self.evict(number, Early::TooLarge(self.limits.chain_bytes)),
             None => {}
@@ -258,12 +259,12 @@ impl Builder {
         self.open.get(&number).is_some_and(|open| open.chain.result.is_none())
     }
 
-    /// Whether the open chain of a request has such an event.
+    /// Returns whether the open chain of a request has such an event.
     fn has_open(&self, id: RequestId, event: Single) -> bool {
         self.open_chain(id).is_some_and(|chain| has(chain, event))
     }
 
-    /// Hands out a second event where a request has one: it must not take the place of the first.
+    /// Emits a second event of a kind that a request has only once; it must not replace the first.
     fn duplicate(&mut self, id: RequestId, event: Single, at: Moment, set: impl FnOnce(&mut Chain)) {
         let key = ChainKey::Request(id);
         self.issues.shared(event, id);
@@ -282,7 +283,8 @@ impl Builder {
         self.open.get(number).map(|open| &*open.chain)
     }
 
-    /// Takes an event of which a request has one. The same again is none: a recorder that was resumed may write it twice.
+    /// Adds an event that a request has only once. An identical repetition is ignored: a resumed recorder may write it
+    /// twice.
     fn single(
         &mut self,
         id: RequestId,
@@ -298,7 +300,7 @@ impl Builder {
             self.duplicate(id, event, at, set);
             return None;
         }
-        // One that was handed out already is told of in the chain of the second alone.
+        // If the first one was already emitted, only the chain of the second is marked.
         let is_second = self.emitted.get(id).is_some_and(|events| events.contains(event));
         if is_second {
             self.issues.shared(event, id);
@@ -322,12 +324,12 @@ impl Builder {
             chain.request = Some(*body);
         })?;
         if let Some(parent) = parent {
-            self.hang(number, parent);
+            self.nest(number, parent);
         }
         Some(number)
     }
 
-    /// The open chain that a request belongs under.
+    /// Returns the open parent chain of a request.
     fn parent(&mut self, id: RequestId, body: &Request, at: Moment) -> Option<Number> {
         let behalf = body.behalf.as_ref();
         if let Some(parent) = body.parent_request.or_else(|| behalf?.request) {
@@ -346,8 +348,8 @@ impl Builder {
         self.current.get(&ChainKey::Loader(loader)).copied().filter(|number| self.loads_now(*number))
     }
 
-    /// Hangs one open chain under another, unless that made a circle or too deep a tree.
-    fn hang(&mut self, child: Number, parent: Number) {
+    /// Nests one open chain in another, unless that would create a cycle or exceed the depth limit.
+    fn nest(&mut self, child: Number, parent: Number) {
         let Some(height) = self.open.get(&child).filter(|open| open.parent.is_none()).map(|open| open.height) else {
             return;
         };
@@ -373,24 +375,24 @@ impl Builder {
         }
     }
 
-    fn hand_out_if_done(&mut self, number: Option<Number>) {
+    fn emit_if_done(&mut self, number: Option<Number>) {
         let mut next = number;
         while let Some(number) = next {
             let done =
                 self.open.get(&number).is_some_and(|open| open.chain.result.is_some() && open.children.is_empty());
-            next = if done { self.hand_out(number) } else { None };
+            next = if done { self.emit(number) } else { None };
         }
     }
 
-    /// Cuts a chain off from its parent, and gives the parent back.
+    /// Detaches a chain from its parent and returns the parent.
     fn detach(&mut self, number: Number) -> Option<Number> {
         let parent = self.open.get_mut(&number)?.parent.take()?;
         self.open.get_mut(&parent)?.children.remove(&number);
         Some(parent)
     }
 
-    /// Takes a chain out: under its parent while that is open (and given back), else to the reader.
-    fn hand_out(&mut self, number: Number) -> Option<Number> {
+    /// Closes a chain: adds it to its parent and returns that, or emits it if no parent is open.
+    fn emit(&mut self, number: Number) -> Option<Number> {
         let parent = self.detach(number);
         let open = self.open.remove(&number)?;
         let bytes = open.bytes;
@@ -406,7 +408,7 @@ impl Builder {
             }
             ChainKey::Loader(process) => self.cut.remove(process),
         }
-        // What still hangs under it will come out by itself.
+        // Chains that are still nested in it will be emitted separately.
         for child in &open.children {
             if let Some(child) = self.open.get_mut(child) {
                 child.parent = None;

@@ -1,22 +1,22 @@
-//! Who is behind a chain: never modprobe, which does what another wants.
+//! The requester of a chain: never modprobe, which acts on behalf of another process.
 
 use super::Chain;
 use crate::event::{Ancestor, Attempt, Behalf, Load, Origin, Process, ProcessId, Text};
 
-/// Who is behind a chain.
+/// The requester of a chain.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Cause<'a> {
-    /// The process that asked or loaded.
+    /// The process that made the request or the load.
     Process(&'a Process),
-    /// Somebody ran a tool of kmod.
+    /// A process ran a tool of kmod.
     Ran {
-        /// The nearest parent that is no such tool.
+        /// The nearest ancestor that is no such tool.
         by: &'a Ancestor,
         /// The tool.
         tool: &'a Process,
     },
-    /// A task created the kernel thread that asked.
+    /// A task created the kernel thread that made the request.
     Through {
         /// The task.
         behalf: &'a Behalf,
@@ -25,12 +25,12 @@ pub enum Cause<'a> {
     },
     /// The kernel started the process, for a request that is not part of the chain.
     Kernel(&'a Process),
-    /// Nothing that tells was seen.
+    /// No requester was seen.
     Unseen,
 }
 
 impl<'a> Cause<'a> {
-    /// Who is behind a chain.
+    /// The requester of a chain.
     #[must_use]
     pub fn of(chain: &'a Chain) -> Self {
         if let Some(request) = &chain.request {
@@ -47,13 +47,13 @@ impl<'a> Cause<'a> {
         }
     }
 
-    /// Who is behind a load that is not part of a request.
+    /// The requester of a load that is not part of a request.
     #[must_use]
     pub fn of_load(load: &'a Load) -> Self {
         Self::of_origin(load.origin, &load.process, &load.ancestors)
     }
 
-    /// Who is behind a system call that failed.
+    /// The requester of a failed system call.
     #[must_use]
     pub fn of_attempt(attempt: &'a Attempt) -> Self {
         Self::of_origin(attempt.origin, &attempt.process, &attempt.ancestors)
@@ -61,13 +61,13 @@ impl<'a> Cause<'a> {
 
     fn of_origin(origin: Origin, process: &'a Process, ancestors: &'a [Ancestor]) -> Self {
         match origin {
-            // A helper's own process says nothing of who asked.
+            // The process of a helper does not identify the requester.
             Origin::Request | Origin::Unknown => Self::Kernel(process),
             Origin::Explicit | Origin::Udev => Self::of_process(process, ancestors),
         }
     }
 
-    /// Who is behind what a process does.
+    /// The requester on whose behalf a process acts.
     #[must_use]
     pub fn of_process(process: &'a Process, ancestors: &'a [Ancestor]) -> Self {
         if !is_tool(&process.comm, process.exe.as_ref()) {
@@ -80,7 +80,7 @@ impl<'a> Cause<'a> {
         }
     }
 
-    /// Name, as claimed, and identity of who is behind it; `None` for the kernel and for nobody seen.
+    /// The `comm` and identity of the requester; `None` if it is the kernel or was not seen.
     #[must_use]
     pub fn culprit(&self) -> Option<(&'a Text, ProcessId)> {
         match self {
@@ -98,8 +98,8 @@ fn is_tool(comm: &Text, exe: Option<&Text>) -> bool {
     is_kmod_tool(comm.as_bytes(), exe.map(Text::as_bytes))
 }
 
-/// Programs of kmod: they load what someone else wants. A name alone is claimed by its process, and counts
-/// only where no executable tells better, or one that is many programs.
+/// The programs of kmod, which act on behalf of other processes. A `comm` is chosen by its process, so it counts only
+/// if the executable is unknown or is a multi-call binary.
 pub(crate) fn is_kmod_tool(comm: &[u8], exe: Option<&[u8]>) -> bool {
     const TOOLS: [&[u8]; 5] = [b"modprobe", b"insmod", b"rmmod", b"kmod", b"depmod"];
     const MANY: [&[u8]; 2] = [b"busybox", b"toybox"];
@@ -116,10 +116,10 @@ mod tests {
     use super::{Cause, is_kmod_tool};
     use crate::event::{Ancestor, Process, Text};
 
-    /// Check that the executable decides, that its name alone does where it is all there is, and that a
-    /// process cannot pass for modprobe by its name.
+    /// A tool is recognized by its executable, or by its `comm` only if that is all that is known; a process cannot
+    /// disguise itself as modprobe.
     #[test]
-    fn tools_are_known_by_their_executable() {
+    fn tool_is_recognized_by_its_executable() {
         for (comm, exe, tool) in [
             ("modprobe", Some("/usr/bin/kmod"), true),
             ("anything", Some("/sbin/modprobe"), true),
@@ -133,9 +133,9 @@ mod tests {
         }
     }
 
-    /// Check that tools that ran tools are passed over, and that a kernel thread is nobody who runs modprobe.
+    /// Tools that run tools are skipped, and a kernel thread is no requester that runs modprobe.
     #[test]
-    fn the_nearest_that_is_no_tool_is_the_cause() {
+    fn nearest_ancestor_that_is_no_tool_is_the_requester() {
         let tool = Process { pid: 9, comm: Text::from("modprobe"), ..Process::default() };
         let parent =
             |pid, comm: &str, kthread| Ancestor { pid, comm: Text::from(comm), kthread, ..Ancestor::default() };

@@ -1,4 +1,4 @@
-//! Chains that were handed out: what comes later must not wait for them.
+//! Ids of chains that were emitted, so that later events do not wait for them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,7 +8,7 @@ use std::{
 use super::issues::Single;
 use crate::event::{ProcessId, RequestId};
 
-/// What a chain is known by, and since when there can be one.
+/// The id of a chain, and the earliest time at which the chain can exist.
 pub(super) trait Identity: Copy + Eq + Hash {
     /// Nanoseconds since boot.
     fn earliest_ns(self) -> u64;
@@ -26,7 +26,7 @@ impl Identity for ProcessId {
     }
 }
 
-/// Which events of a chain were handed out.
+/// The events of a chain that were emitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EmittedEvents(u8);
 
@@ -40,14 +40,14 @@ impl EmittedEvents {
     }
 }
 
-/// The last chains that were handed out, a bounded number of them.
+/// A bounded set of the last emitted chains.
 #[derive(Debug)]
 pub(super) struct EmittedRequests<Id> {
     ids: HashMap<Id, (u64, EmittedEvents)>,
     order: VecDeque<(u64, Id)>,
     limit: usize,
     turn: u64,
-    /// Of those that were forgotten, the youngest.
+    /// The latest of the forgotten ones.
     forgotten_ns: Option<u64>,
 }
 
@@ -66,7 +66,7 @@ impl<Id: Identity> EmittedRequests<Id> {
         self.order.push_back((self.turn, id));
         while self.order.len() > self.limit {
             let Some((turn, oldest)) = self.order.pop_front() else { break };
-            // One that was taken out and came again has a later turn.
+            // An id that was removed and inserted again has a later turn.
             if self.ids.get(&oldest).is_some_and(|(known, _)| *known == turn) {
                 self.ids.remove(&oldest);
                 self.forgotten_ns = self.forgotten_ns.max(Some(oldest.earliest_ns()));
@@ -78,17 +78,17 @@ impl<Id: Identity> EmittedRequests<Id> {
         self.ids.remove(&id);
     }
 
-    /// What was handed out of it, when that is known.
+    /// The emitted events of a chain, if known.
     pub(super) fn get(&self, id: Id) -> Option<EmittedEvents> {
         self.ids.get(&id).map(|(_, events)| *events)
     }
 
-    /// True when it is known to have been handed out.
+    /// Returns whether the chain is known to have been emitted.
     pub(super) fn contains(&self, id: Id) -> bool {
         self.ids.contains_key(&id)
     }
 
-    /// True when it was handed out, or may have been and was forgotten.
+    /// Returns whether the chain was emitted, or may have been and was forgotten.
     pub(super) fn may_contain(&self, id: Id) -> bool {
         self.contains(id) || self.forgotten_ns.is_some_and(|forgotten_ns| id.earliest_ns() <= forgotten_ns)
     }
@@ -103,9 +103,9 @@ mod tests {
         RequestId { boot_ns, tid: 1 }
     }
 
-    /// Check that memory is bounded and that what was forgotten is not taken for unseen.
+    /// Memory is bounded, and forgotten ids are not reported as unseen.
     #[test]
-    fn the_oldest_are_forgotten_but_not_denied() {
+    fn forgotten_ids_may_be_contained() {
         let mut emitted = EmittedRequests::with_limit(2);
         for boot_ns in [5, 9, 7] {
             emitted.insert(id(boot_ns), EmittedEvents::default());
@@ -115,9 +115,9 @@ mod tests {
         assert_eq!((emitted.ids.len(), emitted.order.len()), (2, 2));
     }
 
-    /// Check that one that is taken out and comes again is not forgotten with its first turn, and that memory stays bounded.
+    /// An id that was removed and inserted again is not forgotten with its first turn, and memory stays bounded.
     #[test]
-    fn what_comes_again_has_another_turn() {
+    fn reinserted_id_is_not_forgotten_early() {
         let mut emitted = EmittedRequests::with_limit(3);
         for _ in 0..10 {
             emitted.remove(id(1));

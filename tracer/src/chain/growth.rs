@@ -1,11 +1,12 @@
-//! How work grows with its input.
+//! Complexity checks for tests.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What four times the input may take beside one: linear work takes four times as long, quadratic work sixteen times.
+/// Accepted ratio of the times for four times the input: linear work takes four times as long, quadratic work sixteen
+/// times.
 const RATIO_MAX: f64 = 8.0;
 
-/// Processor time of this thread, so that what else runs does not count.
+/// CPU time of this thread, so that other load does not matter.
 fn now_ns() -> i64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     now.tv_sec * 1_000_000_000 + now.tv_nsec

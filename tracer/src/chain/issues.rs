@@ -1,18 +1,18 @@
-//! What is wrong with the ids of a stream.
+//! Issues with the ids of a stream.
 
 use std::collections::BTreeMap;
 
 use crate::event::RequestId;
 
-/// An event of which a request has one.
+/// An event that a request has only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Single {
-    /// What was asked, and by whom.
+    /// The request itself.
     Request,
-    /// The program that the kernel started for it.
+    /// The helper that the kernel started for it.
     Helper,
-    /// How it ended.
+    /// The outcome.
     Result,
 }
 
@@ -28,23 +28,23 @@ impl Single {
     }
 }
 
-/// Something that no recorder writes: the events of a stream do not tell what belongs together.
+/// Inconsistent ids, which no recorder writes: events cannot be assigned to chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Issue {
-    /// There is more than one event of a request of which it has one: the first is told, and each other one as a chain of
-    /// its own ([`super::Part::Duplicate`], or [`super::Part::Rest`] where the first was handed out before).
+    /// A request has more than one event of a kind that it has only once: the first is used, and each other one is a
+    /// separate chain ([`super::Part::Duplicate`], or [`super::Part::Rest`] if the first was already emitted).
     SharedId {
-        /// Which event.
+        /// The event.
         event: Single,
-        /// The first id of which there are two.
+        /// The first duplicate id.
         id: RequestId,
-        /// How many there are too many, of all ids.
+        /// The number of surplus events, for all ids.
         count: u64,
     },
-    /// Events without the id that says what they belong to: they come out as events.
+    /// Events without the id that assigns them to a chain; they are emitted as events.
     NoId {
-        /// Which event.
+        /// The event.
         event: Single,
         /// How many.
         count: u64,
@@ -64,7 +64,7 @@ impl std::fmt::Display for Issue {
     }
 }
 
-/// All issues since they were taken last, counted.
+/// The issues since the last call of `take`, with counts.
 #[derive(Debug, Default)]
 pub(super) struct Issues {
     shared: BTreeMap<Single, (RequestId, u64)>,

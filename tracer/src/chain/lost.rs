@@ -1,4 +1,4 @@
-//! What the stream itself says is missing: gaps in its numbers, and `loss` events.
+//! Losses that a stream reports: gaps in its numbers, and `loss` events.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,59 +7,61 @@ use std::{
 
 use crate::event::{Body, Event};
 
-/// Causes that are told apart; a stream with more is damaged, and the rest is one cause.
+/// Maximum number of distinct causes; a stream with more is damaged, and the rest is merged.
 const CAUSES_LIMIT: usize = 64;
 
-/// Bytes of a cause's name; what has a longer one is one cause, too.
+/// Maximum length of a cause's name, bytes; causes with longer names are merged.
 const CAUSE_BYTES_MAX: usize = 256;
 
-/// Losses that are remembered by their time. More are told at once only when each probe loses.
+/// Number of recent losses that are stored with their times. More are reported at once only if every probe loses
+/// events.
 const RECENT_LIMIT: usize = 64;
 
-/// A loader's events that are further apart belong to different pieces of its work: whoever makes the
-/// events ends a piece after a much shorter pause.
+/// Events of a loader that are further apart belong to different chains: the tracer ends a chain after a much shorter
+/// pause.
 const LOADER_PAUSE_NS: u64 = 10_000_000_000;
 
-/// All that was lost up to a moment.
+/// Total losses up to a point in the stream.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Totals {
-    /// Numbers that the stream skips.
+    /// Number of missing events.
     missing: u64,
-    /// Times the numbers went back.
+    /// Number of times that the event numbers decreased.
     turns: u64,
-    /// The stream stopped without an end.
+    /// The stream ended without an `end` event.
     cut: bool,
-    /// Events by the cause of their loss.
+    /// Lost events by cause.
     by_cause: BTreeMap<String, u64>,
 }
 
 impl Totals {
-    /// What they take.
+    /// Their memory use.
     pub(super) fn bytes(&self) -> usize {
         let causes = self.by_cause.keys().map(|cause| size_of::<(String, u64)>() + cause.len());
         size_of::<Self>() + causes.sum::<usize>()
     }
 }
 
-/// Keeps count of what is lost.
+/// Accounts for losses.
 ///
-/// A chain keeps the [`Totals`] of its beginning, so that a loss costs the same however many chains are open.
+/// A chain stores the [`Totals`] at its beginning, so that the cost of a loss does not depend on the number of open
+/// chains.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
     totals: Arc<Totals>,
-    /// The latest losses: when each was told, and the totals without it.
+    /// The latest losses: the time of each report, and the totals before it.
     recent: VecDeque<(u64, Arc<Totals>)>,
     next_seq: u64,
-    /// What was lost last was sent before this, nanoseconds since boot.
+    /// The last lost events were sent before this, nanoseconds since boot.
     horizon_ns: Option<u64>,
-    /// Something was lost, and no event since tells when.
+    /// Events were lost, and no later event bounds the time of the loss yet.
     unsettled: bool,
     /// The last event was the stream's end.
     ended: bool,
 }
 
 impl Lost {
-    /// Takes the number of something that stands between events.
+    /// Processes the number of an item between events.
     pub(super) fn number(&mut self, seq: u64) {
         match seq.checked_sub(self.next_seq) {
             Some(0) => {}
@@ -76,10 +78,10 @@ impl Lost {
         self.next_seq = seq.saturating_add(1);
     }
 
-    /// Takes note of an event, before it is used.
+    /// Processes an event before it is added to a chain.
     pub(super) fn take(&mut self, event: &Event) {
         self.number(event.seq);
-        // The seal of the last frame stands after the end.
+        // The seal of the last frame follows the end.
         self.ended = matches!(event.body, Body::End(_)) || (self.ended && matches!(event.body, Body::Seal(_)));
         if let Body::Loss(loss) = &event.body {
             if self.recent.len() >= RECENT_LIMIT {
@@ -100,23 +102,23 @@ impl Lost {
         }
     }
 
-    /// No event follows. What came after the last one is lost, unless that was the stream's end.
+    /// Ends the input. Events after the last one are lost unless it was the end of the stream.
     pub(super) fn stop(&mut self) {
         if !self.ended && !self.totals.cut {
             Arc::make_mut(&mut self.totals).cut = true;
         }
     }
 
-    /// What was lost before something began.
+    /// The total losses before a chain began.
     ///
-    /// A loss is told when it is found, which may be in front of events that are older and were read later: it may
-    /// have taken what belonged to them.
+    /// A loss is reported when it is detected, which may precede older events that are read later; it may include
+    /// events of their chains.
     pub(super) fn before(&self, began_ns: u64) -> Arc<Totals> {
-        let told_since = self.recent.iter().find(|(told_ns, _)| *told_ns > began_ns);
-        Arc::clone(told_since.map_or(&self.totals, |(_, without)| without))
+        let reported_since = self.recent.iter().find(|(reported_ns, _)| *reported_ns > began_ns);
+        Arc::clone(reported_since.map_or(&self.totals, |(_, without)| without))
     }
 
-    /// What was lost since then, in words.
+    /// Notes on the losses since then.
     pub(super) fn since(&self, then: &Totals) -> Vec<String> {
         let mut notes = Vec::new();
         let missing = self.totals.missing.saturating_sub(then.missing);
@@ -138,9 +140,9 @@ impl Lost {
         notes
     }
 
-    /// True when what a process loaded before `boot_ns`, its first event, may be among the lost.
+    /// Returns whether loads of a process before its first event at `boot_ns` may have been lost.
     ///
-    /// A request says when it begins; a process that loads by itself does not.
+    /// The beginning of a request is known from its id; that of an explicit load is not.
     pub(super) fn may_hide_beginning(&self, process_start_ns: u64, boot_ns: u64) -> bool {
         self.horizon_ns.is_some_and(|horizon_ns| {
             process_start_ns <= horizon_ns && boot_ns.saturating_sub(horizon_ns) < LOADER_PAUSE_NS
@@ -148,7 +150,7 @@ impl Lost {
     }
 }
 
-/// A request is told when it is admitted, a result when nothing can follow: both may stand far behind their time.
+/// Requests are emitted on admission, and results when nothing can follow: both may be emitted long after their time.
 const fn may_be_late(body: &Body) -> bool {
     matches!(body, Body::Request(_) | Body::Result(_))
 }

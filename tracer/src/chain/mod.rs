@@ -24,17 +24,17 @@ use jiff::Timestamp;
 
 use crate::event::{Attempt, Body, Event, Helper, Init, Load, Outcome, ProcessId, Request, RequestId};
 
-/// What a chain is about.
+/// The key of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ChainKey {
-    /// A request of the kernel.
+    /// A kernel request.
     Request(RequestId),
-    /// A process that loads modules by itself.
+    /// A process that loads modules explicitly.
     Loader(ProcessId),
 }
 
 impl ChainKey {
-    /// The chain that an event belongs to; `None` for one that is a story of its own.
+    /// The key of the chain that an event belongs to; `None` for events that belong to no chain.
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
         let loader = match &event.body {
@@ -50,7 +50,7 @@ impl ChainKey {
     }
 }
 
-/// Whether somebody tried to unload a module: without a request that is no piece of work with an end of its own.
+/// Returns whether this is a failed unload. Without a request it has no result event.
 pub(crate) fn is_unload(attempt: &Attempt) -> bool {
     attempt.syscall == "delete_module"
 }
@@ -58,37 +58,37 @@ pub(crate) fn is_unload(attempt: &Attempt) -> bool {
 /// A module of a chain, in order of arrival.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Module {
-    /// Its arrival.
+    /// Its load event.
     pub load: Load,
     /// When it arrived: nanoseconds since boot.
     pub boot_ns: u64,
-    /// The end of its init; absent when it was not seen.
+    /// The end of its init; absent if it was not seen.
     pub init: Option<Init>,
 }
 
-/// Whether a chain has all events of its request or piece of work.
+/// Whether a chain contains all events of its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Part {
-    /// As far as they were seen.
+    /// All that were seen.
     #[default]
     Whole,
-    /// What came after another chain of the same key, which was handed out before its end: count its modules, but not
-    /// the request a second time.
+    /// The remainder after a chain of the same key that was emitted early: count its modules, but not the request a
+    /// second time.
     Rest,
-    /// A single event that has the id of another one of its type: which of them is true is not known.
+    /// A single event with the id of another one of its type; it is unknown which one is valid.
     Duplicate,
 }
 
-/// One cause and everything that came of it.
+/// A request or an explicit load and everything that it caused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
-    /// What it is about.
+    /// Its key.
     pub key: ChainKey,
-    /// When it began.
+    /// Its beginning.
     pub time: Timestamp,
     /// The same, nanoseconds since boot.
     pub boot_ns: u64,
-    /// Whether it is all.
+    /// Whether it is complete.
     pub part: Part,
     /// The request; absent for loaders, and when its event was lost.
     pub request: Option<Request>,
@@ -96,19 +96,19 @@ pub struct Chain {
     pub helper: Option<Helper>,
     /// The modules it loaded.
     pub modules: Vec<Module>,
-    /// System calls of it that failed.
+    /// Its failed system calls.
     pub attempts: Vec<Attempt>,
-    /// How it ended; absent while it runs, and when the end was lost.
+    /// The outcome; absent while it is running and if the result was lost.
     pub result: Option<Outcome>,
     /// Requests made by its helper, by its modules' inits or on its behalf, oldest first.
     pub nested: Vec<Chain>,
-    /// What is missing, in words; empty for a whole chain.
+    /// Notes on what is missing; empty for a complete chain.
     pub incomplete: Vec<String>,
 }
 
 impl Chain {
-    /// The load that tells who is behind a module of a process that loads by itself: the first, unless the process has
-    /// become another program since.
+    /// The load that identifies the requester of a module in an explicit load: the first one, unless the process has
+    /// executed another program since.
     #[must_use]
     pub fn load_behind<'a>(&'a self, module: &'a Module) -> &'a Load {
         let program = |load: &'a Load| (&load.process.exe, &load.process.comm, load.process.uid);
@@ -117,11 +117,11 @@ impl Chain {
     }
 }
 
-/// What the builder hands out, in order of completion.
+/// The builder's output, in order of completion.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// A chain that ended.
+    /// A chain that has ended.
     Chain(Box<Chain>),
-    /// An event that is a story of its own: header, baseline, unload, failed unload, loss, end.
+    /// An event that belongs to no chain: header, baseline, unload, failed unload, loss, end.
     Event(Box<Event>),
 }

@@ -1,4 +1,4 @@
-//! A chain that is being built, and what it has to say when it is handed out.
+//! An open chain, and the notes on what it lacks when it is emitted.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -15,28 +15,28 @@ use super::{
 };
 use crate::event::{Init, Load, ProcessId, Text};
 
-/// What an open chain takes without its events: its places in the builder's tables, later that in the list of what is
-/// nested, of which up to half is empty.
+/// Memory use of an open chain without its events: its entries in the builder's tables, and later in the list of nested
+/// chains, up to half of which is unused capacity.
 const OPEN_BYTES: usize = 2 * (size_of::<Open>() + size_of::<Chain>()) + 256;
 
-/// What a module's place in the table of those that wait for their init takes, without its name.
+/// Memory use of an entry in the table of modules whose init has not ended, without the name.
 const WAITING_BYTES: usize = size_of::<(Text, ProcessId)>() + size_of::<Vec<usize>>() + 64;
 
-/// A moment of the stream.
+/// A point in time, by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) time: Timestamp,
     pub(super) boot_ns: u64,
 }
 
-/// Why a chain is handed out before its end.
+/// Why a chain is emitted early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Early {
-    /// There are too many chains.
+    /// Too many chains are open.
     TooMany,
-    /// It is larger than this, bytes.
+    /// The chain exceeds this size, bytes.
     TooLarge(usize),
-    /// All open chains together are larger than this, bytes.
+    /// All open chains together exceed this size, bytes.
     NoRoom(usize),
 }
 
@@ -56,26 +56,26 @@ fn size(bytes: usize) -> String {
     if bytes >= MIB { format!("{} MiB", bytes / MIB) } else { format!("{bytes} bytes") }
 }
 
-/// A chain that is being built.
+/// An open chain.
 #[derive(Debug)]
 pub(super) struct Open {
-    /// Boxed: it is handed out as it is.
+    /// Boxed, so that it can be emitted without a copy.
     pub(super) chain: Box<Chain>,
-    /// The chain it hangs under, while that is open.
+    /// Its parent chain, while that is open.
     pub(super) parent: Option<u64>,
-    /// Chains that hang under it and are still open.
+    /// Its nested chains that are still open.
     pub(super) children: BTreeSet<u64>,
-    /// Generations under it, those that have ended included.
+    /// Number of generations below it, including those that have ended.
     pub(super) height: usize,
-    /// It had to make room.
+    /// The reason why it is emitted early, if so.
     pub(super) early: Option<Early>,
-    /// What it takes, with all that is nested in it.
+    /// Its memory use, including nested chains.
     pub(super) bytes: usize,
-    /// Events of which another with its id was seen.
+    /// Events of which another one with the same id was seen.
     pub(super) shared: BTreeSet<Single>,
-    /// Inits of which no load was seen.
+    /// Inits without a load event.
     inits_alone: Vec<Init>,
-    /// Modules whose init has not ended, by name and loader; the last one is the latest.
+    /// Modules whose init has not ended, by name and loader; the last one is the most recent.
     waiting: HashMap<(Text, ProcessId), Vec<usize>>,
     /// Its beginning may have been lost.
     beginning_hidden: bool,
@@ -83,10 +83,10 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// A chain that begins with an event of this moment.
+    /// Opens a chain that begins with an event at this time.
     pub(super) fn new(key: ChainKey, at: Moment, lost: &Lost, part: Part) -> Self {
         let (began, beginning_hidden) = match key {
-            // The id tells when it was asked, even when nothing else does.
+            // The id contains the time of the request, even if its event was lost.
             ChainKey::Request(id) => (moved(at, id.boot_ns), false),
             ChainKey::Loader(process) => (at, lost.may_hide_beginning(process.start_ns, at.boot_ns)),
         };
@@ -119,7 +119,7 @@ impl Open {
         }
     }
 
-    /// What a module will take. The list that it goes into is at most twice as long as it has to be.
+    /// Memory use of a module. The capacity of its list is at most twice its length.
     pub(super) fn module_bytes(load: &Load) -> usize {
         2 * size_of::<Module>() + load.heap_bytes() + WAITING_BYTES + load.module.heap_bytes()
     }
@@ -131,8 +131,8 @@ impl Open {
         self.chain.modules.push(Module { load, boot_ns, init: None });
     }
 
-    /// Adds the end of an init. The kernel lets a name in again only after its first load failed or left: the latest is
-    /// meant.
+    /// Adds the end of an init to the most recent load of this name: the kernel accepts a name again only after the
+    /// earlier load failed or was unloaded.
     pub(super) fn add_init(&mut self, init: Init) {
         let key = (init.module.clone(), ProcessId { pid: init.pid, start_ns: init.start_ns });
         let latest = match self.waiting.entry(key) {
@@ -151,12 +151,13 @@ impl Open {
         }
     }
 
-    /// Adds a chain that has ended.
+    /// Adds a nested chain that has ended.
     pub(super) fn add_nested(&mut self, chain: Box<Chain>) {
         self.chain.nested.push(*chain);
     }
 
-    /// The chain, with all that is missing in words, and what is nested in order of beginning.
+    /// Returns the chain with notes on everything that is missing, and with its nested chains in the order of their
+    /// beginnings.
     pub(super) fn into_chain(self, lost: &Lost) -> Box<Chain> {
         let notes = self.notes(lost);
         let mut chain = self.chain;
@@ -181,7 +182,7 @@ impl Open {
             ChainKey::Request(_) if chain.part == Part::Rest => {
                 notes.push("its first part was emitted before this one".to_owned());
             }
-            // Which processes had to make room is known for a while.
+            // Recently evicted processes are known.
             ChainKey::Loader(_) if chain.part == Part::Rest => {
                 notes.push("it may have loaded more, which was emitted before this chain".to_owned());
             }
@@ -207,7 +208,7 @@ impl Open {
     }
 }
 
-/// The same clock at another time since boot.
+/// Shifts a point in time to another boot-clock value.
 fn moved(at: Moment, boot_ns: u64) -> Moment {
     let by_ns = i128::from(boot_ns) - i128::from(at.boot_ns);
     let time = i64::try_from(by_ns).ok().and_then(|ns| at.time.checked_add(SignedDuration::from_nanos(ns)).ok());

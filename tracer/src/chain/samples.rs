@@ -1,4 +1,4 @@
-//! Chains made by hand, for the tests of every format.
+//! Sample chains for the tests of output formats.
 
 use jiff::Timestamp;
 
@@ -81,7 +81,7 @@ fn helper(pid: u32, name: &str) -> Helper {
     }
 }
 
-/// A module that `process` loaded; `end` is its init's value and duration.
+/// A module that `process` loaded; `end` is the return value and duration of its init.
 fn module(name: &str, process: &Process, reason: Option<Reason>, boot_ns: u64, end: Option<(i32, u64)>) -> Module {
     let load = Load {
         device: None,
@@ -133,7 +133,7 @@ fn item(chain: Chain) -> Item {
     Item::Chain(Box::new(chain))
 }
 
-/// Looking at the firewall switches connection tracking on.
+/// Listing the firewall rules enables connection tracking.
 pub(crate) fn outage() -> Item {
     let mut process = process(557, "iptables", "/usr/sbin/xtables-legacy-multi", &["iptables", "-t", "nat", "-L"]);
     process.loginuid = Some(1000);
@@ -156,7 +156,7 @@ pub(crate) fn outage() -> Item {
     item(chain)
 }
 
-/// The table's code itself: iptables ran modprobe by hand.
+/// The code of a table: iptables ran modprobe itself.
 pub(crate) fn by_hand() -> Item {
     let tool = modprobe(558, &["/sbin/modprobe", "ip_tables"]);
     let mut chain = chain(900, None, Status::Loaded);
@@ -167,7 +167,7 @@ pub(crate) fn by_hand() -> Item {
     item(chain)
 }
 
-/// A kernel thread asks on behalf of the one that asked before it, and an init asks too.
+/// A kernel thread makes a request on behalf of the previous requester, and an init makes another.
 pub(crate) fn nested() -> Item {
     let process = process(700, "cryptsetup", "/usr/sbin/cryptsetup", &["cryptsetup", "open", "/dev/sda 2", ""]);
     let mut root = blocked(chain(2_000, Some(request("dm-crypt", process)), Status::Loaded), 5_020_000_000);
@@ -234,7 +234,7 @@ fn process_of_kernel(pid: u32, comm: &str) -> Process {
     process(pid, comm, "", &[])
 }
 
-/// Nobody provides it.
+/// An alias without a module.
 pub(crate) fn not_found() -> Item {
     let mut process = process(800, "mount", "/usr/bin/mount", &["mount", "-t", "nosuchfs", "none", "/mnt"]);
     process.uid = 1000;
@@ -248,7 +248,7 @@ pub(crate) fn not_found() -> Item {
     item(chain)
 }
 
-/// Names made to fool whoever reads them.
+/// Names that try to mislead the reader.
 pub(crate) fn hostile() -> Item {
     let evil = "x\n12:00:00.000 innocent";
     let process = process(900, "a\u{1b}[2Jb", "/tmp/\u{202e}txt.exe", &["a b", "", "it's", "\\n", evil, "\u{200b}"]);
@@ -267,7 +267,7 @@ pub(crate) fn hostile() -> Item {
     item(chain)
 }
 
-/// Somebody unloads a module by hand.
+/// A module is unloaded explicitly.
 pub(crate) fn unload() -> Item {
     let body = Body::Unload(Box::new(Unload {
         module: Text::from("nf_conntrack"),
@@ -278,7 +278,7 @@ pub(crate) fn unload() -> Item {
     Item::Event(Box::new(Event { seq: 1, time: time(), boot_ns: 5_000, request: None, body }))
 }
 
-/// Somebody fails to unload a module that is in use.
+/// Unloading a module that is in use fails.
 pub(crate) fn failed_unload() -> Item {
     let body = Body::Attempt(Box::new(Attempt {
         syscall: "delete_module".to_owned(),
@@ -294,13 +294,13 @@ pub(crate) fn failed_unload() -> Item {
     Item::Event(Box::new(Event { seq: 3, time: time(), boot_ns: 5_500, request: None, body }))
 }
 
-/// The ring was full.
+/// The ring buffer was full.
 pub(crate) fn loss() -> Item {
     let body = Body::Loss(Loss { stage: LossStage::Probe, cause: "ring_full".to_owned(), count: 3 });
     Item::Event(Box::new(Event { seq: 2, time: time(), boot_ns: 6_000, request: None, body }))
 }
 
-/// Events of several kinds, hostile names among them.
+/// Events of several kinds, including hostile names.
 pub(crate) fn events() -> Vec<Event> {
     let mut bodies = Vec::new();
     for item in [outage(), nested(), by_hand(), hostile(), unload(), failed_unload(), loss()] {

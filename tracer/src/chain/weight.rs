@@ -1,21 +1,21 @@
-//! How much memory events take, so that chains can be bounded by bytes: names may be as long as lines are.
+//! Memory use of events, to bound chains in bytes: names may be as long as lines.
 
 use crate::event::{
     Ancestor, Attempt, Attribution, Behalf, Device, Frame, Helper, Init, Load, Outcome, Process, Request, Text,
 };
 
-/// Bytes beyond those of the value itself.
+/// Heap memory of a value.
 pub(super) trait Heap: Sized {
-    /// What it points to.
+    /// Bytes on the heap.
     fn heap_bytes(&self) -> usize;
 
-    /// All of it.
+    /// Total bytes.
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.heap_bytes()
     }
 }
 
-/// What an allocator adds to each piece.
+/// Allocator overhead per allocation.
 const PIECE_BYTES: usize = 16;
 
 fn piece(bytes: usize) -> usize {
@@ -46,7 +46,7 @@ impl<Value: Heap> Heap for Vec<Value> {
     }
 }
 
-/// Values that point to what their fields point to.
+/// Implements the trait for structs, as the sum of their fields.
 macro_rules! heap_of_fields {
     ($($value:ty: $($field:ident)*;)*) => {
         $(impl Heap for $value {
@@ -77,9 +77,9 @@ mod tests {
     use super::Heap;
     use crate::{chain::samples, event::Body, event::Text};
 
-    /// Whatever is longer weighs more, by as much.
+    /// The memory use grows by the growth of any field.
     #[test]
-    fn long_names_weigh() {
+    fn heap_bytes_grow_with_names() {
         let (mut requests, mut loads) = (0, 0);
         for event in samples::events() {
             let long = || Text::from("x".repeat(1_000_000));

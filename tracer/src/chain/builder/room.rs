@@ -1,18 +1,18 @@
-//! What open chains may take, and which of them makes room.
+//! Memory limits of open chains, and eviction.
 
 use std::cmp::Reverse;
 
 use super::{Builder, Early, Number};
 
-/// What a builder keeps at most. What has no room comes out before its end and says so; nothing is left out.
+/// Limits of a builder. Chains beyond them are emitted early and marked; nothing is omitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Chains that are open: with more of them the oldest comes out.
+    /// Maximum number of open chains; beyond it the oldest is emitted.
     pub chains: usize,
-    /// All open chains together, bytes: with more the largest comes out.
+    /// Maximum size of all open chains, bytes; beyond it the largest is emitted.
     pub bytes: usize,
-    /// One chain with all that is nested in it, bytes: a larger one comes out, and what follows is a chain of its own
-    /// ([`Part::Rest`](super::Part::Rest)).
+    /// Maximum size of one chain with its nested chains, bytes: a larger one is emitted, and the remainder is a
+    /// separate chain ([`Part::Rest`](super::Part::Rest)).
     pub chain_bytes: usize,
 }
 
@@ -23,7 +23,7 @@ impl Default for Limits {
 }
 
 impl Builder {
-    /// Hands out what has no room, after an event of this chain.
+    /// Emits chains beyond the limits, after an event of this chain.
     pub(super) fn keep_limits(&mut self, number: Option<Number>) {
         if let Some(number) = number.filter(|number| self.lacks_room(*number, 0)) {
             self.evict(number, Early::TooLarge(self.limits.chain_bytes));
@@ -35,22 +35,22 @@ impl Builder {
         }
     }
 
-    /// Whether a chain would be too large with so much more.
+    /// Returns whether a chain would be too large with `bytes` more.
     pub(super) fn lacks_room(&self, number: Number, more: usize) -> bool {
         self.open.get(&number).is_some_and(|open| open.bytes.saturating_add(more) > self.limits.chain_bytes)
     }
 
-    /// Hands a chain out before its end.
+    /// Emits a chain early.
     pub(super) fn evict(&mut self, number: Number, early: Early) {
         if let Some(open) = self.open.get_mut(&number) {
             open.early = Some(early);
         }
         let parent = self.detach(number);
-        self.hand_out(number);
-        self.hand_out_if_done(parent);
+        self.emit(number);
+        self.emit_if_done(parent);
     }
 
-    /// Notes that a chain takes more than it did.
+    /// Updates the accounted size of a chain.
     pub(super) fn grow(&mut self, number: Number, bytes: usize) {
         if let Some(open) = self.open.get_mut(&number) {
             let (before, now) = (open.bytes, open.bytes + bytes);

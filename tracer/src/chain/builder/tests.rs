@@ -1,4 +1,4 @@
-//! Chains against an independent model: whole streams, damaged streams, streams that make no sense.
+//! Chains compared with an independent model: complete, damaged and inconsistent streams.
 
 mod cases;
 mod history;
@@ -13,10 +13,10 @@ use crate::{
     chain::{Chain, ChainKey, Item, Part},
     event::{Body, Event, RequestId, Text},
 };
-use history::{Parent, Told, stories, storm, tell};
+use history::{Parent, TaggedEvent, generate, scenarios, storm};
 use model::{Model, mark};
 
-/// Drains the chains that are ready.
+/// Takes the chains that are ready.
 fn chains(builder: &mut Builder) -> Vec<Chain> {
     let mut chains = Vec::new();
     while let Some(item) = builder.next_item() {
@@ -32,7 +32,7 @@ fn chain_of(item: Item) -> Option<Chain> {
     }
 }
 
-/// Feeds events and gives all chains that come out.
+/// Feeds events and returns all emitted chains.
 fn build(mut builder: Builder, events: impl IntoIterator<Item = Event>) -> Vec<Chain> {
     for event in events {
         builder.push(event);
@@ -51,7 +51,7 @@ fn flat(chains: &[Chain]) -> Vec<(Option<ChainKey>, &Chain)> {
     all
 }
 
-/// The numbers by which the histories' events can be told apart, of all events that a chain holds.
+/// The numbers that identify the events of the histories, for all events of a chain.
 fn marks(chain: &Chain) -> Vec<String> {
     let mut marks = Vec::new();
     marks.extend(chain.request.iter().map(|request| format!("request by {}", request.process.tid)));
@@ -63,8 +63,8 @@ fn marks(chain: &Chain) -> Vec<String> {
     marks
 }
 
-fn mark_of(told: &Told) -> Option<String> {
-    Some(match &told.event.body {
+fn mark_of(tagged: &TaggedEvent) -> Option<String> {
+    Some(match &tagged.event.body {
         Body::Request(request) => format!("request by {}", request.process.tid),
         Body::Helper(helper) => format!("helper {}", helper.pid),
         Body::Load(load) => format!("load {}", mark(load)),
@@ -75,18 +75,18 @@ fn mark_of(told: &Told) -> Option<String> {
     })
 }
 
-fn whole(stories: &[history::Story], choices: &[u8]) -> Result<(), TestCaseError> {
-    let telling = tell(stories, choices);
-    let model = Model::new(&telling);
+fn whole(scenarios: &[history::Scenario], choices: &[u8]) -> Result<(), TestCaseError> {
+    let history = generate(scenarios, choices);
+    let model = Model::new(&history);
     let mut due: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    for tag in 0..telling.plots.len() {
+    for tag in 0..history.plans.len() {
         if let Some(at) = model.comes_out(tag) {
             due.entry(at).or_default().insert(tag);
         }
     }
     let mut builder = Builder::new();
-    for (at, told) in telling.told.iter().enumerate() {
-        builder.push(told.event.clone());
+    for (at, tagged) in history.events.iter().enumerate() {
+        builder.push(tagged.event.clone());
         let wanted: Vec<Chain> = due.remove(&at).into_iter().flatten().map(|tag| model.chain(tag)).collect();
         prop_assert_eq!(chains(&mut builder), wanted, "after event {}", at);
     }
@@ -97,52 +97,52 @@ fn whole(stories: &[history::Story], choices: &[u8]) -> Result<(), TestCaseError
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Check that whatever the order of telling, each chain is exactly the model's, and comes out when it ends.
+    /// For any order of events, each chain equals that of the model and is emitted when it ends.
     #[test]
-    fn whole_streams_give_the_models_chains(
-        stories in stories(),
+    fn complete_stream_yields_chains_of_the_model(
+        scenarios in scenarios(),
         choices in proptest::collection::vec(any::<u8>(), 1..200),
     ) {
-        whole(&stories, &choices)?;
+        whole(&scenarios, &choices)?;
     }
 
-    /// Check that 62 requests for one name stay apart in any order.
+    /// 62 requests for the same name yield separate chains in any order.
     #[test]
-    fn a_storm_stays_apart(choices in proptest::collection::vec(any::<u8>(), 1..400)) {
+    fn concurrent_requests_for_one_name_yield_separate_chains(choices in proptest::collection::vec(any::<u8>(), 1..400)) {
         whole(&storm(62), &choices)?;
     }
 
-    /// Check that when any events are missing, every chain that misses something says so, no event is in
-    /// another's chain, and chains that were not open meanwhile are whole.
+    /// If any events are missing, every incomplete chain is marked, no event is in a wrong chain, and chains that were
+    /// not open meanwhile are complete.
     #[test]
-    fn missing_events_are_told(
-        stories in stories(),
+    fn missing_events_mark_chains_as_incomplete(
+        scenarios in scenarios(),
         choices in proptest::collection::vec(any::<u8>(), 1..200),
         missing in proptest::collection::vec(proptest::bool::weighted(0.15), 1..300),
     ) {
-        let telling = tell(&stories, &choices);
-        let model = Model::new(&telling);
+        let history = generate(&scenarios, &choices);
+        let model = Model::new(&history);
         let is_missing =
-            |at: usize| telling.told[at].tag != usize::MAX && missing.get(at % missing.len()).copied().unwrap_or(false);
-        let kept: Vec<usize> = (0..telling.told.len()).filter(|at| !is_missing(*at)).collect();
-        // Where each gap shows: at the next event.
+            |at: usize| history.events[at].tag != usize::MAX && missing.get(at % missing.len()).copied().unwrap_or(false);
+        let kept: Vec<usize> = (0..history.events.len()).filter(|at| !is_missing(*at)).collect();
+        // Each gap is detected at the next event.
         let gaps: Vec<usize> = kept
             .iter()
             .copied()
             .filter(|at| *at > 0 && is_missing(*at - 1) || *at == 0 && is_missing(0))
             .collect();
-        let out = build(Builder::new(), kept.iter().map(|at| telling.told[*at].event.clone()));
+        let out = build(Builder::new(), kept.iter().map(|at| history.events[*at].event.clone()));
         let all = flat(&out);
 
         let owner: HashMap<String, usize> =
-            telling.told.iter().filter_map(|told| Some((mark_of(told)?, told.tag))).collect();
+            history.events.iter().filter_map(|tagged| Some((mark_of(tagged)?, tagged.tag))).collect();
         let mut seen = BTreeSet::new();
         for (parent, chain) in &all {
             for mark in marks(chain) {
                 let tag = owner[&mark];
-                prop_assert_eq!(telling.key(tag), chain.key, "{} is in the wrong chain", mark);
+                prop_assert_eq!(history.key(tag), chain.key, "{} is in the wrong chain", mark);
                 prop_assert!(seen.insert(mark.clone()), "{} is in two chains", mark);
-                let misses = (0..telling.told.len()).any(|at| telling.told[at].tag == tag && is_missing(at));
+                let misses = (0..history.events.len()).any(|at| history.events[at].tag == tag && is_missing(at));
                 prop_assert!(!misses || !chain.incomplete.is_empty(), "{:?} does not say that it misses something", chain);
             }
             for module in &chain.modules {
@@ -151,29 +151,29 @@ proptest! {
             }
             if let (Some(parent), Some(request)) = (parent, &chain.request) {
                 let tag = owner[&format!("request by {}", request.process.tid)];
-                let wanted = match telling.plots[tag].parent {
+                let wanted = match history.plans[tag].parent {
                     Parent::None => None,
-                    Parent::Chain(tag) => Some(telling.key(tag)),
+                    Parent::Chain(tag) => Some(history.key(tag)),
                     Parent::Process(process) => Some(ChainKey::Loader(process)),
                 };
                 prop_assert_eq!(Some(*parent), wanted, "it hangs under another's chain");
             }
         }
         let alone = all.iter().flat_map(|(_, chain)| &chain.incomplete).filter(|note| note.contains("the init of")).count();
-        let wanted = kept.iter().filter(|at| mark_of(&telling.told[**at]).is_some()).count();
+        let wanted = kept.iter().filter(|at| mark_of(&history.events[**at]).is_some()).count();
         prop_assert_eq!(seen.len() + alone, wanted, "an event came out nowhere");
 
-        for tag in 0..telling.plots.len() {
-            // A parent whose child is missing altogether says so too.
+        for tag in 0..history.plans.len() {
+            // A parent whose child is missing completely is marked as well.
             let child_missing = |child: &usize| is_missing(model.first(*child));
             if model.children(tag).iter().any(child_missing) {
-                for (_, chain) in all.iter().filter(|(_, chain)| chain.key == telling.key(tag)) {
+                for (_, chain) in all.iter().filter(|(_, chain)| chain.key == history.key(tag)) {
                     let holds = marks(chain).iter().any(|mark| owner[mark] == tag);
                     prop_assert!(!holds || !chain.incomplete.is_empty(), "{:?} does not say that it misses a child", chain);
                 }
             }
             let Some(end) = model.comes_out(tag) else { continue };
-            let is_loader = telling.plots[tag].loader.is_some();
+            let is_loader = history.plans[tag].loader.is_some();
             let begin = if is_loader { 0 } else { model.first(tag) };
             let untouched = !(begin..=end).any(is_missing) && !gaps.iter().any(|gap| begin < *gap && *gap <= end);
             if untouched && !is_missing(model.first(tag)) {
@@ -183,53 +183,53 @@ proptest! {
         }
     }
 
-    /// Check that the number of open chains is kept, that those handed out early say so, and that no event
-    /// is lost or in another's chain.
+    /// The number of open chains is limited, chains that are emitted early are marked, and no event is lost or in a
+    /// wrong chain.
     #[test]
-    fn the_limit_is_kept(
-        stories in stories(),
+    fn open_chains_stay_within_the_limit(
+        scenarios in scenarios(),
         choices in proptest::collection::vec(any::<u8>(), 1..200),
         limit in 1..6usize,
     ) {
-        let telling = tell(&stories, &choices);
+        let history = generate(&scenarios, &choices);
         let mut builder = Builder::with_limit(limit);
         let mut out = Vec::new();
-        for told in &telling.told {
-            builder.push(told.event.clone());
+        for tagged in &history.events {
+            builder.push(tagged.event.clone());
             prop_assert!(builder.open.len() <= limit && builder.current.len() <= limit);
             out.extend(chains(&mut builder));
         }
         out.extend(builder.finish().into_iter().filter_map(chain_of));
         let owner: HashMap<String, usize> =
-            telling.told.iter().filter_map(|told| Some((mark_of(told)?, told.tag))).collect();
+            history.events.iter().filter_map(|tagged| Some((mark_of(tagged)?, tagged.tag))).collect();
         let mut count = 0;
         for (_, chain) in flat(&out) {
             count += chain.incomplete.iter().filter(|note| note.contains("the init of")).count();
             for mark in marks(chain) {
                 count += 1;
-                prop_assert_eq!(telling.key(owner[&mark]), chain.key);
+                prop_assert_eq!(history.key(owner[&mark]), chain.key);
             }
             prop_assert!(!chain.incomplete.is_empty() || chain.result.is_some());
         }
         prop_assert_eq!(count, owner.len());
     }
 
-    /// Check that whatever names are long, the builder takes no more than its limits, counts what it takes, and that no event is
-    /// lost or in another's chain.
+    /// With names of any length the builder stays within its memory limits, accounts for its memory correctly, and no
+    /// event is lost or in a wrong chain.
     #[test]
-    fn limits_in_bytes_are_kept(
-        stories in stories(),
+    fn memory_stays_within_the_limits(
+        scenarios in scenarios(),
         choices in proptest::collection::vec(any::<u8>(), 1..200),
         padding in proptest::collection::vec(0..40_000_usize, 1..20),
         bytes in 0..100_000_usize,
         chain_bytes in 0..60_000_usize,
     ) {
-        let telling = tell(&stories, &choices);
+        let history = generate(&scenarios, &choices);
         let limits = Limits { chains: 1_000, bytes, chain_bytes };
         let mut builder = Builder::with_limits(limits);
         let mut out = Vec::new();
-        for (at, told) in telling.told.iter().enumerate() {
-            let mut event = told.event.clone();
+        for (at, tagged) in history.events.iter().enumerate() {
+            let mut event = tagged.event.clone();
             let long = Text::from("x".repeat(padding[at % padding.len()]));
             match &mut event.body {
                 Body::Request(request) => request.process.argv.push(long),
@@ -251,33 +251,33 @@ proptest! {
         prop_assert_eq!((builder.bytes(), builder.sizes.len(), builder.current.len()), (0, 0, 0));
         prop_assert!(builder.take_issues().is_empty(), "what comes out in parts is no second event");
         let owner: HashMap<String, usize> =
-            telling.told.iter().filter_map(|told| Some((mark_of(told)?, told.tag))).collect();
+            history.events.iter().filter_map(|tagged| Some((mark_of(tagged)?, tagged.tag))).collect();
         let mut count = 0;
         for (_, chain) in flat(&out) {
             count += chain.incomplete.iter().filter(|note| note.contains("the init of")).count();
             for mark in marks(chain) {
                 count += 1;
-                prop_assert_eq!(telling.key(owner[&mark]), chain.key);
+                prop_assert_eq!(history.key(owner[&mark]), chain.key);
             }
             prop_assert!(!chain.incomplete.is_empty() || (chain.result.is_some() && chain.part == Part::Whole));
         }
         prop_assert_eq!(count, owner.len());
     }
 
-    /// Check that a stream that makes no sense (circles of parents, results before requests, numbers that jump)
-    /// gives each event once, in trees of a bounded depth.
+    /// An inconsistent stream (cycles of parents, results before requests, arbitrary numbers) yields each event once,
+    /// in trees of bounded depth.
     #[test]
-    fn nonsense_is_survived(
-        stories in stories(),
+    fn inconsistent_stream_yields_each_event_once(
+        scenarios in scenarios(),
         picks in proptest::collection::vec((any::<prop::sample::Index>(), 0..200u64, 0..12u32, 0..12u32), 0..200),
     ) {
-        let telling = tell(&stories, &[0]);
+        let history = generate(&scenarios, &[0]);
         let id = |tid: u32| RequestId { boot_ns: 7, tid };
         let mut results = 0;
         let events: Vec<Event> = picks
             .iter()
             .map(|(pick, seq, own, parent)| {
-                let mut event = telling.told[pick.index(telling.told.len())].event.clone();
+                let mut event = history.events[pick.index(history.events.len())].event.clone();
                 event.seq = *seq;
                 event.request = event.request.map(|_| id(*own));
                 match &mut event.body {
@@ -293,11 +293,11 @@ proptest! {
         prop_assert_eq!(loads, results);
     }
 
-    /// Check that a line of parents, told in any order, never makes a tree deeper than its limit, and loses none.
+    /// A long line of parents in any order stays within the depth limit and loses no event.
     #[test]
-    fn depth_is_bounded(order in Just((0..200u32).collect::<Vec<_>>()).prop_shuffle()) {
-        let telling = tell(&storm(1), &[0]);
-        let request = telling.told[0].event.clone();
+    fn nesting_depth_is_bounded(order in Just((0..200u32).collect::<Vec<_>>()).prop_shuffle()) {
+        let history = generate(&storm(1), &[0]);
+        let request = history.events[0].event.clone();
         let id = |tid: u32| RequestId { boot_ns: 7, tid };
         let events = order.iter().enumerate().map(|(seq, number)| {
             let mut event = Event { seq: seq as u64, request: Some(id(*number)), ..request.clone() };

@@ -1,17 +1,17 @@
-//! Single cases, told by hand.
+//! Single cases.
 
 use super::{
     build, chain_of, chains, flat,
-    history::{storm, tell},
+    history::{generate, storm},
 };
 use crate::{
     chain::{Builder, Chain, ChainKey, Issue, Item, Limits, Part, Single, growth::is_linear, samples},
     event::{Body, Event, Init, Loss, LossStage, ProcessId, RequestId, Status, Text},
 };
 
-/// The events of one request: request, helper, load, init, attempt, result, and the stream's end.
+/// The events of one request: request, helper, load, init, attempt, result, and the end of the stream.
 fn events() -> Vec<Event> {
-    tell(&storm(1), &[0]).told.into_iter().map(|told| told.event).collect()
+    generate(&storm(1), &[0]).events.into_iter().map(|base| base.event).collect()
 }
 
 fn numbered(bodies: impl IntoIterator<Item = Event>) -> Vec<Event> {
@@ -28,7 +28,7 @@ fn loss(like: &Event, cause: &str, count: u64) -> Event {
     Event { request: None, body, ..like.clone() }
 }
 
-/// As the events of a process that loads by itself.
+/// The same events for an explicit load.
 fn by_loader(events: Vec<Event>) -> Vec<Event> {
     let mut events: Vec<Event> =
         events.into_iter().filter(|event| !matches!(event.body, Body::Request(_) | Body::Helper(_))).collect();
@@ -45,9 +45,9 @@ fn by_loader(events: Vec<Event>) -> Vec<Event> {
     events
 }
 
-/// Check that losses of one cause add up to one sentence, only in chains that were open, and come out themselves.
+/// Losses with one cause are summed up in one note of the chains that were open, and the loss events are emitted.
 #[test]
-fn losses_mark_what_is_open() {
+fn losses_mark_open_chains() {
     let mut events = events();
     let (early, late) = (loss(&events[0], "ring_full", 7), loss(&events[0], "ring_full", 2));
     events.insert(0, early);
@@ -71,9 +71,9 @@ fn losses_mark_what_is_open() {
     assert_eq!(only(&out).incomplete, ["4 events were lost while it ran (ring_full)"]);
 }
 
-/// Check that a loss which was found while older events still waited to be read marks the chains that these make.
+/// A loss that is reported before older events marks the chains of those events.
 #[test]
-fn losses_told_in_front_mark_what_is_older() {
+fn early_reported_loss_marks_older_chains() {
     let mut events = events();
     let mut found = loss(&events[0], "ring_full", 3);
     found.boot_ns += 1;
@@ -84,9 +84,9 @@ fn losses_told_in_front_mark_what_is_older() {
     );
 }
 
-/// Check that a chain without its request still knows when it was asked, from its id.
+/// A chain without its request event has the time from its id.
 #[test]
-fn a_lost_request_keeps_its_time() {
+fn chain_without_request_event_has_time_of_its_id() {
     let whole = build(Builder::new(), events());
     let out = build(Builder::new(), events().split_off(1));
     let chain = only(&out);
@@ -94,9 +94,9 @@ fn a_lost_request_keeps_its_time() {
     assert_eq!(chain.incomplete, ["its request was not seen: who asked is unknown"]);
 }
 
-/// Check that a child whose parent's request was lost hangs under what is known of the parent.
+/// A child whose parent's request event was lost is nested in the rest of the parent's chain.
 #[test]
-fn a_lost_parent_keeps_its_children() {
+fn child_of_lost_parent_is_nested() {
     let mut events = events();
     let parent = RequestId { boot_ns: 999_999_000, tid: 1 };
     let Body::Request(request) = &mut events[0].body else { panic!("the first event is the request") };
@@ -114,9 +114,9 @@ fn a_lost_parent_keeps_its_children() {
     assert!(chain.nested[0].incomplete.is_empty());
 }
 
-/// Check that a stream that stops without an end says so in what was open, and says nothing when it has one.
+/// A stream without an end marks its open chains; a stream with an end does not.
 #[test]
-fn a_cut_stream_is_told() {
+fn truncated_stream_marks_open_chains() {
     let mut events = events();
     events.truncate(3);
     let out = build(Builder::new(), events);
@@ -129,9 +129,9 @@ fn a_cut_stream_is_told() {
     );
 }
 
-/// Check that an init without its load is told, and not given to another module.
+/// An init without its load becomes a note and is not attributed to another module.
 #[test]
-fn an_init_alone_is_told() {
+fn init_without_load_becomes_a_note() {
     let mut events = events();
     let Body::Init(Init { module, .. }) = &mut events[3].body else { panic!("the fourth event is the init") };
     *module = "other".into();
@@ -141,14 +141,14 @@ fn an_init_alone_is_told() {
     assert_eq!(chain.incomplete, ["the init of other ended, but its arrival was not seen"]);
 }
 
-/// Check that a process whose first load may be among the lost says so, and one that began later does not.
+/// The chain of a process whose first load may have been lost is marked; that of a later process is not.
 #[test]
-fn a_loaders_beginning_may_be_lost() {
-    let told = by_loader(events());
-    let began_ns = told[0].boot_ns;
+fn loader_with_possibly_lost_beginning_is_marked() {
+    let base = by_loader(events());
+    let began_ns = base[0].boot_ns;
     for (start_ns, incomplete) in [(began_ns - 100, true), (began_ns - 10, false)] {
-        let mut events = told.clone();
-        events.insert(0, Event { boot_ns: began_ns - 50, ..loss(&told[0], "ring_full", 1) });
+        let mut events = base.clone();
+        events.insert(0, Event { boot_ns: began_ns - 50, ..loss(&base[0], "ring_full", 1) });
         for event in &mut events {
             match &mut event.body {
                 Body::Load(load) => load.process.start_ns = start_ns,
@@ -165,28 +165,28 @@ fn a_loaders_beginning_may_be_lost() {
     }
 }
 
-/// Check that a loader's result without its loads is a chain that says what it misses.
+/// A result of an explicit load without its load events yields an incomplete chain.
 #[test]
-fn a_result_alone_is_told() {
+fn result_without_loads_is_incomplete() {
     let events = by_loader(events()).into_iter().filter(|event| matches!(event.body, Body::Result(_) | Body::End(_)));
     let out = build(Builder::new(), numbered(events));
     assert_eq!(only(&out).incomplete, ["what this process loaded was not seen"]);
 }
 
-/// Check that what follows a chain that had to make room does not claim that its request was never seen.
+/// The remainder of a chain that was emitted early does not report a missing request.
 #[test]
-fn a_continued_chain_says_so() {
-    let told = tell(&storm(2), &[0, 1]).told;
-    let out = build(Builder::with_limit(1), told.into_iter().map(|told| told.event));
+fn remainder_of_early_chain_reports_no_missing_request() {
+    let base = generate(&storm(2), &[0, 1]).events;
+    let out = build(Builder::with_limit(1), base.into_iter().map(|base| base.event));
     let notes: Vec<&String> = out.iter().flat_map(|chain| &chain.incomplete).collect();
     assert!(notes.iter().any(|note| note.contains("too many open chains")), "{notes:?}");
     assert!(notes.iter().any(|note| note.contains("its first part was emitted")), "{notes:?}");
     assert!(!notes.iter().any(|note| note.contains("was not seen: who asked")), "{notes:?}");
 }
 
-/// Check that a stream can go on after its chains were handed out at its end.
+/// A stream can continue after `finish`.
 #[test]
-fn a_builder_outlives_a_finish() {
+fn stream_can_continue_after_finish() {
     let mut builder = Builder::new();
     let (first, second) = (events(), events());
     let end = first.len() as u64;
@@ -204,9 +204,9 @@ fn a_builder_outlives_a_finish() {
     assert!(only(&out).incomplete.is_empty(), "{:?}", out[0].incomplete);
 }
 
-/// Check that an unload that failed is told at once and by itself, also of a process that loads, and leaves nothing open.
+/// A failed unload is emitted immediately and separately, also for a loading process, and leaves no chain open.
 #[test]
-fn a_failed_unload_is_a_story_of_its_own() {
+fn failed_unload_is_emitted_separately() {
     let Item::Event(mut failed) = samples::failed_unload() else { unreachable!("it is an event") };
     assert_eq!(ChainKey::of(&failed), None);
     let mut builder = Builder::new();
@@ -228,9 +228,9 @@ fn a_failed_unload_is_a_story_of_its_own() {
     assert!(chain.incomplete.is_empty() && chain.attempts.iter().all(|attempt| attempt.syscall != "delete_module"));
 }
 
-/// Check that an unload that a request's helper failed to do stays a part of it.
+/// A failed unload by the helper of a request belongs to its chain.
 #[test]
-fn a_failed_unload_of_a_helper_belongs_to_its_request() {
+fn failed_unload_by_helper_belongs_to_its_request() {
     let Item::Event(mut failed) = samples::failed_unload() else { unreachable!("it is an event") };
     let mut events = events();
     failed.request = events[0].request;
@@ -240,57 +240,57 @@ fn a_failed_unload_of_a_helper_belongs_to_its_request() {
     assert_eq!(of_unload.count(), 1);
 }
 
-/// Check that the same event again, as a recorder that was resumed may write it, is no second one.
+/// An identical repetition of an event, as a resumed recorder may write it, is ignored.
 #[test]
-fn the_same_event_again_is_no_second_one() {
+fn repeated_event_is_ignored() {
     for which in [0, 1, 5] {
-        let mut told = events();
-        told.insert(which + 1, told[which].clone());
+        let mut base = events();
+        base.insert(which + 1, base[which].clone());
         if which == 5 {
-            // Something nested keeps the chain open.
-            let mut nested = told[0].clone();
-            nested.request = Some(RequestId { boot_ns: told[0].boot_ns + 1, tid: 4_000_000 });
+            // A nested chain keeps the chain open.
+            let mut nested = base[0].clone();
+            nested.request = Some(RequestId { boot_ns: base[0].boot_ns + 1, tid: 4_000_000 });
             let Body::Request(request) = &mut nested.body else { panic!("the first event is the request") };
-            request.parent_request = told[0].request;
-            told.insert(1, nested);
+            request.parent_request = base[0].request;
+            base.insert(1, nested);
         }
         let mut builder = Builder::new();
-        numbered(told).into_iter().for_each(|event| builder.push(event));
+        numbered(base).into_iter().for_each(|event| builder.push(event));
         builder.finish();
         assert_eq!(builder.take_issues(), [], "{which}");
     }
 }
 
-/// A result that says that the end was not seen leaves the chain incomplete.
+/// A result without an observed end leaves the chain incomplete.
 #[test]
-fn result_without_its_end_is_incomplete() {
-    let mut told = events();
-    for event in &mut told {
+fn result_without_observed_end_is_incomplete() {
+    let mut base = events();
+    for event in &mut base {
         if let Body::Result(result) = &mut event.body {
             result.incomplete = true;
         }
     }
-    let out = build(Builder::new(), numbered(told));
+    let out = build(Builder::new(), numbered(base));
     let note = "its end was not seen: it still ran when tracing ended, or its end was lost";
     assert_eq!(only(&out).incomplete, [note]);
 }
 
-/// Check that of two events of which a request has one neither takes the place of the other, wherever the second is told,
-/// that both say so, and that it is an issue.
+/// Of two events that a request has only once, at any position, neither replaces the other, both are marked, and an
+/// issue is reported.
 #[test]
-fn a_second_event_with_an_id_is_not_hidden() {
+fn second_event_with_same_id_is_reported() {
     for (which, event) in [(0, Single::Request), (1, Single::Helper), (5, Single::Result)] {
-        let told = events();
-        let mut second = told[which].clone();
+        let base = events();
+        let mut second = base[which].clone();
         match &mut second.body {
             Body::Request(request) => request.process.comm = Text::from("planted"),
             Body::Helper(helper) => helper.path = Text::from("/planted"),
             Body::Result(result) => result.status = Status::NotFound,
             _ => unreachable!("it is one of these"),
         }
-        for at in which + 1..told.len() {
+        for at in which + 1..base.len() {
             for is_first in [false, true] {
-                let mut events = told.clone();
+                let mut events = base.clone();
                 events.insert(at, second.clone());
                 if is_first {
                     events.swap(which, at);
@@ -298,14 +298,14 @@ fn a_second_event_with_an_id_is_not_hidden() {
                 let mut builder = Builder::new();
                 numbered(events).into_iter().for_each(|event| builder.push(event));
                 let out: Vec<Chain> = builder.finish().into_iter().filter_map(chain_of).collect();
-                let id = told[0].request.unwrap();
+                let id = base[0].request.unwrap();
                 assert_eq!(builder.take_issues(), [Issue::SharedId { event, id, count: 1 }], "{event:?} at {at}");
                 assert!(builder.take_issues().is_empty());
                 let note = format!("two {} events share the id {id}", event.name());
                 let shared = out.iter().filter(|chain| chain.incomplete.contains(&note)).count();
                 let both: Vec<&Chain> = out.iter().filter(|chain| super::has(chain, event)).collect();
                 assert_eq!(both.len(), 2, "{event:?} at {at}: {out:#?}");
-                // What came out before the second one was told cannot say so.
+                // A chain that was emitted before the second event cannot be marked.
                 let is_out = at > 5;
                 assert_eq!(shared, if is_out { 1 } else { 2 }, "{event:?} at {at}: {out:#?}");
                 assert!(out.iter().any(|chain| chain.part == if is_out { Part::Rest } else { Part::Duplicate }));
@@ -315,17 +315,17 @@ fn a_second_event_with_an_id_is_not_hidden() {
     }
 }
 
-/// Check that an event that belongs to a request and does not say to which comes out, and is an issue.
+/// An event that lacks its request id is emitted and reported as an issue.
 #[test]
-fn events_without_an_id_are_told() {
-    let mut told = events();
-    told.iter_mut().for_each(|event| {
+fn event_without_request_id_is_an_issue() {
+    let mut base = events();
+    base.iter_mut().for_each(|event| {
         if matches!(event.body, Body::Request(_) | Body::Helper(_) | Body::Result(_)) {
             event.request = None;
         }
     });
     let mut builder = Builder::new();
-    told.into_iter().for_each(|event| builder.push(event));
+    base.into_iter().for_each(|event| builder.push(event));
     let items = builder.finish();
     let alone = items.iter().filter(|item| matches!(item, Item::Event(event) if !matches!(event.body, Body::End(_))));
     assert_eq!(alone.count(), 3);
@@ -333,21 +333,20 @@ fn events_without_an_id_are_told() {
     assert_eq!(builder.take_issues(), wanted);
 }
 
-/// Check that a chain that is too large comes out in parts that have all of it, that each part says so, and that what is
-/// loaded without a request says it too.
+/// A chain that is too large is emitted in marked parts that contain all of its events, also for an explicit load.
 #[test]
-fn a_large_chain_comes_out_in_parts() {
+fn oversized_chain_is_emitted_in_parts() {
     let limits = Limits { chain_bytes: 20_000, ..Limits::default() };
     let loads = |by_itself: bool| {
-        let told = events();
+        let base = events();
         let many = (0..100).map(|number| {
-            let mut load = told[2].clone();
+            let mut load = base[2].clone();
             if let Body::Load(body) = &mut load.body {
                 body.module = Text::from(format!("m{number}"));
             }
             load
         });
-        let all: Vec<Event> = [told[0].clone()].into_iter().chain(many).chain(told[5..].to_vec()).collect();
+        let all: Vec<Event> = [base[0].clone()].into_iter().chain(many).chain(base[5..].to_vec()).collect();
         if by_itself { numbered(by_loader(all)) } else { numbered(all) }
     };
     for by_itself in [false, true] {
@@ -365,7 +364,7 @@ fn a_large_chain_comes_out_in_parts() {
             assert_eq!(chain.part, if number == 0 { Part::Whole } else { Part::Rest });
             assert!(!chain.incomplete.is_empty(), "{chain:?}");
         }
-        // What the process loads later is no part of that.
+        // Later loads of the process do not belong to it.
         let mut builder = Builder::with_limits(limits);
         loads(by_itself).into_iter().for_each(|event| builder.push(event));
         builder.finish();
@@ -376,12 +375,12 @@ fn a_large_chain_comes_out_in_parts() {
     }
 }
 
-/// Check that nested chains of a chain that has no more room for them come out by themselves.
+/// Nested chains beyond the size limit of their parent are emitted separately.
 #[test]
-fn what_is_nested_in_a_full_chain_comes_out() {
-    let mut told = events();
-    told.truncate(2);
-    let parent = told[0].request.unwrap();
+fn nested_chains_of_full_chain_are_emitted_separately() {
+    let mut base = events();
+    base.truncate(2);
+    let parent = base[0].request.unwrap();
     for number in 0..50 {
         let mut nested = events();
         nested.pop();
@@ -391,11 +390,11 @@ fn what_is_nested_in_a_full_chain_comes_out() {
                 request.parent_request = Some(parent);
             }
         }
-        told.extend(nested);
+        base.extend(nested);
     }
-    told.extend(events().split_off(2));
+    base.extend(events().split_off(2));
     let limits = Limits { chain_bytes: 100_000, ..Limits::default() };
-    let out = build(Builder::with_limits(limits), numbered(told));
+    let out = build(Builder::with_limits(limits), numbered(base));
     let all = flat(&out);
     assert_eq!(all.iter().filter(|(_, chain)| chain.request.is_some()).count(), 51);
     assert_eq!(all.iter().map(|(_, chain)| chain.modules.len()).sum::<usize>(), 51);
@@ -404,12 +403,12 @@ fn what_is_nested_in_a_full_chain_comes_out() {
     assert!(full.incomplete.iter().any(|note| note.contains("larger than 100000 bytes")), "{:?}", full.incomplete);
 }
 
-/// Check that one chain with much in it takes a time that grows with it: inits that end in the order of their loads or in the
-/// opposite one, and nested chains that end in any order.
+/// Building one large chain takes linear time, for inits that end in either order and nested chains that end in any
+/// order.
 #[test]
-fn one_large_chain_grows_linearly() {
+fn building_large_chain_is_linear() {
     let limits = Limits { chains: usize::MAX, bytes: usize::MAX, chain_bytes: usize::MAX };
-    // What comes first is not part of what is measured.
+    // The setup is not measured.
     let prepared = |events: Vec<Event>, first: usize| {
         let mut events = numbered(events);
         let rest = events.split_off(first);
@@ -419,7 +418,7 @@ fn one_large_chain_grows_linearly() {
     };
     let push = |(builder, events): (Builder, Vec<Event>)| assert_eq!(build(builder, events).len(), 1);
     let inits = |size: usize, is_reversed: bool| {
-        let told = events();
+        let base = events();
         let named = |like: &Event, number: usize| {
             let mut event = like.clone();
             match &mut event.body {
@@ -429,15 +428,15 @@ fn one_large_chain_grows_linearly() {
             }
             event
         };
-        let loads = (0..size).map(|number| named(&told[2], number));
-        let inits = (0..size).map(|number| named(&told[3], if is_reversed { size - number - 1 } else { number }));
-        told[..2].iter().cloned().chain(loads).chain(inits).chain(told[5..].iter().cloned()).collect::<Vec<_>>()
+        let loads = (0..size).map(|number| named(&base[2], number));
+        let inits = (0..size).map(|number| named(&base[3], if is_reversed { size - number - 1 } else { number }));
+        base[..2].iter().cloned().chain(loads).chain(inits).chain(base[5..].iter().cloned()).collect::<Vec<_>>()
     };
     let nested = |size: usize| {
-        let told = events();
-        let parent = told[0].request.unwrap();
+        let base = events();
+        let parent = base[0].request.unwrap();
         let inner = (0..size).rev().flat_map(|number| {
-            let mut pair = [told[0].clone(), told[5].clone()];
+            let mut pair = [base[0].clone(), base[5].clone()];
             for event in &mut pair {
                 event.request = Some(RequestId { boot_ns: parent.boot_ns + 1 + number as u64, tid: 1 });
                 if let Body::Request(request) = &mut event.body {
@@ -446,7 +445,7 @@ fn one_large_chain_grows_linearly() {
             }
             pair
         });
-        told[..1].iter().cloned().chain(inner).chain(told[5..].iter().cloned()).collect::<Vec<_>>()
+        base[..1].iter().cloned().chain(inner).chain(base[5..].iter().cloned()).collect::<Vec<_>>()
     };
     is_linear("inits in order", 2_000, |size| prepared(inits(size, false), 2 + size), push);
     is_linear("inits in the opposite order", 2_000, |size| prepared(inits(size, true), 2 + size), push);

@@ -1,5 +1,4 @@
-//! Histories that the kernel can produce, as stories; and their telling, in any order that keeps causes
-//! before effects.
+//! Generates histories that the kernel can produce, and their events in any order that keeps causes before effects.
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -12,113 +11,113 @@ use crate::{
     },
 };
 
-/// A request: its helper loads modules, and some system calls fail.
+/// A request whose helper loads modules, with some failing system calls.
 #[derive(Clone, Debug)]
-pub(super) struct RequestStory {
+pub(super) struct RequestScenario {
     name: u8,
     helper: bool,
-    modules: Vec<ModuleStory>,
+    modules: Vec<ModuleScenario>,
     attempts: u8,
 }
 
-/// A module that arrives; its init may ask for more.
+/// A module that arrives; its init may make more requests.
 #[derive(Clone, Debug)]
-pub(super) struct ModuleStory {
+pub(super) struct ModuleScenario {
     name: u8,
-    asks: Vec<(Way, RequestStory)>,
+    asks: Vec<(Way, RequestScenario)>,
 }
 
-/// How a request comes out of an init.
+/// How an init makes a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Way {
     /// The init waits for it.
     Waits,
-    /// The init goes on.
+    /// The init continues.
     GoesOn,
-    /// A kernel thread asks, whenever it runs.
+    /// A kernel thread makes it when it runs.
     Thread,
-    /// The same, and the event names the parent beside the one on whose behalf it asks.
+    /// The same, and the event has both the parent request and the task on whose behalf it is made.
     ThreadNamed,
 }
 
-/// What somebody does.
+/// The actions of a process.
 #[derive(Clone, Debug)]
-pub(super) enum Story {
-    Request(RequestStory),
-    /// A process that loads modules by itself, in pieces of work.
-    Loader(Vec<Vec<ModuleStory>>),
+pub(super) enum Scenario {
+    Request(RequestScenario),
+    /// A process that loads modules explicitly, in several chains.
+    Loader(Vec<Vec<ModuleScenario>>),
 }
 
-/// Who is behind a chain.
+/// The requester of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Parent {
     None,
     /// A request.
     Chain(usize),
-    /// A process that loads by itself, in whatever piece of work it is.
+    /// A process that loads explicitly, in any of its chains.
     Process(ProcessId),
 }
 
-/// What is known of a chain before it is told. Its index is its tag.
+/// The plan of a chain. Its index is its tag.
 #[derive(Clone, Debug)]
-pub(super) struct Plot {
-    /// The process, for a loader.
+pub(super) struct Plan {
+    /// The process of an explicit load.
     pub(super) loader: Option<ProcessId>,
     pub(super) parent: Parent,
 }
 
-/// An event of the telling, and the tag of its chain.
+/// An event and the tag of its chain.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct TaggedEvent {
     pub(super) tag: usize,
     pub(super) event: Event,
 }
 
-/// A telling: the plots by tag, and the events in order.
+/// A history: the plans of chains by tag, and the events in order.
 #[derive(Clone, Debug)]
-pub(super) struct Telling {
-    pub(super) plots: Vec<Plot>,
-    pub(super) told: Vec<Told>,
+pub(super) struct History {
+    pub(super) plans: Vec<Plan>,
+    pub(super) events: Vec<TaggedEvent>,
 }
 
-impl Telling {
-    /// The key of each chain: a request's id is made when it is told.
+impl History {
+    /// The key of each chain: the id of a request is created with its event.
     pub(super) fn key(&self, tag: usize) -> ChainKey {
-        self.plots[tag].loader.map_or_else(|| ChainKey::Request(id_of(&self.told, tag)), ChainKey::Loader)
+        self.plans[tag].loader.map_or_else(|| ChainKey::Request(id_of(&self.events, tag)), ChainKey::Loader)
     }
 }
 
-fn id_of(told: &[Told], tag: usize) -> RequestId {
-    told.iter().find(|told| told.tag == tag).and_then(|told| told.event.request).expect("it was told")
+fn id_of(tagged: &[TaggedEvent], tag: usize) -> RequestId {
+    tagged.iter().find(|tagged| tagged.tag == tag).and_then(|tagged| tagged.event.request).expect("it has an event")
 }
 
-fn module(depth: u32) -> BoxedStrategy<ModuleStory> {
+fn module(depth: u32) -> BoxedStrategy<ModuleScenario> {
     let way = prop_oneof![Just(Way::Waits), Just(Way::GoesOn), Just(Way::Thread), Just(Way::ThreadNamed)];
     let asks = match depth {
         0 => Just(Vec::new()).boxed(),
         _ => proptest::collection::vec((way, request(depth - 1)), 0..3).boxed(),
     };
-    (0..3u8, asks).prop_map(|(name, asks)| ModuleStory { name, asks }).boxed()
+    (0..3u8, asks).prop_map(|(name, asks)| ModuleScenario { name, asks }).boxed()
 }
 
-fn request(depth: u32) -> BoxedStrategy<RequestStory> {
+fn request(depth: u32) -> BoxedStrategy<RequestScenario> {
     (0..2u8, any::<bool>(), proptest::collection::vec(module(depth), 0..3), 0..2u8)
-        .prop_map(|(name, helper, modules, attempts)| RequestStory { name, helper, modules, attempts })
+        .prop_map(|(name, helper, modules, attempts)| RequestScenario { name, helper, modules, attempts })
         .boxed()
 }
 
-/// Many tasks at once.
-pub(super) fn stories() -> impl Strategy<Value = Vec<Story>> {
+/// Many concurrent tasks.
+pub(super) fn scenarios() -> impl Strategy<Value = Vec<Scenario>> {
     let loader = proptest::collection::vec(proptest::collection::vec(module(1), 1..3), 1..3);
-    let story = prop_oneof![3 => request(2).prop_map(Story::Request), 1 => loader.prop_map(Story::Loader)];
-    proptest::collection::vec(story, 1..8)
+    let scenario = prop_oneof![3 => request(2).prop_map(Scenario::Request), 1 => loader.prop_map(Scenario::Loader)];
+    proptest::collection::vec(scenario, 1..8)
 }
 
-/// Requests for one name, each by a task of its own.
-pub(super) fn storm(size: usize) -> Vec<Story> {
-    let module = ModuleStory { name: 0, asks: Vec::new() };
-    let request = RequestStory { name: 0, helper: true, modules: vec![module], attempts: 1 };
-    vec![Story::Request(request); size]
+/// Requests for one name, each by a separate task.
+pub(super) fn storm(size: usize) -> Vec<Scenario> {
+    let module = ModuleScenario { name: 0, asks: Vec::new() };
+    let request = RequestScenario { name: 0, helper: true, modules: vec![module], attempts: 1 };
+    vec![Scenario::Request(request); size]
 }
 
 #[derive(Clone, Debug)]
@@ -152,19 +151,20 @@ enum Step {
     Result {
         tag: usize,
     },
-    /// Another thread of the story may run from now on.
+    /// Another thread of the history may run from now on.
     Start {
         strand: usize,
     },
 }
 
-/// Who asks, in the init of which module, and on whose behalf (and whether the event names the parent too).
+/// The requester, the module whose init it is in, and the task on whose behalf it acts (and whether the event has the
+/// parent request, too).
 type Asker = (ProcessId, Option<u8>, Option<(ProcessId, bool)>);
 
-/// Stories as strands of steps: each strand is one thread of execution.
+/// Histories as threads of steps.
 #[derive(Debug, Default)]
 struct Script {
-    plots: Vec<Plot>,
+    plans: Vec<Plan>,
     strands: Vec<Vec<Step>>,
     marks: u64,
 }
@@ -179,9 +179,9 @@ fn small<Wide, Narrow: TryFrom<Wide, Error: std::fmt::Debug>>(number: Wide) -> N
 }
 
 impl Script {
-    fn plot(&mut self, loader: Option<ProcessId>, parent: Parent) -> usize {
-        self.plots.push(Plot { loader, parent });
-        self.plots.len() - 1
+    fn plan(&mut self, loader: Option<ProcessId>, parent: Parent) -> usize {
+        self.plans.push(Plan { loader, parent });
+        self.plans.len() - 1
     }
 
     fn strand(&mut self, steps: Vec<Step>) -> usize {
@@ -189,42 +189,42 @@ impl Script {
         self.strands.len() - 1
     }
 
-    fn request(&mut self, steps: &mut Vec<Step>, story: &RequestStory, parent: Parent, asker: Option<Asker>) {
-        let tag = self.plot(None, parent);
+    fn request(&mut self, steps: &mut Vec<Step>, scenario: &RequestScenario, parent: Parent, asker: Option<Asker>) {
+        let tag = self.plan(None, parent);
         let (by, in_init, behalf) = asker.unwrap_or((process(2 * tag), None, None));
-        steps.push(Step::Ask { tag, by, name: story.name, in_init, behalf });
-        if story.helper {
+        steps.push(Step::Ask { tag, by, name: scenario.name, in_init, behalf });
+        if scenario.helper {
             steps.push(Step::Helper { tag });
             let helper = process(2 * tag + 1);
-            for module in &story.modules {
+            for module in &scenario.modules {
                 self.module(steps, module, tag, helper, Parent::Chain(tag));
             }
-            for _ in 0..story.attempts {
+            for _ in 0..scenario.attempts {
                 steps.push(Step::Attempt { tag, by: helper });
             }
         }
         steps.push(Step::Result { tag });
     }
 
-    fn module(&mut self, steps: &mut Vec<Step>, story: &ModuleStory, tag: usize, by: ProcessId, parent: Parent) {
+    fn module(&mut self, steps: &mut Vec<Step>, scenario: &ModuleScenario, tag: usize, by: ProcessId, parent: Parent) {
         self.marks += 1;
         let mark = self.marks;
-        let name = story.name;
+        let name = scenario.name;
         steps.push(Step::Load { tag, by, name, mark });
-        for (way, request) in &story.asks {
+        for (way, request) in &scenario.asks {
             match way {
                 Way::Waits => self.request(steps, request, parent, Some((by, Some(name), None))),
                 Way::GoesOn => {
                     let mut inner = Vec::new();
                     self.request(&mut inner, request, parent, Some((by, Some(name), None)));
-                    // The init itself asks; the rest happens beside it.
+                    // The init itself makes the request; the rest happens concurrently.
                     steps.push(inner.remove(0));
                     let strand = self.strand(inner);
                     steps.push(Step::Start { strand });
                 }
                 Way::Thread | Way::ThreadNamed => {
                     let mut inner = Vec::new();
-                    let thread = process(100_000 + self.plots.len());
+                    let thread = process(100_000 + self.plans.len());
                     let named = matches!(way, Way::ThreadNamed);
                     self.request(&mut inner, request, parent, Some((thread, None, Some((by, named)))));
                     let strand = self.strand(inner);
@@ -235,14 +235,14 @@ impl Script {
         steps.push(Step::Init { tag, by, name, mark });
     }
 
-    fn story(&mut self, story: &Story) -> usize {
+    fn scenario(&mut self, scenario: &Scenario) -> usize {
         let mut steps = Vec::new();
-        match story {
-            Story::Request(story) => self.request(&mut steps, story, Parent::None, None),
-            Story::Loader(pieces) => {
-                let by = process(50_000 + self.plots.len());
+        match scenario {
+            Scenario::Request(scenario) => self.request(&mut steps, scenario, Parent::None, None),
+            Scenario::Loader(pieces) => {
+                let by = process(50_000 + self.plans.len());
                 for modules in pieces {
-                    let tag = self.plot(Some(by), Parent::None);
+                    let tag = self.plan(Some(by), Parent::None);
                     for module in modules {
                         self.module(&mut steps, module, tag, by, Parent::Process(by));
                     }
@@ -254,13 +254,13 @@ impl Script {
     }
 }
 
-/// Tells stories: which strand comes next is chosen by `choices`, over and over.
-pub(super) fn tell(stories: &[Story], choices: &[u8]) -> Telling {
+/// Generates the events of histories; `choices` selects the next thread, cyclically.
+pub(super) fn generate(scenarios: &[Scenario], choices: &[u8]) -> History {
     let mut script = Script::default();
-    let mut runnable: Vec<usize> = stories.iter().map(|story| script.story(story)).collect();
-    let Script { plots, strands, .. } = script;
+    let mut runnable: Vec<usize> = scenarios.iter().map(|scenario| script.scenario(scenario)).collect();
+    let Script { plans, strands, .. } = script;
     let mut strands: Vec<std::vec::IntoIter<Step>> = strands.into_iter().map(Vec::into_iter).collect();
-    let mut told = Vec::new();
+    let mut tagged = Vec::new();
     let mut choices = choices.iter().cycle();
     while !runnable.is_empty() {
         let at = usize::from(*choices.next().unwrap_or(&0)) % runnable.len();
@@ -268,18 +268,18 @@ pub(super) fn tell(stories: &[Story], choices: &[u8]) -> Telling {
             None => drop(runnable.swap_remove(at)),
             Some(Step::Start { strand }) => runnable.push(strand),
             Some(step) => {
-                let event = event(&plots, &told, &step);
-                told.push(event);
+                let event = event(&plans, &tagged, &step);
+                tagged.push(event);
             }
         }
     }
-    let seq = told.len() as u64;
+    let seq = tagged.len() as u64;
     let (time, boot_ns) = moment(seq);
-    told.push(Told {
+    tagged.push(TaggedEvent {
         tag: usize::MAX,
         event: Event { seq, time, boot_ns, request: None, body: Body::End(End::default()) },
     });
-    Telling { plots, told }
+    History { plans, events: tagged }
 }
 
 fn moment(seq: u64) -> (Timestamp, u64) {
@@ -287,15 +287,15 @@ fn moment(seq: u64) -> (Timestamp, u64) {
     (Timestamp::from_nanosecond(i128::from(boot_ns) + 1_700_000_000_000_000_000).expect("in range"), boot_ns)
 }
 
-fn event(plots: &[Plot], told: &[Told], step: &Step) -> Told {
-    let seq = told.len() as u64;
+fn event(plans: &[Plan], tagged: &[TaggedEvent], step: &Step) -> TaggedEvent {
+    let seq = tagged.len() as u64;
     let (time, boot_ns) = moment(seq);
     let name = |name: u8| Text::from(format!("module{name}"));
     let who = |id: ProcessId| Process { pid: id.pid, tid: id.pid, start_ns: id.start_ns, ..Process::default() };
     let (tag, body) = match step.clone() {
         Step::Ask { tag, by, name: asked, in_init, behalf } => {
-            let parent = match plots[tag].parent {
-                Parent::Chain(parent) => Some(id_of(told, parent)),
+            let parent = match plans[tag].parent {
+                Parent::Chain(parent) => Some(id_of(tagged, parent)),
                 Parent::None | Parent::Process(_) => None,
             };
             let named = behalf.is_none_or(|(_, named)| named);
@@ -325,7 +325,7 @@ fn event(plots: &[Plot], told: &[Told], step: &Step) -> Told {
                 attribution: Attribution::exact(),
             }));
             let id = RequestId { boot_ns, tid: 5_000_000 + small::<_, u32>(tag) };
-            return Told { tag, event: Event { seq, time, boot_ns, request: Some(id), body } };
+            return TaggedEvent { tag, event: Event { seq, time, boot_ns, request: Some(id), body } };
         }
         Step::Helper { tag } => (tag, {
             let ProcessId { pid, start_ns } = process(2 * tag + 1);
@@ -347,7 +347,7 @@ fn event(plots: &[Plot], told: &[Told], step: &Step) -> Told {
                 ancestors: Vec::new(),
                 ancestors_truncated: false,
                 helper_depth: None,
-                // What the model knows the load by.
+                // The model identifies the load by this.
                 file: Some(Text::from(mark.to_string())),
                 taints: String::new(),
                 reason: None,
@@ -356,7 +356,7 @@ fn event(plots: &[Plot], told: &[Told], step: &Step) -> Told {
         ),
         Step::Init { tag, by, name: module, mark } => (
             tag,
-            // What the model knows the init by is its duration.
+            // The model identifies the init by its duration.
             Body::Init(Init {
                 module: name(module),
                 pid: by.pid,
@@ -383,13 +383,13 @@ fn event(plots: &[Plot], told: &[Told], step: &Step) -> Told {
         Step::Result { tag } => (
             tag,
             Body::Result(Outcome {
-                loader: plots[tag].loader,
+                loader: plans[tag].loader,
                 code: Some(small(seq)),
                 ..Outcome::new(Status::Loaded, Attribution::exact())
             }),
         ),
         Step::Start { .. } => unreachable!("it is no event"),
     };
-    let request = if plots[tag].loader.is_none() { Some(id_of(told, tag)) } else { None };
-    Told { tag, event: Event { seq, time, boot_ns, request, body } }
+    let request = if plans[tag].loader.is_none() { Some(id_of(tagged, tag)) } else { None };
+    TaggedEvent { tag, event: Event { seq, time, boot_ns, request, body } }
 }
