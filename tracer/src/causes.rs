@@ -1,4 +1,4 @@
-//! An error with all its causes as one sentence.
+//! Formats an error with all its causes as one sentence.
 
 use std::{error::Error, fmt::Write};
 
@@ -22,7 +22,7 @@ mod tests {
     #[error("cannot read the file")]
     struct Outer(#[source] std::io::Error);
 
-    /// Check that every cause is in the sentence.
+    /// The sentence contains every cause.
     #[test]
     fn with_causes_names_every_cause() {
         assert_eq!(with_causes(&Outer(std::io::Error::other("it is gone"))), "cannot read the file: it is gone");

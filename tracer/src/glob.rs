@@ -1,12 +1,12 @@
-//! Patterns of module aliases: fnmatch(3) without flags, and libkmod's way of writing names.
+//! Patterns of module aliases: fnmatch(3) without flags, and the name normalization of libkmod.
 
 mod partial;
 
 pub use partial::Match;
 pub(crate) use partial::{Places, can_be_number, can_be_path, match_beginning, match_path_end, shortest};
 
-/// A name as libkmod compares it: `-` becomes `_`, but not inside brackets. `None` when the brackets are
-/// not balanced; modprobe refuses such a name.
+/// Normalizes a name like libkmod: `-` becomes `_`, but not inside brackets. `None` if the brackets are not balanced,
+/// which modprobe rejects.
 #[must_use]
 pub fn normalize(name: &[u8]) -> Option<Vec<u8>> {
     let mut in_brackets = false;
@@ -23,11 +23,11 @@ pub fn normalize(name: &[u8]) -> Option<Vec<u8>> {
     (!in_brackets).then_some(normal)
 }
 
-/// True when the whole name is of the pattern. Both are normal names.
+/// Returns whether the complete name matches the pattern. Both must be normalized.
 #[must_use]
 pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut pattern_at, mut name_at) = (0, 0);
-    // Where to go on when what follows the last `*` does not fit: that `*` takes one byte more.
+    // Backtracking position: if the rest after the last `*` does not match, that `*` takes one byte more.
     let mut retry = None;
     loop {
         let rest = pattern.get(pattern_at..).unwrap_or_default();
@@ -53,7 +53,7 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// Bytes of the pattern that stand for this byte; `None` when it does not fit.
+/// Length of the pattern token that matches this byte; `None` if it does not match.
 fn match_one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
         [] => None,
@@ -61,14 +61,14 @@ fn match_one(pattern: &[u8], byte: u8) -> Option<usize> {
         [b'\\', escaped, ..] => (*escaped == byte).then_some(2),
         [b'[', set @ ..] => match match_set(set, byte) {
             Some((used, is_in)) => is_in.then_some(1 + used),
-            // Without an end it is no set but a bracket.
+            // Without an end it is a literal bracket.
             None => (byte == b'[').then_some(1),
         },
         [literal, ..] => (*literal == byte).then_some(1),
     }
 }
 
-/// Bytes of the set with its `]`, and whether the byte is in it. `None` when the set has no end.
+/// Length of the set including its `]`, and whether it contains the byte. `None` if the set has no end.
 fn match_set(set: &[u8], byte: u8) -> Option<(usize, bool)> {
     let is_negated = matches!(set.first(), Some(b'!' | b'^'));
     let mut at = usize::from(is_negated);
@@ -76,7 +76,7 @@ fn match_set(set: &[u8], byte: u8) -> Option<(usize, bool)> {
     let mut is_in = false;
     loop {
         let low = *set.get(at)?;
-        // Right at the beginning `]` is a member.
+        // At the beginning of a set `]` is a member.
         if low == b']' && at > first {
             return Some((at + 1, is_in != is_negated));
         }
@@ -99,16 +99,16 @@ mod tests {
 
     use super::{matches, normalize};
 
-    /// Names are normal outside of brackets only, and unbalanced ones are refused.
+    /// Names are normalized only outside of brackets, and unbalanced brackets are rejected.
     #[test]
-    fn normalizes() {
+    fn normalize_replaces_dashes_outside_brackets() {
         assert_eq!(normalize(b"net-pf-30").as_deref(), Some(&b"net_pf_30"[..]));
         assert_eq!(normalize(b"usb:d[0-9]-x").as_deref(), Some(&b"usb:d[0-9]_x"[..]));
         assert_eq!(normalize(b"a]"), None);
         assert_eq!(normalize(b"a["), None);
     }
 
-    /// Patterns match as fnmatch(3) has it.
+    /// Patterns match like fnmatch(3).
     #[test]
     fn matches_as_fnmatch() {
         let cases: [(&str, &str, bool); 22] = [
@@ -141,18 +141,18 @@ mod tests {
     }
 
     proptest! {
-        /// A name without special bytes matches itself, and with a star in it too.
+        /// A name without special bytes matches itself, also with an inserted star.
         #[test]
-        fn names_match_themselves(front in "[a-z0-9_]{0,12}", middle in "[a-z]{0,6}", back in "[a-z0-9_]{0,12}") {
+        fn name_matches_itself(front in "[a-z0-9_]{0,12}", middle in "[a-z]{0,6}", back in "[a-z0-9_]{0,12}") {
             let name = format!("{front}{middle}{back}");
             prop_assert!(matches(name.as_bytes(), name.as_bytes()));
             let pattern = format!("{front}*{back}");
             prop_assert!(matches(pattern.as_bytes(), name.as_bytes()));
         }
 
-        /// Any pattern and name end.
+        /// Matching any pattern and name terminates.
         #[test]
-        fn always_ends(pattern in "[ab*?\\[\\]!^\\\\-]{0,24}", name in "[ab\\[\\]-]{0,24}") {
+        fn matching_terminates(pattern in "[ab*?\\[\\]!^\\\\-]{0,24}", name in "[ab\\[\\]-]{0,24}") {
             let _ = matches(pattern.as_bytes(), name.as_bytes());
         }
     }

@@ -1,10 +1,10 @@
-//! JSON as events are read: a strict pull parser over one text, without a tree in between.
+//! A strict JSON pull parser over one text, without an intermediate tree.
 
 use std::borrow::Cow;
 
 use super::parse::{ParseError, Result};
 
-/// Values nested deeper than this are refused.
+/// Maximum nesting depth of values.
 const MAX_DEPTH: u32 = 128;
 
 /// A position in a JSON text.
@@ -14,14 +14,14 @@ pub(super) struct Json<'a> {
     at: usize,
 }
 
-/// A place in an object or array.
+/// A position in an object or array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Behind the opening bracket.
+    /// After the opening bracket.
     First,
-    /// Behind a value.
+    /// After a value.
     Value,
-    /// Behind a comma: something must follow.
+    /// After a comma: a member or element must follow.
     Comma,
 }
 
@@ -30,12 +30,12 @@ impl<'a> Json<'a> {
         Self { text, at: 0 }
     }
 
-    /// The next byte.
+    /// Returns the next byte.
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// The next byte that is not white space, of which most writers use none.
+    /// Returns the next byte that is not white space; most writers use none.
     #[inline]
     fn peek(&mut self) -> Option<u8> {
         match self.byte() {
@@ -52,7 +52,7 @@ impl<'a> Json<'a> {
         self.byte()
     }
 
-    /// Passes over `byte` if it is the next one.
+    /// Skips `byte` if it is the next one.
     fn eat(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == Some(byte);
         self.at += usize::from(is_next);
@@ -63,13 +63,13 @@ impl<'a> Json<'a> {
         if self.eat(byte) { Ok(()) } else { Err(self.syntax(self.at)) }
     }
 
-    /// The error of a text that is not JSON at this position.
+    /// The error for a text that is not JSON at this position.
     #[cold]
     fn syntax(&self, at: usize) -> Box<ParseError> {
         Box::new(if at < self.text.len() { ParseError::Json(at) } else { ParseError::CutOff(at) })
     }
 
-    /// The error of a value that is not `expected`, or of one that is not even JSON.
+    /// The error for a value that is not `expected`, or that is not JSON.
     #[cold]
     pub(super) fn mismatch(&self, expected: &'static str) -> Box<ParseError> {
         match self.clone().skip() {
@@ -78,7 +78,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Makes sure that nothing follows.
+    /// Returns an error if anything follows.
     pub(super) fn end(&mut self) -> Result<()> {
         match self.peek() {
             None => Ok(()),
@@ -94,7 +94,7 @@ impl<'a> Json<'a> {
         if self.eat(b'[') { Ok(Place::First) } else { Err(self.mismatch("an array")) }
     }
 
-    /// Goes on to the next member or element; `false` behind the last.
+    /// Advances to the next member or element; returns `false` after the last.
     fn advance(&mut self, place: &mut Place, closing: u8) -> Result<bool> {
         if *place != Place::Comma {
             if self.eat(closing) {
@@ -108,7 +108,7 @@ impl<'a> Json<'a> {
         Ok(true)
     }
 
-    /// The next name in an object; its value is next.
+    /// Reads the name of the next member; its value follows.
     pub(super) fn next_name(&mut self, place: &mut Place) -> Result<Option<Cow<'a, str>>> {
         if !self.advance(place, b'}')? {
             return Ok(None);
@@ -121,7 +121,7 @@ impl<'a> Json<'a> {
         Ok(Some(name))
     }
 
-    /// Passes over the name of the next member, if it is written exactly as `quoted`, which has its quotes and its colon.
+    /// Skips the name of the next member if it is exactly `quoted`, including quotes and colon.
     #[inline]
     pub(super) fn eat_name(&mut self, place: &mut Place, quoted: &str) -> bool {
         if *place == Place::Value {
@@ -139,12 +139,12 @@ impl<'a> Json<'a> {
         is_next
     }
 
-    /// Whether there is another element in an array.
+    /// Returns whether an array has another element.
     pub(super) fn next_element(&mut self, place: &mut Place) -> Result<bool> {
         self.advance(place, b']')
     }
 
-    /// Passes over `null` if it is next.
+    /// Skips `null` if it is next.
     pub(super) fn null(&mut self) -> Result<bool> {
         match self.peek() {
             Some(b'n') => self.literal("null", true),
@@ -170,7 +170,7 @@ impl<'a> Json<'a> {
         Err(self.syntax(self.at + same))
     }
 
-    /// An integer, positive or zero.
+    /// Reads a non-negative integer.
     pub(super) fn unsigned<T: TryFrom<u64>>(&mut self, expected: &'static str) -> Result<T> {
         self.peek();
         let value = self.magnitude(self.at).and_then(|(value, end)| Some((T::try_from(value).ok()?, end)));
@@ -179,7 +179,7 @@ impl<'a> Json<'a> {
         Ok(value)
     }
 
-    /// An integer of either sign. `-0` is none: to others it is a floating-point number.
+    /// Reads an integer. `-0` is an error: other parsers treat it as a floating-point number.
     pub(super) fn signed<T: TryFrom<i64>>(&mut self, expected: &'static str) -> Result<T> {
         let is_negative = self.peek() == Some(b'-');
         let value = self.magnitude(self.at + usize::from(is_negative)).and_then(|(value, end)| {
@@ -195,9 +195,9 @@ impl<'a> Json<'a> {
         Ok(value)
     }
 
-    /// The digits at `start` as a number, and their end; `None` if they are not an integer of 64 bits.
+    /// Parses the digits at `start` and returns the number and their end; `None` unless they are a 64-bit integer.
     fn magnitude(&self, start: usize) -> Option<(u64, usize)> {
-        // Any number with so many digits fits in 64 bits.
+        // Any number with this many digits fits into 64 bits.
         const SAFE_DIGITS: usize = 19;
         let bytes = self.text.as_bytes();
         let (mut value, mut at) = match bytes.get(start..).and_then(<[u8]>::first_chunk).copied().and_then(eight_digits)
@@ -219,7 +219,7 @@ impl<'a> Json<'a> {
         is_integer.then_some((value, at))
     }
 
-    /// A string that is converted by `parse`.
+    /// Reads a string and converts it with `parse`.
     pub(super) fn parsed<T>(&mut self, expected: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
         let start = self.clone();
         let parsed = match self.peek() {
@@ -229,7 +229,7 @@ impl<'a> Json<'a> {
         parsed.ok_or_else(|| start.mismatch(expected))
     }
 
-    /// A string; borrowed unless it has escapes.
+    /// Reads a string; borrowed unless it has escapes.
     #[inline]
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>> {
         if self.peek() == Some(b'"') {
@@ -243,7 +243,7 @@ impl<'a> Json<'a> {
         self.escaped_string().map(Cow::Owned)
     }
 
-    /// A string that is not plain, or something else.
+    /// Reads a string with escapes, or returns the error for another value.
     #[cold]
     fn escaped_string(&mut self) -> Result<String> {
         if self.peek() != Some(b'"') {
@@ -265,7 +265,7 @@ impl<'a> Json<'a> {
         Ok(string)
     }
 
-    /// The character of an escape, whose backslash is next.
+    /// Reads an escape, whose backslash is next.
     fn escape(&mut self) -> Result<char> {
         let start = self.at;
         let character = match self.text.as_bytes().get(start + 1) {
@@ -293,7 +293,7 @@ impl<'a> Json<'a> {
         Ok(character)
     }
 
-    /// The number of `\uXXXX`, which is next.
+    /// Reads `\uXXXX`, which is next.
     fn code_unit(&mut self) -> Result<u16> {
         let is_good = |(index, byte): &(usize, &u8)| match index {
             0 => **byte == b'\\',
@@ -312,7 +312,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Passes over a value of any kind.
+    /// Skips any value.
     pub(super) fn skip(&mut self) -> Result<()> {
         self.skip_nested(MAX_DEPTH)
     }
@@ -369,7 +369,7 @@ impl<'a> Json<'a> {
         Ok(())
     }
 
-    /// Passes over digits, at least one.
+    /// Skips one or more digits.
     fn digits(&mut self) -> Result<()> {
         let count = self.text.as_bytes()[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += count;
@@ -377,12 +377,12 @@ impl<'a> Json<'a> {
     }
 }
 
-/// The end of what needs no decoding in a string: a quote, a backslash, a control character, or the end of the text.
+/// Finds the end of the plain part of a string: a quote, a backslash, a control character, or the end of the text.
 fn plain_end(bytes: &[u8], start: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut at = start;
-    // Eight bytes at a time. A borrow can only set bits above the first match, which is the one that counts.
+    // Eight bytes at a time. A borrow can only set bits above the first match, and only that one is used.
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let word = u64::from_le_bytes(*word);
         let zero = |word: u64| word.wrapping_sub(ONES) & !word;
@@ -398,12 +398,12 @@ fn plain_end(bytes: &[u8], start: usize) -> usize {
     at + bytes[at..].iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)).count()
 }
 
-/// Eight digits as a number, in three multiplications: parsing an event takes 6 % longer with one for each digit.
+/// Parses eight digits with three multiplications: with one per digit, parsing an event takes 6 % longer.
 fn eight_digits(digits: [u8; 8]) -> Option<u64> {
     const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
     const HIGH_NIBBLES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
     let word = u64::from_le_bytes(digits);
-    // A digit is 0x30 to 0x39: with 6 added, its high nibble stays.
+    // A digit is 0x30 to 0x39, so adding 6 does not change its high nibble.
     let is_digits = word & HIGH_NIBBLES == ZEROS && word.wrapping_add(0x0606_0606_0606_0606) & HIGH_NIBBLES == ZEROS;
     let pairs = (word & !HIGH_NIBBLES).wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;

@@ -1,4 +1,4 @@
-//! How members of JSON objects become fields: one line a field, the same for all bodies and for what is in them.
+//! Maps members of JSON objects to fields: one line per field, in the same form for all bodies and nested objects.
 
 use std::borrow::Cow;
 
@@ -22,20 +22,20 @@ pub(super) trait Read<'a>: Sized {
 
 /// A value that is an object.
 pub(super) trait Object<'a>: Sized {
-    /// Reads the remaining members of an object. Those that are not members of this type go to `others`.
+    /// Reads the remaining members of an object. Unknown members are passed to `others`.
     fn read_members(json: &mut Json<'a>, place: Place, others: &mut impl OtherMembers<'a>) -> Result<Self>;
 }
 
-/// Takes the members of an object that its type does not have.
+/// Handles the members of an object that its type does not have.
 pub(super) trait OtherMembers<'a> {
-    /// Takes a member, whose value is next.
+    /// Handles a member, whose value is next.
     fn member(&mut self, name: Cow<'a, str>, json: &mut Json<'a>) -> Result<()>;
 
     /// The object has ended.
     fn finish(&mut self) -> Result<()>;
 }
 
-/// Members that this version does not know: ignored, but none may be there twice.
+/// Members unknown to this version: ignored, but none may occur twice.
 #[derive(Default)]
 pub(super) struct Unknown<'a>(Vec<Cow<'a, str>>);
 
@@ -61,11 +61,11 @@ impl<'a, T: Object<'a>> Read<'a> for T {
     }
 }
 
-/// Implements [`Object`], and `Deserialize` by it, for structs: `field: Kind`, or `field / sibling: Kind` for a field
-/// that is two members.
+/// Implements [`Object`] and `Deserialize` for structs: `field: Kind`, or `field / sibling: Kind` for a field with two
+/// members.
 ///
-/// A field that is not listed does not compile. Members in the order of the list, without white space, are found without
-/// a search by name: list them in the order of the struct, in which they are written.
+/// A missing field is a compile error. Members in the order of the list, without white space, need no search by name:
+/// list them in the order of the struct, which is the order of writing.
 macro_rules! members {
     ($($type:ident { $($field:ident $(/ $sibling:ident)?: $kind:ident),* $(,)? })+) => {$(
         impl<'a> $crate::event::members::Object<'a> for $type {
@@ -77,7 +77,7 @@ macro_rules! members {
                 use $crate::event::members::Field as _;
 
                 $(let mut $field = $crate::event::members::$kind::default();)*
-                // In the order in which they are written.
+                // Fast path: members in the order of writing.
                 $(
                     if json.eat_name(&mut place, concat!("\"", stringify!($field), "\":")) {
                         $field.read(json).map_err(|error| error.within(stringify!($field)))?;
@@ -86,7 +86,7 @@ macro_rules! members {
                         $field.read_sibling(json).map_err(|error| error.within(stringify!($sibling)))?;
                     })?
                 )*
-                // Those that are left, in any order.
+                // Remaining members in any order.
                 while let Some(name) = json.next_name(&mut place)? {
                     match &*name {
                         $(
@@ -105,7 +105,7 @@ macro_rules! members {
             }
         }
 
-        /// By the parser of events.
+        /// Uses the parser of events.
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 $crate::event::parse::deserialize(deserializer, |json| $crate::event::members::Read::read(json))
@@ -115,13 +115,13 @@ macro_rules! members {
 }
 pub(super) use members;
 
-/// A member that must be there.
+/// A required member.
 pub(super) struct Required<T>(Option<T>);
 
-/// A member that is its type's default when it is not there.
+/// An optional member with its type's default.
 pub(super) struct Optional<T>(Required<T>);
 
-// Not derived: that would ask for a default of `T`.
+// Not derived, since that would require `T: Default`.
 impl<T> Default for Required<T> {
     fn default() -> Self {
         Self(None)
@@ -134,7 +134,7 @@ impl<T> Default for Optional<T> {
     }
 }
 
-/// A field while the members of its object are read.
+/// The state of a field while the members of its object are read.
 pub(super) trait Field<'a>: Default {
     type Value;
 
@@ -178,7 +178,7 @@ impl<T> Required<T> {
     }
 }
 
-/// A field whose exact bytes, where they are not UTF-8, are in its sibling `<field>_hex`.
+/// A field whose exact bytes are in its sibling `<field>_hex` if they are not UTF-8.
 #[derive(Default)]
 pub(super) struct WithHex<F, H> {
     field: F,
@@ -211,9 +211,9 @@ impl<'a, F: Field<'a, Value: ExactBytes<H>>, H: Read<'a> + Default> Field<'a> fo
     }
 }
 
-/// A value whose exact bytes may be in a sibling, in hexadecimal.
+/// A value whose exact bytes may be in a hexadecimal sibling.
 pub(super) trait ExactBytes<H>: Sized {
-    /// The value with these bytes; it must be their lossy conversion.
+    /// Replaces the value by these bytes, whose lossy conversion it must be.
     fn exact_bytes(self, hex: &H) -> Result<Self, TextError>;
 }
 
@@ -230,7 +230,7 @@ impl ExactBytes<Cow<'_, str>> for Option<Text> {
 }
 
 impl ExactBytes<Vec<Cow<'_, str>>> for Vec<Text> {
-    /// The sibling has all bytes as soon as one member is not UTF-8.
+    /// The sibling contains all members if one of them is not UTF-8.
     fn exact_bytes(self, hex: &Vec<Cow<'_, str>>) -> Result<Self, TextError> {
         if self.len() != hex.len() {
             return Err(TextError::Count);
@@ -240,7 +240,7 @@ impl ExactBytes<Vec<Cow<'_, str>>> for Vec<Text> {
     }
 }
 
-/// An [`Attribution`] among the members of what it is of.
+/// An [`Attribution`] whose members are part of the enclosing object.
 #[derive(Default)]
 pub(super) struct InlineAttribution {
     attribution: Required<Certainty>,

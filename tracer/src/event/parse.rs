@@ -1,4 +1,4 @@
-//! Reading an event: the only parser of the contract.
+//! Parses events: the only parser of the contract.
 
 use std::borrow::Cow;
 
@@ -16,16 +16,16 @@ use super::{
 /// Boxed: an error is larger than most values, and rare.
 pub(super) type Result<T, E = Box<ParseError>> = std::result::Result<T, E>;
 
-/// Text of others in an error is cut to so many characters.
+/// Input text in an error is truncated to this number of characters.
 const MAX_QUOTED: usize = 64;
 
-/// What a line holds.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Parsed {
-    /// An event.
+    /// Generates an event.
     Event(Event),
-    /// An event of a type that this version does not know: written by a later one.
+    /// An event of an unknown type, written by a later version.
     Unknown {
         /// Its number in the stream.
         seq: u64,
@@ -57,23 +57,23 @@ pub enum ParseError {
     /// A required member is absent.
     #[error("member \"{0}\" is missing")]
     Missing(String),
-    /// A member occurs twice: readers differ in which of the two they use.
+    /// A member occurs twice: parsers differ in which of the two they use.
     #[error("duplicate member \"{0}\"")]
     Duplicate(String),
-    /// The value of a member has another form.
+    /// The value of a member has a wrong form.
     #[error("member \"{member}\" is not {expected}")]
     Invalid {
-        /// Its name, after those of the members that it is in.
+        /// Its name, preceded by those of the enclosing members.
         member: String,
-        /// The form.
+        /// The expected form.
         expected: &'static str,
     },
-    /// A member and its `_hex` differ: readers of one see another name than readers of the other.
+    /// A member and its `_hex` differ, so readers of one see another name than readers of the other.
     #[error("member \"{member}_hex\" contradicts \"{member}\": {why}")]
     Contradiction {
         /// Name of the member without `_hex`.
         member: String,
-        /// In which way.
+        /// How they differ.
         why: TextError,
     },
     /// The header is of a later version of the format.
@@ -89,7 +89,7 @@ pub enum ParseError {
 }
 
 impl ParseError {
-    /// The same error of a value that is in the member `name`.
+    /// The same error for a value inside of the member `name`.
     #[cold]
     pub(super) fn within(mut self: Box<Self>, name: &str) -> Box<Self> {
         if let Self::Missing(member)
@@ -108,13 +108,13 @@ impl ParseError {
         Box::new(Self::Missing(name.to_owned()))
     }
 
-    /// A member of this name is there twice.
+    /// A member of this name occurs twice.
     #[cold]
     pub(super) fn duplicate(name: &str) -> Box<Self> {
         Box::new(Self::Duplicate(quoted(name)))
     }
 
-    /// A member whose `_hex` says something else.
+    /// A member differs from its `_hex`.
     #[cold]
     pub(super) fn contradiction(name: &str, why: TextError) -> Box<Self> {
         Box::new(Self::Contradiction { member: name.to_owned(), why })
@@ -126,13 +126,13 @@ impl ParseError {
         Box::new(Self::Version { schema, tool: quoted(tool) })
     }
 
-    /// Whether the text is JSON, but has another shape than this version's.
+    /// Returns whether the text is JSON, but has a shape that this version does not support.
     const fn is_of_shape(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::Duplicate(_) | Self::Invalid { .. } | Self::Contradiction { .. })
     }
 }
 
-/// Text of others, as it can stand in an error.
+/// Shortens and escapes input text for an error.
 fn quoted(text: &str) -> String {
     let mut quoted: String = text.chars().take(MAX_QUOTED).flat_map(char::escape_debug).collect();
     if text.chars().nth(MAX_QUOTED).is_some() {
@@ -141,26 +141,26 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// The event of a text: a line of a capture, without or with its end.
+/// Parses an event: a line of a capture, with or without its line end.
 ///
-/// Members may be in any order; those that are not known are passed over.
+/// Members may be in any order; unknown ones are ignored.
 ///
 /// # Errors
-/// When the text is not one JSON object, has a member twice, lacks a member or has one of another form, and when it is a
-/// header of a later version of the format.
+/// When the text is not a single JSON object, has a duplicate, missing or malformed member, or is a header of a later
+/// version of the format.
 pub fn parse(text: &[u8]) -> Result<Parsed, ParseError> {
     let text = std::str::from_utf8(text).map_err(|error| ParseError::Utf8(error.valid_up_to()))?;
     let mut envelope = Envelope::default();
     let parsed = read(text, &mut envelope).and_then(|body| envelope.around(body));
     match parsed {
         Ok(parsed) => Ok(parsed),
-        // A later version's header may have changed in any way but those that tell its version.
+        // The header of a later version may differ in everything except the members that contain its version.
         Err(error) if error.is_of_shape() => Err(later_version(text).unwrap_or(*error)),
         Err(error) => Err(*error),
     }
 }
 
-/// The body of a text, which is one object; `None` when its type is not known.
+/// Parses the body of an object; `None` if its type is unknown.
 fn read<'a>(text: &'a str, envelope: &mut Envelope<'a>) -> Result<Option<Body>> {
     let mut json = Json::new(text);
     let body = read_body(&mut json, envelope)?;
@@ -177,7 +177,7 @@ fn read_body<'a>(json: &mut Json<'a>, envelope: &mut Envelope<'a>) -> Result<Opt
     body(&kind, json, place, envelope)
 }
 
-/// The type of an event: reads up to it.
+/// Reads up to the type of an event.
 fn kind<'a>(json: &mut Json<'a>, place: &mut Place, envelope: &mut Envelope<'a>) -> Result<Cow<'a, str>> {
     envelope.read_in_order(json, place)?;
     if let Some(kind) = envelope.kind.get() {
@@ -195,7 +195,7 @@ fn kind<'a>(json: &mut Json<'a>, place: &mut Place, envelope: &mut Envelope<'a>)
             return Ok(kind.clone());
         }
     }
-    // Another writer's order: the type of what comes next is behind it.
+    // Another writer's order: the type follows the other members.
     let (mut ahead, mut place) = (json.clone(), *place);
     while let Some(name) = ahead.next_name(&mut place)? {
         if name == "type" {
@@ -206,7 +206,7 @@ fn kind<'a>(json: &mut Json<'a>, place: &mut Place, envelope: &mut Envelope<'a>)
     Err(ParseError::missing("type"))
 }
 
-/// The rest of an event of a type.
+/// Reads the rest of an event of a known type.
 fn body<'a>(kind: &str, json: &mut Json<'a>, place: Place, envelope: &mut Envelope<'a>) -> Result<Option<Body>> {
     Ok(Some(match kind {
         "header" => Body::Header(Box::new(Header::read_members(json, place, envelope)?)),
@@ -233,7 +233,7 @@ fn body<'a>(kind: &str, json: &mut Json<'a>, place: Place, envelope: &mut Envelo
     }))
 }
 
-/// What every event has besides its body, in the same object.
+/// The members that every event has besides its body.
 #[derive(Default)]
 struct Envelope<'a> {
     seq: Required<u64>,
@@ -249,7 +249,7 @@ macro_rules! envelope {
         impl<'a> Envelope<'a> {
             const MEMBERS: &'static [&'static str] = &[$($name),+];
 
-            /// Reads the members that are next, as far as they are in the order in which they are written.
+            /// Reads the next members, as long as they are in the order of writing.
             fn read_in_order(&mut self, json: &mut Json<'a>, place: &mut Place) -> Result<()> {
                 $(if json.eat_name(place, concat!("\"", $name, "\":")) {
                     self.$field.read(json).map_err(|error| error.within($name))?;
@@ -276,7 +276,7 @@ macro_rules! envelope {
 envelope! { "seq": seq, "time": time, "boot_ns": boot_ns, "request": request, "type": kind }
 
 impl Envelope<'_> {
-    /// The event of a body that was in it.
+    /// Builds the event from its body.
     fn around(self, body: Option<Body>) -> Result<Parsed> {
         let seq = self.seq.finish("seq")?;
         let time = self.time.finish("time")?;
@@ -292,7 +292,7 @@ impl Envelope<'_> {
     }
 }
 
-/// The error of a header of a later version, whatever else is in it.
+/// Returns the error for a header of a later version, regardless of its other members.
 fn later_version(text: &str) -> Option<ParseError> {
     let mut json = Json::new(text);
     let mut place = json.open_object().ok()?;
@@ -312,7 +312,7 @@ fn later_version(text: &str) -> Option<ParseError> {
     Some(*ParseError::version(schema, tool.as_deref().unwrap_or("the kmodtrace that wrote it")))
 }
 
-/// Deserializes by `read`: from JSON text, or from what serde_json has made of it.
+/// Deserializes with `read`, from JSON text or from a value of `serde_json`.
 pub(super) fn deserialize<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     read: impl FnOnce(&mut Json<'_>) -> Result<T>,
@@ -322,7 +322,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>, T>(
     read(&mut json).map_err(de::Error::custom)
 }
 
-/// By [`parse`].
+/// Uses [`parse`].
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
@@ -333,7 +333,7 @@ impl<'de> Deserialize<'de> for Event {
     }
 }
 
-/// By the parser of events.
+/// Uses the parser of events.
 impl<'de> Deserialize<'de> for Body {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let body = deserialize(deserializer, |json| read_body(json, &mut Envelope::default()))?;

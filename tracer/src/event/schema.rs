@@ -1,4 +1,4 @@
-//! The JSON Schema of the contract, from the types themselves.
+//! The JSON Schema of the contract, generated from the types.
 
 use schemars::{
     JsonSchema, Schema, SchemaGenerator,
@@ -12,7 +12,7 @@ use super::{Event, RequestId};
 
 /// The JSON Schema of [`Event`]: of one line as it is written, by this version of the tool and by older ones.
 ///
-/// What may be absent is not required; nothing is ever written as `null`.
+/// Optional members are not required; `null` is never written.
 #[must_use]
 pub fn schema() -> Schema {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Event>();
@@ -20,7 +20,7 @@ pub fn schema() -> Schema {
     schema
 }
 
-/// An absent value is left out, never `null`: the types that are read allow it, what is written does not hold it.
+/// Removes `null` from the schema: the types accept it, but absent values are omitted and never written as `null`.
 fn without_null(schema: &mut Schema) {
     use serde_json::Value;
 

@@ -14,7 +14,7 @@ use std::{
 #[derive(Clone)]
 pub struct Text(Bytes);
 
-/// Names of up to this length need no allocation. A `Text` is as large as a `Vec` with it.
+/// Names of up to this length need no allocation. With this value a `Text` is as large as a `Vec`.
 const INLINE: usize = 22;
 
 #[derive(Clone)]
@@ -23,26 +23,26 @@ enum Bytes {
     Heap(Box<[u8]>),
 }
 
-/// What a `*_hex` field looks like.
+/// The pattern of `*_hex` fields.
 pub(super) const HEX: &str = "^([0-9a-f]{2})*$";
 
-/// Why a text and its `*_hex` are not those of one name.
+/// Why a text and its `*_hex` do not belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
-    /// Not the hexadecimal digits that are written.
+    /// `*_hex` is not in the canonical hexadecimal form.
     #[error("it is not an even number of lower-case hexadecimal digits")]
     Digits,
-    /// A name that needs no `*_hex`: readers that know only the text would take it for another.
+    /// The bytes are valid UTF-8, so `*_hex` must not be present.
     #[error("its bytes are valid UTF-8")]
     Utf8,
-    /// Other bytes.
+    /// The bytes differ from the text.
     #[error("its bytes are those of another text")]
     Differs,
-    /// There is no text.
+    /// The text is missing.
     #[error("there is no such member")]
     Alone,
-    /// Two lists.
+    /// The lists differ in length.
     #[error("one list is longer than the other")]
     Count,
 }
@@ -57,7 +57,7 @@ impl Text {
         }
     }
 
-    /// True when there are none.
+    /// Returns whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
@@ -70,9 +70,9 @@ impl Text {
         self.lossy().into_owned()
     }
 
-    /// The same, borrowed where nothing has to be replaced.
+    /// Like [`Text::field`], borrowed if nothing has to be replaced.
     pub(super) fn lossy(&self) -> Cow<'_, str> {
-        // Nearly all names are UTF-8, and that is found out faster than what of them is not.
+        // Nearly all names are UTF-8, and validation is faster than lossy conversion.
         match std::str::from_utf8(self.as_bytes()) {
             Ok(text) => Cow::Borrowed(text),
             Err(_) => String::from_utf8_lossy(self.as_bytes()),
@@ -85,14 +85,14 @@ impl Text {
         std::str::from_utf8(self.as_bytes()).is_err().then(|| self.to_hex())
     }
 
-    /// The exact bytes in hexadecimal, always.
+    /// The exact bytes in hexadecimal, for any text.
     pub(super) fn to_hex(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
         self.as_bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
     }
 
-    /// Whether it is valid UTF-8: then it has no `*_hex`.
+    /// Returns whether it is valid UTF-8 and so has no `*_hex`.
     pub(super) fn is_utf8(&self) -> bool {
         std::str::from_utf8(self.as_bytes()).is_ok()
     }
@@ -100,7 +100,7 @@ impl Text {
     /// Reads back what [`Text::field`] and [`Text::hex`] wrote.
     ///
     /// # Errors
-    /// When `hex` is not what [`Text::hex`] gives for this text.
+    /// When `hex` is not the result of [`Text::hex`] for this text.
     pub fn from_fields(field: String, hex: Option<String>) -> Result<Self, TextError> {
         let text = Self::from(field);
         match hex {
@@ -109,13 +109,13 @@ impl Text {
         }
     }
 
-    /// The name with the bytes of `hex`, which is what [`Text::hex`] gives for it.
+    /// The text with the bytes of `hex`, as returned by [`Text::hex`].
     pub(super) fn exactly(&self, hex: &str) -> Result<Self, TextError> {
         let exact = self.with_hex(hex)?;
         if exact.is_utf8() { Err(TextError::Utf8) } else { Ok(exact) }
     }
 
-    /// The name with the bytes of `hex`; [`Text::field`] of it must be this text.
+    /// The text with the bytes of `hex`; its [`Text::field`] must be this text.
     pub(super) fn with_hex(&self, hex: &str) -> Result<Self, TextError> {
         let nibble = |digit: u8| match digit {
             b'0'..=b'9' => Some(digit - b'0'),
@@ -196,8 +196,8 @@ impl std::fmt::Debug for Text {
     }
 }
 
-/// Makes a module for `#[serde(flatten, with = "...")]` that writes a [`Text`] as `field` and `field_hex`; its `Fields`
-/// are the schema of both. What the field is said to be stands in the schema.
+/// Defines a module for `#[serde(flatten, with = "...")]` that writes a [`Text`] as `field` and `field_hex`. Its
+/// `Fields` provide the schema of both; the doc comment of the field becomes its description.
 macro_rules! text_field {
     ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
@@ -225,7 +225,7 @@ macro_rules! text_field {
     };
 }
 
-/// Like [`text_field`], for a `Text` that may be absent: then neither field is written.
+/// Like [`text_field`], for an optional `Text`: if it is absent, neither field is written.
 macro_rules! optional_text_field {
     ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
@@ -255,7 +255,7 @@ macro_rules! optional_text_field {
     };
 }
 
-/// Like [`text_field`], for a list: `<field>_hex` holds all its members as soon as one is not UTF-8.
+/// Like [`text_field`], for a list: `<field>_hex` contains all members if one of them is not UTF-8.
 macro_rules! text_list_field {
     ($(#[$doc:meta])+ $module:ident, $field:ident, $hex:ident) => {
         mod $module {
@@ -297,18 +297,18 @@ mod tests {
     use super::Text;
 
     proptest! {
-        /// Any bytes survive the way through their JSON fields.
+        /// Any bytes survive a round trip through their JSON fields.
         #[test]
-        fn any_bytes_survive(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_survive_json_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let text = Text::from(bytes.as_slice());
             let back = Text::from_fields(text.field(), text.hex()).unwrap();
             prop_assert_eq!(back.as_bytes(), bytes.as_slice());
         }
     }
 
-    /// Short and long texts compare as their bytes do, and none is larger than a `Vec`.
+    /// Short and long texts compare like their bytes, and a `Text` is not larger than a `Vec`.
     #[test]
-    fn length_changes_nothing_but_the_place() {
+    fn texts_of_any_length_compare_like_their_bytes() {
         let texts: Vec<Vec<u8>> = (0..48).flat_map(|len| [vec![b'a'; len], vec![b'b'; len]]).collect();
         for left in &texts {
             for right in &texts {
@@ -323,7 +323,7 @@ mod tests {
 
     /// Valid UTF-8 has no hexadecimal sibling, invalid has, and broken digits are refused.
     #[test]
-    fn hex_only_when_needed() {
+    fn hex_is_present_only_for_invalid_utf8() {
         assert_eq!(Text::from("net-pf-30").hex(), None);
         assert_eq!(Text::from(&b"a\xff"[..]).hex().as_deref(), Some("61ff"));
         for broken in ["6", "6g", "+1", "", "61"] {

@@ -1,27 +1,27 @@
-//! What a pattern says of a name of which a part was not seen, and whether any name can be of a pattern at all.
+//! Matches patterns on truncated names, and checks whether any name can match a pattern.
 
 use super::{match_one, match_set, matches};
 
-/// An answer that may have to stay open.
+/// A three-valued match result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Match {
-    /// Certainly not.
+    /// No match.
     No,
-    /// What was not seen decides.
+    /// Depends on the unknown part.
     Maybe,
-    /// Certainly.
+    /// A match.
     Yes,
 }
 
 impl Match {
-    /// Of a comparison that leaves nothing open.
+    /// Converts a definite result.
     #[must_use]
     pub const fn certain(is_match: bool) -> Self {
         if is_match { Self::Yes } else { Self::No }
     }
 
-    /// The opposite.
+    /// Negates the result.
     #[must_use]
     pub const fn negated(self) -> Self {
         match self {
@@ -32,7 +32,7 @@ impl Match {
     }
 }
 
-/// Bytes of the pattern's first token: a star, a set, an escaped byte, or one byte.
+/// Length of the pattern's first token: a star, a set, an escaped byte, or one byte.
 fn token_len(pattern: &[u8]) -> usize {
     match pattern {
         [b'\\', _, ..] => 2,
@@ -41,7 +41,7 @@ fn token_len(pattern: &[u8]) -> usize {
     }
 }
 
-/// Whether the first token, which is no star, takes one of the bytes that are allowed.
+/// Returns whether the first token, which is no star, matches one of the allowed bytes.
 fn takes(pattern: &[u8], allowed: &dyn Fn(u8) -> bool) -> bool {
     match pattern {
         [b'\\', byte, ..] => allowed(*byte),
@@ -51,7 +51,7 @@ fn takes(pattern: &[u8], allowed: &dyn Fn(u8) -> bool) -> bool {
     }
 }
 
-/// The places in a pattern at which matching can stand after what was read so far.
+/// The state set of the pattern automaton after the input so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Places<'a> {
     pattern: &'a [u8],
@@ -59,19 +59,19 @@ pub(crate) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// Nothing was read.
+    /// The initial state.
     pub(crate) fn start(pattern: &'a [u8]) -> Self {
         let mut places = Self { pattern, at: vec![false; pattern.len() + 1] };
         places.set(0);
         places
     }
 
-    /// An absolute path up to a `/`, whatever it is.
+    /// The state after any absolute path up to a `/`.
     fn directory(pattern: &'a [u8]) -> Self {
         Self { pattern, at: path_places(pattern).0 }
     }
 
-    /// Adds a place, and those behind the stars that stand there: a star may take nothing.
+    /// Adds a position and those after directly following stars, which may match nothing.
     fn set(&mut self, mut place: usize) {
         while let Some(at) = self.at.get_mut(place) {
             *at = true;
@@ -95,13 +95,13 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Reads bytes.
+    /// Reads several bytes.
     pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
         bytes.iter().for_each(|byte| self.byte(*byte));
         self
     }
 
-    /// Reads any number of bytes that are allowed, or none.
+    /// Reads zero or more allowed bytes.
     pub(crate) fn any(mut self, allowed: &dyn Fn(u8) -> bool) -> Self {
         for place in 0..self.pattern.len() {
             let rest = self.pattern.get(place..).unwrap_or_default();
@@ -112,7 +112,7 @@ impl<'a> Places<'a> {
         self
     }
 
-    /// Whether what was read can be all.
+    /// Returns whether the input so far is a complete match.
     pub(crate) fn is_end(&self) -> bool {
         self.at.last() == Some(&true)
     }
@@ -122,7 +122,7 @@ const fn is_name_byte(byte: u8) -> bool {
     byte != b'/' && byte != 0
 }
 
-/// The places after an absolute path that ends in `/`, and after one that ends in a name.
+/// The states after an absolute path that ends in `/`, and after one that ends in a name.
 fn path_places(pattern: &[u8]) -> (Vec<bool>, Vec<bool>) {
     let is_slash = |byte| byte == b'/';
     let none = || vec![false; pattern.len() + 1];
@@ -137,7 +137,7 @@ fn path_places(pattern: &[u8]) -> (Vec<bool>, Vec<bool>) {
     for place in 0..pattern.len() {
         let rest = pattern.get(place..).unwrap_or_default();
         if rest.first() == Some(&b'*') {
-            // A star takes all that can follow.
+            // A star matches everything that can follow.
             if is(&front, place) {
                 set(&mut front, place + 1);
                 set(&mut slash, place);
@@ -161,15 +161,15 @@ fn path_places(pattern: &[u8]) -> (Vec<bool>, Vec<bool>) {
     (slash, name)
 }
 
-/// Whether an absolute path can be of the pattern: `/`, or names behind single slashes.
+/// Returns whether an absolute path can match the pattern: `/`, or names after single slashes.
 pub(crate) fn can_be_path(pattern: &[u8]) -> bool {
     path_places(pattern).1.last() == Some(&true) || matches(pattern, b"/")
 }
 
-/// Whether a number of 32 bits, as it is written without sign and leading zeros, can be of the pattern.
+/// Returns whether a 32-bit number, written without sign and leading zeros, can match the pattern.
 pub(crate) fn can_be_number(pattern: &[u8]) -> bool {
     let max = u32::MAX.to_string();
-    // Shorter ones, and longer ones that are smaller from their first digit on, have any digits.
+    // Numbers with fewer digits, and those with a smaller first digit, may have any further digits.
     let digit = |byte: u8| byte.is_ascii_digit();
     if Places::start(pattern).bytes(b"0").is_end() {
         return true;
@@ -190,7 +190,7 @@ pub(crate) fn can_be_number(pattern: &[u8]) -> bool {
     if digits_after(&first, max.len() - 2) {
         return true;
     }
-    // Of the same length: as the largest up to a digit, there smaller.
+    // Of the same length: equal to the largest number up to some digit, and smaller there.
     let mut same = Places::start(pattern);
     for (at, own) in max.bytes().enumerate() {
         let lowest = if at == 0 { b'1' } else { b'0' };
@@ -206,7 +206,7 @@ pub(crate) fn can_be_number(pattern: &[u8]) -> bool {
 }
 
 impl Places<'_> {
-    /// Reads one byte that is allowed.
+    /// Reads one allowed byte.
     fn one_of(self, allowed: &dyn Fn(u8) -> bool) -> Self {
         let mut next = Self { pattern: self.pattern, at: vec![false; self.pattern.len() + 1] };
         for place in (0..self.at.len()).filter(|place| self.at.get(*place) == Some(&true)) {
@@ -221,7 +221,7 @@ impl Places<'_> {
     }
 }
 
-/// The fewest bytes that a name of the pattern has.
+/// Minimum length of a matching name.
 pub(crate) fn shortest(mut pattern: &[u8]) -> usize {
     let mut count = 0;
     while let Some(first) = pattern.first() {
@@ -231,7 +231,7 @@ pub(crate) fn shortest(mut pattern: &[u8]) -> usize {
     count
 }
 
-/// Whether its last token is a star.
+/// Returns whether the last token is a star.
 fn ends_open(mut pattern: &[u8]) -> bool {
     let mut is_star = false;
     while let Some(first) = pattern.first() {
@@ -241,7 +241,7 @@ fn ends_open(mut pattern: &[u8]) -> bool {
     is_star
 }
 
-/// Compares the beginning of a name, of which `more` bytes may follow.
+/// Matches the beginning of a name, after which `more` bytes may follow.
 pub(crate) fn match_beginning(pattern: &[u8], begin: &[u8], more: &dyn Fn(u8) -> bool) -> Match {
     if ends_open(pattern) && matches(pattern, begin) {
         return Match::Yes;
@@ -250,8 +250,8 @@ pub(crate) fn match_beginning(pattern: &[u8], begin: &[u8], more: &dyn Fn(u8) ->
     if is_possible { Match::Maybe } else { Match::No }
 }
 
-/// Compares the end of an absolute path: of the directories in front of it, and with `is_cut` of the end of its last name,
-/// nothing is known.
+/// Matches the end of an absolute path. The preceding directories are unknown, and with `is_cut` also the end of the
+/// last component.
 pub(crate) fn match_path_end(pattern: &[u8], end: &[u8], is_cut: bool) -> Match {
     let mut possible = Places::directory(pattern).bytes(end);
     if is_cut {
@@ -260,7 +260,7 @@ pub(crate) fn match_path_end(pattern: &[u8], end: &[u8], is_cut: bool) -> Match 
     if !possible.is_end() {
         return Match::No;
     }
-    // Whatever stands in front, a star takes it.
+    // A star matches any unknown prefix.
     let stars = |pattern: &[u8]| pattern.iter().take_while(|byte| **byte == b'*').count();
     let has_tail = |rest: &[u8], end: &[u8]| (0..=end.len()).any(|at| matches(rest, end.get(at..).unwrap_or_default()));
     let known = [b"/", end].concat();
@@ -280,9 +280,9 @@ mod tests {
         Match, Places, can_be_number, can_be_path, is_name_byte, match_beginning, match_path_end, matches, shortest,
     };
 
-    /// A path's known end leaves open what the directories decide, and nothing else.
+    /// The known end of a path is undecided only where the directories matter.
     #[test]
-    fn the_end_of_a_path_decides_what_it_can() {
+    fn path_end_is_undecided_only_by_directories() {
         for (pattern, end, is_cut, wanted) in [
             ("/usr/bin/dash", "dash", false, Match::Maybe),
             ("/dash", "dash", false, Match::Maybe),
@@ -310,9 +310,9 @@ mod tests {
         }
     }
 
-    /// Patterns that no path can be of are known.
+    /// Patterns that no path can match are detected.
     #[test]
-    fn patterns_that_are_no_path() {
+    fn pattern_that_matches_no_path_is_detected() {
         for (pattern, can) in [
             ("/", true),
             ("/usr/bin/dash", true),
@@ -333,9 +333,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever completes a path's end, certain answers hold for it.
+        /// A definite result for the end of a path holds for every completion.
         #[test]
-        fn answers_on_path_ends_hold(
+        fn definite_result_on_path_end_holds_for_completions(
             pattern in "[ab/*?]{1,7}",
             front in "(/[ab]{1,2}){0,2}/",
             end in "[ab]{1,2}(/[ab]{1,2})?",
@@ -348,24 +348,25 @@ mod tests {
             prop_assert!(answer == Match::Maybe || answer == Match::certain(is_match), "{} {}: {:?}", pattern, whole, answer);
         }
 
-        /// Whatever completes a beginning, certain answers hold for it; and an open answer has a completion.
+        /// A definite result for a beginning holds for every completion, and an undecided one has a matching
+        /// completion.
         #[test]
-        fn answers_on_beginnings_hold(pattern in "[ab*?]{1,6}", begin in "[ab]{0,3}", more in "[ab]{0,3}") {
+        fn definite_result_on_beginning_holds_for_completions(pattern in "[ab*?]{1,6}", begin in "[ab]{0,3}", more in "[ab]{0,3}") {
             let answer = match_beginning(pattern.as_bytes(), begin.as_bytes(), &is_name_byte);
             let is_match = matches(pattern.as_bytes(), format!("{begin}{more}").as_bytes());
             prop_assert!(answer == Match::Maybe || answer == Match::certain(is_match), "{} {}{}", pattern, begin, more);
         }
 
-        /// Places in a pattern are where matching stands.
+        /// The state set agrees with complete matching.
         #[test]
-        fn places_agree_with_matching(pattern in "[ab*?\\[\\]!\\\\]{0,8}", name in "[ab\\[\\]]{0,6}") {
+        fn states_agree_with_matching(pattern in "[ab*?\\[\\]!\\\\]{0,8}", name in "[ab\\[\\]]{0,6}") {
             let ends = Places::start(pattern.as_bytes()).bytes(name.as_bytes()).is_end();
             prop_assert_eq!(ends, matches(pattern.as_bytes(), name.as_bytes()));
         }
 
-        /// A path or number that is of a pattern is one that can be, and is no shorter than the shortest.
+        /// A path or number that matches is reported as possible and is not shorter than the minimum length.
         #[test]
-        fn what_matches_is_possible(
+        fn matching_name_is_possible(
             pattern in "[/a0-9*?]{0,6}",
             path in "(/[a0-9]{1,3}){1,2}",
             number: u32,
@@ -383,9 +384,9 @@ mod tests {
         }
     }
 
-    /// Numbers that do not fit 32 bits or are written otherwise are none.
+    /// Patterns that match no canonical 32-bit number are detected.
     #[test]
-    fn patterns_that_are_no_number() {
+    fn pattern_that_matches_no_number_is_detected() {
         for (pattern, can) in [
             ("0", true),
             ("1000", true),

@@ -1,4 +1,4 @@
-//! Events of any type, of any bytes.
+//! Generates events of any type from arbitrary bytes.
 
 use crate::event::{
     Ancestor, Attempt, Attribution, Baseline, Behalf, Body, Certainty, Clock, Device, End, Event, Frame, Header,
@@ -6,7 +6,7 @@ use crate::event::{
     RequestId, SCHEMA_VERSION, Seal, Status, Text, Unload,
 };
 
-/// Bytes that decide; zeros when they are used up.
+/// A source of decisions; yields zeros when it is exhausted.
 pub(super) struct Dice<'a>(pub(super) &'a [u8]);
 
 impl Dice<'_> {
@@ -309,9 +309,9 @@ impl Dice<'_> {
     }
 }
 
-/// An event.
+/// Generates an event.
 pub(super) fn event(dice: &mut Dice<'_>) -> Event {
-    // The body first: it needs most of the bytes.
+    // The body comes first, since it needs most of the bytes.
     let body = dice.body();
     let time = jiff::Timestamp::new(dice.i64() % 200_000_000_000, dice.i32() % 1_000_000_000);
     Event {

@@ -1,8 +1,8 @@
-//! What is refused, and the words for it.
+//! Parse errors and their messages.
 
 use crate::event::{Body, Event, ParseError, Parsed, parse};
 
-/// An event with more members.
+/// An event with additional members.
 fn with(members: &str) -> String {
     format!(r#"{{"seq":1,"time":"2026-03-01T00:00:00Z","boot_ns":2,{members}}}"#)
 }
@@ -19,9 +19,9 @@ fn assert_errors(cases: &[(String, &str)]) {
     }
 }
 
-/// Each error is one sentence that names the place or the member.
+/// Each error is one sentence with the position or the member.
 #[test]
-fn errors_name_the_place() {
+fn parse_error_names_position_or_member() {
     let init = with(INIT);
     let without = |member: &str| init.replacen(member, "", 1);
     assert_errors(&[
@@ -63,9 +63,9 @@ fn errors_name_the_place() {
     assert_eq!(parse(b"{\"type\":\"\xff\"}"), Err(ParseError::Utf8(9)));
 }
 
-/// A `_hex` that other readers would overlook is refused, so is one that says another name than the text.
+/// A `_hex` that is superfluous or differs from the text is an error.
 #[test]
-fn hex_must_be_of_the_text() {
+fn hex_that_differs_from_text_is_error() {
     let module = |text: &str, hex: &str| init_of(&format!(r#""module":{text},"module_hex":{hex}"#));
     let argv = |texts: &str, hex: &str| {
         with(&format!(
@@ -111,9 +111,9 @@ fn init_of(module: &str) -> String {
     with(&INIT.replace("\"module\":\"xfs\"", module))
 }
 
-/// The forms that other writers of JSON choose are understood.
+/// Equivalent JSON forms of other writers are accepted.
 #[test]
-fn other_writers_are_understood() {
+fn equivalent_json_forms_are_accepted() {
     let Ok(Parsed::Event(event)) = parse(with(INIT).as_bytes()) else { panic!() };
     for same in [
         format!("  {} \r\n", with(INIT)),
@@ -127,9 +127,9 @@ fn other_writers_are_understood() {
     }
 }
 
-/// An unknown type is not an error of the line, but of a reader that needs an event.
+/// An unknown type is an error only for a reader that needs an event.
 #[test]
-fn unknown_types_are_passed_over() {
+fn unknown_type_is_no_error_of_the_line() {
     let unknown = with(r#""type":"future","request":"1-2","seen":{"type":"load"}"#);
     assert_eq!(parse(unknown.as_bytes()), Ok(Parsed::Unknown { seq: 1 }));
     let behind = with(r#""seen":[1],"type":"future""#);
@@ -147,9 +147,9 @@ fn unknown_types_are_passed_over() {
     ]);
 }
 
-/// A header of a later version is told by its version, whatever else changed; text of others is short in errors.
+/// A header of a later version is reported with its version, and input text in errors is short.
 #[test]
-fn later_versions_are_recognized() {
+fn header_of_later_version_is_reported() {
     let header = |schema: &str, tool: &str| with(&format!(r#""type":"header","schema":{schema},"tool":"{tool}""#));
     let later = |text: &str| match parse(text.as_bytes()) {
         Err(ParseError::Version { schema, tool }) => (schema, tool),
@@ -169,9 +169,9 @@ fn later_versions_are_recognized() {
     assert!(message.len() < 512 && !message.contains(char::is_control), "{message}");
 }
 
-/// A header that this version reads in full is still refused when it says that it is of a later one.
+/// A header of a later version is an error even if this version can parse it.
 #[test]
-fn a_later_header_of_the_same_shape_is_refused() {
+fn parsable_header_of_later_version_is_error() {
     let text = include_str!("../../../../tests/fixtures/captures/outage-6.1.jsonl").lines().next().unwrap();
     assert!(parse(text.as_bytes()).is_ok());
     let later = text.replacen("\"schema\":1", "\"schema\":2", 1);

@@ -1,4 +1,4 @@
-//! What is parsed is what was written, and nothing else is.
+//! Round trips of events.
 
 mod arbitrary;
 mod errors;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use self::arbitrary::{Dice, event};
 use super::{Event, ParseError, Parsed, parse};
 
-/// Captures that are kept: `generated` is by a generator of its own, `v1` by an older version.
+/// Stored captures: `generated` is from a separate generator, `v1` from an older version.
 fn fixtures() -> Vec<Vec<u8>> {
     let older = include_bytes!("../../../../tests/fixtures/captures/versions/v1.jsonl.zst");
     let older = zstd::decode_all(&older[..]).unwrap();
@@ -34,9 +34,9 @@ fn parsed(text: &[u8]) -> Result<Event, ParseError> {
     })
 }
 
-/// Each event of the captures is written as it was read: nothing is lost, added or changed.
+/// Each event of the captures is written exactly as it was read.
 #[test]
-fn captures_survive_parsing() {
+fn events_of_captures_survive_round_trip() {
     let lines = fixtures();
     assert!(lines.len() > 400, "{}", lines.len());
     for line in lines {
@@ -46,7 +46,7 @@ fn captures_survive_parsing() {
     }
 }
 
-/// Writes a value as another writer might: members in any order, white space, escapes, members of later versions.
+/// Writes a value like another writer: members in any order, white space, escapes, members of later versions.
 fn scramble(value: &Value, dice: &mut Dice<'_>, out: &mut String) {
     let space = |dice: &mut Dice<'_>, out: &mut String| {
         out.push_str(dice.pick(&["", "", "", " ", "\t", "\r\n", "  "]));
@@ -100,9 +100,9 @@ fn scramble(value: &Value, dice: &mut Dice<'_>, out: &mut String) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// Any event is read as it was written, by [`parse`] and by serde.
+    /// Any event survives a round trip, with [`parse`] and with serde.
     #[test]
-    fn any_event_survives(seed in proptest::collection::vec(any::<u8>(), 0..1024)) {
+    fn any_event_survives_round_trip(seed in proptest::collection::vec(any::<u8>(), 0..1024)) {
         let event = event(&mut Dice(&seed));
         let text = serde_json::to_string(&event).unwrap();
         prop_assert_eq!(&parsed(text.as_bytes()).unwrap(), &event);
@@ -110,9 +110,9 @@ proptest! {
         prop_assert_eq!(&serde_json::from_value::<Event>(serde_json::to_value(&event).unwrap()).unwrap(), &event);
     }
 
-    /// The order of members, white space, escapes and members of later versions change nothing.
+    /// Member order, white space, escapes and members of later versions do not change the parsed event.
     #[test]
-    fn any_order_is_understood(
+    fn any_member_order_is_accepted(
         seed in proptest::collection::vec(any::<u8>(), 0..1024),
         order in proptest::collection::vec(any::<u8>(), 0..1024),
     ) {

@@ -1,4 +1,4 @@
-//! Damaged and forged lines: no panic, and no line that another JSON parser refuses or reads otherwise.
+//! Damaged and forged lines: no panic, and no accepted line that another JSON parser rejects or reads differently.
 
 use proptest::{prelude::*, sample::Index};
 use serde::de::IgnoredAny;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::event::{ParseError, Parsed, parse};
 
-/// Pieces of JSON, good and bad, that may come to stand anywhere.
+/// Valid and invalid pieces of JSON to insert anywhere.
 const PIECES: [&[u8]; 36] = [
     b"",
     b"-0",
@@ -51,13 +51,13 @@ const PIECES: [&[u8]; 36] = [
 ];
 
 fn check(text: &[u8]) -> Result<(), TestCaseError> {
-    // A lone surrogate is valid JSON for some, and no text for us.
+    // Some parsers accept a lone surrogate; this one does not.
     let has_surrogate = text.windows(3).any(|bytes| bytes.eq_ignore_ascii_case(b"\\ud"));
     let is_json = std::str::from_utf8(text).is_ok() && serde_json::from_slice::<IgnoredAny>(text).is_ok();
     match parse(text) {
         Ok(Parsed::Event(event)) => {
             prop_assert!(is_json);
-            // Whoever looks into the text finds what we found.
+            // A generic parser finds the same values.
             if let Ok(seen) = serde_json::from_slice::<Value>(text) {
                 let written = serde_json::to_value(&event).unwrap();
                 for (name, value) in written.as_object().unwrap() {
@@ -85,16 +85,16 @@ fn check(text: &[u8]) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
 
-    /// Any bytes at all.
+    /// Arbitrary bytes do not panic.
     #[test]
-    fn any_bytes_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+    fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
         check(&bytes)?;
         check(&[&b"{\"type\":\"load\","[..], &bytes].concat())?;
     }
 
-    /// Any event with anything put, replaced or cut anywhere.
+    /// An event with any insertion, replacement or truncation does not panic and is not misread.
     #[test]
-    fn any_change_is_safe(
+    fn mutated_event_is_not_misread(
         seed in proptest::collection::vec(any::<u8>(), 0..512),
         changes in proptest::collection::vec((any::<Index>(), 0..12_usize, any::<Index>()), 1..3),
     ) {
@@ -108,9 +108,9 @@ proptest! {
     }
 }
 
-/// The end of a line may be missing anywhere.
+/// A line that is truncated anywhere is an error.
 #[test]
-fn every_cut_is_noticed() {
+fn truncated_line_is_error() {
     let lines = fixtures();
     for line in lines.iter().step_by(10) {
         for end in 0..line.len() {
@@ -120,7 +120,7 @@ fn every_cut_is_noticed() {
     }
 }
 
-/// The places behind the opening brackets of objects, outside of strings.
+/// The positions after the opening brackets of objects, outside of strings.
 fn objects(text: &str) -> Vec<usize> {
     let mut places = Vec::new();
     let (mut is_string, mut is_escaped) = (false, false);
@@ -136,9 +136,9 @@ fn objects(text: &str) -> Vec<usize> {
     places
 }
 
-/// A member that is there twice is an error, in every object and of every name, also of one that is not known.
+/// A duplicate member is an error in every object and for every name, including unknown ones.
 #[test]
-fn every_duplicate_is_refused() {
+fn duplicate_member_is_error() {
     let mut names = std::collections::BTreeSet::new();
     for line in fixtures() {
         let text = String::from_utf8(line).unwrap();
