@@ -1,4 +1,4 @@
-//! Any bytes as a capture, and captures cut and altered anywhere: what reads them never panics, and agrees on what is good.
+//! Arbitrary bytes, and captures truncated or altered anywhere: readers never panic, and agree on the intact parts.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,13 +11,13 @@ use kmodtrace::{
 };
 use proptest::{prelude::*, sample::Index};
 
-/// A real capture: sealed frames.
+/// A real capture with sealed frames.
 fn capture() -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/captures/versions/v1.jsonl.zst");
     std::fs::read(path).unwrap()
 }
 
-/// What `report` makes of bytes: sentences on what is wrong with them.
+/// The issues that `report` finds in bytes, as sentences.
 fn report(bytes: &[u8]) -> Vec<String> {
     let mut pipeline = Pipeline::new(Engine::new(ReportQuery::default(), Vec::new()));
     read_inputs([("any".to_owned(), bytes)], None, &mut pipeline).unwrap();
@@ -30,7 +30,7 @@ fn read(bytes: &[u8]) -> (Collector, FileSummary) {
     (collector, files.remove(0))
 }
 
-/// What must be so of any bytes at all; what `recover` copies of them.
+/// Checks the properties that hold for any bytes, and returns the copy by `recover`.
 fn check(bytes: &[u8]) -> Result<Vec<u8>, TestCaseError> {
     let (collector, file) = read(bytes);
     prop_assert_eq!(collector.events.len() as u64, file.events);
@@ -38,7 +38,7 @@ fn check(bytes: &[u8]) -> Result<Vec<u8>, TestCaseError> {
     let mut copy = Vec::new();
     let Ok(recovered) = recover(bytes, &mut copy) else { return Ok(Vec::new()) };
     prop_assert_eq!(recovered.copied_bytes, copy.len() as u64);
-    // What was recovered is read as it was, and is recovered again as it is.
+    // The recovered copy is read like the original, and recovering it again does not change it.
     let (again, again_file) = read(&copy);
     prop_assert_eq!(again.events.len(), collector.events.len());
     prop_assert_eq!(again_file.seals, file.seals);
@@ -52,9 +52,9 @@ fn check(bytes: &[u8]) -> Result<Vec<u8>, TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
-    /// Check any bytes, alone, in a frame, and behind what makes them look like a capture.
+    /// Arbitrary bytes, alone, in a frame, and after a capture's first bytes, do not panic.
     #[test]
-    fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+    fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
         check(&bytes)?;
         check(&zstd::encode_all(bytes.as_slice(), 1).unwrap())?;
         check(&[&b"{"[..], &bytes].concat())?;
@@ -62,9 +62,9 @@ proptest! {
         check(&[capture(), bytes].concat())?;
     }
 
-    /// Check a capture that ends anywhere: every intact frame is read, and the rest is reported.
+    /// Of a capture that is truncated anywhere, every intact frame is read and the rest is reported.
     #[test]
-    fn any_cut(at in any::<Index>()) {
+    fn truncated_capture_yields_intact_frames(at in any::<Index>()) {
         let whole = capture();
         let cut = at.index(whole.len());
         let copy = check(&whole[..cut])?;
@@ -76,9 +76,9 @@ proptest! {
         prop_assert!(!is_complete, "a capture without its end is not complete");
     }
 
-    /// Check that one damaged bit costs the frame that it is in, and is reported.
+    /// One flipped bit affects only its frame and is reported.
     #[test]
-    fn any_bit(at in any::<Index>(), bit in 0_u8..8) {
+    fn flipped_bit_is_reported(at in any::<Index>(), bit in 0_u8..8) {
         let whole = capture();
         let (intact, _) = read(&whole);
         let mut bytes = whole;
@@ -92,9 +92,9 @@ proptest! {
         check(&bytes)?;
     }
 
-    /// Check a capture with bytes put in, taken out and changed, in its frames and in its text.
+    /// Captures with inserted, removed and changed bytes, in frames and in text, do not panic.
     #[test]
-    fn any_change(
+    fn mutated_capture_does_not_panic(
         at in any::<Index>(),
         taken in 0_usize..64,
         put in proptest::collection::vec(any::<u8>(), 0..64),
@@ -113,9 +113,9 @@ proptest! {
         }
     }
 
-    /// Check lines of JSON whose numbers and names are anything, given more than once.
+    /// Events with arbitrary numbers and names, given repeatedly, do not panic.
     #[test]
-    fn any_values(seq in any::<u64>(), boot_ns in any::<u64>(), segment in any::<u32>(), count in any::<u64>()) {
+    fn arbitrary_values_do_not_panic(seq in any::<u64>(), boot_ns in any::<u64>(), segment in any::<u32>(), count in any::<u64>()) {
         let line = |seq: u64, body: &str| {
             format!(r#"{{"seq":{seq},"time":"2026-11-23T10:00:00Z","boot_ns":{boot_ns},{body}}}"#) + "\n"
         };

@@ -1,4 +1,4 @@
-//! Captures of every version of the format stay readable, with this program and with those that everybody has.
+//! Captures of every version of the format remain readable, with this tool and with standard tools.
 
 use std::{
     io::Write,
@@ -17,9 +17,9 @@ fn fixtures() -> Vec<PathBuf> {
     files::list(&[directory]).files
 }
 
-/// Check that a sealed capture is what was sealed however it grows while it is followed, compressed or not.
+/// The seals of a followed capture are valid for any growth pattern, compressed or not.
 #[test]
-fn a_followed_capture_keeps_its_seals() {
+fn seals_of_followed_capture_are_valid() {
     let stored =
         std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/captures/outage-6.1.jsonl"));
     let stored = String::from_utf8(stored.unwrap()).unwrap();
@@ -62,9 +62,9 @@ fn a_followed_capture_keeps_its_seals() {
     }
 }
 
-/// Check that each fixture is whole, and says what it says.
+/// Captures of each earlier version are read completely.
 #[test]
-fn old_captures_are_read() {
+fn captures_of_earlier_versions_are_read() {
     for path in fixtures() {
         let (collector, files) = Collector::read(std::slice::from_ref(&path)).unwrap();
         assert_eq!(collector.broken(), Vec::<String>::new(), "{}", path.display());
@@ -75,9 +75,9 @@ fn old_captures_are_read() {
     }
 }
 
-/// Check that `zstdcat FILE | jq` reads what this program reads.
+/// `zstdcat FILE | jq` reads the same requests as this tool.
 #[test]
-fn everybodys_programs_read_captures() {
+fn standard_tools_read_captures() {
     for path in fixtures() {
         let mut text = Command::new("zstdcat").arg(&path).stdout(Stdio::piped()).spawn().expect("zstd is installed");
         let filter = "select(.type == \"request\") | .name";
@@ -99,9 +99,9 @@ fn everybodys_programs_read_captures() {
     }
 }
 
-/// Check that the key that docs/capture-format.md says how to make is one that is taken, and that its public half appears.
+/// A key created with the command in docs/capture-format.md is accepted, and its public key is written.
 #[test]
-fn the_documented_key_is_a_key() {
+fn documented_key_command_creates_valid_key() {
     let page = include_str!("../../docs/capture-format.md");
     let (_, rest) = page.split_once("\n`(umask").unwrap();
     let command = format!("(umask{}", rest.split_once('`').unwrap().0);

@@ -1,4 +1,4 @@
-//! Every verb that reads captures over every kind of damage: one table of issues, one rule for exit codes.
+//! Every verb that reads captures on every kind of damage: one table of issues, one rule for exit codes.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -28,23 +28,23 @@ use kmodtrace::{
 use recording::{ALPHA, NEEDED, NOT_NEEDED, pack, record};
 use rows::{Entry, Read, Row, one, plain};
 
-/// What exit codes depend on.
+/// The kind of verb, which determines the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
-    /// Shows what there is.
+    /// Shows the available data.
     Report,
-    /// Gives an answer that needs complete evidence.
+    /// Gives an answer that requires complete evidence.
     Judge,
-    /// `impact` of what a process needed.
+    /// `impact` of a module that a process needed.
     Needed,
     Verify,
-    /// `verify` that wants beginning and end.
+    /// `verify` that requires beginning and end.
     VerifyEnded,
 }
 
-/// Check that of a copy with one changed frame nothing is counted twice but what differs: as sealed text, and as lines.
+/// Of a copy with one changed frame only the different events are counted again, with and without seals.
 #[test]
-fn a_changed_copy_counts_once() {
+fn changed_copy_counts_only_differences() {
     let alpha = record(&ALPHA);
     let changed = |segments: &[recording::Frames]| {
         let mut changed = segments.to_vec();
@@ -72,7 +72,7 @@ fn a_changed_copy_counts_once() {
     }
 }
 
-/// The exit code of a verb: the only rule.
+/// The expected exit code of a verb.
 fn expected(verb: Verb, issues: &[&str], read: Read) -> i32 {
     let worst = issues.iter().map(|name| severity(name)).max();
     let is_broken = worst == Some(Severity::Broken) || issues.contains(&"unsealed");
@@ -108,7 +108,7 @@ fn scratch() -> (tempfile::TempDir, Arc<Key>, Arc<Key>) {
     (scratch, own, other)
 }
 
-/// Puts a row's files into a directory.
+/// Writes the files of a row to a directory.
 fn lay_out(directory: &Path, row: &Row) {
     for (name, entry) in &row.entries {
         let path = directory.join(name);
@@ -124,7 +124,7 @@ fn lay_out(directory: &Path, row: &Row) {
     }
 }
 
-/// Names of the issues in the JSON form of `verify`, and the sentences of those that no verdict stands beside.
+/// Names of the issues in the JSON output of `verify`, and the sentences of those that invalidate a verdict.
 fn found(output: &Output) -> (BTreeSet<String>, Vec<String>) {
     let mut names = BTreeSet::new();
     let mut sentences = Vec::new();
@@ -141,7 +141,7 @@ fn found(output: &Output) -> (BTreeSet<String>, Vec<String>) {
     (names, sentences)
 }
 
-/// Runs all verbs over a row; what is not as expected.
+/// Runs all verbs on a row and returns the unexpected results.
 fn try_row(root: &Path, number: usize, row: &Row) -> Vec<String> {
     let name = format!("row{number}/");
     let directory = root.join(&name);
@@ -177,10 +177,10 @@ fn try_row(root: &Path, number: usize, row: &Row) -> Vec<String> {
             wrong.push(format!("{arguments:?}: {:?}, expected {code}: {text}", output.status));
         }
         if *verb == Verb::Report && row.read == Read::Nothing && text.contains("none of its lines is an event") {
-            // One error says it all.
+            // One error is enough.
             continue;
         }
-        // The JSON form escapes, the text is the same.
+        // The JSON output has escapes; the text is the same.
         for sentence in sentences.iter().filter(|sentence| !arguments.contains(&"--json") && !text.contains(*sentence))
         {
             wrong.push(format!("{arguments:?} does not say {sentence:?}: {text}"));
@@ -209,7 +209,7 @@ fn try_file(root: &Path, name: &str, bytes: &[u8], row: &Row) -> Vec<String> {
     let mut wrong = Vec::new();
     let file = format!("{name}0.jsonl.zst");
     let code = expected(Verb::Report, &row.issues, row.read);
-    // A pipe that has ended grows no more.
+    // A pipe that has ended cannot grow.
     let followed = fed(bytes, &["report", "--tree", "--utc", "--follow", "-"]);
     if followed.status.code() != Some(code) {
         wrong.push(format!("report --follow: {:?}, expected {code}: {}", followed.status, stderr(&followed)));
@@ -229,7 +229,7 @@ fn try_file(root: &Path, name: &str, bytes: &[u8], row: &Row) -> Vec<String> {
     wrong
 }
 
-/// Runs all verbs over rows, several at a time.
+/// Runs all verbs on rows in parallel.
 fn try_rows(root: &Path, rows: &[Row]) {
     let next = AtomicUsize::new(0);
     let wrong = Mutex::new(Vec::new());
@@ -250,20 +250,20 @@ fn try_rows(root: &Path, rows: &[Row]) {
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
 
-/// Check that every verb judges every kind of damage by the one rule.
+/// Every verb applies the same rule to every kind of damage.
 #[test]
-fn every_verb_judges_every_damage_alike() {
+fn every_verb_applies_one_rule_to_damage() {
     let (scratch, key, other_key) = scratch();
     try_rows(scratch.path(), &rows::rows(&key, &other_key));
 }
 
-/// Issues of a capture in memory.
+/// The issues of a capture in memory.
 fn issues(bytes: &[u8]) -> BTreeSet<&'static str> {
     let (collector, _) = Collector::read_bytes(&[bytes]).unwrap();
     collector.issues.iter().map(|issue| issue.kind.name()).collect()
 }
 
-/// Where frames end.
+/// The ends of the frames.
 fn borders(frames: &[String]) -> Vec<usize> {
     let mut borders = vec![0];
     for frame in frames {
@@ -272,7 +272,7 @@ fn borders(frames: &[String]) -> Vec<usize> {
     borders
 }
 
-/// What is expected of a compressed capture that is cut.
+/// The expected issues of a truncated compressed capture.
 fn cut_frames(borders: &[usize], cut: usize) -> Vec<&'static str> {
     let is_border = borders.contains(&cut);
     match cut {
@@ -284,9 +284,9 @@ fn cut_frames(borders: &[usize], cut: usize) -> Vec<&'static str> {
     }
 }
 
-/// Check that a compressed capture that is cut at any byte is torn there, and that nothing else is wrong with it.
+/// A compressed capture that is truncated at any byte is torn there and has no other issues.
 #[test]
-fn compressed_captures_may_be_cut_anywhere() {
+fn truncated_compressed_capture_is_torn() {
     let bytes = one(&record(&ALPHA));
     let borders = borders(&record(&ALPHA).concat());
     assert_eq!(borders.last(), Some(&bytes.len()));
@@ -297,15 +297,15 @@ fn compressed_captures_may_be_cut_anywhere() {
     }
 }
 
-/// Check that the same holds for plain text, of which the last part is not sealed then.
+/// A plain capture that is truncated at any byte is torn there, and its last part is unsealed.
 #[test]
-fn plain_captures_may_be_cut_anywhere() {
+fn truncated_plain_capture_is_torn_and_unsealed() {
     let text = String::from_utf8(plain(&record(&ALPHA))).unwrap();
     let mut begin = 0;
     let mut is_sealed = false;
     let mut seals = 0;
     for line in text.split_inclusive('\n') {
-        // Without its line end a line is an event all the same.
+        // A line without its line end is still an event.
         for inside in [1, 7, line.len() / 2, line.len() - 2] {
             let wanted: BTreeSet<&str> = match (begin, seals) {
                 (0, _) => ["empty", "torn"].into(),
@@ -314,7 +314,7 @@ fn plain_captures_may_be_cut_anywhere() {
                 _ => ["no-end", "torn", "unsealed-part"].into(),
             };
             let mut issues = issues(&text.as_bytes()[..begin + inside]);
-            // Of these it depends on what the last chain is.
+            // These depend on the last chain.
             issues.remove("incomplete-chain");
             if text[..begin].contains("\"type\":\"end\"") {
                 issues.insert("no-end");
@@ -333,9 +333,9 @@ fn plain_captures_may_be_cut_anywhere() {
     }
 }
 
-/// Check that a flipped bit costs the frame that it is in, at most, and is found.
+/// A flipped bit is detected and affects at most its frame.
 #[test]
-fn flipped_bits_cost_their_frame() {
+fn flipped_bit_affects_only_its_frame() {
     let alpha = record(&ALPHA).concat();
     let bytes = one(&record(&ALPHA));
     let borders = borders(&alpha);
@@ -353,9 +353,9 @@ fn flipped_bits_cost_their_frame() {
     }
 }
 
-/// Check that every verb judges captures that are cut, or have a flipped bit, by the one rule.
+/// Every verb applies the same rule to truncated captures and to captures with a flipped bit.
 #[test]
-fn every_verb_judges_cuts_and_flipped_bits_alike() {
+fn every_verb_applies_one_rule_to_truncation_and_flipped_bits() {
     let (scratch, ..) = scratch();
     let bytes = one(&record(&ALPHA));
     let borders = borders(&record(&ALPHA).concat());
@@ -371,7 +371,7 @@ fn every_verb_judges_cuts_and_flipped_bits_alike() {
         let issues: &[&str] = match frame {
             0 => &["damaged", "missing-beginning", "missing-events", "no-end", "no-header"],
             _ if frame + 2 == borders.len() => &["damaged", "no-end"],
-            // The header of segment 1 is in it: the next one that is read is of segment 2.
+            // It contains the header of segment 1; the next header is that of segment 2.
             3 => &["damaged", "missing-events", "missing-segments"],
             _ => &["damaged", "missing-events"],
         };
@@ -380,9 +380,9 @@ fn every_verb_judges_cuts_and_flipped_bits_alike() {
     try_rows(scratch.path(), &rows);
 }
 
-/// Check that the documentation has every issue, with its severity, and no other.
+/// The documentation lists exactly the existing issues with their severities.
 #[test]
-fn documentation_lists_every_issue() {
+fn documentation_lists_exactly_the_issues() {
     let page = include_str!("../../docs/capture-format.md");
     let (_, section) = page.split_once("\n## What can be wrong\n").unwrap();
     let section = section.split_once("\n## ").map_or(section, |(section, _)| section);

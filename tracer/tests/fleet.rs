@@ -1,4 +1,4 @@
-//! Thousands of recordings of many hosts: every count is that of somebody who reads the same files in another way.
+//! Thousands of recordings of many hosts: every count equals that of an independent reader.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -12,7 +12,7 @@ use std::{
 use common::{captures, kmodtrace, stderr};
 use serde_json::{Value, json};
 
-/// Recordings; KMODTRACE_FLEET asks for another number.
+/// Default number of recordings; KMODTRACE_FLEET overrides it.
 const RECORDINGS: usize = 2_000;
 
 const MODULES: [&str; 5] = ["xfs", "dummy", "nf_nat", "tipc", "vfat"];
@@ -21,7 +21,8 @@ fn recordings() -> usize {
     std::env::var("KMODTRACE_FLEET").map_or(RECORDINGS, |number| number.parse().unwrap())
 }
 
-/// Writes recordings of a fleet: some hosts have several, in several boots, and some recordings have two segments.
+/// Writes the recordings of a fleet: some hosts have several recordings and boots, and some recordings have two
+/// segments.
 fn record(directory: &Path) {
     let stored = fs::read_to_string(captures().join("outage-6.1.jsonl")).unwrap();
     let stored: Vec<Value> = stored.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -78,12 +79,12 @@ fn record(directory: &Path) {
     }
 }
 
-/// What is counted.
+/// The counts.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
-    /// By host: loads, requests.
+    /// Loads and requests by host.
     hosts: BTreeMap<String, (u64, u64)>,
-    /// By host and name of a module or alias.
+    /// Observations by host and module or alias.
     names: BTreeMap<(String, String), u64>,
 }
 
@@ -99,7 +100,7 @@ impl Counts {
     }
 }
 
-/// Counts by reading lines, file by file: each begins with a header.
+/// Counts line by line; each file begins with a header.
 fn walk(directory: &Path) -> Counts {
     let mut counts = Counts::default();
     for entry in fs::read_dir(directory).unwrap() {
@@ -128,10 +129,10 @@ fn values(text: &str) -> impl Iterator<Item = Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap())
 }
 
-/// Check that chains, rows and sums have the counts of a reader who knows nothing of chains, and that no host is charged with
-/// the events of another.
+/// Chains, rows and totals match the counts of a reader that does not build chains, and no events are attributed to
+/// another host.
 #[test]
-fn a_fleet_is_counted_as_others_count_it() {
+fn fleet_counts_match_independent_reader() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path();
     record(directory);
@@ -153,7 +154,7 @@ fn a_fleet_is_counted_as_others_count_it() {
 
     let mut rows = BTreeMap::new();
     for row in report(directory, &["--csv"]).lines().skip(1) {
-        // The first columns have no names with a comma.
+        // The first columns contain no commas.
         let columns: Vec<&str> = row.split(',').collect();
         *rows.entry((columns[6].to_owned(), columns[1].to_owned())).or_default() += columns[7].parse::<u64>().unwrap();
     }

@@ -1,6 +1,6 @@
-//! A recorder that is killed with SIGKILL at any moment: whole frames last, and `verify` tells the rest.
+//! A recorder that is killed with SIGKILL at any time: intact frames survive, and `verify` reports the rest.
 //!
-//! Run without libtest, since the test executes itself as the recorder. `KMODTRACE_ROUNDS` says how many are killed.
+//! Runs without libtest, since the test executes itself as the recorder. `KMODTRACE_ROUNDS` is the number of rounds.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
@@ -26,23 +26,23 @@ use kmodtrace::{
     stream::{Collector, IssueKind, Severity},
 };
 
-/// How many recorders are killed.
+/// Environment variable with the number of rounds.
 const ROUNDS: &str = "KMODTRACE_ROUNDS";
 
-/// The recorder: the directory, and the number of the round.
+/// First argument of a recorder; the directory and the number of the round follow.
 const RECORDER: &str = "--recorder";
 
-/// Where each round's numbers begin.
+/// Distance of the first numbers of two rounds.
 const STRIDE: u64 = 1_000_000;
 
-/// No recorder is left alone longer, microseconds.
+/// Maximum run time of a recorder, microseconds.
 const LIFE_US: u64 = 60_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [RECORDER, directory, round] => record(Path::new(directory), round.parse().unwrap()),
-        ["--list", ..] => println!("a_killed_recorder_leaves_whole_frames: test"),
+        ["--list", ..] => println!("killed_recorder_leaves_intact_frames: test"),
         _ => {
             let rounds = std::env::var(ROUNDS).map_or(20, |text| text.parse().unwrap());
             let torn = (0..rounds).fold((tempfile::tempdir().unwrap(), 0), |(directory, torn), round| {
@@ -54,7 +54,7 @@ fn main() {
     }
 }
 
-/// Bytes that zstd cannot make smaller: a frame takes the kernel a while then, and is torn now and then.
+/// Incompressible bytes: writing a frame then takes long enough that some frames are torn.
 fn noise(seed: u64) -> String {
     let mut state = seed | 1;
     let mut step = || {
@@ -66,11 +66,11 @@ fn noise(seed: u64) -> String {
     (0..8000).map(|_| step()).collect()
 }
 
-/// Records events as fast as it can, and says which are written, until it is killed.
+/// Records events as fast as possible and prints the number of written ones, until it is killed.
 fn record(directory: &Path, round: u64) {
     let at = |number: u64| (Timestamp::from_nanosecond(i128::from(number)).unwrap(), number);
     let label = Label {
-        // Names sort in the order of time.
+        // Names sort chronologically.
         time: format!("20261123T{round:06}Z"),
         boot: "7f0c0000".to_owned(),
         recording: format!("{round:08x}"),
@@ -98,13 +98,13 @@ fn record(directory: &Path, round: u64) {
     }
 }
 
-/// Captures with their bytes.
+/// The captures with their bytes.
 fn captures(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let found = files::list(&[directory.to_owned()]).files;
     found.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-/// Kills one recorder, and looks at all that it left; true when its last file is torn.
+/// Kills one recorder and checks its files; returns whether the last one is torn.
 fn killed(directory: &Path, round: u64) -> bool {
     let before = captures(directory);
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -112,23 +112,25 @@ fn killed(directory: &Path, round: u64) -> bool {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let (sender, told) = channel::<u64>();
+    let (sender, acknowledgements) = channel::<u64>();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let reader = thread::spawn(move || {
-        // So short a line goes into a pipe whole or not at all.
+        // Writes of such short lines to a pipe are atomic.
         for line in stdout.split(b'\n').map_while(Result::ok) {
             let number = String::from_utf8(line).unwrap().parse().unwrap();
             sender.send(number).unwrap();
         }
     });
-    // It lives: the kill hits a writer, not a start.
-    let Ok(mut acknowledged) = told.recv_timeout(Duration::from_secs(60)) else { panic!("round {round}: no recorder") };
+    // The recorder is running, so the kill does not hit its start-up.
+    let Ok(mut acknowledged) = acknowledgements.recv_timeout(Duration::from_secs(60)) else {
+        panic!("round {round}: no recorder")
+    };
     let random = RandomState::new().build_hasher().finish() % LIFE_US;
     thread::sleep(Duration::from_micros(random));
     child.kill().unwrap();
     child.wait().unwrap();
     reader.join().unwrap();
-    acknowledged = told.try_iter().last().unwrap_or(acknowledged);
+    acknowledged = acknowledgements.try_iter().last().unwrap_or(acknowledged);
 
     let after = captures(directory);
     for (path, bytes) in &before {
@@ -139,7 +141,7 @@ fn killed(directory: &Path, round: u64) -> bool {
     assert!(!new.is_empty(), "round {round}: no new file");
     let inputs: Vec<&[u8]> = new.iter().map(|bytes| bytes.as_slice()).collect();
     let (collector, _) = Collector::read_bytes(&inputs).unwrap();
-    // Only the file that was being written can be torn. One that holds no intact frame yet ends inside its first.
+    // Only the current file can be torn. One without an intact frame ends inside of its first frame.
     let last = (new.len() - 1).to_string();
     let mut is_torn = false;
     for issue in collector.issues.iter().filter(|issue| issue.kind.severity() == Severity::Broken) {
@@ -156,6 +158,6 @@ fn killed(directory: &Path, round: u64) -> bool {
     let first = round * STRIDE;
     let wanted: Vec<u64> = (first..first + numbers.len() as u64).collect();
     assert_eq!(numbers, wanted, "round {round}");
-    assert!(numbers.last() >= Some(&acknowledged), "round {round}: {acknowledged} was told to be written");
+    assert!(numbers.last() >= Some(&acknowledged), "round {round}: {acknowledged} was reported as written");
     is_torn
 }

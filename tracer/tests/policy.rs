@@ -1,4 +1,4 @@
-//! Policies and baselines on captures, without privileges: what a CI job does after the run.
+//! Policies and baselines on captures, without privileges, as in a CI job after the run.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -11,7 +11,7 @@ use kmodtrace::event::{
     Text,
 };
 
-/// With this variable set the schema is written instead of compared.
+/// If this variable is set, the schema is written instead of compared.
 const WRITE: &str = "KMODTRACE_WRITE_MANUAL";
 
 const DOC: &str = include_str!("../../docs/ci.md");
@@ -20,7 +20,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// The code block after a recipe's mark in docs/ci.md.
+/// The code block after the marker of a recipe in docs/ci.md.
 fn recipe(name: &str) -> String {
     let (_, rest) = DOC.split_once(&format!("<!-- recipe: {name} -->\n```sh\n")).unwrap();
     rest.split_once("```").unwrap().0.to_owned()
@@ -38,7 +38,7 @@ fn process(comm: &str, argv: &[&str]) -> Process {
     }
 }
 
-/// One request by `nc`, run by net.sh, for `net-pf-30`: loads that module, or nothing.
+/// One request for `net-pf-30` by `nc`, run by net.sh, which loads the given module or nothing.
 fn capture(module: Option<&str>) -> String {
     let id = RequestId { boot_ns: 10, tid: 100 };
     let helper = process("modprobe", &["/sbin/modprobe"]);
@@ -92,10 +92,10 @@ fn capture(module: Option<&str>) -> String {
     (0..).zip(bodies).map(event).map(|event| serde_json::to_string(&event).unwrap() + "\n").collect()
 }
 
-/// Check that the policy in the documentation can be read, passes its own case, and has no doubtful rule that does not
-/// hang on the machine.
+/// The policy in the documentation is valid, passes for its example, and has no warnings except those that depend on
+/// the system.
 #[test]
-fn the_documented_policy_is_one() {
+fn documented_policy_is_valid() {
     let directory = tempfile::tempdir().unwrap();
     let (_, rest) = DOC.split_once("```toml\n").unwrap();
     fs::write(directory.path().join("p.toml"), rest.split_once("```").unwrap().0).unwrap();
@@ -106,9 +106,9 @@ fn the_documented_policy_is_one() {
     assert!(!text(&output.stdout).contains("unreachable"), "{}", text(&output.stdout));
 }
 
-/// Check that docs/policy.schema.json is what `kmodtrace policy schema` prints, and names the keys of a rule.
+/// docs/policy.schema.json is the output of `kmodtrace policy schema` and contains the keys of a rule.
 #[test]
-fn the_schema_is_up_to_date() {
+fn stored_schema_matches_output() {
     let output = kmodtrace(Path::new("."), &["policy", "schema"]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/policy.schema.json");
     if std::env::var_os(WRITE).is_some() {
@@ -124,9 +124,9 @@ fn the_schema_is_up_to_date() {
     assert_eq!((&rule["additionalProperties"], &schema["additionalProperties"]), (&false.into(), &false.into()));
 }
 
-/// Check that a capture is judged with the culprit in the message, from a file and from standard input.
+/// A violation names the requester, for a file and for standard input.
 #[test]
-fn check_names_the_culprit() {
+fn check_violation_names_the_requester() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     write("cap.jsonl", &capture(Some("tipc")));
@@ -145,9 +145,9 @@ fn check_names_the_culprit() {
     }
 }
 
-/// Check that a pattern that can never match is told by `policy check` with its place, and that nothing is judged by it.
+/// A pattern that can never match is an error with its position, in `policy check` and when a capture is checked.
 #[test]
-fn a_pattern_that_can_never_match_is_refused() {
+fn pattern_that_never_matches_is_error() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     write("cap.jsonl", &capture(Some("tipc")));
@@ -166,9 +166,9 @@ fn a_pattern_that_can_never_match_is_refused() {
     }
 }
 
-/// Check that a rule on the path of an ancestor's executable, of which the last component is known, is an error.
+/// A rule on the path of an ancestor's executable, of which only the last component is known, is an error.
 #[test]
-fn a_path_seen_in_part_is_no_silent_pass() {
+fn rule_on_partly_known_path_is_error() {
     let capture =
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/captures/outage-6.1.jsonl");
     let directory = tempfile::tempdir().unwrap();
@@ -180,10 +180,10 @@ fn a_path_seen_in_part_is_no_silent_pass() {
     }
 }
 
-/// Check that files meant for review show every character that hides or reorders text as an escape, and read back; that
-/// `-o` writes the same as standard output; and that a forged snapshot does not reach the terminal.
+/// Generated files escape every character that hides or reorders text and can be read back; `-o` writes the same as
+/// standard output; and a forged snapshot does not reach the terminal.
 #[test]
-fn files_for_review_hide_nothing() {
+fn generated_files_escape_hidden_characters() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
@@ -224,10 +224,9 @@ fn git(directory: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Check the worked example of the documentation: git bisect finds the commit from which on the module is not loaded any
-/// more, over one that cannot be tested.
+/// The documented `git bisect` example finds the commit that stops loading the module, and skips an untestable one.
 #[test]
-fn git_bisect_finds_the_commit() {
+fn documented_git_bisect_finds_the_commit() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     let run = |line: &str| {
@@ -244,7 +243,7 @@ fn git_bisect_finds_the_commit() {
         String::from_utf8(output.stdout).unwrap()
     };
     git(at, &["init", "-q"]);
-    // What the kernel of each commit does; one of them does not boot.
+    // The behaviour of the kernel of each commit; one of them does not boot.
     let good = capture(Some("tipc"));
     let cut: String = good.lines().take(3).map(|line| format!("{line}\n")).collect();
     for (number, behaviour) in [&good, &good, &good, &cut, &capture(None), &capture(None)].into_iter().enumerate() {
@@ -278,7 +277,7 @@ fn git_bisect_finds_the_commit() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&found.stdout).into_owned() + &String::from_utf8_lossy(&found.stderr);
-    // The one that cannot be tested stands before the bad one: git names both.
+    // The untestable commit precedes the bad one, so git reports both.
     assert!(said.contains("commit 4") || said.contains(&git(at, &["rev-parse", "main~1"]).trim().to_owned()), "{said}");
     assert!(
         said.contains(
@@ -289,15 +288,15 @@ fn git_bisect_finds_the_commit() {
     );
 }
 
-/// Check that a lint that knows nothing of the kernel's modules says so.
+/// A policy check without the kernel's module list reports that names were not checked.
 #[test]
-fn names_that_were_not_checked_are_told() {
+fn unchecked_names_are_reported() {
     let scratch = tempfile::tempdir().unwrap();
     fs::write(scratch.path().join("p.toml"), "version = 1\n[[rule]]\naction = 'deny'\nmodule = 'no_such_module'\n")
         .unwrap();
     let output = kmodtrace(scratch.path(), &["policy", "check", "p.toml"]);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    // This machine may have its kernel's modules, or not.
+    // This system may or may not have the modules of its kernel.
     assert_eq!(
         out.contains("unknown-module"),
         !err.contains("cannot check the names of modules and aliases"),

@@ -1,4 +1,4 @@
-//! `kmodtrace report` as a user meets it: an ordinary one, on a machine that traces nothing.
+//! `kmodtrace report`, run by an unprivileged user on a system that traces nothing.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -12,7 +12,7 @@ use std::{
 
 use common::{captures, fed, kmodtrace, stderr};
 
-/// With this variable set the expected outputs are written instead of compared.
+/// If this variable is set, the expected outputs are written instead of compared.
 const WRITE: &str = "KMODTRACE_WRITE_GOLDEN";
 
 fn report(arguments: &[&str]) -> Output {
@@ -24,7 +24,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// With `text` as standard input.
+/// Runs it with `text` as standard input.
 fn report_of(text: &[u8], arguments: &[&str]) -> Output {
     fed(text, &[&["report", "-", "--utc"], arguments].concat())
 }
@@ -33,9 +33,9 @@ fn outage() -> String {
     fs::read_to_string(captures().join("outage-6.1.jsonl")).unwrap()
 }
 
-/// Check every form against what is stored beside the captures.
+/// Every output format matches the output that is stored next to the captures.
 #[test]
-fn forms_are_as_stored() {
+fn report_formats_match_stored_outputs() {
     for (name, arguments) in [
         ("outage-6.1.table", &["outage-6.1.jsonl"][..]),
         ("outage-6.1.by-exe", &["outage-6.1.jsonl", "--by", "exe"]),
@@ -57,21 +57,21 @@ fn forms_are_as_stored() {
     ] {
         let mut all = vec!["--utc"];
         all.extend(arguments);
-        let told = stdout(&report(&all));
+        let printed = stdout(&report(&all));
         let path = captures().join("expected").join(name);
         if std::env::var_os(WRITE).is_some() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, &told).unwrap();
+            fs::write(&path, &printed).unwrap();
         }
         let remedy = format!("run: {WRITE}=1 cargo test -p kmodtrace --test report");
         let stored = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}; {remedy}", path.display()));
-        assert!(told == stored, "{arguments:?} is not as in {}; {remedy}\n{told}", path.display());
+        assert!(printed == stored, "{arguments:?} is not as in {}; {remedy}\n{printed}", path.display());
     }
 }
 
-/// Check that a whole capture has nothing missing, and that each kind of damage is told with its measure.
+/// A complete capture has no issues, and each kind of damage is reported with its extent.
 #[test]
-fn what_is_missing_is_told() {
+fn damaged_capture_is_reported() {
     let whole = outage();
     let lines: Vec<&str> = whole.lines().collect();
     assert_eq!(stderr(&report_of(whole.as_bytes(), &[])), "");
@@ -79,7 +79,7 @@ fn what_is_missing_is_told() {
         let kept = lines.iter().enumerate().filter(|(place, _)| !left_out.contains(place));
         kept.map(|(_, line)| format!("{line}\n")).collect::<String>()
     };
-    for (text, told) in [
+    for (text, printed) in [
         (without(10..13), "3 events are missing in 1 place"),
         (without(36..37), "no end: it is still"),
         (without(0..1), "no header: the beginning"),
@@ -94,14 +94,14 @@ fn what_is_missing_is_told() {
         for form in [&[][..], &["--json"]] {
             let output = report_of(text.as_bytes(), form);
             stdout(&output);
-            assert!(stderr(&output).contains(told), "{told} {form:?}: {}", stderr(&output));
+            assert!(stderr(&output).contains(printed), "{printed} {form:?}: {}", stderr(&output));
         }
     }
 }
 
-/// Check that a compressed capture says the same as a plain one, and one that is cut off all that comes before.
+/// A compressed capture gives the same report as a plain one, and a truncated one reports everything before its end.
 #[test]
-fn compressed_captures_are_read() {
+fn compressed_capture_gives_same_report() {
     let whole = outage();
     let (front, back) = whole.split_at(whole.find("{\"seq\":20,").unwrap());
     let stored = |name: &str| stdout(&report(&["--utc", "--json", "--by", "module", name]));
@@ -119,9 +119,9 @@ fn compressed_captures_are_read() {
     assert!(stderr(&output).contains("damaged: "), "{}", stderr(&output));
 }
 
-/// Check that what does not work is an error that names it.
+/// Invalid input is an error that names the cause.
 #[test]
-fn errors_name_their_cause() {
+fn invalid_input_error_names_cause() {
     let newer =
         outage().replace("\"schema\":1,\"tool\":\"kmodtrace 0.1.0\"", "\"schema\":99,\"tool\":\"kmodtrace 9.9\"");
     for form in [&[][..], &["--json"]] {
@@ -148,28 +148,28 @@ fn errors_name_their_cause() {
     }
 }
 
-/// Check that a directory stands for its captures, oldest first, and that a new boot is a stream of its own.
+/// A directory is replaced by its captures, oldest first, and a new boot is a separate stream.
 #[test]
-fn directories_hold_captures() {
+fn directory_yields_its_captures_oldest_first() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().to_str().unwrap();
     fs::copy(captures().join("outage-6.1.jsonl"), scratch.path().join("a.jsonl")).unwrap();
     fs::copy(captures().join("generated.jsonl"), scratch.path().join("b.jsonl")).unwrap();
     fs::write(scratch.path().join("notes.txt"), "no capture").unwrap();
-    let told = stdout(&report(&["--utc", "--lines", directory]));
-    let heads: Vec<&str> = told.lines().filter(|line| line.starts_with("# ")).collect();
+    let printed = stdout(&report(&["--utc", "--lines", directory]));
+    let heads: Vec<&str> = printed.lines().filter(|line| line.starts_with("# ")).collect();
     assert_eq!(heads.len(), 2, "{heads:?}");
     assert!(heads[0].contains("2026-03-01: lb1") && heads[1].contains("2026-11-23: kmodtrace-guest"), "{heads:?}");
 }
 
-/// Check that a capture in several files is one stream, whatever the order of the files.
+/// A capture in several files is one stream, for any order of the files.
 #[test]
-fn segments_are_one_stream() {
+fn segments_in_any_order_are_one_stream() {
     let scratch = tempfile::tempdir().unwrap();
     let whole = outage();
     let (front, back) = whole.split_at(whole.find("{\"seq\":20,").unwrap());
     let header = whole.lines().next().unwrap();
-    // Each segment tells where it is from; the numbers go on.
+    // Each segment has a header; the event numbers continue.
     let of = |segment: u32| format!("\"recording\":\"r\",\"segment\":{segment},\"hooks\":");
     let front = front.replacen("\"hooks\":", &of(0), 1);
     let header = header.replace("\"seq\":0,", "\"seq\":20,").replace(".855299975Z", ".955299975Z");
@@ -188,31 +188,31 @@ fn segments_are_one_stream() {
     assert_eq!(stderr(&output), "");
 }
 
-/// Check that what a filter cannot decide about is counted and told, whether it is shown or not.
+/// Chains that a filter cannot decide are counted and reported, whether shown or not.
 #[test]
-fn undecided_chains_are_told() {
-    let told = |filter: &[&str]| {
+fn undecided_chains_are_reported() {
+    let printed = |filter: &[&str]| {
         let output = report_of(outage().as_bytes(), &[&["--csv"], filter].concat());
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         stderr(&output)
     };
-    assert!(!told(&["--module", "nf_conntrack"]).contains("may match"));
-    // Of a shell that ran a tool no more than the end of its path is known.
+    assert!(!printed(&["--module", "nf_conntrack"]).contains("may match"));
+    // Only the end of the path is known for a shell that ran a tool.
     assert!(
-        told(&["--exe", "/usr/bin/dash"]).contains("left out that may match"),
+        printed(&["--exe", "/usr/bin/dash"]).contains("left out that may match"),
         "{}",
-        told(&["--exe", "/usr/bin/dash"])
+        printed(&["--exe", "/usr/bin/dash"])
     );
     assert!(
-        told(&["--exe", "!/usr/bin/dash"]).contains("shown that may not match"),
+        printed(&["--exe", "!/usr/bin/dash"]).contains("shown that may not match"),
         "{}",
-        told(&["--exe", "!/usr/bin/dash"])
+        printed(&["--exe", "!/usr/bin/dash"])
     );
 }
 
-/// Check that a capture made of nothing but beginnings meets a limit, and that no host is charged with the events of another.
+/// A capture that consists only of headers reaches the stream limit, and no events are attributed to another host.
 #[test]
-fn streams_have_a_limit() {
+fn capture_with_many_headers_reaches_stream_limit() {
     let header = outage().lines().next().unwrap().to_owned() + "\n";
     let headers: String = (0..70_000)
         .map(|number| header.replacen("\"boot_ns\":5202220054", &format!("\"boot_ns\":{number}"), 1))
@@ -222,9 +222,9 @@ fn streams_have_a_limit() {
     assert!(stderr(&output).contains("more than 65536 recordings"), "{}", stderr(&output));
 }
 
-/// Check that a file that grows is told as it grows, and that Ctrl-C ends it in order.
+/// A growing file is reported while it grows, and Ctrl-C ends the report regularly.
 #[test]
-fn a_growing_file_is_followed() {
+fn growing_file_is_followed_until_interrupt() {
     let whole = outage();
     let middle = whole.find("{\"seq\":24,").unwrap();
     let (front, back) = whole.as_bytes().split_at(middle);
@@ -247,7 +247,7 @@ fn follows(front: &[u8], back: &[u8]) {
     let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(&front[front.len() - 7..]).unwrap();
     file.write_all(back).unwrap();
-    while !fs::read_to_string(&out).is_ok_and(|told| told.contains("xfs")) {
+    while !fs::read_to_string(&out).is_ok_and(|printed| printed.contains("xfs")) {
         assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
@@ -258,10 +258,9 @@ fn follows(front: &[u8], back: &[u8]) {
     assert!(fs::read_to_string(&out).unwrap().contains("iptable_nat"));
 }
 
-/// Check that trace events are whole, that each track has a name, and that slices of a track hold each other or are
-/// apart.
+/// Trace events are complete, each track has a name, and slices of a track are nested or disjoint.
 #[test]
-fn trace_events_are_well_formed() {
+fn perfetto_trace_is_well_formed() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("trace.json");
     stdout(&report(&["generated.jsonl", "outage-6.1.jsonl", "--perfetto", path.to_str().unwrap()]));
@@ -273,7 +272,7 @@ fn trace_events_are_well_formed() {
     let mut slices = std::collections::BTreeMap::<_, Vec<(u64, u64)>>::new();
     for event in events.iter().filter(|event| event["ph"] == "X") {
         assert!(named.contains(&track(event)), "{event}");
-        // Microseconds with three digits, as text: no reader makes a number of them that cannot hold nanoseconds.
+        // Microseconds with three decimals, as text: a JSON number would lose nanoseconds.
         let ns = |name: &str| event[name].as_str().unwrap().replace('.', "").parse::<u64>().unwrap();
         slices.entry(track(event)).or_default().push((ns("ts"), ns("ts") + ns("dur")));
     }
@@ -290,9 +289,9 @@ fn trace_events_are_well_formed() {
     assert_eq!(trace["otherData"]["missing"], serde_json::json!([]));
 }
 
-/// Check that a reader that goes away is a normal end.
+/// A closed output pipe is a normal end.
 #[test]
-fn a_closed_pipe_is_an_end() {
+fn closed_pipe_ends_report_successfully() {
     let line = format!(
         "'{}' report --json generated.jsonl | head -n 1 >/dev/null; echo ${{PIPESTATUS[0]}}",
         env!("CARGO_BIN_EXE_kmodtrace")
@@ -301,10 +300,10 @@ fn a_closed_pipe_is_an_end() {
     assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), ("0\n", ""));
 }
 
-/// Check that the captures that are made to measure with are as the tracer itself would write them: every line reads as
-/// an event and writes as the same line, and every seal holds.
+/// Captures generated for benchmarks are as the tracer writes them: every line survives a round trip, and every seal is
+/// valid.
 #[test]
-fn generated_captures_are_by_the_model() {
+fn generated_captures_are_valid() {
     let text = fs::read_to_string(captures().join("generated.jsonl")).unwrap();
     for line in text.lines() {
         let event: kmodtrace::event::Event =
@@ -316,9 +315,9 @@ fn generated_captures_are_by_the_model() {
     assert!(files[0].has_end && files[0].events == 401 && files[0].seals == 7, "{files:?}");
 }
 
-/// Check that the example of docs/report.md is what its command prints.
+/// The example in docs/report.md is the output of its command.
 #[test]
-fn the_page_shows_what_is_printed() {
+fn documentation_example_matches_output() {
     let page = include_str!("../../docs/report.md");
     let (_, rest) = page.split_once("$ kmodtrace report --utc outage-6.1.jsonl\n").unwrap();
     let (shown, _) = rest.split_once("```").unwrap();
@@ -327,18 +326,18 @@ fn the_page_shows_what_is_printed() {
     let words = |text: &str| -> Vec<Vec<String>> {
         text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
-    // A file is as wide as it needs to be, and so is a page.
+    // Output to a file has no width limit, like the example in the page.
     for line in words(shown) {
         assert!(words(&printed).contains(&line), "{line:?}\n{printed}");
     }
 }
 
-/// Check that the first rows are the first rows in every form of a table, and that what cannot be meant is refused.
+/// `--top` shows the first rows in every table format, and invalid combinations of options are errors.
 #[test]
-fn tables_have_tops() {
+fn top_limits_rows_of_tables() {
     let rows = |arguments: &[&str]| stdout(&report(&[&["generated.jsonl", "--utc"], arguments].concat()));
     for (form, heads) in [(&["--csv"][..], 1), (&["--csv", "--by", "exe"], 1), (&["--json", "--by", "module"], 0)] {
-        // The most frequent ones, unless another order is asked for.
+        // The most frequent ones, unless another order is requested.
         assert_eq!(rows(&[form, &["--top", "2"]].concat()), rows(&[form, &["--top", "2", "--sort", "count"]].concat()));
         let (all, top) = (rows(form), rows(&[form, &["--top", "2", "--sort", "first"]].concat()));
         assert_eq!(top.lines().count(), 2 + heads, "{form:?}");
@@ -364,9 +363,9 @@ fn tables_have_tops() {
     assert_eq!(tree(&["--stacks"]), tree(&["--tree", "--stacks"]));
 }
 
-/// Check that a page counts chains, unloads, streams and events as other verbs do.
+/// The HTML page has the same counts of chains, unloads, streams and events as other verbs.
 #[test]
-fn pages_count_as_verify_does() {
+fn html_page_counts_match_verify() {
     let page = stdout(&report(&["generated.jsonl.zst", "--html", "-"]));
     assert!(page.contains(": 64 requests and loads and 2 unloads from 1 stream."));
     assert!(page.contains(", 401 events, generated.jsonl.zst"));

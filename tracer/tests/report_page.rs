@@ -1,4 +1,4 @@
-//! The page of `kmodtrace report --html` in a real browser: what a capture says stays text.
+//! The page of `kmodtrace report --html` in a real browser: names from captures remain text.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
@@ -11,7 +11,7 @@ use std::{
 
 use common::captures;
 
-/// What browsers of this kind are called.
+/// Names of supported browsers.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 fn browser() -> PathBuf {
@@ -20,7 +20,7 @@ fn browser() -> PathBuf {
     found.find(|path| path.is_file()).unwrap_or_else(|| panic!("no browser ({BROWSERS:?}): run cargo xtask setup"))
 }
 
-/// The page's elements after its script has run, and what the browser complained about.
+/// The page's elements after its script has run, and the browser's error messages.
 fn shown(capture: &Path, hash: &str, arguments: &[&str]) -> (String, String) {
     let scratch = tempfile::tempdir().unwrap();
     let page = scratch.path().join("page.html");
@@ -35,7 +35,7 @@ fn shown(capture: &Path, hash: &str, arguments: &[&str]) -> (String, String) {
     assert!(made.status.success() && made.stdout.is_empty(), "{}", String::from_utf8_lossy(&made.stderr));
     let output = Command::new(browser())
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"])
-        // No name resolves: a page that asked for anything would say so.
+        // No name resolves, so any fetch causes an error message.
         .args(["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=2000", "--dump-dom"])
         .arg(format!("--user-data-dir={}", scratch.path().join("profile").display()))
         .arg(format!("file://{}#{hash}", page.display()))
@@ -49,7 +49,7 @@ fn shown(capture: &Path, hash: &str, arguments: &[&str]) -> (String, String) {
     (String::from_utf8(output.stdout).unwrap(), complaints.join("\n"))
 }
 
-/// The cells of a table of the page.
+/// The cells of a table in the page.
 fn cells(dom: &str, table: &str) -> Vec<String> {
     let from = dom.find(&format!("<table id=\"{table}\">")).unwrap();
     let table = &dom[from..from + dom[from..].find("</table>").unwrap()];
@@ -60,10 +60,10 @@ fn cells(dom: &str, table: &str) -> Vec<String> {
         .collect()
 }
 
-/// Check that the script runs under the page's own policy, draws the tables and the timeline, and that the hash of the
-/// address filters.
+/// The script runs under the page's content security policy, draws the tables and the timeline, and filters by the URL
+/// fragment.
 #[test]
-fn the_page_draws_and_filters() {
+fn page_draws_and_filters() {
     let capture = captures().join("outage-6.1.jsonl");
     let (dom, complaints) = shown(&capture, "", &[]);
     assert!(dom.contains("data-ready=\"yes\""), "{complaints}");
@@ -78,7 +78,7 @@ fn the_page_draws_and_filters() {
 
     let bars = |dom: &str| dom.matches("<rect").count() - dom.matches("class=\"pick\"").count();
     let all = bars(&dom);
-    // The parents are known to the filter, and the timeline follows it.
+    // The filter also matches ancestors, and the timeline is filtered, too.
     let (dom, _) = shown(&capture, "q=from+sh+mount", &[]);
     assert!(dom.contains("what matches") && (1..all).contains(&bars(&dom)), "{all} {}", bars(&dom));
     assert!(cells(&dom, "chains").iter().any(|own| own.contains("fs-nosuchfs")));
@@ -91,9 +91,9 @@ fn the_page_draws_and_filters() {
     assert!(rows.iter().any(|own| own == "\"fs-nosuchfs\"") && !rows.iter().any(|own| own == "xfs"), "{rows:?}");
 }
 
-/// Check that names made of markup are shown as they are, in every place of the page, and that what is missing is told.
+/// Names that contain markup are shown as text everywhere in the page, and issues are shown.
 #[test]
-fn hostile_names_are_inert() {
+fn hostile_names_remain_text() {
     let attack = r#"</script><script>document.title='pwned'</script><img src=x onerror="document.title='pwned'">"#;
     let json = serde_json::to_string(attack).unwrap();
     let json = &json[1..json.len() - 1];
@@ -113,7 +113,7 @@ fn hostile_names_are_inert() {
         let with = if place.starts_with('"') { format!("\"{json}\"") } else { json.to_owned() };
         capture = capture.replace(place, &with);
     }
-    // An end that is missing, a loss with a hostile cause.
+    // A missing end, and a loss with a hostile cause.
     let end = capture.find("{\"seq\":36,").unwrap();
     capture.truncate(end);
     capture.push_str(&format!("{{\"seq\":36,\"time\":\"2026-11-23T06:30:50.7Z\",\"boot_ns\":7022898102,\"type\":\"loss\",\"stage\":\"probe\",\"cause\":\"{json}\",\"count\":3}}\n"));
@@ -124,7 +124,7 @@ fn hostile_names_are_inert() {
     assert!(dom.contains("data-ready=\"yes\"") && dom.contains("<title>kmodtrace report</title>"), "{complaints}");
     assert_eq!(complaints, "");
     assert!(!dom.contains("<img") && !dom.contains("<b>"));
-    // The page's own script and its data, and no other.
+    // Only the page's own script and its data.
     assert_eq!(dom.matches("<script").count(), 2);
     let shown_as_text = dom.matches("&lt;img src=x onerror=").count();
     assert!(shown_as_text > 10, "{shown_as_text}");

@@ -1,4 +1,4 @@
-//! How reports look: zones, widths, locales. What a name holds never changes what stands beside it.
+//! Layout of reports: time zones, widths, locales. The contents of a name never shift the columns next to it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -10,7 +10,7 @@ use std::{
 
 use common::{captures, stderr};
 
-/// Runs it with `text` as standard input, in an environment.
+/// Runs it with `text` as standard input and environment variables.
 fn report(text: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_kmodtrace"))
         .args([&["report", "-"], arguments].concat())
@@ -23,7 +23,7 @@ fn report(text: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Outpu
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // One that refuses its options reads nothing.
+    // With invalid options it does not read its input.
     let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -37,9 +37,9 @@ fn outage() -> String {
     std::fs::read_to_string(captures().join("outage-6.1.jsonl")).unwrap()
 }
 
-/// Check that a zone of the database is used by name, in every form, and that each form says which zone it is.
+/// A zone from the time zone database is used in every format, and each format names it.
 #[test]
-fn zones_are_used_and_named() {
+fn time_zone_is_used_and_named() {
     for (zone, shown, name) in [
         ("Europe/Berlin", "07:30:49", "Europe/Berlin"),
         (":Europe/Berlin", "07:30:49", "Europe/Berlin"),
@@ -58,9 +58,9 @@ fn zones_are_used_and_named() {
     }
 }
 
-/// Check that the range of a local time is of that zone.
+/// `--since` and `--until` use the local time zone.
 #[test]
-fn ranges_are_of_the_zone() {
+fn time_range_uses_local_zone() {
     let range = ["--since", "2026-11-23 07:00", "--until", "2026-11-23 08:00"];
     assert!(stdout(&report(&outage(), &[("TZ", "Europe/Berlin")], &range)).contains("iptable_nat"));
     let text = stdout(&report(&outage(), &[("TZ", "UTC")], &range));
@@ -69,9 +69,9 @@ fn ranges_are_of_the_zone() {
     assert!(stdout(&report(&outage(), &[("TZ", "Asia/Tokyo")], &same)).contains("iptable_nat"));
 }
 
-/// An unknown time zone is an error in one sentence, and `--utc` needs no zone.
+/// An unknown time zone is a one-line error, and `--utc` needs no zone.
 #[test]
-fn unknown_zones_are_errors() {
+fn unknown_time_zone_is_error() {
     for zone in ["Europe/Atlantis", "nonsense", "/etc/passwd", "../../etc/passwd", "\u{1b}[2J"] {
         for form in [&[][..], &["--tree"], &["--json"]] {
             let output = report(&outage(), &[("TZ", zone)], form);
@@ -84,9 +84,9 @@ fn unknown_zones_are_errors() {
     }
 }
 
-/// Check that the two instants of a repeated hour differ in every form.
+/// The two instants of a repeated hour are distinguished in every format.
 #[test]
-fn the_repeated_hour_is_told_apart() {
+fn repeated_hour_is_distinguished() {
     let texts = ["2026-10-25T00:30", "2026-10-25T01:30"].map(|time| outage().replace("2026-11-23T06:30", time));
     for form in [&[][..], &["--tree"], &["--lines"]] {
         let [summer, winter] = texts.each_ref().map(|text| stdout(&report(text, &[("TZ", "Europe/Berlin")], form)));
@@ -95,7 +95,7 @@ fn the_repeated_hour_is_told_apart() {
     }
 }
 
-/// The stored capture with a name for what was asked for, the executable, the module, the unit and the user.
+/// The stored capture with `name` as alias, executable, module, unit and user.
 fn with_name(name: &str) -> String {
     let name = serde_json::to_string(name).unwrap();
     let name = name.trim_matches('"');
@@ -104,9 +104,9 @@ fn with_name(name: &str) -> String {
         .fold(outage(), |text, place| text.replace(&format!("\"{place}\""), &format!("\"{name}\"")))
 }
 
-/// Check that no length of a name ends the report, in any form, and that tables do not grow with it.
+/// A name of any length is accepted in every format, and tables do not grow with it.
 #[test]
-fn names_have_any_length() {
+fn long_name_is_accepted_in_every_format() {
     for length in [256, 65_534, 65_535, 65_536, 300_000] {
         let text = with_name(&"N".repeat(length));
         for form in [&[][..], &["--by", "module"], &["--by", "exe"], &["--by", "unit"]] {
@@ -124,10 +124,10 @@ fn names_have_any_length() {
     }
 }
 
-/// Check that names of modules and aliases are ASCII, that wide characters do not move what stands beside them, and that
-/// a locale without such characters gets none.
+/// Names of modules and aliases are escaped to ASCII, wide characters do not shift columns, and an ASCII locale gets
+/// only ASCII.
 #[test]
-fn characters_are_as_wide_as_they_look() {
+fn wide_characters_do_not_shift_columns() {
     for name in ["漢字漢字", "nf_с\u{43e}nntrack", "e\u{301}\u{301}x", "👩🏽‍🚀", "\u{202e}txt"] {
         let text = with_name(name);
         for form in [&[][..], &["--by", "module"], &["--tree"], &["--lines"], &["--by", "exe"]] {

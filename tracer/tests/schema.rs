@@ -1,4 +1,4 @@
-//! The schema in the repository is that of the events as they are.
+//! The schema in the repository matches the event types.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::Path, process::Command};
@@ -9,12 +9,12 @@ use kmodtrace::event::{
 };
 use serde_json::Value;
 
-/// With this variable set the schema is written instead of compared.
+/// If this variable is set, the schema is written instead of compared.
 const WRITE: &str = "KMODTRACE_WRITE_SCHEMA";
 
-/// Check that docs/schema/event.json is what `kmodtrace schema` prints.
+/// docs/schema/event.json is the output of `kmodtrace schema`.
 #[test]
-fn the_schema_is_up_to_date() {
+fn stored_schema_matches_output() {
     let output = Command::new(env!("CARGO_BIN_EXE_kmodtrace")).arg("schema").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     keep("docs/schema/event.json", &output.stdout);
@@ -30,12 +30,12 @@ fn keep(path: &str, written: &[u8]) {
     assert!(kept == written, "{}; run: {WRITE}=1 cargo test -p kmodtrace --test schema", path.display());
 }
 
-/// Bytes that are not UTF-8, with a quote and a line end.
+/// Invalid UTF-8 with a quote and a line end.
 fn odd() -> Text {
     Text::from(&b"a\xff\"\n\x00"[..])
 }
 
-/// Events with such bytes wherever bytes of others can stand.
+/// Events with these bytes in every field that can contain external bytes.
 fn odd_events() -> Vec<Event> {
     let request = RequestId { boot_ns: 7, tid: 8 };
     let process = Process {
@@ -106,9 +106,9 @@ fn odd_events() -> Vec<Event> {
     (0..).zip(bodies).map(event).collect()
 }
 
-/// Check what bytes that are not UTF-8 look like on the wire, and that they come back.
+/// Invalid UTF-8 has the documented JSON form and survives a round trip.
 #[test]
-fn bytes_are_kept_on_the_wire() {
+fn invalid_utf8_survives_round_trip() {
     let events = odd_events();
     let lines: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap() + "\n").collect();
     keep("tests/fixtures/captures/bytes.jsonl", lines.concat().as_bytes());
@@ -117,7 +117,7 @@ fn bytes_are_kept_on_the_wire() {
     }
 }
 
-/// Every key of an object, and of those below it.
+/// The keys of an object and of all nested objects.
 fn keys<'a>(value: &'a Value, out: &mut Vec<&'a str>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(key, value)| {
@@ -129,7 +129,7 @@ fn keys<'a>(value: &'a Value, out: &mut Vec<&'a str>) {
     }
 }
 
-/// Every name of a property in a schema.
+/// The names of all properties in a schema.
 fn properties<'a>(schema: &'a Value, out: &mut Vec<&'a str>) {
     match schema {
         Value::Object(fields) => fields.iter().for_each(|(key, value)| {
@@ -143,10 +143,10 @@ fn properties<'a>(schema: &'a Value, out: &mut Vec<&'a str>) {
     }
 }
 
-/// Check that no field of a real capture is missing in the schema, and that no text in it may be `null`. (Whether captures
-/// are valid a validator says, not this test: `cargo xtask parsers`.)
+/// The schema contains every field of a real capture, and no text in it may be `null`. (`cargo xtask parsers` validates
+/// captures with the schema.)
 #[test]
-fn the_schema_knows_every_field() {
+fn schema_contains_every_field() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let schema: Value = serde_json::from_slice(&fs::read(root.join("docs/schema/event.json")).unwrap()).unwrap();
     let mut known = Vec::new();
