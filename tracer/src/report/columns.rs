@@ -294,14 +294,14 @@ mod tests {
     #[test]
     fn columns_on_narrow_terminal_are_aligned_and_truncated() {
         let columns = [Column::names("BY", 12), Column::number("TIMES")];
-        let lines = [cells(&["/usr/bin/mount", "7"]), cells(&["(somebody)[else]", "12345"])];
+        let lines = [cells(&["/usr/bin/mount", "7"]), cells(&["(program)[other]", "12345"])];
         assert_eq!(
             drawn(&columns, &lines, Style::default()),
-            "BY                TIMES\n/usr/bin/mount        7\n(somebody)[else]  12345\n"
+            "BY                TIMES\n/usr/bin/mount        7\n(program)[other]  12345\n"
         );
         assert_eq!(
             drawn(&columns, &lines, wide(19)),
-            "BY            TIMES\n...bin/mount      7\n(somebody...  12345\n"
+            "BY            TIMES\n...bin/mount      7\n(program)...  12345\n"
         );
     }
 

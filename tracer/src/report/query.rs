@@ -77,12 +77,12 @@ pub trait ReportSink {
     /// Writes an event that belongs to no chain: an unload, a loss.
     ///
     /// # Errors
-    /// As [`Sink::chain`].
+    /// As [`ReportSink::chain`].
     fn event(&mut self, event: &Event, stream: &Stream, stream_number: usize) -> io::Result<()>;
 
     /// Ends the output.
     ///
     /// # Errors
-    /// As [`Sink::chain`].
+    /// As [`ReportSink::chain`].
     fn finish(&mut self, data: &ReportData<'_>) -> io::Result<()>;
 }

@@ -1,7 +1,7 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-// Whatever a name holds, it is text: nothing here ever parses it as markup.
+// Names are text: nothing here ever parses them as markup.
 const make = (tag, text, className) => {
   const element = document.createElement(tag);
   if (text !== undefined && text !== null) element.textContent = text;
@@ -67,7 +67,7 @@ const ROWS = [
   ["first (UTC)", (row) => row.first, (row) => make("td", time(row.first))],
   ["last (UTC)", (row) => row.last, (row) => make("td", time(row.last))],
 ];
-// A line below with all that the tree tells; once more takes it away.
+// Toggles a row below with the full description, as the tree format prints it.
 const details = (open, chain) => {
   const line = open.closest("tr");
   const is_open = open.getAttribute("aria-expanded") === "true";
@@ -139,7 +139,7 @@ const table = (id, columns, entries, sort) => {
 };
 const SVG = "http://www.w3.org/2000/svg";
 const KINDS = ["good", "doubt", "bad"];
-// Without a filter it counts all there is; with one, the entries of the page that match.
+// Without a filter it counts everything; with one, the matching entries of the page.
 const counted = () => {
   const { begin, width, buckets } = data.timeline;
   const is_filtered = state.q.trim() || state.host || state.result;

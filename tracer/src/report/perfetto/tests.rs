@@ -160,8 +160,8 @@ fn writing_slices_is_linear() {
         let all: Vec<(u64, u64)> = (0..count).map(|number| (number, 10 * count)).collect();
         vec![chain((0, 20 * count), &all, &all)]
     };
-    let beside = |count: u64| (0..count).map(|number| chain((number, 10 * count), &[], &[])).collect::<Vec<_>>();
-    for (what, make) in [("slices within each other", &within as &dyn Fn(u64) -> Vec<Chain>), ("slices", &beside)] {
+    let adjacent = |count: u64| (0..count).map(|number| chain((number, 10 * count), &[], &[])).collect::<Vec<_>>();
+    for (what, make) in [("slices within each other", &within as &dyn Fn(u64) -> Vec<Chain>), ("slices", &adjacent)] {
         is_linear(what, 500, |size| make(size as u64), |chains| assert!(slices_of(&chains) > 0));
     }
 }
