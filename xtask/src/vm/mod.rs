@@ -294,14 +294,16 @@ impl Sink for Terminal {
 
 /// Parses `90s`, `5m` or a number of seconds.
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (digits, factor) = match text.strip_suffix('m') {
-        Some(minutes) => (minutes, 60),
-        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    let (digits, factor) = match text.char_indices().next_back() {
+        Some((at, 'h')) => (&text[..at], 3600),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 's')) => (&text[..at], 1),
+        _ => (text, 1),
     };
-    match digits.parse::<u64>() {
-        Ok(number) if number > 0 => Ok(Duration::from_secs(number * factor)),
-        _ => Err(format!("invalid duration {text:?}: expected e.g. 90s, 5m, or a number of seconds")),
-    }
+    let seconds = digits.parse::<u64>().ok().filter(|number| *number > 0).and_then(|number| number.checked_mul(factor));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("invalid duration {text:?}: expected e.g. 90s, 5m, 2h, or a number of seconds"))
 }
 
 #[cfg(test)]
@@ -337,8 +339,9 @@ mod tests {
     fn durations_are_parsed() {
         assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
         assert_eq!(parse_duration("7"), Ok(Duration::from_secs(7)));
-        for text in ["0", "", "s", "-1", "1h"] {
+        for text in ["0", "", "s", "h", "-1", "1d", "18446744073709551615h", "7\u{e9}"] {
             assert!(parse_duration(text).is_err(), "{text:?}");
         }
     }
