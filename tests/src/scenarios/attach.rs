@@ -90,6 +90,12 @@ fn round(ctx: &mut Ctx, method: &str, number: usize) -> Result<()> {
     }
     let capture = tracer.stop()?;
     equal("exit code", capture.code, 0)?;
+    // The kernel does not run a trampoline's program while the same program is preempted on that processor: under a storm, a
+    // recent kernel can skip any record. Then the skipped run must be counted.
+    let was_skipped = capture.of_type("loss").any(|loss| text(loss, "/stage") == "missed");
+    if method == TRAMPOLINE && was_skipped && capture.requests_for(&alias).is_empty() {
+        return Ok(());
+    }
     equal("requester", text(capture.request_for(&alias)?, "/process/comm"), "requester".to_owned())
 }
 
