@@ -1,11 +1,14 @@
 //! The schema in the repository matches the event types.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, path::Path, process::Command};
+#[path = "schema/page.rs"]
+mod page;
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use kmodtrace::event::{
-    Ancestor, Attempt, Attribution, Body, Device, Event, Frame, Helper, Init, Load, Origin, Process, Reason, Request,
-    RequestId, Text, Unload,
+    Ancestor, Attempt, Attribution, Body, Clock, Device, Event, Frame, Helper, Init, Load, Loss, LossStage, Origin,
+    Process, Reason, Request, RequestId, Seal, Text, Unload,
 };
 use serde_json::Value;
 
@@ -18,6 +21,61 @@ fn stored_schema_matches_output() {
     let output = Command::new(env!("CARGO_BIN_EXE_kmodtrace")).arg("schema").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     keep("docs/schema/event.json", &output.stdout);
+}
+
+/// docs/events.md lists every event and field of the schema, each event with an example.
+#[test]
+fn events_page_is_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let captures = ["outage-6.1.jsonl", "generated.jsonl"].map(|name| root.join("tests/fixtures/captures").join(name));
+    let captures = captures.map(|path| fs::read_to_string(path).unwrap());
+    let rare = rare_events().into_iter().map(|event| serde_json::to_string(&event).unwrap());
+    let mut examples = BTreeMap::<String, String>::new();
+    for line in captures.iter().flat_map(|capture| capture.lines()).map(str::to_owned).chain(rare) {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        let example = examples.entry(event["type"].as_str().unwrap().to_owned()).or_insert_with(|| line.clone());
+        // The shortest one is the easiest to read.
+        if line.len() < example.len() {
+            *example = line;
+        }
+    }
+    let schema = serde_json::to_value(kmodtrace::event::schema()).unwrap();
+    keep("docs/events.md", page::page(&schema, &examples).as_bytes());
+}
+
+/// Events of the types that no fixture contains.
+fn rare_events() -> Vec<Event> {
+    let process =
+        Process { pid: 4100, tid: 4100, comm: "rmmod".into(), user: Some("root".into()), ..Process::default() };
+    let bodies = [
+        Body::Attempt(Box::new(Attempt {
+            syscall: "delete_module".to_owned(),
+            ret: -11,
+            errno: "EAGAIN".to_owned(),
+            module: Some("nf_conntrack".into()),
+            file: None,
+            origin: Origin::Explicit,
+            process,
+            ancestors: Vec::new(),
+            attribution: Attribution::exact(),
+        })),
+        Body::Loss(Loss { stage: LossStage::Probe, cause: "request".to_owned(), count: 3 }),
+        Body::Clock(Clock {
+            realtime_minus_boot_ns: 1_772_366_400_000_000_000,
+            boot_minus_monotonic_ns: 0,
+            clock_uncertainty_ns: 120,
+        }),
+        Body::Seal(Seal {
+            first_seq: 0,
+            last_seq: 16,
+            previous: "0".repeat(64),
+            sha256: "3f".repeat(32),
+            signature: None,
+        }),
+    ];
+    let event =
+        |(seq, body)| Event { seq, time: jiff::Timestamp::UNIX_EPOCH, boot_ns: 81_000_000_000, request: None, body };
+    (17..).zip(bodies).map(event).collect()
 }
 
 fn keep(path: &str, written: &[u8]) {

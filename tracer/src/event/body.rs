@@ -11,7 +11,7 @@ use super::{
 };
 
 text_field! {
-    /// The alias or name, as asked.
+    /// The requested alias or module name.
     name_field, name, name_hex
 }
 text_field! {
@@ -27,19 +27,19 @@ optional_text_field! {
     file_field, file, file_hex
 }
 optional_text_field! {
-    /// The module: as loaded before its init failed, or as asked to be unloaded.
+    /// The module that the system call was about.
     attempt_module_field, module, module_hex
 }
 optional_text_field! {
-    /// The module in whose init the task asked.
+    /// The module whose init function made the request.
     in_init_field, in_init, in_init_hex
 }
 text_list_field! {
-    /// Arguments: claimed by the process.
+    /// Arguments, as claimed by the process.
     argv_field, argv, argv_hex
 }
 
-/// The body of an event; `type` names it.
+/// The body of an event, selected by `type`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 #[non_exhaustive]
@@ -48,48 +48,48 @@ pub enum Body {
     Header(Box<Header>),
     /// Modules that were loaded before tracing began.
     Baseline(Baseline),
-    /// The kernel was made to ask for a module.
+    /// The kernel requests a module (`__request_module()`).
     Request(Box<Request>),
-    /// The kernel started modprobe for a request.
+    /// The kernel has started modprobe for a request.
     Helper(Helper),
-    /// A module arrived; its init is about to run.
+    /// A module was loaded; its init function is about to run.
     Load(Box<Load>),
-    /// A module's init ended.
+    /// The init function of a module has returned.
     Init(Init),
-    /// A module left.
+    /// A module was unloaded.
     Unload(Box<Unload>),
     /// A system call that loads or unloads a module failed.
     Attempt(Box<Attempt>),
-    /// A request ended, or a process that loads modules by itself: the last event that belongs to it.
+    /// The outcome of a request, or of a process that loads modules explicitly: its last event.
     Result(Outcome),
-    /// Something was lost.
+    /// Events were lost.
     Loss(Loss),
-    /// The clocks, read again.
+    /// A new reading of the clocks.
     Clock(Clock),
-    /// Last line of a frame of a capture: vouches for all before it.
+    /// Last line of a frame of a capture: proves the integrity of the frame and of all frames before it.
     Seal(Seal),
     /// Last event of a stream.
     End(End),
 }
 
-/// The kernel was made to ask for a module.
+/// The kernel requests a module (`__request_module()`).
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Request {
-    /// The alias or name, as asked.
+    /// The requested alias or module name.
     #[serde(flatten, with = "name_field")]
     #[schemars(with = "name_field::Fields<'_>")]
     pub name: Text,
-    /// The caller waits for modprobe to end; absent when that was not known yet when the event was made.
+    /// Whether the requester waits for modprobe to exit; absent if that was not yet known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<bool>,
-    /// Who asked.
+    /// The requester.
     pub process: Process,
-    /// Parents of who asked, nearest first.
+    /// Parents of the requester, nearest first.
     pub ancestors: Vec<Ancestor>,
-    /// The list of ancestors ends at its limit, not at the top of the tree.
+    /// The list of ancestors is truncated at its limit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ancestors_truncated: bool,
-    /// System call it was in: name, or `syscall_<number>`.
+    /// System call of the requester: its name, or `syscall_<number>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub syscall: Option<String>,
     /// Kernel stack, innermost first: the caller of `request_module()` is the first.
@@ -98,59 +98,59 @@ pub struct Request {
     /// User stack, innermost first, by frame pointers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub user_stack: Vec<Frame>,
-    /// The request the asking task itself works for: it is nested in that one.
+    /// The request that the requester itself works for; this request is nested in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_request: Option<RequestId>,
     /// How `parent_request` is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_attribution: Option<Attribution>,
-    /// The module in whose init the task asked.
+    /// The module whose init function made the request.
     #[serde(flatten, with = "in_init_field")]
     #[schemars(with = "in_init_field::Fields<'_>")]
     pub in_init: Option<Text>,
-    /// For a kernel thread: who created it.
+    /// For a kernel thread: the task that created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behalf: Option<Behalf>,
-    /// What user action asks for this alias, in words.
+    /// The user action that requests this alias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
-    /// How the asking process is tied to the request.
+    /// How the requester was joined to the request.
     #[serde(flatten)]
     pub attribution: Attribution,
 }
 
-/// The kernel started modprobe for a request.
+/// The kernel has started modprobe for a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Helper {
-    /// Its process id.
+    /// Process id.
     pub pid: u32,
-    /// Its start: nanoseconds since boot.
+    /// Start time of the process: nanoseconds since boot.
     pub start_ns: u64,
     /// The program.
     #[serde(flatten, with = "path_field")]
     #[schemars(with = "path_field::Fields<'_>")]
     pub path: Text,
-    /// Its arguments.
+    /// Arguments.
     #[serde(flatten, with = "argv_field")]
     #[schemars(with = "argv_field::Fields<'_>")]
     pub argv: Vec<Text>,
-    /// How it is tied to the request.
+    /// How it was joined to the request.
     #[serde(flatten)]
     pub attribution: Attribution,
 }
 
-/// What made a module load.
+/// The origin of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Origin {
-    /// The kernel asked for it (`request_module`).
+    /// A request of the kernel (`request_module()`).
     Request,
-    /// A process loaded it by itself: modprobe, insmod, or another program.
+    /// An explicit load by modprobe, insmod, or another program.
     Explicit,
     /// udev loaded it for a device.
     Udev,
-    /// A kernel-started helper whose request was not seen.
+    /// A helper started by the kernel, whose request was not seen.
     Unknown,
 }
 
@@ -170,59 +170,59 @@ impl Origin {
     }
 }
 
-/// Why a module is part of a chain.
+/// Why a module belongs to a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// It is what was asked for, by name.
+    /// It was requested by name.
     Asked,
-    /// It provides the alias that was asked for.
+    /// It provides the requested alias.
     Alias,
-    /// Another module of the chain needs its symbols (modules.dep).
+    /// Another module of the chain depends on it (modules.dep).
     Dependency,
-    /// Another module of the chain wants it (modules.softdep).
+    /// Another module of the chain has a soft dependency on it (modules.softdep).
     Softdep,
 }
 
-/// A module arrived.
+/// A module was loaded.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Load {
-    /// Its name.
+    /// Name.
     #[serde(flatten, with = "module_field")]
     #[schemars(with = "module_field::Fields<'_>")]
     pub module: Text,
-    /// What made it load.
+    /// The origin of the load.
     pub origin: Origin,
-    /// The task that loaded it: for a request, modprobe or what it started.
+    /// The process that loaded it: for a request, modprobe or a process started by modprobe.
     pub process: Process,
     /// Parents of the loader, nearest first.
     pub ancestors: Vec<Ancestor>,
-    /// The list of ancestors ends at its limit, not at the top of the tree.
+    /// The list of ancestors is truncated at its limit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ancestors_truncated: bool,
-    /// Generations between the loader and the request's helper; 0 is the helper itself.
+    /// Number of generations between the loader and the helper of the request; 0 is the helper itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helper_depth: Option<u32>,
     /// The module file.
     #[serde(flatten, with = "file_field")]
     #[schemars(with = "file_field::Fields<'_>")]
     pub file: Option<Text>,
-    /// Taint flags of the module, as in `/sys/module/<name>/taint`; empty when none.
+    /// Taint flags of the module, as in `/sys/module/<name>/taint`; may be empty.
     #[serde(default)]
     pub taints: String,
-    /// Why it is part of the chain.
+    /// Why it belongs to the chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// For origin `udev`: the device it was loaded for.
+    /// For origin `udev`: the device that it was loaded for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
-    /// How it is tied to its request or loader.
+    /// How it was joined to its request or loader.
     #[serde(flatten)]
     pub attribution: Attribution,
 }
 
-/// A module's init ended.
+/// The init function of a module has returned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Init {
     /// The module.
@@ -231,43 +231,43 @@ pub struct Init {
     pub module: Text,
     /// Process id of the loader.
     pub pid: u32,
-    /// Start of the loader: nanoseconds since boot.
+    /// Start time of the loader: nanoseconds since boot.
     pub start_ns: u64,
-    /// What init returned: 0 or a negative errno.
+    /// Return value of init: 0 or a negative errno.
     pub ret: i32,
-    /// How long it ran.
+    /// Run time of init, nanoseconds.
     pub duration_ns: u64,
-    /// For a module that does more than to be there: what that means on this machine now, in words.
+    /// The side effect of the module on this machine, for a module that has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<String>,
 }
 
-/// A module left.
+/// A module was unloaded.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Unload {
     /// The module.
     #[serde(flatten, with = "module_field")]
     #[schemars(with = "module_field::Fields<'_>")]
     pub module: Text,
-    /// Who unloaded it, or in whose hands its init failed.
+    /// The process that unloaded it, or that loaded it if its init failed.
     pub process: Process,
-    /// Its parents, nearest first.
+    /// Parents of the process, nearest first.
     pub ancestors: Vec<Ancestor>,
-    /// It never came to life: its init failed.
+    /// Its init failed, so it was never live.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub init_failed: bool,
 }
 
-/// A system call that loads or unloads a module failed. (Those that succeed are `load` and `unload` events.)
+/// A system call to load or unload a module failed. Successful calls are `load` and `unload` events.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Attempt {
     /// `init_module`, `finit_module` or `delete_module`.
     pub syscall: String,
     /// Negative errno.
     pub ret: i32,
-    /// Its name.
+    /// Name.
     pub errno: String,
-    /// The module: as loaded before its init failed, or as asked to be unloaded.
+    /// The module that the system call was about.
     #[serde(flatten, with = "attempt_module_field")]
     #[schemars(with = "attempt_module_field::Fields<'_>")]
     pub module: Option<Text>,
@@ -275,19 +275,19 @@ pub struct Attempt {
     #[serde(flatten, with = "file_field")]
     #[schemars(with = "file_field::Fields<'_>")]
     pub file: Option<Text>,
-    /// What made it load.
+    /// The origin of the load.
     pub origin: Origin,
-    /// Who called.
+    /// The calling process.
     pub process: Process,
-    /// Its parents, nearest first.
+    /// Parents of the process, nearest first.
     pub ancestors: Vec<Ancestor>,
-    /// How it is tied to its request or loader.
+    /// How it was joined to its request or loader.
     #[serde(flatten)]
     pub attribution: Attribution,
 }
 
 impl Load {
-    /// Whether it is unknown what made it load.
+    /// Whether the origin is unknown.
     #[must_use]
     pub fn is_unattributed(&self) -> bool {
         self.origin == Origin::Unknown || self.attribution.attribution == Certainty::Unknown

@@ -8,46 +8,46 @@ use super::text::optional_text_field;
 use super::{Attribution, Text};
 
 optional_text_field! {
-    /// The device, below `/sys`.
+    /// Path of the device below `/sys`.
     devpath_field, devpath, devpath_hex
 }
 optional_text_field! {
-    /// Its alias, which leads to the module.
+    /// `MODALIAS` of the device, which resolves to the module.
     modalias_field, modalias, modalias_hex
 }
 optional_text_field! {
-    /// Its subsystem.
+    /// Subsystem of the device.
     subsystem_field, subsystem, subsystem_hex
 }
 optional_text_field! {
-    /// What the kernel announced: `add`, `change`, `bind`.
+    /// Action of the uevent: `add`, `change`, `bind`.
     action_field, action, action_hex
 }
 
-/// The device that udev was dealing with, by what the kernel announced and udev had not dealt with.
+/// The device for which udev loaded a module, according to the uevents that udev had not finished.
 ///
-/// Where several devices can be the cause none is claimed: what they have in common is told, and how many they are.
+/// If there are several candidates, only their common properties and their number are reported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Device {
-    /// The device, below `/sys`.
+    /// Path of the device below `/sys`.
     #[serde(flatten, with = "devpath_field")]
     #[schemars(with = "devpath_field::Fields<'_>")]
     pub devpath: Option<Text>,
-    /// Its alias, which leads to the module.
+    /// `MODALIAS` of the device, which resolves to the module.
     #[serde(flatten, with = "modalias_field")]
     #[schemars(with = "modalias_field::Fields<'_>")]
     pub modalias: Option<Text>,
-    /// Its subsystem.
+    /// Subsystem of the device.
     #[serde(flatten, with = "subsystem_field")]
     #[schemars(with = "subsystem_field::Fields<'_>")]
     pub subsystem: Option<Text>,
-    /// What the kernel announced: `add`, `change`, `bind`.
+    /// Action of the uevent: `add`, `change`, `bind`.
     #[serde(flatten, with = "action_field")]
     #[schemars(with = "action_field::Fields<'_>")]
     pub action: Option<Text>,
-    /// Devices that can be the cause; 1 when it is known which.
+    /// Number of candidates; 1 if the device is known.
     pub candidates: u32,
-    /// How it is known.
+    /// How the device was determined.
     #[serde(flatten)]
     pub attribution: Attribution,
 }

@@ -5,34 +5,34 @@ use serde::{Deserialize, Serialize};
 
 use super::{Attribution, ProcessId, members::members};
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Status {
-    /// The module arrived through this request.
+    /// The request loaded the module.
     Loaded,
-    /// Nothing had to be loaded, or another request loaded it meanwhile.
+    /// The module was already loaded, or another request loaded it meanwhile.
     AlreadyLoaded,
     /// No module provides the alias.
     NotFound,
-    /// The modprobe configuration forbids it.
+    /// modprobe's configuration forbids it.
     Blocklisted,
-    /// modprobe could not be run, or was killed.
+    /// modprobe could not be started, or was killed.
     HelperFailed,
-    /// A security module refused.
+    /// An LSM denied it.
     Denied,
     /// `kernel.modprobe` is empty.
     NoModprobe,
-    /// 50 requests were already running, none ended within 5 s, and the kernel gave up.
+    /// The kernel gave up because 50 other requests were running for 5 s.
     Throttled,
     /// The requester was killed while it waited.
     Interrupted,
-    /// The requester did not wait.
+    /// The requester did not wait for modprobe.
     NotWaited,
-    /// A module was found but could not be loaded.
+    /// A module was found, but could not be loaded.
     Failed,
-    /// The end was not seen.
+    /// The outcome was not seen.
     Unknown,
 }
 
@@ -73,36 +73,36 @@ impl Status {
     }
 }
 
-/// A request ended; or, without `request`, a process that loaded modules by itself.
+/// The outcome of a request or, without `request`, of a process that loaded modules explicitly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Outcome {
-    /// For loads without a request: the process that loaded.
+    /// For explicit loads: the process that loaded the modules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loader: Option<ProcessId>,
-    /// How.
+    /// The outcome.
     pub status: Status,
-    /// Raw kernel value: 0, a negative errno or a wait status; absent when the kernel's return was not seen.
+    /// Return value in the kernel: 0, a negative errno, or a wait status; absent if it was not seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
-    /// The errno's name, when there is one: of the request, or of the module that failed.
+    /// Name of the errno of the request, or of the module that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<String>,
-    /// How long the requester was blocked, from asking to the return; absent when it is not known.
+    /// Time for which the requester was blocked, nanoseconds; absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ns: Option<u64>,
-    /// In words, what decided the status beyond the kernel's value: "install vfat /bin/false in modprobe.d".
+    /// The reason for the outcome beyond the kernel's value, for example "install vfat /bin/false in modprobe.d".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// The end itself was not seen: more may have come of the request than this stream has.
+    /// The end was not seen: the request may have loaded more than the stream contains.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
-    /// How the status is known: exact from the kernel, or inferred by a rule.
+    /// How the outcome is known: exact from the kernel, or inferred by a rule.
     #[serde(flatten)]
     pub attribution: Attribution,
 }
 
 impl Outcome {
-    /// An end of which only the status is known.
+    /// An outcome of which only the status is known.
     #[must_use]
     pub const fn new(status: Status, attribution: Attribution) -> Self {
         Self {

@@ -33,14 +33,14 @@ use serde::{Deserialize, Serialize};
 /// Version of the event contract: the number in `header.schema`.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// A request's id, unique per boot: `<nanoseconds since boot>-<thread id>` of its asking.
+/// The id of a request, unique per boot: `<nanoseconds since boot>-<thread id>` of the request.
 ///
-/// A thread asks for one module at a time, so no two requests of one boot share an id.
+/// A thread makes one request at a time, so no two requests of one boot share an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId {
-    /// When it was asked: nanoseconds since boot (`CLOCK_BOOTTIME`).
+    /// Time of the request: nanoseconds since boot (`CLOCK_BOOTTIME`).
     pub boot_ns: u64,
-    /// The asking thread.
+    /// The requesting thread.
     pub tid: u32,
 }
 
@@ -85,24 +85,24 @@ impl<'de> Deserialize<'de> for RequestId {
     }
 }
 
-/// How sure it is that one event belongs to another.
+/// How certain it is that one event belongs to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certainty {
     /// Joined by a kernel pointer or by a task and its start time.
     Exact,
-    /// Joined by the rule that is named beside it.
+    /// Joined by the rule named in `rule`.
     Inferred,
-    /// Not known; nothing is claimed.
+    /// Unknown.
     Unknown,
 }
 
-/// A certainty and, when it is inferred, the rule.
+/// The certainty of a join and, if it is inferred, the rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Attribution {
-    /// How sure.
+    /// How certain it is.
     pub attribution: Certainty,
-    /// The rule's name, for [`Certainty::Inferred`].
+    /// Name of the rule, if `attribution` is `inferred`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
 }
@@ -114,7 +114,7 @@ impl Attribution {
         Self { attribution: Certainty::Exact, rule: None }
     }
 
-    /// Nothing is claimed.
+    /// Unknown.
     #[must_use]
     pub const fn unknown() -> Self {
         Self { attribution: Certainty::Unknown, rule: None }
@@ -127,21 +127,21 @@ impl Attribution {
     }
 }
 
-/// One event: one line of JSON. Fields and types that are not named here may come: readers ignore them.
+/// One event: one line of JSON. Readers must ignore fields and types that they do not know.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(title = "kmodtrace event")]
 pub struct Event {
-    /// Number in the stream, from 0, without gaps: a gap is a loss.
+    /// Sequence number in the stream, from 0. A gap means lost events.
     pub seq: u64,
-    /// Wall clock, RFC 3339 with nanoseconds: from `boot_ns` and the clocks as last told (`header`; `clock`, when they were set).
+    /// Wall clock time, calculated from `boot_ns` and the clocks of the last `header` or `clock` event.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub time: Timestamp,
     /// Nanoseconds since boot (`CLOCK_BOOTTIME`).
     pub boot_ns: u64,
-    /// The request it belongs to.
+    /// The request that the event belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
-    /// What happened; its `type` is a field of the same object.
+    /// The body; its `type` is a field of the same object.
     #[serde(flatten)]
     pub body: Body,
 }

@@ -8,11 +8,11 @@ use super::text::{optional_text_field, text_field, text_list_field};
 use super::{Attribution, RequestId, Text};
 
 text_field! {
-    /// Name of the thread: claimed by the process.
+    /// Name of the thread, as claimed by the process.
     comm_field, comm, comm_hex
 }
 optional_text_field! {
-    /// The executable: of a process its path, of an ancestor the last component.
+    /// The executable: the path for a process, the last component for an ancestor.
     exe_field, exe, exe_hex
 }
 optional_text_field! {
@@ -24,7 +24,7 @@ optional_text_field! {
     user_field, user, user_hex
 }
 optional_text_field! {
-    /// For an interpreter: the script, as its command line names it. Claimed by the process, and read a moment later.
+    /// For an interpreter: the script named on its command line, as claimed by the process a moment later.
     script_field, script, script_hex
 }
 optional_text_field! {
@@ -32,16 +32,16 @@ optional_text_field! {
     login_user_field, login_user, login_user_hex
 }
 text_list_field! {
-    /// Arguments: claimed by the process.
+    /// Arguments, as claimed by the process.
     argv_field, argv, argv_hex
 }
 
-/// A process's identity: its id alone is reused by the kernel.
+/// The identity of a process. The kernel reuses process ids, so the start time is part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 pub struct ProcessId {
     /// Process id in the initial pid namespace.
     pub pid: u32,
-    /// Start: nanoseconds since boot.
+    /// Start time: nanoseconds since boot.
     pub start_ns: u64,
 }
 
@@ -58,31 +58,31 @@ pub struct Namespaces {
     pub user: u32,
 }
 
-/// A process, captured in the kernel. `None` is "not known", never "none".
+/// A process, captured in the kernel. An absent field is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Process {
     /// Process id in the initial pid namespace.
     pub pid: u32,
-    /// The acting thread.
+    /// The thread.
     pub tid: u32,
-    /// Start of the process: nanoseconds since boot.
+    /// Start time of the process: nanoseconds since boot.
     pub start_ns: u64,
-    /// The acting thread's name: claimed by the process.
+    /// Name of the thread, as claimed by the process.
     #[serde(flatten, with = "comm_field")]
     #[schemars(with = "comm_field::Fields<'_>")]
     pub comm: Text,
-    /// Path of the executable, in the process's mount namespace.
+    /// Path of the executable in the mount namespace of the process.
     #[serde(flatten, with = "exe_field")]
     #[schemars(with = "exe_field::Fields<'_>")]
     pub exe: Option<Text>,
-    /// The front of `exe` is missing: it was too long.
+    /// The beginning of `exe` is missing because the path was too long.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exe_truncated: bool,
-    /// Arguments: claimed by the process. Empty for kernel threads, and where it could not be read.
+    /// Arguments, as claimed by the process. Empty for kernel threads, and if they could not be read.
     #[serde(flatten, with = "argv_field")]
     #[schemars(with = "argv_field::Fields<'_>")]
     pub argv: Vec<Text>,
-    /// The end of `argv` is missing: it was longer than what is kept (1 KiB).
+    /// The end of `argv` is missing because it was longer than 1 KiB.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub argv_truncated: bool,
     /// A kernel thread.
@@ -98,17 +98,17 @@ pub struct Process {
     pub user: Option<Text>,
     /// Real group id.
     pub gid: u32,
-    /// Audit login uid: the person behind it; absent when unset or not known.
+    /// Audit login uid: the user who logged in; absent if unset or unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loginuid: Option<u32>,
-    /// Nobody's login: the kernel says that the login uid is unset. Without it an absent `loginuid` is not known.
+    /// The login uid is unset: no user logged in. If this is absent, an absent `loginuid` is unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_login: bool,
     /// Name of `loginuid` on the traced machine.
     #[serde(flatten, with = "login_user_field")]
     #[schemars(with = "login_user_field::Fields<'_>")]
     pub login_user: Option<Text>,
-    /// Audit session; absent when unset or not known.
+    /// Audit session id; absent if unset or unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<u32>,
     /// Effective capabilities, in hexadecimal as in `/proc/<pid>/status`.
@@ -133,7 +133,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Its identity.
+    /// The identity.
     #[must_use]
     pub const fn id(&self) -> ProcessId {
         ProcessId { pid: self.pid, start_ns: self.start_ns }
@@ -145,22 +145,22 @@ impl Process {
 pub struct Ancestor {
     /// Process id.
     pub pid: u32,
-    /// Start: nanoseconds since boot.
+    /// Start time: nanoseconds since boot.
     pub start_ns: u64,
-    /// Name of its main thread: claimed by the process.
+    /// Name of the main thread, as claimed by the process.
     #[serde(flatten, with = "comm_field")]
     #[schemars(with = "comm_field::Fields<'_>")]
     pub comm: Text,
-    /// Last component of its executable.
+    /// Last component of the path of the executable.
     #[serde(flatten, with = "exe_field")]
     #[schemars(with = "exe_field::Fields<'_>")]
     pub exe: Option<Text>,
-    /// For an interpreter: the script, as its command line names it. Claimed by the process, and read a moment later.
+    /// For an interpreter: the script named on its command line, as claimed by the process a moment later.
     #[serde(flatten, with = "script_field")]
     #[schemars(with = "script_field::Fields<'_>")]
     pub script: Option<Text>,
-    /// For a script of bash: the line up to which it had been read, the end of the command that ran or was to follow.
-    /// Only where looking into processes is allowed.
+    /// For a bash script: the line up to which bash had read it, which is the end of the current or next command.
+    /// Only if the tracer may read the memory and files of processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script_line: Option<u32>,
     /// Real user id.
@@ -171,33 +171,33 @@ pub struct Ancestor {
 }
 
 impl Ancestor {
-    /// Its identity.
+    /// The identity.
     #[must_use]
     pub const fn id(&self) -> ProcessId {
         ProcessId { pid: self.pid, start_ns: self.start_ns }
     }
 }
 
-/// The task a kernel thread works for.
+/// The task on whose behalf a kernel thread works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Behalf {
     /// Process id of the task that created the kernel thread.
     pub pid: u32,
-    /// Its acting thread.
+    /// The thread of that task.
     pub tid: u32,
-    /// Its start: nanoseconds since boot.
+    /// Start time of that task: nanoseconds since boot.
     pub start_ns: u64,
-    /// Its name: claimed by the process.
+    /// Name of that task, as claimed by it.
     #[serde(flatten, with = "comm_field")]
     #[schemars(with = "comm_field::Fields<'_>")]
     pub comm: Text,
-    /// Its cgroup (v2) id.
+    /// Cgroup (v2) id of that task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_id: Option<u64>,
-    /// The request that task works for, if any.
+    /// The request on whose behalf that task works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
-    /// How sure.
+    /// How certain it is.
     #[serde(flatten)]
     pub attribution: Attribution,
 }
@@ -207,13 +207,13 @@ pub struct Behalf {
 pub struct Frame {
     /// The address, in hexadecimal.
     pub address: String,
-    /// Symbol; absent when not known.
+    /// Symbol; absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbol: Option<String>,
-    /// Bytes from the symbol's start.
+    /// Offset from the start of the symbol, bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// The module it lies in; absent for the kernel itself.
+    /// The module that contains the address; absent for the kernel itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
 }

@@ -53,7 +53,7 @@ impl JsonSchema for RequestId {
 
     fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A request's id, unique per boot: `<nanoseconds since boot>-<thread id>` of its asking.",
+            "description": "The id of a request, unique per boot: `<nanoseconds since boot>-<thread id>` of the request.",
             "type": "string",
             "pattern": "^[0-9]+-[0-9]+$",
         })

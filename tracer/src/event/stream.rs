@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Body, members::members};
 
-/// Where the stream comes from.
+/// The source of the stream: tool, kernel, host and hooks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Header {
-    /// [`super::SCHEMA_VERSION`] of the writer.
+    /// Version of the event format.
     pub schema: u32,
     /// Tool and version.
     pub tool: String,
@@ -22,14 +22,14 @@ pub struct Header {
     pub hostname: String,
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
-    /// `/etc/machine-id`, where there is one.
+    /// `/etc/machine-id`, if it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<String>,
-    /// `/proc/sys/kernel/modprobe`; empty means that the kernel loads nothing by itself.
+    /// `/proc/sys/kernel/modprobe`; if empty, the kernel loads no modules on demand.
     pub modprobe: String,
     /// Wall clock minus boot clock when the stream began, nanoseconds.
     pub realtime_minus_boot_ns: i64,
-    /// How far apart the two readings of that difference were, nanoseconds.
+    /// Uncertainty of that difference, nanoseconds.
     pub clock_uncertainty_ns: u64,
     /// Boot clock minus monotonic clock when the stream began, nanoseconds: the time spent suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,18 +40,18 @@ pub struct Header {
     /// SHA-256 of the kernel's `modules.alias`, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules_alias_sha256: Option<String>,
-    /// In a capture: the recording this file is of.
+    /// In a capture: the id of the recording that the file belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<String>,
     /// In a capture: the number of this file in the recording, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<u32>,
-    /// In a capture: the last seal's hash of the file before.
+    /// In a capture: the hash of the last seal of the previous file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// Hooks, how each is attached, and what is missing without it.
+    /// The hooks, and how each one is attached.
     pub hooks: Vec<HeaderHook>,
-    /// Filters by which chains were left out, as `field=pattern`.
+    /// Filters that exclude chains, as `field=pattern`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<String>,
 }
@@ -59,59 +59,59 @@ pub struct Header {
 /// A hook of the header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HeaderHook {
-    /// What it observes, e.g. `request`.
+    /// Name of the hook, for example `request`.
     pub hook: String,
-    /// How it is attached: `fexit`, `fentry`, `kprobe`, `kretprobe`, `raw_tracepoint`; absent when it is not.
+    /// Attach method: `fexit`, `fentry`, `kprobe`, `kretprobe`, `raw_tracepoint`; absent if it is not attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<String>,
     /// The kernel function or tracepoint.
     pub target: String,
-    /// Why it is not attached, and what is not seen without it.
+    /// Why it is not attached, and what cannot be observed without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
 }
 
-/// Modules loaded before tracing began: nothing is known of who loaded them.
+/// Modules that were loaded before tracing began, by unknown processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Baseline {
-    /// Names, sorted.
+    /// Names in alphabetical order.
     pub modules: Vec<String>,
 }
 
-/// Where something was lost.
+/// The stage at which events were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LossStage {
-    /// In a probe: the ring buffer or a map was full.
+    /// In the kernel: the ring buffer or a map was full.
     Probe,
-    /// The kernel did not run a probe (recursion, or too few return-probe slots).
+    /// In the kernel: a program was not run (recursion, or too few kretprobe instances).
     Missed,
-    /// In user space: a record could not be decoded, or came after the result of its request (`late-record`).
+    /// In user space: a record could not be decoded, or arrived after the outcome of its request (`late-record`).
     Decode,
     /// In user space: an event could not be written.
     Write,
 }
 
-/// Something was lost since the last event of this kind.
+/// Events were lost since the last event of this type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Loss {
-    /// Where.
+    /// The stage.
     pub stage: LossStage,
-    /// Cause: a counter's or program's name.
+    /// The cause: the name of a counter or of a program.
     pub cause: String,
-    /// How many.
+    /// The number of lost events.
     pub count: u64,
 }
 
-/// The clocks, read again: wall clocks are set.
+/// A new reading of the clocks, because wall clocks are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Clock {
     /// Wall clock minus boot clock, nanoseconds.
     pub realtime_minus_boot_ns: i64,
     /// Boot clock minus monotonic clock, nanoseconds: the time spent suspended.
     pub boot_minus_monotonic_ns: u64,
-    /// The three clocks were read within this time, nanoseconds.
+    /// Uncertainty of these differences, nanoseconds.
     pub clock_uncertainty_ns: u64,
 }
 
@@ -123,9 +123,9 @@ pub struct Seal {
     pub first_seq: u64,
     /// Last event of the frame before the seal.
     pub last_seq: u64,
-    /// `sha256` of the seal before; 64 zeros in the first.
+    /// `sha256` of the previous seal; 64 zeros in the first seal.
     pub previous: String,
-    /// Hash in hexadecimal.
+    /// Hash of the frame, in hexadecimal.
     pub sha256: String,
     /// Ed25519 signature of the hash's bytes, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,13 +135,13 @@ pub struct Seal {
 /// Totals of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct End {
-    /// Requests seen.
+    /// Number of requests.
     pub requests: u64,
-    /// Modules loaded.
+    /// Number of loaded modules.
     pub loads: u64,
-    /// Modules unloaded.
+    /// Number of unloaded modules.
     pub unloads: u64,
-    /// Losses, all stages.
+    /// Number of lost events, all stages.
     pub lost: u64,
 }
 
