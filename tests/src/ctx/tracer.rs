@@ -109,6 +109,24 @@ impl Tracer {
         Ok(std::mem::take(&mut self.stderr))
     }
 
+    /// Waits until its standard output contains a text.
+    ///
+    /// # Errors
+    /// When the text does not appear in time.
+    pub fn await_output(&self, text: &str) -> Result<()> {
+        let deadline = Instant::now() + DRAIN_LIMIT;
+        loop {
+            let stdout = fs::read(&self.stdout_path).with_context(|| format!("cannot read {}", self.stdout_path))?;
+            if String::from_utf8_lossy(&stdout).contains(text) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!("{} did not print {text:?} within {} s", self.command, DRAIN_LIMIT.as_secs());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Waits until it ends by itself, and returns the capture.
     ///
     /// # Errors

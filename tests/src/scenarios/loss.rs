@@ -41,6 +41,10 @@ fn ring_overflow(ctx: &mut Ctx) -> Result<()> {
     // A helper that exits immediately.
     let reports = with_modprobe("/bin/busybox", || group.release())?;
     signal(Signal::CONT)?;
+    // The loss is reported when the ring has been read. Until then it may have no room.
+    for tracer in [&tracer, &tree] {
+        tracer.await_output("ring-request")?;
+    }
     // One more request, which both tracers must report completely.
     ctx.act(Actor::mount("afterwards").named("late"))?;
     let (capture, tree) = (tracer.stop()?, tree.stop()?);
