@@ -50,8 +50,8 @@ pub(super) struct Fit<'a> {
 /// A loader without the kernel's types: the object has no relocations against them.
 ///
 /// `EbpfLoader::new` of aya 0.14 reads all of them, wanted or not, unless it cannot open their file, so no file can be opened
-/// meanwhile. aya 0.16 reads them only on demand, but needs Rust 1.98. Without this, `targets.rs` and `btf/fetch.rs`, resident
-/// memory after a storm is 19.5 MiB instead of 14.9, and its peak 37.7 MiB instead of 19 (`watch --json`, Debian 6.1).
+/// meanwhile. aya 0.16 reads them only on demand, but needs Rust 1.98. Without this and `targets.rs`, resident memory
+/// after a storm is 19.5 MiB instead of 14.9, and its peak 37.7 MiB instead of 19 (`watch --json`, Debian 6.1).
 fn loader<'a>() -> EbpfLoader<'a> {
     let limit = getrlimit(Resource::Nofile);
     let none = Rlimit { current: Some(0), maximum: limit.maximum };

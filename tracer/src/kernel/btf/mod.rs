@@ -4,7 +4,6 @@
 //! read once, front to back, into a table of positions and an index of names; lookups then
 //! read the blob itself. Nothing in the blob is trusted: every position is checked.
 
-mod fetch;
 mod read;
 
 use std::path::{Path, PathBuf};
@@ -96,13 +95,7 @@ impl Btf {
     /// # Errors
     /// If it cannot be read, or is not BTF.
     pub fn load() -> Result<Self, BtfError> {
-        match fetch::fetch() {
-            Ok(bytes) => Self::from_bytes(bytes),
-            Err(error) => {
-                log::debug!("the kernel's types are read from their file: {error}");
-                Self::load_from(Path::new("/"))
-            }
-        }
+        Self::load_from(Path::new("/"))
     }
 
     /// Reads the type information of the kernel whose file systems are mounted under `root`.
