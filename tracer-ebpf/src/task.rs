@@ -6,12 +6,13 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_
 use tracer_ebpf::{
     offsets::ABSENT,
     wire::{
-        ANCESTORS, ARGV_BYTES, Ancestor, Argv, Context, Have, Header, Kind, Owner, ProcessKey, RequestKey,
-        STACK_FRAMES, Stack,
+        ANCESTORS, ARGV_BYTES, Ancestor, Argv, Context, Counter, GENERATIONS, Have, Header, Kind, Owner, ProcessKey,
+        RequestKey, STACK_FRAMES, Stack, WalkEnd,
     },
 };
 
 use crate::{
+    count::count,
     globals,
     maps::HELPERS,
     path::{cgroup_path, file_path},
@@ -20,9 +21,6 @@ use crate::{
 
 /// `PF_KTHREAD`, include/linux/sched.h (unchanged 5.10 to 7.3).
 const PF_KTHREAD: u32 = 0x0020_0000;
-
-/// Generations that are searched for a helper: `install` lines of modprobe.d run nested shells.
-const OWNER_STEPS: u32 = 16;
 
 /// The current `task_struct`.
 #[inline(always)]
@@ -88,31 +86,54 @@ pub(crate) unsafe fn write_header(to: *mut Header, kind: Kind, boot_ns: u64) {
     }
 }
 
-/// Writes the request that a task works for: itself or an ancestor is its helper.
-///
-/// The result goes directly into the record, and the walk has few exits: the verifier processes all code behind the loop once
-/// for each state that leaves it.
+/// Writes the request that a task works for: itself or an ancestor is its helper. Counts a walk that was cut.
 ///
 /// # Safety
 /// `to` must point to a writable `Owner`.
 #[inline(always)]
 pub(crate) unsafe fn write_owner(to: *mut Owner, task: Address) {
     // SAFETY: the caller vouches for `to`.
-    unsafe { to.write(Owner { request: RequestKey::NONE, depth: 0, walk_cut: 1 }) };
+    unsafe {
+        find_owner(to, task);
+        // Read back from the record, where the verifier does not distinguish the exits of the walk.
+        if addr_of!((*to).end).read_volatile() == WalkEnd::Cut as u32 {
+            count(Counter::WalkCut);
+        }
+    }
+}
+
+/// As [`write_owner`], without counting: for a task that may never request a module.
+///
+/// The result goes directly into the record, and the walk has few exits: the verifier processes all code behind the loop once
+/// for each state that leaves it. A kernel thread ends the walk: above it are only kernel threads.
+///
+/// # Safety
+/// `to` must point to a writable `Owner`.
+#[inline(always)]
+pub(crate) unsafe fn find_owner(to: *mut Owner, task: Address) {
+    // SAFETY: the caller vouches for `to`.
+    unsafe { to.write(Owner { request: RequestKey::NONE, depth: GENERATIONS, end: WalkEnd::Cut as u32 }) };
     let mut at = task;
-    for depth in 0..OWNER_STEPS {
+    for depth in 0..GENERATIONS + 1 {
         let pid = number(at, globals::TASK_TGID.load());
+        let is_kthread = number(at, globals::TASK_FLAGS.load()) & PF_KTHREAD != 0;
         // SAFETY: the value is copied at once; the start time detects a reused process id. The caller vouches for `to`.
         unsafe {
+            // Before it executes modprobe, a helper is a kernel thread.
             if let Some(helper) = HELPERS.get(&pid) {
                 if helper.start_ns == start_of(at) {
-                    to.write(Owner { request: helper.request, depth, walk_cut: 0 });
+                    to.write(Owner { request: helper.request, depth, end: WalkEnd::Top as u32 });
                     break;
                 }
             }
-            // The top: init or the idle task. Reads of an unknown parent return 0 as well.
-            if pid <= 1 {
-                (*to).walk_cut = u32::from(at.is_null());
+            // Reads of an unknown parent return 0.
+            if pid <= 1 || is_kthread {
+                (*to).depth = depth;
+                (*to).end = match (is_kthread, pid) {
+                    (true, _) => WalkEnd::Kthread as u32,
+                    (false, 1) => WalkEnd::Top as u32,
+                    (false, _) => WalkEnd::Unreadable as u32,
+                };
                 break;
             }
         }

@@ -5,6 +5,7 @@ mod causes;
 mod cli;
 mod comparison;
 mod crypto;
+mod depth;
 mod doctor;
 mod errors;
 mod explain;
@@ -95,6 +96,7 @@ const FILES: &[&[Scenario]] = &[
     workloads::SCENARIOS,
     crypto::SCENARIOS,
     explicit::SCENARIOS,
+    depth::SCENARIOS,
     storm::SCENARIOS,
     cli::SCENARIOS,
     errors::SCENARIOS,

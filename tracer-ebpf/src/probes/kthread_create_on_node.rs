@@ -9,14 +9,14 @@ use aya_ebpf::{
     macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext},
 };
-use tracer_ebpf::wire::{Behalf, COMM_BYTES, Counter, Owner, RequestKey};
+use tracer_ebpf::wire::{Behalf, COMM_BYTES, Counter, Owner};
 
 use crate::{
     count::count,
     globals,
     maps::{KTHREADS, KthreadOf},
     read::{Address, kernel_bytes, number},
-    task::{boot_ns, current, process_of, tid, write_owner},
+    task::{boot_ns, current, find_owner, process_of, tid},
 };
 
 #[fexit(function = "__kthread_create_on_node")]
@@ -50,14 +50,14 @@ fn created(returned: i64) {
             comm: [0; COMM_BYTES],
             // SAFETY: the helper has no arguments.
             cgroup_id: unsafe { bpf_get_current_cgroup_id() },
-            owner: Owner { request: RequestKey::NONE, depth: 0, walk_cut: 0 },
+            owner: Owner::NONE,
         },
     };
     // No branch on success: the verifier would process the rest twice.
     // SAFETY: both are fields of a local.
     unsafe {
         kernel_bytes(&raw mut of.behalf.comm, creator.wrapping_add(globals::TASK_COMM.load() as usize));
-        write_owner(&raw mut of.behalf.owner, creator);
+        find_owner(&raw mut of.behalf.owner, creator);
     }
     if KTHREADS.insert(&pid, &of, 0).is_err() {
         count(Counter::MapKthreads);

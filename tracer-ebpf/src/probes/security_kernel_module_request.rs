@@ -162,7 +162,7 @@ unsafe fn write_behalf(to: *mut Behalf, tid: u32) {
         boot_ns: 0,
         comm: [0; 16],
         cgroup_id: 0,
-        owner: Owner { request: RequestKey::NONE, depth: 0, walk_cut: 0 },
+        owner: Owner::NONE,
     };
     // SAFETY: the caller vouches for `to`; the start time detects a reused thread id.
     unsafe {

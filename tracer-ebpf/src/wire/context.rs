@@ -38,10 +38,43 @@ wire_struct! {
     pub struct Owner: 24 {
         /// The request, or [`RequestKey::NONE`].
         pub request: RequestKey,
-        /// Generations between the task and the helper of that request: 0 is the helper itself.
+        /// Generations between the task and the process where the walk up its parents ended: the helper of that request,
+        /// or the one that `end` names. 0 is the task itself.
         pub depth: u32,
-        /// Non-zero if the walk to the top reached its limit or an unreadable parent.
-        pub walk_cut: u32,
+        /// Where the walk ended without a request: a [`WalkEnd`].
+        pub end: u32,
+    }
+}
+
+impl Owner {
+    /// No request, and a walk that is not known to be incomplete.
+    pub const NONE: Self = Self { request: RequestKey::NONE, depth: 0, end: WalkEnd::Top as u32 };
+}
+
+/// Where a walk up the parents of a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum WalkEnd {
+    /// At init, or at the helper of the request.
+    Top = 0,
+    /// At a kernel thread: the kernel started the process.
+    Kthread = 1,
+    /// At the limit, [`super::GENERATIONS`] above the task: there are more parents.
+    Cut = 2,
+    /// At a parent that could not be read.
+    Unreadable = 3,
+}
+
+impl WalkEnd {
+    /// The end with a number; unknown numbers are unreadable ends.
+    #[must_use]
+    pub const fn of(number: u32) -> Self {
+        match number {
+            0 => Self::Top,
+            1 => Self::Kthread,
+            2 => Self::Cut,
+            _ => Self::Unreadable,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who: a process as the kernel saw it at the moment of the event.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::members::members;
 use super::text::{optional_text_field, text_field, text_list_field};
@@ -130,6 +130,26 @@ pub struct Process {
     /// Namespaces.
     #[serde(default)]
     pub ns: Namespaces,
+    /// If the list of its ancestors is truncated: the number of generations up to init or to the nearest kernel thread.
+    /// With `descent` `unknown`, there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generations: Option<u32>,
+    /// If the list of its ancestors is truncated: what they descend from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descent: Option<Descent>,
+}
+
+/// What a process descends from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Descent {
+    /// Init: user space started it.
+    Init,
+    /// A kernel thread: the kernel started it.
+    Kernel,
+    /// The ancestry was not followed to its top.
+    Unknown,
 }
 
 impl Process {
@@ -259,6 +279,8 @@ members! {
         unit: Optional,
         container: Optional,
         ns: Optional,
+        generations: Optional,
+        descent: Optional,
     }
     Ancestor {
         pid: Required,

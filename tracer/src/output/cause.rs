@@ -12,6 +12,8 @@ impl Cause<'_> {
             Self::Ran { by, .. } => comm_pid(&by.comm, by.pid),
             Self::Through { behalf, .. } => comm_pid(&behalf.comm, behalf.pid),
             Self::Kernel(process) => format!("kernel helper {}", comm_pid(&process.comm, process.pid)),
+            Self::Undetermined { by: Some(by), .. } => comm_pid(&by.comm, by.pid),
+            Self::Undetermined { by: None, process } => comm_pid(&process.comm, process.pid),
             Self::Unseen => "unknown requester".to_owned(),
         }
     }
@@ -28,6 +30,10 @@ impl Cause<'_> {
                 doubt(&behalf.attribution)
             ),
             Self::Kernel(process) => format!("the kernel ran: {}", command(process)),
+            Self::Undetermined { by: Some(_), process } => {
+                format!("{} ran: {} (origin unknown)", self.name(), command(process))
+            }
+            Self::Undetermined { by: None, process } => format!("{} (origin unknown)", command(process)),
             Self::Unseen => "a request whose beginning was not seen".to_owned(),
         }
     }

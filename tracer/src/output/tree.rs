@@ -10,8 +10,8 @@ use super::{
     cell::{cell, columns, left},
     page::{Meaning, Page, Phrase},
     words::{
-        ancestors, attempt, comm_pid, device, doubt, duration, errno, meaning, reason, stage, time_of_day, who,
-        zone_line,
+        ancestors, attempt, comm_pid, device, doubt, duration, errno, meaning, reason, stage, time_of_day,
+        unknown_origin, walk_cut, who, zone_line,
     },
 };
 use crate::text::{alias, argument, count, escape_str, module as module_name, name};
@@ -101,11 +101,11 @@ fn root(page: &mut Page, chain: &Chain, style: Style) {
         }
         (None, Some(load), _) => {
             people(page, &load.process, &load.ancestors, load.ancestors_truncated);
-            page.line("asked", &loader(load.origin));
+            page.line("asked", &loader(load.origin, &Cause::of(chain)));
         }
         (None, None, Some(attempt)) => {
             people(page, &attempt.process, &attempt.ancestors, false);
-            page.line("asked", &loader(attempt.origin));
+            page.line("asked", &loader(attempt.origin, &Cause::of(chain)));
         }
         (None, None, None) => {
             let what = match chain.key {
@@ -121,7 +121,7 @@ fn root(page: &mut Page, chain: &Chain, style: Style) {
 fn people(page: &mut Page, process: &Process, parents: &[Ancestor], truncated: bool) {
     page.line("who", &Phrase::plain(who(process)));
     if !parents.is_empty() {
-        page.line("from", &Phrase::plain(ancestors(parents, truncated)));
+        page.line("from", &Phrase::plain(ancestors(process, parents, truncated)));
     }
 }
 
@@ -139,11 +139,12 @@ fn asked(request: &Request) -> Phrase {
     Phrase::plain(words)
 }
 
-fn loader(origin: Origin) -> Phrase {
-    match origin {
-        Origin::Udev => Phrase::plain("no request: udev loads it for a device"),
-        Origin::Explicit => Phrase::plain("no request: this process loads modules by itself"),
-        Origin::Request | Origin::Unknown => {
+fn loader(origin: Origin, cause: &Cause<'_>) -> Phrase {
+    match (origin, cause) {
+        (Origin::Udev, _) => Phrase::plain("no request: udev loads it for a device"),
+        (Origin::Explicit, _) => Phrase::plain("no request: this process loads modules by itself"),
+        (_, Cause::Undetermined { process, .. }) => Phrase::new(Meaning::Doubt, unknown_origin(process)),
+        (Origin::Request | Origin::Unknown, _) => {
             Phrase::new(Meaning::Doubt, "a helper of the kernel whose request was not seen: the cause is unknown")
         }
     }
@@ -340,7 +341,11 @@ fn failed_unload(page: &mut Page, event: &Event, failed: &Attempt, style: Style)
 
 fn loss(page: &mut Page, event: &Event, loss: &Loss, style: Style) {
     let time = time_of_day(event.time, style.utc);
-    let lost = count(loss.count, "event", "events");
-    let words = format!("LOST {lost}: {} ({})", escape_str(&loss.cause), stage(loss.stage));
+    let words = if loss.is_walk_cut() {
+        walk_cut(loss.count)
+    } else {
+        let lost = count(loss.count, "event", "events");
+        format!("LOST {lost}: {} ({})", escape_str(&loss.cause), stage(loss.stage))
+    };
     page.head(&Phrase::plain(format!("{time} ")).and(Meaning::Bad, words));
 }

@@ -198,7 +198,7 @@ fn who(subject: &Subject<'_>) -> Option<Who> {
     let (behalf, is_seen) = match subject.cause() {
         Cause::Through { behalf, .. } => (Some((behalf.comm.clone(), behalf.pid)), true),
         Cause::Kernel(_) | Cause::Unseen => (None, false),
-        Cause::Process(_) | Cause::Ran { .. } => (None, true),
+        Cause::Process(_) | Cause::Ran { .. } | Cause::Undetermined { .. } => (None, true),
     };
     let (process, ancestors) = subject.process_and_ancestors().filter(|_| is_seen)?;
     Some(Who { process: process.clone(), ancestors: ancestors.to_vec(), behalf })

@@ -194,6 +194,7 @@ impl<'a> Who<'a> {
     fn values(&self, field: Field, take: &mut dyn FnMut(Seen<'_>)) -> bool {
         let by = match self.cause {
             Cause::Ran { by, .. } => Some(by),
+            Cause::Undetermined { by, .. } => by,
             _ => None,
         };
         let behalf = match self.cause {
@@ -203,7 +204,7 @@ impl<'a> Who<'a> {
         let Some((process, above)) = self.process else { return true };
         // Of the creator of a kernel thread only name and id are known, and of the process for which a helper acts
         // nothing.
-        let is_another = behalf.is_some() || matches!(self.cause, Cause::Kernel(_) | Cause::Unseen);
+        let is_another = behalf.is_some() || self.cause.is_unknown();
         match field {
             Field::Comm => {
                 let names = [Some(&process.comm), by.map(|by| &by.comm), behalf.map(|behalf| &behalf.comm)];
@@ -261,7 +262,7 @@ impl<'a> Who<'a> {
             Cause::Process(_) => is_unseen(process.exe.as_ref()) && (above.is_cut || !above.ancestors.is_empty()),
             Cause::Ran { by, .. } => is_unseen(by.exe.as_ref()),
             Cause::Through { behalf, .. } => is_tool(&behalf.comm, None),
-            Cause::Kernel(_) | Cause::Unseen => true,
+            Cause::Kernel(_) | Cause::Undetermined { .. } | Cause::Unseen => true,
         }
     }
 }

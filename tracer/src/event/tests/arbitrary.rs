@@ -1,9 +1,9 @@
 //! Generates events of any type from arbitrary bytes.
 
 use crate::event::{
-    Ancestor, Attempt, Attribution, Baseline, Behalf, Body, Certainty, Clock, Device, End, Event, Frame, Header,
-    HeaderHook, Helper, Init, Load, Loss, LossStage, Namespaces, Origin, Outcome, Process, ProcessId, Reason, Request,
-    RequestId, SCHEMA_VERSION, Seal, Status, Text, Unload,
+    Ancestor, Attempt, Attribution, Baseline, Behalf, Body, Certainty, Clock, Descent, Device, End, Event, Frame,
+    Header, HeaderHook, Helper, Init, Load, Loss, LossStage, Namespaces, Origin, Outcome, Process, ProcessId, Reason,
+    Request, RequestId, SCHEMA_VERSION, Seal, Status, Text, Unload,
 };
 
 /// A source of decisions; yields zeros when it is exhausted.
@@ -127,6 +127,8 @@ impl Dice<'_> {
             unit: self.option(Self::string),
             container: self.option(Self::string),
             ns: Namespaces { pid: self.u32(), mnt: self.u32(), net: self.u32(), user: self.u32() },
+            generations: self.option(Self::u32),
+            descent: self.option(|values| values.pick(&[Descent::Init, Descent::Kernel, Descent::Unknown])),
         }
     }
 

@@ -30,7 +30,7 @@ impl<K: Environment> Tracker<K> {
     pub(super) fn request_body(&mut self, record: &wire::Request, name: Text) -> Request {
         // This comes first: the mapped files can be read only while the requester is blocked.
         let user_stack = self.environment.user_stack(process_id(&record.context.process), &record.user_stack);
-        let (process, ancestors, ancestors_truncated) = self.environment.process(&record.context);
+        let (process, ancestors, ancestors_truncated) = self.process(&record.context, &record.owner);
         let behalf = behalf(record, &process);
         let (parent_request, parent_attribution) = match request_id(&record.owner.request) {
             Some(parent) => (Some(parent), Some(Attribution::exact())),
@@ -64,27 +64,17 @@ impl<K: Environment> Tracker<K> {
         self.files.named(thread(&record.header), path);
     }
 
-    /// The request and origin of a load.
-    fn origin_of(
-        &self,
-        owner: &wire::Owner,
-        process: &Process,
-        ancestors: &[Ancestor],
-        truncated: bool,
-    ) -> (Option<RequestId>, Origin, Attribution) {
-        match request_id(&owner.request) {
-            Some(id) => (Some(id), Origin::Request, Attribution::exact()),
-            None => {
-                let (origin, attribution) = origin::of_load(process, ancestors, truncated, owner.walk_cut != 0);
-                (None, origin, attribution)
-            }
-        }
+    /// The task of a record with its ancestors, and whether their list is truncated.
+    fn process(&mut self, context: &wire::Context, owner: &wire::Owner) -> (Process, Vec<Ancestor>, bool) {
+        let (mut process, ancestors, truncated) = self.environment.process(context);
+        from_wire::describe_descent(&mut process, truncated, owner);
+        (process, ancestors, truncated)
     }
 
     pub(super) fn on_load(&mut self, record: &wire::Load) {
         self.environment.modules_changed();
-        let (process, ancestors, ancestors_truncated) = self.environment.process(&record.context);
-        let (request, origin, attribution) = self.origin_of(&record.owner, &process, &ancestors, ancestors_truncated);
+        let (process, ancestors, ancestors_truncated) = self.process(&record.context, &record.owner);
+        let (request, origin, attribution) = origin_of(&record.owner, &process, &ancestors);
         let module = nul_text(&record.module);
         let boot_ns = record.header.boot_ns;
         let asked = match request {
@@ -192,7 +182,7 @@ impl<K: Environment> Tracker<K> {
 
     pub(super) fn on_unload(&mut self, record: &wire::Unload) {
         self.environment.modules_changed();
-        let (process, ancestors, _) = self.environment.process(&record.context);
+        let (process, ancestors, _) = self.process(&record.context, &record.owner);
         let unload = Unload { module: nul_text(&record.module), process, ancestors, init_failed: record.in_init != 0 };
         let request = request_id(&record.owner.request);
         self.emit(record.header.boot_ns, request, Body::Unload(Box::new(unload)));
@@ -207,8 +197,8 @@ impl<K: Environment> Tracker<K> {
         if ret >= 0 {
             return;
         }
-        let (process, ancestors, truncated) = self.environment.process(&record.context);
-        let (request, origin, attribution) = self.origin_of(&record.owner, &process, &ancestors, truncated);
+        let (process, ancestors, _) = self.process(&record.context, &record.owner);
+        let (request, origin, attribution) = origin_of(&record.owner, &process, &ancestors);
         let module = nul_text(&record.module);
         let module = (!module.is_empty()).then_some(module);
         let syscall = match record.syscall {
@@ -252,6 +242,21 @@ impl<K: Environment> Tracker<K> {
         let target = modules.iter().rfind(|planned| matches!(planned.reason, Reason::Asked | Reason::Alias))?;
         let (boot_ns, by) = self.recent_loads.get(&target.module)?;
         (*by != id && *boot_ns >= id.boot_ns).then(|| by.to_string())
+    }
+}
+
+/// The request and origin of a load.
+fn origin_of(
+    owner: &wire::Owner,
+    process: &Process,
+    ancestors: &[Ancestor],
+) -> (Option<RequestId>, Origin, Attribution) {
+    match request_id(&owner.request) {
+        Some(id) => (Some(id), Origin::Request, Attribution::exact()),
+        None => {
+            let (origin, attribution) = origin::of_load(process, ancestors, wire::WalkEnd::of(owner.end));
+            (None, origin, attribution)
+        }
     }
 }
 

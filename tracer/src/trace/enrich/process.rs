@@ -1,10 +1,10 @@
 //! Converts a task in the wire format to the event model.
 
-use tracer_ebpf::wire::{self, Argv, Context, Have, PathSegments, RequestKey};
+use tracer_ebpf::wire::{self, Argv, Context, Have, Owner, PathSegments, RequestKey, WalkEnd};
 
 use super::{cgroup, users::Users};
 use crate::{
-    event::{Ancestor, Attribution, Behalf, Namespaces, Process, ProcessId, RequestId, Text},
+    event::{Ancestor, Attribution, Behalf, Descent, Namespaces, Process, ProcessId, RequestId, Text},
     kernel::syscalls,
 };
 
@@ -44,7 +44,22 @@ pub fn process(context: &Context, users: &Users) -> Process {
         container: placement.container.map(|container| container.to_string()),
         cgroup,
         ns: Namespaces { pid: context.ns_pid, mnt: context.ns_mnt, net: context.ns_net, user: context.ns_user },
+        generations: None,
+        descent: None,
     }
+}
+
+/// Notes what a process descends from, if its list of ancestors is truncated. That of a helper of a known request is known.
+pub fn describe_descent(process: &mut Process, truncated: bool, owner: &Owner) {
+    if !truncated || request_id(&owner.request).is_some() {
+        return;
+    }
+    process.generations = Some(owner.depth);
+    process.descent = Some(match WalkEnd::of(owner.end) {
+        WalkEnd::Top => Descent::Init,
+        WalkEnd::Kthread => Descent::Kernel,
+        WalkEnd::Cut | WalkEnd::Unreadable => Descent::Unknown,
+    });
 }
 
 /// Ancestors of a task, nearest first, and whether the list is truncated.
