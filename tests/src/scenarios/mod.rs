@@ -24,6 +24,7 @@ mod policy_recipes;
 mod prevention;
 mod privileges;
 mod readme;
+mod reasons;
 mod record;
 mod record_disk;
 mod refusals;
@@ -97,6 +98,7 @@ const FILES: &[&[Scenario]] = &[
     crypto::SCENARIOS,
     explicit::SCENARIOS,
     depth::SCENARIOS,
+    reasons::SCENARIOS,
     storm::SCENARIOS,
     cli::SCENARIOS,
     errors::SCENARIOS,

@@ -4,7 +4,7 @@ use super::{Field, Seen};
 use crate::{
     chain::{Cause, Chain, ChainKey, Module, is_kmod_tool},
     event::{Ancestor, Attempt, Load, Origin, Process, Status, Text, Unload},
-    modules::families,
+    modules::families::{self, Membership},
 };
 
 /// A subject of selection. Nested chains are attributed to the root's requester.
@@ -93,13 +93,14 @@ impl<'a> Subject<'a> {
                 _ => is_open |= is_request(link),
             }),
             Field::Family => self.links(&mut |link| {
-                let name = link.request.as_ref().map(|request| &request.name).filter(|name| !name.is_empty());
-                match name {
+                match link.request.as_ref().filter(|request| !request.name.is_empty()) {
                     // The missing part of a name may determine its family.
-                    Some(name) if !Seen::alias(name.as_bytes()).is_complete() => is_open = true,
-                    Some(name) => {
-                        families::family(name).into_iter().for_each(|family| take(complete(family.name)));
-                    }
+                    Some(request) if !Seen::alias(request.name.as_bytes()).is_complete() => is_open = true,
+                    Some(request) => match families::membership(&request.name, &request.stack) {
+                        Membership::Of(family) => take(complete(family.name)),
+                        Membership::None => {}
+                        Membership::Unknown => is_open = true,
+                    },
                     None => is_open |= is_request(link),
                 }
             }),

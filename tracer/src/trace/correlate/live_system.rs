@@ -142,8 +142,8 @@ impl Environment for LiveSystem {
         self.resolutions.resolve(name)
     }
 
-    fn explain(&mut self, name: &Text) -> Option<String> {
-        families::explain(name)
+    fn explain(&mut self, name: &Text, stack: &[Frame]) -> Option<String> {
+        families::explain_request(name, stack)
     }
 
     fn effect(&mut self, module: &str) -> Option<String> {

@@ -40,15 +40,16 @@ impl<K: Environment> Tracker<K> {
             },
         };
         let in_init = nul_text(&record.in_init);
+        let stack = self.environment.kernel_stack(&record.kernel_stack);
         Request {
-            explanation: self.environment.explain(&name),
+            explanation: self.environment.explain(&name, &stack),
             name,
             wait: None,
             process,
             ancestors,
             ancestors_truncated,
             syscall: from_wire::syscall(&record.context),
-            stack: self.environment.kernel_stack(&record.kernel_stack),
+            stack,
             user_stack,
             parent_request,
             parent_attribution,
