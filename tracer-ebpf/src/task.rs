@@ -6,8 +6,8 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_
 use tracer_ebpf::{
     offsets::ABSENT,
     wire::{
-        ANCESTORS, ARGV_BYTES, Ancestor, Argv, Context, Counter, GENERATIONS, Have, Header, Kind, Owner, ProcessKey,
-        RequestKey, STACK_FRAMES, Stack, WalkEnd,
+        ANCESTORS, ARGV_BYTES, Ancestor, Argv, COMM_BYTES, Context, Counter, GENERATIONS, Have, Header, Kind, Owner,
+        ProcessKey, RequestKey, STACK_FRAMES, Stack, WalkEnd,
     },
 };
 
@@ -21,6 +21,9 @@ use crate::{
 
 /// `PF_KTHREAD`, include/linux/sched.h (unchanged 5.10 to 7.3).
 const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// `PF_IO_WORKER`, include/linux/sched.h (5.12 to 7.3; before, workers of io_uring are kernel threads).
+const PF_IO_WORKER: u32 = 0x10;
 
 /// The current `task_struct`.
 #[inline(always)]
@@ -141,6 +144,21 @@ pub(crate) unsafe fn find_owner(to: *mut Owner, task: Address) {
     }
 }
 
+/// Copies the names of a task's process and of the task itself.
+///
+/// # Safety
+/// Both must be writable.
+#[inline(always)]
+pub(crate) unsafe fn write_names(process: *mut [u8; COMM_BYTES], thread: *mut [u8; COMM_BYTES], task: Address) {
+    let leader = pointer(task, globals::TASK_GROUP_LEADER.load());
+    let comm = offset_or_zero(globals::TASK_COMM.load());
+    // SAFETY: the caller vouches for both; the helper checks the addresses.
+    unsafe {
+        kernel_bytes(process, leader.wrapping_add(comm));
+        kernel_bytes(thread, task.wrapping_add(comm));
+    }
+}
+
 /// Captures the current task into a record whose header is already written.
 ///
 /// # Safety
@@ -175,7 +193,7 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
         (*to).caps_effective = caps.unwrap_or(0);
 
         write_namespaces(to, task, cred);
-        kernel_bytes(addr_of_mut!((*to).comm), task.wrapping_add(offset_or_zero(globals::TASK_COMM.load())));
+        write_names(addr_of_mut!((*to).comm), addr_of_mut!((*to).thread_comm), task);
 
         (*to).cgroup_id = generated::bpf_get_current_cgroup_id();
         if cgroup_path(addr_of_mut!((*to).cgroup), task) {
@@ -187,7 +205,8 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
         (*to).argv.len = 0;
         (*to).argv.total = 0;
         (*to).syscall = -1;
-        if number(task, globals::TASK_FLAGS.load()) & PF_KTHREAD != 0 {
+        let flags = number(task, globals::TASK_FLAGS.load());
+        if flags & PF_KTHREAD != 0 {
             have |= Have::KTHREAD;
         } else {
             let mm = pointer(task, globals::TASK_MM.load());
@@ -199,7 +218,9 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
             if write_argv(addr_of_mut!((*to).argv), mm) {
                 have |= Have::ARGV;
             }
-            if let Some(number) = syscall_number() {
+            if flags & PF_IO_WORKER != 0 {
+                have |= Have::IO_WORKER;
+            } else if let Some(number) = syscall_number() {
                 (*to).syscall = number;
                 have |= Have::SYSCALL;
             }

@@ -14,6 +14,7 @@ mod failures;
 mod hostile;
 mod library;
 mod loss;
+mod names;
 mod oracle_check;
 mod oracle_sees_modprobe;
 mod outage;
@@ -98,6 +99,7 @@ const FILES: &[&[Scenario]] = &[
     crypto::SCENARIOS,
     explicit::SCENARIOS,
     depth::SCENARIOS,
+    names::SCENARIOS,
     reasons::SCENARIOS,
     storm::SCENARIOS,
     cli::SCENARIOS,

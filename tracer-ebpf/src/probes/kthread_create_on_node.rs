@@ -15,8 +15,8 @@ use crate::{
     count::count,
     globals,
     maps::{KTHREADS, KthreadOf},
-    read::{Address, kernel_bytes, number},
-    task::{boot_ns, current, find_owner, process_of, tid},
+    read::{Address, number},
+    task::{boot_ns, current, find_owner, process_of, tid, write_names},
 };
 
 #[fexit(function = "__kthread_create_on_node")]
@@ -48,6 +48,7 @@ fn created(returned: i64) {
             reserved: 0,
             boot_ns: boot_ns(),
             comm: [0; COMM_BYTES],
+            thread_comm: [0; COMM_BYTES],
             // SAFETY: the helper has no arguments.
             cgroup_id: unsafe { bpf_get_current_cgroup_id() },
             owner: Owner::NONE,
@@ -56,7 +57,7 @@ fn created(returned: i64) {
     // No branch on success: the verifier would process the rest twice.
     // SAFETY: both are fields of a local.
     unsafe {
-        kernel_bytes(&raw mut of.behalf.comm, creator.wrapping_add(globals::TASK_COMM.load() as usize));
+        write_names(&raw mut of.behalf.comm, &raw mut of.behalf.thread_comm, creator);
         find_owner(&raw mut of.behalf.owner, creator);
     }
     if KTHREADS.insert(&pid, &of, 0).is_err() {

@@ -16,10 +16,10 @@ use super::security_kernel_module_request::ended_here;
 use crate::{
     globals,
     maps::IN_FLIGHT,
-    read::{Address, kernel_bytes, kernel_text, member, number, pointer},
+    read::{Address, kernel_text, member, number, pointer},
     send::{reserve, wakeup_if_sleeping},
     settings::setting,
-    task::{boot_ns, current, is_own, tid, write_header},
+    task::{boot_ns, current, is_own, tid, write_header, write_names},
 };
 
 #[kprobe]
@@ -51,7 +51,7 @@ fn entered(ctx: &ProbeContext) {
             (*to).call_site = call_site(ctx);
             (*to).no_modprobe = no_modprobe;
             (*to).uid = number(cred, globals::CRED_UID.load());
-            kernel_bytes(addr_of_mut!((*to).comm), task.wrapping_add(globals::TASK_COMM.load() as usize));
+            write_names(addr_of_mut!((*to).comm), addr_of_mut!((*to).thread_comm), task);
             kernel_text(addr_of_mut!((*to).format), format);
             let strings = string_arguments(addr_of!((*to).format).cast());
             let values = addr_of_mut!((*to).values).cast::<u64>();

@@ -161,6 +161,7 @@ unsafe fn write_behalf(to: *mut Behalf, tid: u32) {
         reserved: 0,
         boot_ns: 0,
         comm: [0; 16],
+        thread_comm: [0; 16],
         cgroup_id: 0,
         owner: Owner::NONE,
     };

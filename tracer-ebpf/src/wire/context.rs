@@ -80,7 +80,7 @@ impl WalkEnd {
 
 wire_struct! {
     /// The task on whose behalf a kernel thread works: the one that created it.
-    pub struct Behalf: 80 {
+    pub struct Behalf: 96 {
         /// The creating process; all zero when unknown.
         pub creator: ProcessKey,
         /// The creating thread.
@@ -89,8 +89,10 @@ wire_struct! {
         pub reserved: u32,
         /// When the kernel thread was created: nanoseconds since boot.
         pub boot_ns: u64,
-        /// The creator's `comm`.
+        /// The `comm` of the creator's main thread: claimed by the process.
         pub comm: [u8; COMM_BYTES],
+        /// The creating thread's `comm`.
+        pub thread_comm: [u8; COMM_BYTES],
         /// Id of the creator's cgroup (v2).
         pub cgroup_id: u64,
         /// The request the creator works for.
@@ -170,11 +172,13 @@ impl Have {
     pub const KTHREAD: u32 = 1 << 6;
     /// `ancestors` ends at the top of the tree, not at its limit.
     pub const ANCESTRY_WHOLE: u32 = 1 << 7;
+    /// The task is a worker thread of io_uring: it is in no system call.
+    pub const IO_WORKER: u32 = 1 << 8;
 }
 
 wire_struct! {
     /// Everything known about the acting task, read in the kernel at the time of the event.
-    pub struct Context: 2752 {
+    pub struct Context: 2768 {
         /// The process.
         pub process: ProcessKey,
         /// The acting thread.
@@ -209,8 +213,10 @@ wire_struct! {
         pub ancestor_count: u32,
         /// Zero.
         pub reserved: u32,
-        /// The acting thread's `comm`: claimed by the process.
+        /// The main thread's `comm`, which is the name of the process: claimed by it.
         pub comm: [u8; COMM_BYTES],
+        /// The acting thread's `comm`.
+        pub thread_comm: [u8; COMM_BYTES],
         /// Executable.
         pub exe: PathSegments,
         /// Cgroup (v2) path.

@@ -220,6 +220,7 @@ pub(crate) fn nested() -> Item {
         tid: 701,
         start_ns: 701,
         comm: Text::from("modprobe"),
+        thread_comm: None,
         cgroup_id: None,
         request: Some(parent),
         attribution: Attribution::inferred("kthread-creator"),

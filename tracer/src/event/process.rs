@@ -8,8 +8,12 @@ use super::text::{optional_text_field, text_field, text_list_field};
 use super::{Attribution, RequestId, Text};
 
 text_field! {
-    /// Name of the thread, as claimed by the process.
+    /// Name of the main thread, as claimed by the process.
     comm_field, comm, comm_hex
+}
+optional_text_field! {
+    /// Name of the thread, if it differs from `comm`; as claimed by the process.
+    thread_comm_field, thread_comm, thread_comm_hex
 }
 optional_text_field! {
     /// The executable: the path for a process, the last component for an ancestor.
@@ -67,10 +71,14 @@ pub struct Process {
     pub tid: u32,
     /// Start time of the process: nanoseconds since boot.
     pub start_ns: u64,
-    /// Name of the thread, as claimed by the process.
+    /// Name of the process, which is that of its main thread, as claimed by the process.
     #[serde(flatten, with = "comm_field")]
     #[schemars(with = "comm_field::Fields<'_>")]
     pub comm: Text,
+    /// Name of the thread, if it differs from `comm`; as claimed by the process.
+    #[serde(flatten, with = "thread_comm_field")]
+    #[schemars(with = "thread_comm_field::Fields<'_>")]
+    pub thread_comm: Option<Text>,
     /// Path of the executable in the mount namespace of the process.
     #[serde(flatten, with = "exe_field")]
     #[schemars(with = "exe_field::Fields<'_>")]
@@ -88,6 +96,9 @@ pub struct Process {
     /// A kernel thread.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kthread: bool,
+    /// A worker thread of io_uring, which acts for the process outside of its system calls.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub io_worker: bool,
     /// Real user id, in the initial user namespace.
     pub uid: u32,
     /// Effective user id.
@@ -207,10 +218,14 @@ pub struct Behalf {
     pub tid: u32,
     /// Start time of that task: nanoseconds since boot.
     pub start_ns: u64,
-    /// Name of that task, as claimed by it.
+    /// Name of the process of that task, as claimed by it.
     #[serde(flatten, with = "comm_field")]
     #[schemars(with = "comm_field::Fields<'_>")]
     pub comm: Text,
+    /// Name of that task, if it differs from `comm`; as claimed by the process.
+    #[serde(flatten, with = "thread_comm_field")]
+    #[schemars(with = "thread_comm_field::Fields<'_>")]
+    pub thread_comm: Option<Text>,
     /// Cgroup (v2) id of that task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_id: Option<u64>,
@@ -260,11 +275,13 @@ members! {
         tid: Required,
         start_ns: Required,
         comm / comm_hex: RequiredText,
+        thread_comm / thread_comm_hex: OptionalText,
         exe / exe_hex: OptionalText,
         exe_truncated: Optional,
         argv / argv_hex: TextList,
         argv_truncated: Optional,
         kthread: Optional,
+        io_worker: Optional,
         uid: Required,
         euid: Required,
         user / user_hex: OptionalText,
@@ -297,6 +314,7 @@ members! {
         tid: Required,
         start_ns: Required,
         comm / comm_hex: RequiredText,
+        thread_comm / thread_comm_hex: OptionalText,
         cgroup_id: Optional,
         request: Optional,
         attribution / rule: InlineAttribution,

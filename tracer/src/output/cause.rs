@@ -1,6 +1,6 @@
 //! Text for the cause of a chain.
 
-use super::words::{comm_pid, command, doubt};
+use super::words::{comm_pid, command, doubt, task, thread_name};
 use crate::chain::Cause;
 
 impl Cause<'_> {
@@ -8,9 +8,11 @@ impl Cause<'_> {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Process(process) => comm_pid(&process.comm, process.pid),
+            Self::Process(process) => task(process),
             Self::Ran { by, .. } => comm_pid(&by.comm, by.pid),
-            Self::Through { behalf, .. } => comm_pid(&behalf.comm, behalf.pid),
+            Self::Through { behalf, .. } => {
+                comm_pid(&behalf.comm, behalf.pid) + &thread_name(behalf.thread_comm.as_ref())
+            }
             Self::Kernel(process) => format!("kernel helper {}", comm_pid(&process.comm, process.pid)),
             Self::Undetermined { by: Some(by), .. } => comm_pid(&by.comm, by.pid),
             Self::Undetermined { by: None, process } => comm_pid(&process.comm, process.pid),

@@ -127,7 +127,9 @@ fn people(page: &mut Page, process: &Process, parents: &[Ancestor], truncated: b
 
 fn asked(request: &Request) -> Phrase {
     let mut words = format!("the kernel for {}", alias(&request.name));
-    if let Some(syscall) = &request.syscall {
+    if request.process.io_worker {
+        words.push_str(" by io_uring");
+    } else if let Some(syscall) = &request.syscall {
         words.push_str(&format!(" in {}()", escape_str(syscall)));
     }
     if let Some(module) = &request.in_init {

@@ -89,6 +89,16 @@ pub(super) fn comm_pid(comm: &Text, pid: u32) -> String {
     format!("{}({pid})", name(comm))
 }
 
+/// `name(pid)`, followed by the name of the thread if it has one of its own.
+pub(super) fn task(process: &Process) -> String {
+    comm_pid(&process.comm, process.pid) + &thread_name(process.thread_comm.as_ref())
+}
+
+/// ` thread name`; empty for a thread with the name of its process.
+pub(super) fn thread_name(thread: Option<&Text>) -> String {
+    thread.map_or_else(String::new, |thread| format!(" thread {}", name(thread)))
+}
+
 /// `bash(540) <- sshd(512) <- systemd(1)`. A truncated list ends with the number of generations, if it is known.
 pub(super) fn ancestors(process: &Process, ancestors: &[Ancestor], truncated: bool) -> String {
     let mut names: Vec<String> = ancestors.iter().map(|ancestor| comm_pid(&ancestor.comm, ancestor.pid)).collect();
@@ -118,7 +128,8 @@ pub(super) fn unknown_origin(process: &Process) -> String {
 pub(super) fn who(process: &Process) -> String {
     let mut words = format!("pid {}", process.pid);
     if process.tid != process.pid {
-        words.push_str(&format!(" (thread {})", process.tid));
+        let own_name = process.thread_comm.as_ref().map(|thread| format!(" {}", name(thread))).unwrap_or_default();
+        words.push_str(&format!(" (thread {}{own_name})", process.tid));
     }
     words.push_str(&format!(", {}", user(process.user.as_ref(), process.uid)));
     if process.euid != process.uid {
@@ -131,6 +142,9 @@ pub(super) fn who(process: &Process) -> String {
     }
     if process.kthread {
         words.push_str(", kernel thread");
+    }
+    if process.io_worker {
+        words.push_str(", worker of io_uring");
     }
     if let Some(exe) = &process.exe {
         let cut = if process.exe_truncated { "..." } else { "" };

@@ -209,6 +209,11 @@ impl<'a> Who<'a> {
         match field {
             Field::Comm => {
                 let names = [Some(&process.comm), by.map(|by| &by.comm), behalf.map(|behalf| &behalf.comm)];
+                // A thread has no other name than its process, or is known by both.
+                let threads = [&process.thread_comm, behalf.map_or(&None, |behalf| &behalf.thread_comm)];
+                for thread in threads.into_iter().flatten().filter(|thread| !thread.is_empty()) {
+                    take(Seen::complete(thread.as_bytes()));
+                }
                 let mut is_empty = false;
                 for name in names.into_iter().flatten() {
                     is_empty |= name.is_empty();

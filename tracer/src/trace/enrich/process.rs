@@ -25,11 +25,13 @@ pub fn process(context: &Context, users: &Users) -> Process {
         tid: context.tid,
         start_ns: context.process.start_ns,
         comm: nul_text(&context.comm),
+        thread_comm: thread_comm(&context.comm, &context.thread_comm),
         exe: (have(Have::EXE) && context.exe.len != 0).then_some(exe),
         exe_truncated: have(Have::EXE) && exe_truncated,
         argv,
         argv_truncated,
         kthread: have(Have::KTHREAD),
+        io_worker: have(Have::IO_WORKER),
         uid: context.uid,
         euid: context.euid,
         user: users.name(context.uid).cloned(),
@@ -112,6 +114,7 @@ pub fn behalf(behalf: &wire::Behalf) -> Option<Behalf> {
         tid: behalf.tid,
         start_ns: behalf.creator.start_ns,
         comm: nul_text(&behalf.comm),
+        thread_comm: thread_comm(&behalf.comm, &behalf.thread_comm),
         cgroup_id: (behalf.cgroup_id != 0).then_some(behalf.cgroup_id),
         request: request_id(&behalf.owner.request),
         attribution: Attribution::inferred("kthread-creator"),
@@ -150,6 +153,13 @@ pub fn argv(argv: &Argv) -> (Vec<Text>, bool) {
     (arguments.into_iter().map(Text::from).collect(), truncated)
 }
 
+/// The name of a thread, if it differs from that of its process.
+#[must_use]
+pub fn thread_comm(process: &[u8], thread: &[u8]) -> Option<Text> {
+    let thread = nul_text(thread);
+    (!thread.is_empty() && thread != nul_text(process)).then_some(thread)
+}
+
 /// Text up to the first NUL, or all of it.
 #[must_use]
 pub fn nul_text(bytes: &[u8]) -> Text {
@@ -170,7 +180,7 @@ mod tests {
     use tracer_ebpf::wire::{self, Argv, Context, Have, PathSegments, RequestKey};
     use zerocopy::{FromBytes, FromZeros};
 
-    use super::{ancestors, argv, behalf, nul_text, path, process, request_id, syscall};
+    use super::{ancestors, argv, behalf, nul_text, path, process, request_id, syscall, thread_comm};
     use crate::{event::Text, trace::enrich::users::Users};
 
     fn segments(bytes: &[u8], truncated: u32) -> PathSegments {
@@ -241,6 +251,14 @@ mod tests {
     fn zero_request_and_creator_are_none() {
         assert_eq!(request_id(&RequestKey::NONE), None);
         assert_eq!(behalf(&wire::Behalf::new_zeroed()), None);
+    }
+
+    /// A thread has a name of its own only if it differs from that of the process.
+    #[test]
+    fn thread_name_is_kept_only_if_it_differs() {
+        assert_eq!(thread_comm(b"thr\0", b"pool-worker\0"), Some(Text::from("pool-worker")));
+        assert_eq!(thread_comm(b"thr\0xx", b"thr\0yy"), None);
+        assert_eq!(thread_comm(b"thr\0", b"\0"), None);
     }
 
     /// Text ends at the first NUL, or at the end of the array.

@@ -304,6 +304,7 @@ fn event(plans: &[Plan], tagged: &[TaggedEvent], step: &Step) -> TaggedEvent {
                 tid: by.pid,
                 start_ns: by.start_ns,
                 comm: Text::default(),
+                thread_comm: None,
                 cgroup_id: None,
                 request: parent,
                 attribution: Attribution::inferred("kthread-creator"),
