@@ -20,7 +20,10 @@ use crate::{
 };
 
 /// `PF_KTHREAD`, include/linux/sched.h (unchanged 5.10 to 7.3).
-const PF_KTHREAD: u32 = 0x0020_0000;
+pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// `PF_WQ_WORKER`, include/linux/sched.h (unchanged 5.10 to 7.3).
+pub(crate) const PF_WQ_WORKER: u32 = 0x20;
 
 /// `PF_IO_WORKER`, include/linux/sched.h (5.12 to 7.3; before, workers of io_uring are kernel threads).
 const PF_IO_WORKER: u32 = 0x10;

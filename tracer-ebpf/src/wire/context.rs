@@ -79,15 +79,15 @@ impl WalkEnd {
 }
 
 wire_struct! {
-    /// The task on whose behalf a kernel thread works: the one that created it.
+    /// The task on whose behalf a kernel thread works: the one that created it, or that created its creator.
     pub struct Behalf: 96 {
         /// The creating process; all zero when unknown.
         pub creator: ProcessKey,
         /// The creating thread.
         pub tid: u32,
-        /// Zero.
-        pub reserved: u32,
-        /// When the kernel thread was created: nanoseconds since boot.
+        /// Non-zero: the creator is a worker of a workqueue, whose own creator is not the origin of its work.
+        pub is_worker: u32,
+        /// When it created a kernel thread: nanoseconds since boot.
         pub boot_ns: u64,
         /// The `comm` of the creator's main thread: claimed by the process.
         pub comm: [u8; COMM_BYTES],

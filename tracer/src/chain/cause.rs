@@ -16,7 +16,7 @@ pub enum Cause<'a> {
         /// The tool.
         tool: &'a Process,
     },
-    /// A task created the kernel thread that made the request.
+    /// A task created the kernel thread that made the request shortly before.
     Through {
         /// The task.
         behalf: &'a Behalf,
@@ -41,7 +41,7 @@ impl<'a> Cause<'a> {
     #[must_use]
     pub fn of(chain: &'a Chain) -> Self {
         if let Some(request) = &chain.request {
-            return match &request.behalf {
+            return match request.behalf.as_ref().filter(|behalf| behalf.is_recent()) {
                 Some(behalf) => Self::Through { behalf, thread: &request.process },
                 None => Self::of_process(&request.process, &request.ancestors),
             };

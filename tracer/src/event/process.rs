@@ -209,10 +209,11 @@ impl Ancestor {
     }
 }
 
-/// The task on whose behalf a kernel thread works.
+/// The process that created a kernel thread, directly or through other kernel threads. Shortly after that, the thread works on
+/// its behalf.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Behalf {
-    /// Process id of the task that created the kernel thread.
+    /// Process id of the creating task.
     pub pid: u32,
     /// The thread of that task.
     pub tid: u32,
@@ -229,12 +230,26 @@ pub struct Behalf {
     /// Cgroup (v2) id of that task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_id: Option<u64>,
+    /// Time between the creation and the request of the kernel thread, nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ns: Option<u64>,
     /// The request on whose behalf that task works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
     /// How certain it is.
     #[serde(flatten)]
     pub attribution: Attribution,
+}
+
+/// A kernel thread that is older works for anyone.
+const RECENT_NS: u64 = 5_000_000_000;
+
+impl Behalf {
+    /// Whether the thread was created so recently that it works on behalf of its creator. It does if its age is unknown.
+    #[must_use]
+    pub fn is_recent(&self) -> bool {
+        self.age_ns.is_none_or(|age_ns| age_ns <= RECENT_NS)
+    }
 }
 
 /// A return address with its symbol.
@@ -316,6 +331,7 @@ members! {
         comm / comm_hex: RequiredText,
         thread_comm / thread_comm_hex: OptionalText,
         cgroup_id: Optional,
+        age_ns: Optional,
         request: Optional,
         attribution / rule: InlineAttribution,
     }

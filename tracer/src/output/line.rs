@@ -197,7 +197,8 @@ fn row(chain: &Chain, depth: usize) -> Row {
     let status = result.map_or(Status::Unknown, |result| result.status);
     let mut marks = Vec::new();
     if chain.request.as_ref().is_some_and(|request| {
-        request.behalf.as_ref().is_some_and(|behalf| behalf.attribution.attribution != Certainty::Exact)
+        let behalf = request.behalf.as_ref().filter(|behalf| behalf.is_recent());
+        behalf.is_some_and(|behalf| behalf.attribution.attribution != Certainty::Exact)
     }) {
         marks.push("[inferred]".to_owned());
     }

@@ -17,7 +17,7 @@ use super::{
 use crate::text::{alias, argument, count, escape_str, module as module_name, name};
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
-    event::{Ancestor, Attempt, Body, Event, Loss, Origin, Outcome, Process, Request, Text, Unload},
+    event::{Ancestor, Attempt, Behalf, Body, Event, Loss, Origin, Outcome, Process, Request, Text, Unload},
     stream::{Consumer, StreamInfo},
 };
 
@@ -90,6 +90,9 @@ fn root(page: &mut Page, chain: &Chain, style: Style) {
     match (&chain.request, load, attempt) {
         (Some(request), ..) => {
             people(page, &request.process, &request.ancestors, request.ancestors_truncated);
+            if let Some(behalf) = request.behalf.as_ref().filter(|behalf| !behalf.is_recent()) {
+                page.line("", &Phrase::plain(creator(behalf).trim_start()));
+            }
             page.line("asked", &asked(request));
             if let Some(explanation) = &request.explanation {
                 page.line("", &Phrase::plain(escape_str(explanation)));
@@ -152,6 +155,15 @@ fn loader(origin: Origin, cause: &Cause<'_>) -> Phrase {
     }
 }
 
+/// The creator of a kernel thread: an old thread does not act on its behalf.
+fn creator(behalf: &Behalf) -> String {
+    let who = comm_pid(&behalf.comm, behalf.pid);
+    match behalf.age_ns.filter(|_| !behalf.is_recent()) {
+        Some(age_ns) => format!(" created by {who} {} before", duration(age_ns)),
+        None => format!(" on behalf of {who}{}", doubt(&behalf.attribution)),
+    }
+}
+
 /// A chain nested in another one.
 fn nested(page: &mut Page, chain: &Chain, style: Style) {
     let Some(request) = &chain.request else {
@@ -164,8 +176,7 @@ fn nested(page: &mut Page, chain: &Chain, style: Style) {
         words.push_str(&format!(" in the init of {}", module_name(module)));
     }
     if let Some(behalf) = &request.behalf {
-        let who = comm_pid(&behalf.comm, behalf.pid);
-        words.push_str(&format!(" on behalf of {who}{}", doubt(&behalf.attribution)));
+        words.push_str(&creator(behalf));
     } else if let Some(attribution) = &request.parent_attribution {
         words.push_str(&doubt(attribution));
     }

@@ -155,6 +155,7 @@ impl Dice<'_> {
             comm: self.text(),
             thread_comm: self.option(Self::text),
             cgroup_id: self.option(Self::u64),
+            age_ns: self.option(Self::u64),
             request: self.option(Self::request_id),
             attribution: self.attribution(),
         }

@@ -34,7 +34,7 @@ impl<K: Environment> Tracker<K> {
         let behalf = behalf(record, &process);
         let (parent_request, parent_attribution) = match request_id(&record.owner.request) {
             Some(parent) => (Some(parent), Some(Attribution::exact())),
-            None => match behalf.as_ref().and_then(|behalf| behalf.request) {
+            None => match behalf.as_ref().filter(|behalf| behalf.is_recent()).and_then(|behalf| behalf.request) {
                 Some(parent) => (Some(parent), Some(Attribution::inferred(KTHREAD_RULE))),
                 None => (None, None),
             },
@@ -275,5 +275,5 @@ const fn thread(header: &wire::Header) -> (ProcessId, u32) {
 /// work.
 fn behalf(record: &wire::Request, process: &Process) -> Option<Behalf> {
     let is_worker = process.kthread && process.comm.as_bytes().starts_with(b"kworker/");
-    from_wire::behalf(&record.behalf).filter(|_| !is_worker)
+    from_wire::behalf(&record.behalf, record.header.boot_ns).filter(|_| !is_worker)
 }

@@ -106,16 +106,18 @@ pub const fn process_id(key: &wire::ProcessKey) -> ProcessId {
     ProcessId { pid: key.pid, start_ns: key.start_ns }
 }
 
-/// The creator of a kernel thread; `None` if unknown. Marked as inferred, since a thread may serve others too.
+/// The creator of a kernel thread that makes a request at `boot_ns`; `None` if unknown. Marked as inferred, since a thread may
+/// serve others too.
 #[must_use]
-pub fn behalf(behalf: &wire::Behalf) -> Option<Behalf> {
-    (behalf.creator.pid != 0).then(|| Behalf {
+pub fn behalf(behalf: &wire::Behalf, boot_ns: u64) -> Option<Behalf> {
+    (behalf.creator.pid != 0 && behalf.is_worker == 0).then(|| Behalf {
         pid: behalf.creator.pid,
         tid: behalf.tid,
         start_ns: behalf.creator.start_ns,
         comm: nul_text(&behalf.comm),
         thread_comm: thread_comm(&behalf.comm, &behalf.thread_comm),
         cgroup_id: (behalf.cgroup_id != 0).then_some(behalf.cgroup_id),
+        age_ns: Some(boot_ns.saturating_sub(behalf.boot_ns)),
         request: request_id(&behalf.owner.request),
         attribution: Attribution::inferred("kthread-creator"),
     })
@@ -250,7 +252,20 @@ mod tests {
     #[test]
     fn zero_request_and_creator_are_none() {
         assert_eq!(request_id(&RequestKey::NONE), None);
-        assert_eq!(behalf(&wire::Behalf::new_zeroed()), None);
+        assert_eq!(behalf(&wire::Behalf::new_zeroed(), 1), None);
+    }
+
+    /// A thread created by a worker of a workqueue acts for no known process, and an old thread for anyone.
+    #[test]
+    fn old_thread_and_thread_of_a_worker_act_for_no_known_process() {
+        let mut wire = wire::Behalf::new_zeroed();
+        wire.creator.pid = 7;
+        wire.boot_ns = 1_000;
+        let young = behalf(&wire, 2_000).unwrap();
+        assert!(young.is_recent() && young.age_ns == Some(1_000));
+        assert!(!behalf(&wire, 60_000_000_000).unwrap().is_recent());
+        wire.is_worker = 0x20;
+        assert_eq!(behalf(&wire, 2_000), None);
     }
 
     /// A thread has a name of its own only if it differs from that of the process.
