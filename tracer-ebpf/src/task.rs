@@ -179,7 +179,7 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
         (*to).uid = number(cred, globals::CRED_UID.load());
         (*to).gid = number(cred, globals::CRED_GID.load());
         (*to).euid = number(cred, globals::CRED_EUID.load());
-        (*to).reserved = 0;
+        (*to).parent_changed = parent_changed(task);
 
         let loginuid = member::<u32>(task, globals::TASK_LOGINUID.load());
         let session = member::<u32>(task, globals::TASK_SESSIONID.load());
@@ -233,6 +233,18 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
         }
         (*to).have = have;
     }
+}
+
+/// Whether a task's parent has changed since it was created: non-zero if so. A child keeps the number of programs that its
+/// parent and its ancestors had executed (`copy_process`, kernel/fork.c; `begin_new_exec`, fs/exec.c). After the exit of the
+/// parent, init or a subreaper adopts it; their numbers are lower, unless nothing between them executed a program.
+#[inline(always)]
+fn parent_changed(task: Address) -> u32 {
+    let leader = pointer(task, globals::TASK_GROUP_LEADER.load());
+    let parent = pointer(leader, globals::TASK_REAL_PARENT.load());
+    let differ = long(leader, globals::TASK_PARENT_EXEC_ID.load()) ^ long(parent, globals::TASK_SELF_EXEC_ID.load());
+    // No branch, which the verifier would follow twice.
+    (differ | differ >> 32) as u32
 }
 
 /// An offset for address arithmetic; the read at the result is checked.

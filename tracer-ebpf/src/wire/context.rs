@@ -211,8 +211,8 @@ wire_struct! {
         pub ns_user: u32,
         /// Entries used in `ancestors`.
         pub ancestor_count: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// Non-zero: its parent is not the process that created it, or has executed another program since.
+        pub parent_changed: u32,
         /// The main thread's `comm`, which is the name of the process: claimed by it.
         pub comm: [u8; COMM_BYTES],
         /// The acting thread's `comm`.

@@ -14,7 +14,7 @@ pub use records::{
 pub use settings::{SETTING_COUNT, Setting};
 
 /// Version of the wire layout. It is part of the pin path: records of old programs are never read by a new tool.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Bytes of a module name or alias in the kernel: `MODULE_NAME_LEN` is 64 - sizeof(long), include/linux/module.h.
 pub const MODULE_NAME_BYTES: usize = 56;

@@ -7,7 +7,7 @@ use crate::event::{Ancestor, Attempt, Behalf, Descent, Load, Origin, Process, Pr
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Cause<'a> {
-    /// The process that made the request or the load.
+    /// The process that made the request or the load. A tool of kmod is its own requester if the process that ran it is unknown.
     Process(&'a Process),
     /// A process ran a tool of kmod.
     Ran {
@@ -78,6 +78,10 @@ impl<'a> Cause<'a> {
 
     /// The nearest ancestor of a tool of kmod that is no such tool.
     fn above_tool(process: &Process, ancestors: &'a [Ancestor]) -> Option<&'a Ancestor> {
+        // They adopted it, and did not run it.
+        if process.parent_changed {
+            return None;
+        }
         let mut above = ancestors.iter().filter(|ancestor| !is_tool(&ancestor.comm, ancestor.exe.as_ref()));
         if is_tool(&process.comm, process.exe.as_ref()) { above.next() } else { None }
     }
@@ -187,5 +191,15 @@ mod tests {
         assert!(matches!(of(&far, &shell), Cause::Kernel(_)));
         let cut = Process { descent: Some(Descent::Unknown), ..tool.clone() };
         assert!(matches!(of(&cut, &shell), Cause::Undetermined { .. }));
+    }
+
+    /// A tool that init has adopted was not run by init.
+    #[test]
+    fn adopted_tool_is_not_run_by_its_parent() {
+        let init = [Ancestor { pid: 1, comm: Text::from("init"), ..Ancestor::default() }];
+        let tool = Process { pid: 9, comm: Text::from("modprobe"), ..Process::default() };
+        assert!(matches!(Cause::of_process(&tool, &init), Cause::Ran { by, .. } if by.pid == 1));
+        let orphan = Process { parent_changed: true, ..tool };
+        assert!(matches!(Cause::of_process(&orphan, &init), Cause::Process(process) if process.pid == 9));
     }
 }

@@ -141,6 +141,10 @@ pub struct Process {
     /// Namespaces.
     #[serde(default)]
     pub ns: Namespaces,
+    /// The process that started it has exited, and init or another process has adopted it; or it has executed another program.
+    /// The first of its ancestors is not the one that ran it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parent_changed: bool,
     /// If the list of its ancestors is truncated: the number of generations up to init or to the nearest kernel thread.
     /// With `descent` `unknown`, there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -311,6 +315,7 @@ members! {
         unit: Optional,
         container: Optional,
         ns: Optional,
+        parent_changed: Optional,
         generations: Optional,
         descent: Optional,
     }

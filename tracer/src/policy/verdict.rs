@@ -154,6 +154,10 @@ impl Who {
     /// The nearest script above the process, else its parent.
     #[must_use]
     pub fn run_by(&self) -> Option<RunBy<'_>> {
+        // The others adopted it, and did not run it.
+        if self.process.parent_changed {
+            return None;
+        }
         let is_own = |ancestor: &&Ancestor| ancestor.exe.as_ref().is_some_and(|exe| exe.as_bytes() == OWN_NAME);
         let mut parents = self.ancestors.iter().take_while(|ancestor| !ancestor.kthread && !is_own(ancestor));
         let script = parents

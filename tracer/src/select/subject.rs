@@ -264,7 +264,7 @@ impl<'a> Who<'a> {
         let is_unseen = |exe: Option<&Text>| exe.is_none_or(Text::is_empty);
         match self.cause {
             Cause::Process(_) if process.kthread => false,
-            Cause::Process(_) if is_tool(&process.comm, process.exe.as_ref()) => above.is_cut,
+            Cause::Process(_) if is_tool(&process.comm, process.exe.as_ref()) => above.is_cut || process.parent_changed,
             Cause::Process(_) => is_unseen(process.exe.as_ref()) && (above.is_cut || !above.ancestors.is_empty()),
             Cause::Ran { by, .. } => is_unseen(by.exe.as_ref()),
             Cause::Through { behalf, .. } => is_tool(&behalf.comm, None),

@@ -129,6 +129,7 @@ impl Dice<'_> {
             unit: self.option(Self::string),
             container: self.option(Self::string),
             ns: Namespaces { pid: self.u32(), mnt: self.u32(), net: self.u32(), user: self.u32() },
+            parent_changed: self.flag(),
             generations: self.option(Self::u32),
             descent: self.option(|values| values.pick(&[Descent::Init, Descent::Kernel, Descent::Unknown])),
         }

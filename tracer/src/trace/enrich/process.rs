@@ -46,6 +46,7 @@ pub fn process(context: &Context, users: &Users) -> Process {
         container: placement.container.map(|container| container.to_string()),
         cgroup,
         ns: Namespaces { pid: context.ns_pid, mnt: context.ns_mnt, net: context.ns_net, user: context.ns_user },
+        parent_changed: context.parent_changed != 0,
         generations: None,
         descent: None,
     }
