@@ -60,7 +60,7 @@ trampoline\t'BPF trampolines and tracepoints where possible, as on kernels witho
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l module -d 'Select chains by module' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l alias -d 'Select requests by alias, e.g. net-pf-*, fs-xfs' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l comm -d 'Select by process name (comm) of the requester or loader' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l comm -d 'Select by name (comm) of the requester or loader, or of its thread' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l exe -d 'Select by executable: path or last component' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l pid -d 'Select by process id, ancestors included' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l uid -d 'Select by real user: name or number' -r
@@ -95,7 +95,7 @@ trampoline\t'BPF trampolines and tracepoints where possible, as on kernels witho
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l module -d 'Select chains by module' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l alias -d 'Select requests by alias, e.g. net-pf-*, fs-xfs' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l comm -d 'Select by process name (comm) of the requester or loader' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l comm -d 'Select by name (comm) of the requester or loader, or of its thread' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l exe -d 'Select by executable: path or last component' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l pid -d 'Select by process id, ancestors included' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l uid -d 'Select by real user: name or number' -r
@@ -174,7 +174,7 @@ never\t'Never'"
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l module -d 'Select chains by module' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l alias -d 'Select requests by alias, e.g. net-pf-*, fs-xfs' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l comm -d 'Select by process name (comm) of the requester or loader' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l comm -d 'Select by name (comm) of the requester or loader, or of its thread' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l exe -d 'Select by executable: path or last component' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l pid -d 'Select by process id, ancestors included' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l uid -d 'Select by real user: name or number' -r

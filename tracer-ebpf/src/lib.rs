@@ -5,5 +5,9 @@
 //! arrays only, so any bytes of the right length are a valid value: decoding needs no `unsafe`. The layouts are asserted at compile time on both sides.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod conversions;
 pub mod offsets;
 pub mod wire;

@@ -30,6 +30,8 @@ macro_rules! for_each_member {
             TASK_GROUP_LEADER: 8, ["task_struct", "group_leader"];
             // Called real_start_time before 5.5.
             TASK_START_BOOTTIME: 8, ["task_struct", "start_boottime"] ["task_struct", "real_start_time"];
+            TASK_PARENT_EXEC_ID: 8, ["task_struct", "parent_exec_id"];
+            TASK_SELF_EXEC_ID: 8, ["task_struct", "self_exec_id"];
             TASK_CRED: 8, ["task_struct", "cred"];
             TASK_MM: 8, ["task_struct", "mm"];
             TASK_NSPROXY: 8, ["task_struct", "nsproxy"];

@@ -6,12 +6,13 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_
 use tracer_ebpf::{
     offsets::ABSENT,
     wire::{
-        ANCESTORS, ARGV_BYTES, Ancestor, Argv, Context, Have, Header, Kind, Owner, ProcessKey, RequestKey,
-        STACK_FRAMES, Stack,
+        ANCESTORS, ARGV_BYTES, Ancestor, Argv, COMM_BYTES, Context, Counter, GENERATIONS, Have, Header, Kind, Owner,
+        ProcessKey, RequestKey, STACK_FRAMES, Stack, WalkEnd,
     },
 };
 
 use crate::{
+    count::count,
     globals,
     maps::HELPERS,
     path::{cgroup_path, file_path},
@@ -19,10 +20,13 @@ use crate::{
 };
 
 /// `PF_KTHREAD`, include/linux/sched.h (unchanged 5.10 to 7.3).
-const PF_KTHREAD: u32 = 0x0020_0000;
+pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// Generations that are searched for a helper: `install` lines of modprobe.d run nested shells.
-const OWNER_STEPS: u32 = 16;
+/// `PF_WQ_WORKER`, include/linux/sched.h (unchanged 5.10 to 7.3).
+pub(crate) const PF_WQ_WORKER: u32 = 0x20;
+
+/// `PF_IO_WORKER`, include/linux/sched.h (5.12 to 7.3; before, workers of io_uring are kernel threads).
+const PF_IO_WORKER: u32 = 0x10;
 
 /// The current `task_struct`.
 #[inline(always)]
@@ -88,35 +92,73 @@ pub(crate) unsafe fn write_header(to: *mut Header, kind: Kind, boot_ns: u64) {
     }
 }
 
-/// Writes the request that a task works for: itself or an ancestor is its helper.
-///
-/// The result goes directly into the record, and the walk has few exits: the verifier processes all code behind the loop once
-/// for each state that leaves it.
+/// Writes the request that a task works for: itself or an ancestor is its helper. Counts a walk that was cut.
 ///
 /// # Safety
 /// `to` must point to a writable `Owner`.
 #[inline(always)]
 pub(crate) unsafe fn write_owner(to: *mut Owner, task: Address) {
     // SAFETY: the caller vouches for `to`.
-    unsafe { to.write(Owner { request: RequestKey::NONE, depth: 0, walk_cut: 1 }) };
+    unsafe {
+        find_owner(to, task);
+        // Read back from the record, where the verifier does not distinguish the exits of the walk.
+        if addr_of!((*to).end).read_volatile() == WalkEnd::Cut as u32 {
+            count(Counter::WalkCut);
+        }
+    }
+}
+
+/// As [`write_owner`], without counting: for a task that may never request a module.
+///
+/// The result goes directly into the record, and the walk has few exits: the verifier processes all code behind the loop once
+/// for each state that leaves it. A kernel thread ends the walk: above it are only kernel threads.
+///
+/// # Safety
+/// `to` must point to a writable `Owner`.
+#[inline(always)]
+pub(crate) unsafe fn find_owner(to: *mut Owner, task: Address) {
+    // SAFETY: the caller vouches for `to`.
+    unsafe { to.write(Owner { request: RequestKey::NONE, depth: GENERATIONS, end: WalkEnd::Cut as u32 }) };
     let mut at = task;
-    for depth in 0..OWNER_STEPS {
+    for depth in 0..GENERATIONS + 1 {
         let pid = number(at, globals::TASK_TGID.load());
+        let is_kthread = number(at, globals::TASK_FLAGS.load()) & PF_KTHREAD != 0;
         // SAFETY: the value is copied at once; the start time detects a reused process id. The caller vouches for `to`.
         unsafe {
+            // Before it executes modprobe, a helper is a kernel thread.
             if let Some(helper) = HELPERS.get(&pid) {
                 if helper.start_ns == start_of(at) {
-                    to.write(Owner { request: helper.request, depth, walk_cut: 0 });
+                    to.write(Owner { request: helper.request, depth, end: WalkEnd::Top as u32 });
                     break;
                 }
             }
-            // The top: init or the idle task. Reads of an unknown parent return 0 as well.
-            if pid <= 1 {
-                (*to).walk_cut = u32::from(at.is_null());
+            // Reads of an unknown parent return 0.
+            if pid <= 1 || is_kthread {
+                (*to).depth = depth;
+                (*to).end = match (is_kthread, pid) {
+                    (true, _) => WalkEnd::Kthread as u32,
+                    (false, 1) => WalkEnd::Top as u32,
+                    (false, _) => WalkEnd::Unreadable as u32,
+                };
                 break;
             }
         }
         at = pointer(at, globals::TASK_REAL_PARENT.load());
+    }
+}
+
+/// Copies the names of a task's process and of the task itself.
+///
+/// # Safety
+/// Both must be writable.
+#[inline(always)]
+pub(crate) unsafe fn write_names(process: *mut [u8; COMM_BYTES], thread: *mut [u8; COMM_BYTES], task: Address) {
+    let leader = pointer(task, globals::TASK_GROUP_LEADER.load());
+    let comm = offset_or_zero(globals::TASK_COMM.load());
+    // SAFETY: the caller vouches for both; the helper checks the addresses.
+    unsafe {
+        kernel_bytes(process, leader.wrapping_add(comm));
+        kernel_bytes(thread, task.wrapping_add(comm));
     }
 }
 
@@ -137,7 +179,7 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
         (*to).uid = number(cred, globals::CRED_UID.load());
         (*to).gid = number(cred, globals::CRED_GID.load());
         (*to).euid = number(cred, globals::CRED_EUID.load());
-        (*to).reserved = 0;
+        (*to).parent_changed = parent_changed(task);
 
         let loginuid = member::<u32>(task, globals::TASK_LOGINUID.load());
         let session = member::<u32>(task, globals::TASK_SESSIONID.load());
@@ -154,7 +196,7 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
         (*to).caps_effective = caps.unwrap_or(0);
 
         write_namespaces(to, task, cred);
-        kernel_bytes(addr_of_mut!((*to).comm), task.wrapping_add(offset_or_zero(globals::TASK_COMM.load())));
+        write_names(addr_of_mut!((*to).comm), addr_of_mut!((*to).thread_comm), task);
 
         (*to).cgroup_id = generated::bpf_get_current_cgroup_id();
         if cgroup_path(addr_of_mut!((*to).cgroup), task) {
@@ -166,7 +208,8 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
         (*to).argv.len = 0;
         (*to).argv.total = 0;
         (*to).syscall = -1;
-        if number(task, globals::TASK_FLAGS.load()) & PF_KTHREAD != 0 {
+        let flags = number(task, globals::TASK_FLAGS.load());
+        if flags & PF_KTHREAD != 0 {
             have |= Have::KTHREAD;
         } else {
             let mm = pointer(task, globals::TASK_MM.load());
@@ -178,7 +221,9 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
             if write_argv(addr_of_mut!((*to).argv), mm) {
                 have |= Have::ARGV;
             }
-            if let Some(number) = syscall_number() {
+            if flags & PF_IO_WORKER != 0 {
+                have |= Have::IO_WORKER;
+            } else if let Some(number) = syscall_number() {
                 (*to).syscall = number;
                 have |= Have::SYSCALL;
             }
@@ -188,6 +233,18 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
         }
         (*to).have = have;
     }
+}
+
+/// Whether a task's parent has changed since it was created: non-zero if so. A child keeps the number of programs that its
+/// parent and its ancestors had executed (`copy_process`, kernel/fork.c; `begin_new_exec`, fs/exec.c). After the exit of the
+/// parent, init or a subreaper adopts it; their numbers are lower, unless nothing between them executed a program.
+#[inline(always)]
+fn parent_changed(task: Address) -> u32 {
+    let leader = pointer(task, globals::TASK_GROUP_LEADER.load());
+    let parent = pointer(leader, globals::TASK_REAL_PARENT.load());
+    let differ = long(leader, globals::TASK_PARENT_EXEC_ID.load()) ^ long(parent, globals::TASK_SELF_EXEC_ID.load());
+    // No branch, which the verifier would follow twice.
+    (differ | differ >> 32) as u32
 }
 
 /// An offset for address arithmetic; the read at the result is checked.

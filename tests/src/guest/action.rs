@@ -41,6 +41,13 @@ pub enum Action {
         /// The number of mounts.
         count: u32,
     },
+    /// `mount` in a thread with a name of its own.
+    ThreadMount {
+        /// The name of the thread, at most 15 bytes.
+        thread: String,
+        /// The file system's type.
+        fs: String,
+    },
     /// `bind` of an `AF_ALG` socket: the kernel requests `algif-KIND` and `crypto-NAME`.
     Alg {
         /// The kind of algorithm: `skcipher`, `hash`.
@@ -66,6 +73,7 @@ impl Action {
             }
             Self::Mount { fs } => vec!["mount".to_owned(), fs.clone()],
             Self::Mounts { fs, count } => vec!["mounts".to_owned(), fs.clone(), count.to_string()],
+            Self::ThreadMount { thread, fs } => vec!["thread-mount".to_owned(), thread.clone(), fs.clone()],
             // In hexadecimal, because not every name can be an argument.
             Self::Alg { kind, name } => {
                 vec!["alg".to_owned(), kind.clone(), name.iter().map(|byte| format!("{byte:02x}")).collect()]
@@ -87,6 +95,9 @@ impl Action {
             ["mounts", fs, count] => {
                 Ok(Self::Mounts { fs: (*fs).to_owned(), count: count.parse().context("invalid number of mounts")? })
             }
+            ["thread-mount", thread, fs] => {
+                Ok(Self::ThreadMount { thread: (*thread).to_owned(), fs: (*fs).to_owned() })
+            }
             ["alg", kind, name] => Ok(Self::Alg { kind: (*kind).to_owned(), name: bytes_of(name)? }),
             ["netlink", protocol, groups] => Ok(Self::Netlink {
                 protocol: protocol.parse().context("invalid protocol")?,
@@ -105,6 +116,7 @@ impl Action {
             }
             Self::Mount { fs } => mount("none", "/mnt", fs, MountFlags::empty(), None),
             Self::Mounts { fs, count } => mount_each(fs, *count),
+            Self::ThreadMount { thread, fs } => mount_in_thread(thread, fs),
             Self::Alg { kind, name } => address::bind_alg(kind, name),
             Self::Netlink { protocol, groups } => address::bind_netlink(*protocol, *groups),
         };
@@ -119,6 +131,14 @@ fn mount_each(fs: &str, count: u32) -> rustix::io::Result<()> {
         result = mount("none", "/mnt", format!("{fs}{n}"), MountFlags::empty(), None);
     }
     result
+}
+
+/// Mounts in a new thread. A thread that cannot be started is reported as `EAGAIN`, one that panics as `EIO`.
+fn mount_in_thread(name: &str, fs: &str) -> rustix::io::Result<()> {
+    let fs = fs.to_owned();
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let thread = thread.spawn(move || mount("none", "/mnt", fs, MountFlags::empty(), None));
+    thread.map_err(|_| rustix::io::Errno::AGAIN)?.join().unwrap_or(Err(rustix::io::Errno::IO))
 }
 
 /// Parses pairs of hexadecimal digits.
@@ -166,6 +186,7 @@ mod tests {
             Action::Socket { family: 30, kind: 1, protocol: 0 },
             Action::Mount { fs: "udf".into() },
             Action::Mounts { fs: "none".into(), count: 3 },
+            Action::ThreadMount { thread: "worker".into(), fs: "udf".into() },
             Action::Alg { kind: "hash".into(), name: b"x\n\xff".to_vec() },
             Action::Netlink { protocol: 12, groups: 1 },
         ] {

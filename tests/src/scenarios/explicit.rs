@@ -11,6 +11,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "explicit-modprobe", fresh_boot: false, needs: &[Need::Kmodtrace], run: modprobe },
     Scenario { name: "explicit-insmod", fresh_boot: false, needs: &[Need::Kmodtrace], run: insmod },
     Scenario { name: "explicit-insmod-twice", fresh_boot: false, needs: &[Need::Kmodtrace], run: insmod_twice },
+    Scenario { name: "explicit-orphan", fresh_boot: false, needs: &[Need::Kmodtrace], run: orphan },
     Scenario { name: "explicit-rmmod-refused", fresh_boot: false, needs: &[Need::Kmodtrace], run: rmmod_refused },
 ];
 
@@ -75,6 +76,23 @@ fn insmod_twice(ctx: &mut Ctx) -> Result<()> {
     equal("errno", text(attempt, "/errno"), "EEXIST")?;
     equal("by", text(attempt, "/process/comm"), "insmod")?;
     ensure("no module is loaded", capture.modules().is_empty())
+}
+
+/// A modprobe that init has adopted was not run by init, while one with a living parent was run by that.
+fn orphan(ctx: &mut Ctx) -> Result<()> {
+    let command = "( ( sleep 1; exec /sbin/modprobe dummy ) & ); sleep 4";
+    let capture = ctx.trace_run(&[], &["/bin/sh", "-c", command])?;
+    let load = capture.of_type("load").next().context("no load")?;
+    equal("origin", text(load, "/origin"), "explicit")?;
+    equal("the parent has changed", load["process"]["parent_changed"].as_bool(), Some(true))?;
+    contains("summary", &capture.stderr, "parent exited: dummy")?;
+    ctx.unload(&["dummy"])?;
+
+    let capture = ctx.trace_run(&[], &["/bin/sh", "-c", "/sbin/modprobe dummy; :"])?;
+    let load = capture.of_type("load").next().context("no load")?;
+    equal("the parent has changed", load["process"]["parent_changed"].as_bool(), None)?;
+    contains("summary", &capture.stderr, "loaded by sh(")?;
+    ctx.unload(&["dummy"])
 }
 
 /// A failed unload is reported immediately, not at the end of the process.

@@ -5,6 +5,7 @@ mod causes;
 mod cli;
 mod comparison;
 mod crypto;
+mod depth;
 mod doctor;
 mod errors;
 mod explain;
@@ -13,6 +14,7 @@ mod failures;
 mod hostile;
 mod library;
 mod loss;
+mod names;
 mod oracle_check;
 mod oracle_sees_modprobe;
 mod outage;
@@ -23,6 +25,7 @@ mod policy_recipes;
 mod prevention;
 mod privileges;
 mod readme;
+mod reasons;
 mod record;
 mod record_disk;
 mod refusals;
@@ -95,6 +98,9 @@ const FILES: &[&[Scenario]] = &[
     workloads::SCENARIOS,
     crypto::SCENARIOS,
     explicit::SCENARIOS,
+    depth::SCENARIOS,
+    names::SCENARIOS,
+    reasons::SCENARIOS,
     storm::SCENARIOS,
     cli::SCENARIOS,
     errors::SCENARIOS,

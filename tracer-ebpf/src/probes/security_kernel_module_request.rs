@@ -158,11 +158,12 @@ unsafe fn write_behalf(to: *mut Behalf, tid: u32) {
     const UNKNOWN: Behalf = Behalf {
         creator: ProcessKey { start_ns: 0, pid: 0, reserved: 0 },
         tid: 0,
-        reserved: 0,
+        is_worker: 0,
         boot_ns: 0,
         comm: [0; 16],
+        thread_comm: [0; 16],
         cgroup_id: 0,
-        owner: Owner { request: RequestKey::NONE, depth: 0, walk_cut: 0 },
+        owner: Owner::NONE,
     };
     // SAFETY: the caller vouches for `to`; the start time detects a reused thread id.
     unsafe {

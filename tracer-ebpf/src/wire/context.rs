@@ -38,26 +38,61 @@ wire_struct! {
     pub struct Owner: 24 {
         /// The request, or [`RequestKey::NONE`].
         pub request: RequestKey,
-        /// Generations between the task and the helper of that request: 0 is the helper itself.
+        /// Generations between the task and the process where the walk up its parents ended: the helper of that request,
+        /// or the one that `end` names. 0 is the task itself.
         pub depth: u32,
-        /// Non-zero if the walk to the top reached its limit or an unreadable parent.
-        pub walk_cut: u32,
+        /// Where the walk ended without a request: a [`WalkEnd`].
+        pub end: u32,
+    }
+}
+
+impl Owner {
+    /// No request, and a walk that is not known to be incomplete.
+    pub const NONE: Self = Self { request: RequestKey::NONE, depth: 0, end: WalkEnd::Top as u32 };
+}
+
+/// Where a walk up the parents of a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum WalkEnd {
+    /// At init, or at the helper of the request.
+    Top = 0,
+    /// At a kernel thread: the kernel started the process.
+    Kthread = 1,
+    /// At the limit, [`super::GENERATIONS`] above the task: there are more parents.
+    Cut = 2,
+    /// At a parent that could not be read.
+    Unreadable = 3,
+}
+
+impl WalkEnd {
+    /// The end with a number; unknown numbers are unreadable ends.
+    #[must_use]
+    pub const fn of(number: u32) -> Self {
+        match number {
+            0 => Self::Top,
+            1 => Self::Kthread,
+            2 => Self::Cut,
+            _ => Self::Unreadable,
+        }
     }
 }
 
 wire_struct! {
-    /// The task on whose behalf a kernel thread works: the one that created it.
-    pub struct Behalf: 80 {
+    /// The task on whose behalf a kernel thread works: the one that created it, or that created its creator.
+    pub struct Behalf: 96 {
         /// The creating process; all zero when unknown.
         pub creator: ProcessKey,
         /// The creating thread.
         pub tid: u32,
-        /// Zero.
-        pub reserved: u32,
-        /// When the kernel thread was created: nanoseconds since boot.
+        /// Non-zero: the creator is a worker of a workqueue, whose own creator is not the origin of its work.
+        pub is_worker: u32,
+        /// When it created a kernel thread: nanoseconds since boot.
         pub boot_ns: u64,
-        /// The creator's `comm`.
+        /// The `comm` of the creator's main thread: claimed by the process.
         pub comm: [u8; COMM_BYTES],
+        /// The creating thread's `comm`.
+        pub thread_comm: [u8; COMM_BYTES],
         /// Id of the creator's cgroup (v2).
         pub cgroup_id: u64,
         /// The request the creator works for.
@@ -137,11 +172,13 @@ impl Have {
     pub const KTHREAD: u32 = 1 << 6;
     /// `ancestors` ends at the top of the tree, not at its limit.
     pub const ANCESTRY_WHOLE: u32 = 1 << 7;
+    /// The task is a worker thread of io_uring: it is in no system call.
+    pub const IO_WORKER: u32 = 1 << 8;
 }
 
 wire_struct! {
     /// Everything known about the acting task, read in the kernel at the time of the event.
-    pub struct Context: 2752 {
+    pub struct Context: 2768 {
         /// The process.
         pub process: ProcessKey,
         /// The acting thread.
@@ -174,10 +211,12 @@ wire_struct! {
         pub ns_user: u32,
         /// Entries used in `ancestors`.
         pub ancestor_count: u32,
-        /// Zero.
-        pub reserved: u32,
-        /// The acting thread's `comm`: claimed by the process.
+        /// Non-zero: its parent is not the process that created it, or has executed another program since.
+        pub parent_changed: u32,
+        /// The main thread's `comm`, which is the name of the process: claimed by it.
         pub comm: [u8; COMM_BYTES],
+        /// The acting thread's `comm`.
+        pub thread_comm: [u8; COMM_BYTES],
         /// Executable.
         pub exe: PathSegments,
         /// Cgroup (v2) path.

@@ -24,7 +24,7 @@ pub enum Counter {
     MapKthreads = 7,
     /// A result arrived for a request that was not in the map: it began before the tracer or was lost.
     ResultWithoutRequest = 8,
-    /// A parent walk was cut at its limit before it reached the top: an owner further up is unknown.
+    /// A process has more than [`super::GENERATIONS`] generations: whether a helper of the kernel is further up is unknown.
     WalkCut = 9,
 }
 

@@ -5,7 +5,7 @@ mod losses;
 mod records;
 mod settings;
 
-pub use context::{Ancestor, Argv, Behalf, Context, Have, Owner, PathSegments, ProcessKey, RequestKey, Stack};
+pub use context::{Ancestor, Argv, Behalf, Context, Have, Owner, PathSegments, ProcessKey, RequestKey, Stack, WalkEnd};
 pub use losses::{COUNTER_COUNT, Counter};
 pub use records::{
     Admitted, Entered, Handover, Header, Helper, InitDone, Kind, Load, LoadExit, ModuleFile, Request, RequestResult,
@@ -14,7 +14,7 @@ pub use records::{
 pub use settings::{SETTING_COUNT, Setting};
 
 /// Version of the wire layout. It is part of the pin path: records of old programs are never read by a new tool.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 7;
 
 /// Bytes of a module name or alias in the kernel: `MODULE_NAME_LEN` is 64 - sizeof(long), include/linux/module.h.
 pub const MODULE_NAME_BYTES: usize = 56;
@@ -33,6 +33,9 @@ pub const STACK_FRAMES: usize = 32;
 
 /// Ancestors kept of a process.
 pub const ANCESTORS: usize = 8;
+
+/// Generations that are searched for the helper of a request, and for a kernel thread.
+pub const GENERATIONS: u32 = 64;
 
 /// Bytes kept of an ancestor's executable name (last path component).
 pub const ANCESTOR_EXE_BYTES: usize = 32;

@@ -58,7 +58,7 @@ wire_struct! {
 wire_struct! {
     /// `__request_module` was entered. Followed by a [`Request`] of the same thread, unless the kernel
     /// stopped before its security hook because the name does not fit.
-    pub struct Entered: 424 {
+    pub struct Entered: 440 {
         /// Header.
         pub header: Header,
         /// Return address: the caller of `request_module()`.
@@ -67,8 +67,10 @@ wire_struct! {
         pub no_modprobe: u32,
         /// Real user id.
         pub uid: u32,
-        /// The thread's `comm`: claimed by the process.
+        /// The main thread's `comm`, which is the name of the process: claimed by it.
         pub comm: [u8; COMM_BYTES],
+        /// The thread's `comm`.
+        pub thread_comm: [u8; COMM_BYTES],
         /// The format string of the name ("net-pf-%d"), NUL-terminated, cut if longer.
         pub format: [u8; ENTERED_TEXT_BYTES],
         /// The first values to be formatted.
@@ -80,7 +82,7 @@ wire_struct! {
 
 wire_struct! {
     /// A module was requested (`security_kernel_module_request`).
-    pub struct Request: 3560 {
+    pub struct Request: 3592 {
         /// Header.
         pub header: Header,
         /// The request.
@@ -190,7 +192,7 @@ wire_struct! {
 
 wire_struct! {
     /// A module is in place and its init is about to run (tracepoint `module_load`).
-    pub struct Load: 2888 {
+    pub struct Load: 2904 {
         /// Header.
         pub header: Header,
         /// The request the loader works for.
@@ -228,7 +230,7 @@ wire_struct! {
 
 wire_struct! {
     /// A module is being freed (tracepoint `module_free`): unloaded, or its init failed.
-    pub struct Unload: 2888 {
+    pub struct Unload: 2904 {
         /// Header.
         pub header: Header,
         /// The request the acting task works for.
@@ -309,7 +311,7 @@ impl Syscall {
 
 wire_struct! {
     /// A system call that loads or unloads a module returned.
-    pub struct LoadExit: 2888 {
+    pub struct LoadExit: 2904 {
         /// Header.
         pub header: Header,
         /// The request the loader works for.

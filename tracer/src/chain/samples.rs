@@ -220,7 +220,9 @@ pub(crate) fn nested() -> Item {
         tid: 701,
         start_ns: 701,
         comm: Text::from("modprobe"),
+        thread_comm: None,
         cgroup_id: None,
+        age_ns: None,
         request: Some(parent),
         attribution: Attribution::inferred("kthread-creator"),
     });

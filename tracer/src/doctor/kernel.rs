@@ -52,7 +52,16 @@ fn symbols(facts: &Facts) -> Finding {
     let restrict = restrict.map_or_else(|_| "not known".to_owned(), |text| text.trim().to_owned());
     match Kallsyms::load_from(facts.root()) {
         Ok(kallsyms) => {
-            Finding::ok("symbols", format!("{} symbols, kernel.kptr_restrict is {restrict}", kallsyms.len()))
+            let found = format!("{} symbols, kernel.kptr_restrict is {restrict}", kallsyms.len());
+            match kallsyms.note() {
+                None => Finding::ok("symbols", found),
+                Some(note) => Finding::note(
+                    "symbols",
+                    format!("{found}; {note}"),
+                    "stacks through that module show addresses",
+                    "find out what loaded it: names of Linux modules have no such bytes",
+                ),
+            }
         }
         Err(error) => {
             let fix = match &error {
@@ -74,7 +83,15 @@ fn symbols(facts: &Facts) -> Finding {
 
 fn loadable(facts: &Facts) -> Finding {
     match modules::load(facts.root()) {
-        Ok(modules) => Finding::ok("modules", format!("{} are loaded", modules.len())),
+        Ok(loaded) => match loaded.note() {
+            None => Finding::ok("modules", format!("{} are loaded", loaded.modules.len())),
+            Some(note) => Finding::note(
+                "modules",
+                note,
+                "what that module is, and whether it was loaded before a trace, is not known",
+                "find out what loaded it: names of Linux modules have no such bytes",
+            ),
+        },
         Err(error) if error.is_absent() => Finding::problem(
             "modules",
             "no /proc/modules",

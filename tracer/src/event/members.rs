@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    Attribution, Certainty, LossStage, Origin, Reason, RequestId, Status, Text,
+    Attribution, Certainty, Descent, LossStage, Origin, Reason, RequestId, Status, Text,
     json::{Json, Place},
     parse::{ParseError, Result},
     text::TextError,
@@ -341,4 +341,4 @@ macro_rules! words {
         }
     )+};
 }
-words!(Certainty, LossStage, Origin, Reason, Status);
+words!(Certainty, Descent, LossStage, Origin, Reason, Status);

@@ -21,8 +21,9 @@ pub use body::{Attempt, Body, Helper, Init, Load, Origin, Reason, Request, Unloa
 pub use device::Device;
 pub use ending::{Outcome, Status};
 pub use parse::{ParseError, Parsed, parse};
-pub use process::{Ancestor, Behalf, Frame, Namespaces, Process, ProcessId};
+pub use process::{Ancestor, Behalf, Descent, Frame, Namespaces, Process, ProcessId};
 pub use schema::schema;
+pub(crate) use stream::WALK_CUT;
 pub use stream::{Baseline, Clock, End, Header, HeaderHook, Loss, LossStage, Seal};
 pub use text::{Text, TextError};
 

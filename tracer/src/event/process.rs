@@ -1,15 +1,19 @@
 //! Who: a process as the kernel saw it at the moment of the event.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::members::members;
 use super::text::{optional_text_field, text_field, text_list_field};
 use super::{Attribution, RequestId, Text};
 
 text_field! {
-    /// Name of the thread, as claimed by the process.
+    /// Name of the main thread, as claimed by the process.
     comm_field, comm, comm_hex
+}
+optional_text_field! {
+    /// Name of the thread, if it differs from `comm`; as claimed by the process.
+    thread_comm_field, thread_comm, thread_comm_hex
 }
 optional_text_field! {
     /// The executable: the path for a process, the last component for an ancestor.
@@ -67,10 +71,14 @@ pub struct Process {
     pub tid: u32,
     /// Start time of the process: nanoseconds since boot.
     pub start_ns: u64,
-    /// Name of the thread, as claimed by the process.
+    /// Name of the process, which is that of its main thread, as claimed by the process.
     #[serde(flatten, with = "comm_field")]
     #[schemars(with = "comm_field::Fields<'_>")]
     pub comm: Text,
+    /// Name of the thread, if it differs from `comm`; as claimed by the process.
+    #[serde(flatten, with = "thread_comm_field")]
+    #[schemars(with = "thread_comm_field::Fields<'_>")]
+    pub thread_comm: Option<Text>,
     /// Path of the executable in the mount namespace of the process.
     #[serde(flatten, with = "exe_field")]
     #[schemars(with = "exe_field::Fields<'_>")]
@@ -88,6 +96,9 @@ pub struct Process {
     /// A kernel thread.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kthread: bool,
+    /// A worker thread of io_uring, which acts for the process outside of its system calls.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub io_worker: bool,
     /// Real user id, in the initial user namespace.
     pub uid: u32,
     /// Effective user id.
@@ -130,6 +141,30 @@ pub struct Process {
     /// Namespaces.
     #[serde(default)]
     pub ns: Namespaces,
+    /// The process that started it has exited, and init or another process has adopted it; or it has executed another program.
+    /// The first of its ancestors is not the one that ran it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parent_changed: bool,
+    /// If the list of its ancestors is truncated: the number of generations up to init or to the nearest kernel thread.
+    /// With `descent` `unknown`, there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generations: Option<u32>,
+    /// If the list of its ancestors is truncated: what they descend from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descent: Option<Descent>,
+}
+
+/// What a process descends from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Descent {
+    /// Init: user space started it.
+    Init,
+    /// A kernel thread: the kernel started it.
+    Kernel,
+    /// The ancestry was not followed to its top.
+    Unknown,
 }
 
 impl Process {
@@ -178,28 +213,47 @@ impl Ancestor {
     }
 }
 
-/// The task on whose behalf a kernel thread works.
+/// The process that created a kernel thread, directly or through other kernel threads. Shortly after that, the thread works on
+/// its behalf.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Behalf {
-    /// Process id of the task that created the kernel thread.
+    /// Process id of the creating task.
     pub pid: u32,
     /// The thread of that task.
     pub tid: u32,
     /// Start time of that task: nanoseconds since boot.
     pub start_ns: u64,
-    /// Name of that task, as claimed by it.
+    /// Name of the process of that task, as claimed by it.
     #[serde(flatten, with = "comm_field")]
     #[schemars(with = "comm_field::Fields<'_>")]
     pub comm: Text,
+    /// Name of that task, if it differs from `comm`; as claimed by the process.
+    #[serde(flatten, with = "thread_comm_field")]
+    #[schemars(with = "thread_comm_field::Fields<'_>")]
+    pub thread_comm: Option<Text>,
     /// Cgroup (v2) id of that task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_id: Option<u64>,
+    /// Time between the creation and the request of the kernel thread, nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ns: Option<u64>,
     /// The request on whose behalf that task works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
     /// How certain it is.
     #[serde(flatten)]
     pub attribution: Attribution,
+}
+
+/// A kernel thread that is older works for anyone.
+const RECENT_NS: u64 = 5_000_000_000;
+
+impl Behalf {
+    /// Whether the thread was created so recently that it works on behalf of its creator. It does if its age is unknown.
+    #[must_use]
+    pub fn is_recent(&self) -> bool {
+        self.age_ns.is_none_or(|age_ns| age_ns <= RECENT_NS)
+    }
 }
 
 /// A return address with its symbol.
@@ -240,11 +294,13 @@ members! {
         tid: Required,
         start_ns: Required,
         comm / comm_hex: RequiredText,
+        thread_comm / thread_comm_hex: OptionalText,
         exe / exe_hex: OptionalText,
         exe_truncated: Optional,
         argv / argv_hex: TextList,
         argv_truncated: Optional,
         kthread: Optional,
+        io_worker: Optional,
         uid: Required,
         euid: Required,
         user / user_hex: OptionalText,
@@ -259,6 +315,9 @@ members! {
         unit: Optional,
         container: Optional,
         ns: Optional,
+        parent_changed: Optional,
+        generations: Optional,
+        descent: Optional,
     }
     Ancestor {
         pid: Required,
@@ -275,7 +334,9 @@ members! {
         tid: Required,
         start_ns: Required,
         comm / comm_hex: RequiredText,
+        thread_comm / thread_comm_hex: OptionalText,
         cgroup_id: Optional,
+        age_ns: Optional,
         request: Optional,
         attribution / rule: InlineAttribution,
     }

@@ -93,15 +93,28 @@ pub enum LossStage {
     Write,
 }
 
+/// The cause of a loss without lost events: the ancestry of processes was not followed to its top, so whether a helper of
+/// the kernel is among their ancestors is unknown.
+pub(crate) const WALK_CUT: &str = "walk-cut";
+
 /// Events were lost since the last event of this type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Loss {
     /// The stage.
     pub stage: LossStage,
-    /// The cause: the name of a counter or of a program.
+    /// The cause: the name of a counter or of a program. With `walk-cut`, no event was lost, but processes have more
+    /// generations than are searched, so whether the kernel started them is unknown.
     pub cause: String,
     /// The number of lost events.
     pub count: u64,
+}
+
+impl Loss {
+    /// Whether no event was lost, but the ancestry of `count` processes was not followed to its top.
+    #[must_use]
+    pub fn is_walk_cut(&self) -> bool {
+        self.cause == WALK_CUT
+    }
 }
 
 /// A new reading of the clocks, because wall clocks are set.

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::text::count;
+
 const KALLSYMS: &str = "proc/kallsyms";
 const KPTR_RESTRICT: &str = "proc/sys/kernel/kptr_restrict";
 
@@ -84,6 +86,7 @@ pub struct Kallsyms {
     entries: Vec<Entry>,
     names: String,
     modules: Vec<Box<str>>,
+    skipped: usize,
 }
 
 impl Kallsyms {
@@ -146,6 +149,14 @@ impl Kallsyms {
         self.entries.len()
     }
 
+    /// A sentence about the lines that are not understood; `None` if there are none.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let lines = count(self.skipped as u64, "line", "lines");
+        let why = "a module has an unusual name, and its addresses have no symbol";
+        (self.skipped > 0).then(|| format!("{lines} of /proc/kallsyms skipped: {why}"))
+    }
+
     /// Whether the table has no symbols.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -165,7 +176,11 @@ impl Kallsyms {
         };
         let offset = address - start;
         let module = usize::from(entry.module).checked_sub(1).and_then(|index| self.modules.get(index));
-        (offset < size_max).then(|| Symbol { name: self.name(entry), offset, module: module.map(AsRef::as_ref) })
+        (offset < size_max && entry.name_bytes != 0).then(|| Symbol {
+            name: self.name(entry),
+            offset,
+            module: module.map(AsRef::as_ref),
+        })
     }
 
     /// The addresses of functions or global variables of the kernel itself.
@@ -190,20 +205,36 @@ impl Kallsyms {
     }
 
     fn read(mut reader: impl BufRead) -> Result<Self, ParseError> {
-        let mut symbols =
-            Self { root: PathBuf::from("/"), entries: Vec::new(), names: String::new(), modules: Vec::new() };
+        let mut symbols = Self {
+            root: PathBuf::from("/"),
+            entries: Vec::new(),
+            names: String::new(),
+            modules: Vec::new(),
+            skipped: 0,
+        };
         let mut line = Vec::new();
         let mut number = 0;
+        let mut malformed = None;
         while reader.read_until(b'\n', &mut line)? != 0 {
             number += 1;
             // Nearly every line is valid UTF-8, and is not copied.
             let text = std::str::from_utf8(&line).map_or_else(|_| String::from_utf8_lossy(&line), Cow::Borrowed);
-            let parsed = parse_line(&text)
-                .ok_or_else(|| KallsymsError::Malformed { line: number, text: text.trim_end().to_owned() })?;
-            if parsed.is_kept() {
-                symbols.push(&parsed).ok_or(KallsymsError::TooLarge)?;
+            // The kernel lists its own symbols first: a later line without a module is the rest of one that a newline in the
+            // name of a module has split.
+            let is_split = |parsed: &Line<'_>| parsed.module.is_none() && !symbols.modules.is_empty();
+            match parse_line(&text).filter(|parsed| !is_split(parsed)) {
+                Some(parsed) if parsed.is_kept() => symbols.push(&parsed).ok_or(KallsymsError::TooLarge)?,
+                Some(_) => {}
+                None => {
+                    symbols.skipped += 1;
+                    malformed.get_or_insert_with(|| (number, text.trim_end().to_owned()));
+                    symbols.push_unknown(&text).ok_or(KallsymsError::TooLarge)?;
+                }
             }
             line.clear();
+        }
+        if let Some((line, text)) = malformed.filter(|_| symbols.modules.is_empty()) {
+            return Err(KallsymsError::Malformed { line, text }.into());
         }
         if symbols.entries.iter().all(|entry| entry.address == 0) {
             return Err(KallsymsError::Hidden { kptr_restrict: "unknown".to_owned() }.into());
@@ -213,6 +244,16 @@ impl Kallsyms {
         symbols.entries.shrink_to_fit();
         symbols.names.shrink_to_fit();
         Ok(symbols)
+    }
+
+    /// Appends the address of a line whose module is not understood, so that it does not belong to the symbol before it.
+    fn push_unknown(&mut self, line: &str) -> Option<()> {
+        match line.split_ascii_whitespace().next().map(|address| u64::from_str_radix(address, 16)) {
+            Some(Ok(address)) if line.contains('\t') => {
+                self.push(&Line { address, kind: b't', name: "", module: Some("?") })
+            }
+            _ => Some(()),
+        }
     }
 
     /// Appends a symbol; `None` if a number does not fit.
@@ -290,144 +331,4 @@ fn parse_line(line: &str) -> Option<Line<'_>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{Kallsyms, KallsymsError, Symbol};
-
-    const TEXT: &str = "\
-0000000000000000 A fixed_percpu_data
-ffffffff81000000 T _stext
-ffffffff81000000 T _text
-ffffffff81000100 t free_modprobe_argv
-ffffffff81000200 T __request_module
-ffffffff82000000 D modprobe_path
-ffffffff82000040 d local_data
-ffffffffc0200000 t helper\t[nf_tables]
-ffffffffc0200100 T nft_init\t[nf_tables]
-ffffffffc0100000 t ctnetlink_init\t[nf_conntrack_netlink]
-ffffffffc0400000 t bpf_prog_6deef7357e7b4530_request\t[bpf]
-ffffffffc0400100 t bpf_trampoline_6442505566\t[bpf]
-";
-
-    const fn symbol<'a>(name: &'a str, offset: u64, module: Option<&'a str>) -> Option<Symbol<'a>> {
-        Some(Symbol { name, offset, module })
-    }
-
-    /// An address belongs to the symbol before it; of several at one address, to the first.
-    #[test]
-    fn address_belongs_to_symbol_before_it() {
-        let symbols = Kallsyms::parse(TEXT.as_bytes()).unwrap();
-        assert_eq!(symbols.resolve(0xffff_ffff_8100_0000), symbol("_stext", 0, None));
-        assert_eq!(symbols.resolve(0xffff_ffff_8100_0010), symbol("_stext", 0x10, None));
-        assert_eq!(symbols.resolve(0xffff_ffff_8100_02ff), symbol("__request_module", 0xff, None));
-        assert_eq!(symbols.resolve(0xffff_ffff_c020_0011), symbol("helper", 0x11, Some("nf_tables")));
-        assert_eq!(symbols.resolve(0xffff_ffff_c010_0001), symbol("ctnetlink_init", 1, Some("nf_conntrack_netlink")));
-        let trampoline = symbol("bpf_trampoline_6442505566", 0x20, Some("bpf"));
-        assert_eq!(symbols.resolve(0xffff_ffff_c040_0120), trampoline);
-    }
-
-    /// An address far behind a symbol belongs to none: it may be memory of a module that is gone.
-    #[test]
-    fn address_in_a_gap_has_no_symbol() {
-        let symbols = Kallsyms::parse(TEXT.as_bytes()).unwrap();
-        for address in [0, 0xffff_ffff_80ff_ffff, 0xffff_ffff_8150_0000, 0xffff_ffff_c020_1100, 0xffff_ffff_c010_2000] {
-            assert_eq!(symbols.resolve(address), None, "{address:#x}");
-        }
-    }
-
-    /// Functions and global variables of the kernel are found by name; per-CPU offsets and symbols of modules are not.
-    #[test]
-    fn only_names_of_the_kernel_itself_have_addresses() {
-        let symbols = Kallsyms::parse(TEXT.as_bytes()).unwrap();
-        assert_eq!(
-            symbols.addresses_of(["modprobe_path", "free_modprobe_argv", "fixed_percpu_data", "nft_init"]),
-            [Some(0xffff_ffff_8200_0000), Some(0xffff_ffff_8100_0100), None, None]
-        );
-    }
-
-    /// Hidden addresses are an error that names the setting and the fix.
-    #[test]
-    fn hidden_addresses_are_an_error() {
-        let root = tempfile::tempdir().unwrap();
-        let proc = root.path().join("proc/sys/kernel");
-        std::fs::create_dir_all(&proc).unwrap();
-        std::fs::write(proc.join("kptr_restrict"), "2\n").unwrap();
-        std::fs::write(root.path().join("proc/kallsyms"), "0000000000000000 T _text\n").unwrap();
-        let error = Kallsyms::load_from(root.path()).unwrap_err();
-        assert!(matches!(&error, KallsymsError::Hidden { kptr_restrict } if kptr_restrict == "2"));
-        assert!(error.to_string().contains("CAP_SYSLOG"), "{error}");
-    }
-
-    /// A refresh reads the symbols of new modules; without a change it reads nothing.
-    #[test]
-    fn refresh_reads_only_after_a_change() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("proc")).unwrap();
-        let file = root.path().join("proc/kallsyms");
-        std::fs::write(&file, "ffffffff81000000 T _text\n").unwrap();
-        let mut symbols = Kallsyms::load_from(root.path()).unwrap();
-        std::fs::write(&file, "ffffffff81000000 T _text\nffffffffc0000000 t init\t[can]\n").unwrap();
-        assert!(!symbols.refresh(false).unwrap());
-        assert_eq!(symbols.len(), 1);
-        assert!(symbols.refresh(true).unwrap());
-        assert_eq!(symbols.resolve(0xffff_ffff_c000_0000), symbol("init", 0, Some("can")));
-    }
-
-    /// The error for an invalid line has its number.
-    #[test]
-    fn invalid_line_is_reported_with_its_number() {
-        for bad in ["ffff T", "zzzz T x", "ffff TT x", "ffff T x nf_tables"] {
-            let text = format!("ffffffff81000000 T _text\n{bad}\n");
-            let error = Kallsyms::parse(text.as_bytes()).unwrap_err();
-            assert!(matches!(error, KallsymsError::Malformed { line: 2, .. }), "{bad}: {error}");
-        }
-    }
-
-    proptest! {
-        /// Any text is read or refused, and any address is answered.
-        #[test]
-        fn any_text_is_read_or_refused(text in "([0-9a-f]{1,17} [tTdDa] [a-z]{1,8}(\t\\[[a-z]{1,4}\\])?\n){0,20}", address in any::<u64>()) {
-            if let Ok(symbols) = Kallsyms::parse(text.as_bytes()) {
-                let _ = symbols.resolve(address);
-            }
-        }
-
-        /// Lookups find the same symbol as a search through all lines, whatever their order.
-        #[test]
-        fn lookup_equals_linear_search(
-            addresses in proptest::collection::vec(1_u64..60, 1..40),
-            asked in proptest::collection::vec(0_u64..70, 1..20),
-        ) {
-            // A low address is of the kernel itself, a high one of a module: two of their symbols never share an address.
-            let module = |address: u64| if address < 30 { "" } else { "\t[can]" };
-            let text: String =
-                addresses.iter().enumerate().map(|(n, it)| format!("{it:x} t f{n}{}\n", module(*it))).collect();
-            let symbols = Kallsyms::parse(text.as_bytes()).unwrap();
-            for address in asked {
-                let start = addresses.iter().copied().filter(|start| *start <= address).max();
-                let wanted = start.map(|start| {
-                    let first = addresses.iter().position(|it| *it == start).unwrap();
-                    (format!("f{first}"), address - start, (start >= 30).then_some("can"))
-                });
-                let found = symbols.resolve(address).map(|it| (it.name.to_owned(), it.offset, it.module));
-                prop_assert_eq!(found, wanted);
-            }
-            let last = addresses.len() - 1;
-            let wanted = (addresses[last] < 30).then_some(addresses[last]);
-            prop_assert_eq!(symbols.addresses_of([&format!("f{last}"), "none"]), [wanted, None]);
-        }
-    }
-
-    /// The symbols of the running kernel are read, or refused because they are hidden.
-    #[test]
-    fn running_kernel_is_read() {
-        let symbols = match Kallsyms::load() {
-            Ok(symbols) => symbols,
-            // Without CAP_SYSLOG.
-            Err(error) => return assert!(matches!(error, KallsymsError::Hidden { .. }), "{error}"),
-        };
-        let [address] = symbols.addresses_of(["do_exit"]).map(Option::unwrap);
-        assert_eq!(symbols.resolve(address + 1).map(|symbol| symbol.offset), Some(1));
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::file::{FactError, content, read};
+use crate::text::count;
 
 const MODULES: &str = "proc/modules";
 const NEEDS_MODULES: &str = "the kernel was built without loadable modules (CONFIG_MODULES), or /proc is not mounted";
@@ -37,19 +38,50 @@ pub struct LoadedModule {
     pub taints: String,
 }
 
-/// Reads the modules loaded under `root`, newest first.
+/// The loaded modules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadedModules {
+    /// The modules, newest first.
+    pub modules: Vec<LoadedModule>,
+    /// Number of lines that are not understood: the name of a module is any bytes, and a newline in it splits its line.
+    pub skipped: usize,
+}
+
+impl LoadedModules {
+    /// A sentence about the lines that are not understood; `None` if there are none.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let lines = count(self.skipped as u64, "line", "lines");
+        (self.skipped > 0).then(|| format!("{lines} of /proc/modules skipped: a module has an unusual name"))
+    }
+}
+
+/// Reads the modules loaded under `root`. A line that is not understood is skipped and counted.
 ///
 /// # Errors
-/// If the file cannot be read or is not understood.
-pub fn load(root: &Path) -> Result<Vec<LoadedModule>, FactError> {
+/// If the file cannot be read, or no line is understood.
+pub fn load(root: &Path) -> Result<LoadedModules, FactError> {
     let text = read(root, MODULES, NEEDS_MODULES)?;
-    text.lines().map(|line| parse_line(line).ok_or_else(|| content(root, MODULES, line))).collect()
+    let modules: Vec<LoadedModule> = text.split_terminator('\n').filter_map(parse_line).collect();
+    let skipped = text.split_terminator('\n').count().saturating_sub(modules.len());
+    match text.split_terminator('\n').next() {
+        Some(first) if modules.is_empty() => Err(content(root, MODULES, first)),
+        _ => Ok(LoadedModules { modules, skipped }),
+    }
+}
+
+/// Whether this is a name that the build of a kernel gives to a module. Other names could be the rest of a line that a newline
+/// in a name has split.
+fn is_usual(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'+'))
 }
 
 /// `nf_nat 57344 2 nft_chain_nat,iptable_nat, Live 0xffffffffc0a8a000 (OE)`
 fn parse_line(line: &str) -> Option<LoadedModule> {
     let mut words = line.split_ascii_whitespace();
-    let name = words.next()?.to_owned();
+    let name = words.next().filter(|name| is_usual(name))?.to_owned();
     let size_bytes = words.next()?.parse().ok()?;
     let references = match words.next()? {
         "-" => None,
@@ -74,7 +106,9 @@ fn parse_line(line: &str) -> Option<LoadedModule> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LoadedModule, State, load, parse_line};
+    use proptest::prelude::*;
+
+    use super::{LoadedModules, State, load, parse_line};
 
     /// Each form of line that the kernel writes is understood.
     #[test]
@@ -97,7 +131,9 @@ mod tests {
     /// A line of another form is refused.
     #[test]
     fn refuses_other_lines() {
-        for bad in ["", "x", "x y 0 - Live 0x0", "x 1 0 - Dead 0x0", "x 1 0 -"] {
+        for bad in
+            ["", "x", "x y 0 - Live 0x0", "x 1 0 - Dead 0x0", "x 1 0 -", "y, 1 0 - Live 0x0", "d\x1b 1 0 - Live 0x0"]
+        {
             assert_eq!(parse_line(bad), None, "{bad:?}");
         }
     }
@@ -110,6 +146,38 @@ mod tests {
         assert!(error.is_absent() && error.to_string().contains("CONFIG_MODULES"), "{error}");
         std::fs::create_dir(root.path().join("proc")).unwrap();
         std::fs::write(root.path().join("proc/modules"), "").unwrap();
-        assert_eq!(load(root.path()).unwrap(), Vec::<LoadedModule>::new());
+        assert_eq!(load(root.path()).unwrap(), LoadedModules::default());
+    }
+
+    fn loaded(text: &[u8]) -> LoadedModules {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("proc")).unwrap();
+        std::fs::write(root.path().join("proc/modules"), text).unwrap();
+        load(root.path()).unwrap()
+    }
+
+    /// A name with a newline costs its own lines, which are counted.
+    #[test]
+    fn odd_name_costs_its_own_lines() {
+        let found = loaded(b"udf 1 0 - Live 0x0\nd\x1b\ny, 1 0 - Live 0x0 (OE)\ndummy 1 0 - Live 0x0\n");
+        let names: Vec<&str> = found.modules.iter().map(|module| module.name.as_str()).collect();
+        assert_eq!((names, found.skipped), (vec!["udf", "dummy"], 2));
+        assert_eq!(found.note().unwrap(), "2 lines of /proc/modules skipped: a module has an unusual name");
+        assert_eq!(loaded(b"udf 1 0 - Live 0x0\n").note(), None);
+    }
+
+    proptest! {
+        /// Whatever the bytes of one module's name, all other modules are read.
+        #[test]
+        fn any_name_leaves_the_other_modules(name in proptest::collection::vec(1_u8.., 1..56)) {
+            let mut text = b"udf 1 0 - Live 0x0\n".to_vec();
+            text.extend(&name);
+            text.extend(b" 16384 0 - Live 0x0 (OE)\ndummy 1 0 - Live 0x0\n");
+            let found = loaded(&text);
+            prop_assert_eq!(found.modules.first().map(|module| module.name.as_str()), Some("udf"));
+            prop_assert_eq!(found.modules.last().map(|module| module.name.as_str()), Some("dummy"));
+            let lines = text.iter().filter(|byte| **byte == b'\n').count();
+            prop_assert_eq!(found.modules.len() + found.skipped, lines);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::HashMap, sync::LazyLock};
 use serde::Serialize;
 
 use super::pattern::Pattern;
-use crate::event::Text;
+use crate::event::{Frame, Text};
 
 static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
     rows(include_str!("../../data/alias-families.tsv")).filter_map(|row| Family::parse(&row)).collect()
@@ -93,6 +93,14 @@ impl Family {
         Some(Self { patterns, pattern, name, action, access, source, notes })
     }
 
+    /// The kernel functions that make its requests.
+    fn callers(&self) -> impl Iterator<Item = &'static str> {
+        self.source
+            .split([';', ' '])
+            .filter_map(|place| place.split_once(".c:"))
+            .flat_map(|(_, names)| names.split(','))
+    }
+
     /// All families.
     #[must_use]
     pub fn all() -> &'static [Self] {
@@ -124,8 +132,70 @@ pub fn family(alias: &Text) -> Option<&'static Family> {
     family_and_values(alias).map(|(family, _)| family)
 }
 
+/// What is known about the family of a request.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Membership {
+    /// It belongs to this family.
+    Of(&'static Family),
+    /// It belongs to no family.
+    None,
+    /// Its name alone does not say, and the function that made it is unknown.
+    Unknown,
+}
+
+/// Frames of a request's kernel stack that are compared with the functions of a family: the compiler merges functions.
+const CALLER_FRAMES: usize = 4;
+
+/// The functions that try the name of a network interface as the name of a module: net/core/dev_ioctl.c, `dev_load`, which the
+/// compiler merges into `dev_ioctl`.
+const INTERFACE_CALLERS: [&str; 2] = ["dev_load", "dev_ioctl"];
+
+/// The reason for a request that one of [`INTERFACE_CALLERS`] makes without a prefix.
+const INTERFACE: &str = "an interface name that does not exist, tried as a module name (needs CAP_SYS_MODULE): ioctl of ip, ifconfig and others";
+
+/// The family of a request with this kernel stack, innermost frame first. A name without a prefix says nothing by itself: any
+/// function may ask for a module by its name.
+#[must_use]
+pub fn membership(alias: &Text, stack: &[Frame]) -> Membership {
+    let Some((family, pattern, _)) = matching(alias) else { return Membership::None };
+    if !pattern.is_literal() {
+        return Membership::Of(family);
+    }
+    let callers: Vec<&str> = stack.iter().take(CALLER_FRAMES).filter_map(function).collect();
+    let Some(caller) = callers.first() else { return Membership::Unknown };
+    // The requests of some families are made by many drivers.
+    let is_of_any = family.callers().next().is_none() && !INTERFACE_CALLERS.contains(caller);
+    let is_of_family = is_of_any || family.callers().any(|of_family| callers.contains(&of_family));
+    if is_of_family { Membership::Of(family) } else { Membership::None }
+}
+
+/// The action that caused a request with this kernel stack, innermost frame first.
+#[must_use]
+pub fn explain_request(alias: &Text, stack: &[Frame]) -> Option<String> {
+    let is_prefixed =
+        matching(alias).is_some_and(|(family, ..)| family.callers().any(|of_family| of_family == "dev_load"));
+    let caller = stack.first().and_then(function);
+    if caller.is_some_and(|caller| INTERFACE_CALLERS.contains(&caller)) && !is_prefixed && !alias.is_empty() {
+        return Some(INTERFACE.to_owned());
+    }
+    match membership(alias, stack) {
+        Membership::Of(_) => explain(alias),
+        Membership::None | Membership::Unknown => None,
+    }
+}
+
+/// The function of a frame, without the suffixes of the compiler (`.isra.0`).
+fn function(frame: &Frame) -> Option<&str> {
+    frame.symbol.as_deref().and_then(|symbol| symbol.split('.').next())
+}
+
 fn family_and_values(alias: &Text) -> Option<(&'static Family, Vec<&[u8]>)> {
-    PATTERNS.iter().find_map(|(pattern, family)| Some((*family, pattern.values(alias.as_bytes())?)))
+    matching(alias).map(|(family, _, values)| (family, values))
+}
+
+fn matching(alias: &Text) -> Option<(&'static Family, &'static Pattern, Vec<&[u8]>)> {
+    PATTERNS.iter().find_map(|(pattern, family)| Some((*family, *pattern, pattern.values(alias.as_bytes())?)))
 }
 
 /// The action that causes a request for an alias: `socket(AF_TIPC): ...`.
@@ -171,8 +241,10 @@ fn printable(value: &[u8]) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Access, FAMILIES, Family, NUMBERS, explain, find, next_place, rows};
-    use crate::event::Text;
+    use super::{
+        Access, FAMILIES, Family, Membership, NUMBERS, explain, explain_request, find, membership, next_place, rows,
+    };
+    use crate::event::{Frame, Text};
 
     /// Every line of both files is parsed.
     #[test]
@@ -232,6 +304,61 @@ mod tests {
             let sentence = explain(&Text::from(alias)).unwrap_or_else(|| panic!("{alias}"));
             assert!(sentence.contains(part), "{alias}: {sentence}");
         }
+    }
+
+    fn stack(functions: &[&str]) -> Vec<Frame> {
+        let frame = |function: &&str| Frame {
+            address: "0xffffffff81000000".to_owned(),
+            symbol: Some((*function).to_owned()),
+            offset: Some(1),
+            module: None,
+        };
+        functions.iter().map(frame).collect()
+    }
+
+    /// A name without a prefix belongs to a family only if a function of the family made the request.
+    #[test]
+    fn plain_name_needs_a_function_of_its_family() {
+        let reason = |alias: &str, functions: &[&str]| explain_request(&Text::from(alias), &stack(functions));
+        for (alias, right, part) in [
+            ("br_netfilter", "physdev_mt_check", "physdev"),
+            ("bridge", "br_ioctl_call.isra.0", "brctl"),
+            ("bridge", "sock_ioctl", "brctl"),
+            ("8021q", "sock_ioctl", "vconfig"),
+        ] {
+            assert!(reason(alias, &[right, "x"]).is_some_and(|found| found.contains(part)), "{alias} by {right}");
+            assert!(reason(alias, &["x", right]).is_some_and(|found| found.contains(part)), "{alias} by {right}");
+            assert_eq!(reason(alias, &["some_driver_probe"]), None);
+            assert_eq!(reason(alias, &[]), None);
+            assert!(matches!(membership(&Text::from(alias), &[]), Membership::Unknown));
+            assert!(matches!(membership(&Text::from(alias), &stack(&["x"])), Membership::None));
+        }
+        assert!(reason("net-pf-30", &["x"]).is_some_and(|found| found.contains("AF_TIPC")));
+    }
+
+    /// A name that `dev_load` tries is an interface name, whatever family it looks like.
+    #[test]
+    fn name_tried_by_dev_load_is_an_interface_name() {
+        for alias in ["br_netfilter", "8021q", "bridge", "ip_tables", "eth99", "tcp_x", "fb0"] {
+            for function in ["dev_load", "dev_ioctl"] {
+                let found = explain_request(&Text::from(alias), &stack(&[function, "sock_ioctl"])).unwrap();
+                assert!(found.starts_with("an interface name that does not exist"), "{alias}: {found}");
+            }
+        }
+        let prefixed = explain_request(&Text::from("netdev-eth99"), &stack(&["dev_ioctl"])).unwrap();
+        assert!(prefixed.contains("\"eth99\""), "{prefixed}");
+    }
+
+    /// A family with a name without a prefix names the functions that make its requests, unless many drivers do; none of these
+    /// is `dev_load`.
+    #[test]
+    fn family_with_a_plain_name_has_callers() {
+        let plain = Family::all().iter().filter(|family| family.patterns.iter().any(super::Pattern::is_literal));
+        let sources = plain.filter(|family| family.callers().next().is_none()).map(|family| family.source);
+        assert_eq!(sources.filter(|source| !source.contains("/*")).collect::<Vec<_>>(), Vec::<&str>::new());
+        let tuner = Text::from("tuner");
+        assert!(matches!(membership(&tuner, &stack(&["some_probe"])), Membership::Of(_)));
+        assert!(matches!(membership(&tuner, &stack(&["dev_ioctl"])), Membership::None));
     }
 
     /// A plain module name has no family, and access differs between families.

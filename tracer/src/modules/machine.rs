@@ -39,12 +39,11 @@ impl Machine {
     pub fn read(facts: &Facts) -> Self {
         let loaded = modules::load(facts.root());
         let loaded = loaded.inspect_err(|error| log::info!("loaded modules are not known: {error}")).ok();
-        let states = |list: Vec<modules::LoadedModule>| list.into_iter().map(|module| (module.name, module.state));
-        Self {
-            loaded: loaded.map(|list| states(list).collect()),
-            stops: stops(facts),
-            user_namespaces: user_namespaces(facts.root()),
-        }
+        let states = |list: modules::LoadedModules| {
+            list.note().into_iter().for_each(|note| log::warn!("{note}"));
+            list.modules.into_iter().map(|module| (module.name, module.state)).collect()
+        };
+        Self { loaded: loaded.map(states), stops: stops(facts), user_namespaces: user_namespaces(facts.root()) }
     }
 }
 

@@ -47,6 +47,11 @@ impl Pattern {
         self.0.iter().filter(|part| matches!(part, Part::Literal(_))).count()
     }
 
+    /// Whether only one name matches, apart from `-` and `_`.
+    pub(super) fn is_literal(&self) -> bool {
+        self.literal_bytes() == self.0.len()
+    }
+
     /// The values in a matching name, in order, including those of `*`. `None` if the name does not match.
     pub(super) fn values<'a>(&self, name: &'a [u8]) -> Option<Vec<&'a [u8]>> {
         // Most patterns are not of this name, and most of those differ from it where they begin.

@@ -293,7 +293,7 @@ fn requester(root: &Chain, alias: Text) -> Requester {
         Cause::Process(process) => process.exe.clone().unwrap_or_else(|| process.comm.clone()),
         Cause::Ran { by, .. } => by.exe.clone().unwrap_or_else(|| by.comm.clone()),
         Cause::Through { behalf, .. } => behalf.comm.clone(),
-        Cause::Kernel(process) => process.comm.clone(),
+        Cause::Kernel(process) | Cause::Undetermined { process, .. } => process.comm.clone(),
         Cause::Unseen => Text::from("unknown"),
     };
     let user =

@@ -1,17 +1,24 @@
 //! Text for the cause of a chain.
 
-use super::words::{comm_pid, command, doubt};
-use crate::chain::Cause;
+use super::words::{comm_pid, command, doubt, task, thread_name};
+use crate::{
+    chain::{Cause, is_kmod_tool},
+    event::{Process, Text},
+};
 
 impl Cause<'_> {
     /// `name(pid)`.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Process(process) => comm_pid(&process.comm, process.pid),
+            Self::Process(process) => task(process) + parent_exited(process),
             Self::Ran { by, .. } => comm_pid(&by.comm, by.pid),
-            Self::Through { behalf, .. } => comm_pid(&behalf.comm, behalf.pid),
+            Self::Through { behalf, .. } => {
+                comm_pid(&behalf.comm, behalf.pid) + &thread_name(behalf.thread_comm.as_ref())
+            }
             Self::Kernel(process) => format!("kernel helper {}", comm_pid(&process.comm, process.pid)),
+            Self::Undetermined { by: Some(by), .. } => comm_pid(&by.comm, by.pid),
+            Self::Undetermined { by: None, process } => comm_pid(&process.comm, process.pid),
             Self::Unseen => "unknown requester".to_owned(),
         }
     }
@@ -19,7 +26,7 @@ impl Cause<'_> {
     /// The first line of a chain in the tree.
     pub(super) fn head(&self) -> String {
         match self {
-            Self::Process(process) => command(process),
+            Self::Process(process) => command(process) + parent_exited(process),
             Self::Ran { tool, .. } => format!("{} ran: {}", self.name(), command(tool)),
             Self::Through { behalf, thread } => format!(
                 "{} through the kernel thread {}{}",
@@ -28,9 +35,19 @@ impl Cause<'_> {
                 doubt(&behalf.attribution)
             ),
             Self::Kernel(process) => format!("the kernel ran: {}", command(process)),
+            Self::Undetermined { by: Some(_), process } => {
+                format!("{} ran: {} (origin unknown)", self.name(), command(process))
+            }
+            Self::Undetermined { by: None, process } => format!("{} (origin unknown)", command(process)),
             Self::Unseen => "a request whose beginning was not seen".to_owned(),
         }
     }
+}
+
+/// The note on a tool of kmod whose parent has exited: it is named itself, since the process that ran it is unknown.
+fn parent_exited(process: &Process) -> &'static str {
+    let is_tool = is_kmod_tool(process.comm.as_bytes(), process.exe.as_ref().map(Text::as_bytes));
+    if is_tool && process.parent_changed { ", parent exited" } else { "" }
 }
 
 #[cfg(test)]
@@ -50,5 +67,11 @@ mod tests {
         assert_eq!(Cause::of_process(&tool, &by_hand).head(), "iptables(7) ran: [modprobe]");
         assert_eq!(Cause::of_process(&tool, &[parent(2, "kthreadd", true)]).head(), "the kernel ran: [modprobe]");
         assert_eq!(Cause::of_process(&tool, &[]).head(), "[modprobe]");
+        let orphan = Process { parent_changed: true, ..tool };
+        let cause = Cause::of_process(&orphan, &by_hand);
+        assert_eq!(
+            (cause.head(), cause.name()),
+            ("[modprobe], parent exited".into(), "modprobe(9), parent exited".into())
+        );
     }
 }

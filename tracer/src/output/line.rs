@@ -12,7 +12,7 @@ use super::{
     Style,
     fold::{Fold, Repeats},
     page::Meaning,
-    words::{comm_pid, duration, errno, meaning, short, stage, zone_line},
+    words::{comm_pid, duration, errno, meaning, short, stage, walk_cut, zone_line},
 };
 use crate::text::{alias, count, escape_str, module as module_name, name};
 use crate::{
@@ -130,6 +130,13 @@ fn rows(item: &Item) -> Vec<Row> {
                 what: failed_unload(failed),
                 ..Row::at(event.time)
             }),
+            Body::Loss(loss) if loss.is_walk_cut() => rows.push(Row {
+                status: "CUT".to_owned(),
+                meaning: Meaning::Bad,
+                free: true,
+                what: walk_cut(loss.count),
+                ..Row::at(event.time)
+            }),
             Body::Loss(loss) => rows.push(Row {
                 status: "LOST".to_owned(),
                 meaning: Meaning::Bad,
@@ -179,6 +186,10 @@ fn row(chain: &Chain, depth: usize) -> Row {
             (alias(&request.name), request.explanation.as_deref().map(|words| escape_str(short(words))))
         }
         (None, Cause::Ran { tool, .. }) => (format!("ran {}", comm_pid(&tool.comm, tool.pid)), None),
+        (None, Cause::Undetermined { by: Some(_), process }) => {
+            (format!("ran {}, origin unknown", comm_pid(&process.comm, process.pid)), None)
+        }
+        (None, Cause::Undetermined { by: None, .. }) => ("origin unknown".to_owned(), None),
         (None, Cause::Process(_)) => ("by itself".to_owned(), None),
         (None, _) => (String::new(), None),
     };
@@ -186,7 +197,8 @@ fn row(chain: &Chain, depth: usize) -> Row {
     let status = result.map_or(Status::Unknown, |result| result.status);
     let mut marks = Vec::new();
     if chain.request.as_ref().is_some_and(|request| {
-        request.behalf.as_ref().is_some_and(|behalf| behalf.attribution.attribution != Certainty::Exact)
+        let behalf = request.behalf.as_ref().filter(|behalf| behalf.is_recent());
+        behalf.is_some_and(|behalf| behalf.attribution.attribution != Certainty::Exact)
     }) {
         marks.push("[inferred]".to_owned());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::words::stage;
+use super::words::{stage, walk_cut};
 use crate::text::{argument, ascii, count, escape_str, module as module_name};
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
@@ -27,6 +27,8 @@ pub struct Summary {
     others: u64,
     unloads: u64,
     losses: BTreeMap<String, u64>,
+    /// Processes whose ancestry was not followed to its top.
+    walk_cuts: u64,
     incomplete: u64,
     /// The first requested module that was loaded, preferably with a known effect, and whether it has one.
     suggested: Option<(String, bool)>,
@@ -47,6 +49,7 @@ impl Summary {
         match item {
             Item::Chain(chain) => self.chain(chain, &Cause::of(chain).name()),
             Item::Event(event) => match &event.body {
+                Body::Loss(loss) if loss.is_walk_cut() => self.walk_cuts = self.walk_cuts.saturating_add(loss.count),
                 Body::Loss(loss) => {
                     let cause = format!("{} {}", escape_str(&loss.cause), stage(loss.stage));
                     let lost = self.losses.entry(cause).or_default();
@@ -139,6 +142,9 @@ impl Summary {
             let causes: Vec<String> = self.losses.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
             format!("LOST {}: {}", count(lost, "event", "events"), causes.join(", "))
         });
+        if self.walk_cuts > 0 {
+            lines.push(walk_cut(self.walk_cuts));
+        }
         if self.incomplete > 0 {
             let verb = if self.incomplete == 1 { "is" } else { "are" };
             lines.push(format!("{} {verb} incomplete: see the notes", count(self.incomplete, "chain", "chains")));

@@ -10,14 +10,14 @@ use super::{
     cell::{cell, columns, left},
     page::{Meaning, Page, Phrase},
     words::{
-        ancestors, attempt, comm_pid, device, doubt, duration, errno, meaning, reason, stage, time_of_day, who,
-        zone_line,
+        ancestors, attempt, comm_pid, device, doubt, duration, errno, meaning, reason, stage, time_of_day,
+        unknown_origin, walk_cut, who, zone_line,
     },
 };
 use crate::text::{alias, argument, count, escape_str, module as module_name, name};
 use crate::{
     chain::{Cause, Chain, ChainKey, Item, Module},
-    event::{Ancestor, Attempt, Body, Event, Loss, Origin, Outcome, Process, Request, Text, Unload},
+    event::{Ancestor, Attempt, Behalf, Body, Event, Loss, Origin, Outcome, Process, Request, Text, Unload},
     stream::{Consumer, StreamInfo},
 };
 
@@ -90,6 +90,9 @@ fn root(page: &mut Page, chain: &Chain, style: Style) {
     match (&chain.request, load, attempt) {
         (Some(request), ..) => {
             people(page, &request.process, &request.ancestors, request.ancestors_truncated);
+            if let Some(behalf) = request.behalf.as_ref().filter(|behalf| !behalf.is_recent()) {
+                page.line("", &Phrase::plain(creator(behalf).trim_start()));
+            }
             page.line("asked", &asked(request));
             if let Some(explanation) = &request.explanation {
                 page.line("", &Phrase::plain(escape_str(explanation)));
@@ -101,11 +104,11 @@ fn root(page: &mut Page, chain: &Chain, style: Style) {
         }
         (None, Some(load), _) => {
             people(page, &load.process, &load.ancestors, load.ancestors_truncated);
-            page.line("asked", &loader(load.origin));
+            page.line("asked", &loader(load.origin, &Cause::of(chain)));
         }
         (None, None, Some(attempt)) => {
             people(page, &attempt.process, &attempt.ancestors, false);
-            page.line("asked", &loader(attempt.origin));
+            page.line("asked", &loader(attempt.origin, &Cause::of(chain)));
         }
         (None, None, None) => {
             let what = match chain.key {
@@ -121,13 +124,15 @@ fn root(page: &mut Page, chain: &Chain, style: Style) {
 fn people(page: &mut Page, process: &Process, parents: &[Ancestor], truncated: bool) {
     page.line("who", &Phrase::plain(who(process)));
     if !parents.is_empty() {
-        page.line("from", &Phrase::plain(ancestors(parents, truncated)));
+        page.line("from", &Phrase::plain(ancestors(process, parents, truncated)));
     }
 }
 
 fn asked(request: &Request) -> Phrase {
     let mut words = format!("the kernel for {}", alias(&request.name));
-    if let Some(syscall) = &request.syscall {
+    if request.process.io_worker {
+        words.push_str(" by io_uring");
+    } else if let Some(syscall) = &request.syscall {
         words.push_str(&format!(" in {}()", escape_str(syscall)));
     }
     if let Some(module) = &request.in_init {
@@ -139,13 +144,23 @@ fn asked(request: &Request) -> Phrase {
     Phrase::plain(words)
 }
 
-fn loader(origin: Origin) -> Phrase {
-    match origin {
-        Origin::Udev => Phrase::plain("no request: udev loads it for a device"),
-        Origin::Explicit => Phrase::plain("no request: this process loads modules by itself"),
-        Origin::Request | Origin::Unknown => {
+fn loader(origin: Origin, cause: &Cause<'_>) -> Phrase {
+    match (origin, cause) {
+        (Origin::Udev, _) => Phrase::plain("no request: udev loads it for a device"),
+        (Origin::Explicit, _) => Phrase::plain("no request: this process loads modules by itself"),
+        (_, Cause::Undetermined { process, .. }) => Phrase::new(Meaning::Doubt, unknown_origin(process)),
+        (Origin::Request | Origin::Unknown, _) => {
             Phrase::new(Meaning::Doubt, "a helper of the kernel whose request was not seen: the cause is unknown")
         }
+    }
+}
+
+/// The creator of a kernel thread: an old thread does not act on its behalf.
+fn creator(behalf: &Behalf) -> String {
+    let who = comm_pid(&behalf.comm, behalf.pid);
+    match behalf.age_ns.filter(|_| !behalf.is_recent()) {
+        Some(age_ns) => format!(" created by {who} {} before", duration(age_ns)),
+        None => format!(" on behalf of {who}{}", doubt(&behalf.attribution)),
     }
 }
 
@@ -161,8 +176,7 @@ fn nested(page: &mut Page, chain: &Chain, style: Style) {
         words.push_str(&format!(" in the init of {}", module_name(module)));
     }
     if let Some(behalf) = &request.behalf {
-        let who = comm_pid(&behalf.comm, behalf.pid);
-        words.push_str(&format!(" on behalf of {who}{}", doubt(&behalf.attribution)));
+        words.push_str(&creator(behalf));
     } else if let Some(attribution) = &request.parent_attribution {
         words.push_str(&doubt(attribution));
     }
@@ -340,7 +354,11 @@ fn failed_unload(page: &mut Page, event: &Event, failed: &Attempt, style: Style)
 
 fn loss(page: &mut Page, event: &Event, loss: &Loss, style: Style) {
     let time = time_of_day(event.time, style.utc);
-    let lost = count(loss.count, "event", "events");
-    let words = format!("LOST {lost}: {} ({})", escape_str(&loss.cause), stage(loss.stage));
+    let words = if loss.is_walk_cut() {
+        walk_cut(loss.count)
+    } else {
+        let lost = count(loss.count, "event", "events");
+        format!("LOST {lost}: {} ({})", escape_str(&loss.cause), stage(loss.stage))
+    };
     page.head(&Phrase::plain(format!("{time} ")).and(Meaning::Bad, words));
 }

@@ -1,13 +1,16 @@
 //! Formatting of values, shared by the human-readable formats.
 
 use jiff::Timestamp;
+use tracer_ebpf::wire::GENERATIONS;
 
 use super::{
     page::Meaning,
     zone::{name as zone_name, offset_of_repeated, zone},
 };
-use crate::event::{Ancestor, Attempt, Attribution, Certainty, Device, LossStage, Process, Reason, Status, Text};
-use crate::text::{argument, escape_str, module, name};
+use crate::event::{
+    Ancestor, Attempt, Attribution, Certainty, Descent, Device, LossStage, Process, Reason, Status, Text,
+};
+use crate::text::{argument, count, escape_str, module, name};
 
 /// A duration with a unit that leaves one to four digits.
 pub(crate) fn duration(ns: u64) -> String {
@@ -86,20 +89,47 @@ pub(super) fn comm_pid(comm: &Text, pid: u32) -> String {
     format!("{}({pid})", name(comm))
 }
 
-/// `bash(540) <- sshd(512) <- systemd(1)`.
-pub(super) fn ancestors(ancestors: &[Ancestor], truncated: bool) -> String {
+/// `name(pid)`, followed by the name of the thread if it has one of its own.
+pub(super) fn task(process: &Process) -> String {
+    comm_pid(&process.comm, process.pid) + &thread_name(process.thread_comm.as_ref())
+}
+
+/// ` thread name`; empty for a thread with the name of its process.
+pub(super) fn thread_name(thread: Option<&Text>) -> String {
+    thread.map_or_else(String::new, |thread| format!(" thread {}", name(thread)))
+}
+
+/// `bash(540) <- sshd(512) <- systemd(1)`. A truncated list ends with the number of generations, if it is known.
+pub(super) fn ancestors(process: &Process, ancestors: &[Ancestor], truncated: bool) -> String {
     let mut names: Vec<String> = ancestors.iter().map(|ancestor| comm_pid(&ancestor.comm, ancestor.pid)).collect();
-    if truncated {
-        names.push("...".to_owned());
+    match (process.generations, process.descent) {
+        (Some(number), Some(Descent::Unknown)) => names.push(format!("... more than {number} generations")),
+        (Some(number), Some(Descent::Kernel)) => names.push(format!("... a kernel thread: {number} generations")),
+        (Some(number), _) => names.push(format!("... {number} generations")),
+        (None, _) if truncated => names.push("...".to_owned()),
+        (None, _) => {}
     }
     names.join(" <- ")
+}
+
+/// Why the origin of a load is unknown.
+pub(super) fn unknown_origin(process: &Process) -> String {
+    match process.generations {
+        Some(number) if process.descent == Some(Descent::Unknown) => {
+            format!(
+                "no request was seen: more than {number} generations, so it is not known whether the kernel started it"
+            )
+        }
+        _ => "no request was seen: whether the kernel started it is not known".to_owned(),
+    }
 }
 
 /// Ids, user, login, executable and unit of a process.
 pub(super) fn who(process: &Process) -> String {
     let mut words = format!("pid {}", process.pid);
     if process.tid != process.pid {
-        words.push_str(&format!(" (thread {})", process.tid));
+        let own_name = process.thread_comm.as_ref().map(|thread| format!(" {}", name(thread))).unwrap_or_default();
+        words.push_str(&format!(" (thread {}{own_name})", process.tid));
     }
     words.push_str(&format!(", {}", user(process.user.as_ref(), process.uid)));
     if process.euid != process.uid {
@@ -112,6 +142,9 @@ pub(super) fn who(process: &Process) -> String {
     }
     if process.kthread {
         words.push_str(", kernel thread");
+    }
+    if process.io_worker {
+        words.push_str(", worker of io_uring");
     }
     if let Some(exe) = &process.exe {
         let cut = if process.exe_truncated { "..." } else { "" };
@@ -171,6 +204,12 @@ pub(super) const fn meaning(status: Status) -> Meaning {
         | Status::Interrupted
         | Status::Failed => Meaning::Bad,
     }
+}
+
+/// What a `walk-cut` loss means: no event is missing.
+pub(super) fn walk_cut(number: u64) -> String {
+    let processes = count(number, "process", "processes");
+    format!("{processes} with more than {GENERATIONS} generations: whether the kernel started them is not known")
 }
 
 /// The stage of a loss.

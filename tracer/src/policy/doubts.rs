@@ -4,7 +4,7 @@
 use std::{cmp::Reverse, collections::HashSet};
 
 use crate::{
-    event::{Body, Event, RequestId},
+    event::{Behalf, Body, Event, RequestId},
     stream::{Issue, Severity, attribution},
 };
 
@@ -49,7 +49,9 @@ impl Doubts {
             self.add("", &issue.to_string());
         }
         match &event.body {
-            Body::Request(request) if request.process.kthread && request.behalf.is_none() => {
+            Body::Request(request)
+                if request.process.kthread && !request.behalf.as_ref().is_some_and(Behalf::is_recent) =>
+            {
                 if self.unattributed.len() < UNATTRIBUTED_MAX {
                     self.unattributed.extend(event.request);
                 } else {

@@ -96,7 +96,7 @@ impl<'a> Subject<'a> {
     pub(super) fn field_values(&self, wanted: Fields) -> FieldValues {
         let cause = self.cause();
         // The helper of the kernel is not the requester.
-        let process = self.process().filter(|_| !matches!(cause, Cause::Kernel(_) | Cause::Unseen));
+        let process = self.process().filter(|_| !cause.is_unknown());
         // Of the creator of a kernel thread, only the name is known.
         let own = process.filter(|_| !matches!(cause, Cause::Through { .. }));
         let of = |process: Option<&Process>, field| process.map_or_else(Value::unseen, |_| self.value(field));

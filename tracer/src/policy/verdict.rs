@@ -154,6 +154,10 @@ impl Who {
     /// The nearest script above the process, else its parent.
     #[must_use]
     pub fn run_by(&self) -> Option<RunBy<'_>> {
+        // The others adopted it, and did not run it.
+        if self.process.parent_changed {
+            return None;
+        }
         let is_own = |ancestor: &&Ancestor| ancestor.exe.as_ref().is_some_and(|exe| exe.as_bytes() == OWN_NAME);
         let mut parents = self.ancestors.iter().take_while(|ancestor| !ancestor.kthread && !is_own(ancestor));
         let script = parents
@@ -198,7 +202,7 @@ fn who(subject: &Subject<'_>) -> Option<Who> {
     let (behalf, is_seen) = match subject.cause() {
         Cause::Through { behalf, .. } => (Some((behalf.comm.clone(), behalf.pid)), true),
         Cause::Kernel(_) | Cause::Unseen => (None, false),
-        Cause::Process(_) | Cause::Ran { .. } => (None, true),
+        Cause::Process(_) | Cause::Ran { .. } | Cause::Undetermined { .. } => (None, true),
     };
     let (process, ancestors) = subject.process_and_ancestors().filter(|_| is_seen)?;
     Some(Who { process: process.clone(), ancestors: ancestors.to_vec(), behalf })

@@ -352,6 +352,10 @@ impl ReportSink for Perfetto {
                 let name = format!("unload{module} failed: {}", output::escape_str(&failed.errno));
                 (name, json!({"by": by, "pid": failed.process.pid}))
             }
+            Body::Loss(loss) if loss.is_walk_cut() => {
+                let name = format!("{} ancestries were not followed to their top", loss.count);
+                (name, json!({"stage": loss.stage}))
+            }
             Body::Loss(loss) => {
                 let name = format!("LOST {} events: {}", loss.count, output::escape_str(&loss.cause));
                 (name, json!({"stage": loss.stage}))

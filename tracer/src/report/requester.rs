@@ -129,6 +129,8 @@ impl<'a> Requester<'a> {
                 Self::process(thread, Program::Name(Cow::Borrowed(behalf.comm.as_bytes())))
             }
             Cause::Kernel(process) => Self::process(process, Program::Kernel),
+            Cause::Undetermined { by: Some(by), process } => Self::ran(by, process),
+            Cause::Undetermined { by: None, process } => Self::process(process, own_program(process)),
             Cause::Unseen => Self::UNSEEN,
         }
     }

@@ -4,7 +4,7 @@ use super::{Field, Seen};
 use crate::{
     chain::{Cause, Chain, ChainKey, Module, is_kmod_tool},
     event::{Ancestor, Attempt, Load, Origin, Process, Status, Text, Unload},
-    modules::families,
+    modules::families::{self, Membership},
 };
 
 /// A subject of selection. Nested chains are attributed to the root's requester.
@@ -93,13 +93,14 @@ impl<'a> Subject<'a> {
                 _ => is_open |= is_request(link),
             }),
             Field::Family => self.links(&mut |link| {
-                let name = link.request.as_ref().map(|request| &request.name).filter(|name| !name.is_empty());
-                match name {
+                match link.request.as_ref().filter(|request| !request.name.is_empty()) {
                     // The missing part of a name may determine its family.
-                    Some(name) if !Seen::alias(name.as_bytes()).is_complete() => is_open = true,
-                    Some(name) => {
-                        families::family(name).into_iter().for_each(|family| take(complete(family.name)));
-                    }
+                    Some(request) if !Seen::alias(request.name.as_bytes()).is_complete() => is_open = true,
+                    Some(request) => match families::membership(&request.name, &request.stack) {
+                        Membership::Of(family) => take(complete(family.name)),
+                        Membership::None => {}
+                        Membership::Unknown => is_open = true,
+                    },
                     None => is_open |= is_request(link),
                 }
             }),
@@ -194,6 +195,7 @@ impl<'a> Who<'a> {
     fn values(&self, field: Field, take: &mut dyn FnMut(Seen<'_>)) -> bool {
         let by = match self.cause {
             Cause::Ran { by, .. } => Some(by),
+            Cause::Undetermined { by, .. } => by,
             _ => None,
         };
         let behalf = match self.cause {
@@ -203,10 +205,15 @@ impl<'a> Who<'a> {
         let Some((process, above)) = self.process else { return true };
         // Of the creator of a kernel thread only name and id are known, and of the process for which a helper acts
         // nothing.
-        let is_another = behalf.is_some() || matches!(self.cause, Cause::Kernel(_) | Cause::Unseen);
+        let is_another = behalf.is_some() || self.cause.is_unknown();
         match field {
             Field::Comm => {
                 let names = [Some(&process.comm), by.map(|by| &by.comm), behalf.map(|behalf| &behalf.comm)];
+                // A thread has no other name than its process, or is known by both.
+                let threads = [&process.thread_comm, behalf.map_or(&None, |behalf| &behalf.thread_comm)];
+                for thread in threads.into_iter().flatten().filter(|thread| !thread.is_empty()) {
+                    take(Seen::complete(thread.as_bytes()));
+                }
                 let mut is_empty = false;
                 for name in names.into_iter().flatten() {
                     is_empty |= name.is_empty();
@@ -257,11 +264,11 @@ impl<'a> Who<'a> {
         let is_unseen = |exe: Option<&Text>| exe.is_none_or(Text::is_empty);
         match self.cause {
             Cause::Process(_) if process.kthread => false,
-            Cause::Process(_) if is_tool(&process.comm, process.exe.as_ref()) => above.is_cut,
+            Cause::Process(_) if is_tool(&process.comm, process.exe.as_ref()) => above.is_cut || process.parent_changed,
             Cause::Process(_) => is_unseen(process.exe.as_ref()) && (above.is_cut || !above.ancestors.is_empty()),
             Cause::Ran { by, .. } => is_unseen(by.exe.as_ref()),
             Cause::Through { behalf, .. } => is_tool(&behalf.comm, None),
-            Cause::Kernel(_) | Cause::Unseen => true,
+            Cause::Kernel(_) | Cause::Undetermined { .. } | Cause::Unseen => true,
         }
     }
 }

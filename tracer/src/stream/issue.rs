@@ -2,7 +2,7 @@
 
 use super::StreamId;
 use crate::{
-    event::LossStage,
+    event::{LossStage, WALK_CUT},
     text::{count, escape_str, sentence},
 };
 
@@ -363,6 +363,13 @@ impl std::fmt::Display for IssueKind {
             }
             Self::UnknownTypes { events } => {
                 write!(f, "{} of types that this version does not know", are(*events, "event"))
+            }
+            Self::Lost { stage: LossStage::Probe, cause, count } if cause == WALK_CUT => {
+                let processes = self::count(*count, "process", "processes");
+                write!(
+                    f,
+                    "{processes} with an ancestry that was not followed to its top: the kernel may have started them"
+                )
             }
             Self::Lost { stage: at, cause, count } => {
                 write!(f, "{} {} ({})", were(*count, "record"), stage(*at), escape_str(cause))

@@ -15,7 +15,7 @@ pub(in crate::cli) struct SelectArgs {
     /// Select requests by alias family as shown by `kmodtrace explain`, e.g. 'crypto*'.
     #[arg(long, value_name = "GLOB", value_parser = |text: &str| pattern(Field::Family, text))]
     family: Vec<Pattern>,
-    /// Select by process name (comm) of the requester or loader.
+    /// Select by name (comm) of the requester or loader, or of its thread.
     #[arg(long, value_name = "GLOB", value_parser = |text: &str| pattern(Field::Comm, text))]
     comm: Vec<Pattern>,
     /// Select by executable: path or last component.

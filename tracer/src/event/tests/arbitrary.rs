@@ -1,9 +1,9 @@
 //! Generates events of any type from arbitrary bytes.
 
 use crate::event::{
-    Ancestor, Attempt, Attribution, Baseline, Behalf, Body, Certainty, Clock, Device, End, Event, Frame, Header,
-    HeaderHook, Helper, Init, Load, Loss, LossStage, Namespaces, Origin, Outcome, Process, ProcessId, Reason, Request,
-    RequestId, SCHEMA_VERSION, Seal, Status, Text, Unload,
+    Ancestor, Attempt, Attribution, Baseline, Behalf, Body, Certainty, Clock, Descent, Device, End, Event, Frame,
+    Header, HeaderHook, Helper, Init, Load, Loss, LossStage, Namespaces, Origin, Outcome, Process, ProcessId, Reason,
+    Request, RequestId, SCHEMA_VERSION, Seal, Status, Text, Unload,
 };
 
 /// A source of decisions; yields zeros when it is exhausted.
@@ -108,11 +108,13 @@ impl Dice<'_> {
             tid: self.u32(),
             start_ns: self.u64(),
             comm: self.text(),
+            thread_comm: self.option(Self::text),
             exe: self.option(Self::text),
             exe_truncated: self.flag(),
             argv: self.list(Self::text),
             argv_truncated: self.flag(),
             kthread: self.flag(),
+            io_worker: self.flag(),
             uid: self.u32(),
             euid: self.u32(),
             user: self.option(Self::text),
@@ -127,6 +129,9 @@ impl Dice<'_> {
             unit: self.option(Self::string),
             container: self.option(Self::string),
             ns: Namespaces { pid: self.u32(), mnt: self.u32(), net: self.u32(), user: self.u32() },
+            parent_changed: self.flag(),
+            generations: self.option(Self::u32),
+            descent: self.option(|values| values.pick(&[Descent::Init, Descent::Kernel, Descent::Unknown])),
         }
     }
 
@@ -149,7 +154,9 @@ impl Dice<'_> {
             tid: self.u32(),
             start_ns: self.u64(),
             comm: self.text(),
+            thread_comm: self.option(Self::text),
             cgroup_id: self.option(Self::u64),
+            age_ns: self.option(Self::u64),
             request: self.option(Self::request_id),
             attribution: self.attribution(),
         }

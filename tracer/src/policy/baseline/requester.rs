@@ -34,6 +34,6 @@ fn known(subject: &Subject<'_>) -> By {
             }
             _ => By::Comm(process.comm.clone()),
         },
-        Cause::Kernel(_) | Cause::Unseen => By::Unknown,
+        Cause::Kernel(_) | Cause::Undetermined { .. } | Cause::Unseen => By::Unknown,
     }
 }

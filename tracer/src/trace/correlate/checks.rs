@@ -76,6 +76,10 @@ impl<K: Environment> Tracker<K> {
             ThreadState::Gone => Some(Departure::Gone { by_ns: None }),
             ThreadState::Asleep => Some(Departure::Asleep { by_ns: None }),
             ThreadState::Running | ThreadState::Unknown if is_abandoned == Some(true) => Some(Departure::Abandoned),
+            // The kernel wakes it when its helper has exited: it is blocked elsewhere.
+            ThreadState::Blocked if is_abandoned == Some(true) && helper == Some(Liveness::Gone) => {
+                Some(Departure::Abandoned)
+            }
             ThreadState::Unknown => None,
             ThreadState::Blocked | ThreadState::Running => {
                 self.requests.change(id, |in_flight| in_flight.waiting_ns = in_flight.waiting_ns.max(now_ns));

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     event::{Attribution, Body, LossStage, Outcome, Process, ProcessId, Request, RequestId, Status, Text},
-    trace::enrich::process::{nul_text, process_id},
+    trace::enrich::process::{nul_text, process_id, thread_comm},
 };
 
 /// Maximum number of entries. Each is a thread on its way to the security hook.
@@ -162,6 +162,7 @@ impl<K: Environment> Tracker<K> {
                 tid: entered.header.tid,
                 start_ns: process.start_ns,
                 comm: nul_text(&entered.comm),
+                thread_comm: thread_comm(&entered.comm, &entered.thread_comm),
                 uid: entered.uid,
                 euid: entered.uid,
                 ..Process::default()

@@ -18,8 +18,8 @@ pub trait Environment {
     fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame>;
     /// What the installed modprobe would do with a name; `None` if that cannot be determined.
     fn resolve(&mut self, name: &Text) -> Option<Resolution>;
-    /// The user action that causes a request for this name.
-    fn explain(&mut self, name: &Text) -> Option<String>;
+    /// The user action that causes a request for this name with this kernel stack.
+    fn explain(&mut self, name: &Text, stack: &[Frame]) -> Option<String>;
     /// The side effect of loading a module, if it has a known one.
     fn effect(&mut self, module: &str) -> Option<String>;
     /// Whether a module is loaded.

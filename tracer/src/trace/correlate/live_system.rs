@@ -59,6 +59,11 @@ impl LiveSystem {
         self.kallsyms.is_some()
     }
 
+    /// A sentence about symbols that could not be read.
+    pub(super) fn symbols_note(&self) -> Option<String> {
+        self.kallsyms.as_ref().and_then(Kallsyms::note)
+    }
+
     /// Reads the kernel's symbols; returns the addresses that the BPF programs need.
     pub(super) fn read_symbols(&mut self) -> Result<Addresses, KallsymsError> {
         let kallsyms = Kallsyms::load_from(&self.root)?;
@@ -137,8 +142,8 @@ impl Environment for LiveSystem {
         self.resolutions.resolve(name)
     }
 
-    fn explain(&mut self, name: &Text) -> Option<String> {
-        families::explain(name)
+    fn explain(&mut self, name: &Text, stack: &[Frame]) -> Option<String> {
+        families::explain_request(name, stack)
     }
 
     fn effect(&mut self, module: &str) -> Option<String> {

@@ -30,25 +30,26 @@ impl<K: Environment> Tracker<K> {
     pub(super) fn request_body(&mut self, record: &wire::Request, name: Text) -> Request {
         // This comes first: the mapped files can be read only while the requester is blocked.
         let user_stack = self.environment.user_stack(process_id(&record.context.process), &record.user_stack);
-        let (process, ancestors, ancestors_truncated) = self.environment.process(&record.context);
+        let (process, ancestors, ancestors_truncated) = self.process(&record.context, &record.owner);
         let behalf = behalf(record, &process);
         let (parent_request, parent_attribution) = match request_id(&record.owner.request) {
             Some(parent) => (Some(parent), Some(Attribution::exact())),
-            None => match behalf.as_ref().and_then(|behalf| behalf.request) {
+            None => match behalf.as_ref().filter(|behalf| behalf.is_recent()).and_then(|behalf| behalf.request) {
                 Some(parent) => (Some(parent), Some(Attribution::inferred(KTHREAD_RULE))),
                 None => (None, None),
             },
         };
         let in_init = nul_text(&record.in_init);
+        let stack = self.environment.kernel_stack(&record.kernel_stack);
         Request {
-            explanation: self.environment.explain(&name),
+            explanation: self.environment.explain(&name, &stack),
             name,
             wait: None,
             process,
             ancestors,
             ancestors_truncated,
             syscall: from_wire::syscall(&record.context),
-            stack: self.environment.kernel_stack(&record.kernel_stack),
+            stack,
             user_stack,
             parent_request,
             parent_attribution,
@@ -64,27 +65,17 @@ impl<K: Environment> Tracker<K> {
         self.files.named(thread(&record.header), path);
     }
 
-    /// The request and origin of a load.
-    fn origin_of(
-        &self,
-        owner: &wire::Owner,
-        process: &Process,
-        ancestors: &[Ancestor],
-        truncated: bool,
-    ) -> (Option<RequestId>, Origin, Attribution) {
-        match request_id(&owner.request) {
-            Some(id) => (Some(id), Origin::Request, Attribution::exact()),
-            None => {
-                let (origin, attribution) = origin::of_load(process, ancestors, truncated, owner.walk_cut != 0);
-                (None, origin, attribution)
-            }
-        }
+    /// The task of a record with its ancestors, and whether their list is truncated.
+    fn process(&mut self, context: &wire::Context, owner: &wire::Owner) -> (Process, Vec<Ancestor>, bool) {
+        let (mut process, ancestors, truncated) = self.environment.process(context);
+        from_wire::describe_descent(&mut process, truncated, owner);
+        (process, ancestors, truncated)
     }
 
     pub(super) fn on_load(&mut self, record: &wire::Load) {
         self.environment.modules_changed();
-        let (process, ancestors, ancestors_truncated) = self.environment.process(&record.context);
-        let (request, origin, attribution) = self.origin_of(&record.owner, &process, &ancestors, ancestors_truncated);
+        let (process, ancestors, ancestors_truncated) = self.process(&record.context, &record.owner);
+        let (request, origin, attribution) = origin_of(&record.owner, &process, &ancestors);
         let module = nul_text(&record.module);
         let boot_ns = record.header.boot_ns;
         let asked = match request {
@@ -192,7 +183,7 @@ impl<K: Environment> Tracker<K> {
 
     pub(super) fn on_unload(&mut self, record: &wire::Unload) {
         self.environment.modules_changed();
-        let (process, ancestors, _) = self.environment.process(&record.context);
+        let (process, ancestors, _) = self.process(&record.context, &record.owner);
         let unload = Unload { module: nul_text(&record.module), process, ancestors, init_failed: record.in_init != 0 };
         let request = request_id(&record.owner.request);
         self.emit(record.header.boot_ns, request, Body::Unload(Box::new(unload)));
@@ -207,8 +198,8 @@ impl<K: Environment> Tracker<K> {
         if ret >= 0 {
             return;
         }
-        let (process, ancestors, truncated) = self.environment.process(&record.context);
-        let (request, origin, attribution) = self.origin_of(&record.owner, &process, &ancestors, truncated);
+        let (process, ancestors, _) = self.process(&record.context, &record.owner);
+        let (request, origin, attribution) = origin_of(&record.owner, &process, &ancestors);
         let module = nul_text(&record.module);
         let module = (!module.is_empty()).then_some(module);
         let syscall = match record.syscall {
@@ -255,6 +246,21 @@ impl<K: Environment> Tracker<K> {
     }
 }
 
+/// The request and origin of a load.
+fn origin_of(
+    owner: &wire::Owner,
+    process: &Process,
+    ancestors: &[Ancestor],
+) -> (Option<RequestId>, Origin, Attribution) {
+    match request_id(&owner.request) {
+        Some(id) => (Some(id), Origin::Request, Attribution::exact()),
+        None => {
+            let (origin, attribution) = origin::of_load(process, ancestors, wire::WalkEnd::of(owner.end));
+            (None, origin, attribution)
+        }
+    }
+}
+
 /// Whether a process is a kmod tool.
 fn is_tool(process: &Process) -> bool {
     is_kmod_tool(process.comm.as_bytes(), process.exe.as_ref().map(Text::as_bytes))
@@ -269,5 +275,5 @@ const fn thread(header: &wire::Header) -> (ProcessId, u32) {
 /// work.
 fn behalf(record: &wire::Request, process: &Process) -> Option<Behalf> {
     let is_worker = process.kthread && process.comm.as_bytes().starts_with(b"kworker/");
-    from_wire::behalf(&record.behalf).filter(|_| !is_worker)
+    from_wire::behalf(&record.behalf, record.header.boot_ns).filter(|_| !is_worker)
 }

@@ -1,25 +1,21 @@
 //! The origin of a load that belongs to no request.
 
+use tracer_ebpf::wire::WalkEnd;
+
 use crate::event::{Ancestor, Attribution, Origin, Process, Text};
 
-/// Classifies a load by a task that acts for no known request.
-///
-/// `walk_cut`: the BPF program could not follow the ancestors to the top.
-pub(super) fn of_load(
-    process: &Process,
-    ancestors: &[Ancestor],
-    truncated: bool,
-    walk_cut: bool,
-) -> (Origin, Attribution) {
+/// Classifies a load by a task that acts for no known request. `end`: where the walk up its parents ended.
+pub(super) fn of_load(process: &Process, ancestors: &[Ancestor], end: WalkEnd) -> (Origin, Attribution) {
     if is_udev(process, ancestors) {
         return (Origin::Udev, Attribution::exact());
     }
-    // A usermode helper descends from a kernel thread. If its request was not seen, the cause is unknown.
+    // A usermode helper descends from a kernel thread. If its request was not seen, the cause is unknown. It is unknown, too,
+    // if it is not known what the process descends from.
     let of_kernel = ancestors.iter().any(|ancestor| ancestor.kthread || ancestor.pid == 2);
-    if of_kernel || walk_cut || (truncated && ancestors.is_empty()) {
-        return (Origin::Unknown, Attribution::unknown());
+    match end {
+        WalkEnd::Top if !of_kernel => (Origin::Explicit, Attribution::exact()),
+        _ => (Origin::Unknown, Attribution::unknown()),
     }
-    (Origin::Explicit, Attribution::exact())
 }
 
 /// The unit of udev under systemd.
@@ -39,6 +35,8 @@ fn is_udev(process: &Process, ancestors: &[Ancestor]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tracer_ebpf::wire::WalkEnd;
+
     use super::of_load;
     use crate::event::{Ancestor, Certainty, Origin, Process, Text};
 
@@ -54,14 +52,14 @@ mod tests {
     #[test]
     fn load_without_request_is_classified_by_ancestry() {
         let shell = [parent(50, "bash", false), parent(1, "systemd", false)];
-        assert_eq!(of_load(&process("/usr/bin/kmod"), &shell, false, false).0, Origin::Explicit);
+        assert_eq!(of_load(&process("/usr/bin/kmod"), &shell, WalkEnd::Top).0, Origin::Explicit);
         let worker = [parent(200, "systemd-udevd", false), parent(1, "systemd", false)];
-        assert_eq!(of_load(&process("/usr/lib/systemd/systemd-udevd"), &worker, false, false).0, Origin::Udev);
+        assert_eq!(of_load(&process("/usr/lib/systemd/systemd-udevd"), &worker, WalkEnd::Top).0, Origin::Udev);
         let manager = [parent(1, "systemd", false)];
-        assert_eq!(of_load(&process("/usr/bin/udevadm"), &manager, false, false).0, Origin::Udev);
-        assert_eq!(of_load(&process("/usr/bin/udevadm"), &shell, false, false).0, Origin::Explicit);
+        assert_eq!(of_load(&process("/usr/bin/udevadm"), &manager, WalkEnd::Top).0, Origin::Udev);
+        assert_eq!(of_load(&process("/usr/bin/udevadm"), &shell, WalkEnd::Top).0, Origin::Explicit);
         let helper = [parent(30, "", true), parent(2, "", true)];
-        let (origin, attribution) = of_load(&process("/usr/bin/kmod"), &helper, false, false);
+        let (origin, attribution) = of_load(&process("/usr/bin/kmod"), &helper, WalkEnd::Top);
         assert_eq!((origin, attribution.attribution), (Origin::Unknown, Certainty::Unknown));
     }
 
@@ -70,15 +68,19 @@ mod tests {
     fn udev_name_in_another_unit_is_explicit() {
         let manager = [parent(1, "systemd", false)];
         let in_unit = |unit: &str| Process { unit: Some(unit.to_owned()), ..process("/tmp/udevadm") };
-        let origin = |unit| of_load(&in_unit(unit), &manager, false, false).0;
+        let origin = |unit| of_load(&in_unit(unit), &manager, WalkEnd::Top).0;
         assert_eq!(origin("systemd-udevd.service"), Origin::Udev);
         assert_eq!(origin("cron.service"), Origin::Explicit);
     }
 
-    /// A truncated ancestry gives an unknown origin.
+    /// The end of the walk decides, not the length of the list of ancestors.
     #[test]
-    fn truncated_ancestry_is_unknown() {
+    fn origin_follows_from_the_end_of_the_walk() {
         let shell = [parent(50, "bash", false)];
-        assert_eq!(of_load(&process("/usr/bin/kmod"), &shell, true, true).0, Origin::Unknown);
+        let origin = |end| of_load(&process("/usr/bin/kmod"), &shell, end).0;
+        assert_eq!(origin(WalkEnd::Top), Origin::Explicit);
+        for end in [WalkEnd::Kthread, WalkEnd::Cut, WalkEnd::Unreadable] {
+            assert_eq!(origin(end), Origin::Unknown, "{end:?}");
+        }
     }
 }

@@ -102,6 +102,11 @@ impl Filter {
             }
             Body::Load(load) => match event.request {
                 Some(id) => self.has_request(id),
+                // Its cause is unknown: it may be in scope.
+                None if load.origin == Origin::Unknown => {
+                    self.loaders.insert(load.process.id());
+                    true
+                }
                 None => self.loader(&load.process, &load.ancestors),
             },
             Body::Attempt(attempt) => match event.request {
@@ -178,7 +183,7 @@ mod tests {
     use super::{Filter, Scope};
     use crate::{
         chain::{Chain, Item, samples},
-        event::{Attribution, Body, Event, Outcome, ProcessId, RequestId, Status},
+        event::{Attribution, Body, Event, Origin, Outcome, ProcessId, RequestId, Status},
     };
 
     fn filter() -> Filter {
@@ -221,6 +226,19 @@ mod tests {
         assert!(filter.belongs(&event(Some(id(200_000)), Body::Request(Box::new(nested.clone())))));
         nested.parent_request = Some(id(1));
         assert!(!filter.belongs(&event(Some(id(200_001)), Body::Request(Box::new(nested)))), "it was forgotten");
+    }
+
+    /// A load of unknown origin is in scope, with its later events, in any process.
+    #[test]
+    fn load_of_unknown_origin_is_in_scope() {
+        let mut filter = filter();
+        let mut load = chain(samples::by_hand()).modules.swap_remove(0).load;
+        load.ancestors.clear();
+        let loader = load.process.id();
+        assert!(!filter.belongs(&event(None, Body::Load(Box::new(load.clone())))));
+        load.origin = Origin::Unknown;
+        assert!(filter.belongs(&event(None, Body::Load(Box::new(load)))));
+        assert!(filter.belongs(&ends(None, Some(loader))));
     }
 
     /// The result of a loader is in scope, and later events of a loader that has ended are too.

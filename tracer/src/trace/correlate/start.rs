@@ -56,6 +56,7 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     if facts.modprobe().is_ok_and(|path| path.trim().is_empty()) {
         let read = system.read_symbols().map(|found| addresses = found);
         warnings.extend(read.err().map(|error| without_symbols(&error)));
+        warnings.extend(system.symbols_note());
     }
 
     let release = facts.release().ok();
@@ -78,8 +79,8 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     Ok(Started { tracer, uevents, system, clocks, header, baseline, warnings })
 }
 
-/// Reads the kernel's symbols, unless they are available, and passes the addresses to the programs. Returns a warning on
-/// failure.
+/// Reads the kernel's symbols, unless they are available, and passes the addresses to the programs. Returns a warning if
+/// symbols are missing.
 pub fn read_symbols(system: &mut LiveSystem, tracer: &probe::Tracer) -> Option<String> {
     if system.has_symbols() {
         return None;
@@ -87,7 +88,7 @@ pub fn read_symbols(system: &mut LiveSystem, tracer: &probe::Tracer) -> Option<S
     match system.read_symbols() {
         Ok(addresses) => {
             tracer.set_addresses(addresses);
-            None
+            system.symbols_note()
         }
         Err(error) => Some(without_symbols(&error)),
     }
@@ -176,7 +177,10 @@ fn header_hook(hook: &AttachedHook) -> HeaderHook {
 
 fn baseline(root: &Path, warnings: &mut Vec<String>) -> Body {
     let mut names: Vec<String> = match modules::load(root) {
-        Ok(modules) => modules.into_iter().map(|module| module.name).collect(),
+        Ok(loaded) => {
+            warnings.extend(loaded.note());
+            loaded.modules.into_iter().map(|module| module.name).collect()
+        }
         Err(error) => {
             warnings.push(format!("cannot read the modules that are loaded already: {error}"));
             Vec::new()

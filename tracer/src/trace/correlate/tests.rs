@@ -69,7 +69,7 @@ impl Environment for World {
         };
         Some(Resolution::Modules(vec![Planned { module: module.to_owned(), reason: Reason::Alias, command: None }]))
     }
-    fn explain(&mut self, _: &Text) -> Option<String> {
+    fn explain(&mut self, _: &Text, _: &[Frame]) -> Option<String> {
         None
     }
     fn effect(&mut self, module: &str) -> Option<String> {

@@ -178,8 +178,12 @@ impl<K: Environment> Tracker<K> {
 
     /// Handles a loss.
     pub fn loss(&mut self, boot_ns: u64, stage: LossStage, cause: &str, count: u64) {
-        self.last_loss_ns = self.last_loss_ns.max(Some(boot_ns));
-        self.emit(boot_ns, None, Body::Loss(Loss { stage, cause: cause.to_owned(), count }));
+        let loss = Loss { stage, cause: cause.to_owned(), count };
+        // No record is missing after a walk that was cut.
+        if !loss.is_walk_cut() {
+            self.last_loss_ns = self.last_loss_ns.max(Some(boot_ns));
+        }
+        self.emit(boot_ns, None, Body::Loss(loss));
     }
 
     /// Notes that runs of the verdict probe were missed. Requests that continued lost nothing.

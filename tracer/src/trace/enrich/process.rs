@@ -1,10 +1,10 @@
 //! Converts a task in the wire format to the event model.
 
-use tracer_ebpf::wire::{self, Argv, Context, Have, PathSegments, RequestKey};
+use tracer_ebpf::wire::{self, Argv, Context, Have, Owner, PathSegments, RequestKey, WalkEnd};
 
 use super::{cgroup, users::Users};
 use crate::{
-    event::{Ancestor, Attribution, Behalf, Namespaces, Process, ProcessId, RequestId, Text},
+    event::{Ancestor, Attribution, Behalf, Descent, Namespaces, Process, ProcessId, RequestId, Text},
     kernel::syscalls,
 };
 
@@ -25,11 +25,13 @@ pub fn process(context: &Context, users: &Users) -> Process {
         tid: context.tid,
         start_ns: context.process.start_ns,
         comm: nul_text(&context.comm),
+        thread_comm: thread_comm(&context.comm, &context.thread_comm),
         exe: (have(Have::EXE) && context.exe.len != 0).then_some(exe),
         exe_truncated: have(Have::EXE) && exe_truncated,
         argv,
         argv_truncated,
         kthread: have(Have::KTHREAD),
+        io_worker: have(Have::IO_WORKER),
         uid: context.uid,
         euid: context.euid,
         user: users.name(context.uid).cloned(),
@@ -44,7 +46,23 @@ pub fn process(context: &Context, users: &Users) -> Process {
         container: placement.container.map(|container| container.to_string()),
         cgroup,
         ns: Namespaces { pid: context.ns_pid, mnt: context.ns_mnt, net: context.ns_net, user: context.ns_user },
+        parent_changed: context.parent_changed != 0,
+        generations: None,
+        descent: None,
     }
+}
+
+/// Notes what a process descends from, if its list of ancestors is truncated. That of a helper of a known request is known.
+pub fn describe_descent(process: &mut Process, truncated: bool, owner: &Owner) {
+    if !truncated || request_id(&owner.request).is_some() {
+        return;
+    }
+    process.generations = Some(owner.depth);
+    process.descent = Some(match WalkEnd::of(owner.end) {
+        WalkEnd::Top => Descent::Init,
+        WalkEnd::Kthread => Descent::Kernel,
+        WalkEnd::Cut | WalkEnd::Unreadable => Descent::Unknown,
+    });
 }
 
 /// Ancestors of a task, nearest first, and whether the list is truncated.
@@ -89,15 +107,18 @@ pub const fn process_id(key: &wire::ProcessKey) -> ProcessId {
     ProcessId { pid: key.pid, start_ns: key.start_ns }
 }
 
-/// The creator of a kernel thread; `None` if unknown. Marked as inferred, since a thread may serve others too.
+/// The creator of a kernel thread that makes a request at `boot_ns`; `None` if unknown. Marked as inferred, since a thread may
+/// serve others too.
 #[must_use]
-pub fn behalf(behalf: &wire::Behalf) -> Option<Behalf> {
-    (behalf.creator.pid != 0).then(|| Behalf {
+pub fn behalf(behalf: &wire::Behalf, boot_ns: u64) -> Option<Behalf> {
+    (behalf.creator.pid != 0 && behalf.is_worker == 0).then(|| Behalf {
         pid: behalf.creator.pid,
         tid: behalf.tid,
         start_ns: behalf.creator.start_ns,
         comm: nul_text(&behalf.comm),
+        thread_comm: thread_comm(&behalf.comm, &behalf.thread_comm),
         cgroup_id: (behalf.cgroup_id != 0).then_some(behalf.cgroup_id),
+        age_ns: Some(boot_ns.saturating_sub(behalf.boot_ns)),
         request: request_id(&behalf.owner.request),
         attribution: Attribution::inferred("kthread-creator"),
     })
@@ -135,6 +156,13 @@ pub fn argv(argv: &Argv) -> (Vec<Text>, bool) {
     (arguments.into_iter().map(Text::from).collect(), truncated)
 }
 
+/// The name of a thread, if it differs from that of its process.
+#[must_use]
+pub fn thread_comm(process: &[u8], thread: &[u8]) -> Option<Text> {
+    let thread = nul_text(thread);
+    (!thread.is_empty() && thread != nul_text(process)).then_some(thread)
+}
+
 /// Text up to the first NUL, or all of it.
 #[must_use]
 pub fn nul_text(bytes: &[u8]) -> Text {
@@ -155,7 +183,7 @@ mod tests {
     use tracer_ebpf::wire::{self, Argv, Context, Have, PathSegments, RequestKey};
     use zerocopy::{FromBytes, FromZeros};
 
-    use super::{ancestors, argv, behalf, nul_text, path, process, request_id, syscall};
+    use super::{ancestors, argv, behalf, nul_text, path, process, request_id, syscall, thread_comm};
     use crate::{event::Text, trace::enrich::users::Users};
 
     fn segments(bytes: &[u8], truncated: u32) -> PathSegments {
@@ -225,7 +253,28 @@ mod tests {
     #[test]
     fn zero_request_and_creator_are_none() {
         assert_eq!(request_id(&RequestKey::NONE), None);
-        assert_eq!(behalf(&wire::Behalf::new_zeroed()), None);
+        assert_eq!(behalf(&wire::Behalf::new_zeroed(), 1), None);
+    }
+
+    /// A thread created by a worker of a workqueue acts for no known process, and an old thread for anyone.
+    #[test]
+    fn old_thread_and_thread_of_a_worker_act_for_no_known_process() {
+        let mut wire = wire::Behalf::new_zeroed();
+        wire.creator.pid = 7;
+        wire.boot_ns = 1_000;
+        let young = behalf(&wire, 2_000).unwrap();
+        assert!(young.is_recent() && young.age_ns == Some(1_000));
+        assert!(!behalf(&wire, 60_000_000_000).unwrap().is_recent());
+        wire.is_worker = 0x20;
+        assert_eq!(behalf(&wire, 2_000), None);
+    }
+
+    /// A thread has a name of its own only if it differs from that of the process.
+    #[test]
+    fn thread_name_is_kept_only_if_it_differs() {
+        assert_eq!(thread_comm(b"thr\0", b"pool-worker\0"), Some(Text::from("pool-worker")));
+        assert_eq!(thread_comm(b"thr\0xx", b"thr\0yy"), None);
+        assert_eq!(thread_comm(b"thr\0", b"\0"), None);
     }
 
     /// Text ends at the first NUL, or at the end of the array.

@@ -304,7 +304,9 @@ fn event(plans: &[Plan], tagged: &[TaggedEvent], step: &Step) -> TaggedEvent {
                 tid: by.pid,
                 start_ns: by.start_ns,
                 comm: Text::default(),
+                thread_comm: None,
                 cgroup_id: None,
+                age_ns: None,
                 request: parent,
                 attribution: Attribution::inferred("kthread-creator"),
             });

@@ -225,6 +225,27 @@ fn lost_result_ends_with_its_thread() {
     assert_eq!(tracker.open(), 0);
 }
 
+/// A request whose result was lost ends although its thread is blocked, once its helper has exited; a thread that may still wait
+/// for its helper keeps it open.
+#[test]
+fn lost_result_of_a_blocked_thread_ends_after_its_helper() {
+    for is_helper_gone in [true, false] {
+        let mut tracker = tracker();
+        tracker.record(asks(7, 1_000, "fs-x"));
+        tracker.record(handed_over(7, 1_000));
+        tracker.record(helper(7, 1_000, 8));
+        tracker.environment.threads.insert(7, ThreadState::Blocked);
+        if is_helper_gone {
+            tracker.environment.dead.insert(8);
+        }
+        ticks(&mut tracker, SECOND, 50 * SECOND);
+        assert!(ends(&tracker.take_events()).is_empty());
+        ticks(&mut tracker, 50 * SECOND, 130 * SECOND);
+        let ended = ends(&tracker.take_events()).get(&FIRST).copied();
+        assert_eq!(ended, is_helper_gone.then_some(Status::Unknown));
+    }
+}
+
 /// A request whose result was lost ends although its thread is alive: a daemon sleeps elsewhere, or is always running.
 #[test]
 fn lost_result_of_a_daemon_ends() {

@@ -1,0 +1,51 @@
+//! Names of processes and threads: both are reported, and filters and policies accept either.
+
+use anyhow::{Context as _, Result};
+
+use super::oracle_check::{number, text};
+use super::policy::policy;
+use super::{Need, Scenario};
+use crate::ctx::{Action, Actor, Ctx, contains, ensure, equal};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "names-of-a-thread", fresh_boot: false, needs: &[Need::Kmodtrace], run: thread },
+    Scenario { name: "names-in-a-policy", fresh_boot: true, needs: &[Need::Kmodtrace], run: in_policy },
+];
+
+/// A request by a thread with a name of its own is selected by the name of the process and by that of the thread.
+fn thread(ctx: &mut Ctx) -> Result<()> {
+    let by_process = ctx.watch(&["--comm", "requester"])?;
+    let by_thread = ctx.watch(&["--comm", "pool-worker"])?;
+    let by_other = ctx.watch(&["--comm", "worker"])?;
+    let tree = ctx.watch_tree(&[])?;
+    let action = Action::ThreadMount { thread: "pool-worker".to_owned(), fs: "nosuchfs".to_owned() };
+    let report = ctx.act(Actor::new(action))?;
+    ensure("nothing is selected by another name", by_other.stop()?.of_type("request").next().is_none())?;
+    for tracer in [by_process, by_thread] {
+        let capture = tracer.stop()?;
+        let request = capture.request_for("fs-nosuchfs")?;
+        equal("process", text(request, "/process/comm"), "requester")?;
+        equal("thread", text(request, "/process/thread_comm"), "pool-worker")?;
+        equal("pid", number(request, "/process/pid"), Some(u64::from(report.pid)))?;
+        ensure("another thread", number(request, "/process/tid") != Some(u64::from(report.pid)))?;
+        // The main thread has the name of its process.
+        let helper = capture.of_type("helper").next().context("no helper")?;
+        equal("request of the helper", &helper["request"], &request["request"])?;
+    }
+    let tree = tree.stop()?.other.join("\n");
+    contains("tree", &tree, " pool-worker), ")
+}
+
+/// A rule denies a module by the name of the process, and by that of the thread.
+fn in_policy(ctx: &mut Ctx) -> Result<()> {
+    for comm in ["kmodtrace-guest", "pool-worker"] {
+        let rule = format!("default='allow'\n[[rule]]\naction='deny'\nmodule='udf'\ncomm='{comm}'\n");
+        policy(ctx, "/run/names.toml", &rule)?;
+        let argv = ["/usr/bin/kmodtrace-guest", "act", "thread-mount", "pool-worker", "udf"];
+        let run = ctx.trace_run(&["--policy", "/run/names.toml"], &argv)?;
+        equal(&format!("exit code of the rule about {comm}"), run.code, 1)?;
+        contains("summary", &run.stderr, "thread pool-worker")?;
+        ctx.unload(&["udf"])?;
+    }
+    Ok(())
+}
