@@ -15,6 +15,7 @@ mod hostile;
 mod library;
 mod loss;
 mod names;
+mod namespaces;
 mod oracle_check;
 mod oracle_sees_modprobe;
 mod outage;
@@ -100,6 +101,7 @@ const FILES: &[&[Scenario]] = &[
     explicit::SCENARIOS,
     depth::SCENARIOS,
     names::SCENARIOS,
+    namespaces::SCENARIOS,
     reasons::SCENARIOS,
     storm::SCENARIOS,
     cli::SCENARIOS,

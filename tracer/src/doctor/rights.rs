@@ -6,11 +6,19 @@ use crate::kernel::{
     facts::Facts,
     file::read,
     privileges::{Capabilities, Capability},
+    process::has_global_ids_in,
 };
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let mounts = read(facts.root(), "proc/self/mounts", "mount it with `mount -t proc proc /proc`");
-    vec![capabilities(facts), perf(facts), unprivileged_bpf(facts), bpffs(&mounts), cgroup(&mounts)]
+    vec![
+        capabilities(facts),
+        perf(facts),
+        unprivileged_bpf(facts),
+        bpffs(&mounts),
+        cgroup(&mounts),
+        pid_namespace(facts),
+    ]
 }
 
 /// Capabilities that are missing for attaching the hooks; `None` if all are there or unknown.
@@ -106,6 +114,19 @@ fn cgroup(mounts: &Result<String, FactError>) -> Finding {
     }
 }
 
+fn pid_namespace(facts: &Facts) -> Finding {
+    if has_global_ids_in(facts.root()) {
+        return Finding::ok("pid-namespace", "the initial one: process ids are those of the kernel");
+    }
+    Finding::problem(
+        "pid-namespace",
+        "not the initial one, as in a container or under WSL: process ids differ from those of the kernel",
+        "`run` needs a cgroup of its own and judges no policy; requests that wait for a place or lost their record end later",
+        "run the container with --pid=host, or kmodtrace by `nsenter -t 1 -a` from the host",
+    )
+    .limiting()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{check, is_mounted, missing};
@@ -155,6 +176,17 @@ mod tests {
         assert_eq!(level("3\n", 1 << 38 | 1 << 39), Level::Note);
         assert_eq!(level("3\n", 1 << 21), Level::Ok);
         assert_eq!(level("2\n", 0), Level::Ok);
+    }
+
+    /// A pid namespace other than the initial one is a problem.
+    #[test]
+    fn pid_namespace_is_a_problem_unless_initial() {
+        for (namespace, level) in [("pid:[4026531836]", Level::Ok), ("pid:[4026532177]", Level::Problem)] {
+            let (root, facts) = system(&[("proc/self/ns/mnt", "")]);
+            std::os::unix::fs::symlink(namespace, root.path().join("proc/self/ns/pid")).unwrap();
+            let found = check(&facts).into_iter().find(|finding| finding.check == "pid-namespace").unwrap();
+            assert_eq!(found.level, level, "{namespace}");
+        }
     }
 
     /// Only a mount of the right type at the right path counts.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
+    hash::{BuildHasher, RandomState},
     io,
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
@@ -28,10 +29,22 @@ pub enum CgroupError {
     },
 }
 
+/// Attempts to find a free name.
+const NAMES_MAX: usize = 4;
+
+/// Whether this process sees paths of cgroups from the root: it is in the initial cgroup namespace
+/// (`PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h).
+#[must_use]
+pub fn has_global_paths() -> bool {
+    // Without the file there are no namespaces.
+    fs::read_link("/proc/self/ns/cgroup").map_or(true, |namespace| namespace.as_os_str() == "cgroup:[4026531835]")
+}
+
 /// A cgroup below the one we are in. Dropping it removes it, once it is empty.
 #[derive(Debug)]
 pub struct OwnCgroup {
     directory: PathBuf,
+    name: String,
     path: String,
     procs: File,
 }
@@ -48,18 +61,45 @@ impl OwnCgroup {
         }
         let own = fs::read_to_string("/proc/self/cgroup").map_err(|_| CgroupError::NoHierarchy)?;
         let parent = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or(CgroupError::NoHierarchy)?;
-        let path = format!("{}/kmodtrace-{}", parent.trim_end_matches('/'), std::process::id());
-        let directory = root.join(path.trim_start_matches('/'));
-        let fail = |source| CgroupError::Make { path: directory.clone(), source };
-        fs::create_dir(&directory).map_err(fail)?;
-        let procs = OpenOptions::new().write(true).open(directory.join("cgroup.procs")).map_err(fail)?;
-        Ok(Self { directory, path, procs })
+        let parent = parent.trim_end_matches('/');
+        let mut taken = None;
+        for _ in 0..NAMES_MAX {
+            // Random, because process ids of other pid namespaces are equal, and an earlier cgroup may remain.
+            let name = format!("kmodtrace-{:016x}", RandomState::new().hash_one(std::process::id()));
+            let path = format!("{parent}/{name}");
+            let directory = root.join(path.trim_start_matches('/'));
+            let fail = |source| CgroupError::Make { path: directory.clone(), source };
+            match fs::create_dir(&directory) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    taken = Some(fail(error));
+                    continue;
+                }
+                Err(error) => return Err(fail(error)),
+            }
+            let procs = match OpenOptions::new().write(true).open(directory.join("cgroup.procs")) {
+                Ok(procs) => procs,
+                Err(error) => {
+                    // It is empty; if it cannot be removed either, the error below says where it is.
+                    let _ = fs::remove_dir(&directory);
+                    return Err(fail(error));
+                }
+            };
+            return Ok(Self { directory, name, path, procs });
+        }
+        Err(taken.unwrap_or(CgroupError::NoHierarchy))
     }
 
-    /// Its path in the hierarchy.
+    /// Its name, which no other cgroup has.
     #[must_use]
-    pub fn path(&self) -> Text {
-        Text::from(self.path.as_str())
+    pub fn name(&self) -> Text {
+        Text::from(self.name.as_str())
+    }
+
+    /// Its path from the root of the hierarchy; `None` if that is unknown in this cgroup namespace.
+    #[must_use]
+    pub fn path(&self) -> Option<Text> {
+        has_global_paths().then(|| Text::from(self.path.as_str()))
     }
 
     /// Its id, as the kernel gives it to every task in it.

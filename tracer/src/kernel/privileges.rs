@@ -17,6 +17,8 @@ const NEEDS_PROC: &str = "mount it with `mount -t proc proc /proc`";
 #[repr(u32)]
 #[non_exhaustive]
 pub enum Capability {
+    /// `CAP_DAC_OVERRIDE`: writing to directories that are not writable.
+    DacOverride = 1,
     /// `CAP_DAC_READ_SEARCH`: reading files of others.
     DacReadSearch = 2,
     /// `CAP_KILL`: signals to processes of others.
@@ -40,6 +42,7 @@ impl Capability {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::DacOverride => "CAP_DAC_OVERRIDE",
             Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
             Self::Kill => "CAP_KILL",
             Self::SysPtrace => "CAP_SYS_PTRACE",

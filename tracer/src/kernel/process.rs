@@ -186,8 +186,15 @@ fn stat(directory: &Path) -> io::Result<Option<Vec<u8>>> {
 /// (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 #[must_use]
 pub fn has_global_ids() -> bool {
+    has_global_ids_in(Path::new("/"))
+}
+
+/// As [`has_global_ids`], for the system whose `/proc` is below `root`.
+#[must_use]
+pub fn has_global_ids_in(root: &Path) -> bool {
     // Without the file there are no namespaces.
-    fs::read_link("/proc/self/ns/pid").map_or(true, |namespace| namespace.as_os_str() == "pid:[4026531836]")
+    let namespace = fs::read_link(root.join("proc/self/ns/pid"));
+    namespace.map_or(true, |namespace| namespace.as_os_str() == "pid:[4026531836]")
 }
 
 fn is_of(stat: &[u8], process: ProcessId) -> bool {

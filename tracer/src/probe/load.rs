@@ -14,7 +14,7 @@ use super::{
     options::{LogLevel, Options},
     targets::targets,
 };
-use crate::kernel::btf::Btf;
+use crate::kernel::{btf::Btf, process::has_global_ids};
 
 /// Duplicates the descriptor of a loaded program.
 pub(super) fn descriptor(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, ProbeError> {
@@ -92,8 +92,8 @@ pub(super) fn load_at(
     let reading_compressed = reading("READING_MODULE_COMPRESSED");
     let have_task_pt_regs = u32::from(btf.has_func("bpf_task_pt_regs"));
     let regs_above_stack = regs_above_stack(btf);
-    // Pinned programs outlast this process, whose id may be reused.
-    let own_pid = if options.pin { 0 } else { std::process::id() };
+    // Pinned programs outlast this process, whose id may be reused. In a pid namespace its number is another process's global id.
+    let own_pid = if options.pin || !has_global_ids() { 0 } else { std::process::id() };
     // The level of aya-log: the verifier prunes all statements above it.
     let log_level: u8 = match options.log {
         LogLevel::Off => 0,

@@ -12,7 +12,7 @@ use std::{collections::VecDeque, io, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-pub use self::correlate::Scope;
+pub use self::correlate::{CommandCgroup, Scope};
 use self::{
     correlate::{Clock, Drained, Filter, LiveSystem, Started, Tracker},
     poll::PollSchedule,

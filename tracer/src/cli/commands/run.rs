@@ -24,16 +24,23 @@ use crate::{
         },
         session::{Session, runtime},
     },
-    event::ProcessId,
     kernel::{account::Account, cgroup::OwnCgroup, privileges::Capability, process},
     logging::say,
     output::escape_str,
-    trace::Scope,
+    trace::{CommandCgroup, Scope},
 };
 
 /// Exit codes as of env(1) and timeout(1).
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 const EXIT_NOT_FOUND: u8 = 127;
+
+/// The kernel numbers processes globally, and a process in a pid namespace cannot know the global number of its command.
+const NAMESPACED_COMMAND: &str = "cannot follow the command in this pid namespace: it needs a cgroup of its own; run the \
+    container with --pid=host or with a writable /sys/fs/cgroup, or show all processes with --host";
+
+/// In a pid namespace, only the cgroup tells what belongs to the command, and a process may leave it.
+const NAMESPACED_POLICY: &str = "cannot judge the command in this pid namespace: what leaves its cgroup would not be seen; \
+    run the container with --pid=host, or judge all processes with --host";
 
 /// Time between SIGTERM and SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(5);
@@ -75,16 +82,28 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         // Nothing is in scope until the command exists.
-        let empty = Scope::Command { process: ProcessId { pid: 0, start_ns: u64::MAX }, cgroup: None };
+        let empty = Scope::Command { process: None, cgroup: None };
         let scope = if args.host { Scope::Host } else { empty };
+        let has_global_ids = process::has_global_ids();
+        if !args.host && !has_global_ids && args.policy.has_policy() {
+            anyhow::bail!(NAMESPACED_POLICY);
+        }
         let started = Session::start(&args.trace, probe_log, scope, Stream::Stderr, policy.judge()).await;
         let mut session = match started {
             Ok(session) => session,
             Err(error) => return policy.not_traced(error),
         };
 
-        let cgroup =
-            OwnCgroup::create().inspect_err(|error| log::info!("{error}; following the command by ancestry only")).ok();
+        let cgroup = match OwnCgroup::create() {
+            Ok(cgroup) => Some(cgroup),
+            Err(error) if !args.host && !has_global_ids => {
+                return Err(anyhow::Error::new(error).context(NAMESPACED_COMMAND));
+            }
+            Err(error) => {
+                log::info!("{error}; following the command by ancestry only");
+                None
+            }
+        };
         let (program, arguments) = args.command.split_first().context("missing command: expected CMD")?;
         let mut command = Command::new(program);
         command.args(arguments);
@@ -107,6 +126,8 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
         };
         // Signals must reach the command even if it has changed its user.
         let mut also = vec![Capability::Kill];
+        // To remove the cgroup: the directory of the root cgroup is not writable, even for its owner.
+        also.extend(cgroup.is_some().then_some(Capability::DacOverride));
         if args.policy.has_policy() {
             // To report the line of a script, the offset of the shell's open file is read.
             also.push(Capability::SysPtrace);
@@ -114,10 +135,10 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
         session.drop_privileges(&also)?;
         let pid = child.id().context("cannot identify the command: it has no process id")?;
         if !args.host {
-            let process = process::id_of(pid).with_context(|| format!("cannot identify the command, pid {pid}"))?;
+            let identify = || process::id_of(pid).with_context(|| format!("cannot identify the command, pid {pid}"));
             session.set_scope(Scope::Command {
-                process,
-                cgroup: cgroup.as_ref().map(|cgroup| (cgroup.path(), cgroup.id())),
+                process: has_global_ids.then(identify).transpose()?,
+                cgroup: cgroup.as_ref().map(CommandCgroup::from),
             });
         }
 

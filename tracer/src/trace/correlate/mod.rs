@@ -26,7 +26,7 @@ mod unresolved;
 pub use clock::Clock;
 pub use environment::Environment;
 pub use live_system::LiveSystem;
-pub use scope::{Filter, Scope};
+pub use scope::{CommandCgroup, Filter, Scope};
 pub use start::{Started, read_symbols, start};
 pub use timeouts::Drained;
 pub use tracker::Tracker;

@@ -6,7 +6,7 @@ use super::recent_set::RecentSet;
 use crate::{
     chain,
     event::{Ancestor, Body, Event, Origin, Process, ProcessId, RequestId, Text},
-    kernel::process::TICK_NS,
+    kernel::{cgroup::OwnCgroup, process::TICK_NS},
 };
 
 /// The scope of a trace.
@@ -17,11 +17,45 @@ pub enum Scope {
     Host,
     /// A process and its descendants: by its own cgroup, if it has one, and by ancestry.
     Command {
-        /// The process.
-        process: ProcessId,
-        /// Path and id of its cgroup (v2).
-        cgroup: Option<(Text, Option<u64>)>,
+        /// The process; `None` if its global id is unknown, as in a pid namespace.
+        process: Option<ProcessId>,
+        /// Its cgroup (v2).
+        cgroup: Option<CommandCgroup>,
     },
+}
+
+/// The cgroup (v2) that was created for a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommandCgroup {
+    /// Its name, which no other cgroup has.
+    pub name: Text,
+    /// Its path from the root of the hierarchy; `None` if unknown, as in a cgroup namespace.
+    pub path: Option<Text>,
+    /// Its id.
+    pub id: Option<u64>,
+}
+
+impl CommandCgroup {
+    /// Returns whether a process is in this cgroup or in one below it.
+    fn contains(&self, process: &Process) -> bool {
+        if self.id.is_some() && process.cgroup_id == self.id {
+            return true;
+        }
+        let Some(path) = process.cgroup.as_ref().map(Text::as_bytes) else { return false };
+        match &self.path {
+            Some(own) => {
+                path.strip_prefix(own.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+            }
+            None => path.split(|byte| *byte == b'/').any(|component| component == self.name.as_bytes()),
+        }
+    }
+}
+
+impl From<&OwnCgroup> for CommandCgroup {
+    fn from(own: &OwnCgroup) -> Self {
+        Self { name: own.name(), path: own.path(), id: own.id() }
+    }
 }
 
 impl Scope {
@@ -29,20 +63,19 @@ impl Scope {
     fn contains_cgroup(&self, id: Option<u64>) -> bool {
         match self {
             Self::Host => true,
-            Self::Command { cgroup: Some((_, Some(own))), .. } => id == Some(*own),
-            Self::Command { .. } => false,
+            Self::Command { cgroup, .. } => id.is_some() && cgroup.as_ref().is_some_and(|cgroup| cgroup.id == id),
         }
     }
 
     fn contains(&self, process: &Process, ancestors: &[Ancestor]) -> bool {
         let Self::Command { process: command, cgroup } = self else { return true };
         // The start time of the command has only clock tick precision; a pid is not reused within one tick.
-        let same = |id: ProcessId| id.pid == command.pid && id.start_ns / TICK_NS == command.start_ns / TICK_NS;
-        if same(process.id()) || ancestors.iter().any(|ancestor| same(ancestor.id())) {
-            return true;
-        }
-        let (Some((cgroup, _)), Some(own)) = (cgroup, &process.cgroup) else { return false };
-        own.as_bytes().strip_prefix(cgroup.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        let same = |id: ProcessId| {
+            command.is_some_and(|command| id.pid == command.pid && id.start_ns / TICK_NS == command.start_ns / TICK_NS)
+        };
+        same(process.id())
+            || ancestors.iter().any(|ancestor| same(ancestor.id()))
+            || cgroup.as_ref().is_some_and(|cgroup| cgroup.contains(process))
     }
 }
 
@@ -180,15 +213,15 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    use super::{Filter, Scope};
+    use super::{CommandCgroup, Filter, Scope};
     use crate::{
         chain::{Chain, Item, samples},
-        event::{Attribution, Body, Event, Origin, Outcome, ProcessId, RequestId, Status},
+        event::{Attribution, Body, Event, Origin, Outcome, Process, ProcessId, RequestId, Status},
     };
 
     fn filter() -> Filter {
         let process = ProcessId { pid: 557, start_ns: 557 };
-        Filter::new(Scope::Command { process, cgroup: None })
+        Filter::new(Scope::Command { process: Some(process), cgroup: None })
     }
 
     fn event(request: Option<RequestId>, body: Body) -> Event {
@@ -202,6 +235,28 @@ mod tests {
 
     fn chain(item: Item) -> Chain {
         if let Item::Chain(chain) = item { *chain } else { unreachable!("it is a chain") }
+    }
+
+    /// A process belongs to a cgroup by the id, or by a path at or below it, and not by a similar name.
+    #[test]
+    fn cgroup_contains_processes_in_and_below_it() {
+        let process = |path: &str, id| Process { cgroup: Some(path.into()), cgroup_id: Some(id), ..Process::default() };
+        let known = CommandCgroup { name: "own".into(), path: Some("/box/own".into()), id: Some(7) };
+        let hidden = CommandCgroup { path: None, ..known.clone() };
+        for (path, id, is_in_known, is_in_hidden) in [
+            ("/anything", 7, true, true),
+            ("/box/own", 8, true, true),
+            ("/box/own/below", 8, true, true),
+            ("/box/owner", 8, false, false),
+            ("/box", 8, false, false),
+            // The path of the other one is not known, but its name is unique.
+            ("/host/box/own/below", 8, false, true),
+        ] {
+            assert_eq!(known.contains(&process(path, id)), is_in_known, "{path}");
+            assert_eq!(hidden.contains(&process(path, id)), is_in_hidden, "{path}");
+        }
+        let unnumbered = CommandCgroup { id: None, ..known };
+        assert!(!unnumbered.contains(&Process::default()), "an unknown id equals no other");
     }
 
     /// The memory of a long-running command is bounded, and a nested request is in scope after the end of its parent.

@@ -1,0 +1,82 @@
+//! The tracer in a container: it follows its command exactly, or refuses; it never reports that nothing was loaded because its
+//! own view is too small.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::policy::policy;
+use super::{Need, Scenario};
+use crate::ctx::{Ctx, contains, ensure, equal};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "run-removes-its-cgroup", fresh_boot: false, needs: &[Need::Kmodtrace], run: cgroup_removed },
+    Scenario {
+        name: "run-in-container-follows-its-command-or-refuses",
+        fresh_boot: true,
+        needs: &[Need::Kmodtrace, Need::Extras, Need::Program("unshare")],
+        run: container,
+    },
+];
+
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The names of the cgroups that the tracer created below a cgroup.
+fn own_cgroups(directory: &str) -> Result<Vec<String>> {
+    let entries = fs::read_dir(directory).with_context(|| format!("cannot list {directory}"))?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names: Vec<String> = names.collect::<Result<_>>()?;
+    Ok(names.into_iter().filter(|name| name.starts_with("kmodtrace-")).collect())
+}
+
+/// Checks that the cgroup of a command is removed after the command, though privileges were dropped before.
+fn cgroup_removed(ctx: &mut Ctx) -> Result<()> {
+    let script = format!("ls -d {CGROUPS}/kmodtrace-*; mount -t cgroupless none /mnt; :");
+    let capture = ctx.trace_run(&[], &["sh", "-c", &script])?;
+    capture.request_for("fs-cgroupless")?;
+    ensure("the command has a cgroup", capture.other.iter().any(|line| line.starts_with(CGROUPS)))?;
+    equal("cgroups that remain", own_cgroups(CGROUPS)?, Vec::<String>::new())
+}
+
+/// Runs a shell script as pid 1 of a container with namespaces for processes, cgroups and mounts, as container engines do.
+fn in_container(ctx: &mut Ctx, script: &str) -> Result<crate::ctx::Output> {
+    let inner = format!("mount -t cgroup2 none {CGROUPS} || exit 9; {script}");
+    let outer = format!(
+        "mkdir -p {CGROUPS}/box && echo $$ >{CGROUPS}/box/cgroup.procs && \
+         exec unshare --pid --fork --cgroup --mount --mount-proc sh -c '{inner}'"
+    );
+    ctx.run(&["sh", "-c", &outer])
+}
+
+/// Checks that a command in a container is followed by its cgroup, also where it detaches itself; and that the tracer refuses,
+/// with the option that helps, to judge a policy there, or to follow the command without a cgroup.
+fn container(ctx: &mut Ctx) -> Result<()> {
+    ctx.run(&["modprobe", "-r", "dummy"])?;
+    let command = "mount -t boxed none /mnt\nmodprobe dummy\n\
+                   (setsid sh -c 'mount -t detached none /mnt; touch /run/detached' &)\n\
+                   while ! test -e /run/detached; do sleep 0.1; done\n";
+    ctx.write_file(Path::new("/run/command.sh"), command)?;
+    let output = in_container(ctx, "kmodtrace run --json --output /run/boxed.jsonl -- sh /run/command.sh")?.ok()?;
+    let events = fs::read_to_string("/run/boxed.jsonl").context("cannot read the events of the container")?;
+    for part in ["\"name\":\"fs-boxed\"", "\"name\":\"fs-detached\"", "\"module\":\"dummy\""] {
+        contains("the events of the container", &events, part)?;
+    }
+    ensure("a module is not reported as missing", !output.stderr.contains("no module was loaded"))?;
+    equal("cgroups that remain", own_cgroups(&format!("{CGROUPS}/box"))?, Vec::<String>::new())?;
+
+    policy(ctx, "/run/deny.toml", "default = 'deny'\n")?;
+    let judged = in_container(ctx, "kmodtrace run --policy /run/deny.toml -- touch /run/judged")?;
+    equal("exit code with a policy", judged.code, 125)?;
+    contains("the reason", &judged.stderr, "--pid=host")?;
+    ensure("the command was not started", !fs::exists("/run/judged")?)?;
+
+    let read_only = format!("mount -o remount,bind,ro {CGROUPS} || exit 9; kmodtrace run -- touch /run/followed");
+    let followed = in_container(ctx, &read_only)?;
+    equal("exit code without a cgroup", followed.code, 125)?;
+    contains("the reason", &followed.stderr, "--pid=host")?;
+    ensure("the command was not started", !fs::exists("/run/followed")?)?;
+
+    let doctor = in_container(ctx, "kmodtrace doctor")?;
+    contains("the findings", &doctor.stdout, "pid-namespace")
+}
