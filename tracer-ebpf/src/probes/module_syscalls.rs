@@ -1,6 +1,5 @@
-//! `init_module(2)`, `finit_module(2)`, `delete_module(2)`: `long __x64_sys_finit_module(const struct pt_regs *)`
-//! and the like (kernel/module/main.c). Their exits report every failed attempt, refused ones
-//! included.
+//! `init_module(2)`, `finit_module(2)`, `delete_module(2)`: `long __x64_sys_finit_module(const struct pt_regs *)` and two
+//! similar functions (kernel/module/main.c). Their exits report every failed attempt, including refused ones.
 //!
 //! All three programs do the same: the calls have the same arguments and return values.
 

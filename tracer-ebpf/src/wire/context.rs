@@ -81,7 +81,7 @@ impl WalkEnd {
 wire_struct! {
     /// The task on whose behalf a kernel thread works: the one that created it, or that created its creator.
     pub struct Behalf: 96 {
-        /// The creating process; all zero when unknown.
+        /// The creating process; all zero if unknown.
         pub creator: ProcessKey,
         /// The creating thread.
         pub tid: u32,
@@ -101,7 +101,7 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// A path, captured leaf first: segments divided by NUL, in `bytes[..len]`. User space reverses it.
+    /// A path, captured leaf first: segments separated by NUL, in `bytes[..len]`. User space reverses it.
     pub struct PathSegments: 520 {
         /// Bytes used.
         pub len: u32,
@@ -147,7 +147,7 @@ wire_struct! {
         pub kthread: u32,
         /// Its main thread's `comm`: claimed by the process.
         pub comm: [u8; COMM_BYTES],
-        /// Last component of its executable, NUL-terminated; empty when it has none.
+        /// Last component of its executable, NUL-terminated; empty if it has none.
         pub exe: [u8; ANCESTOR_EXE_BYTES],
     }
 }

@@ -12,17 +12,17 @@ pub enum Counter {
     RingStage = 1,
     /// The ring buffer had no room: a module load, init, file or unload record is lost.
     RingModule = 2,
-    /// The map of requests in flight was full: this request's later stages cannot be tied to it.
+    /// The map of requests in flight was full: the later stages of this request cannot be linked to it.
     MapInFlight = 3,
-    /// The map of `subprocess_info` pointers was full, or lost an entry: this request's helper cannot be tied to it.
+    /// The map of `subprocess_info` pointers was full, or lost an entry: the helper of this request cannot be linked to it.
     MapHandover = 4,
-    /// The map of helpers could not take an entry: loads of this helper cannot be tied to their request.
+    /// The map of helpers was full: loads of this helper cannot be linked to their request.
     MapHelpers = 5,
     /// The map of module inits in progress was full: this init has no result.
     MapInits = 6,
-    /// The map of kernel threads could not take an entry: requests of this thread have no cause.
+    /// The map of kernel threads was full: the cause of requests of this thread is unknown.
     MapKthreads = 7,
-    /// A result arrived for a request that was not in the map: it began before the tracer or was lost.
+    /// A request ended that was not in the map: it began before the tracer, or its record was lost.
     ResultWithoutRequest = 8,
     /// A process has more than [`super::GENERATIONS`] generations: whether a helper of the kernel is further up is unknown.
     WalkCut = 9,

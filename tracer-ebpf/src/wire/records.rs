@@ -44,7 +44,7 @@ wire_struct! {
         pub kind: u32,
         /// CPU it was written on.
         pub cpu: u32,
-        /// When: nanoseconds since boot (`CLOCK_BOOTTIME`).
+        /// Time of the record: nanoseconds since boot (`CLOCK_BOOTTIME`).
         pub boot_ns: u64,
         /// The acting process.
         pub process: ProcessKey,
@@ -71,7 +71,7 @@ wire_struct! {
         pub comm: [u8; COMM_BYTES],
         /// The thread's `comm`.
         pub thread_comm: [u8; COMM_BYTES],
-        /// The format string of the name ("net-pf-%d"), NUL-terminated, cut if longer.
+        /// The format string of the name ("net-pf-%d"), NUL-terminated, truncated if longer.
         pub format: [u8; ENTERED_TEXT_BYTES],
         /// The first values to be formatted.
         pub values: [u64; ENTERED_VALUES],
@@ -87,7 +87,7 @@ wire_struct! {
         pub header: Header,
         /// The request.
         pub request: RequestKey,
-        /// The LSMs' verdict: 0 or a negative errno; [`Request::VERDICT_LATER`] when a [`Verdict`] follows.
+        /// The LSMs' verdict: 0 or a negative errno; [`Request::VERDICT_LATER`] if a [`Verdict`] follows.
         pub verdict: i32,
         /// Non-zero: `kernel.modprobe` was empty; the kernel stopped before it formatted the name,
         /// which is in the [`Entered`] before this record.
@@ -169,7 +169,7 @@ wire_struct! {
         pub request: RequestKey,
         /// `subprocess_info.path`, NUL-terminated.
         pub path: [u8; 200],
-        /// `argv[0..4]`, each NUL-terminated, cut at 64 bytes.
+        /// `argv[0..4]`, each NUL-terminated, truncated to 64 bytes.
         pub argv: [[u8; 64]; 4],
     }
 }
@@ -252,7 +252,7 @@ const _: () = assert!(
         && offset_of!(Load, taints) == offset_of!(Unload, in_init)
         && offset_of!(Load, module) == offset_of!(Unload, module)
         && offset_of!(Load, context) == offset_of!(Unload, context),
-    "a module that comes and one that goes have the same layout"
+    "Load and Unload have the same layout"
 );
 
 wire_struct! {
