@@ -1,7 +1,7 @@
-//! Builds the eBPF object that the binary carries, or an empty one where no eBPF toolchain is found.
+//! Builds the eBPF object that the binary contains, or an empty one if no eBPF toolchain is found.
 //!
-//! An empty object is never hidden: the build warns, and the binary says so and refuses to trace. What was asked for
-//! by name (a toolchain, an object) and does not work is an error.
+//! An empty object is never hidden: the build warns, and the binary refuses to trace with a message. A toolchain or object that
+//! was selected by name and does not work is an error.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,9 +16,9 @@ mod probe;
 #[path = "build/strip.rs"]
 mod strip;
 
-/// The object's file name, here and in `OUT_DIR`.
+/// The file name of the object, also in `OUT_DIR`.
 const OBJECT: &str = "kmodtrace-probes";
-/// `skip` writes an empty object at once, `require` makes a missing toolchain an error.
+/// `skip` writes an empty object without looking for a toolchain, `require` makes a missing toolchain an error.
 const MODE_ENV: &str = "KMODTRACE_EBPF";
 /// Set in the copy of this program that runs the eBPF build; its value is the toolchain's name.
 const CHILD_ENV: &str = "KMODTRACE_EBPF_CHILD";
@@ -48,8 +48,8 @@ fn run() -> Result<()> {
         Ok("skip") => return write_empty(&out),
         Ok("require") => true,
         Ok("") | Err(env::VarError::NotPresent) => false,
-        Ok(other) => bail!("{MODE_ENV}={other} is not known: it takes `skip` or `require`"),
-        Err(error) => bail!("{MODE_ENV}: {error}"),
+        Ok(other) => bail!("invalid {MODE_ENV} {other:?}: expected skip or require"),
+        Err(error) => bail!("invalid {MODE_ENV}: {error}; expected skip or require"),
     };
     if let Some(given) = env::var_os(OBJECT_ENV).filter(|path| !path.is_empty()) {
         return copy_given(Path::new(&given), &out);
@@ -57,7 +57,8 @@ fn run() -> Result<()> {
     let workspace = workspace()?;
     let tools = probe::tools_dir(&workspace);
     if let Some(via) = probe::named_toolchain()? {
-        let compiler = Compiler::inspect(via).with_context(|| format!("{TOOLCHAIN_ENV} names a broken toolchain"))?;
+        let compiler =
+            Compiler::inspect(via).with_context(|| format!("cannot use the toolchain of {TOOLCHAIN_ENV}"))?;
         let linker = probe::find_linker(&tools, compiler.llvm_major)?;
         return build(&workspace, &compiler, &linker, &out);
     }
@@ -74,18 +75,18 @@ fn run() -> Result<()> {
     }
     let reasons = reasons.join("; ");
     if required {
-        bail!("no eBPF toolchain ({reasons}); `cargo xtask setup` installs what is missing");
+        bail!("cannot find an eBPF toolchain: {reasons}; `cargo xtask setup` installs it");
     }
     println!(
         "cargo:warning=built without the eBPF object, so this binary cannot trace: {reasons}; \
-         `cargo xtask setup` installs what is missing"
+         `cargo xtask setup` installs the toolchain"
     );
-    // A file that does not exist makes cargo run this again, so a toolchain installed meanwhile is seen.
+    // cargo runs this again as long as this file does not exist, so a toolchain that is installed later is found.
     println!("cargo:rerun-if-changed={}", out.with_extension("missing").display());
     write_empty(&out)
 }
 
-/// Writes the object that stands for "built without one".
+/// Writes an empty object, for a build without an eBPF toolchain.
 fn write_empty(out: &Path) -> Result<()> {
     fs::write(out, []).with_context(|| format!("cannot write {}", out.display()))
 }
@@ -93,22 +94,22 @@ fn write_empty(out: &Path) -> Result<()> {
 /// Takes a finished object.
 fn copy_given(given: &Path, out: &Path) -> Result<()> {
     if given.is_relative() {
-        bail!("{OBJECT_ENV}={} must be an absolute path", given.display());
+        bail!("invalid {OBJECT_ENV} {:?}: expected an absolute path", given.display());
     }
     println!("cargo:rerun-if-changed={}", given.display());
     fs::copy(given, out).with_context(|| format!("cannot copy {OBJECT_ENV}={}", given.display()))?;
-    check_object(out).with_context(|| format!("{OBJECT_ENV}={}", given.display()))
+    check_object(out).with_context(|| format!("cannot use {OBJECT_ENV}={}", given.display()))
 }
 
-/// Builds the object in a copy of this program, whose environment is the only one that knows of the bootstrap variable
-/// and whose talk is kept back unless something is wrong.
+/// Builds the object in a child process, so that the bootstrap variable affects nothing else, and prints the child's output
+/// only on errors.
 fn build(workspace: &Path, compiler: &Compiler, linker: &Linker, out: &Path) -> Result<()> {
     println!("cargo:rerun-if-changed={}", compiler.rustc.display());
     println!("cargo:rerun-if-changed={}", linker.path.display());
     share_target(workspace, out)?;
     let toolchain = match &compiler.via {
         Via::Rustup(name) => name.as_str(),
-        // Without rustup aya-build uses the cargo on PATH, whatever the name.
+        // Without rustup, aya-build ignores the name and uses the cargo on PATH.
         Via::Path => "",
     };
     let mut child = Command::new(env::current_exe().context("this program has no path")?);
@@ -117,15 +118,15 @@ fn build(workspace: &Path, compiler: &Compiler, linker: &Linker, out: &Path) -> 
         child.env("RUSTC_BOOTSTRAP", "1");
     }
     let output = child.output().context("cannot start the eBPF build")?;
-    let talk = String::from_utf8_lossy(&output.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
-        for line in talk.lines().filter_map(warning) {
+        for line in stdout.lines().filter_map(warning) {
             eprintln!("{line}");
         }
         eprintln!("{}", String::from_utf8_lossy(&output.stderr));
-        bail!("the eBPF object does not build with {} (LLVM {})", compiler.via.describe(), compiler.llvm_major);
+        bail!("cannot build the eBPF object with {} (LLVM {})", compiler.via.describe(), compiler.llvm_major);
     }
-    for line in talk.lines() {
+    for line in stdout.lines() {
         match warning(line) {
             Some(text) if is_progress(text) => {}
             _ => println!("{line}"),
@@ -135,7 +136,7 @@ fn build(workspace: &Path, compiler: &Compiler, linker: &Linker, out: &Path) -> 
     strip::strip(out)
 }
 
-/// Runs in the child: the eBPF build proper.
+/// Runs the eBPF build, in the child.
 fn build_in_child(toolchain: &str) -> Result<()> {
     let root = workspace()?.join("tracer-ebpf");
     let root = root.to_str().context("the path of tracer-ebpf is not UTF-8")?;
@@ -149,7 +150,7 @@ fn build_in_child(toolchain: &str) -> Result<()> {
 fn share_target(workspace: &Path, out: &Path) -> Result<()> {
     let shared = probe::target_dir(workspace).join("ebpf");
     fs::create_dir_all(&shared).with_context(|| format!("cannot create {}", shared.display()))?;
-    // The name aya-build uses below OUT_DIR.
+    // The name that aya-build uses below OUT_DIR.
     let link = out.with_file_name("aya-build");
     if fs::read_link(&link).is_ok_and(|target| target == shared) {
         return Ok(());
@@ -173,7 +174,7 @@ fn check_object(path: &Path) -> Result<()> {
         _ => None,
     };
     if !bytes.starts_with(b"\x7fELF") || machine != Some(EM_BPF) {
-        bail!("{} is not an eBPF object", path.display());
+        bail!("cannot use {}: not an eBPF object", path.display());
     }
     Ok(())
 }
@@ -183,8 +184,8 @@ fn warning(line: &str) -> Option<&str> {
     line.strip_prefix("cargo:warning=")
 }
 
-/// Whether a line is cargo's report of its progress (a verb aligned to the right in 12 columns), or aya-build saying that
-/// there is no rustup, which was known.
+/// Whether a line is cargo's progress (a verb, right-aligned in 12 columns), or the message of aya-build that there is no
+/// rustup.
 fn is_progress(text: &str) -> bool {
     let verb = text.get(..12).map(str::trim_start);
     text.trim().is_empty()

@@ -1,6 +1,6 @@
-//! What each step between the ring and a person takes, by itself: `cargo bench -p kmodtrace --bench paths`.
+//! Measures each step between the ring buffer and the output separately: `cargo bench -p kmodtrace --bench paths`.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up is to stop")]
+#![expect(clippy::unwrap_used, reason = "a bench without its input cannot run")]
 
 use std::{hint::black_box, io};
 
@@ -17,7 +17,7 @@ use kmodtrace::{
 use tracer_ebpf::wire::{Header, Kind, Request};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// What `cargo xtask gen --events 400 --seed 1` makes.
+/// The output of `cargo xtask gen --events 400 --seed 1`.
 const CAPTURE: &str = include_str!("../../tests/fixtures/captures/generated.jsonl");
 
 const POLICY: &str =
@@ -39,7 +39,7 @@ fn items(events: &[Event]) -> Vec<Item> {
     items
 }
 
-/// An event of each of the types that most of a capture is, and the capture itself.
+/// An event of each frequent type, and a complete capture.
 fn parsing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");
     let mut bench = |name: &str, text: &[&str]| {

@@ -1,7 +1,7 @@
-//! What the programs cost on this very machine, beside a program started and ended, which every request costs at least:
-//! `cargo bench -p kmodtrace --bench programs`, as root. One JSON object a figure: nanoseconds, a number for each batch.
+//! Measures the cost of the BPF programs on this machine, compared with starting a process, which every request does:
+//! `cargo bench -p kmodtrace --bench programs`, as root. Prints one JSON object per figure: nanoseconds, one number per batch.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures are what it is for")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the bench prints figures")]
 
 use std::{
     io,
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     match measure() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // This kernel's doing is no fault of the bench: `cargo xtask bench` tells the two apart.
+            // `cargo xtask bench` distinguishes an unsuitable kernel from a failed bench.
             let kind = if error.is::<probe::ProbeError>() { "Not possible here" } else { "Error" };
             eprintln!("{kind}: {error:#}");
             ExitCode::FAILURE
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 fn measure() -> Result<()> {
     let mut starts = Vec::new();
-    // In turn, so that what else the machine does hits both.
+    // Alternating, so that other load on the machine affects both.
     let programs = probe::measure_programs(BATCHES, RUNS, || starts.push(start_many()))?;
     let starts = starts.into_iter().collect::<io::Result<Vec<_>>>().context("cannot start /bin/true")?;
     println!("{}", json!({ "what": "/bin/true", "ns": starts }));
@@ -42,7 +42,7 @@ fn measure() -> Result<()> {
     Ok(())
 }
 
-/// Nanoseconds that a program takes that does nothing.
+/// Time to run a program that does nothing, nanoseconds.
 fn start_many() -> io::Result<f64> {
     let began = Instant::now();
     for _ in 0..STARTS {

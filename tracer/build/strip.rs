@@ -1,4 +1,4 @@
-//! Takes the debugging sections out of the eBPF object: it needs its BTF alone, and they are nine tenths of it.
+//! Removes the debugging sections of the eBPF object: it only needs its BTF, and they are nine tenths of its size.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use object::build::elf::{Builder, SectionData};
 
-/// What the names of such sections, and of their relocations, begin with.
+/// Prefixes of the names of these sections and of their relocations.
 const DEBUGGING: [&[u8]; 2] = [b".debug_", b".rel.debug_"];
 
-/// Rewrites the object without them.
+/// Rewrites the object without these sections.
 pub(crate) fn strip(path: &Path) -> Result<()> {
     let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut builder = Builder::read(data.as_slice()).with_context(|| format!("cannot parse {}", path.display()))?;
@@ -19,7 +19,7 @@ pub(crate) fn strip(path: &Path) -> Result<()> {
         }
     }
     builder.delete_orphans();
-    // LLVM keeps the names of sections with those of symbols; this writer does not.
+    // LLVM stores the names of sections with those of symbols; this writer needs a separate section.
     if builder.sections.iter().all(|section| !matches!(section.data, SectionData::SectionString)) {
         let names = builder.sections.add();
         names.name = b".shstrtab".as_slice().into();

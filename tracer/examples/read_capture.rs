@@ -30,7 +30,7 @@ impl<W: io::Write> Consumer for Print<W> {
     }
 }
 
-/// Prints what captures contain; returns what is wrong with them. An answer from damaged captures would not be complete.
+/// Prints the contents of captures and returns their issues. The output for damaged captures is not complete.
 ///
 /// # Errors
 /// If a capture cannot be read.

@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let batch = tokio::select! {
             batch = trace.next() => batch?,
             _ = interrupt.recv() => {
-                // The stream goes on for a moment: requests in flight are waited for.
+                // The stream continues briefly, until requests in flight have ended.
                 trace.stop();
                 continue;
             }
