@@ -110,7 +110,7 @@ mod tests {
 
     /// Patterns match like fnmatch(3).
     #[test]
-    fn matches_as_fnmatch() {
+    fn glob_matches_like_fnmatch() {
         let cases: [(&str, &str, bool); 22] = [
             ("vfat", "vfat", true),
             ("vfat", "vfa", false),
@@ -143,7 +143,7 @@ mod tests {
     proptest! {
         /// A name without special bytes matches itself, also with an inserted star.
         #[test]
-        fn name_matches_itself(front in "[a-z0-9_]{0,12}", middle in "[a-z]{0,6}", back in "[a-z0-9_]{0,12}") {
+        fn glob_of_plain_name_matches_itself(front in "[a-z0-9_]{0,12}", middle in "[a-z]{0,6}", back in "[a-z0-9_]{0,12}") {
             let name = format!("{front}{middle}{back}");
             prop_assert!(matches(name.as_bytes(), name.as_bytes()));
             let pattern = format!("{front}*{back}");
@@ -152,7 +152,7 @@ mod tests {
 
         /// Matching any pattern and name terminates.
         #[test]
-        fn matching_terminates(pattern in "[ab*?\\[\\]!^\\\\-]{0,24}", name in "[ab\\[\\]-]{0,24}") {
+        fn glob_of_any_form_terminates(pattern in "[ab*?\\[\\]!^\\\\-]{0,24}", name in "[ab\\[\\]-]{0,24}") {
             let _ = matches(pattern.as_bytes(), name.as_bytes());
         }
     }

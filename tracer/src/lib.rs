@@ -1,4 +1,4 @@
-//! kmodtrace: which process made the kernel load this module, why, and what came of it.
+//! kmodtrace shows which process made the kernel load a module, why, and with which result.
 //!
 //! The library reads captures and builds the chains of request, helper, modules and result that they contain. The command
 //! is a thin layer on top of it, behind the feature `cli`; without that feature, the library needs neither clap nor anyhow

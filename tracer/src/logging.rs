@@ -18,11 +18,11 @@ impl Log for Stderr {
         if self.enabled(record.metadata()) {
             let (level, text) = (record.level().as_str().to_lowercase(), record.args().to_string());
             if record.level() < log::Level::Debug {
-                say(&format!("{level}: {text}"));
+                notice(&format!("{level}: {text}"));
                 return;
             }
             // Output of the BPF verifier has many lines.
-            text.lines().for_each(|line| say(&format!("{level}: {line}")));
+            text.lines().for_each(|line| notice(&format!("{level}: {line}")));
         }
     }
 
@@ -44,7 +44,7 @@ pub fn init(verbose: u8) {
 }
 
 /// Prints one line. Control characters are escaped; names that are escaped already stay as they are.
-pub fn say(line: &str) {
+pub fn notice(line: &str) {
     // In one write: an initramfs can redirect stderr to the kernel log, where each write is one line.
     let line = format!("kmodtrace: {}\n", sentence(line));
     // A closed stderr cannot be reported anywhere.
@@ -53,5 +53,5 @@ pub fn say(line: &str) {
 
 /// Prints an error and its causes as one line.
 pub fn error(error: &anyhow::Error) {
-    say(&format!("error: {}", with_causes(error.as_ref())));
+    notice(&format!("error: {}", with_causes(error.as_ref())));
 }

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // clap prints arguments unescaped, and a file name expanded by a shell can contain control characters.
             if !asked && std::env::args_os().any(|own| own.to_string_lossy().chars().any(char::is_control)) {
-                error.render().to_string().lines().for_each(logging::say);
+                error.render().to_string().lines().for_each(logging::notice);
                 return ExitCode::from(EXIT_ERROR);
             }
             match error.print() {

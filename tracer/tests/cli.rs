@@ -53,7 +53,7 @@ fn output_unwritable_is_named() {
 fn run_without_tracing_reports_one_line() {
     let is_root = rustix::process::geteuid().is_root();
     if kmodtrace::probe::is_built_in() && is_root {
-        // Then this machine decides; the guests test that.
+        // As root, the result depends on this machine; guests test it.
         return;
     }
     let reason = if kmodtrace::probe::is_built_in() { "sudo kmodtrace" } else { "cargo xtask build" };

@@ -42,7 +42,7 @@ enum Verb {
     VerifyEnded,
 }
 
-/// Of a copy with one changed frame only the different events are counted again, with and without seals.
+/// In a copy with one changed frame, only the events that differ are counted again, with and without seals.
 #[test]
 fn changed_copy_counts_only_differences() {
     let alpha = record(&ALPHA);
@@ -183,7 +183,7 @@ fn try_row(root: &Path, number: usize, row: &Row) -> Vec<String> {
         // The JSON output has escapes; the text is the same.
         for sentence in sentences.iter().filter(|sentence| !arguments.contains(&"--json") && !text.contains(*sentence))
         {
-            wrong.push(format!("{arguments:?} does not say {sentence:?}: {text}"));
+            wrong.push(format!("{arguments:?} does not report {sentence:?}: {text}"));
         }
     }
     if let Some(issues) = &row.with_key {
@@ -327,8 +327,8 @@ fn truncated_plain_capture_is_torn_and_unsealed() {
         for end in [begin - 1, begin] {
             let issues = issues(&text.as_bytes()[..end]);
             let is_unsealed = issues.contains("unsealed") || issues.contains("unsealed-part");
-            assert_eq!(is_unsealed, !is_sealed, "cut behind {line}: {issues:?}");
-            assert!(!issues.contains("torn") && !issues.contains("altered"), "cut behind {line}: {issues:?}");
+            assert_eq!(is_unsealed, !is_sealed, "cut after {line}: {issues:?}");
+            assert!(!issues.contains("torn") && !issues.contains("altered"), "cut after {line}: {issues:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The example that reads captures does what it says. `trace_live` runs in a guest: the scenario `example-traces-live`.
+//! The example that reads captures works as documented. `trace_live` runs in a guest: the scenario `example-traces-live`.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn read_capture_prints_a_line_per_chain() {
     assert!(!text.is_empty() && text.lines().all(|line| line.contains(" loaded ")), "{text}");
 }
 
-/// Whatever is wrong with a capture is returned, not hidden.
+/// The issues of a damaged capture are returned.
 #[test]
 fn read_capture_returns_issues() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/captures/versions/v1.jsonl.zst");

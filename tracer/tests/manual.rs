@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-/// With this variable set the files are written instead of compared.
+/// If this variable is set, the files are written instead of compared.
 const WRITE: &str = "KMODTRACE_WRITE_MANUAL";
 
 fn kmodtrace(arguments: &[&str]) -> String {
@@ -12,7 +12,7 @@ fn kmodtrace(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Writes the files, or checks that they are what they should be.
+/// Writes the files, or checks that they are up to date.
 fn keep(directory: &str, files: &[(String, String)]) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(directory);
     if std::env::var_os(WRITE).is_some() {
@@ -26,11 +26,11 @@ fn keep(directory: &str, files: &[(String, String)]) {
     there.sort();
     let mut wanted: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     wanted.sort();
-    let remedy = format!("run: {WRITE}=1 cargo test -p kmodtrace --test manual");
+    let remedy = "run `cargo xtask bless`";
     assert_eq!(there, wanted, "{remedy}");
     for (name, text) in files {
         let kept = fs::read_to_string(directory.join(name)).unwrap();
-        assert!(kept == *text, "{} is not of this command line; {remedy}", directory.join(name).display());
+        assert!(kept == *text, "{} is outdated; {remedy}", directory.join(name).display());
     }
 }
 

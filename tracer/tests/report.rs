@@ -63,9 +63,9 @@ fn report_formats_match_stored_outputs() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, &printed).unwrap();
         }
-        let remedy = format!("run: {WRITE}=1 cargo test -p kmodtrace --test report");
+        let remedy = "run `cargo xtask bless`";
         let stored = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}; {remedy}", path.display()));
-        assert!(printed == stored, "{arguments:?} is not as in {}; {remedy}\n{printed}", path.display());
+        assert!(printed == stored, "{arguments:?} differs from {}; {remedy}\n{printed}", path.display());
     }
 }
 
@@ -83,11 +83,8 @@ fn damaged_capture_is_reported() {
         (without(10..13), "3 events are missing in 1 place"),
         (without(36..37), "no end: it is still"),
         (without(0..1), "no header: the beginning"),
-        (whole[..whole.len() - 40].to_owned(), "the file ends in the middle of"),
-        (
-            whole.replace("\"type\":\"unload\"", "\"type\":\"reload\""),
-            "1 event is of types that this version does not know",
-        ),
+        (whole[..whole.len() - 40].to_owned(), "truncated in the frame or line at offset"),
+        (whole.replace("\"type\":\"unload\"", "\"type\":\"reload\""), "1 event is of types unknown to this version"),
         (whole.replace("\"type\":\"unload\",", ""), "1 line is not an event"),
         (format!("{whole}garbage\n"), "1 line is not an event"),
     ] {
@@ -110,7 +107,7 @@ fn compressed_capture_gives_same_report() {
     assert_eq!(stdout(&report_of(&frames, &[])), stdout(&report_of(whole.as_bytes(), &[])));
     let output = report_of(&frames[..frames.len() - 9], &[]);
     assert!(stdout(&output).contains("nf_conntrack"));
-    assert!(stderr(&output).contains("the file ends in the middle of what begins at byte"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("truncated in the frame or line at offset"), "{}", stderr(&output));
     let mut broken = frames.clone();
     let middle = broken.len() - 300;
     broken[middle] ^= 0xff;

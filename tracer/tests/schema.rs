@@ -85,7 +85,7 @@ fn keep(path: &str, written: &[u8]) {
         fs::write(&path, written).unwrap();
     }
     let kept = fs::read(&path).unwrap();
-    assert!(kept == written, "{}; run: {WRITE}=1 cargo test -p kmodtrace --test schema", path.display());
+    assert!(kept == written, "{}: run `cargo xtask bless`", path.display());
 }
 
 /// Invalid UTF-8 with a quote and a line end.

@@ -214,7 +214,7 @@ mod tests {
     proptest! {
         /// The id, time and event are parsed for any task name.
         #[test]
-        fn any_task_name(comm in "[a-z\\-\\[\\]0-9 ]{1,15}", tid in 1u32..4_000_000, alias in "[a-z0-9\\-=:]{1,40}") {
+        fn any_task_name_is_parsed(comm in "[a-z\\-\\[\\]0-9 ]{1,15}", tid in 1u32..4_000_000, alias in "[a-z0-9\\-=:]{1,40}") {
             let line = format!("{comm:>16}-{tid:<7} [000] .....     5.074147: module_request: {alias} wait=1 call_site=f");
             let event = parse_line(line.as_bytes()).unwrap();
             prop_assert_eq!(event.tid, tid);

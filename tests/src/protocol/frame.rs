@@ -276,7 +276,7 @@ mod tests {
     proptest! {
         /// Any bytes round-trip through a chunk.
         #[test]
-        fn any_bytes_survive(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_survive_round_trip(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let frame = Frame::Stdout { data: Chunk::new(&bytes) };
             let line = encode(0, &frame).unwrap();
             let Frame::Stdout { data } = Decoder::default().line(line.as_bytes()).unwrap() else { panic!("another frame") };

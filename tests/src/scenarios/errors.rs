@@ -34,7 +34,7 @@ fn locked_down(ctx: &mut Ctx) -> Result<()> {
         &["kmodtrace", "run", "--", "echo", "ran"],
         &["kmodtrace", "record", "-o", "/run/x"],
     ] {
-        refused(&ctx.run(verb)?, &["lockdown=confidentiality", "until it boots without"])?;
+        refused(&ctx.run(verb)?, &["lockdown=confidentiality", "boot without it"])?;
     }
     let doctor = ctx.run(&["kmodtrace", "doctor"])?;
     equal("exit code of doctor", doctor.code, 1)?;
@@ -64,7 +64,7 @@ fn no_btf(ctx: &mut Ctx) -> Result<()> {
 fn usage(ctx: &mut Ctx) -> Result<()> {
     for (arguments, parts) in [
         (&["watch", "--ring-kib", "4"][..], &["--ring-kib", "power of two from 64"][..]),
-        (&["watch", "--module", "[a"], &["--module", "unbalanced bracket"]),
+        (&["watch", "--module", "[a"], &["--module", "expected balanced brackets"]),
         (&["watch", "--result", "sucess"], &["--result", "already-loaded"]),
         (&["watch", "--exit-on", "modul=x"], &["--exit-on", "module"]),
         (&["wacth"], &["wacth", "watch"]),

@@ -183,7 +183,7 @@ fn no_silent_pass(ctx: &mut Ctx) -> Result<()> {
         lines.remove(at);
         let output = check(ctx, &(lines.join("\n") + "\n"))?;
         equal(&format!("without line {}", at + 1), output.code, 125)?;
-        contains("the reason", &output.stderr, "not seen: ")?;
+        contains("the reason", &output.stderr, "undetermined: ")?;
     }
     let loss = r#""type":"loss","stage":"missed","cause":"request","count":1}"#;
     let lost: Vec<String> = lines
@@ -215,12 +215,12 @@ fn expectations(ctx: &mut Ctx) -> Result<()> {
     let output = run(ctx, &[&options[..], &["--", "ss", "-tln"]].concat())?;
     equal("exit code", output.code, 0)?;
     let found = verdict("/tmp/v.json")?;
-    for (number, state, excuse) in
+    for (number, state, skip_reason) in
         [(0, "held", None), (1, "skipped", Some("built-in")), (2, "skipped", Some("already-loaded"))]
     {
         let rule = &found["rules"][number];
         equal(&format!("state of {}", rule["name"]), rule["state"].as_str(), Some(state))?;
-        equal(&format!("excuse of {}", rule["name"]), rule["excuse"].as_str(), excuse)?;
+        equal(&format!("skip_reason of {}", rule["name"]), rule["skip_reason"].as_str(), skip_reason)?;
     }
     contains(
         "KTAP",
@@ -232,7 +232,7 @@ fn expectations(ctx: &mut Ctx) -> Result<()> {
     let output = run(ctx, &["--policy", "/root/expect2.toml", "--", "true"])?;
     equal("exit code", output.code, 1)?;
     contains("missing", &output.stderr, "this kernel has no module for no_such_module")?;
-    contains("not requested", &output.stderr, "expected, and did not happen: nothing asked for it")?;
+    contains("not requested", &output.stderr, "expected, but did not happen: it was not requested")?;
     fs::remove_file("/tmp/v.json").context("cannot remove the verdict")
 }
 

@@ -88,7 +88,7 @@ fn impossible_names(ctx: &mut Ctx) -> Result<()> {
     contains("built in", &output.stderr, &format!("{built_in} is built into this kernel"))?;
     contains("the alternative", &output.stderr, "initcall_blacklist=")?;
     contains("unknown", &output.stderr, "nosuchmodule: no module of this kernel")?;
-    contains("a pattern", &output.stderr, "no plain name")
+    contains("a pattern", &output.stderr, "expected the name of a module")
 }
 
 /// The modules that the list shows to an unprivileged user are those that a request of this user loads.

@@ -107,7 +107,7 @@ fn killed(ctx: &mut Ctx, rounds: u32) -> Result<()> {
     tracer.kill()?;
     ctx.act(Actor::mount("killlast"))?;
     let last = ctx.record(DIRECTORY, &["--pin"])?.stop()?;
-    contains("message of the last recorder", &last.stderr, "resumed: the programs went on recording")?;
+    contains("message of the last recorder", &last.stderr, "resumed: pinned programs kept recording")?;
     ctx.run(&["kmodtrace", "record", "--unpin"])?.ok()?;
 
     let events = events(DIRECTORY)?;
@@ -132,7 +132,7 @@ fn overflow_once(ctx: &mut Ctx, directory: &str) -> Result<()> {
     ctx.record(directory, &options)?.kill()?;
     spawn_requester("over", REQUESTS)?.wait().context("cannot wait for the requester")?;
     let first = ctx.record(directory, &options)?.stop()?;
-    contains("message", &first.stderr, "resumed: the programs went on recording")?;
+    contains("message", &first.stderr, "resumed: pinned programs kept recording")?;
     let once = events(directory)?;
     let request_losses: u64 = once
         .iter()
@@ -184,8 +184,8 @@ fn full_disk(ctx: &mut Ctx) -> Result<()> {
     sleep(Duration::from_secs(1));
     let capture = tracer.stop()?;
     equal("exit code", capture.code, 0)?;
-    contains("message", &capture.stderr, "events wait")?;
-    contains("message", &capture.stderr, "writing again")?;
+    contains("message", &capture.stderr, "events are buffered")?;
+    contains("message", &capture.stderr, "writing resumed")?;
 
     let events = events("/run/small")?;
     equal("lost", lost_records(&events), 0)?;

@@ -111,7 +111,7 @@ fn restarts(ctx: &mut Ctx) -> Result<()> {
     }
     requester.wait().context("cannot wait for the requester")?;
     ensure("another process records", property(ctx, RECORDER, "MainPID")? != before)?;
-    contains("message", &journal(ctx)?, "resumed: the programs went on recording")?;
+    contains("message", &journal(ctx)?, "resumed: pinned programs kept recording")?;
     // Kill it without systemctl.
     Command::new("kill").args(["-9", &property(ctx, RECORDER, "MainPID")?]).status().context("cannot kill it")?;
     ctx.act(Actor::mount("unattended"))?;
@@ -181,7 +181,7 @@ fn confined(ctx: &mut Ctx) -> Result<()> {
 /// Loads by udev in the initramfs are recorded with the loader.
 fn initramfs(ctx: &mut Ctx) -> Result<()> {
     wait_until_up(ctx)?;
-    contains("message of the recorder", &journal(ctx)?, "resumed: the programs went on recording")?;
+    contains("message of the recorder", &journal(ctx)?, "resumed: pinned programs kept recording")?;
     let log = ctx.run(&["dmesg"])?.ok()?.stdout;
     contains("the kernel's log", &log, "kmodtrace: armed")?;
     let button = coldplugged("button")?;

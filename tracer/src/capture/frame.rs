@@ -28,10 +28,10 @@ const LEVEL: i32 = 3;
 #[non_exhaustive]
 pub enum FrameError {
     /// An event has no JSON form.
-    #[error("an event cannot be written as JSON")]
+    #[error("cannot write an event as JSON")]
     Json(#[from] serde_json::Error),
     /// zstd fails.
-    #[error("zstd cannot compress a frame")]
+    #[error("cannot compress a frame with zstd")]
     Compress(#[source] std::io::Error),
 }
 

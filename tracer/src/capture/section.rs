@@ -58,10 +58,10 @@ const SEAL_TYPE: &[u8] = b"\"type\":\"seal\"";
 #[non_exhaustive]
 pub enum SectionError {
     /// The file cannot be read.
-    #[error("cannot be read")]
+    #[error("cannot read the file")]
     Read(#[source] io::Error),
     /// It does not begin like a capture.
-    #[error("is not a capture: neither zstd nor JSON Lines")]
+    #[error("cannot read the file: not a capture (neither zstd nor JSON Lines)")]
     NotACapture,
 }
 

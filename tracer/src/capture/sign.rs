@@ -23,18 +23,21 @@ pub enum KeyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
     /// Its file is not a key.
-    #[error("{} is not a key: it must hold 64 hexadecimal digits, as `head -c 32 /dev/urandom | xxd -p -c 32` makes them", path.display())]
+    #[error(
+        "invalid key {}: expected 64 hexadecimal digits, e.g. from `head -c 32 /dev/urandom | xxd -p -c 32`",
+        path.display()
+    )]
     Format {
         /// The file.
         path: PathBuf,
     },
     /// Other users can read it.
-    #[error("{} can be read by others than its owner: chmod 600 {}", path.display(), path.display())]
+    #[error("cannot use the key {}: other users can read it; run `chmod 600 {}`", path.display(), path.display())]
     Open {
         /// The file.
         path: PathBuf,

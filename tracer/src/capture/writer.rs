@@ -15,7 +15,10 @@ use super::{
     segment::{Disk, Label, SegmentFile, Target},
     sign::Key,
 };
-use crate::event::{Baseline, Body, Clock, Event, Header};
+use crate::{
+    event::{Baseline, Body, Clock, Event, Header},
+    text::count,
+};
 
 mod policy;
 mod retry;
@@ -205,7 +208,7 @@ impl<D: Disk> Writer<D> {
         let waiting = self.pending.as_ref().map_or(0, |frame| frame.events) + self.backlog.len() as u64;
         let unwritten = self.dropped.saturating_add(waiting);
         if unwritten > 0 {
-            self.news.push(format!("{unwritten} events could not be written: {}", self.why));
+            self.news.push(format!("cannot write {}: {}", count(unwritten, "event", "events"), self.why));
         }
         Ok(())
     }
@@ -285,10 +288,10 @@ impl<D: Disk> Writer<D> {
                 OnFull::Stop => {
                     self.stopped = true;
                     frame.source.iter().for_each(|event| self.drop_event(event));
-                    self.news.push(format!("cannot write to {}: {error}: nothing more is recorded", path.display()));
+                    self.news.push(format!("cannot write to {}: {error}; recording has stopped", path.display()));
                 }
                 OnFull::Drop | OnFull::Rotate => {
-                    self.news.push(format!("cannot write to {}: {error}: events wait", path.display()));
+                    self.news.push(format!("cannot write to {}: {error}; events are buffered", path.display()));
                     self.pending = Some(frame);
                 }
             }
@@ -300,7 +303,7 @@ impl<D: Disk> Writer<D> {
         if let Some(min) = self.policy.min_free_bytes {
             let free = self.disk.free_bytes(self.target.directory())?;
             if free < min {
-                let why = format!("only {free} bytes are free, and {min} are to be left alone");
+                let why = format!("only {free} bytes are free, less than --min-free {min}");
                 return Err(io::Error::new(io::ErrorKind::StorageFull, why));
             }
         }
@@ -317,7 +320,8 @@ impl<D: Disk> Writer<D> {
                 if *bytes == 0 && self.disk.remove(path).is_ok() {
                     self.segments -= 1;
                 } else {
-                    self.news.push(format!("{} ends with a torn frame: {other}", path.display()));
+                    self.news
+                        .push(format!("cannot remove the truncated frame at the end of {}: {other}", path.display()));
                 }
                 self.segment = None;
             }
@@ -342,7 +346,7 @@ impl<D: Disk> Writer<D> {
             return;
         }
         if let Some(Err(error)) = self.segment.as_mut().map(|segment| segment.file.sync(metadata)) {
-            self.news.push(format!("the capture may not outlast a crash of the machine: {error}"));
+            self.news.push(format!("cannot sync the capture: {error}; a crash of the machine may lose it"));
         }
     }
 }

@@ -56,7 +56,7 @@ impl std::fmt::Display for Issue {
         match self {
             Self::SharedId { event, id, count: 1 } => write!(f, "two {} events share the id {id}", event.name()),
             Self::SharedId { event, id, count } => {
-                write!(f, "{count} {} events share their id with another, the first of them {id}", event.name())
+                write!(f, "{count} {} events share their ids with others; the first id is {id}", event.name())
             }
             Self::NoId { event, count: 1 } => write!(f, "1 {} event has no id", event.name()),
             Self::NoId { event, count } => write!(f, "{count} {} events have no id", event.name()),

@@ -126,10 +126,10 @@ impl Lost {
             notes.push(format!("{missing} {} missing from the stream while it ran", events_are(missing)));
         }
         if self.totals.turns > then.turns {
-            notes.push("the stream's numbers went back while it ran".to_owned());
+            notes.push("the event numbers decreased while it ran".to_owned());
         }
         if self.totals.cut && !then.cut {
-            notes.push("the events stop without an end while it ran: the last may be missing".to_owned());
+            notes.push("the stream stopped without an end while it ran: the last events may be missing".to_owned());
         }
         for (cause, count) in &self.totals.by_cause {
             let lost = count.saturating_sub(then.by_cause.get(cause).copied().unwrap_or(0));

@@ -1,4 +1,4 @@
-//! Events to chains: the request, its helper, its modules, its result, and what it caused in turn.
+//! Builds chains from events: the request, its helper, its modules, its result, and nested chains.
 //!
 //! Pure: no clock, no I/O. The same builder serves the live view and reports on captures.
 

@@ -186,23 +186,23 @@ impl Open {
             ChainKey::Loader(_) if chain.part == Part::Rest => {
                 notes.push("it may have loaded more, which was emitted before this chain".to_owned());
             }
-            ChainKey::Request(_) => notes.push("its request was not seen: who asked is unknown".to_owned()),
+            ChainKey::Request(_) => notes.push("its request was not seen: unknown requester".to_owned()),
             ChainKey::Loader(_) => {
                 if chain.modules.is_empty() && chain.attempts.is_empty() {
-                    notes.push("what this process loaded was not seen".to_owned());
+                    notes.push("the modules that this process loaded were not seen".to_owned());
                 } else if self.beginning_hidden {
                     notes.push("events were lost just before: it may have loaded more".to_owned());
                 }
             }
         }
         for init in &self.inits_alone {
-            notes.push(format!("the init of {} ended, but its arrival was not seen", init.module.field()));
+            notes.push(format!("the init of {} ended, but its load was not seen", init.module.field()));
         }
         notes.extend(lost.since(&self.lost_before));
         if let Some(early) = self.early {
             notes.push(early.words());
         } else if chain.result.as_ref().is_none_or(|result| result.incomplete) {
-            notes.push("its end was not seen: it still ran when tracing ended, or its end was lost".to_owned());
+            notes.push("its end was not seen: it was in flight when tracing ended, or its end was lost".to_owned());
         }
         notes
     }

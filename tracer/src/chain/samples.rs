@@ -265,7 +265,7 @@ pub(crate) fn hostile() -> Item {
     let mut chain = chain(4_000, Some(request), Status::Failed);
     chain.modules = vec![loaded];
     chain.result.as_mut().unwrap().detail = Some("line\u{2028}break".to_owned());
-    chain.incomplete = vec!["the init of \u{1b}c ended, but its arrival was not seen".to_owned()];
+    chain.incomplete = vec!["the init of \u{1b}c ended, but its load was not seen".to_owned()];
     item(chain)
 }
 

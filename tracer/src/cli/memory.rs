@@ -1,4 +1,4 @@
-//! Memory that only start-up or a storm needed: the kernel's types while attaching, modprobe's configuration while it is read.
+//! Releases memory that only start-up or a storm needed: the kernel's types, modprobe's configuration.
 
 /// Returns free memory to the system. The allocator keeps small blocks that were freed, so a trace would stay as large as its
 /// start-up for as long as it runs.

@@ -119,7 +119,7 @@ fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
             anyhow::Error::new(source).context(format!("cannot read the public key {}", path.display()))
         }
         _ => anyhow::anyhow!(
-            "{} is not a public key: expected 64 hexadecimal digits, as in KEY.pub, which record --sign KEY writes",
+            "invalid public key {}: expected 64 hexadecimal digits, as in KEY.pub, which record --sign KEY writes",
             path.display()
         ),
     })

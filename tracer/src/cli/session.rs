@@ -16,8 +16,8 @@ use crate::{
     chain::{Chain, Item},
     event::Event,
     kernel::{clock::ClockTriple, privileges::Capability},
-    logging::say,
-    output::Summary,
+    logging::notice,
+    output::{Summary, count},
     policy::{Finding, Judge},
     select::Selector,
     stream::{Consumer, Issue, Pipeline, Selection, StreamId, StreamInfo, StreamSummary},
@@ -155,7 +155,7 @@ impl Session {
         Self::begin(output, live.builder(probe_log).scope(scope), live.selector(), judge).await
     }
 
-    /// The same with every event of the whole machine and an output that is already open.
+    /// Like [`Session::start`], with every event of the host and an output that is already open.
     pub(super) async fn record(output: Box<dyn Consumer>, builder: TraceBuilder) -> anyhow::Result<Self> {
         Self::begin(output, builder, Selector::default(), None).await
     }
@@ -171,19 +171,22 @@ impl Session {
         let mut pipeline = Pipeline::new(Consumers { judge, view: Selection::new(selector, view) });
         let stream = pipeline.begin("");
         let mut session = Self { trace, pipeline, stream };
-        // Header and baseline are there already.
+        // Header and baseline are available immediately.
         session.step().await?;
         if let Some(records) = session.trace.resumed_records() {
-            say(&format!("resumed: the programs went on recording, {records} records waited"));
+            notice(&format!(
+                "resumed: pinned programs kept recording; {} waiting",
+                count(records, "record", "records")
+            ));
         }
         memory::trim();
-        say("armed: every module request is caught from now on");
+        notice("armed: every module request is traced from now on");
         Ok(session)
     }
 
-    /// Gives up the privileges that only attaching needed.
+    /// Drops the privileges that only attaching needed.
     pub(super) fn drop_privileges(&self, also: &[Capability]) -> anyhow::Result<()> {
-        self.trace.drop_privileges(also).context("cannot give up privileges that are not needed any more")
+        self.trace.drop_privileges(also).context("cannot drop privileges that are no longer needed")
     }
 
     /// Findings against the policy since the last call.
@@ -196,13 +199,13 @@ impl Session {
         self.trace.set_scope(scope);
     }
 
-    /// Sets when the trace ends by itself.
+    /// Sets the stop conditions.
     pub(super) fn end_at(&mut self, until: StopConditions) {
         self.trace.set_deadline(until.deadline());
         self.view().until = until;
     }
 
-    /// Why the trace should end now.
+    /// The stop condition that is met, if any.
     pub(super) fn reached(&mut self) -> Option<StopReason> {
         self.view().until.reached()
     }
@@ -221,7 +224,7 @@ impl Session {
 
     fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
         for warning in self.trace.take_warnings() {
-            say(&format!("warning: {warning}"));
+            notice(&format!("warning: {warning}"));
         }
         for observed in batch.events {
             match observed {
@@ -267,7 +270,7 @@ impl Session {
         }
         trace.detach();
         for line in view.summary.lines() {
-            say(&line);
+            notice(&line);
         }
         Ok(judge)
     }

@@ -23,8 +23,8 @@ pub(super) fn check(root: &Path) -> Finding {
     let text = match read_rules(root) {
         Ok(text) => text,
         Err(error) => {
-            let found = format!("not known: the rules under /etc/audit cannot be read ({error})");
-            let costs = "it is unknown whether the audit log misses modules that the kernel loads by itself";
+            let found = format!("unknown: cannot read the rules in /etc/audit ({error})");
+            let costs = "it is unknown whether the audit log misses modules that the kernel loads on request";
             return Finding::note(CHECK, found, costs, "run as root");
         }
     };
@@ -34,16 +34,16 @@ pub(super) fn check(root: &Path) -> Finding {
     rules.dedup();
     let blind: Vec<&str> = rules.iter().copied().filter(|rule| is_blind(rule)).collect();
     match (rules.len(), blind.len()) {
-        (0, _) => Finding::ok(CHECK, "no rule is about module loading"),
-        (count, 0) => Finding::ok(CHECK, format!("{count} about module loading, none asks for a login")),
+        (0, _) => Finding::ok(CHECK, "no rule covers module loading"),
+        (count, 0) => Finding::ok(CHECK, format!("{count} for module loading, none requires a login")),
         (count, blind_count) => {
             let shown: Vec<&str> = blind.into_iter().take(SHOWN).collect();
             let more = blind_count - shown.len();
             let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
             Finding::note(
                 CHECK,
-                format!("{blind_count} of {count} see logins only: {}{rest}", shown.join("; ")),
-                "the audit log has no trace of modules that the kernel or udev loads by itself: their audit uid is unset",
+                format!("{blind_count} of {count} require a login: {}{rest}", shown.join("; ")),
+                "modules that the kernel or udev loads are not in the audit log, because their audit uid is unset",
                 "add a rule without -F auid!=unset: `-a always,exit -F arch=b64 -S init_module,finit_module -k modules`",
             )
         }
@@ -191,11 +191,11 @@ mod tests {
         let write = |path: &str, text: &str| std::fs::write(root.path().join("etc/audit").join(path), text).unwrap();
         write("rules.d/10-plain.rules", &format!("{PLAIN}\n# {STIG}\n"));
         write("rules.d/README", STIG);
-        assert!(check(root.path()).found.starts_with("1 about module loading"));
+        assert!(check(root.path()).found.starts_with("1 for module loading"));
         write("rules.d/50-stig.rules", &format!("{STIG}\n"));
         write("audit.rules", &format!("-D\n{STIG}\n{PLAIN}\n"));
         let finding = check(root.path());
         assert_eq!(finding.level, Level::Note);
-        assert!(finding.found.starts_with("1 of 2 see logins only: -a always,exit"), "{}", finding.found);
+        assert!(finding.found.starts_with("1 of 2 require a login: -a always,exit"), "{}", finding.found);
     }
 }

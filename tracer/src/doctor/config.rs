@@ -1,6 +1,6 @@
 //! The kernel's build configuration, as installed by the distribution.
 
-use crate::kernel::{facts::Facts, file::read};
+use crate::kernel::{file::read, sysinfo::SystemInfo};
 
 /// The configuration as text.
 pub(super) struct KernelConfig(String);
@@ -10,11 +10,11 @@ const PLACES: [(&str, &str); 3] = [("boot/config-", ""), ("lib/modules/", "/conf
 
 impl KernelConfig {
     /// The configuration of the running kernel; `None` if it is not installed.
-    pub(super) fn load(facts: &Facts) -> Option<Self> {
-        let release = facts.release().ok()?;
+    pub(super) fn load(sysinfo: &SystemInfo) -> Option<Self> {
+        let release = sysinfo.release().ok()?;
         PLACES.iter().find_map(|(front, back)| {
             let path = format!("{front}{release}{back}");
-            read(facts.root(), &path, "make it readable").inspect_err(|error| log::debug!("{error}")).ok().map(Self)
+            read(sysinfo.root(), &path, "make it readable").inspect_err(|error| log::debug!("{error}")).ok().map(Self)
         })
     }
 

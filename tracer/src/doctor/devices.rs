@@ -9,17 +9,17 @@ const CHECK: &str = "uevents";
 
 /// Opens the socket briefly.
 pub(super) fn check() -> Finding {
-    finding(Uevents::try_to_listen())
+    finding(Uevents::check())
 }
 
 fn finding(heard: io::Result<()>) -> Finding {
     match heard {
-        Ok(()) => Finding::ok(CHECK, "devices are heard of (netlink)"),
+        Ok(()) => Finding::ok(CHECK, "received over netlink"),
         Err(error) => Finding::note(
             CHECK,
-            format!("uevents cannot be received: {error}"),
+            format!("cannot receive uevents: {error}"),
             "the device for which udev loads a module is unknown",
-            "run kmodtrace outside of what filters its system calls: it needs a NETLINK_KOBJECT_UEVENT socket",
+            "run kmodtrace without a filter for system calls (seccomp): it needs a NETLINK_KOBJECT_UEVENT socket",
         ),
     }
 }

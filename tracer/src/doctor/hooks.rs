@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 use super::rights;
 use crate::{
     causes::with_causes,
-    kernel::{btf::Btf, facts::Facts},
+    kernel::{btf::Btf, sysinfo::SystemInfo},
     probe::{Addresses, AttachedHook, Need, Options, Tracer, is_built_in},
 };
 
@@ -64,17 +64,16 @@ pub struct ProgramCost {
 }
 
 /// Attaches every hook and detaches it again.
-pub(super) fn try_all(facts: &Facts) -> Hooks {
-    if facts.root() != Path::new("/") {
-        return Hooks::NotTried { why: "this is not the running system".to_owned() };
+pub(super) fn try_all(sysinfo: &SystemInfo) -> Hooks {
+    if sysinfo.root() != Path::new("/") {
+        return Hooks::NotTried { why: "the root is not that of the running system".to_owned() };
     }
     if !is_built_in() {
-        let why = "this kmodtrace was built without its eBPF object: build it with `cargo xtask build`";
+        let why = "this kmodtrace was built without its eBPF object; build it with `cargo xtask build`";
         return Hooks::NotTried { why: why.to_owned() };
     }
-    if let Some(missing) = rights::missing(facts) {
-        let why =
-            format!("the hooks were not tried without privileges (missing: {missing}): run `sudo kmodtrace doctor`");
+    if let Some(missing) = rights::missing(sysinfo) {
+        let why = format!("the hooks were not tried: missing privileges ({missing}); run `sudo kmodtrace doctor`");
         return Hooks::NotTried { why };
     }
     match attempt() {
@@ -110,14 +109,14 @@ fn state(attached: &AttachedHook, costs: &[(String, u32)]) -> HookState {
 
 #[cfg(test)]
 mod tests {
-    use super::{AttachedHook, Facts, Hooks, state, try_all};
+    use super::{AttachedHook, Hooks, SystemInfo, state, try_all};
     use crate::probe::HOOKS;
 
     /// An attached hook has its programs and their cost, a missing one has the consequence.
     #[test]
     fn hook_has_its_cost_or_the_consequence() {
         let hook = &HOOKS[0];
-        let programs = hook.ways[0];
+        let programs = hook.methods[0];
         let costs = [(programs[0].name.to_owned(), 123)];
         let good = state(&AttachedHook { hook, programs, refused: Vec::new(), pinned: false }, &costs);
         assert_eq!((good.programs[0].verified_instructions, good.costs), (Some(123), None));
@@ -129,6 +128,6 @@ mod tests {
     #[test]
     fn hooks_of_another_system_are_not_tried() {
         let root = tempfile::tempdir().unwrap();
-        assert!(matches!(try_all(&Facts::new(root.path())), Hooks::NotTried { .. }));
+        assert!(matches!(try_all(&SystemInfo::new(root.path())), Hooks::NotTried { .. }));
     }
 }

@@ -3,54 +3,58 @@
 use super::{Finding, config::KernelConfig};
 use crate::causes::with_causes;
 use crate::kernel::{
-    btf::Btf,
-    facts::{Facts, Lockdown},
+    btf::{Btf, BtfError},
     file::read,
     kallsyms::{Kallsyms, KallsymsError},
     modules,
+    sysinfo::{Lockdown, SystemInfo},
 };
 
-pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    let config = KernelConfig::load(facts);
+pub(super) fn check(sysinfo: &SystemInfo) -> Vec<Finding> {
+    let config = KernelConfig::load(sysinfo);
     vec![
-        release(facts),
-        btf(facts),
-        symbols(facts),
-        loadable(facts),
-        modules_disabled(facts),
-        lockdown(facts),
-        lsm(facts),
-        static_helper(facts, config.as_ref()),
-        signatures(facts, config.as_ref()),
+        release(sysinfo),
+        btf(sysinfo),
+        symbols(sysinfo),
+        loadable(sysinfo),
+        modules_disabled(sysinfo),
+        lockdown(sysinfo),
+        lsm(sysinfo),
+        static_helper(sysinfo, config.as_ref()),
+        signatures(sysinfo, config.as_ref()),
     ]
 }
 
-fn release(facts: &Facts) -> Finding {
-    match (facts.release(), facts.version()) {
+fn release(sysinfo: &SystemInfo) -> Finding {
+    match (sysinfo.release(), sysinfo.version()) {
         (Ok(release), Ok(version)) => Finding::ok("kernel", format!("{release}, {version}")),
         (Err(error), _) | (_, Err(error)) => {
-            Finding::unknown("kernel", &error, "modules of this kernel cannot be looked up").limiting()
+            Finding::unknown("kernel", &error, "it is unknown which modules belong to this kernel").limiting()
         }
     }
 }
 
-fn btf(facts: &Facts) -> Finding {
-    match Btf::load_from(facts.root()) {
-        Ok(_) => Finding::ok("btf", "the kernel describes its types (/sys/kernel/btf/vmlinux)"),
-        Err(error) => Finding::problem(
-            "btf",
-            with_causes(&error),
-            "nothing can be traced: the probes do not know where the kernel keeps what",
-            "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian 11, Ubuntu 20.10 and later are",
-        )
-        .limiting(),
-    }
+fn btf(sysinfo: &SystemInfo) -> Finding {
+    let Err(error) = Btf::load_from(sysinfo.root()) else {
+        return Finding::ok("btf", "the kernel has type information (/sys/kernel/btf/vmlinux)");
+    };
+    let found = match &error {
+        BtfError::Read { path, reason } => format!("cannot read {}: {reason}", path.display()),
+        error => with_causes(error),
+    };
+    Finding::problem(
+        "btf",
+        found,
+        "nothing can be traced: the probes need the layout of the kernel's structs",
+        "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as in Debian 11, Ubuntu 20.10 and later",
+    )
+    .limiting()
 }
 
-fn symbols(facts: &Facts) -> Finding {
-    let restrict = read(facts.root(), "proc/sys/kernel/kptr_restrict", "mount /proc");
-    let restrict = restrict.map_or_else(|_| "not known".to_owned(), |text| text.trim().to_owned());
-    match Kallsyms::load_from(facts.root()) {
+fn symbols(sysinfo: &SystemInfo) -> Finding {
+    let restrict = read(sysinfo.root(), "proc/sys/kernel/kptr_restrict", "mount /proc");
+    let restrict = restrict.map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned());
+    match Kallsyms::load_from(sysinfo.root()) {
         Ok(kallsyms) => {
             let found = format!("{} symbols, kernel.kptr_restrict is {restrict}", kallsyms.len());
             match kallsyms.note() {
@@ -73,22 +77,23 @@ fn symbols(facts: &Facts) -> Finding {
             };
             let found = match error {
                 KallsymsError::Hidden { .. } => format!("addresses are hidden, kernel.kptr_restrict is {restrict}"),
+                KallsymsError::Read { path, reason } => format!("cannot read {}: {reason}", path.display()),
                 error => with_causes(&error),
             };
-            let costs = "stacks show addresses, and requests that end at an empty kernel.modprobe are not seen";
+            let costs = "stacks show addresses, and requests that end because kernel.modprobe is empty are not seen";
             Finding::problem("symbols", found, costs, fix).limiting()
         }
     }
 }
 
-fn loadable(facts: &Facts) -> Finding {
-    match modules::load(facts.root()) {
+fn loadable(sysinfo: &SystemInfo) -> Finding {
+    match modules::load(sysinfo.root()) {
         Ok(loaded) => match loaded.note() {
-            None => Finding::ok("modules", format!("{} are loaded", loaded.modules.len())),
+            None => Finding::ok("modules", format!("{} loaded", loaded.modules.len())),
             Some(note) => Finding::note(
                 "modules",
                 note,
-                "what that module is, and whether it was loaded before a trace, is not known",
+                "it is unknown which module that is, and whether it was loaded before a trace",
                 "find out what loaded it: names of Linux modules have no such bytes",
             ),
         },
@@ -99,12 +104,14 @@ fn loadable(facts: &Facts) -> Finding {
             "boot a kernel built with CONFIG_MODULES=y, and mount /proc",
         )
         .limiting(),
-        Err(error) => Finding::unknown("modules", &error, "what was loaded before a trace is not known").limiting(),
+        Err(error) => {
+            Finding::unknown("modules", &error, "modules that were loaded before a trace are unknown").limiting()
+        }
     }
 }
 
-fn modules_disabled(facts: &Facts) -> Finding {
-    match facts.modules_disabled() {
+fn modules_disabled(sysinfo: &SystemInfo) -> Finding {
+    match sysinfo.modules_disabled() {
         Ok(false) => Finding::ok("modules-disabled", "kernel.modules_disabled is 0"),
         Ok(true) => Finding::note(
             "modules-disabled",
@@ -112,91 +119,88 @@ fn modules_disabled(facts: &Facts) -> Finding {
             "requests are seen, but no module is loaded until the next boot",
             "reboot without it (the setting is one-way)",
         ),
-        Err(error) => Finding::unknown("modules-disabled", &error, "whether modules can be loaded is not known"),
+        Err(error) => Finding::unknown("modules-disabled", &error, "it is unknown whether modules can be loaded"),
     }
 }
 
-fn lockdown(facts: &Facts) -> Finding {
-    match facts.lockdown() {
+fn lockdown(sysinfo: &SystemInfo) -> Finding {
+    match sysinfo.lockdown() {
         Ok(Lockdown::Confidentiality) => Finding::problem(
             "lockdown",
             "confidentiality",
-            "nothing can be traced: the kernel lets no one read its memory",
+            "nothing can be traced: kernel memory cannot be read",
             "boot with lockdown=integrity, or change the Secure Boot policy that sets it",
         )
         .limiting(),
         Ok(mode) => Finding::ok("lockdown", mode.name()),
-        Err(error) => Finding::unknown("lockdown", &error, "whether the kernel forbids tracing is seen by trying only"),
+        Err(error) => Finding::unknown("lockdown", &error, "it is unknown whether the kernel permits tracing"),
     }
 }
 
-fn lsm(facts: &Facts) -> Finding {
-    match facts.lsms() {
+fn lsm(sysinfo: &SystemInfo) -> Finding {
+    match sysinfo.lsms() {
         Ok(list) if list.iter().any(|name| name == "bpf") => Finding::ok("lsm", list.join(",")),
         Ok(list) => Finding::note(
             "lsm",
-            format!("{}: bpf is not among them", list.join(",")),
-            "tracing is not affected, but module requests cannot be refused by BPF programs",
+            format!("{} (no bpf)", list.join(",")),
+            "BPF programs cannot deny module requests; tracing is not affected",
             format!("boot with lsm={},bpf", list.join(",")),
         ),
-        Err(error) => {
-            Finding::unknown("lsm", &error, "which security modules may deny a request is unknown; denials are traced")
-        }
+        Err(error) => Finding::unknown(
+            "lsm",
+            &error,
+            "it is unknown which security modules can deny a request; denials are traced",
+        ),
     }
 }
 
-fn static_helper(facts: &Facts, config: Option<&KernelConfig>) -> Finding {
+fn static_helper(sysinfo: &SystemInfo, config: Option<&KernelConfig>) -> Finding {
     const CHECK: &str = "static-usermodehelper";
-    let Some(config) = config else { return no_config(facts, CHECK, "CONFIG_STATIC_USERMODEHELPER") };
+    let Some(config) = config else { return no_config(sysinfo, CHECK, "CONFIG_STATIC_USERMODEHELPER") };
     if config.value("CONFIG_STATIC_USERMODEHELPER") != Some("y") {
-        return Finding::ok(CHECK, "not set: the kernel runs kernel.modprobe itself");
+        return Finding::ok(CHECK, "not set: the kernel runs the program in kernel.modprobe");
     }
     match config.value("CONFIG_STATIC_USERMODEHELPER_PATH") {
         None | Some("") => Finding::problem(
             CHECK,
             "CONFIG_STATIC_USERMODEHELPER is set with an empty path",
-            "the kernel runs no helper at all: requests are seen, and nothing is ever loaded for them",
+            "the kernel runs no helper: requests are seen, but load nothing",
             "boot a kernel built without it, or load modules beforehand",
         ),
         Some(path) => Finding::note(
             CHECK,
-            format!("the kernel runs {path} in place of kernel.modprobe"),
-            "modules are tied to their request only when that program executes modprobe or starts it as its child",
+            format!("the kernel runs {path} instead of kernel.modprobe"),
+            "modules are linked to their request only if that program executes modprobe or starts it as its child",
             "boot a kernel built without CONFIG_STATIC_USERMODEHELPER",
         ),
     }
 }
 
-fn signatures(facts: &Facts, config: Option<&KernelConfig>) -> Finding {
+fn signatures(sysinfo: &SystemInfo, config: Option<&KernelConfig>) -> Finding {
     const CHECK: &str = "module-signatures";
-    let enforced = read(facts.root(), "sys/module/module/parameters/sig_enforce", "make it readable");
+    let enforced = read(sysinfo.root(), "sys/module/module/parameters/sig_enforce", "make it readable");
     match (enforced.as_deref().map(str::trim), config) {
         (Ok("Y" | "1"), _) => Finding::note(
             CHECK,
             "enforced",
-            "a module without a valid signature is refused (ENOKEY), and its request fails",
-            "sign the module with a key the kernel trusts, or boot without module.sig_enforce=1",
+            "modules without a valid signature are refused (ENOKEY), and their requests fail",
+            "sign the modules with a key that the kernel trusts, or boot without module.sig_enforce=1",
         ),
         (Ok(_), _) => Finding::ok(CHECK, "not enforced"),
         (Err(_), Some(config)) if config.value("CONFIG_MODULE_SIG") != Some("y") => {
-            Finding::ok(CHECK, "this kernel checks none")
+            Finding::ok(CHECK, "this kernel does not check signatures")
         }
-        (Err(_), Some(_) | None) => no_config(facts, CHECK, "CONFIG_MODULE_SIG"),
+        (Err(_), Some(_) | None) => no_config(sysinfo, CHECK, "CONFIG_MODULE_SIG"),
     }
 }
 
-fn no_config(facts: &Facts, check: &'static str, option: &str) -> Finding {
-    let fix = if facts.root().join("proc/config.gz").exists() {
-        format!("look for yourself: `zgrep {option} /proc/config.gz`")
+fn no_config(sysinfo: &SystemInfo, check: &'static str, option: &str) -> Finding {
+    let fix = if sysinfo.root().join("proc/config.gz").exists() {
+        format!("check it with `zgrep {option} /proc/config.gz`")
     } else {
         "install the kernel's configuration as /boot/config-$(uname -r)".to_owned()
     };
-    Finding::note(
-        check,
-        "not known: the kernel's configuration is not on this system",
-        "nothing that tracing needs",
-        fix,
-    )
+    Finding::note(check, "unknown: the kernel's configuration is not installed", "tracing is not affected", fix)
 }
 
 #[cfg(test)]
@@ -204,7 +208,7 @@ mod tests {
     use super::check;
     use crate::{
         doctor::{Finding, Level},
-        kernel::facts::Facts,
+        kernel::sysinfo::SystemInfo,
     };
 
     /// The finding of one check on a system with these files.
@@ -215,7 +219,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let findings = check(&Facts::new(root.path()));
+        let findings = check(&SystemInfo::new(root.path()));
         findings.into_iter().find(|finding| finding.check == name).unwrap()
     }
 
@@ -225,7 +229,7 @@ mod tests {
     #[test]
     fn bare_system_has_no_good_finding() {
         let root = tempfile::tempdir().unwrap();
-        for finding in check(&Facts::new(root.path())) {
+        for finding in check(&SystemInfo::new(root.path())) {
             assert!(finding.level > Level::Ok && finding.costs.is_some() && finding.fix.is_some(), "{finding:?}");
         }
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub use hooks::{HookState, Hooks};
 
-use crate::kernel::{FactError, facts::Facts};
+use crate::kernel::{ReadError, sysinfo::SystemInfo};
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -91,12 +91,17 @@ impl Finding {
         Self::bad(check, Level::Problem, found, costs, fix)
     }
 
-    /// Something unknown; the error says what to do.
-    fn unknown(check: &'static str, error: &FactError, costs: impl Into<String>) -> Self {
-        let FactError::Read { fix, .. } = error else {
-            return Self::note(check, format!("not known: {error}"), costs, "please report it: the format is unknown");
+    /// Something unknown. The error contains the fix.
+    fn unknown(check: &'static str, error: &ReadError, costs: impl Into<String>) -> Self {
+        let ReadError::Read { fix, .. } = error else {
+            return Self::note(
+                check,
+                format!("unknown: {}", brief(error)),
+                costs,
+                "please report the unexpected content",
+            );
         };
-        Self::note(check, format!("not known: {}", brief(error)), costs, *fix)
+        Self::note(check, format!("unknown: {}", brief(error)), costs, *fix)
     }
 
     fn limiting(mut self) -> Self {
@@ -105,11 +110,11 @@ impl Finding {
     }
 }
 
-/// The file and the system's error, without the advice.
-fn brief(error: &FactError) -> String {
+/// The error without its advice.
+fn brief(error: &ReadError) -> String {
     match error {
-        FactError::Read { path, source, .. } => format!("{}: {source}", path.display()),
-        FactError::Content { .. } => error.to_string(),
+        ReadError::Read { path, reason, .. } => format!("{}: {reason}", path.display()),
+        ReadError::Content { path, content } => format!("{}: unexpected content {content:?}", path.display()),
     }
 }
 
@@ -132,7 +137,7 @@ pub enum Verdict {
 pub struct Report {
     /// Whether tracing works here.
     pub tracing: Verdict,
-    /// A description for people.
+    /// A description.
     pub detail: String,
     /// The checks.
     pub findings: Vec<Finding>,
@@ -142,20 +147,20 @@ pub struct Report {
 
 /// Runs all checks. The hooks of the running kernel are attached if possible.
 #[must_use]
-pub fn examine(facts: &Facts) -> Report {
-    let hooks = hooks::try_all(facts);
-    conclude(check(facts), hooks)
+pub fn examine(sysinfo: &SystemInfo) -> Report {
+    let hooks = hooks::try_all(sysinfo);
+    conclude(check(sysinfo), hooks)
 }
 
 /// All checks that only read.
 #[must_use]
-pub fn check(facts: &Facts) -> Vec<Finding> {
-    let mut findings = kernel::check(facts);
-    findings.extend(rights::check(facts));
-    findings.extend(modprobe::check(facts));
-    findings.push(audit::check(facts.root()));
+pub fn check(sysinfo: &SystemInfo) -> Vec<Finding> {
+    let mut findings = kernel::check(sysinfo);
+    findings.extend(rights::check(sysinfo));
+    findings.extend(modprobe::check(sysinfo));
+    findings.push(audit::check(sysinfo.root()));
     findings.push(devices::check());
-    findings.push(recorder::check(facts));
+    findings.push(recorder::check(sysinfo));
     findings
 }
 
@@ -176,9 +181,9 @@ pub fn conclude(findings: Vec<Finding>, hooks: Hooks) -> Report {
             if !required.is_empty() {
                 (Verdict::No, format!("cannot trace: required hooks are not attached ({})", required.join(", ")))
             } else if !less.is_empty() {
-                (Verdict::Partly, format!("can trace, with something missing ({})", less.join(", ")))
+                (Verdict::Partly, format!("can trace, with limitations ({})", less.join(", ")))
             } else {
-                (Verdict::Full, "can trace, nothing is missing".to_owned())
+                (Verdict::Full, "can trace, without limitations".to_owned())
             }
         }
     };

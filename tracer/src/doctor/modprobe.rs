@@ -1,9 +1,9 @@
 //! The kernel's helper program, and what its configuration blocks or changes.
 
-use super::{Finding, brief};
+use super::Finding;
 use crate::{
     causes::with_causes,
-    kernel::facts::Facts,
+    kernel::sysinfo::SystemInfo,
     modprobe::{Config, Resolver},
     modules::machine::why_not_executable,
 };
@@ -11,9 +11,9 @@ use crate::{
 /// Number of lines of modprobe.d that are shown; the others are counted.
 const SHOWN: usize = 5;
 
-pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    let mut findings = vec![helper(facts)];
-    match Resolver::installed(facts) {
+pub(super) fn check(sysinfo: &SystemInfo) -> Vec<Finding> {
+    let mut findings = vec![helper(sysinfo)];
+    match Resolver::installed(sysinfo) {
         Ok(resolver) => findings.push(lines(resolver.config())),
         Err(error) => findings.push(
             Finding::problem(
@@ -28,30 +28,29 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn helper(facts: &Facts) -> Finding {
+fn helper(sysinfo: &SystemInfo) -> Finding {
     const CHECK: &str = "kernel.modprobe";
-    let path = match facts.modprobe() {
+    let path = match sysinfo.modprobe() {
         Ok(path) => path,
         Err(error) => {
-            let costs = format!("what the kernel runs is not known ({})", brief(&error));
-            return Finding::unknown(CHECK, &error, costs);
+            return Finding::unknown(CHECK, &error, "it is unknown which program the kernel runs");
         }
     };
     if path.is_empty() {
         return Finding::note(
             CHECK,
             "empty",
-            "the kernel loads no module by itself: requests are seen, and end as no-modprobe",
-            "`sysctl kernel.modprobe=/sbin/modprobe`, unless that is wanted",
+            "requests load nothing and end as no-modprobe",
+            "`sysctl kernel.modprobe=/sbin/modprobe`, unless this is intended",
         );
     }
-    match why_not_executable(facts.root(), &path) {
+    match why_not_executable(sysinfo.root(), &path) {
         None => Finding::ok(CHECK, path),
         Some(why) => Finding::problem(
             CHECK,
             format!("{path} {why}"),
-            "every request ends without a module: they are seen, and end as helper-failed",
-            "install the package kmod, or set kernel.modprobe to the modprobe that is there",
+            "requests load nothing and end as helper-failed",
+            "install the package kmod, or set kernel.modprobe to the installed modprobe",
         ),
     }
 }
@@ -75,14 +74,14 @@ fn lines(config: &Config) -> Finding {
     Finding::note(
         CHECK,
         format!("install {installs}, alias off {off}, blacklist {blacklist}: {shown}{rest}"),
-        "requests for these load nothing or something else, and are reported as blocklisted",
+        "requests for these names load nothing or something else, and are reported as blocklisted",
         "`kmodtrace explain NAME` shows what blocks a name; remove its line to let it load",
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Facts, Finding, helper, lines};
+    use super::{Config, Finding, SystemInfo, helper, lines};
     use crate::doctor::Level;
 
     fn config(text: &str) -> Finding {
@@ -114,7 +113,7 @@ mod tests {
                 std::fs::create_dir(root.path().join("sbin")).unwrap();
                 std::fs::copy(from, root.path().join("sbin/modprobe")).unwrap();
             }
-            helper(&Facts::new(root.path()))
+            helper(&SystemInfo::new(root.path()))
         };
         assert_eq!(with("/sbin/modprobe\n", true).level, Level::Ok);
         let missing = with("/sbin/modprobe\n", false);

@@ -1,21 +1,21 @@
-//! What the flight recorder (`record --pin`) can keep attached.
+//! Whether the flight recorder (`record --pin`) can keep programs attached.
 
 use super::Finding;
-use crate::kernel::{btf::Btf, facts::Facts, file::read};
+use crate::kernel::{btf::Btf, file::read, sysinfo::SystemInfo};
 
 const CHECK: &str = "flight-recorder";
 
-pub(super) fn check(facts: &Facts) -> Finding {
-    let has_bpffs = read(facts.root(), "proc/mounts", "mount /proc").is_ok_and(|mounts| has_bpffs(&mounts));
+pub(super) fn check(sysinfo: &SystemInfo) -> Finding {
+    let has_bpffs = read(sysinfo.root(), "proc/mounts", "mount /proc").is_ok_and(|mounts| has_bpffs(&mounts));
     if !has_bpffs {
         return Finding::note(
             CHECK,
             "no BPF file system is mounted",
             "`record --pin` cannot keep anything attached while no recorder runs",
-            "`mount -t bpf bpf /sys/fs/bpf`, as systemd does",
+            "`mount -t bpf bpf /sys/fs/bpf`",
         );
     }
-    let Ok(btf) = Btf::load_from(facts.root()) else {
+    let Ok(btf) = Btf::load_from(sysinfo.root()) else {
         return Finding::note(CHECK, "unknown: the kernel has no BTF", "see btf", "see btf");
     };
     // The link type of kprobes since 5.15.
@@ -23,12 +23,12 @@ pub(super) fn check(facts: &Facts) -> Finding {
         return Finding::note(
             CHECK,
             "this kernel cannot pin kprobes",
-            "with `record --pin`, requests that end at an empty kernel.modprobe or a name that is too long are not seen \
+            "with `record --pin`, requests that end because kernel.modprobe is empty or the name is too long are not seen \
              while no recorder runs; everything else is",
-            "boot a kernel of 5.15 or later",
+            "boot kernel 5.15 or later",
         );
     }
-    Finding::ok(CHECK, "all programs can be pinned: with `record --pin` nothing is missed while no recorder runs")
+    Finding::ok(CHECK, "all programs can be pinned: `record --pin` misses nothing while no recorder runs")
 }
 
 fn has_bpffs(mounts: &str) -> bool {
@@ -43,7 +43,7 @@ mod tests {
     use std::fs;
 
     use super::{check, has_bpffs};
-    use crate::{doctor::Level, kernel::facts::Facts};
+    use crate::{doctor::Level, kernel::sysinfo::SystemInfo};
 
     /// Only a BPF filesystem at its standard path counts.
     #[test]
@@ -52,15 +52,15 @@ mod tests {
         assert!(!has_bpffs("bpf /mnt bpf rw 0 0\ntmpfs /sys/fs/bpf tmpfs rw 0 0\n"));
     }
 
-    /// The finding for a system without one says how to mount it.
+    /// The finding for a system without a BPF filesystem has the mount command.
     #[test]
     fn missing_bpf_filesystem_finding_has_a_fix() {
         let root = tempfile::tempdir().unwrap();
-        let finding = check(&Facts::new(root.path()));
+        let finding = check(&SystemInfo::new(root.path()));
         assert_eq!(finding.level, Level::Note);
         assert!(finding.fix.is_some_and(|fix| fix.contains("mount -t bpf")));
         fs::create_dir_all(root.path().join("proc")).unwrap();
         fs::write(root.path().join("proc/mounts"), "bpf /sys/fs/bpf bpf rw 0 0\n").unwrap();
-        assert_eq!(check(&Facts::new(root.path())).found, "unknown: the kernel has no BTF");
+        assert_eq!(check(&SystemInfo::new(root.path())).found, "unknown: the kernel has no BTF");
     }
 }

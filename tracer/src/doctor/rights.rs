@@ -2,42 +2,42 @@
 
 use super::Finding;
 use crate::kernel::{
-    FactError,
-    facts::Facts,
+    ReadError,
     file::read,
     privileges::{Capabilities, Capability},
     process::has_global_ids_in,
+    sysinfo::SystemInfo,
 };
 
-pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    let mounts = read(facts.root(), "proc/self/mounts", "mount it with `mount -t proc proc /proc`");
+pub(super) fn check(sysinfo: &SystemInfo) -> Vec<Finding> {
+    let mounts = read(sysinfo.root(), "proc/self/mounts", "mount it with `mount -t proc proc /proc`");
     vec![
-        capabilities(facts),
-        perf(facts),
-        unprivileged_bpf(facts),
+        capabilities(sysinfo),
+        perf(sysinfo),
+        unprivileged_bpf(sysinfo),
         bpffs(&mounts),
         cgroup(&mounts),
-        pid_namespace(facts),
+        pid_namespace(sysinfo),
     ]
 }
 
 /// Capabilities that are missing for attaching the hooks; `None` if all are there or unknown.
-pub(super) fn missing(facts: &Facts) -> Option<String> {
-    // If they cannot be read, the kernel decides.
-    let own = Capabilities::effective(facts.root()).ok()?;
+pub(super) fn missing(sysinfo: &SystemInfo) -> Option<String> {
+    // If the capabilities are unknown, loading is tried.
+    let own = Capabilities::effective(sysinfo.root()).ok()?;
     let missing = own.missing(&[Capability::Bpf, Capability::Perfmon]);
     (!missing.is_empty()).then(|| missing.join(", "))
 }
 
-fn capabilities(facts: &Facts) -> Finding {
+fn capabilities(sysinfo: &SystemInfo) -> Finding {
     const CHECK: &str = "capabilities";
-    let own = match Capabilities::effective(facts.root()) {
+    let own = match Capabilities::effective(sysinfo.root()) {
         Ok(own) => own,
-        Err(error) => return Finding::unknown(CHECK, &error, "whether tracing is permitted is seen by trying only"),
+        Err(error) => return Finding::unknown(CHECK, &error, "it is unknown whether tracing is permitted"),
     };
     let missing = own.missing(&[Capability::Bpf, Capability::Perfmon]);
     if missing.is_empty() {
-        return Finding::ok(CHECK, format!("CAP_BPF and CAP_PERFMON are there (effective: {:#x})", own.bits));
+        return Finding::ok(CHECK, format!("CAP_BPF and CAP_PERFMON are effective ({:#x})", own.bits));
     }
     Finding::problem(
         CHECK,
@@ -50,13 +50,13 @@ fn capabilities(facts: &Facts) -> Finding {
 
 /// Debian and derived distributions deny perf events to all users except root from 3 on; kprobes are attached through
 /// them.
-fn perf(facts: &Facts) -> Finding {
+fn perf(sysinfo: &SystemInfo) -> Finding {
     const CHECK: &str = "perf-event-paranoid";
-    let value = match facts.perf_event_paranoid() {
+    let value = match sysinfo.perf_event_paranoid() {
         Ok(value) => value,
-        Err(error) => return Finding::unknown(CHECK, &error, "whether kprobes can be attached is seen by trying only"),
+        Err(error) => return Finding::unknown(CHECK, &error, "it is unknown whether kprobes can be attached"),
     };
-    let admin = Capabilities::effective(facts.root()).is_ok_and(|own| own.has(Capability::SysAdmin));
+    let admin = Capabilities::effective(sysinfo.root()).is_ok_and(|own| own.has(Capability::SysAdmin));
     if value < 3 || admin {
         return Finding::ok(CHECK, format!("kernel.perf_event_paranoid is {value}"));
     }
@@ -68,12 +68,12 @@ fn perf(facts: &Facts) -> Finding {
     )
 }
 
-fn unprivileged_bpf(facts: &Facts) -> Finding {
+fn unprivileged_bpf(sysinfo: &SystemInfo) -> Finding {
     const CHECK: &str = "unprivileged-bpf";
-    match facts.unprivileged_bpf_disabled() {
-        Ok(0) => Finding::ok(CHECK, "kernel.unprivileged_bpf_disabled is 0: anyone may load simple programs"),
+    match sysinfo.unprivileged_bpf_disabled() {
+        Ok(0) => Finding::ok(CHECK, "kernel.unprivileged_bpf_disabled is 0: any user can load simple programs"),
         Ok(value) => Finding::ok(CHECK, format!("kernel.unprivileged_bpf_disabled is {value}")),
-        Err(error) => Finding::unknown(CHECK, &error, "whether the kernel has bpf() is seen by trying only"),
+        Err(error) => Finding::unknown(CHECK, &error, "it is unknown whether the kernel has bpf()"),
     }
 }
 
@@ -84,21 +84,21 @@ fn is_mounted(mounts: &str, kind: &str, at: &str) -> bool {
     })
 }
 
-fn bpffs(mounts: &Result<String, FactError>) -> Finding {
+fn bpffs(mounts: &Result<String, ReadError>) -> Finding {
     match mounts {
-        Err(error) => Finding::unknown("bpffs", error, "nothing that tracing needs"),
+        Err(error) => Finding::unknown("bpffs", error, "tracing is not affected"),
         Ok(mounts) if is_mounted(mounts, "bpf", "/sys/fs/bpf") => Finding::ok("bpffs", "mounted at /sys/fs/bpf"),
         Ok(_) => Finding::note(
             "bpffs",
             "not mounted",
-            "BPF programs cannot be pinned; tracing does not need it",
+            "BPF programs cannot be pinned; tracing is not affected",
             "`mount -t bpf bpf /sys/fs/bpf`",
         ),
     }
 }
 
-fn cgroup(mounts: &Result<String, FactError>) -> Finding {
-    const COSTS: &str = "`run` follows its command by ancestry alone: what detaches itself (daemons) is missed";
+fn cgroup(mounts: &Result<String, ReadError>) -> Finding {
+    const COSTS: &str = "`run` follows its command by ancestry only, and misses daemons that detach from it";
     match mounts {
         Err(error) => Finding::unknown("cgroup2", error, COSTS),
         Ok(mounts) if is_mounted(mounts, "cgroup2", "/sys/fs/cgroup") => {
@@ -114,8 +114,8 @@ fn cgroup(mounts: &Result<String, FactError>) -> Finding {
     }
 }
 
-fn pid_namespace(facts: &Facts) -> Finding {
-    if has_global_ids_in(facts.root()) {
+fn pid_namespace(sysinfo: &SystemInfo) -> Finding {
+    if has_global_ids_in(sysinfo.root()) {
         return Finding::ok("pid-namespace", "the initial one: process ids are those of the kernel");
     }
     Finding::problem(
@@ -132,23 +132,23 @@ mod tests {
     use super::{check, is_mounted, missing};
     use crate::{
         doctor::{Finding, Level},
-        kernel::facts::Facts,
+        kernel::sysinfo::SystemInfo,
     };
 
-    fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, Facts) {
+    fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, SystemInfo) {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let facts = Facts::new(root.path());
-        (root, facts)
+        let sysinfo = SystemInfo::new(root.path());
+        (root, sysinfo)
     }
 
     fn finding(name: &str, files: &[(&str, &str)]) -> Finding {
-        let (_root, facts) = system(files);
-        check(&facts).into_iter().find(|finding| finding.check == name).unwrap()
+        let (_root, sysinfo) = system(files);
+        check(&sysinfo).into_iter().find(|finding| finding.check == name).unwrap()
     }
 
     fn status(bits: u64) -> String {
@@ -162,8 +162,8 @@ mod tests {
         assert_eq!(level(1 << 21), Level::Ok);
         assert_eq!(level(1 << 38 | 1 << 39), Level::Ok);
         assert_eq!(level(1 << 39), Level::Problem);
-        let (_root, facts) = system(&[("proc/self/status", &status(0))]);
-        assert_eq!(missing(&facts).as_deref(), Some("CAP_BPF, CAP_PERFMON"));
+        let (_root, sysinfo) = system(&[("proc/self/status", &status(0))]);
+        assert_eq!(missing(&sysinfo).as_deref(), Some("CAP_BPF, CAP_PERFMON"));
     }
 
     /// The strictest setting only affects processes without CAP_SYS_ADMIN.
@@ -182,9 +182,9 @@ mod tests {
     #[test]
     fn pid_namespace_is_a_problem_unless_initial() {
         for (namespace, level) in [("pid:[4026531836]", Level::Ok), ("pid:[4026532177]", Level::Problem)] {
-            let (root, facts) = system(&[("proc/self/ns/mnt", "")]);
+            let (root, sysinfo) = system(&[("proc/self/ns/mnt", "")]);
             std::os::unix::fs::symlink(namespace, root.path().join("proc/self/ns/pid")).unwrap();
-            let found = check(&facts).into_iter().find(|finding| finding.check == "pid-namespace").unwrap();
+            let found = check(&sysinfo).into_iter().find(|finding| finding.check == "pid-namespace").unwrap();
             assert_eq!(found.level, level, "{namespace}");
         }
     }
@@ -198,6 +198,6 @@ mod tests {
         let hybrid = finding("cgroup2", &[("proc/self/mounts", mounts)]);
         assert!(hybrid.level == Level::Problem && hybrid.limits_tracing);
         assert_eq!(finding("bpffs", &[("proc/self/mounts", mounts)]).level, Level::Ok);
-        assert_eq!(finding("bpffs", &[]).level, Level::Note, "unknown is not fine");
+        assert_eq!(finding("bpffs", &[]).level, Level::Note, "unknown is not ok");
     }
 }

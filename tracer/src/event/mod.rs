@@ -53,7 +53,7 @@ impl std::fmt::Display for RequestId {
 
 /// A request id that is not `<nanoseconds>-<thread id>`.
 #[derive(Debug, thiserror::Error)]
-#[error("request id {0:?} is not of the form <nanoseconds>-<thread id>")]
+#[error("invalid request id {0:?}: expected <nanoseconds>-<thread id>")]
 pub struct RequestIdError(String);
 
 impl std::str::FromStr for RequestId {

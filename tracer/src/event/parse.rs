@@ -37,31 +37,31 @@ pub enum Parsed {
 #[non_exhaustive]
 pub enum ParseError {
     /// The text is not UTF-8.
-    #[error("not valid UTF-8 at byte {0}")]
+    #[error("invalid UTF-8 at byte {0}")]
     Utf8(usize),
     /// The text is not JSON.
-    #[error("not valid JSON at byte {0}")]
+    #[error("invalid JSON at byte {0}")]
     Json(usize),
     /// The text ends inside of a value.
-    #[error("not valid JSON: the text ends too early, at byte {0}")]
+    #[error("invalid JSON: truncated at byte {0}")]
     CutOff(usize),
     /// More text follows the object.
-    #[error("unexpected text behind the event, at byte {0}")]
+    #[error("unexpected text after the event, at byte {0}")]
     Trailing(usize),
     /// Values are nested too deeply.
-    #[error("values nested too deeply at byte {0}")]
+    #[error("invalid JSON: nested too deeply at byte {0}")]
     Depth(usize),
     /// The text is JSON, but not an object.
-    #[error("not a JSON object")]
+    #[error("invalid event: expected a JSON object")]
     NotAnObject,
     /// A required member is absent.
-    #[error("member \"{0}\" is missing")]
+    #[error("missing member \"{0}\"")]
     Missing(String),
     /// A member occurs twice: parsers differ in which of the two they use.
     #[error("duplicate member \"{0}\"")]
     Duplicate(String),
     /// The value of a member has a wrong form.
-    #[error("member \"{member}\" is not {expected}")]
+    #[error("invalid member \"{member}\": expected {expected}")]
     Invalid {
         /// Its name, preceded by those of the enclosing members.
         member: String,

@@ -1,4 +1,4 @@
-//! Who: a process as the kernel saw it at the moment of the event.
+//! A process, as captured in the kernel at the moment of an event.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

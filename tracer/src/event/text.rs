@@ -31,19 +31,19 @@ pub(super) const HEX: &str = "^([0-9a-f]{2})*$";
 #[non_exhaustive]
 pub enum TextError {
     /// `*_hex` is not in the canonical hexadecimal form.
-    #[error("it is not an even number of lower-case hexadecimal digits")]
+    #[error("expected an even number of lower-case hexadecimal digits")]
     Digits,
     /// The bytes are valid UTF-8, so `*_hex` must not be present.
     #[error("its bytes are valid UTF-8")]
     Utf8,
     /// The bytes differ from the text.
-    #[error("its bytes are those of another text")]
+    #[error("its bytes differ from the text")]
     Differs,
     /// The text is missing.
-    #[error("there is no such member")]
+    #[error("the text is missing")]
     Alone,
     /// The lists differ in length.
-    #[error("one list is longer than the other")]
+    #[error("the lists differ in length")]
     Count,
 }
 

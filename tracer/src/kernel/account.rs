@@ -1,4 +1,4 @@
-//! The account a command runs as, from `/etc/passwd` and `/etc/group`.
+//! The account that a command runs as, from `/etc/passwd` and `/etc/group`.
 
 use std::{
     fs, io,
@@ -26,15 +26,15 @@ pub enum AccountError {
         source: io::Error,
     },
     /// There is no such user.
-    #[error("no user {name:?} in /etc/passwd: give a name from there, or a user id")]
+    #[error("unknown user {name:?}: expected a name from /etc/passwd, or a user id")]
     Unknown {
-        /// As given.
+        /// The name as given.
         name: String,
     },
 }
 
-/// An account. Users of LDAP and the like are known by their number only: a static binary cannot load the
-/// system's own libraries, which know them.
+/// An account. Users of LDAP and similar services are known by their number only: looking them up requires the system's
+/// libraries, which a static binary cannot load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Account {
@@ -77,7 +77,7 @@ impl Account {
         Ok(account)
     }
 
-    /// Makes a command run as this account, between fork and exec, with the environment of its own.
+    /// Makes a command run as this account, with its environment. The ids are set between fork and exec.
     pub fn run_as(&self, command: &mut Command) {
         if let Some(name) = &self.name {
             command.env("USER", name).env("LOGNAME", name);
@@ -88,8 +88,8 @@ impl Account {
         let mut groups: Vec<Gid> = self.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         groups.push(Gid::from_raw(self.gid));
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        // SAFETY: between fork and exec only three system calls run, on memory that was made before; the child
-        // has one thread, so that what they set for the thread holds for the process.
+        // SAFETY: between fork and exec only three system calls run, on memory that was allocated before. The child has
+        // one thread, so setting the ids of the thread sets those of the process.
         unsafe {
             command.pre_exec(move || {
                 set_thread_groups(&groups)?;
@@ -148,7 +148,7 @@ mod tests {
 
     /// A user is found by name and by number, with all its groups and no other.
     #[test]
-    fn finds_users() {
+    fn user_is_found_by_name_and_number() {
         let root = root();
         let alice = Account::find(root.path(), "alice").unwrap();
         assert_eq!((alice.uid, alice.gid, alice.groups.as_slice()), (1000, 100, &[10][..]));
@@ -160,7 +160,7 @@ mod tests {
 
     /// Unknown names, broken lines and the number that means "no user" are errors.
     #[test]
-    fn refuses_strangers() {
+    fn unknown_user_is_an_error() {
         let root = root();
         for user in ["mallory", "bad", "", "4294967295", "-1"] {
             let error = Account::find(root.path(), user).unwrap_err();

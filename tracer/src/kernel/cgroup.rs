@@ -1,4 +1,4 @@
-//! A cgroup of our own for a traced command: all its descendants stay in it, including double forks.
+//! A cgroup for a traced command: all its descendants stay in it, also after a double fork.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,10 +16,10 @@ use crate::event::Text;
 #[non_exhaustive]
 pub enum CgroupError {
     /// No cgroup v2 hierarchy.
-    #[error("no cgroup v2 hierarchy is mounted at /sys/fs/cgroup")]
+    #[error("cannot find a cgroup v2 hierarchy: none is mounted at /sys/fs/cgroup")]
     NoHierarchy,
     /// The kernel refuses.
-    #[error("cannot make the cgroup {path}")]
+    #[error("cannot create the cgroup {path}")]
     Make {
         /// The directory.
         path: PathBuf,
@@ -36,11 +36,11 @@ const NAMES_MAX: usize = 4;
 /// (`PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h).
 #[must_use]
 pub fn has_global_paths() -> bool {
-    // Without the file there are no namespaces.
+    // Without the file, the kernel has no cgroup namespaces.
     fs::read_link("/proc/self/ns/cgroup").map_or(true, |namespace| namespace.as_os_str() == "cgroup:[4026531835]")
 }
 
-/// A cgroup below the one we are in. Dropping it removes it, once it is empty.
+/// A cgroup below the one of this process. Dropping it removes it if it is empty.
 #[derive(Debug)]
 pub struct OwnCgroup {
     directory: PathBuf,
@@ -50,10 +50,10 @@ pub struct OwnCgroup {
 }
 
 impl OwnCgroup {
-    /// Creates one.
+    /// Creates a cgroup.
     ///
     /// # Errors
-    /// Where cgroup v2 is not mounted or not writable.
+    /// If cgroup v2 is not mounted or not writable.
     pub fn create() -> Result<Self, CgroupError> {
         let root = Path::new("/sys/fs/cgroup");
         if !root.join("cgroup.procs").exists() {
@@ -102,7 +102,7 @@ impl OwnCgroup {
         has_global_paths().then(|| Text::from(self.path.as_str()))
     }
 
-    /// Its id, as the kernel gives it to every task in it.
+    /// Its id, as in the records of its tasks.
     #[must_use]
     pub fn id(&self) -> Option<u64> {
         fs::metadata(&self.directory).ok().map(|metadata| metadata.ino())
@@ -111,13 +111,13 @@ impl OwnCgroup {
     /// The processes in it.
     ///
     /// # Errors
-    /// If the kernel does not list them.
+    /// If its list of processes cannot be read.
     pub fn processes(&self) -> io::Result<Vec<u32>> {
         let list = fs::read_to_string(self.directory.join("cgroup.procs"))?;
         Ok(list.lines().filter_map(|pid| pid.parse().ok()).collect())
     }
 
-    /// Puts the command's process in it, between fork and exec.
+    /// Moves the command's process into it, between fork and exec.
     ///
     /// # Errors
     /// If the descriptor cannot be duplicated.
@@ -126,7 +126,7 @@ impl OwnCgroup {
         // SAFETY: between fork and exec only write(2) on an open descriptor runs, which is async-signal-safe.
         unsafe {
             command.pre_exec(move || {
-                // "0" is the writing process itself. Failing to join must not keep the command from running.
+                // "0" is the writing process itself. The command must run even if it cannot join the cgroup.
                 let _ = rustix::io::write(&procs, b"0");
                 Ok(())
             });
@@ -138,8 +138,8 @@ impl OwnCgroup {
 impl Drop for OwnCgroup {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir(&self.directory) {
-            // Something the command started still runs in it.
-            log::info!("cgroup {} stays: {error}", self.directory.display());
+            // A descendant of the command still runs in it.
+            log::info!("cannot remove the cgroup {}: {error}", self.directory.display());
         }
     }
 }

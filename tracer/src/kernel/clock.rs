@@ -1,8 +1,8 @@
-//! The three clocks, read together: events carry boot time, people read wall time.
+//! The three clocks, read together: events have boot time, outputs show wall time.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Number of readings, of which the best is used: an interrupt between the clocks spoils only one.
+/// Number of readings, of which the best is used: an interrupt between reading two clocks affects only one.
 const READINGS: u32 = 16;
 
 /// Boot, wall and monotonic clock at one moment.
@@ -15,7 +15,7 @@ pub struct ClockTriple {
     pub realtime_ns: i64,
     /// `CLOCK_MONOTONIC`, nanoseconds.
     pub monotonic_ns: u64,
-    /// The three were read within this time.
+    /// Time within which the three were read, nanoseconds.
     pub uncertainty_ns: u64,
 }
 
@@ -61,7 +61,7 @@ mod tests {
 
     /// The clocks agree with one another: boot time includes suspend, and the wall clock is after 1970.
     #[test]
-    fn clocks_agree() {
+    fn clock_readings_are_consistent() {
         let first = ClockTriple::now();
         let second = ClockTriple::now();
         assert!(first.boot_ns + first.uncertainty_ns >= first.monotonic_ns);
@@ -71,7 +71,7 @@ mod tests {
 
     /// The difference cannot overflow.
     #[test]
-    fn difference_saturates() {
+    fn clock_difference_does_not_overflow() {
         let extreme = ClockTriple { boot_ns: u64::MAX, realtime_ns: i64::MIN, monotonic_ns: 0, uncertainty_ns: 0 };
         assert_eq!(extreme.realtime_minus_boot_ns(), i64::MIN);
     }

@@ -1,4 +1,4 @@
-//! Names of error numbers, those included that the kernel never shows to user space.
+//! Names of error numbers, including those that the kernel never returns to user space.
 
 /// From include/uapi/asm-generic/errno-base.h, errno.h (x86-64 and Arm use them) and, from 512 on, include/linux/errno.h.
 const NAMES: &[(i32, &str)] = &[
@@ -154,7 +154,7 @@ const NAMES: &[(i32, &str)] = &[
     (531, "ENOGRACE"),
 ];
 
-/// The name of an error number, given as the kernel returns it (negative) or as errno has it.
+/// The name of an error number: negative, as returned by the kernel, or positive, as in errno.
 #[must_use]
 pub fn name(errno: i32) -> Option<&'static str> {
     let errno = errno.checked_abs()?;
@@ -162,7 +162,7 @@ pub fn name(errno: i32) -> Option<&'static str> {
     NAMES.get(index).map(|(_, name)| *name)
 }
 
-/// The name of an error number, or the number in words: `errno 4095`.
+/// The name of an error number, or `errno 4095` if it has none.
 #[must_use]
 pub fn name_or_number(errno: i32) -> String {
     name(errno).map_or_else(|| format!("errno {}", errno.unsigned_abs()), str::to_owned)
@@ -172,9 +172,9 @@ pub fn name_or_number(errno: i32) -> String {
 mod tests {
     use super::{NAMES, name, name_or_number};
 
-    /// Both signs are understood, and the numbers that only the kernel uses are known.
+    /// Both signs have names, and so do the numbers that only the kernel uses.
     #[test]
-    fn names_numbers() {
+    fn number_of_either_sign_has_its_name() {
         assert_eq!(name(-2), Some("ENOENT"));
         assert_eq!(name(17), Some("EEXIST"));
         assert_eq!(name(-126), Some("ENOKEY"));
@@ -187,9 +187,9 @@ mod tests {
         assert_eq!(name_or_number(-62), "ETIME");
     }
 
-    /// The search needs ascending numbers without twins.
+    /// The numbers are in ascending order without duplicates, as the search requires.
     #[test]
-    fn table_is_sorted() {
+    fn table_is_sorted_without_duplicates() {
         assert!(NAMES.is_sorted_by(|a, b| a.0 < b.0));
     }
 }

@@ -2,22 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-/// Why a fact about the kernel is not known.
+/// Why information about the system is unavailable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FactError {
+pub enum ReadError {
     /// The file cannot be read.
-    #[error("cannot read {}: {fix}", path.display())]
+    #[error("cannot read {}: {reason}; {fix}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The reason.
-        source: std::io::Error,
+        reason: std::io::Error,
         /// The fix.
         fix: &'static str,
     },
     /// Its content has an unexpected form.
-    #[error("{} is not understood: {content:?}", path.display())]
+    #[error("cannot parse {}: unexpected content {content:?}; please report it", path.display())]
     Content {
         /// The file.
         path: PathBuf,
@@ -26,35 +26,35 @@ pub enum FactError {
     },
 }
 
-impl FactError {
-    /// Whether the file does not exist: the kernel or system is without it.
+impl ReadError {
+    /// Whether the file does not exist.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        matches!(self, Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+        matches!(self, Self::Read { reason, .. } if reason.kind() == std::io::ErrorKind::NotFound)
     }
 }
 
-/// Reads a file under `root`; `fix` is what to do when that fails. Bytes that are not UTF-8 become U+FFFD.
-pub(crate) fn read(root: &Path, path: &str, fix: &'static str) -> Result<String, FactError> {
+/// Reads a file under `root`; `fix` is the advice in the error. Bytes that are not UTF-8 become U+FFFD.
+pub(crate) fn read(root: &Path, path: &str, fix: &'static str) -> Result<String, ReadError> {
     let path = root.join(path);
     match std::fs::read(&path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(source) => Err(FactError::Read { path, source, fix }),
+        Err(reason) => Err(ReadError::Read { path, reason, fix }),
     }
 }
 
-/// The same without its last newline.
-pub(super) fn read_line(root: &Path, path: &str, fix: &'static str) -> Result<String, FactError> {
+/// Like [`read`], without the final newline.
+pub(super) fn read_line(root: &Path, path: &str, fix: &'static str) -> Result<String, ReadError> {
     read(root, path, fix).map(|text| text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
-/// The same as a number.
-pub(super) fn read_number(root: &Path, path: &str, fix: &'static str) -> Result<i64, FactError> {
+/// Like [`read`], for a file with a number.
+pub(super) fn read_number(root: &Path, path: &str, fix: &'static str) -> Result<i64, ReadError> {
     let text = read_line(root, path, fix)?;
     text.trim().parse().map_err(|_| content(root, path, &text))
 }
 
 /// An error about the content of a file.
-pub(super) fn content(root: &Path, path: &str, text: &str) -> FactError {
-    FactError::Content { path: root.join(path), content: text.to_owned() }
+pub(super) fn content(root: &Path, path: &str, text: &str) -> ReadError {
+    ReadError::Content { path: root.join(path), content: text.to_owned() }
 }

@@ -12,13 +12,13 @@ use crate::text::count;
 const KALLSYMS: &str = "proc/kallsyms";
 const KPTR_RESTRICT: &str = "proc/sys/kernel/kptr_restrict";
 
-/// No function of the kernel itself is larger: an address further behind a symbol belongs to no known symbol.
+/// Maximum size of a function of the kernel itself: an address beyond that belongs to no known symbol.
 const KERNEL_SYMBOL_BYTES: u64 = 1 << 20;
 
-/// The same for modules and BPF programs: the memory between them may have belonged to modules that are gone.
+/// The same for modules and BPF programs: the memory between them may have belonged to modules that were unloaded.
 const MODULE_SYMBOL_BYTES: u64 = 64 << 10;
 
-/// The same for the last symbol of a module: modules are allocated in pages, with a guard page behind.
+/// The same for the last symbol of a module: modules are allocated in pages, followed by a guard page.
 const LAST_SYMBOL_BYTES: u64 = 4 << 10;
 
 /// Why symbols cannot be used.
@@ -26,12 +26,12 @@ const LAST_SYMBOL_BYTES: u64 = 4 << 10;
 #[non_exhaustive]
 pub enum KallsymsError {
     /// The file cannot be read.
-    #[error("cannot read {}: the kernel must be built with CONFIG_KALLSYMS=y", path.display())]
+    #[error("cannot read {}: {reason}; boot a kernel built with CONFIG_KALLSYMS=y", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A line is not `<address> <type> <name> [module]`.
     #[error("invalid line {line} of kallsyms: {text:?}")]
@@ -43,7 +43,7 @@ pub enum KallsymsError {
     },
     /// All addresses are shown as 0.
     #[error(
-        "the kernel hides its symbol addresses (kernel.kptr_restrict is {kptr_restrict}): run as root \
+        "cannot read kernel symbols: their addresses are hidden (kernel.kptr_restrict is {kptr_restrict}); run as root \
          or with CAP_SYSLOG, and if it is 2, set `sysctl kernel.kptr_restrict=1`"
     )]
     Hidden {
@@ -51,7 +51,7 @@ pub enum KallsymsError {
         kptr_restrict: String,
     },
     /// More modules or longer names than the table can hold.
-    #[error("kallsyms has more than 65,534 modules, 4 GiB of names, or a name of 64 KiB")]
+    #[error("cannot read kernel symbols: more than 65,534 modules, 4 GiB of names, or a name of 64 KiB")]
     TooLarge,
 }
 
@@ -104,7 +104,7 @@ impl Kallsyms {
     /// See [`Kallsyms::load`].
     pub fn load_from(root: &Path) -> Result<Self, KallsymsError> {
         let path = root.join(KALLSYMS);
-        let read = |source| KallsymsError::Read { path: path.clone(), source };
+        let read = |reason| KallsymsError::Read { path: path.clone(), reason };
         let file = File::open(&path).map_err(read)?;
         let mut symbols = Self::read(BufReader::new(file)).map_err(|error| match error {
             ParseError::Io(source) => read(source),
@@ -127,7 +127,7 @@ impl Kallsyms {
     pub fn parse(text: &[u8]) -> Result<Self, KallsymsError> {
         Self::read(text).map_err(|error| match error {
             ParseError::Kallsyms(error) => error,
-            ParseError::Io(source) => KallsymsError::Read { path: PathBuf::from(KALLSYMS), source },
+            ParseError::Io(reason) => KallsymsError::Read { path: PathBuf::from(KALLSYMS), reason },
         })
     }
 
@@ -282,7 +282,7 @@ impl std::fmt::Debug for Kallsyms {
     }
 }
 
-/// A read fails by itself, or because of its content.
+/// The file cannot be read, or its content is invalid.
 enum ParseError {
     Io(std::io::Error),
     Kallsyms(KallsymsError),

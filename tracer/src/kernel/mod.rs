@@ -1,4 +1,4 @@
-//! Facts about the running kernel, from `/proc` and `/sys`.
+//! Information about the running kernel and its processes, from `/proc` and `/sys`.
 //!
 //! Nothing here depends on a version number: features are detected.
 
@@ -7,14 +7,14 @@ pub mod btf;
 pub mod cgroup;
 pub mod clock;
 pub mod errno;
-pub mod facts;
 pub(crate) mod file;
 pub mod kallsyms;
 pub mod modules;
 pub mod privileges;
 pub mod process;
 pub mod syscalls;
+pub mod sysinfo;
 pub mod taints;
 pub mod uevent;
 
-pub use file::FactError;
+pub use file::ReadError;

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::file::{FactError, content, read};
+use super::file::{ReadError, content, read};
 use crate::text::count;
 
 const MODULES: &str = "proc/modules";
-const NEEDS_MODULES: &str = "the kernel was built without loadable modules (CONFIG_MODULES), or /proc is not mounted";
+const NEEDS_MODULES: &str = "mount /proc, or boot a kernel built with loadable modules (CONFIG_MODULES=y)";
 
 /// The state of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct LoadedModule {
     pub name: String,
     /// Bytes of memory.
     pub size_bytes: u64,
-    /// References; `None` when the kernel cannot unload modules.
+    /// References; `None` if the kernel cannot unload modules.
     pub references: Option<u64>,
     /// Modules that use it.
     pub used_by: Vec<String>,
@@ -44,12 +44,12 @@ pub struct LoadedModule {
 pub struct LoadedModules {
     /// The modules, newest first.
     pub modules: Vec<LoadedModule>,
-    /// Number of lines that are not understood: the name of a module is any bytes, and a newline in it splits its line.
+    /// Number of invalid lines: the name of a module can contain any bytes, and a newline in it splits its line.
     pub skipped: usize,
 }
 
 impl LoadedModules {
-    /// A sentence about the lines that are not understood; `None` if there are none.
+    /// A sentence about the invalid lines; `None` if there are none.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         let lines = count(self.skipped as u64, "line", "lines");
@@ -57,11 +57,11 @@ impl LoadedModules {
     }
 }
 
-/// Reads the modules loaded under `root`. A line that is not understood is skipped and counted.
+/// Reads the modules loaded under `root`. An invalid line is skipped and counted.
 ///
 /// # Errors
-/// If the file cannot be read, or no line is understood.
-pub fn load(root: &Path) -> Result<LoadedModules, FactError> {
+/// If the file cannot be read, or no line is valid.
+pub fn load(root: &Path) -> Result<LoadedModules, ReadError> {
     let text = read(root, MODULES, NEEDS_MODULES)?;
     let modules: Vec<LoadedModule> = text.split_terminator('\n').filter_map(parse_line).collect();
     let skipped = text.split_terminator('\n').count().saturating_sub(modules.len());
@@ -97,7 +97,7 @@ fn parse_line(line: &str) -> Option<LoadedModule> {
         "Unloading" => State::Unloading,
         _ => return None,
     };
-    // The address stands in between.
+    // The address is in between.
     let taints = words.nth(1).unwrap_or_default();
     // `+` and `-` mark modules that are being loaded or unloaded, like the state.
     let taints = taints.trim_matches(['(', ')', '+', '-']).to_owned();
@@ -110,9 +110,9 @@ mod tests {
 
     use super::{LoadedModules, State, load, parse_line};
 
-    /// Each form of line that the kernel writes is understood.
+    /// Each form of line that the kernel writes is parsed.
     #[test]
-    fn understands_lines() {
+    fn line_of_each_form_is_parsed() {
         let nat = parse_line("nf_nat 57344 2 nft_chain_nat,iptable_nat, Live 0xffffffffc0a8a000").unwrap();
         assert_eq!(nat.used_by, ["nft_chain_nat", "iptable_nat"]);
         assert_eq!((nat.references, nat.state, nat.taints.as_str()), (Some(2), State::Live, ""));
@@ -128,9 +128,9 @@ mod tests {
         assert_eq!(no_unload.references, None);
     }
 
-    /// A line of another form is refused.
+    /// A line of another form is rejected.
     #[test]
-    fn refuses_other_lines() {
+    fn invalid_line_is_rejected() {
         for bad in
             ["", "x", "x y 0 - Live 0x0", "x 1 0 - Dead 0x0", "x 1 0 -", "y, 1 0 - Live 0x0", "d\x1b 1 0 - Live 0x0"]
         {
@@ -138,9 +138,9 @@ mod tests {
         }
     }
 
-    /// A kernel without modules is told from one with none loaded.
+    /// A kernel without modules is distinguished from one with no module loaded.
     #[test]
-    fn absent_is_not_empty() {
+    fn kernel_without_modules_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let error = load(root.path()).unwrap_err();
         assert!(error.is_absent() && error.to_string().contains("CONFIG_MODULES"), "{error}");

@@ -7,7 +7,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
 };
 
-use super::file::{FactError, content, read};
+use super::file::{ReadError, content, read};
 
 const STATUS: &str = "proc/self/status";
 const NEEDS_PROC: &str = "mount it with `mount -t proc proc /proc`";
@@ -19,11 +19,11 @@ const NEEDS_PROC: &str = "mount it with `mount -t proc proc /proc`";
 pub enum Capability {
     /// `CAP_DAC_OVERRIDE`: writing to directories that are not writable.
     DacOverride = 1,
-    /// `CAP_DAC_READ_SEARCH`: reading files of others.
+    /// `CAP_DAC_READ_SEARCH`: reading files of other users.
     DacReadSearch = 2,
-    /// `CAP_KILL`: signals to processes of others.
+    /// `CAP_KILL`: signals to processes of other users.
     Kill = 5,
-    /// `CAP_SYS_PTRACE`: looking into processes of others.
+    /// `CAP_SYS_PTRACE`: reading memory maps of processes of other users.
     SysPtrace = 19,
     /// `CAP_SYS_ADMIN`: implies `CAP_BPF` and `CAP_PERFMON`.
     SysAdmin = 21,
@@ -64,18 +64,18 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Those of this process; `root` is where `/proc` is.
+    /// The capabilities of this process; `root` contains `/proc`.
     ///
     /// # Errors
     /// If `/proc` is not mounted.
-    pub fn effective(root: &Path) -> Result<Self, FactError> {
+    pub fn effective(root: &Path) -> Result<Self, ReadError> {
         let text = read(root, STATUS, NEEDS_PROC)?;
         let value = text.lines().find_map(|line| line.strip_prefix("CapEff:"));
         let bits = value.and_then(|value| u64::from_str_radix(value.trim(), 16).ok());
         bits.map(|bits| Self { bits }).ok_or_else(|| content(root, STATUS, value.unwrap_or("no CapEff line")))
     }
 
-    /// Whether it is held. `CAP_SYS_ADMIN` includes those that the kernel still grants by it.
+    /// Whether a capability is held, also by `CAP_SYS_ADMIN` if that implies it.
     #[must_use]
     pub const fn has(self, capability: Capability) -> bool {
         let included = match capability {
@@ -95,15 +95,15 @@ impl Capabilities {
         Self { bits }
     }
 
-    /// Names of those of `wanted` that are not held.
+    /// Names of the capabilities of `wanted` that are not held.
     #[must_use]
     pub fn missing(self, wanted: &[Capability]) -> Vec<&'static str> {
         wanted.iter().filter(|capability| !self.has(**capability)).map(|capability| capability.name()).collect()
     }
 }
 
-/// Permanently gives up every capability of this thread and of those it starts later, except the wanted ones that
-/// it holds. `CAP_SYS_ADMIN` stays when it stands in for a wanted one. What it started before is not affected.
+/// Permanently drops every capability of this thread and of threads that it starts later, except the wanted ones that it
+/// holds. `CAP_SYS_ADMIN` is kept if it implies a wanted one. Threads that were started before are not affected.
 ///
 /// # Errors
 /// If the kernel refuses: a seccomp policy forbids `capset(2)`.
@@ -115,14 +115,14 @@ pub fn keep_only(wanted: &[Capability]) -> std::io::Result<()> {
     Ok(set_capabilities(None, sets)?)
 }
 
-/// How much memory this process may lock (`RLIMIT_MEMLOCK`), bytes; `None` is without limit. Kernels before
-/// 5.11 charge BPF maps and programs to it.
+/// Limit of locked memory of this process (`RLIMIT_MEMLOCK`), bytes; `None` is no limit. Kernels before 5.11 charge BPF maps
+/// and programs to it.
 #[must_use]
 pub fn memlock_limit_bytes() -> Option<u64> {
     getrlimit(Resource::Memlock).current
 }
 
-/// Lifts that limit for this process.
+/// Removes that limit for this process.
 ///
 /// # Errors
 /// If `CAP_SYS_RESOURCE` is missing.
@@ -135,38 +135,38 @@ mod tests {
     use std::path::Path;
 
     use super::{Capabilities, Capability, keep_only};
-    use crate::kernel::file::FactError;
+    use crate::kernel::file::ReadError;
 
-    fn with_status(text: &str) -> Result<Capabilities, FactError> {
+    fn with_status(text: &str) -> Result<Capabilities, ReadError> {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("proc/self")).unwrap();
         std::fs::write(root.path().join("proc/self/status"), text).unwrap();
         Capabilities::effective(root.path())
     }
 
-    /// Bits are those of the status file, and `CAP_SYS_ADMIN` stands for what was split from it.
+    /// Bits are those of the status file, and `CAP_SYS_ADMIN` implies the capabilities that were split from it.
     #[test]
-    fn reads_capabilities() {
+    fn sys_admin_implies_bpf_and_perfmon() {
         let root = with_status("Name:\tx\nCapPrm:\t0\nCapEff:\t000001ffffffffff\n").unwrap();
         assert!(root.missing(&[Capability::Bpf, Capability::Perfmon, Capability::SysResource]).is_empty());
         let admin = with_status("CapEff:\t0000000000200000\n").unwrap();
         assert!(admin.has(Capability::Bpf) && !admin.has(Capability::SysResource));
-        assert!(!admin.has(Capability::Syslog), "symbol addresses ask for CAP_SYSLOG itself");
+        assert!(!admin.has(Capability::Syslog), "symbol addresses require CAP_SYSLOG itself");
         let none = with_status("CapEff:\t0000000000000000\n").unwrap();
         assert_eq!(none.missing(&[Capability::Bpf, Capability::Syslog]), ["CAP_BPF", "CAP_SYSLOG"]);
     }
 
-    /// A status without the line, or with nonsense in it, is refused.
+    /// A status without the line, or with an invalid value, is rejected.
     #[test]
-    fn refuses_other_text() {
+    fn invalid_status_is_rejected() {
         for bad in ["", "CapEff:\tzz\n"] {
-            assert!(matches!(with_status(bad), Err(FactError::Content { .. })), "{bad:?}");
+            assert!(matches!(with_status(bad), Err(ReadError::Content { .. })), "{bad:?}");
         }
     }
 
-    /// Only what is wanted and held stays, and `CAP_SYS_ADMIN` only where it stands in for something.
+    /// Only capabilities that are wanted and held are kept, and `CAP_SYS_ADMIN` only if it implies one of them.
     #[test]
-    fn narrows() {
+    fn narrowed_capabilities_are_wanted_and_held() {
         let bits = |held: u64, wanted: &[Capability]| Capabilities { bits: held }.narrowed(wanted).bits;
         let all = u64::MAX;
         assert_eq!(bits(all, &[Capability::Bpf, Capability::Syslog]), 1 << 39 | 1 << 34);
@@ -175,9 +175,9 @@ mod tests {
         assert_eq!(bits(all, &[]), 0);
     }
 
-    /// A thread that gives everything up has nothing left, and its neighbours keep what they have.
+    /// A thread that drops all capabilities has none left, and other threads keep theirs.
     #[test]
-    fn gives_up() {
+    fn dropped_capabilities_affect_one_thread() {
         let before = Capabilities::effective(Path::new("/")).unwrap();
         let after = std::thread::spawn(|| {
             keep_only(&[]).unwrap();
@@ -188,9 +188,9 @@ mod tests {
         assert_eq!(Capabilities::effective(Path::new("/")).unwrap(), before);
     }
 
-    /// This process has a status.
+    /// The status of this process can be read.
     #[test]
-    fn reads_itself() {
+    fn status_of_this_process_is_read() {
         Capabilities::effective(Path::new("/")).unwrap();
     }
 }

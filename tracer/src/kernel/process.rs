@@ -1,4 +1,4 @@
-//! Processes as `/proc` shows them, and signals to them.
+//! Processes, as shown by `/proc`, and signals to them.
 
 use std::{fs, io, path::Path};
 
@@ -6,11 +6,11 @@ pub use rustix::process::Signal;
 
 use crate::event::ProcessId;
 
-/// A process cannot be read or signalled.
+/// Why a process cannot be read or signalled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProcessError {
-    /// It is gone, or its `/proc` entry cannot be read.
+    /// It has exited, or its `/proc` entry cannot be read.
     #[error("cannot read /proc/{pid}/stat")]
     Stat {
         /// The process.
@@ -19,8 +19,8 @@ pub enum ProcessError {
         #[source]
         source: io::Error,
     },
-    /// Its entry is not what the kernel writes.
-    #[error("/proc/{pid}/stat has no start time")]
+    /// Its entry has an unexpected form.
+    #[error("cannot parse /proc/{pid}/stat: it has no start time")]
     Format {
         /// The process.
         pid: u32,
@@ -36,14 +36,13 @@ pub enum ProcessError {
     },
 }
 
-/// Nanoseconds of the kernel's clock tick as user space sees it: `USER_HZ` is 100 on every architecture
-/// that this tool runs on.
+/// Duration of a clock tick in `/proc`, nanoseconds: `USER_HZ` is 100 on every supported architecture.
 pub const TICK_NS: u64 = 10_000_000;
 
 /// Whether `/proc` hides processes of other users (mount option `hidepid`).
 #[must_use]
 pub fn are_hidden() -> bool {
-    // Where that cannot be read, nothing of it can.
+    // If the list of mounts cannot be read, neither can any process.
     fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| hides(&mounts))
 }
 
@@ -58,7 +57,7 @@ fn hides(mounts: &str) -> bool {
     })
 }
 
-/// A process's identity; its start is exact to the tick only.
+/// The identity of a process. Its start time has the precision of a clock tick.
 ///
 /// # Errors
 /// If there is no such process.
@@ -73,8 +72,8 @@ fn id_in(proc: &Path, pid: u32) -> Result<ProcessId, ProcessError> {
     Ok(ProcessId { pid, start_ns: ticks.saturating_mul(TICK_NS) })
 }
 
-/// A number of `stat` by the number that proc(5) gives its field. The second field is the name in parentheses, which may
-/// hold anything.
+/// A number of `stat`, by the field number in proc(5). The second field is the name in parentheses, which may contain any
+/// character.
 fn number(stat: &[u8], field: usize) -> Option<u64> {
     let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
@@ -103,24 +102,24 @@ pub enum Liveness {
 pub enum ThreadState {
     /// It has ended.
     Gone,
-    /// It sleeps interruptibly or is idle: nothing that the kernel does for it is under way.
+    /// It is in interruptible sleep or idle: no request is in progress.
     Asleep,
-    /// It waits in the kernel (uninterruptibly, or so that only a fatal signal wakes it).
+    /// It is blocked in the kernel, in uninterruptible or killable sleep.
     Blocked,
-    /// It runs, is about to, or is stopped: it may be anywhere.
+    /// It is running, runnable or stopped: it may be anywhere.
     Running,
     /// Unknown.
     Unknown,
 }
 
-/// Whether exactly this process still runs, or unknown.
+/// Whether exactly this process still runs or this is unknown.
 #[must_use]
 pub fn is_alive(process: ProcessId) -> bool {
     liveness(process) == Liveness::Alive
 }
 
-/// Whether exactly this process still runs: its id is in use, and by a process of the same start.
-/// A zombie has ended, unless other threads of it run: the first may end before them.
+/// Whether exactly this process still runs: its id is in use by a process with the same start time. A zombie has ended,
+/// unless it has other threads: the main thread may exit before them.
 #[must_use]
 pub fn liveness(process: ProcessId) -> Liveness {
     liveness_in(Path::new("/proc"), process)
@@ -149,7 +148,7 @@ fn thread_state_in(proc: &Path, process: ProcessId, tid: u32) -> ThreadState {
         Ok(None) => return ThreadState::Gone,
         Err(_) => return ThreadState::Unknown,
     };
-    // Whose thread that was: the process's id may be another's by now.
+    // The process id may have been reused meanwhile.
     match stat(&directory) {
         Ok(Some(stat)) if is_of(&stat, process) => {}
         Ok(_) => return ThreadState::Gone,
@@ -164,7 +163,7 @@ fn thread_state_in(proc: &Path, process: ProcessId, tid: u32) -> ThreadState {
     }
 }
 
-/// The `stat` of a process or thread by its directory; `None` when there is none.
+/// The `stat` of a process or thread by its directory; `None` if there is none.
 fn stat(directory: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(directory.join("stat")) {
         Ok(stat) => Ok(Some(stat)),
@@ -182,17 +181,17 @@ fn stat(directory: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether `/proc` numbers processes as the kernel itself does: this process is in the first pid namespace
-/// (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+/// Whether process ids in `/proc` are global: this process is in the initial pid namespace (`PROC_PID_INIT_INO`,
+/// include/linux/proc_ns.h).
 #[must_use]
 pub fn has_global_ids() -> bool {
     has_global_ids_in(Path::new("/"))
 }
 
-/// As [`has_global_ids`], for the system whose `/proc` is below `root`.
+/// Like [`has_global_ids`], for the system whose `/proc` is below `root`.
 #[must_use]
 pub fn has_global_ids_in(root: &Path) -> bool {
-    // Without the file there are no namespaces.
+    // Without the file, the kernel has no pid namespaces.
     let namespace = fs::read_link(root.join("proc/self/ns/pid"));
     namespace.map_or(true, |namespace| namespace.as_os_str() == "pid:[4026531836]")
 }
@@ -214,7 +213,7 @@ fn is_zombie(stat: &[u8]) -> bool {
 /// Sends a signal.
 ///
 /// # Errors
-/// If the kernel refuses. A process that is gone is none.
+/// If the kernel refuses. A process that has exited is not an error.
 pub fn send_signal(pid: u32, signal: Signal) -> Result<(), ProcessError> {
     let Some(target) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
     match rustix::process::kill_process(target, signal) {
@@ -233,18 +232,18 @@ mod tests {
     };
     use crate::event::ProcessId;
 
-    /// Only the mount of /proc itself counts, and only where the option hides something.
+    /// Only the mount of /proc itself counts, and only a value that hides processes.
     #[test]
-    fn knows_when_processes_are_hidden() {
+    fn hidepid_of_proc_hides_processes() {
         assert!(super::hides("sysfs /sys sysfs rw 0 0\nproc /proc proc rw,nosuid,hidepid=invisible 0 0\n"));
         assert!(super::hides("proc /proc proc rw,hidepid=2 0 0"));
         assert!(!super::hides("proc /proc proc rw,hidepid=off 0 0"));
         assert!(!super::hides("proc /proc proc rw 0 0\nproc /chroot/proc proc rw,hidepid=2 0 0"));
     }
 
-    /// A name full of spaces and parentheses does not move the fields.
+    /// A name with spaces and parentheses does not shift the fields.
     #[test]
-    fn names_do_not_move_fields() {
+    fn name_with_parentheses_does_not_shift_fields() {
         let stat = b"1234 (a) S 1 (b) S 1 1234 1234 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2";
         assert_eq!(start_ticks(stat), Some(987_654));
         assert!(!is_zombie(stat));
@@ -252,9 +251,9 @@ mod tests {
         assert_eq!(start_ticks(b"1234 (x"), None);
     }
 
-    /// A process lives as long as one of its threads, and a thread by itself.
+    /// A process is alive as long as one of its threads is; each thread has its own state.
     #[test]
-    fn threads_outlive_the_first() {
+    fn process_is_alive_while_a_thread_is() {
         let proc = tempfile::tempdir().unwrap();
         let write = |path: &str, state: &str, threads: u32| {
             let path = proc.path().join(path);
@@ -276,7 +275,7 @@ mod tests {
         assert_eq!(liveness_in(proc.path(), process), Liveness::Gone);
     }
 
-    /// A `stat` that cannot be read is no proof that the process has ended, and states are told apart.
+    /// A `stat` that cannot be read does not prove that the process has ended, and states are distinguished.
     #[test]
     fn unreadable_stat_is_unknown() {
         let proc = tempfile::tempdir().unwrap();
@@ -305,12 +304,12 @@ mod tests {
         assert_eq!(thread_state_in(proc.path(), process, 8), ThreadState::Unknown);
     }
 
-    /// Check that this process lives, and that the same id with another start does not.
+    /// This process is alive, and a process with the same id and another start time is not.
     #[test]
-    fn this_process_lives() {
+    fn process_with_another_start_time_has_ended() {
         let own = id_of(std::process::id()).unwrap();
         assert!(is_alive(own));
-        // The test runs in a thread of its own; the first waits for it.
+        // The test runs in its own thread, and the main thread waits for it.
         assert_ne!(thread_state(own, own.pid), ThreadState::Gone);
         let another = ProcessId { start_ns: own.start_ns + 1_000_000_000, ..own };
         assert_eq!(liveness(another), Liveness::Gone);

@@ -14,11 +14,10 @@ const FLAGS: &[(u32, char)] = &[
     (19, 'J'), // fwctl
 ];
 
-/// Bits above these are of kernels newer than this table.
+/// Higher bits are of kernels newer than this table.
 const KNOWN_BITS: u32 = 20;
 
-/// The letters of `module.taints`, in the kernel's order; empty when there is none. A bit of a newer
-/// kernel shows as `?`.
+/// The letters of `module.taints`, in the kernel's order; empty if there is none. A bit of a newer kernel becomes `?`.
 #[must_use]
 pub fn letters(taints: u64) -> String {
     let known = FLAGS.iter().filter(|(bit, _)| taints >> bit & 1 == 1).map(|(_, letter)| *letter);
@@ -30,9 +29,9 @@ pub fn letters(taints: u64) -> String {
 mod tests {
     use super::letters;
 
-    /// Letters follow the kernel's order; flags that only the kernel as a whole has are not shown.
+    /// Letters are in the kernel's order; flags that only the kernel itself can have are not shown.
     #[test]
-    fn shows_module_flags() {
+    fn module_flags_are_in_kernel_order() {
         assert_eq!(letters(0), "");
         assert_eq!(letters(1 << 12 | 1 << 13), "OE");
         assert_eq!(letters(1 << 13 | 1 << 12 | 1), "POE");

@@ -21,13 +21,13 @@ pub enum Uevent {
 pub struct Announcement {
     /// Number of the announcement, in order.
     pub seqnum: u64,
-    /// What happened: `add`, `change`, `bind`, ...
+    /// The action: `add`, `change`, `bind`, ...
     pub action: Text,
     /// The device, below `/sys`.
     pub devpath: Text,
     /// Its subsystem.
     pub subsystem: Option<Text>,
-    /// The alias of the modules that drive it, where the bus has such a thing.
+    /// The alias of the modules for it, if its bus has aliases.
     pub modalias: Option<Text>,
 }
 
@@ -147,7 +147,7 @@ mod tests {
 
     /// The kernel's announcements are parsed; other messages are not.
     #[test]
-    fn reads_announcements() {
+    fn announcement_of_the_kernel_is_parsed() {
         let wanted = Announcement {
             seqnum: 1234,
             action: Text::from("add"),
@@ -163,9 +163,9 @@ mod tests {
         }
     }
 
-    /// udev's messages are parsed by their own header; a damaged header is refused.
+    /// udev's messages are parsed by their own header; a damaged header is rejected.
     #[test]
-    fn reads_what_udev_says() {
+    fn message_of_udev_is_parsed() {
         let message = from_udev(b"ACTION=add\0DEVPATH=/devices/x\0SEQNUM=77\0");
         assert_eq!(parse(Sender::Udev, &message), Some(Uevent::Done { seqnum: 77 }));
         assert_eq!(parse(Sender::Udev, ADD), None);
@@ -177,9 +177,9 @@ mod tests {
         assert_eq!(parse(Sender::Udev, &beyond), None);
     }
 
-    /// A message counts only from where it must come.
+    /// A message is accepted only from the sender of its group.
     #[test]
-    fn knows_senders() {
+    fn message_of_another_sender_is_ignored() {
         assert_eq!(Sender::of(0, 1), Some(Sender::Kernel));
         assert_eq!(Sender::of(500, 2), Some(Sender::Udev));
         assert_eq!(Sender::of(500, 1), None);
@@ -189,7 +189,7 @@ mod tests {
     proptest! {
         /// No bytes make the parser panic, or return a device without a path.
         #[test]
-        fn survives_any_message(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..60) {
+        fn any_message_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..60) {
             if let Some(Uevent::Announced(found)) = parse(Sender::Kernel, &bytes) {
                 prop_assert!(!found.devpath.is_empty());
             }

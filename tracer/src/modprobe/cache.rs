@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Resolution, Resolver, ResolverError};
-use crate::{causes::with_causes, event::Text, kernel::facts::Facts};
+use crate::{causes::with_causes, event::Text, kernel::sysinfo::SystemInfo};
 
 /// Interval of checks for changed files. It is shorter than the time a person needs to edit a file and try again, and
 /// saves tens of system calls per request during a storm.
@@ -39,7 +39,7 @@ impl Source for Installed {
         match &mut self.resolver {
             Some(resolver) => resolver.refresh(),
             None => {
-                self.resolver = Some(Resolver::installed(&Facts::new(&self.root))?);
+                self.resolver = Some(Resolver::installed(&SystemInfo::new(&self.root))?);
                 Ok(true)
             }
         }
@@ -112,7 +112,7 @@ impl<S: Source> ResolutionCache<S> {
 #[cfg(test)]
 mod tests {
     use super::{Duration, LIMIT, RECHECK_INTERVAL, Resolution, ResolutionCache, ResolverError, Source, Text};
-    use crate::kernel::FactError;
+    use crate::kernel::ReadError;
 
     /// Counts refreshes.
     struct Counted {
@@ -123,7 +123,7 @@ mod tests {
     impl Source for Counted {
         fn refresh(&mut self) -> Result<bool, ResolverError> {
             self.looks += 1;
-            let error = || FactError::Content { path: "/lib/modules".into(), content: String::new() };
+            let error = || ReadError::Content { path: "/lib/modules".into(), content: String::new() };
             if self.fails { Err(error().into()) } else { Ok(false) }
         }
         fn resolve(&self, _: &[u8]) -> Option<Resolution> {

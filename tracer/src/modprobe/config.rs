@@ -20,7 +20,7 @@ const PATH: &str = "/sbin:/usr/sbin:/bin:/usr/bin";
 #[non_exhaustive]
 pub enum ModprobeError {
     /// The program does not exist.
-    #[error("{} does not exist: install the package kmod", program.display())]
+    #[error("cannot run {}: it does not exist; install the package kmod", program.display())]
     Missing {
         /// The program.
         program: PathBuf,
@@ -34,7 +34,7 @@ pub enum ModprobeError {
         source: std::io::Error,
     },
     /// The program failed.
-    #[error("{} {option} failed ({status}): {stderr}", program.display())]
+    #[error("cannot use {} {option}: {status}: {stderr}", program.display())]
     Failed {
         /// The program.
         program: PathBuf,
@@ -46,7 +46,10 @@ pub enum ModprobeError {
         stderr: String,
     },
     /// It is not kmod.
-    #[error("{} does not print its configuration as kmod does: install the package kmod", program.display())]
+    #[error(
+        "cannot read the configuration of {}: its output is not that of kmod; install the package kmod",
+        program.display()
+    )]
     NotKmod {
         /// The program.
         program: PathBuf,

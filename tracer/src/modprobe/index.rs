@@ -7,11 +7,10 @@ use std::{
 
 use crate::{
     glob,
-    kernel::{FactError, file::read},
+    kernel::{ReadError, file::read},
 };
 
-const NEEDS_DEPMOD: &str =
-    "install the modules of this kernel, or run `depmod`: without the index modprobe finds no module either";
+const NEEDS_DEPMOD: &str = "install the modules of this kernel, or run `depmod` (modprobe needs this index too)";
 
 /// A module file and its dependencies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl ModuleIndex {
     ///
     /// # Errors
     /// If there is no `modules.dep`, or a file cannot be read. The other files may be missing.
-    pub fn load(directory: &Path) -> Result<Self, FactError> {
+    pub fn load(directory: &Path) -> Result<Self, ReadError> {
         let dep = read(directory, "modules.dep", NEEDS_DEPMOD)?;
         let builtin = optional(directory, "modules.builtin")?;
         let modinfo = optional(directory, "modules.builtin.modinfo")?;
@@ -106,7 +105,7 @@ impl ModuleIndex {
     }
 }
 
-fn optional(directory: &Path, name: &str) -> Result<String, FactError> {
+fn optional(directory: &Path, name: &str) -> Result<String, ReadError> {
     match read(directory, name, "make it readable") {
         Err(error) if error.is_absent() => Ok(String::new()),
         result => result,

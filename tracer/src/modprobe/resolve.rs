@@ -76,7 +76,7 @@ impl Resolution {
         modules.iter().find(|planned| planned.module == module).map(|planned| planned.reason)
     }
 
-    /// A description for people.
+    /// A description.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
@@ -87,7 +87,7 @@ impl Resolution {
             Self::BuiltIn { module } => format!("{module} is built into the kernel"),
             Self::Modules(modules) => match blocking(modules) {
                 Some((module, command)) => {
-                    format!("install {module} {command} in modprobe.d, and it is needed as a dependency")
+                    format!("install {module} {command} in modprobe.d, for a dependency")
                 }
                 None => {
                     let names: Vec<&str> = modules.iter().map(|planned| planned.module.as_str()).collect();

@@ -11,7 +11,7 @@ use super::{
     index::ModuleIndex,
     resolve::resolve,
 };
-use crate::kernel::{FactError, facts::Facts};
+use crate::kernel::{ReadError, sysinfo::SystemInfo};
 
 /// Index files that affect resolution. modprobe reads the `.bin` forms.
 const INDEX_FILES: [&str; 9] = [
@@ -35,7 +35,7 @@ pub enum ResolverError {
     Modprobe(#[from] ModprobeError),
     /// The modules of the kernel are unknown.
     #[error("cannot read the modules of this kernel")]
-    Index(#[from] FactError),
+    Index(#[from] ReadError),
 }
 
 /// A file and its version. `None` if there is no readable file: modprobe itself reports files that it cannot read.
@@ -67,10 +67,10 @@ impl Resolver {
     ///
     /// # Errors
     /// See [`Resolver::new`]; also if the kernel release is unknown.
-    pub fn installed(facts: &Facts) -> Result<Self, ResolverError> {
-        let configured = facts.modprobe().ok().map(PathBuf::from).filter(|path| path.is_file());
+    pub fn installed(sysinfo: &SystemInfo) -> Result<Self, ResolverError> {
+        let configured = sysinfo.modprobe().ok().map(PathBuf::from).filter(|path| path.is_file());
         let program = configured.unwrap_or_else(|| PathBuf::from("/sbin/modprobe"));
-        Self::new(Modprobe::new(program, facts.release()?))
+        Self::new(Modprobe::new(program, sysinfo.release()?))
     }
 
     /// Reads everything again if a file has changed; returns whether one did. On error the previous state is kept.

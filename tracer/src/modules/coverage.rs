@@ -1,4 +1,4 @@
-//! The time range, hosts and boots that captures cover: nothing follows for anything else.
+//! The time range, hosts and boots that captures cover.
 
 use std::collections::BTreeSet;
 

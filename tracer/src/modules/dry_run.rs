@@ -29,7 +29,7 @@ const BATCH: usize = 64;
 #[non_exhaustive]
 pub enum DryRunError {
     /// There is no directory for it.
-    #[error("cannot make a directory to try the lines in ({})", path.display())]
+    #[error("cannot create the directory {} for a dry run", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,

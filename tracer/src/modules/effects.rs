@@ -69,11 +69,11 @@ mod tests {
         let dir = root.path().join("proc/sys/net/netfilter");
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("nf_conntrack_max"), "65536\n").unwrap();
-        let told = effect("nf_conntrack", root.path()).unwrap();
-        assert!(told.starts_with("nf_conntrack: connection tracking"), "{told}");
+        let text = effect("nf_conntrack", root.path()).unwrap();
+        assert!(text.starts_with("nf_conntrack: connection tracking"), "{text}");
         assert!(
-            told.contains("now wherever a NAT table or a state rule exists. an unknown number of 65536 entries"),
-            "{told}"
+            text.contains("now wherever a NAT table or a state rule exists. an unknown number of 65536 entries"),
+            "{text}"
         );
         fs::write(dir.join("nf_conntrack_count"), "3\n").unwrap();
         assert!(effect("nf_conntrack", root.path()).unwrap().contains(" 3 of 65536 entries"));

@@ -45,7 +45,7 @@ pub struct Cause {
     pub action: String,
     /// The family of the alias.
     pub family: &'static str,
-    /// Who can cause it.
+    /// The users that can cause it.
     pub access: Access,
     /// Kernel file and function of the request.
     pub source: &'static str,
@@ -94,7 +94,7 @@ pub struct Answer {
     pub verdict: Verdict,
     /// Whether a kernel request has this form, or a module has this name or alias.
     pub known: bool,
-    /// A description for people, which contains no byte of the name.
+    /// A description, which contains no byte of the name.
     pub detail: String,
     /// The causes of a request.
     pub causes: Vec<Cause>,
@@ -137,7 +137,7 @@ pub fn answer(name: &Text, indexes: Indexes<'_>, machine: &Machine) -> Answer {
         Ok((config, index)) => foresee(&mut answer, name, config, index, machine),
         Err(why) => {
             answer.verdict = Verdict::Unknown;
-            answer.detail = format!("what would load here is not known: {why}");
+            answer.detail = format!("it is unknown what would be loaded here: {why}");
         }
     }
     answer
@@ -149,11 +149,11 @@ fn malformed(name: &Text) -> Option<&'static str> {
     let file = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or(bytes);
     let is_file = [".ko", ".ko.xz", ".ko.gz", ".ko.zst"].iter().any(|end| file.ends_with(end.as_bytes()));
     if bytes.is_empty() {
-        Some("an empty name: modprobe finds nothing by it")
+        Some("the name is empty")
     } else if is_file {
-        Some("this is a file: ask for the module by its name, without directory and .ko")
+        Some("this is a file name: use the module name, without directory and .ko")
     } else if glob::normalize(bytes).is_none() {
-        Some("its square brackets are not balanced: modprobe refuses such a name")
+        Some("its square brackets are not balanced, so modprobe rejects it")
     } else {
         None
     }
@@ -199,15 +199,15 @@ fn foresee(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleInde
         }
         Resolution::NotFound => (Verdict::NotFound, not_found(answer.known, name)),
         Resolution::Modules(_) if is_there => {
-            (Verdict::AlreadyLoaded, "everything is loaded already: a request would change nothing".to_owned())
+            (Verdict::AlreadyLoaded, "everything is loaded already: a request loads nothing".to_owned())
         }
         Resolution::Blacklisted { .. } => (
             Verdict::Blocked,
-            "modprobe ignores requests by alias for it; by its own name, or needed by another module, it still loads"
+            "modprobe ignores requests by alias for it; it is still loaded by its own name and as a dependency"
                 .to_owned(),
         ),
-        Resolution::Install { .. } => (Verdict::Blocked, "modprobe runs a command in its place".to_owned()),
-        Resolution::Off { .. } => (Verdict::Blocked, "an alias line turns it off".to_owned()),
+        Resolution::Install { .. } => (Verdict::Blocked, "modprobe runs a command instead".to_owned()),
+        Resolution::Off { .. } => (Verdict::Blocked, "an alias line disables it".to_owned()),
         Resolution::Modules(_) if !answer.blocks.is_empty() => {
             (Verdict::Blocked, "modprobe has modules for it, but they are blocked".to_owned())
         }
@@ -220,10 +220,10 @@ fn not_found(has_cause: bool, name: &Text) -> String {
     match (has_cause, name.as_bytes().len() > NAME_BYTES) {
         (true, _) => "no module here provides it: a request loads nothing, and the requester continues without it",
         (false, false) => {
-            "nobody knows it: the kernel asks for nothing of this form, and no module here has this name or alias"
+            "unknown name: the kernel requests no name of this form, and no module here has this name or alias"
         }
         (false, true) => {
-            "nobody knows it: no module here has this name or alias, and it is longer than the 55 bytes that the \
+            "unknown name: no module here has this name or alias, and it is longer than the 55 bytes that the \
              kernel can ask for"
         }
     }
@@ -235,8 +235,8 @@ fn count(answer: &Answer) -> String {
     let there = answer.modules.iter().filter(|step| step.loaded == Some(true)).count();
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     let new = answer.modules.len() - there;
-    let beside = if there == 0 { String::new() } else { format!(", {there} more loaded already") };
-    format!("modprobe loads {new} module{}{beside}", plural(new))
+    let loaded = if there == 0 { String::new() } else { format!(", {there} more loaded already") };
+    format!("modprobe loads {new} module{}{loaded}", plural(new))
 }
 
 /// If the name is a module's own, adds the causes of its aliases and the modules that depend on it.
@@ -369,12 +369,12 @@ kernel/drivers/net/e1000.ko:
     fn unknown_and_invalid_names_are_distinguished() {
         let absent = ask("fs-xfs");
         assert_eq!((absent.verdict, absent.known), (Verdict::NotFound, true));
-        let nobody = ask("no_such_module");
-        assert!(!nobody.known && nobody.detail.starts_with("nobody knows it"), "{}", nobody.detail);
+        let unknown = ask("no_such_module");
+        assert!(!unknown.known && unknown.detail.starts_with("unknown name"), "{}", unknown.detail);
         for bad in ["", "x]", "kernel/fs/fat/vfat.ko.xz"] {
             assert!(!ask(bad).known && ask(bad).causes.is_empty(), "{bad}");
         }
-        assert!(ask("vfat.ko").detail.contains("is a file"));
+        assert!(ask("vfat.ko").detail.contains("is a file name"));
     }
 
     /// Without the configuration of modprobe, the cause is known and the result unknown.

@@ -11,7 +11,7 @@ static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
     rows(include_str!("../../data/alias-families.tsv")).filter_map(|row| Family::parse(&row)).collect()
 });
 
-/// Each pattern with its family: what says most of a name literally comes first, else what stands first in the file.
+/// Each pattern with its family: patterns with the most literal bytes first, then in the order of the file.
 static PATTERNS: LazyLock<Vec<(&Pattern, &Family)>> = LazyLock::new(|| {
     let patterns = FAMILIES.iter().flat_map(|family| family.patterns.iter().map(move |pattern| (pattern, family)));
     let mut patterns: Vec<_> = patterns.collect();
@@ -33,14 +33,14 @@ pub(super) fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>
     text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect())
 }
 
-/// Who can cause a request.
+/// The users that can cause a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Access {
     /// Root only, or hardware.
     Root,
-    /// Whoever has access to a device node.
+    /// Users with access to a device node.
     DeviceNode,
     /// Root of a user namespace: any user, if unprivileged user namespaces are allowed.
     UserNamespace,
@@ -49,12 +49,12 @@ pub enum Access {
 }
 
 impl Access {
-    /// A description for people.
+    /// A description.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Root => "root, or hardware that appears",
-            Self::DeviceNode => "whoever may open the device node",
+            Self::Root => "root, or new hardware",
+            Self::DeviceNode => "users who may open the device node",
             Self::UserNamespace => "root of a user namespace",
             Self::Anyone => "anyone",
         }
@@ -67,11 +67,11 @@ pub struct Family {
     patterns: Vec<Pattern>,
     /// The patterns, as in the kernel source.
     pub pattern: &'static str,
-    /// What its aliases stand for.
+    /// The meaning of its aliases.
     pub name: &'static str,
     /// The action that causes the request, with `{...}` for values.
     action: &'static str,
-    /// Who can cause it.
+    /// The users that can cause it.
     pub access: Access,
     /// Kernel file and function.
     pub source: &'static str,
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(FAMILIES.len(), families);
         assert!(families > 150, "{families}");
         let numbers = rows(include_str!("../../data/alias-numbers.tsv")).count();
-        assert_eq!(NUMBERS.len(), numbers, "a number has two names, or a line is broken");
+        assert_eq!(NUMBERS.len(), numbers, "a number has two names, or a line is invalid");
     }
 
     /// An alias created from each pattern belongs to a family with at least as many literal bytes, and its action has no

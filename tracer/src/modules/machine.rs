@@ -1,4 +1,4 @@
-//! The state of this system that affects requests, besides the configuration of modprobe.
+//! The state of this system that affects requests, in addition to the configuration of modprobe.
 
 use std::{
     collections::HashMap,
@@ -8,9 +8,9 @@ use std::{
 };
 
 use crate::kernel::{
-    facts::Facts,
     file::read,
     modules::{self, State},
+    sysinfo::SystemInfo,
 };
 
 /// Settings that limit user namespaces: the kernel's, Debian's and AppArmor's, each with the value that denies them to
@@ -36,32 +36,32 @@ pub struct Machine {
 impl Machine {
     /// Reads the state of a system.
     #[must_use]
-    pub fn read(facts: &Facts) -> Self {
-        let loaded = modules::load(facts.root());
-        let loaded = loaded.inspect_err(|error| log::info!("loaded modules are not known: {error}")).ok();
+    pub fn read(sysinfo: &SystemInfo) -> Self {
+        let loaded = modules::load(sysinfo.root());
+        let loaded = loaded.inspect_err(|error| log::info!("the loaded modules are unknown: {error}")).ok();
         let states = |list: modules::LoadedModules| {
             list.note().into_iter().for_each(|note| log::warn!("{note}"));
             list.modules.into_iter().map(|module| (module.name, module.state)).collect()
         };
-        Self { loaded: loaded.map(states), stops: stops(facts), user_namespaces: user_namespaces(facts.root()) }
+        Self { loaded: loaded.map(states), stops: stops(sysinfo), user_namespaces: user_namespaces(sysinfo.root()) }
     }
 }
 
-fn stops(facts: &Facts) -> Vec<String> {
+fn stops(sysinfo: &SystemInfo) -> Vec<String> {
     let mut stops = Vec::new();
-    if facts.modules_disabled().is_ok_and(|disabled| disabled) {
-        stops.push("kernel.modules_disabled is 1: no module is loaded until the next boot".to_owned());
+    if sysinfo.modules_disabled().is_ok_and(|disabled| disabled) {
+        stops.push("kernel.modules_disabled is 1: no module can be loaded until the next boot".to_owned());
     }
-    match facts.modprobe() {
+    match sysinfo.modprobe() {
         Ok(path) if path.is_empty() => {
-            stops.push("kernel.modprobe is empty: the kernel loads nothing by itself".to_owned());
+            stops.push("kernel.modprobe is empty: the kernel loads no modules on request".to_owned());
         }
         Ok(path) => {
-            if let Some(why) = why_not_executable(facts.root(), &path) {
+            if let Some(why) = why_not_executable(sysinfo.root(), &path) {
                 stops.push(format!("kernel.modprobe is {path}, which {why}"));
             }
         }
-        Err(error) => log::info!("kernel.modprobe is not known: {error}"),
+        Err(error) => log::info!("kernel.modprobe is unknown: {error}"),
     }
     stops
 }
@@ -98,7 +98,7 @@ fn user_namespaces(root: &Path) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::Machine;
-    use crate::kernel::{facts::Facts, modules::State};
+    use crate::kernel::{modules::State, sysinfo::SystemInfo};
 
     fn machine(files: &[(&str, &str)]) -> Machine {
         let root = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        Machine::read(&Facts::new(root.path()))
+        Machine::read(&SystemInfo::new(root.path()))
     }
 
     /// Each reason that prevents all automatic loads is reported.

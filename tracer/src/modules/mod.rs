@@ -1,5 +1,5 @@
-//! What is known of modules: what asks for them, what loading them means, which processes used them, which of them users can
-//! reach, and what keeps them out.
+//! Knowledge about modules: the causes of requests, the effects of loading, usage, the attack surface, and rules that block
+//! modules.
 
 pub mod blocklist;
 mod coverage;

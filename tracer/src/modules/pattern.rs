@@ -54,7 +54,7 @@ impl Pattern {
 
     /// The values in a matching name, in order, including those of `*`. `None` if the name does not match.
     pub(super) fn values<'a>(&self, name: &'a [u8]) -> Option<Vec<&'a [u8]>> {
-        // Most patterns are not of this name, and most of those differ from it where they begin.
+        // Most patterns do not match a name, and most of these differ in the first byte.
         if let (Some(Part::Literal(literal)), first) = (self.0.first(), name.first())
             && first.is_none_or(|first| normal(*first) != *literal)
         {

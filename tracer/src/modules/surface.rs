@@ -32,7 +32,7 @@ pub enum State {
 pub struct Entry {
     /// The requested module.
     pub module: String,
-    /// Who can request it.
+    /// The users that can request it.
     pub access: Access,
     /// The result of a request.
     pub state: State,
@@ -169,7 +169,7 @@ kernel/crypto/twofish-x86_64-3way.ko: kernel/crypto/twofish-x86_64.ko
         assert_eq!(tipc.aliases, ["net_pf_30"]);
         assert!(tipc.action.contains("AF_TIPC"), "{}", tipc.action);
         assert_eq!(find("dummy").unwrap().access, Access::UserNamespace);
-        assert!(find("sch_sfq").is_some(), "asked for by its own name");
+        assert!(find("sch_sfq").is_some(), "requested by its own name");
         assert!(find("e1000").is_none() && find("bluetooth").is_none(), "hardware, and an alias that is off");
         assert!(entries.is_sorted_by_key(|entry| std::cmp::Reverse(entry.access)));
     }

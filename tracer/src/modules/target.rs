@@ -58,9 +58,7 @@ pub fn classify(name: &Text, config: &Config, index: &ModuleIndex, machine: &Mac
     let is_plain =
         !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_graphic() && !b"*?[]\\#\"'/".contains(byte));
     let Some(normal) = glob::normalize(bytes).filter(|_| is_plain) else {
-        return Blockability::NotBlockable {
-            why: "it is no plain name: give the name of a module, or one alias without patterns",
-        };
+        return Blockability::NotBlockable { why: "expected the name of a module, or one alias without wildcards" };
     };
     let normal = String::from_utf8_lossy(&normal).into_owned();
     if index.is_builtin(&normal) {
@@ -77,9 +75,7 @@ pub fn classify(name: &Text, config: &Config, index: &ModuleIndex, machine: &Mac
         });
     }
     match resolve(config, index, bytes) {
-        Resolution::NotFound => Blockability::NotBlockable {
-            why: "no module of this kernel has this name or alias: there is nothing to keep out",
-        },
+        Resolution::NotFound => Blockability::NotBlockable { why: "no module of this kernel has this name or alias" },
         Resolution::BuiltIn { module } => Blockability::BuiltIn { module },
         Resolution::Off { .. } | Resolution::Blacklisted { .. } => {
             Blockability::NotBlockable { why: "the configuration blocks it already: see `kmodtrace explain`" }

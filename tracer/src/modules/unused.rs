@@ -164,8 +164,8 @@ kernel/crypto/af_alg.ko:
     /// An unsuccessful request does not make a module required.
     #[test]
     fn unsuccessful_request_requires_nothing() {
-        let Item::Chain(mut vain) = samples::not_found() else { unreachable!("it is a chain") };
-        vain.request.as_mut().unwrap().name = "net-pf-30".into();
-        assert!(unused(&[Item::Chain(vain)], &[]).contains(&"tipc".to_owned()));
+        let Item::Chain(mut failed) = samples::not_found() else { unreachable!("it is a chain") };
+        failed.request.as_mut().unwrap().name = "net-pf-30".into();
+        assert!(unused(&[Item::Chain(failed)], &[]).contains(&"tipc".to_owned()));
     }
 }

@@ -26,7 +26,7 @@ struct Requester {
     unit: Text,
     /// The alias; empty for an explicit load.
     alias: Text,
-    /// The module of an explicit load: a program that loads several modules has used each of them by itself.
+    /// The module of an explicit load: a program that loads several modules has used each of them.
     module: Option<Text>,
 }
 

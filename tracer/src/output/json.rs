@@ -92,7 +92,7 @@ impl<Form: Formatter> Formatter for EscapeUnsafe<Form> {
     }
 
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        // Nothing of ASCII hides, but DEL; what is below space the serializer has escaped.
+        // DEL is the only invisible ASCII character here: the serializer has escaped the characters below space.
         if fragment.bytes().all(|byte| byte.is_ascii() && byte != 0x7f) {
             return writer.write_all(fragment.as_bytes());
         }

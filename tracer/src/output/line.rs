@@ -142,7 +142,7 @@ fn rows(item: &Item) -> Vec<Row> {
                 meaning: Meaning::Bad,
                 free: true,
                 what: format!(
-                    "{}: {} ({}): chains that ran then may be incomplete",
+                    "{}: {} ({}); chains in progress may be incomplete",
                     count(loss.count, "event", "events"),
                     escape_str(&loss.cause),
                     stage(loss.stage)
@@ -190,7 +190,7 @@ fn row(chain: &Chain, depth: usize) -> Row {
             (format!("ran {}, origin unknown", comm_pid(&process.comm, process.pid)), None)
         }
         (None, Cause::Undetermined { by: None, .. }) => ("origin unknown".to_owned(), None),
-        (None, Cause::Process(_)) => ("by itself".to_owned(), None),
+        (None, Cause::Process(_)) => ("explicit load".to_owned(), None),
         (None, _) => (String::new(), None),
     };
     let result = chain.result.as_ref();

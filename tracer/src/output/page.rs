@@ -251,11 +251,11 @@ mod tests {
     fn line_colour_is_reset_at_line_end() {
         let style = Style { colour: Colour::Ansi, width: Some(40), ..Style::default() };
         let text = page(style, |page| {
-            page.line("result", &Phrase::plain("it ").and(Meaning::Bad, "failed for quite some reason, sadly"));
+            page.line("result", &Phrase::plain("it ").and(Meaning::Bad, "failed for quite some reason, indeed"));
         });
         assert_eq!(
             text,
-            "  result   it \x1b[31mfailed for quite some\x1b[0m\n           \x1b[31mreason, sadly\x1b[0m\n"
+            "  result   it \x1b[31mfailed for quite some\x1b[0m\n           \x1b[31mreason, indeed\x1b[0m\n"
         );
     }
 

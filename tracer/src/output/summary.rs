@@ -116,9 +116,7 @@ impl Summary {
             first = format!("{first} ({})", statuses.join(", "));
         }
         if self.loaders > 0 {
-            let loaders = count(self.loaders, "process", "processes");
-            let own = if self.loaders == 1 { "itself" } else { "themselves" };
-            first = format!("{first}, {loaders} that loaded modules by {own}");
+            first = format!("{first}, {} with explicit loads", count(self.loaders, "process", "processes"));
         }
         let mut lines = vec![first];
         for CauseModules { name, loaded, modules } in &self.causes {
@@ -127,7 +125,7 @@ impl Summary {
             lines.push(format!("{loaded} loaded by {name}: {}{cut}", modules.join(" ")));
         }
         if self.others > 0 {
-            lines.push(format!("{} loaded by others", count(self.others, "module", "modules")));
+            lines.push(format!("{} loaded by other causes", count(self.others, "module", "modules")));
         }
         if self.causes.is_empty() {
             lines.push("no module was loaded".to_owned());
@@ -150,7 +148,7 @@ impl Summary {
             lines.push(format!("{} {verb} incomplete: see the notes", count(self.incomplete, "chain", "chains")));
         }
         if let Some((module, _)) = &self.suggested {
-            lines.push(format!("to keep {module} out: kmodtrace block {module}"));
+            lines.push(format!("to block {module}: kmodtrace block {module}"));
         }
         lines
     }
@@ -188,13 +186,13 @@ mod tests {
         assert_eq!(
             lines(&items),
             [
-                "5 requests (3 loaded, 2 not-found), 1 process that loaded modules by itself",
+                "5 requests (3 loaded, 2 not-found), 1 process with explicit loads",
                 "5 modules loaded by iptables(557): nf_defrag_ipv4 nf_conntrack iptable_nat x_tables ip_tables",
                 "2 modules loaded by cryptsetup(700): dm_crypt aesni_intel",
                 "1 module unloaded",
                 "LOST 6 events: 6 ring_full in the kernel",
                 "1 chain is incomplete: see the notes",
-                "to keep iptable_nat out: kmodtrace block iptable_nat",
+                "to block iptable_nat: kmodtrace block iptable_nat",
             ]
         );
     }
@@ -212,6 +210,6 @@ mod tests {
         let lines = summary.lines();
         assert_eq!(lines.len(), 1 + 20 + 1 + 1);
         assert!(lines[1].starts_with("1025 modules loaded by a(0): ") && lines[1].ends_with(" ..."), "{}", lines[1]);
-        assert_eq!(lines[21], "500 modules loaded by others");
+        assert_eq!(lines[21], "500 modules loaded by other causes");
     }
 }

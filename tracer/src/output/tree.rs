@@ -99,7 +99,7 @@ fn root(page: &mut Page, chain: &Chain, style: Style) {
             }
             if let Some(parent) = request.parent_request {
                 let doubt = request.parent_attribution.as_ref().map(doubt).unwrap_or_default();
-                page.line("part of", &Phrase::plain(format!("request {parent}, told by itself{doubt}")));
+                page.line("part of", &Phrase::plain(format!("request {parent}, shown separately{doubt}")));
             }
         }
         (None, Some(load), _) => {
@@ -147,10 +147,10 @@ fn asked(request: &Request) -> Phrase {
 fn loader(origin: Origin, cause: &Cause<'_>) -> Phrase {
     match (origin, cause) {
         (Origin::Udev, _) => Phrase::plain("no request: udev loads it for a device"),
-        (Origin::Explicit, _) => Phrase::plain("no request: this process loads modules by itself"),
+        (Origin::Explicit, _) => Phrase::plain("no request: explicit load by this process"),
         (_, Cause::Undetermined { process, .. }) => Phrase::new(Meaning::Doubt, unknown_origin(process)),
         (Origin::Request | Origin::Unknown, _) => {
-            Phrase::new(Meaning::Doubt, "a helper of the kernel whose request was not seen: the cause is unknown")
+            Phrase::new(Meaning::Doubt, "a helper of the kernel whose request was not seen: unknown cause")
         }
     }
 }

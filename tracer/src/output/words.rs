@@ -80,7 +80,7 @@ pub(super) fn device(device: &Device) -> String {
     let details = [&device.action, &device.modalias].into_iter().flatten().map(name).collect::<Vec<_>>().join(", ");
     match &device.devpath {
         Some(devpath) => format!("{} ({details}){}", name(devpath), doubt(&device.attribution)),
-        None => format!("one of {} ({details}): which is not known", device.candidates),
+        None => format!("one of {} ({details}): unknown which", device.candidates),
     }
 }
 

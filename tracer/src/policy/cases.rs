@@ -17,7 +17,7 @@ pub struct CaseResult {
     pub name: String,
     /// Its position in the file.
     pub place: Place,
-    /// What is wrong; absent if the rules decide as expected.
+    /// The failure; absent if the rules decide as expected.
     pub failure: Option<String>,
 }
 
@@ -39,16 +39,16 @@ impl Policy {
             Decision::Rule(number) => self.rules.get(*number)?.name.as_str(),
             Decision::Default => DEFAULT_RULE,
             Decision::Undetermined(_) => {
-                return Some("no rule decides: the case leaves out what one of them asks for".to_owned());
+                return Some("no rule decides: a key that a rule tests is missing from the case".to_owned());
             }
         };
         let action = self.action(&decision, case.is_load);
         // An expected load is also allowed.
         let is_wanted = action == case.want || (case.want == Action::Allow && action == Action::Expect);
         if !is_wanted {
-            return Some(format!("wanted {}, but rule {rule:?} says {}", case.want.name(), action.name()));
+            return Some(format!("expected {}, but rule {rule:?} decides {}", case.want.name(), action.name()));
         }
         let other = case.rule.as_deref().filter(|wanted| *wanted != rule);
-        other.map(|wanted| format!("rule {wanted:?} should decide, but rule {rule:?} does"))
+        other.map(|wanted| format!("expected rule {wanted:?} to decide, but rule {rule:?} does"))
     }
 }

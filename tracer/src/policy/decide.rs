@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use super::{field::FieldValues, file::Action, rule::Policy};
 use crate::select::Match;
 
-/// What decides.
+/// The source of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// A rule, by number.

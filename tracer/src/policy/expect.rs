@@ -8,7 +8,7 @@ use super::{
     pattern::PatternSet,
     rule::Rule,
     subject::Subject,
-    value::Value,
+    value::FieldValue,
     verdict::{Finding, State},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     select::Match,
 };
 
-/// What a kernel would do with a name.
+/// The result of loading a name on a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lookup {
@@ -35,7 +35,7 @@ pub enum Lookup {
 
 /// The kernel to which expectations apply.
 pub trait Kernel {
-    /// What it would do with a name.
+    /// The result of loading a name.
     fn look_up(&self, name: &str) -> Lookup;
 }
 
@@ -73,7 +73,7 @@ pub(super) fn is_met(rule: &Rule, subject: &Subject<'_>) -> bool {
 /// The state of an unmet expectation.
 pub(super) fn unmet(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, kernel: &dyn Kernel) -> State {
     match reason(rule, near, baseline, kernel) {
-        Reason::Skip(excuse, why) if rule.skip.contains(&excuse) => State::Skipped { excuse, why },
+        Reason::Skip(skip_reason, why) if rule.skip.contains(&skip_reason) => State::Skipped { skip_reason, why },
         // If the rule has no skip reasons, it does not matter.
         Reason::Undetermined(why) if !rule.skip.is_empty() => State::Undetermined { why },
         Reason::Skip(_, why) | Reason::Undetermined(why) | Reason::None(why) => State::Unmet { why },
@@ -98,7 +98,7 @@ fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, ke
     if let Some(module) = modules.iter().find(|module| baseline.contains(module.as_str())) {
         return Reason::Skip(SkipReason::AlreadyLoaded, format!("{module} was loaded before tracing began"));
     }
-    let is_wanted = |set: &PatternSet, name: &str| set.test(&Value::is(name)) == Match::Yes;
+    let is_wanted = |set: &PatternSet, name: &str| set.test(&FieldValue::is(name)) == Match::Yes;
     let module_set = rule.patterns(Field::Module);
     if let Some(module) = module_set.and_then(|set| baseline.iter().find(|name| is_wanted(set, name))) {
         return Reason::Skip(SkipReason::AlreadyLoaded, format!("{module} was loaded before tracing began"));
@@ -123,7 +123,7 @@ fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, ke
     if let Some(near) = near {
         let why = near_words(near);
         return match skip_reason_of_near_miss(near) {
-            Some(excuse) => Reason::Skip(excuse, why),
+            Some(skip_reason) => Reason::Skip(skip_reason, why),
             None => Reason::None(why),
         };
     }
@@ -133,7 +133,7 @@ fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, ke
     }
     let open = found.iter().find_map(|(name, lookup)| match lookup {
         Lookup::Unknown(why) => {
-            Some(format!("nothing asked for it; whether this kernel has {name} is not known: {why}"))
+            Some(format!("it was not requested, and it is unknown whether this kernel has {name}: {why}"))
         }
         _ => None,
     });
@@ -142,13 +142,13 @@ fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, ke
         return Reason::Undetermined(why);
     }
     let blocked = found.iter().find_map(|(name, lookup)| match lookup {
-        Lookup::Blocked(why) => Some(format!("nothing asked for it, and {name} is forbidden here: {why}")),
+        Lookup::Blocked(why) => Some(format!("it was not requested, and {name} is blocked on this system: {why}")),
         _ => None,
     });
-    Reason::None(blocked.unwrap_or_else(|| "nothing asked for it".to_owned()))
+    Reason::None(blocked.unwrap_or_else(|| "it was not requested".to_owned()))
 }
 
-/// The outcome of the request says that nothing had to be loaded.
+/// The skip reason that follows from the outcome of a request.
 fn skip_reason_of_near_miss(near: &Finding) -> Option<SkipReason> {
     match near.status {
         Status::AlreadyLoaded if near.is_built_in => Some(SkipReason::BuiltIn),

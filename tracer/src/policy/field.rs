@@ -1,6 +1,6 @@
 //! The fields that a rule can match.
 
-use super::value::Value;
+use super::value::FieldValue;
 use crate::select;
 
 macro_rules! fields {
@@ -62,21 +62,21 @@ impl Fields {
 
 /// The values of fields of one load or request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct FieldValues([Value; Field::ALL.len()]);
+pub(super) struct FieldValues([FieldValue; Field::ALL.len()]);
 
 impl FieldValues {
     /// Returns a copy with the value of a field, if that field is wanted.
-    pub(super) fn with_wanted(self, wanted: Fields, field: Field, value: impl FnOnce() -> Value) -> Self {
+    pub(super) fn with_wanted(self, wanted: Fields, field: Field, value: impl FnOnce() -> FieldValue) -> Self {
         if wanted.contains(field) { self.with(field, value()) } else { self }
     }
 
     /// Returns a copy with another value.
-    pub(super) fn with(mut self, field: Field, value: Value) -> Self {
+    pub(super) fn with(mut self, field: Field, value: FieldValue) -> Self {
         self.0[field as usize] = value;
         self
     }
 
-    pub(super) fn get(&self, field: Field) -> &Value {
+    pub(super) fn get(&self, field: Field) -> &FieldValue {
         &self.0[field as usize]
     }
 }

@@ -55,7 +55,7 @@ pub enum Action {
     Deny,
     /// It is allowed, and it must happen: without it the policy is violated.
     Expect,
-    /// It is not judged, and not counted as allowed.
+    /// It is neither judged nor counted as allowed.
     Ignore,
 }
 
@@ -195,7 +195,7 @@ pub(super) struct Patterns(#[schemars(with = "OneOrMany")] pub Spanned<Vec<Strin
 
 /// A pattern or number, or a list of them, as in the file.
 #[derive(Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a pattern, a number, or a list of them")]
+#[serde(untagged, expecting = "invalid value: expected a pattern, a number, or a list of them")]
 enum OneOrMany {
     One(Scalar),
     Many(Vec<Scalar>),
@@ -233,7 +233,7 @@ impl<'de> Deserialize<'de> for Patterns {
 /// A TOML date, or the same as a string.
 fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a date such as 2027-01-31")]
+    #[serde(untagged, expecting = "invalid date: expected e.g. 2027-01-31")]
     enum Written {
         Toml(toml::value::Datetime),
         Text(String),
@@ -242,5 +242,7 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::E
         Written::Toml(datetime) => datetime.to_string(),
         Written::Text(text) => text,
     };
-    text.parse().map(Some).map_err(|_| de::Error::custom(format_args!("{text:?} is not a date such as 2027-01-31")))
+    text.parse()
+        .map(Some)
+        .map_err(|_| de::Error::custom(format_args!("invalid date {text:?}: expected e.g. 2027-01-31")))
 }

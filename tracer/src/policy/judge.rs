@@ -6,7 +6,6 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
     decide::Decision,
-    doubts::Doubts,
     expect::{self, Kernel},
     field::Fields,
     file::Action,
@@ -14,6 +13,7 @@ use super::{
     load::DEFAULT_RULE,
     rule::{Place, Policy, Rule},
     subject::Subject,
+    undetermined::UndeterminedReasons,
     verdict::{Counts, Finding, Outcome, RuleVerdict, State, Verdict},
 };
 use crate::{
@@ -42,7 +42,7 @@ pub struct Judge {
     /// For each rule, and for the default at the end.
     tallies: Vec<Tally>,
     counts: Counts,
-    doubts: Doubts,
+    undetermined: UndeterminedReasons,
     /// The observations of each host and boot for expectations.
     hosts: Hosts,
     /// Violations that were not returned yet.
@@ -81,7 +81,7 @@ impl Judge {
             policy,
             tallies,
             counts: Counts::default(),
-            doubts: Doubts::default(),
+            undetermined: UndeterminedReasons::default(),
             news: Vec::new(),
             day: Day::default(),
             last_day: None,
@@ -90,12 +90,12 @@ impl Judge {
 
     /// Notes an out-of-scope event: an unattributed load may be in scope.
     pub fn out_of_scope(&mut self, event: &Event) {
-        self.doubts.out_of_scope(event);
+        self.undetermined.out_of_scope(event);
     }
 
-    /// Notes that something was not seen.
-    pub fn doubt(&mut self, doubt: &str) {
-        self.doubts.add("", doubt);
+    /// Notes a reason why the verdict is undetermined.
+    pub fn add_undetermined(&mut self, reason: &str) {
+        self.undetermined.add("", reason);
     }
 
     /// The violations since the last call.
@@ -133,11 +133,11 @@ impl Judge {
                     let what = module.or_else(|| Some(&subject.link.request.as_ref()?.name));
                     let fields = rule.open_fields(&field_values).join(" and ");
                     let what = what.map_or_else(|| "a request".to_owned(), |name| format!("{name:?}"));
-                    let doubt = format!(
-                        "whether rule {:?} is about {what} is unknown: its {fields} was not seen in full",
+                    let reason = format!(
+                        "it is unknown whether rule {:?} applies to {what}: its {fields} was not seen in full",
                         rule.name
                     );
-                    self.doubts.add(source, &doubt);
+                    self.undetermined.add(source, &reason);
                 }
                 return;
             }
@@ -174,8 +174,8 @@ impl Judge {
     /// Returns the verdict. The kernel is only queried for unmet expectations.
     #[must_use]
     pub fn finish(self, kernel: &dyn Kernel) -> Verdict {
-        let Self { policy, tallies, mut counts, doubts, mut hosts, last_day, .. } = self;
-        let mut doubts = doubts.finish();
+        let Self { policy, tallies, mut counts, undetermined, mut hosts, last_day, .. } = self;
+        let mut undetermined = undetermined.finish();
         hosts.finish();
         let kernel = CachedKernel::new(kernel);
         let default = default_rule(&policy);
@@ -189,18 +189,18 @@ impl Judge {
                 State::Unmet { .. } => counts.unmet += 1,
                 State::Skipped { .. } => counts.skipped += 1,
                 State::Undetermined { why } => {
-                    doubts.push(format!("whether rule {:?} could be met is not known: {why}", rule.name));
+                    undetermined.push(format!("it is unknown whether rule {:?} could be met: {why}", rule.name));
                 }
                 _ => {}
             }
             rules.push(RuleVerdict { rule, state, findings: tally.findings, more: tally.more });
         }
-        let outcome = match (doubts.is_empty(), counts.denied + counts.unmet) {
+        let outcome = match (undetermined.is_empty(), counts.denied + counts.unmet) {
             (false, _) => Outcome::Error,
             (true, 0) => Outcome::Holds,
             (true, _) => Outcome::Violated,
         };
-        Verdict { policy: policy.file, outcome, doubts, rules, counts }
+        Verdict { policy: policy.file, outcome, undetermined, rules, counts }
     }
 }
 
@@ -226,7 +226,7 @@ impl Consumer for Judge {
 
     fn issue(&mut self, issue: &Issue) {
         if issue.kind.severity() > Severity::Note {
-            self.doubts.issue(issue);
+            self.undetermined.issue(issue);
         }
     }
 }
@@ -240,7 +240,7 @@ pub fn skipped(policy: Policy, why: &str) -> Verdict {
     Verdict {
         policy: policy.file,
         outcome: Outcome::Skipped,
-        doubts: Vec::new(),
+        undetermined: Vec::new(),
         rules: policy.rules.into_iter().chain([default]).map(not_run).collect(),
         counts: Counts::default(),
     }

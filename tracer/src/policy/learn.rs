@@ -100,7 +100,7 @@ impl Learner {
         for module in live.into_iter().filter(|_| expect) {
             text.push_str("\n[[rule]]\naction = \"expect\"\n");
             key(&mut text, Field::Module, [module].into_iter());
-            text.push_str("reason = \"it was loaded when the policy was learned\"\n");
+            text.push_str("reason = \"loaded when the policy was learned\"\n");
         }
         text
     }

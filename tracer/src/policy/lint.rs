@@ -9,7 +9,7 @@ use super::{
     hidden::{COMPARISONS_MAX, Earlier, TooMany},
     pattern::PatternSet,
     rule::{Place, Policy, Rule},
-    value::Value,
+    value::FieldValue,
 };
 use crate::{
     event::{Origin, Status},
@@ -51,15 +51,15 @@ pub fn lint(policy: &Policy, today: Date, kernel: &dyn Kernel) -> Vec<Lint> {
             Some(Ok(Some(by))) => {
                 add(
                     "unreachable",
-                    &format!("never decides: rule {:?} ({}) matches all that it does", by.name, by.place),
+                    &format!("never decides: rule {:?} ({}) matches everything that it matches", by.name, by.place),
                 );
             }
             Some(Err(TooMany)) => {
                 add(
                     "not-compared",
                     &format!(
-                        "and those behind it were not compared with the rules before them: that takes more than \
-                         {COMPARISONS_MAX} comparisons"
+                        "and the rules after it were not compared with earlier rules: more than {COMPARISONS_MAX} \
+                         comparisons would be needed"
                     ),
                 );
                 earlier = None;
@@ -71,10 +71,10 @@ pub fn lint(policy: &Policy, today: Date, kernel: &dyn Kernel) -> Vec<Lint> {
         }
         if let Some(last) = rule.expires.filter(|last| *last < today) {
             let counts = match rule.action {
-                Action::Deny => "and counts all the same: a prohibition ends only when its rule is removed",
-                Action::Allow | Action::Ignore | Action::Expect => "and does not count any more",
+                Action::Deny => "but still applies: a deny rule never expires",
+                Action::Allow | Action::Ignore | Action::Expect => "and no longer applies",
             };
-            add("expired", &format!("expired on {last}, {counts}"));
+            add("expired", &format!("expired on {last} {counts}"));
         }
         for name in rule.literals(Field::Module) {
             if kernel.look_up(name) == Lookup::Missing {
@@ -87,7 +87,7 @@ pub fn lint(policy: &Policy, today: Date, kernel: &dyn Kernel) -> Vec<Lint> {
                 if kernel.look_up(name) == Lookup::Missing {
                     add(
                         "unknown-alias",
-                        &format!("expects something of the alias {name:?}, which no module of this kernel provides"),
+                        &format!("expects the alias {name:?}, which no module of this kernel provides"),
                     );
                 }
             }
@@ -98,7 +98,7 @@ pub fn lint(policy: &Policy, today: Date, kernel: &dyn Kernel) -> Vec<Lint> {
         lints.push(Lint {
             place: Place { file: policy.file.clone(), line: 1, column: 1 },
             kind: NEVER_FAILS,
-            message: "nothing can violate this policy: it denies nothing and expects nothing".to_owned(),
+            message: "the policy can never be violated: it denies nothing and expects nothing".to_owned(),
         });
     }
     lints
@@ -107,19 +107,17 @@ pub fn lint(policy: &Policy, today: Date, kernel: &dyn Kernel) -> Vec<Lint> {
 /// Why no load or request can match all keys of a rule.
 fn contradiction(rule: &Rule) -> Option<&'static str> {
     let lacks = |field: Field, values: &[&str]| {
-        let is_wanted = |set: &PatternSet| values.iter().any(|value| set.test(&Value::is(*value)) == Match::Yes);
+        let is_wanted = |set: &PatternSet| values.iter().any(|value| set.test(&FieldValue::is(*value)) == Match::Yes);
         rule.patterns(field).is_some_and(|set| !is_wanted(set))
     };
     let wants = |field| rule.patterns(field).is_some_and(PatternSet::wants_a_value);
     let (loaded, failed, unknown) = (Status::Loaded.name(), Status::Failed.name(), Status::Unknown.name());
     if wants(Field::Module) && lacks(Field::Result, &[loaded, failed, unknown]) {
-        return Some(
-            "never matches: a module that arrived is `loaded` or `failed`, and of any other result there is none",
-        );
+        return Some("never matches: only the results `loaded` and `failed` have a module");
     }
     let asks = wants(Field::Alias) || wants(Field::Family);
     if asks && lacks(Field::Origin, &[Origin::Request.name(), Origin::Unknown.name()]) {
-        return Some("never matches: what has an alias has the origin `request`");
+        return Some("never matches: only the origin `request` has an alias");
     }
     None
 }

@@ -16,7 +16,7 @@ use super::{
     lint::{Lint, NEVER_MATCHES},
     pattern::PatternSet,
     rule::{Case, Place, Policy, Rule},
-    value::Value,
+    value::FieldValue,
 };
 use crate::{
     event::{Origin, Status, Text},
@@ -43,7 +43,7 @@ pub enum PolicyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// A file is not a policy.
@@ -63,7 +63,7 @@ pub enum PolicyError {
         message: String,
     },
     /// Too many files.
-    #[error("the policy {} is made of more than {FILES_LIMIT} files", path.display())]
+    #[error("cannot read the policy {}: it includes more than {FILES_LIMIT} files", path.display())]
     TooManyFiles {
         /// The main file.
         path: PathBuf,
@@ -101,7 +101,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other("it is larger than 1 MiB: no policy is"));
+        return Err(io::Error::other("it is larger than 1 MiB"));
     }
     Ok(bytes)
 }
@@ -157,7 +157,10 @@ impl Loader<'_> {
         };
         for case in &self.cases {
             if let Some(rule) = case.rule.as_ref().filter(|rule| !self.names.contains(*rule)) {
-                let message = format!("the case {:?} names the rule {rule:?}, which is not there", case.name);
+                let message = format!(
+                    "invalid rule {rule:?} in the case {:?}: expected the name of a rule in this policy",
+                    case.name
+                );
                 return Err(PolicyError::Invalid { place: case.place.clone(), message });
             }
         }
@@ -182,16 +185,13 @@ impl Loader<'_> {
         let good = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
         let source = Source::new(path.display().to_string(), good);
         if good.len() < bytes.len() {
-            return Err(source.wrong(good.len()..good.len(), "this byte is not UTF-8"));
+            return Err(source.wrong(good.len()..good.len(), "invalid byte: expected UTF-8"));
         }
         let file: PolicyFile =
-            toml::from_str(good).map_err(|error| source.wrong(error.span().unwrap_or(0..0), error.message()))?;
+            toml::from_str(good).map_err(|error| source.wrong(error.span().unwrap_or(0..0), plain(error.message())))?;
 
         if *file.version.get_ref() != POLICY_VERSION {
-            let message = format!(
-                "unsupported version {}: this kmodtrace reads version {POLICY_VERSION}",
-                file.version.get_ref()
-            );
+            let message = format!("unsupported version {}: expected {POLICY_VERSION}", file.version.get_ref());
             return Err(source.wrong(file.version.span(), message));
         }
         self.default = self.default.or(file.default);
@@ -227,17 +227,19 @@ impl Loader<'_> {
             Some(name) => {
                 let text = name.get_ref();
                 if text.trim().is_empty() {
-                    return Err(source.wrong(name.span(), "an empty name names nothing"));
+                    return Err(source.wrong(name.span(), "invalid name \"\": expected at least one character"));
                 }
                 if !self.names.insert(text.clone()) {
-                    return Err(source.wrong(name.span(), format!("a second rule named {text:?}")));
+                    return Err(
+                        source.wrong(name.span(), format!("duplicate rule name {text:?}: expected a unique name"))
+                    );
                 }
                 text.clone()
             }
             None => self.unused_name(&Rule::describe(entry.action, &tests)),
         };
         if let (Some(skip), false) = (&entry.skip, entry.action == Action::Expect) {
-            return Err(source.wrong(skip.span(), "only an `expect` can be skipped"));
+            return Err(source.wrong(skip.span(), "invalid key `skip`: expected only with the action `expect`"));
         }
         Ok(Rule {
             name,
@@ -290,10 +292,23 @@ impl<'a> Source<'a> {
     }
 
     fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> PolicyError {
-        // The parser's messages may have several lines; ours have one.
+        // Messages of the parser may have several lines.
         let message = message.into().replace('\n', ", ");
         PolicyError::Invalid { place: self.place(span.start), message }
     }
+}
+
+/// The parser's message in the words of the documentation.
+fn plain(message: &str) -> String {
+    message
+        .replace("unknown field", "unknown key")
+        .replace("missing field", "missing key")
+        .replace("duplicate field", "duplicate key")
+        .replace("unknown variant", "unknown value")
+        .replace("invalid type", "invalid value")
+        .replace("expected u32", "expected a number")
+        .replace("expected a sequence", "expected a list")
+        .replace("expected a map", "expected a table")
 }
 
 fn tests(entry: &RuleEntry, source: &Source<'_>) -> Result<Vec<(Field, PatternSet)>, PolicyError> {
@@ -327,11 +342,13 @@ fn tests(entry: &RuleEntry, source: &Source<'_>) -> Result<Vec<(Field, PatternSe
                 return Err(wrong(format!("invalid user namespace {glob}: expected one of {}", names.join(", "))));
             }
             if field == Field::Uid && !glob::can_be_number(glob.text().as_bytes()) {
-                let message = "is not a user id: expected a 32-bit number without leading zeros (`user` takes names)";
-                return Err(never(format!("{glob} {message}")));
+                let expected = "expected a 32-bit number without leading zeros; names belong to the key `user`";
+                return Err(never(format!("invalid user id {glob}: {expected}")));
             }
             if field == Field::User && glob.text().bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(never(format!("invalid user name {glob}: `uid` takes numbers")));
+                return Err(never(format!(
+                    "invalid user name {glob}: expected a name; numbers belong to the key `uid`"
+                )));
             }
         }
         tests.push((field, set));
@@ -360,17 +377,17 @@ fn case(entry: Spanned<CaseEntry>, source: &Source<'_>) -> Result<Case, PolicyEr
     let entry = entry.into_inner();
     let place = source.place(span.start);
     let is_load = entry.module.is_some();
-    let value = |text: Option<String>| text.map_or_else(Value::default, Value::is);
+    let value = |text: Option<String>| text.map_or_else(FieldValue::default, FieldValue::is);
     let one_of = |field: Field, text: Option<String>, otherwise: &str| {
         let text = text.unwrap_or_else(|| otherwise.to_owned());
         if known_values(field).contains(&text.as_str()) {
-            return Ok(Value::is(text));
+            return Ok(FieldValue::is(text));
         }
-        let message = format!("{text:?} is no {}: there are {}", field.name(), known_values(field).join(", "));
+        let message = format!("invalid {} {text:?}: expected one of {}", field.name(), known_values(field).join(", "));
         Err(PolicyError::Invalid { place: place.clone(), message })
     };
     if !is_load && entry.alias.is_none() {
-        return Err(source.wrong(span, "a case is about a `module`, an `alias`, or both"));
+        return Err(source.wrong(span, "incomplete case: expected `module`, `alias`, or both"));
     }
     let family = entry.alias.as_ref().and_then(|alias| families::find(&Text::from(alias.as_str())));
     let family = family.map(|found| found.family.name.to_owned());
@@ -384,7 +401,7 @@ fn case(entry: Spanned<CaseEntry>, source: &Source<'_>) -> Result<Case, PolicyEr
         .with(Field::Module, value(entry.module))
         .with(Field::Alias, value(entry.alias))
         .with(Field::Family, value(family))
-        .with(Field::Uid, Value::is(entry.uid.to_string()))
+        .with(Field::Uid, FieldValue::is(entry.uid.to_string()))
         .with(Field::User, value(entry.user))
         .with(Field::Exe, value(entry.exe))
         .with(Field::Comm, value(entry.comm))

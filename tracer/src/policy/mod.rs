@@ -6,7 +6,6 @@
 mod baseline;
 mod cases;
 mod decide;
-mod doubts;
 mod expect;
 mod field;
 mod file;
@@ -20,6 +19,7 @@ mod load;
 mod pattern;
 mod rule;
 mod subject;
+mod undetermined;
 mod value;
 mod verdict;
 
@@ -38,7 +38,7 @@ pub use lint::{Lint, NEVER_FAILS, lint};
 pub use load::{DEFAULT_RULE, PolicyError, load, load_for_lint, parse};
 pub use rule::{Case, Place, Policy, Rule};
 pub use subject::Subject;
-pub use verdict::{Counts, Finding, Outcome, RuleVerdict, RunBy, State, Verdict, Who};
+pub use verdict::{Counts, Finding, Outcome, Requester, RuleVerdict, StartedBy, State, Verdict};
 
 /// The JSON Schema of policy files.
 #[must_use]

@@ -1,6 +1,6 @@
 //! The patterns of a rule for one field, and their result if not everything is known.
 
-use super::{field::Field, glob::Glob, value::Value};
+use super::{field::Field, glob::Glob, value::FieldValue};
 use crate::select::{Match, PatternError};
 
 /// Patterns of one key of a rule.
@@ -22,15 +22,16 @@ impl PatternSet {
         let takes_out = |wanted: &Glob| refused.iter().any(|refused| refused.subsumes(wanted));
         match wanted.first() {
             Some(first) if wanted.iter().all(takes_out) => Err(PatternError::Impossible {
+                field: field.name(),
                 pattern: first.to_string(),
-                why: "a pattern with `!` excludes everything that the others match",
+                expected: "a pattern with `!` that does not exclude everything",
             }),
             _ => Ok(Self { wanted, refused }),
         }
     }
 
     /// Whether a value of the field matches. An unseen value may be wanted or refused.
-    pub(super) fn test(&self, value: &Value) -> Match {
+    pub(super) fn test(&self, value: &FieldValue) -> Match {
         let any = |globs: &[Glob]| {
             let open = if value.is_open() && !globs.is_empty() { Match::Maybe } else { Match::No };
             let seen = value.known().iter().flat_map(|known| globs.iter().map(|glob| glob.compare(known.seen())));
@@ -44,7 +45,7 @@ impl PatternSet {
     pub(super) fn subsumes(&self, other: &Self) -> bool {
         let covered = |theirs: &Glob| self.wanted.iter().any(|ours| ours.subsumes(theirs));
         let no_less = self.wanted.is_empty() || (!other.wanted.is_empty() && other.wanted.iter().all(covered));
-        // Whatever this set excludes, the other must exclude as well.
+        // The other set must also exclude everything that this set excludes.
         no_less && self.refused.iter().all(|ours| other.refused.iter().any(|theirs| theirs.subsumes(ours)))
     }
 
@@ -80,7 +81,7 @@ impl std::fmt::Display for PatternSet {
 
 #[cfg(test)]
 mod tests {
-    use super::{Field, Match, PatternSet, Value};
+    use super::{Field, FieldValue, Match, PatternSet};
     use crate::event::Text;
 
     fn set(patterns: &[&str]) -> PatternSet {
@@ -93,18 +94,18 @@ mod tests {
     fn pattern_set_of_lists_and_exceptions_matches() {
         let both = || ["kworker", "ss"].map(|name| Text::from(name).into()).to_vec();
         for (patterns, value, truth) in [
-            (&["nf_*", "!nf_tables"][..], Value::is("nf_nat"), Match::Yes),
-            (&["nf_*", "!nf_tables"], Value::is("nf_tables"), Match::No),
-            (&["!nf_tables"], Value::is("tipc"), Match::Yes),
-            (&["!nf_tables"], Value::default(), Match::Yes),
-            (&["nf_*"], Value::default(), Match::No),
-            (&["*"], Value::unseen(), Match::Maybe),
-            (&["!a"], Value::unseen(), Match::Maybe),
-            (&["ss"], Value::of(both(), false), Match::Yes),
-            (&["!ss"], Value::of(both(), false), Match::No),
-            (&["ss"], Value::of(both(), true), Match::Yes),
-            (&["!ss"], Value::of(both(), true), Match::No),
-            (&["ss", "!x"], Value::of(both(), true), Match::Maybe),
+            (&["nf_*", "!nf_tables"][..], FieldValue::is("nf_nat"), Match::Yes),
+            (&["nf_*", "!nf_tables"], FieldValue::is("nf_tables"), Match::No),
+            (&["!nf_tables"], FieldValue::is("tipc"), Match::Yes),
+            (&["!nf_tables"], FieldValue::default(), Match::Yes),
+            (&["nf_*"], FieldValue::default(), Match::No),
+            (&["*"], FieldValue::unseen(), Match::Maybe),
+            (&["!a"], FieldValue::unseen(), Match::Maybe),
+            (&["ss"], FieldValue::of(both(), false), Match::Yes),
+            (&["!ss"], FieldValue::of(both(), false), Match::No),
+            (&["ss"], FieldValue::of(both(), true), Match::Yes),
+            (&["!ss"], FieldValue::of(both(), true), Match::No),
+            (&["ss", "!x"], FieldValue::of(both(), true), Match::Maybe),
         ] {
             assert_eq!(set(patterns).test(&value), truth, "{patterns:?} {value:?}");
         }

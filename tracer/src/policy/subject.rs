@@ -3,7 +3,7 @@
 use super::{
     field::{Field, FieldValues, Fields},
     load::{INITIAL, OTHER},
-    value::Value,
+    value::FieldValue,
 };
 use crate::{
     chain::{Cause, Chain, ChainKey, Module},
@@ -51,7 +51,7 @@ impl<'a> Subject<'a> {
         match self.module.map(|module| module.init.as_ref()) {
             Some(Some(init)) if init.ret < 0 => Status::Failed,
             Some(Some(_)) => Status::Loaded,
-            // The end of its init was not seen: the result of the request is about another module.
+            // The end of its init was not seen, and the result of the request may be that of another module.
             Some(None) => Status::Unknown,
             None => result,
         }
@@ -99,7 +99,7 @@ impl<'a> Subject<'a> {
         let process = self.process().filter(|_| !cause.is_unknown());
         // Of the creator of a kernel thread, only the name is known.
         let own = process.filter(|_| !matches!(cause, Cause::Through { .. }));
-        let of = |process: Option<&Process>, field| process.map_or_else(Value::unseen, |_| self.value(field));
+        let of = |process: Option<&Process>, field| process.map_or_else(FieldValue::unseen, |_| self.value(field));
         // The process that started a kmod tool may have another user, of which only the number is known.
         let other_uid = match cause {
             Cause::Ran { by, tool } if by.uid != tool.uid => Some(by.uid),
@@ -107,14 +107,16 @@ impl<'a> Subject<'a> {
         };
         let uid = || {
             let uids = own.into_iter().flat_map(|own| [Some(own.uid), other_uid]).flatten();
-            Value::of(uids.map(|uid| Text::from(uid.to_string()).into()).collect(), own.is_none())
+            FieldValue::of(uids.map(|uid| Text::from(uid.to_string()).into()).collect(), own.is_none())
         };
         let user = || {
             let user = own.and_then(|own| own.user.clone()).filter(|user| !user.is_empty());
             let is_open = user.is_none() || other_uid.is_some();
-            Value::of(user.into_iter().map(Into::into).collect(), is_open)
+            FieldValue::of(user.into_iter().map(Into::into).collect(), is_open)
         };
-        let module = || self.module.map_or_else(Value::default, |module| Value::seen(Some(module.load.module.clone())));
+        let module = || {
+            self.module.map_or_else(FieldValue::default, |module| FieldValue::seen(Some(module.load.module.clone())))
+        };
         let result = || known_name(self.status().name(), self.status() != Status::Unknown);
         let origin = || known_name(self.origin().name(), self.origin() != Origin::Unknown);
         FieldValues::default()
@@ -130,11 +132,11 @@ impl<'a> Subject<'a> {
             .with_wanted(wanted, Field::Cgroup, || of(own, select::Field::Cgroup))
             .with_wanted(wanted, Field::Unit, || of(own, select::Field::Unit))
             .with_wanted(wanted, Field::Container, || of(own, select::Field::Container))
-            .with_wanted(wanted, Field::UserNamespace, || Value::seen(own.and_then(user_namespace)))
+            .with_wanted(wanted, Field::UserNamespace, || FieldValue::seen(own.and_then(user_namespace)))
     }
 
     /// The value of a field in the selection engine.
-    fn value(&self, field: select::Field) -> Value {
+    fn value(&self, field: select::Field) -> FieldValue {
         let Self { root, link, module } = *self;
         let subject = match module {
             Some(module) => select::Subject::Module { root, link, module },
@@ -142,12 +144,12 @@ impl<'a> Subject<'a> {
         };
         let mut known = Vec::new();
         let is_open = subject.values(field, &mut |seen| known.push(seen.into()));
-        Value::of(known, is_open)
+        FieldValue::of(known, is_open)
     }
 }
 
-fn known_name(name: &str, is_known: bool) -> Value {
-    Value::seen(is_known.then_some(name))
+fn known_name(name: &str, is_known: bool) -> FieldValue {
+    FieldValue::seen(is_known.then_some(name))
 }
 
 fn user_namespace(process: &Process) -> Option<&'static str> {
@@ -160,7 +162,7 @@ fn user_namespace(process: &Process) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST_USER_NAMESPACE, Field, Fields, Status, Subject, Value};
+    use super::{FIRST_USER_NAMESPACE, Field, FieldValue, Fields, Status, Subject};
     use crate::{
         chain::{Chain, Item, samples},
         event::Text,
@@ -182,7 +184,7 @@ mod tests {
             let module = subject.module.map_or("-".to_owned(), |module| module.load.module.field());
             let comm = subject.field_values(Fields::ALL).get(Field::Comm).clone();
             seen.push((module, subject.status()));
-            assert_eq!(comm, Value::is("cryptsetup"));
+            assert_eq!(comm, FieldValue::is("cryptsetup"));
         });
         let wanted = [
             ("dm_crypt", Status::Loaded),
@@ -200,17 +202,17 @@ mod tests {
         let field_values = |chain: &Chain| {
             Subject { root: chain, link: chain, module: chain.modules.first() }.field_values(Fields::ALL)
         };
-        let open = Value::unseen();
+        let open = FieldValue::unseen();
         assert_eq!(field_values(&outage).get(Field::UserNamespace), &open);
         assert_eq!(field_values(&outage).get(Field::Unit), &open);
         let process = &mut outage.request.as_mut().unwrap().process;
         process.cgroup = Some(Text::from("/user.slice"));
         process.ns.user = FIRST_USER_NAMESPACE;
-        assert_eq!(field_values(&outage).get(Field::UserNamespace), &Value::is("initial"));
-        assert_eq!(field_values(&outage).get(Field::Unit), &Value::default());
+        assert_eq!(field_values(&outage).get(Field::UserNamespace), &FieldValue::is("initial"));
+        assert_eq!(field_values(&outage).get(Field::Unit), &FieldValue::default());
         outage.request = None;
         assert_eq!(field_values(&outage).get(Field::Alias), &open);
         assert_eq!(field_values(&outage).get(Field::Comm), &open);
-        assert_eq!(field_values(&chain(samples::by_hand())).get(Field::Alias), &Value::default());
+        assert_eq!(field_values(&chain(samples::by_hand())).get(Field::Alias), &FieldValue::default());
     }
 }

@@ -92,7 +92,7 @@ fn judge_events(policy: Policy, events: Vec<Event>, kernel: &dyn Kernel) -> Verd
 }
 
 fn judge(rules: &str, chains: &[Chain]) -> Verdict {
-    judge_events(policy(rules), stream(chains), &UnknownKernel("nobody asked".to_owned()))
+    judge_events(policy(rules), stream(chains), &UnknownKernel("unused".to_owned()))
 }
 
 fn state<'a>(verdict: &'a Verdict, rule: &str) -> &'a State {
@@ -111,7 +111,7 @@ fn first_matching_rule_decides_on_every_module() {
     assert_eq!((state(&verdict, "ct"), state(&verdict, "nat")), (&State::Violated, &State::Held));
     let finding = &verdict.rules[0].findings[0];
     assert_eq!(finding.module, Some(Text::from("nf_conntrack")));
-    assert_eq!(finding.who.as_ref().unwrap().process.argv[0], Text::from("iptables"));
+    assert_eq!(finding.requester.as_ref().unwrap().process.argv[0], Text::from("iptables"));
 }
 
 /// A failed unload, which unprivileged users may attempt, does not make a verdict undetermined.
@@ -122,7 +122,7 @@ fn failed_unload_does_not_affect_the_verdict() {
     events.insert(2, *failed);
     (0..).zip(&mut events).for_each(|(seq, event)| event.seq = seq);
     let verdict = judge_events(policy("default='allow'"), events, &UnknownKernel(String::new()));
-    assert_eq!((verdict.outcome, verdict.doubts), (Outcome::Holds, Vec::new()));
+    assert_eq!((verdict.outcome, verdict.undetermined), (Outcome::Holds, Vec::new()));
 }
 
 /// By default, a load that no rule matches is denied, and a request that loaded nothing is allowed.
@@ -154,21 +154,24 @@ fn gap_in_the_evidence_is_an_error() {
         let mut events = whole();
         events.iter_mut().for_each(change);
         let verdict = verdict(events);
-        (verdict.outcome, verdict.doubts.join("; "))
+        (verdict.outcome, verdict.undetermined.join("; "))
     };
-    let (outcome, doubts) = with(&|event| {
+    let (outcome, undetermined) = with(&|event| {
         if matches!(event.body, Body::Baseline(_)) {
             let Item::Event(loss) = samples::loss() else { unreachable!("it is an event") };
             event.body = loss.body;
         }
     });
-    assert!(outcome == Outcome::Error && doubts.contains("3 records were lost in the kernel"), "{doubts}");
-    let (outcome, doubts) = with(&|event| {
+    assert!(outcome == Outcome::Error && undetermined.contains("3 records were lost in the kernel"), "{undetermined}");
+    let (outcome, undetermined) = with(&|event| {
         if let Body::Load(load) = &mut event.body {
             load.attribution = Attribution::unknown();
         }
     });
-    assert!(outcome == Outcome::Error && doubts.contains("what made \"x_tables\" load is unknown"), "{doubts}");
+    assert!(
+        outcome == Outcome::Error && undetermined.contains("the cause of the load of \"x_tables\" is unknown"),
+        "{undetermined}"
+    );
     let hook = |hook: &str, attached: Option<&str>| HeaderHook {
         hook: hook.to_owned(),
         attached: attached.map(str::to_owned),
@@ -211,7 +214,7 @@ fn filtered_capture_is_undetermined() {
     };
     assert_eq!(judge(&filtered, &[]), Outcome::Error);
     // The same chain out of scope: by another process, by a kernel thread, and by one with a known creator.
-    let beside = |change: &dyn Fn(&mut Process), behalf: bool| {
+    let out_of_scope = |change: &dyn Fn(&mut Process), behalf: bool| {
         let mut outage = chain(samples::outage());
         let request = outage.request.as_mut().unwrap();
         change(&mut request.process);
@@ -223,9 +226,9 @@ fn filtered_capture_is_undetermined() {
         events[2..events.len() - 1].to_vec()
     };
     let kthread = |process: &mut Process| process.kthread = true;
-    assert_eq!(judge(&|_| {}, &beside(&|_| {}, false)), Outcome::Holds);
-    assert_eq!(judge(&|_| {}, &beside(&kthread, false)), Outcome::Error);
-    assert_eq!(judge(&|_| {}, &beside(&kthread, true)), Outcome::Holds);
+    assert_eq!(judge(&|_| {}, &out_of_scope(&|_| {}, false)), Outcome::Holds);
+    assert_eq!(judge(&|_| {}, &out_of_scope(&kthread, false)), Outcome::Error);
+    assert_eq!(judge(&|_| {}, &out_of_scope(&kthread, true)), Outcome::Holds);
 }
 
 /// An unseen field makes a rule undetermined only if that changes the result.
@@ -243,7 +246,7 @@ fn unseen_field_matters_only_if_it_decides() {
         ("[[rule]]\naction='deny'\nexe='/bin/evil'\n", Outcome::Violated),
     ] {
         let verdict = judge(rules, std::slice::from_ref(&by_hand));
-        assert_eq!(verdict.outcome, outcome, "{rules}: {:?}", verdict.doubts);
+        assert_eq!(verdict.outcome, outcome, "{rules}: {:?}", verdict.undetermined);
     }
 }
 
@@ -265,7 +268,7 @@ impl Kernel for Small {
 /// The reason of an unmet expectation distinguishes built-in, loaded before, missing and not requested.
 #[test]
 fn unmet_expectation_has_a_reason() {
-    let skipped = |excuse, why: &str| State::Skipped { excuse, why: why.to_owned() };
+    let skipped = |skip_reason, why: &str| State::Skipped { skip_reason, why: why.to_owned() };
     let unmet = |why: &str| State::Unmet { why: why.to_owned() };
     for (rule, wanted) in [
         ("module='nf_conntrack'", State::Held),
@@ -275,8 +278,8 @@ fn unmet_expectation_has_a_reason() {
         ("module='loop'", skipped(SkipReason::AlreadyLoaded, "loop was loaded before tracing began")),
         ("module='lo*'", skipped(SkipReason::AlreadyLoaded, "loop was loaded before tracing began")),
         ("alias='fs-loop'", skipped(SkipReason::AlreadyLoaded, "fs-loop: loop was loaded before tracing began")),
-        ("module='tipc'", unmet("nothing asked for it")),
-        ("alias='net-pf-30'\nskip=['missing']", unmet("nothing asked for it")),
+        ("module='tipc'", unmet("it was not requested")),
+        ("alias='net-pf-30'\nskip=['missing']", unmet("it was not requested")),
         ("module='ext4'\nskip=[]", unmet("ext4 is built into the kernel")),
         ("module='gone'", unmet("this kernel has no module for gone")),
         ("module='gone'\nskip=['missing']", skipped(SkipReason::Missing, "this kernel has no module for gone")),
@@ -284,7 +287,7 @@ fn unmet_expectation_has_a_reason() {
         ("alias='fs-nosuchfs'\nresult='not-found'", State::Held),
         (
             "module='sctp'",
-            unmet("nothing asked for it, and sctp is forbidden here: install sctp /bin/false in modprobe.d"),
+            unmet("it was not requested, and sctp is blocked on this system: install sctp /bin/false in modprobe.d"),
         ),
     ] {
         let rules = format!("default='allow'\n[[rule]]\nname='it'\naction='expect'\n{rule}\n");
@@ -299,7 +302,7 @@ fn unmet_expectation_has_a_reason() {
 /// skip reasons.
 #[test]
 fn expectation_of_unknown_kernel_is_undetermined() {
-    let open = "nothing asked for it; whether this kernel has ext4 is not known: it is not here";
+    let open = "it was not requested, and it is unknown whether this kernel has ext4: it is not here";
     for (rule, outcome) in [
         ("module='ext4'", Outcome::Error),
         ("alias='ext4'", Outcome::Error),
@@ -310,10 +313,10 @@ fn expectation_of_unknown_kernel_is_undetermined() {
     ] {
         let rules = format!("default='allow'\n[[rule]]\nname='it'\naction='expect'\n{rule}\n");
         let verdict = judge_events(policy(&rules), stream(&usual()), &UnknownKernel("it is not here".to_owned()));
-        assert_eq!(verdict.outcome, outcome, "{rule}: {:?}", verdict.doubts);
+        assert_eq!(verdict.outcome, outcome, "{rule}: {:?}", verdict.undetermined);
         let is_open = *state(&verdict, "it") == State::Undetermined { why: open.to_owned() };
         assert_eq!(is_open, outcome == Outcome::Error, "{rule}");
-        assert_eq!(verdict.doubts.iter().any(|doubt| doubt.contains(open)), is_open, "{rule}");
+        assert_eq!(verdict.undetermined.iter().any(|reason| reason.contains(open)), is_open, "{rule}");
     }
 }
 
@@ -348,7 +351,7 @@ fn expectation_applies_to_each_host_and_boot() {
     let (a, b, c) = (("a", "1", &[][..], true), ("b", "1", &[][..], false), ("c", "1", &["nf_conntrack"][..], false));
     let missing = "this kernel has no module for nf_conntrack";
     let had = "nf_conntrack was loaded before tracing began";
-    let skipped = || State::Skipped { excuse: SkipReason::AlreadyLoaded, why: had.to_owned() };
+    let skipped = || State::Skipped { skip_reason: SkipReason::AlreadyLoaded, why: had.to_owned() };
     for (parts, skip, wanted) in [
         (&[a][..], "", State::Held),
         (&[b], "", unmet(missing)),
@@ -406,7 +409,7 @@ fn learned_policy_holds_and_is_minimal() {
     let learned = || parse(&text, NAME).unwrap();
     let unknown = UnknownKernel(String::new());
     let whole = judge_events(learned(), stream(&chains), &unknown);
-    assert_eq!(whole.outcome, Outcome::Holds, "{text}\n{:?}", whole.doubts);
+    assert_eq!(whole.outcome, Outcome::Holds, "{text}\n{:?}", whole.undetermined);
     assert!(text.contains("exe = \"/usr/sbin/xtables-legacy-multi\""), "{text}");
     for spared in 0..learned().rules.len() {
         let mut policy = learned();
@@ -439,7 +442,7 @@ proptest! {
         let text = learner.policy(true);
         let policy = parse(&text, NAME).unwrap();
         let verdict = judge_events(policy, stream(&[outage]), &UnknownKernel(String::new()));
-        prop_assert_eq!(verdict.outcome, Outcome::Holds, "{}\n{:?}", text, verdict.doubts);
+        prop_assert_eq!(verdict.outcome, Outcome::Holds, "{}\n{:?}", text, verdict.undetermined);
     }
 
     /// The first rule always decides, the order of rules that do not match is irrelevant, and every load is counted once.

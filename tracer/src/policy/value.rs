@@ -1,46 +1,46 @@
-//! The value of a field, and how much of it was seen.
+//! The values of a field, seen completely, in part, or not at all.
 
 use crate::{event::Text, select::Seen};
 
 /// A text, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct SeenText {
     text: Text,
     lacks_front: bool,
     lacks_end: bool,
 }
 
-impl Known {
+impl SeenText {
     /// The seen part.
     pub(super) fn seen(&self) -> Seen<'_> {
         Seen { text: self.text.as_bytes(), lacks_front: self.lacks_front, lacks_end: self.lacks_end }
     }
 }
 
-impl From<Text> for Known {
+impl From<Text> for SeenText {
     fn from(text: Text) -> Self {
         Self { text, lacks_front: false, lacks_end: false }
     }
 }
 
-impl From<Seen<'_>> for Known {
+impl From<Seen<'_>> for SeenText {
     fn from(Seen { text, lacks_front, lacks_end }: Seen<'_>) -> Self {
         Self { text: Text::from(text), lacks_front, lacks_end }
     }
 }
 
-/// The value of a field.
+/// The values of a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Value {
+pub(super) struct FieldValue {
     /// All values: a kernel thread has its own name and that of its creator. An empty list means certainly no value.
-    known: Vec<Known>,
+    known: Vec<SeenText>,
     /// There may be a further, unseen value.
     is_open: bool,
 }
 
-impl Value {
+impl FieldValue {
     /// All seen values.
-    pub(super) fn known(&self) -> &[Known] {
+    pub(super) fn known(&self) -> &[SeenText] {
         &self.known
     }
 
@@ -55,7 +55,7 @@ impl Value {
     }
 
     /// Seen values; with `is_open` there may be further ones.
-    pub(super) const fn of(known: Vec<Known>, is_open: bool) -> Self {
+    pub(super) const fn of(known: Vec<SeenText>, is_open: bool) -> Self {
         Self { known, is_open }
     }
 

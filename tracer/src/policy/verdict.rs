@@ -58,13 +58,13 @@ pub enum State {
     },
     /// The expected subject did not occur, and it is unknown whether it could.
     Undetermined {
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// The expected subject could not occur here.
     Skipped {
-        /// Why.
-        excuse: SkipReason,
+        /// The reason.
+        skip_reason: SkipReason,
         /// The same in words.
         why: String,
     },
@@ -120,7 +120,7 @@ pub struct Finding {
     /// The origin of the load.
     pub origin: Origin,
     /// The requester; absent if it was not seen.
-    pub who: Option<Who>,
+    pub requester: Option<Requester>,
     /// The rule that allowed it until it expired.
     pub expired: Option<String>,
 }
@@ -128,7 +128,7 @@ pub struct Finding {
 /// The requester of a load or request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Who {
+pub struct Requester {
     /// The requester or loader.
     pub process: Process,
     /// Its ancestors, nearest first.
@@ -137,23 +137,23 @@ pub struct Who {
     pub behalf: Option<(Text, u32)>,
 }
 
-/// What started the process of a load.
+/// The program that started the process of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RunBy<'a> {
+pub enum StartedBy<'a> {
     /// A script, and its line if known.
     Script(&'a Text, Option<u32>),
-    /// A parent process that is no script.
+    /// A parent process that is not a script.
     Parent(&'a Ancestor),
 }
 
 /// kmodtrace itself: it started the command of `run`, but is not the cause.
 const OWN_NAME: &[u8] = b"kmodtrace";
 
-impl Who {
+impl Requester {
     /// The nearest script above the process, else its parent.
     #[must_use]
-    pub fn run_by(&self) -> Option<RunBy<'_>> {
+    pub fn started_by(&self) -> Option<StartedBy<'_>> {
         // The others adopted it, and did not run it.
         if self.process.parent_changed {
             return None;
@@ -162,8 +162,8 @@ impl Who {
         let mut parents = self.ancestors.iter().take_while(|ancestor| !ancestor.kthread && !is_own(ancestor));
         let script = parents
             .clone()
-            .find_map(|parent| parent.script.as_ref().map(|script| RunBy::Script(script, parent.script_line)));
-        script.or_else(|| parents.next().map(RunBy::Parent))
+            .find_map(|parent| parent.script.as_ref().map(|script| StartedBy::Script(script, parent.script_line)));
+        script.or_else(|| parents.next().map(StartedBy::Parent))
     }
 }
 
@@ -186,7 +186,7 @@ impl Finding {
             detail: result.and_then(|result| result.detail.clone()),
             is_built_in: result.and_then(|result| result.detail.as_deref()).is_some_and(is_built_in),
             origin: subject.origin(),
-            who: who(subject),
+            requester: requester(subject),
             expired: None,
         }
     }
@@ -198,14 +198,14 @@ fn is_built_in(detail: &str) -> bool {
     detail.ends_with(&built_in)
 }
 
-fn who(subject: &Subject<'_>) -> Option<Who> {
+fn requester(subject: &Subject<'_>) -> Option<Requester> {
     let (behalf, is_seen) = match subject.cause() {
         Cause::Through { behalf, .. } => (Some((behalf.comm.clone(), behalf.pid)), true),
         Cause::Kernel(_) | Cause::Unseen => (None, false),
         Cause::Process(_) | Cause::Ran { .. } | Cause::Undetermined { .. } => (None, true),
     };
     let (process, ancestors) = subject.process_and_ancestors().filter(|_| is_seen)?;
-    Some(Who { process: process.clone(), ancestors: ancestors.to_vec(), behalf })
+    Some(Requester { process: process.clone(), ancestors: ancestors.to_vec(), behalf })
 }
 
 /// The verdict of a policy.
@@ -217,7 +217,7 @@ pub struct Verdict {
     /// The overall outcome.
     pub outcome: Outcome,
     /// Reasons why the verdict is undetermined: any of these is an error.
-    pub doubts: Vec<String>,
+    pub undetermined: Vec<String>,
     /// Each rule in order, the default last.
     pub rules: Vec<RuleVerdict>,
     /// Counts.
@@ -245,7 +245,7 @@ pub struct Counts {
 }
 
 impl RuleVerdict {
-    /// Whether something violates the rule.
+    /// Whether the rule is violated.
     #[must_use]
     pub const fn is_violated(&self) -> bool {
         matches!(self.state, State::Violated | State::Unmet { .. })

@@ -1,4 +1,4 @@
-//! Bytes of the ring buffer to records. Any bytes are safe: sizes are checked, every value is valid.
+//! Decodes the bytes of the ring buffer into records. Sizes are checked and every value is valid, so any bytes are safe.
 
 use tracer_ebpf::wire::{
     Admitted, Entered, Handover, Header, Helper, InitDone, Kind, Load, LoadExit, ModuleFile, Request, RequestResult,
@@ -30,31 +30,31 @@ pub enum Record {
 #[non_exhaustive]
 pub enum DecodeError {
     /// Shorter than a header.
-    #[error("a record of {len} bytes is shorter than its header")]
+    #[error("invalid record: {len} bytes are less than a header")]
     Short {
         /// Its length.
         len: usize,
     },
-    /// Of a kind this version does not know.
-    #[error("record kind {kind} is not known")]
+    /// Of an unknown kind.
+    #[error("unknown record kind {kind}")]
     Kind {
         /// The number.
         kind: u32,
     },
-    /// Of a known kind, but not of its length.
-    #[error("record kind {kind} has {len} bytes, not {expected}")]
+    /// Of a known kind, with a wrong length.
+    #[error("invalid record of kind {kind}: {len} bytes instead of {expected}")]
     Length {
         /// The number.
         kind: u32,
         /// Its length.
         len: usize,
-        /// What it should be.
+        /// The length of this kind.
         expected: usize,
     },
 }
 
 /// Reads a struct that must fill the record.
-fn whole<T: FromBytes>(kind: Kind, bytes: &[u8]) -> Result<T, DecodeError> {
+fn read_exact<T: FromBytes>(kind: Kind, bytes: &[u8]) -> Result<T, DecodeError> {
     T::read_from_bytes(bytes).map_err(|_| DecodeError::Length {
         kind: kind as u32,
         len: bytes.len(),
@@ -65,34 +65,34 @@ fn whole<T: FromBytes>(kind: Kind, bytes: &[u8]) -> Result<T, DecodeError> {
 /// Reads one record.
 ///
 /// # Errors
-/// When the bytes are not a record of this version.
+/// If the bytes are not a record of this version.
 pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     let (header, _) = Header::read_from_prefix(bytes).map_err(|_| DecodeError::Short { len: bytes.len() })?;
     let is = |kind: Kind| header.kind == kind as u32;
     Ok(if is(Kind::Entered) {
-        Record::Entered(Box::new(whole(Kind::Entered, bytes)?))
+        Record::Entered(Box::new(read_exact(Kind::Entered, bytes)?))
     } else if is(Kind::Request) {
-        Record::Request(Box::new(whole(Kind::Request, bytes)?))
+        Record::Request(Box::new(read_exact(Kind::Request, bytes)?))
     } else if is(Kind::Verdict) {
-        Record::Verdict(whole(Kind::Verdict, bytes)?)
+        Record::Verdict(read_exact(Kind::Verdict, bytes)?)
     } else if is(Kind::Admitted) {
-        Record::Admitted(whole(Kind::Admitted, bytes)?)
+        Record::Admitted(read_exact(Kind::Admitted, bytes)?)
     } else if is(Kind::Handover) {
-        Record::Handover(whole(Kind::Handover, bytes)?)
+        Record::Handover(read_exact(Kind::Handover, bytes)?)
     } else if is(Kind::Helper) {
-        Record::Helper(Box::new(whole(Kind::Helper, bytes)?))
+        Record::Helper(Box::new(read_exact(Kind::Helper, bytes)?))
     } else if is(Kind::Result) {
-        Record::Result(whole(Kind::Result, bytes)?)
+        Record::Result(read_exact(Kind::Result, bytes)?)
     } else if is(Kind::Load) {
-        Record::Load(Box::new(whole(Kind::Load, bytes)?))
+        Record::Load(Box::new(read_exact(Kind::Load, bytes)?))
     } else if is(Kind::InitDone) {
-        Record::InitDone(whole(Kind::InitDone, bytes)?)
+        Record::InitDone(read_exact(Kind::InitDone, bytes)?)
     } else if is(Kind::Unload) {
-        Record::Unload(Box::new(whole(Kind::Unload, bytes)?))
+        Record::Unload(Box::new(read_exact(Kind::Unload, bytes)?))
     } else if is(Kind::ModuleFile) {
-        Record::ModuleFile(Box::new(whole(Kind::ModuleFile, bytes)?))
+        Record::ModuleFile(Box::new(read_exact(Kind::ModuleFile, bytes)?))
     } else if is(Kind::LoadExit) {
-        let mut record: Box<LoadExit> = Box::new(whole(Kind::LoadExit, bytes)?);
+        let mut record: Box<LoadExit> = Box::new(read_exact(Kind::LoadExit, bytes)?);
         let syscall = Syscall::of(record.syscall);
         record.syscall = syscall as u32;
         if syscall != Syscall::DeleteModule {
@@ -112,15 +112,15 @@ mod tests {
     use super::{DecodeError, Record, decode};
 
     proptest! {
-        /// Check that no bytes make the decoder panic.
+        /// No bytes make the decoder panic.
         #[test]
-        fn any_bytes_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+        fn any_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
             let _ = decode(&bytes);
         }
 
-        /// Check that a known kind of any content decodes exactly when its length is right.
+        /// A record of a known kind decodes, whatever its content, exactly if its length is right.
         #[test]
-        fn length_decides(len in 40_usize..4096) {
+        fn record_of_any_content_decodes_by_its_length(len in 40_usize..4096) {
             let mut bytes = vec![0xa5; len];
             bytes[..4].copy_from_slice(&2_u32.to_ne_bytes());
             match decode(&bytes) {
@@ -131,9 +131,9 @@ mod tests {
         }
     }
 
-    /// Check that a system call is told by its number, and that only the one whose argument is a name has a name.
+    /// A system call is identified by its number, and only the one whose argument is a name has a name.
     #[test]
-    fn calls_are_told_by_their_numbers() {
+    fn system_call_is_identified_by_its_number() {
         const { assert!(Syscall::of(Syscall::InitModule.number() | 1 << 30) as u32 == 0) };
         for (syscall, name) in [(Syscall::InitModule, 0), (Syscall::FinitModule, 0), (Syscall::DeleteModule, b'x')] {
             let mut bytes = vec![b'x'; size_of::<LoadExit>()];
@@ -145,9 +145,9 @@ mod tests {
         }
     }
 
-    /// Check that unknown kinds and short records are named.
+    /// Unknown kinds and short records have their own errors.
     #[test]
-    fn errors_are_named() {
+    fn unknown_or_short_record_is_an_error() {
         assert_eq!(decode(&[]).unwrap_err(), DecodeError::Short { len: 0 });
         assert_eq!(decode(&[0xff; 64]).unwrap_err(), DecodeError::Kind { kind: u32::MAX });
     }

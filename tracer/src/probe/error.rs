@@ -1,4 +1,4 @@
-//! Why tracing cannot begin or go on: the cause, and what to do.
+//! Errors of the kernel boundary: why tracing cannot start or continue, and what to do.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::kernel::btf::BtfError;
 pub enum ProbeError {
     /// The binary was built without an eBPF toolchain.
     #[error(
-        "this kmodtrace was built without its eBPF object and cannot trace: \
-         build it with `cargo xtask build`, which installs what is missing"
+        "cannot trace: this kmodtrace was built without its eBPF object; \
+         build it with `cargo xtask build`, which installs the eBPF toolchain"
     )]
     NoObject,
     /// Not enough privileges.
     #[error(
-        "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON (missing: {missing}): \
+        "cannot trace: root, or the capabilities CAP_BPF and CAP_PERFMON, are needed (missing: {missing}); \
          run `sudo kmodtrace ...`"
     )]
     Privileges {
@@ -26,71 +26,69 @@ pub enum ProbeError {
     },
     /// The kernel forbids reading its memory.
     #[error(
-        "the kernel is locked down (lockdown=confidentiality) and lets no one read its memory: \
-         tracing is not possible until it boots without that (kernel parameter lockdown=, or Secure Boot policy)"
+        "cannot trace: kernel lockdown (lockdown=confidentiality) forbids reading kernel memory; \
+         boot without it (kernel parameter lockdown=, or Secure Boot policy)"
     )]
     Lockdown,
     /// The kernel has no type information.
     #[error(
-        "this kernel has no type information ({}): it must be built with CONFIG_DEBUG_INFO_BTF=y, \
-         as the kernels of Debian 11 and later, Ubuntu 20.10 and later, and Fedora are",
+        "cannot trace: this kernel has no type information ({}); boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, \
+         as in Debian 11, Ubuntu 20.10, Fedora, and later",
         path.display()
     )]
     NoBtf {
-        /// Where it should be.
+        /// Its expected path.
         path: PathBuf,
     },
     /// The kernel's type information cannot be read.
-    #[error("the kernel's type information cannot be read")]
+    #[error("cannot read the kernel's type information")]
     Btf(#[from] BtfError),
     /// The kernel has no modules.
-    #[error("this kernel was built without loadable modules (no /proc/modules): there is nothing to trace")]
+    #[error("cannot trace: this kernel was built without loadable modules (no /proc/modules)")]
     NoModules,
-    /// A member that the programs cannot do without.
-    #[error("this kernel has no {member}, or of another size: kmodtrace does not know its layout; please report it")]
+    /// A member that the programs need does not exist or has another size.
+    #[error("cannot trace: this kernel has no {member}, or with another size; please report it")]
     Member {
         /// Struct and member.
         member: String,
     },
-    /// The object could not be loaded, and the kernel is from before what it needs.
-    #[error(
-        "kernel {release} is too old: tracing needs the BPF ring buffer, which kernels have from 5.8 (tested from 5.10)"
-    )]
+    /// The object could not be loaded, and the kernel lacks a required feature because of its age.
+    #[error("cannot trace: kernel {release} has no BPF ring buffer; boot kernel 5.8 or later (tested from 5.10)")]
     TooOld {
         /// `uname -r`.
         release: String,
-        /// What failed.
+        /// The error of loading the object.
         #[source]
         source: Box<aya::EbpfError>,
     },
     /// The object could not be loaded.
-    #[error("the eBPF object cannot be loaded")]
+    #[error("cannot load the eBPF object")]
     Load(#[source] Box<aya::EbpfError>),
-    /// A required hook could not be attached in any way.
-    #[error("hook {hook:?} cannot be attached, so {without}: {tried}")]
+    /// A required hook could not be attached with any method.
+    #[error("cannot attach the required hook {hook} ({without}): {refused}")]
     Hook {
         /// The hook.
         hook: &'static str,
-        /// What is not seen.
+        /// What is not seen without it.
         without: &'static str,
-        /// Each way, and why not.
-        tried: String,
+        /// The error of each attach method.
+        refused: String,
     },
     /// A map of the object is missing or of the wrong type: the object does not belong to this binary.
-    #[error("map {name} of the eBPF object cannot be used")]
+    #[error("cannot use map {name} of the eBPF object")]
     Map {
         /// Its name.
         name: &'static str,
-        /// Why.
+        /// The reason.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A loaded program cannot be asked for its losses.
-    #[error("program {name} of the eBPF object cannot be used: {why}")]
+    /// A loaded program cannot be queried or run.
+    #[error("cannot use program {name} of the eBPF object: {why}")]
     Program {
         /// Its name.
         name: &'static str,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// The ring buffer cannot be waited for.
@@ -100,6 +98,6 @@ pub enum ProbeError {
     #[error(transparent)]
     Pin(#[from] PinError),
     /// Probe diagnostics cannot be read.
-    #[error("cannot read the probes' diagnostics")]
+    #[error("cannot read the diagnostics of the probes")]
     Log(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

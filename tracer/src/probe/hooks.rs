@@ -1,6 +1,6 @@
-//! Which programs there are, what each is for, and what is lost without it. Data; the loader follows it.
+//! The hooks and their programs as data: what each observes, its attach methods, and what is lost without it.
 //!
-//! Kprobes come first where one can do the work, trampolines (fexit) where only a function's return can:
+//! Kprobes are preferred at function entries, trampolines (fexit) at function returns:
 //! - A kprobe's program runs with preemption off. A trampoline's or, on recent kernels, a tracepoint's may be preempted,
 //!   and meanwhile the kernel skips the same program for every other task on that CPU (`__bpf_prog_enter_recur`,
 //!   kernel/bpf/trampoline.c). On Debian's 7.2, 62 concurrent requests lost 37 of their records that way.
@@ -14,11 +14,11 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum How {
-    /// At a function's entry, through the BPF trampoline.
+    /// At a function's entry, by the BPF trampoline.
     FEntry,
-    /// At a function's exit, through the BPF trampoline.
+    /// At a function's exit, by the BPF trampoline.
     FExit,
-    /// At a function's entry, through a breakpoint or ftrace.
+    /// At a function's entry, by a breakpoint or ftrace.
     KProbe,
     /// At a function's exit, by replacing its return address. The kernel keeps a limited number of slots.
     KRetProbe,
@@ -44,9 +44,9 @@ impl How {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Need {
-    /// Tracing would answer wrongly or not at all: refuse.
+    /// Results would be wrong or missing: tracing is refused.
     Required,
-    /// One feature is missing: go on, and say so.
+    /// One feature is missing, which is reported.
     Optional,
 }
 
@@ -60,44 +60,46 @@ pub struct Program {
     pub how: How,
     /// Function or tracepoint.
     pub target: &'static str,
-    /// What becomes of a run that the kernel skips.
-    pub skipped: Skipped,
+    /// The effect of a run that the kernel skips.
+    pub missed_run: MissedRun,
 }
 
-/// What becomes of a run that the kernel skips.
+/// The effect of a program run that the kernel skips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Skipped {
-    /// It is a loss.
-    Lost,
-    /// Mostly nothing: another program tells the same, or there was nothing to tell. Where it matters a request stays open.
-    Seen,
+pub enum MissedRun {
+    /// A record is lost.
+    Loss,
+    /// Usually none: another program reports the same, or there was nothing to report. Otherwise a request stays without a
+    /// result, which is reported.
+    Visible,
 }
 
-/// A thing to observe, and the ways to do so, best first. All programs of a way are attached, or none.
+/// A point of the kernel to observe, and the attach methods for it, best first. Either all programs of a method are
+/// attached, or none.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Hook {
     /// Public name.
     pub name: &'static str,
-    /// What goes wrong without it.
+    /// What is lost without it.
     pub without: &'static str,
     /// Whether tracing can do without it.
     pub need: Need,
-    /// The ways.
-    pub ways: &'static [&'static [Program]],
+    /// The attach methods.
+    pub methods: &'static [&'static [Program]],
 }
 
 const fn program(name: &'static str, how: How, target: &'static str) -> Program {
-    Program { name, how, target, skipped: Skipped::Lost }
+    Program { name, how, target, missed_run: MissedRun::Loss }
 }
 
-/// One whose skipped runs show in the request.
-const fn seen(name: &'static str, how: How, target: &'static str) -> Program {
-    Program { skipped: Skipped::Seen, ..program(name, how, target) }
+/// A program whose missed runs are visible in the request.
+const fn visible(name: &'static str, how: How, target: &'static str) -> Program {
+    Program { missed_run: MissedRun::Visible, ..program(name, how, target) }
 }
 
-/// The kernel's entry points of the three system calls carry the architecture in their names.
+/// The names of system call entry points contain the architecture.
 macro_rules! syscall_symbol {
     ($call:literal) => {
         if cfg!(target_arch = "aarch64") { concat!("__arm64_sys_", $call) } else { concat!("__x64_sys_", $call) }
@@ -106,52 +108,52 @@ macro_rules! syscall_symbol {
 
 use How::{FEntry, FExit, KProbe, KRetProbe, RawTracePoint};
 
-/// Every hook, in the order of attaching: late stages first, so that a request that is seen at all is seen from its beginning to
-/// its end; last what is part of none.
+/// Every hook, in the order of attaching. Late stages of a request come first, so that every request whose first stage is seen
+/// is seen to its end; hooks that belong to no request come last.
 pub static HOOKS: &[Hook] = &[
     Hook {
         name: "kthread",
-        without: "requests made by kernel threads on someone's behalf (crypto) are not tied to who caused them",
+        without: "requests of kernel threads on behalf of a process (crypto) are not linked to that process",
         need: Need::Optional,
-        ways: &[
+        methods: &[
             &[program("kthread_fexit", FExit, "__kthread_create_on_node")],
             &[program("kthread_kretprobe", KRetProbe, "__kthread_create_on_node")],
         ],
     },
     Hook {
         name: "helper",
-        without: "the modprobe that the kernel starts is not tied to its request, nor are the modules it loads",
+        without: "the modprobe that the kernel starts and the modules it loads are not linked to their request",
         need: Need::Required,
-        ways: &[
+        methods: &[
             &[program("helper_kprobe", KProbe, "call_usermodehelper_exec_async")],
             &[program("helper_fentry", FEntry, "call_usermodehelper_exec_async")],
         ],
     },
     Hook {
         name: "unload",
-        without: "modules are not seen to leave",
+        without: "unloads of modules are not seen",
         need: Need::Optional,
-        ways: &[
+        methods: &[
             &[program("free_kprobe", KProbe, "free_module")],
             &[program("module_free", RawTracePoint, "module_free")],
         ],
     },
     Hook {
         name: "file",
-        without: "the file of a module is not known",
+        without: "the files of modules are unknown",
         need: Need::Optional,
-        ways: &[
+        methods: &[
             &[program("file_kprobe", KProbe, "security_kernel_read_file")],
             &[program("file_fentry", FEntry, "security_kernel_read_file")],
         ],
     },
     Hook {
         name: "result",
-        without: "how a request ended, how long it blocked, and which modprobe served it are not seen",
+        without: "the results of requests, how long they blocked, and which modprobe served them are not seen",
         need: Need::Required,
-        ways: &[
+        methods: &[
             &[
-                seen("result_fexit", FExit, "call_usermodehelper_exec"),
+                visible("result_fexit", FExit, "call_usermodehelper_exec"),
                 program("release_kprobe", KProbe, "free_modprobe_argv"),
                 program("handover_kprobe", KProbe, "call_usermodehelper_exec"),
             ],
@@ -164,7 +166,7 @@ pub static HOOKS: &[Hook] = &[
                 program("handover_fentry", FEntry, "call_usermodehelper_exec"),
             ],
             &[
-                seen("result_kretprobe", KRetProbe, "call_usermodehelper_exec"),
+                visible("result_kretprobe", KRetProbe, "call_usermodehelper_exec"),
                 program("release_kprobe", KProbe, "free_modprobe_argv"),
                 program("handover_kprobe", KProbe, "call_usermodehelper_exec"),
             ],
@@ -176,18 +178,18 @@ pub static HOOKS: &[Hook] = &[
     },
     Hook {
         name: "init",
-        without: "the result and the time of a module's init are not seen",
+        without: "the results and durations of module inits are not seen",
         need: Need::Optional,
-        ways: &[
+        methods: &[
             &[program("init_fexit", FExit, "do_init_module")],
             &[program("init_kretprobe", KRetProbe, "do_init_module")],
         ],
     },
     Hook {
         name: "load",
-        without: "modules are not seen to arrive",
+        without: "loads of modules are not seen",
         need: Need::Required,
-        ways: &[
+        methods: &[
             &[program("load_kprobe", KProbe, "do_init_module")],
             &[program("module_load", RawTracePoint, "module_load"), program("init_fentry", FEntry, "do_init_module")],
         ],
@@ -196,37 +198,37 @@ pub static HOOKS: &[Hook] = &[
         name: "init_module",
         without: "failed init_module(2) calls are not seen",
         need: Need::Optional,
-        ways: &[
+        methods: &[
             &[program("sys_init_fexit", FExit, syscall_symbol!("init_module"))],
             &[program("sys_init_kretprobe", KRetProbe, syscall_symbol!("init_module"))],
         ],
     },
     Hook {
         name: "finit_module",
-        without: "failed finit_module(2) calls are not seen: why a module could not be loaded is unknown",
+        without: "failed finit_module(2) calls are not seen, so the reasons for failed loads are unknown",
         need: Need::Optional,
-        ways: &[
+        methods: &[
             &[program("sys_finit_fexit", FExit, syscall_symbol!("finit_module"))],
             &[program("sys_finit_kretprobe", KRetProbe, syscall_symbol!("finit_module"))],
         ],
     },
     Hook {
         name: "admitted",
-        without: "whether a request waits, and whether it was throttled, is not seen",
+        without: "it is unknown whether a request waits and whether it was throttled",
         need: Need::Required,
-        ways: &[&[program("module_request", RawTracePoint, "module_request")]],
+        methods: &[&[program("module_request", RawTracePoint, "module_request")]],
     },
     Hook {
         name: "request",
-        without: "who asks for a module is not seen",
+        without: "requests and their requesters are not seen",
         need: Need::Required,
-        ways: &[
+        methods: &[
             &[
-                seen("verdict_fexit", FExit, "security_kernel_module_request"),
+                visible("verdict_fexit", FExit, "security_kernel_module_request"),
                 program("request_kprobe", KProbe, "security_kernel_module_request"),
             ],
             &[
-                seen("verdict_kretprobe", KRetProbe, "security_kernel_module_request"),
+                visible("verdict_kretprobe", KRetProbe, "security_kernel_module_request"),
                 program("request_kprobe", KProbe, "security_kernel_module_request"),
             ],
             &[program("request_fexit", FExit, "security_kernel_module_request")],
@@ -234,15 +236,15 @@ pub static HOOKS: &[Hook] = &[
     },
     Hook {
         name: "entered",
-        without: "requests that end at an empty kernel.modprobe or at a name that is too long are not seen",
+        without: "requests that end because kernel.modprobe is empty or the name is too long are not seen",
         need: Need::Optional,
-        ways: &[&[program("request_module_entry", KProbe, "__request_module")]],
+        methods: &[&[program("request_module_entry", KProbe, "__request_module")]],
     },
     Hook {
         name: "delete_module",
         without: "failed delete_module(2) calls are not seen",
         need: Need::Optional,
-        ways: &[
+        methods: &[
             &[program("sys_delete_fexit", FExit, syscall_symbol!("delete_module"))],
             &[program("sys_delete_kretprobe", KRetProbe, syscall_symbol!("delete_module"))],
         ],
@@ -255,16 +257,16 @@ mod tests {
 
     use super::HOOKS;
 
-    /// Check that names are unique and that every hook has a way and a sentence.
+    /// Names are unique, and every hook has an attach method and a description of what is lost without it.
     #[test]
-    fn the_table_is_sound() {
+    fn every_hook_has_unique_names_and_a_method() {
         let mut hooks = HashSet::new();
         let mut programs = HashSet::new();
         for hook in HOOKS {
             assert!(hooks.insert(hook.name), "{} twice", hook.name);
-            assert!(!hook.without.is_empty() && !hook.ways.is_empty(), "{}", hook.name);
-            // Ways of one hook may share a program; hooks never do.
-            let own: HashSet<_> = hook.ways.iter().flat_map(|way| way.iter()).map(|program| program.name).collect();
+            assert!(!hook.without.is_empty() && !hook.methods.is_empty(), "{}", hook.name);
+            // Methods of one hook may share a program; hooks never do.
+            let own: HashSet<_> = hook.methods.iter().copied().flatten().map(|program| program.name).collect();
             for program in own {
                 assert!(programs.insert(program), "{program} in two hooks");
             }

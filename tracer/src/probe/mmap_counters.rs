@@ -24,7 +24,7 @@ impl MmapCounters {
     fn map(map: &MapData) -> std::io::Result<Self> {
         let info = map.info().map_err(std::io::Error::other)?;
         if info.value_size() != 8 {
-            return Err(std::io::Error::other(format!("its values have {} bytes, not 8", info.value_size())));
+            return Err(std::io::Error::other(format!("its values have {} bytes instead of 8", info.value_size())));
         }
         let len = info.max_entries();
         let bytes = (len as usize * 8).next_multiple_of(page_bytes()?);
@@ -53,7 +53,7 @@ impl TryFrom<Map> for MmapCounters {
         let counts = match map {
             // The mapping keeps the map alive; its descriptor may be closed.
             Map::Array(map) => Self::map(&map),
-            _ => Err(std::io::Error::other("it is no array")),
+            _ => Err(std::io::Error::other("it is not an array")),
         };
         counts.map_err(MapError::IoError)
     }

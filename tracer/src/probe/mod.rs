@@ -32,4 +32,4 @@ pub use ring::Mark;
 pub use runtime_config::Addresses;
 pub use test_run::{ProgramCost, measure_programs};
 pub use tracer::{Resumed, Tracer};
-pub use uevents::{Uevents, Word};
+pub use uevents::{Received, Uevents};

@@ -1,11 +1,11 @@
-//! Struct offsets of the running kernel, for the programs' read-only globals.
+//! Struct offsets of the running kernel, for the read-only globals of the programs.
 
 use tracer_ebpf::offsets::{ABSENT, MEMBERS, Member};
 
 use super::ProbeError;
 use crate::kernel::btf::Btf;
 
-/// Members without which nothing true can be said. All others may be absent: their field is then unknown.
+/// Members without which no correct record is possible. All others may be absent: their field is then unknown.
 const REQUIRED: &[&str] = &[
     "TASK_PID",
     "TASK_TGID",
@@ -23,10 +23,10 @@ const REQUIRED: &[&str] = &[
     "SUBPROCESS_RETVAL",
 ];
 
-/// An offset by the global that it goes into.
+/// The name of a read-only global and the offset for it.
 pub(super) type Offset = (&'static str, u32);
 
-/// Looks up every member; in the order of [`MEMBERS`].
+/// Looks up every member, in the order of [`MEMBERS`].
 pub(super) fn resolve(btf: &Btf) -> Result<Vec<Offset>, ProbeError> {
     let is_missing = |member: &&Member| REQUIRED.contains(&member.symbol) && offset_of(btf, member) == ABSENT;
     match MEMBERS.iter().find(is_missing) {
@@ -34,12 +34,12 @@ pub(super) fn resolve(btf: &Btf) -> Result<Vec<Offset>, ProbeError> {
             let member = member.paths.first().map_or_else(String::new, |path| path.join("."));
             Err(ProbeError::Member { member })
         }
-        None => Ok(what_there_is(btf)),
+        None => Ok(resolve_available(btf)),
     }
 }
 
-/// The same on a kernel that lacks some that tracing needs: to run programs there that trace nothing.
-pub(super) fn what_there_is(btf: &Btf) -> Vec<Offset> {
+/// Like [`resolve`], but members that tracing needs may be missing: for measuring programs without tracing.
+pub(super) fn resolve_available(btf: &Btf) -> Vec<Offset> {
     MEMBERS.iter().map(|member| (member.symbol, offset_of(btf, member))).collect()
 }
 

@@ -1,23 +1,23 @@
-//! What can be chosen about loading and attaching.
+//! Options for loading and attaching.
 
 use super::hooks::{How, Program};
 
-/// Which way of attaching to prefer.
+/// The preferred kind of attach method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Preference {
-    /// The best that works.
+    /// The best method that works.
     #[default]
     Best,
-    /// Without trampolines, as on kernels that have none.
+    /// No trampolines, if there is a choice: as on kernels without trampolines.
     KProbe,
-    /// Without kprobes wherever there is a choice, as on kernels that have none.
+    /// No kprobes, if there is a choice: as on kernels without kprobes.
     Trampoline,
 }
 
 impl Preference {
-    pub(super) fn allows(self, way: &[Program]) -> bool {
-        way.iter().all(|program| match self {
+    pub(super) fn allows(self, method: &[Program]) -> bool {
+        method.iter().all(|program| match self {
             Self::Best => true,
             Self::KProbe => !matches!(program.how, How::FEntry | How::FExit),
             Self::Trampoline => !matches!(program.how, How::KProbe | How::KRetProbe),
@@ -25,34 +25,34 @@ impl Preference {
     }
 }
 
-/// How much the probes say.
+/// Diagnostics of the probes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LogLevel {
-    /// Nothing; the verifier removes the code.
+    /// None; the verifier removes the code.
     #[default]
     Off,
-    /// What each probe sees.
+    /// A line for each run of a probe.
     Debug,
 }
 
-/// What can be chosen about loading.
+/// Options for loading.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Bytes of the ring buffer; rounded up to a power of two of pages.
+    /// Size of the ring buffer, bytes; rounded up to a power of two of pages.
     pub ring_bytes: u32,
-    /// Way of attaching.
+    /// Preferred kind of attach method.
     pub preference: Preference,
-    /// Probe diagnostics.
+    /// Diagnostics of the probes.
     pub log: LogLevel,
-    /// Whether the programs outlast this process: the flight recorder.
+    /// Whether the programs stay attached after this process ends: the flight recorder.
     pub pin: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        // About 1,000 whole requests: twenty times what the kernel lets run at once.
+        // About 1,000 complete requests: twenty times the number that the kernel allows to run at once.
         Self { ring_bytes: 4 << 20, preference: Preference::Best, log: LogLevel::Off, pin: false }
     }
 }

@@ -40,7 +40,7 @@ impl RuntimeConfig {
     fn map(map: &MapData) -> std::io::Result<Self> {
         let info = map.info().map_err(std::io::Error::other)?;
         if (info.value_size(), info.max_entries()) != (8, SETTING_COUNT) {
-            return Err(std::io::Error::other("it has another layout"));
+            return Err(std::io::Error::other("it has an unexpected layout"));
         }
         Ok(Self(Mapping::new(map.fd().as_fd(), page_bytes()?, 0, ProtFlags::READ | ProtFlags::WRITE)?))
     }
@@ -73,7 +73,7 @@ impl TryFrom<&Map> for RuntimeConfig {
         let settings = match map {
             // The mapping keeps the map alive; its descriptor is needed by programs that are loaded later.
             Map::Array(map) => Self::map(map),
-            _ => Err(std::io::Error::other("it is no array")),
+            _ => Err(std::io::Error::other("it is not an array")),
         };
         settings.map_err(MapError::IoError)
     }

@@ -28,7 +28,7 @@ impl Tracer {
         let mut tracer = Self::attempt(btf, addresses, options)?;
         match tracer.hooks.iter().find(|hook| hook.programs.is_empty() && hook.hook.need == Need::Required) {
             Some(AttachedHook { hook, refused, .. }) => {
-                Err(ProbeError::Hook { hook: hook.name, without: hook.without, tried: refused.join("; ") })
+                Err(ProbeError::Hook { hook: hook.name, without: hook.without, refused: refused.join("; ") })
             }
             None => {
                 if let Some(pins) = &mut tracer.pins {
@@ -76,6 +76,6 @@ impl Tracer {
 fn take_ring(ebpf: &mut Ebpf) -> Result<RingConsumer, ProbeError> {
     match ebpf.take_map("EVENTS") {
         Some(Map::RingBuf(map)) => RingConsumer::new(map).map_err(ProbeError::Wait),
-        _ => Err(ProbeError::Map { name: "EVENTS", source: "it is no ring in the object".into() }),
+        _ => Err(ProbeError::Map { name: "EVENTS", source: "it is not a ring buffer in the object".into() }),
     }
 }

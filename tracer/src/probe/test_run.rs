@@ -50,7 +50,7 @@ pub fn measure_programs(batches: u32, runs: u32, mut between: impl FnMut()) -> R
     // Pinned programs do not skip this process, which is the one that they record here.
     let options = Options { pin: true, ..Options::default() };
     let fit = Fit { btf: &btf, options };
-    let members = offsets::what_there_is(&btf);
+    let members = offsets::resolve_available(&btf);
     let mut ebpf = load_at(object, &members, fit, &[])?;
     let settings = ebpf.map("SETTINGS").map(RuntimeConfig::try_from);
     let settings = settings.ok_or_else(|| missing_map("SETTINGS"))?.map_err(|error| failed_map("SETTINGS", error))?;
@@ -62,7 +62,7 @@ pub fn measure_programs(batches: u32, runs: u32, mut between: impl FnMut()) -> R
     let module = module.unwrap_or(0);
 
     let mut found: Vec<ProgramCost> = Vec::new();
-    for program in HOOKS.iter().flat_map(|hook| hook.ways).copied().flatten() {
+    for program in HOOKS.iter().flat_map(|hook| hook.methods).copied().flatten() {
         if program.how == How::RawTracePoint && found.iter().all(|one| one.program != program.name) {
             raw_tracepoint(&mut ebpf, program.name)?.load().map_err(|error| fail(program.name, &error))?;
             found.extend([false, true].map(|wakes| ProgramCost {
@@ -117,7 +117,7 @@ impl Taken {
         let text = std::fs::read_to_string(fdinfo(&descriptor(ebpf, program)?)).unwrap_or_default();
         match (number(&text, "run_time_ns"), number(&text, "run_cnt")) {
             (Some(ns), Some(runs)) => Ok(Self { ns, runs }),
-            _ => Err(fail(program, &"this kernel does not time programs (5.8 and later do)")),
+            _ => Err(fail(program, &"this kernel does not measure the run time of programs (added in 5.8)")),
         }
     }
 

@@ -66,12 +66,12 @@ impl Tracer {
         self.settings.set_addresses(addresses);
     }
 
-    /// Tells the programs that the ring is polled. A wakeup costs a program more than all its other work.
+    /// Sets that the ring is polled, so that programs need not wake this process: a wakeup costs more than all their other work.
     pub fn stay_awake(&self) {
         self.settings.set_polling(true);
     }
 
-    /// Tells the programs to wake this process; returns whether the ring was empty by then.
+    /// Sets that programs must wake this process. Returns whether the ring was empty after that.
     #[must_use]
     pub fn go_to_sleep(&self) -> bool {
         self.settings.set_polling(false);

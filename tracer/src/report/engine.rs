@@ -47,7 +47,7 @@ impl Undecided {
             (0, _) => format!("{} shown that may not match", items(kept)),
             _ => format!("{} left out that may match, and {} shown that may not", items(left_out), items(kept)),
         };
-        Some(format!("{what}: the captures do not say all that the filters ask about"))
+        Some(format!("{what}: values that the filters test were not captured"))
     }
 }
 

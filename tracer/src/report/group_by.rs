@@ -168,8 +168,8 @@ pub(super) fn rows(data: &ReportData<'_>, sort: Sort, shown: Shown) -> Vec<Row> 
     rows
 }
 
-/// All combinations rolled up. Where only what is new is wanted: of modules those that are new on a host, with the hosts
-/// on which they are; of all else what it brought for the first time.
+/// All combinations, grouped. If only new ones are requested: modules that are new on a host, with these hosts, and for other
+/// groups their combinations that occurred for the first time.
 #[must_use]
 pub(super) fn groups(data: &ReportData<'_>, by: By, sort: Sort) -> Vec<Group> {
     let ranks = data.names.ranks();

@@ -138,7 +138,7 @@ struct RowEntry {
 struct StreamEntry {
     name: String,
     host: String,
-    told: String,
+    source: String,
     missing: Vec<String>,
 }
 
@@ -324,7 +324,7 @@ fn row_entry(row: &super::group_by::Row, data: &ReportData<'_>) -> RowEntry {
 fn stream_entry(stream: &Stream) -> StreamEntry {
     let name = output::escape_str(&stream.info.source);
     let events = output::count(stream.events, "event", "events");
-    let told = match &stream.info.identity {
+    let source = match &stream.info.identity {
         Some(identity) => format!(
             "{}, kernel {} ({}), boot {}, {events}, {name}",
             output::escape_str(&identity.host),
@@ -336,7 +336,7 @@ fn stream_entry(stream: &Stream) -> StreamEntry {
     };
     let missing = stream.issues().take(LIST_LIMIT).map(|issue| text(&issue)).collect();
     let host = if stream.host().is_empty() { "-".to_owned() } else { text(&output::escape_str(stream.host())) };
-    StreamEntry { name: text(&name), host, told: text(&told), missing }
+    StreamEntry { name: text(&name), host, source: text(&source), missing }
 }
 
 fn millis(ns: i64) -> i64 {

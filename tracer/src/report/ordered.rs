@@ -300,9 +300,9 @@ mod tests {
         let mut run = Run::new(usize::MAX);
         run.settled_chain(0, 10, Some(5));
         run.settled_chain(1, 3, Some(END_NS));
-        assert_eq!(run.given.0.borrow().len(), 0, "the first stream may have something before both");
+        assert_eq!(run.given.0.borrow().len(), 0, "the first stream may have an earlier chain");
         run.settled_chain(0, 7, Some(END_NS));
-        assert_eq!(*run.given.0.borrow(), [(0, 7), (0, 10)], "what is settled is not held");
+        assert_eq!(*run.given.0.borrow(), [(0, 7), (0, 10)], "chains before the limit are emitted");
         run.settled_chain(1, 4, Some(END_NS));
         assert_eq!(run.finish(), [(0, 7), (0, 10), (1, 3), (1, 4)]);
         assert!(run.ordered.late().sentence().is_none());

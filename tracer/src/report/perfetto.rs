@@ -211,7 +211,7 @@ impl Perfetto {
         let status = chain.result.as_ref().map_or(Status::Unknown, |result| result.status);
         let (name, category) = match &chain.request {
             Some(request) => (output::alias(&request.name), "request"),
-            None => (format!("loads by itself ({})", status.name()), "load"),
+            None => (format!("explicit load ({})", status.name()), "load"),
         };
         self.slice(lane.pid, track, *span, category, &name, &args(chain, status))?;
         let mut room = Room { track, free: *span };

@@ -9,8 +9,8 @@ use jiff::{
 /// An invalid time expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is not understood as a time: write 2026-11-23, \"2026-11-23 10:00\", 10:00, today, yesterday, \
-     \"yesterday 10:00\", -2h, \"2 hours ago\", @1795415443 or an RFC 3339 time"
+    "invalid time {text:?}: expected 2026-11-23, \"2026-11-23 10:00\", 10:00, today, yesterday, \"yesterday 10:00\", -2h, \
+     \"2 hours ago\", @1795415443, or an RFC 3339 time"
 )]
 pub struct TimeExprError {
     text: String,

@@ -12,30 +12,32 @@ use crate::{
 #[non_exhaustive]
 pub enum PatternError {
     /// It is empty.
-    #[error("an empty pattern matches nothing: give a name or a glob (*, ?, [a-z]), or !PATTERN for all others")]
+    #[error("invalid pattern \"\": expected a name, a glob (*, ?, [a-z]), or !PATTERN for all others")]
     Empty,
     /// Unbalanced brackets.
-    #[error("{pattern:?} has an unbalanced bracket: write [[] for a bracket itself")]
+    #[error("invalid pattern {pattern:?}: expected balanced brackets, and [[] for a literal bracket")]
     Bracket {
         /// The pattern.
         pattern: String,
     },
     /// A process id that is not a number.
-    #[error("{pattern:?} is not a process id: give a number")]
+    #[error("invalid process id {pattern:?}: expected a number")]
     NotANumber {
         /// The pattern.
         pattern: String,
     },
     /// A pattern that no value of the field can match.
-    #[error("{pattern:?} can never match: {why}")]
+    #[error("invalid {field} pattern {pattern:?}, which can never match: expected {expected}")]
     Impossible {
+        /// The field.
+        field: &'static str,
         /// The pattern.
         pattern: String,
-        /// The reason.
-        why: &'static str,
+        /// The form of the field's values.
+        expected: &'static str,
     },
     /// A name that the field does not have.
-    #[error("{pattern:?} is no {field}: it is one of {}", known.join(", "))]
+    #[error("invalid {field} {pattern:?}: expected one of {}", known.join(", "))]
     Unknown {
         /// The field.
         field: &'static str,
@@ -44,6 +46,16 @@ pub enum PatternError {
         /// The known names.
         known: Vec<&'static str>,
     },
+}
+
+impl PatternError {
+    /// The error without the pattern, for messages that already contain it: `expected a number`.
+    #[must_use]
+    pub fn expectation(&self) -> String {
+        let text = self.to_string();
+        let at = text.rfind(": expected ").map_or(0, |colon| colon + 2);
+        text.get(at..).unwrap_or_default().to_owned()
+    }
 }
 
 /// A glob for a field.
@@ -84,8 +96,8 @@ impl Pattern {
     }
 
     fn check(&self) -> Result<(), PatternError> {
-        if let Some(why) = self.impossible() {
-            return Err(PatternError::Impossible { pattern: self.text.clone(), why });
+        if let Some(expected) = self.impossible() {
+            return Err(PatternError::Impossible { field: self.field.name(), pattern: self.text.clone(), expected });
         }
         let known = match self.field {
             Field::Pid if !self.text.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -107,46 +119,38 @@ impl Pattern {
         Err(PatternError::Unknown { field: self.field.name(), pattern: self.text.clone(), known })
     }
 
-    /// Why no value of the field can match, if none can.
+    /// The form of the field's values, if no value can match.
     fn impossible(&self) -> Option<&'static str> {
         let glob = self.glob.as_slice();
         let any = |allowed: &dyn Fn(u8) -> bool| Places::start(glob).any(allowed).is_end();
         if !any(&|byte| byte != 0) {
-            return Some("no value has a NUL byte");
+            return Some("no NUL byte");
         }
         match self.field {
-            Field::Module if has_suffix(self.text.as_bytes()) => {
-                Some("a module's name has no .ko: give the name as lsmod prints it")
-            }
+            Field::Module if has_suffix(self.text.as_bytes()) => Some("a module name as printed by lsmod, without .ko"),
             Field::Module if !any(&is_module_byte) => {
-                Some("the name of a module has no spaces, control characters, commas and slashes")
+                Some("a module name without spaces, control characters, commas and slashes")
             }
-            Field::Module if glob::shortest(glob) > MODULE_BYTES_MAX => {
-                Some("the name of a module has at most 55 bytes")
-            }
-            Field::Comm if glob::shortest(glob) > COMM_BYTES_MAX => Some("the name of a task has at most 15 bytes"),
+            Field::Module if glob::shortest(glob) > MODULE_BYTES_MAX => Some("a module name of at most 55 bytes"),
+            Field::Comm if glob::shortest(glob) > COMM_BYTES_MAX => Some("a task name of at most 15 bytes"),
             Field::Exe if glob.contains(&b'/') && !glob::can_be_path(glob) => {
-                Some("a path begins with / and has no // and no / at its end; the last component alone has no /")
+                Some("an absolute path without // and without / at the end, or its last component without /")
             }
-            Field::Cgroup if !any(&|byte| !matches!(byte, 0 | b'\n')) => Some("the path of a cgroup is one line"),
-            Field::Cgroup if !glob::can_be_path(glob) => {
-                Some("the path of a cgroup begins with / and has no // and no / at its end")
-            }
+            Field::Cgroup if !any(&|byte| !matches!(byte, 0 | b'\n')) => Some("a path on one line"),
+            Field::Cgroup if !glob::can_be_path(glob) => Some("an absolute path without // and without / at the end"),
             Field::Unit if !is_unit(glob) => Some(
-                "a unit's name is made of letters, digits and :-_.\\@ and ends in .service, .scope, .socket, .mount or .swap",
+                "a unit name of letters, digits and :-_.\\@ that ends in .service, .scope, .socket, .mount or .swap",
             ),
-            Field::Container if !any(&is_container_byte) => {
-                Some("a container is RUNTIME:ID, or its id: letters, digits and -_.:")
-            }
+            Field::Container if !any(&is_container_byte) => Some("RUNTIME:ID or ID, of letters, digits and -_.:"),
             Field::Pid if is_number(&self.text) && !glob::can_be_number(glob) => {
-                Some("a process id has no leading zeros and fits 32 bits")
+                Some("a 32-bit number without leading zeros")
             }
             // A user is a number or a name.
             Field::Uid if is_number(&self.text) && !glob::can_be_number(glob) => {
-                Some("a user id has no leading zeros and fits 32 bits")
+                Some("a 32-bit number without leading zeros, or a name")
             }
             Field::Uid if !any(&|byte| !matches!(byte, 0 | b':' | b'\n')) => {
-                Some("the name of a user has no colon and is one line")
+                Some("a user name without colon, on one line")
             }
             _ => None,
         }

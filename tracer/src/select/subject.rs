@@ -36,27 +36,27 @@ pub enum Subject<'a> {
 }
 
 /// The process to which a subject is attributed.
-struct Who<'a> {
-    process: Option<(&'a Process, Above<'a>)>,
+struct Actor<'a> {
+    process: Option<(&'a Process, Ancestry<'a>)>,
     cause: Cause<'a>,
 }
 
 /// The ancestors of a process.
 #[derive(Clone, Copy)]
-struct Above<'a> {
+struct Ancestry<'a> {
     ancestors: &'a [Ancestor],
     /// The list is truncated.
-    is_cut: bool,
+    is_truncated: bool,
 }
 
-impl<'a> Above<'a> {
-    /// Ancestors of an event that does not say whether the list is complete: only the first processes have no parent.
-    fn unsaid(ancestors: &'a [Ancestor]) -> Self {
-        Self { ancestors, is_cut: ancestors.last().is_none_or(|last| last.pid > FIRST_PIDS) }
+impl<'a> Ancestry<'a> {
+    /// Ancestors in an event without a flag for truncation: complete if they end at a process without a parent.
+    fn of_event(ancestors: &'a [Ancestor]) -> Self {
+        Self { ancestors, is_truncated: ancestors.last().is_none_or(|last| last.pid > FIRST_PIDS) }
     }
 
     fn of_load(load: &'a Load) -> Self {
-        Self { ancestors: &load.ancestors, is_cut: load.ancestors_truncated }
+        Self { ancestors: &load.ancestors, is_truncated: load.ancestors_truncated }
     }
 }
 
@@ -64,7 +64,7 @@ impl<'a> Above<'a> {
 const FIRST_PIDS: u32 = 2;
 
 impl<'a> Subject<'a> {
-    /// A whole chain.
+    /// A complete chain.
     #[must_use]
     pub const fn chain(chain: &'a Chain) -> Self {
         Self::Chain(chain)
@@ -110,7 +110,7 @@ impl<'a> Subject<'a> {
                 take(complete(status.name()));
             }),
             Field::Origin => return self.origins(take),
-            _ => return self.who().values(field, take),
+            _ => return self.actor().values(field, take),
         }
         is_open
     }
@@ -163,35 +163,37 @@ impl<'a> Subject<'a> {
         is_open
     }
 
-    fn who(&self) -> Who<'a> {
+    fn actor(&self) -> Actor<'a> {
         match self {
             // A process may execute another program between two loads: each load has the values of its time.
             Self::Module { root, link, module } if root.request.is_none() && root.key == link.key => {
                 let load = root.load_behind(module);
-                Who { process: Some((&load.process, Above::of_load(load))), cause: Cause::of_load(load) }
+                Actor { process: Some((&load.process, Ancestry::of_load(load))), cause: Cause::of_load(load) }
             }
             Self::Chain(root) | Self::Link { root, .. } | Self::Module { root, .. } => {
                 let asked = root.request.as_ref().map(|request| {
-                    let above = Above { ancestors: &request.ancestors, is_cut: request.ancestors_truncated };
-                    (&request.process, above)
+                    let ancestry =
+                        Ancestry { ancestors: &request.ancestors, is_truncated: request.ancestors_truncated };
+                    (&request.process, ancestry)
                 });
-                let loaded = root.modules.first().map(|module| (&module.load.process, Above::of_load(&module.load)));
-                let tried = root.attempts.first().map(|attempt| (&attempt.process, Above::unsaid(&attempt.ancestors)));
-                Who { process: asked.or(loaded).or(tried), cause: Cause::of(root) }
+                let loaded = root.modules.first().map(|module| (&module.load.process, Ancestry::of_load(&module.load)));
+                let tried =
+                    root.attempts.first().map(|attempt| (&attempt.process, Ancestry::of_event(&attempt.ancestors)));
+                Actor { process: asked.or(loaded).or(tried), cause: Cause::of(root) }
             }
-            Self::Unload(unload) => Who {
-                process: Some((&unload.process, Above::unsaid(&unload.ancestors))),
+            Self::Unload(unload) => Actor {
+                process: Some((&unload.process, Ancestry::of_event(&unload.ancestors))),
                 cause: Cause::of_process(&unload.process, &unload.ancestors),
             },
-            Self::FailedUnload(attempt) => Who {
-                process: Some((&attempt.process, Above::unsaid(&attempt.ancestors))),
+            Self::FailedUnload(attempt) => Actor {
+                process: Some((&attempt.process, Ancestry::of_event(&attempt.ancestors))),
                 cause: Cause::of_attempt(attempt),
             },
         }
     }
 }
 
-impl<'a> Who<'a> {
+impl<'a> Actor<'a> {
     fn values(&self, field: Field, take: &mut dyn FnMut(Seen<'_>)) -> bool {
         let by = match self.cause {
             Cause::Ran { by, .. } => Some(by),
@@ -202,7 +204,7 @@ impl<'a> Who<'a> {
             Cause::Through { behalf, .. } => Some(behalf),
             _ => None,
         };
-        let Some((process, above)) = self.process else { return true };
+        let Some((process, ancestry)) = self.process else { return true };
         // Of the creator of a kernel thread only name and id are known, and of the process for which a helper acts
         // nothing.
         let is_another = behalf.is_some() || self.cause.is_unknown();
@@ -219,23 +221,23 @@ impl<'a> Who<'a> {
                     is_empty |= name.is_empty();
                     take(Seen::complete(name.as_bytes()));
                 }
-                is_empty || self.is_hidden(process, above)
+                is_empty || self.is_hidden(process, ancestry)
             }
             Field::Exe => {
                 let own = process.exe.as_ref().filter(|exe| !exe.is_empty());
                 own.into_iter().for_each(|exe| take(Seen::path(exe.as_bytes(), process.exe_truncated)));
-                let above_exe = by.and_then(|by| by.exe.as_ref()).filter(|exe| !exe.is_empty());
-                above_exe.into_iter().for_each(|exe| take(Seen::ancestor_exe(exe.as_bytes())));
+                let parent_exe = by.and_then(|by| by.exe.as_ref()).filter(|exe| !exe.is_empty());
+                parent_exe.into_iter().for_each(|exe| take(Seen::ancestor_exe(exe.as_bytes())));
                 let lacks_own = own.is_none() && !process.kthread;
-                let lacks_above = by.is_some() && above_exe.is_none();
-                lacks_own || lacks_above || is_another || self.is_hidden(process, above)
+                let lacks_parent = by.is_some() && parent_exe.is_none();
+                lacks_own || lacks_parent || is_another || self.is_hidden(process, ancestry)
             }
             Field::Pid => {
                 let own = [process.pid, process.tid].into_iter();
                 let behalf = behalf.into_iter().flat_map(|behalf| [behalf.pid, behalf.tid]);
-                let ancestors = above.ancestors.iter().map(|ancestor| ancestor.pid);
+                let ancestors = ancestry.ancestors.iter().map(|ancestor| ancestor.pid);
                 own.chain(behalf).chain(ancestors).for_each(|pid| take(complete(&pid.to_string())));
-                above.is_cut || is_another
+                ancestry.is_truncated || is_another
             }
             Field::Uid => {
                 take(complete(&process.uid.to_string()));
@@ -259,13 +261,17 @@ impl<'a> Who<'a> {
 
     /// Whether the subject may be attributed to an unseen process: the process that started a kmod tool may be above the
     /// known ancestors, and a process with another name may be a kmod tool by its executable, if that was not seen.
-    fn is_hidden(&self, process: &Process, above: Above<'_>) -> bool {
+    fn is_hidden(&self, process: &Process, ancestry: Ancestry<'_>) -> bool {
         let is_tool = |comm: &Text, exe: Option<&Text>| is_kmod_tool(comm.as_bytes(), exe.map(Text::as_bytes));
         let is_unseen = |exe: Option<&Text>| exe.is_none_or(Text::is_empty);
         match self.cause {
             Cause::Process(_) if process.kthread => false,
-            Cause::Process(_) if is_tool(&process.comm, process.exe.as_ref()) => above.is_cut || process.parent_changed,
-            Cause::Process(_) => is_unseen(process.exe.as_ref()) && (above.is_cut || !above.ancestors.is_empty()),
+            Cause::Process(_) if is_tool(&process.comm, process.exe.as_ref()) => {
+                ancestry.is_truncated || process.parent_changed
+            }
+            Cause::Process(_) => {
+                is_unseen(process.exe.as_ref()) && (ancestry.is_truncated || !ancestry.ancestors.is_empty())
+            }
             Cause::Ran { by, .. } => is_unseen(by.exe.as_ref()),
             Cause::Through { behalf, .. } => is_tool(&behalf.comm, None),
             Cause::Kernel(_) | Cause::Undetermined { .. } | Cause::Unseen => true,
@@ -273,7 +279,7 @@ impl<'a> Who<'a> {
     }
 }
 
-/// Passes on what a cgroup path says about a process; returns whether the path may be incomplete.
+/// Passes a value from the cgroup path of a process to `take`; returns whether the path may be incomplete.
 fn placed(process: &Process, name: Option<&str>, take: &mut dyn FnMut(Seen<'_>)) -> bool {
     let path = process.cgroup.as_ref().map(Text::as_bytes).unwrap_or_default();
     // A path without its beginning may be misread. A process in the root cgroup is not placed by this hierarchy: if

@@ -32,7 +32,7 @@ pub enum AssembleError {
     #[error(transparent)]
     Write(#[from] io::Error),
     /// The number of streams exceeds its limit.
-    #[error("more than {STREAMS_MAX} recordings: give fewer captures at a time")]
+    #[error("cannot read more than {STREAMS_MAX} recordings at a time; use fewer captures")]
     TooManyStreams,
 }
 
@@ -311,8 +311,7 @@ impl Assembler {
                 let had_room = tracked.has_room;
                 tracked.has_room &= tracked.copies.add(seq, content);
                 if had_room && !tracked.has_room {
-                    let what = "too many unsealed lines to recognize all copies of them: what is given twice may be \
-                                counted twice";
+                    let what = "too many unsealed lines to recognize all duplicates: some events may be counted twice";
                     self.report_here(pipeline, IssueKind::Limit { what: what.to_owned() });
                 }
             }

@@ -10,7 +10,7 @@ use crate::{
 pub(crate) fn of_event(event: &Event) -> Option<IssueKind> {
     let Body::Load(load) = &event.body else { return None };
     load.is_unattributed().then(|| IssueKind::Unattributed {
-        what: format!("what made {:?} load is unknown (pid {})", load.module, load.process.pid),
+        what: format!("the cause of the load of {:?} is unknown (pid {})", load.module, load.process.pid),
     })
 }
 

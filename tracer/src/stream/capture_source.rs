@@ -24,6 +24,9 @@ use crate::{
     event::{Body, Event},
 };
 
+/// The beginning of the issue of a file that cannot be read.
+pub(super) const UNREADABLE: &str = "unreadable: ";
+
 /// The message for a file that does not begin like a capture.
 const NOT_A_CAPTURE: &str = "not a capture: neither zstd nor JSON Lines; unpack other formats first (gunzip, xz -d)";
 
@@ -38,13 +41,13 @@ pub enum SourceError {
     #[error(transparent)]
     Streams(AssembleError),
     /// zstd or a thread cannot be set up.
-    #[error("cannot set up reading")]
+    #[error("cannot read captures")]
     SetUp(#[source] io::Error),
     /// None of the inputs can be read.
     #[error("{0}")]
     Nothing(String),
     /// A directory contains no captures.
-    #[error("no capture in {}: captures end with {} or .jsonl", .0.display(), files::EXTENSION)]
+    #[error("cannot find a capture in {}: no name ends with {} or .jsonl", .0.display(), files::EXTENSION)]
     NoCaptures(PathBuf),
 }
 
@@ -100,14 +103,14 @@ impl CaptureSource {
         let Self { files, unusable, key } = self;
         let mut failures = Failures::default();
         for Unusable { path, error } in unusable {
-            failures.add(&path.to_string_lossy(), format!("cannot be read: {error}"), pipeline);
+            failures.add(&path.to_string_lossy(), format!("{UNREADABLE}{error}"), pipeline);
         }
         let mut assembler = Assembler::new(files.len());
         let is_brief = !pipeline.consumer().wants_events();
         let mut summaries = Vec::new();
         thread::scope(|scope| {
             let ahead = Ahead::begin(scope, files, key.as_ref(), is_brief).map_err(SourceError::SetUp)?;
-            let died = || SourceError::SetUp(io::Error::other("a thread has died"));
+            let died = || SourceError::SetUp(io::Error::other("a thread has ended unexpectedly"));
             ahead.for_each_step(died, |step| {
                 match step {
                     Step::Begin(name) => assembler.begin_file(&name),
@@ -168,7 +171,7 @@ pub fn read_inputs<R: Read>(
 pub(super) fn why(error: SectionError) -> String {
     match error {
         SectionError::NotACapture => NOT_A_CAPTURE.to_owned(),
-        SectionError::Read(error) => format!("cannot be read: {error}"),
+        SectionError::Read(error) => format!("{UNREADABLE}{error}"),
     }
 }
 
@@ -181,7 +184,8 @@ struct Failures {
 impl Failures {
     fn add(&mut self, name: &str, why: String, pipeline: &mut Pipeline<impl Consumer>) {
         let escaped = crate::text::escape_str(name);
-        self.first.get_or_insert_with(|| format!("{escaped}: {why}"));
+        let reason = why.strip_prefix(UNREADABLE).unwrap_or(&why);
+        self.first.get_or_insert_with(|| format!("cannot read {escaped}: {reason}"));
         pipeline.issue_of(name, IssueKind::Unreadable { why });
     }
 }

@@ -107,7 +107,7 @@ mod tests {
         for seq in [0, 1, 2, 10, 11] {
             assert!(copies.add(seq, Content::Line(u32::try_from(seq).unwrap())));
         }
-        assert!(copies.add(1, Content::Line(77)), "a number that goes back");
+        assert!(copies.add(1, Content::Line(77)), "a number that decreases");
         assert!(copies.add(64, Content::Sealed([1; 16])));
         for (seq, content, wanted) in [
             (2, Content::Line(2), Comparison::Same),

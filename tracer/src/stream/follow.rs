@@ -12,7 +12,7 @@ use std::{
 use super::{
     Consumer, IssueKind, Pipeline, SourceError,
     assemble::{Assembler, FileSummary},
-    capture_source::{in_order, why},
+    capture_source::{UNREADABLE, in_order, why},
 };
 use crate::capture::{
     batch::Batcher,
@@ -69,7 +69,7 @@ pub fn follow(
         let mut growing = match open(&path) {
             Ok(growing) => growing,
             Err(error) => {
-                let why = format!("cannot be read: {error}");
+                let why = format!("{UNREADABLE}{error}");
                 pipeline.issue_of(&name(&path), IssueKind::Unreadable { why });
                 continue;
             }
@@ -101,7 +101,8 @@ pub fn follow(
             }
         };
         if left == Left::Replaced {
-            let why = "the file was replaced or cut while it was read: going on with what has its name now".to_owned();
+            let why =
+                "the file was replaced or truncated while it was read: continuing with the new content".to_owned();
             pipeline.issue_of(&name(&path), IssueKind::Unreadable { why });
             if growing.path.exists() {
                 queue.push(path);
@@ -130,7 +131,7 @@ fn look(
     let files::Listing { files, unusable, .. } = files::list(paths);
     for unusable in unusable {
         if known.insert(unusable.path.clone()) {
-            let why = format!("cannot be read: {}", unusable.error);
+            let why = format!("{UNREADABLE}{}", unusable.error);
             pipeline.issue_of(&unusable.path.to_string_lossy(), IssueKind::Unreadable { why });
         }
     }

@@ -203,7 +203,7 @@ fn is_missing(hook: &HeaderHook) -> bool {
 }
 
 fn missing(hook: &HeaderHook) -> IssueKind {
-    let why = hook.missing.as_deref().unwrap_or("the header does not say why");
+    let why = hook.missing.as_deref().unwrap_or("unknown reason");
     IssueKind::MissingHook { hook: clipped(&hook.hook), why: clipped(why) }
 }
 

@@ -293,43 +293,43 @@ impl std::fmt::Display for IssueKind {
             Self::Altered { first_seq, last_seq, how } => {
                 let events = format!("events {first_seq} to {last_seq}");
                 match how {
-                    Alteration::Text => write!(f, "altered: {events} do not have the hash of their seal"),
+                    Alteration::Text => write!(f, "altered: {events} do not match the hash in their seal"),
                     Alteration::Order => {
-                        write!(f, "altered before event {first_seq}: the seal does not follow the one before")
+                        write!(f, "altered before event {first_seq}: the seal does not continue the previous one")
                     }
-                    Alteration::Range => write!(f, "altered: the seal of {events} stands behind other events"),
+                    Alteration::Range => write!(f, "altered: the seal of {events} follows other events"),
                     Alteration::OutsideHash => {
-                        write!(f, "altered: the seal of {events} has text that its hash does not cover")
+                        write!(f, "altered: the seal of {events} contains text that its hash does not cover")
                     }
                     Alteration::Signature => write!(f, "altered: the seal of {events} is not signed by this key"),
                     Alteration::Unsigned => write!(f, "the seal of {events} is not signed"),
                     Alteration::Unchecked => {
-                        write!(f, "altered: the seal of {events} covers more text than the recorder ever seals")
+                        write!(f, "altered: the seal of {events} covers more text than a recorder seals")
                     }
                 }
             }
             Self::Unsealed => f.write_str("not sealed: its content cannot be verified"),
             Self::UnsealedPart { first_seq } => {
-                write!(f, "event {first_seq} and those behind it are not sealed, although other parts are")
+                write!(f, "event {first_seq} and later events are not sealed, although other parts are")
             }
             Self::Damaged { offset, bytes, why } => {
-                write!(f, "damaged: {} from byte {offset} cannot be read ({why})", count(*bytes, "byte", "bytes"))
+                write!(f, "damaged: {} unreadable at offset {offset} ({why})", are(*bytes, "byte"))
             }
             Self::Torn { offset } => write!(
                 f,
-                "the file ends in the middle of what begins at byte {offset}: the recorder was killed, the disk was full, or \
-                 it is still being written"
+                "truncated in the frame or line at offset {offset}: the recorder was killed, the disk was full, or it is \
+                 still being written"
             ),
             Self::MissingEvents { events, places, first_seq } => write!(
                 f,
-                "{} missing in {}, the first is event {first_seq}",
+                "{} missing in {}; the first is event {first_seq}",
                 are(*events, "event"),
                 count(*places, "place", "places")
             ),
             Self::OutOfOrder { events, first_seq } => {
-                write!(f, "{} out of order, the first is event {first_seq}", are(*events, "event"))
+                write!(f, "{} out of order; the first is event {first_seq}", are(*events, "event"))
             }
-            Self::Doubled { events } => write!(f, "{} in the file more than once", are(*events, "event")),
+            Self::Doubled { events } => write!(f, "{} duplicated", are(*events, "event")),
             Self::MissingSegments { first, last } if first == last => {
                 write!(f, "segment {first} of the recording is missing")
             }
@@ -337,32 +337,32 @@ impl std::fmt::Display for IssueKind {
                 write!(f, "segments {first} to {last} of the recording are missing")
             }
             Self::MissingBeginning { segment: 1 } => {
-                f.write_str("begins with segment 1 of the recording: segment 0 was not given")
+                f.write_str("begins with segment 1 of the recording: segment 0 is missing")
             }
             Self::MissingBeginning { segment } => write!(
                 f,
-                "begins with segment {segment} of the recording: segments 0 to {} were not given",
+                "begins with segment {segment} of the recording: segments 0 to {} are missing",
                 segment.saturating_sub(1)
             ),
             Self::NoHeader => f.write_str("no header: the beginning is missing, and host and boot are unknown"),
-            Self::Empty => f.write_str("no event: an empty capture is no evidence"),
+            Self::Empty => f.write_str("empty: it has no events, so it proves nothing"),
             Self::NoEnd => {
                 f.write_str("no end: it is still being recorded, the recorder was killed, or the end was removed")
             }
             Self::Contradiction { other, seq } => write!(
                 f,
-                "shares its ids with {} and differs from event {seq} on: one of them is a clone's or was altered",
+                "contradicts {} from event {seq} on, with the same ids: one is from a cloned host or was altered",
                 quoted(other)
             ),
             Self::Total { what, recorded, read } => {
-                write!(f, "the recorder counted {recorded} {what}, and {read} were read")
+                write!(f, "the recorder counted {recorded} {what}, but {read} were read")
             }
             Self::AfterEnd { seq } => write!(f, "event {seq} follows the end of the stream"),
             Self::Malformed { lines, line, why } => {
-                write!(f, "{} not an event, the first is line {line}: {}", are(*lines, "line"), escape_str(why))
+                write!(f, "{} not an event; the first is line {line}: {}", are(*lines, "line"), escape_str(why))
             }
             Self::UnknownTypes { events } => {
-                write!(f, "{} of types that this version does not know", are(*events, "event"))
+                write!(f, "{} of types unknown to this version", are(*events, "event"))
             }
             Self::Lost { stage: LossStage::Probe, cause, count } if cause == WALK_CUT => {
                 let processes = self::count(*count, "process", "processes");
@@ -378,7 +378,7 @@ impl std::fmt::Display for IssueKind {
                 write!(f, "the hook {} was not attached: {}", quoted(hook), escape_str(why))
             }
             Self::Filtered { filters } => {
-                write!(f, "filters left chains out when it was recorded: {}", quoted(filters))
+                write!(f, "recorded with filters, so chains are missing: {}", quoted(filters))
             }
             Self::Unreadable { why } => f.write_str(&escape_str(why)),
             Self::Ambiguous { why: what } | Self::Unattributed { what } | Self::IncompleteChain { what } => {

@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// a crash sees these requests from their beginning.
 const UNRELEASED_SHARE_MAX: f64 = 0.25;
 
-/// Why a trace cannot go on.
+/// Why a trace cannot continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraceError {
@@ -47,7 +47,7 @@ pub enum TraceError {
     Probe(#[from] ProbeError),
 }
 
-/// Chooses how to trace.
+/// Configures a trace.
 ///
 /// ```no_run
 /// use kmodtrace::trace::{Observed, TraceBuilder};
@@ -96,7 +96,7 @@ impl TraceBuilder {
         self
     }
 
-    /// Makes each program log what it sees, by the `log` crate.
+    /// Makes each program log what it observes, with the `log` crate.
     pub const fn log(mut self, level: LogLevel) -> Self {
         self.options.log = level;
         self
@@ -204,17 +204,17 @@ pub enum Observed {
 pub struct Batch {
     /// The events, in order.
     pub events: Vec<Observed>,
-    /// Whether the batch ends a tick: whatever depends on time can be brought up to date.
+    /// Whether the batch ends a tick: state that depends on time can be updated.
     pub is_tick: bool,
     /// Whether the trace has just become quiet: memory of the busy time is no longer needed.
     pub has_calmed: bool,
 }
 
-/// Where a trace is.
+/// The phase of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// It ends at this time at the latest: requests in flight are waited for.
+    /// It waits for requests in flight, until this time at the latest.
     Stopping(Instant),
     Ended,
 }
@@ -297,12 +297,12 @@ impl Trace {
         }
     }
 
-    /// Detaches; pinned programs go on recording.
+    /// Detaches; pinned programs continue to record.
     pub fn detach(self) {
         self.tracer.leave();
     }
 
-    /// What could not be set up or read, and what is missing because of it, since this was last called.
+    /// Warnings since the last call: what could not be set up or read, and what is missing because of it.
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
@@ -323,7 +323,7 @@ impl Trace {
         self.deadline = deadline;
     }
 
-    /// Gives up the privileges that only attaching needed. New symbols, the loss checkpoint of pinned programs (before
+    /// Drops the privileges that only attaching needed. New symbols, the loss checkpoint of pinned programs (before
     /// kernel 5.19) and `also` stay possible.
     ///
     /// # Errors
@@ -358,7 +358,7 @@ impl Trace {
     fn collect(&mut self) -> Vec<Observed> {
         let events = self.tracker.take_events();
         if !events.is_empty() {
-            // What was lost was lost before the last of these events: chains that they end must know of it.
+            // Records were lost before the last of these events, so chains that these events end must be marked.
             self.losses();
         }
         let mut collected = self.tracker.take_events();

@@ -1,4 +1,4 @@
-//! When a trace polls the ring, when it ticks, and when it has become quiet.
+//! The schedule of a trace: when it polls the ring, when it ticks, and when it has become quiet.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use tokio::time::Instant;
 /// One request has several records.
 const POLLING: Duration = Duration::from_millis(100);
 
-/// Interval of polls. A person does not see the difference.
+/// Interval of polls: too short for a user to notice.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Interval of polls after a poll with many records, so that the ring does not fill up.
 const POLL_SOON: Duration = Duration::from_millis(2);
 
-/// Records that are many: a twentieth of a ring of 4 MiB.
+/// Number of records after which polls become more frequent: a twentieth of a ring of 4 MiB.
 const MANY: usize = 128;
 
-/// Interval of ticks: whatever only time decides is decided, and the ring is read without a wakeup.
+/// Interval of ticks, which handle timeouts and read the ring without a wakeup.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The same if nothing has happened for [`CALM`] and nothing is in flight: machines that load no modules pay almost nothing.
+/// The same if nothing has happened for [`CALM`] and nothing is in flight: an idle machine has almost no cost.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
 /// The same after [`QUIET`]: records wake this process, so ticks only serve missed runs.
@@ -29,10 +29,10 @@ const QUIET_TICK: Duration = Duration::from_secs(30);
 /// After this long without records, ticks become rare.
 const QUIET: Duration = Duration::from_secs(4);
 
-/// For this long after the last record there may be something to decide, and a frame to close.
+/// For this long after the last record, timeouts may be pending and a frame may be open.
 const CALM: Duration = Duration::from_secs(2);
 
-/// How much there is to do, most first.
+/// The amount of work, most first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Activity {
     #[default]
@@ -84,7 +84,7 @@ impl PollSchedule {
         self.read_many = count >= MANY;
     }
 
-    /// Whether there is less to do than at the last call: memory that was needed for it can be returned.
+    /// Whether there is less work than at the last call, so that memory can be returned.
     pub(super) fn has_calmed(&mut self, now: Instant, is_idle: bool) -> bool {
         let activity = match (now.duration_since(self.read_at) > CALM, is_idle) {
             (false, _) => Activity::Busy,

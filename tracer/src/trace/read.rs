@@ -14,21 +14,21 @@ use crate::{event::LossStage, probe::Mark};
 /// Interval between two readings of the loss counters while no records arrive: a missed run leaves no other trace.
 const LOSSES: Duration = Duration::from_secs(3);
 
-/// Records in a batch at most.
+/// Maximum number of records in a batch.
 const BATCH: usize = 512;
 
-/// What follows when the ring was read.
+/// The action after the ring was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     /// Nothing.
     Nothing,
-    /// Whatever depends on time.
+    /// A tick.
     Tick,
     /// The end of the stream.
     End,
 }
 
-/// The ring is being read: up to where it ended when this began, because more records may never stop to arrive.
+/// The ring is being read, up to its end at the start of the reading: records may arrive faster than they are read.
 #[derive(Debug)]
 pub(super) struct Reading {
     began_ns: u64,
@@ -44,9 +44,9 @@ impl Trace {
         self.warnings.extend(missing);
     }
 
-    /// Tells the programs whether records must wake this process.
+    /// Sets whether the programs must wake this process.
     fn choose_wakeups(&mut self, now: Instant) {
-        // Processes must be looked into before they exit.
+        // Processes must be examined before they exit.
         if self.polls.is_polling(now) && !self.has_user_symbols {
             if !std::mem::replace(&mut self.is_polling, true) {
                 self.tracer.stay_awake();
@@ -97,8 +97,8 @@ impl Trace {
         self.pending.push_back(Batch { events, is_tick, has_calmed });
     }
 
-    /// Ends whatever no record ends. The ring and the loss counters were read before: a missing record that is still in the
-    /// ring, or was lost, does not mean that nothing happened.
+    /// Ends requests and loaders that no record ends. The ring and the loss counters were read before, since a missing record
+    /// may be in the ring or lost.
     fn tick(&mut self) {
         if self.losses_at <= self.polls.read_at() || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
             self.losses();
@@ -120,7 +120,7 @@ impl Trace {
         self.phase = Phase::Ended;
     }
 
-    /// Reads records: how many, and whether there may be more.
+    /// Reads records; returns their number, and whether there may be more.
     fn drain(&mut self, end: Mark) -> (usize, bool) {
         // Before the records: a device is announced before the modules that are loaded for it.
         self.read_uevents();
@@ -143,7 +143,7 @@ impl Trace {
         let Some(uevents) = &mut self.uevents else { return };
         let tracker = &mut self.tracker;
         if let Err(error) = uevents.drain(|uevent| tracker.device(now_ns(), uevent)) {
-            self.warnings.push(format!("uevents cannot be read any more: {error}"));
+            self.warnings.push(format!("cannot read uevents any more: {error}"));
             self.uevents = None;
             self.tracker.stop_devices();
         }

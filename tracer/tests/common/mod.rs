@@ -1,4 +1,4 @@
-//! The program as a user runs it, and the captures of the tests.
+//! Runs the program like a user, and locates the captures of the tests.
 #![allow(dead_code, reason = "no test uses all of it")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// Where the stored captures are.
+/// The directory of the stored captures.
 pub(crate) fn captures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/captures")
 }
@@ -27,12 +27,12 @@ pub(crate) fn fed(text: &[u8], arguments: &[&str]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Who refuses its options reads nothing.
+    // With invalid options, the program does not read its input.
     let _ = child.stdin.take().unwrap().write_all(text);
     child.wait_with_output().unwrap()
 }
 
-/// What it complained of.
+/// Its messages on standard error.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }

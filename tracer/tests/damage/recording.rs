@@ -1,4 +1,4 @@
-//! Recordings that the tests damage: segments of frames, each frame as its text with the seal behind it.
+//! Recordings that the tests damage: segments of frames, each frame as its text with its seal.
 
 use std::{fs, sync::Arc};
 
@@ -24,19 +24,19 @@ pub(crate) const SEGMENTS: u32 = 3;
 /// Frames of a segment.
 pub(crate) const FRAMES: usize = 3;
 
-/// The module that every frame has a load of.
+/// The module that is loaded in every frame.
 pub(crate) const NEEDED: &str = "needed";
 
-/// What the first frame has a request for that loads nothing.
+/// The alias of a request in the first frame that loads nothing.
 pub(crate) const NOT_NEEDED: &str = "fs-nosuchfs";
 
-/// What is recorded where.
+/// The contents of a recording.
 #[derive(Clone)]
 pub(crate) struct Spec {
     pub(crate) host: &'static str,
     pub(crate) boot: &'static str,
     pub(crate) id: &'static str,
-    /// The beginning of the names of modules.
+    /// The prefix of the names of modules.
     pub(crate) modules: &'static str,
     /// When it begins, seconds of Unix time.
     pub(crate) start: i64,
@@ -45,7 +45,7 @@ pub(crate) struct Spec {
     pub(crate) key: Option<Arc<Key>>,
 }
 
-/// The recording that most damage is done to.
+/// The recording that is damaged in most rows.
 pub(crate) const ALPHA: Spec = Spec {
     host: "alpha",
     boot: "boot-alpha",
@@ -57,7 +57,7 @@ pub(crate) const ALPHA: Spec = Spec {
     key: None,
 };
 
-/// A recording of another host, begun a second later.
+/// A recording of another host that began a second later.
 pub(crate) const BETA: Spec = Spec {
     host: "beta",
     boot: "boot-beta",
@@ -69,7 +69,7 @@ pub(crate) const BETA: Spec = Spec {
     key: None,
 };
 
-/// Records as the recorder does.
+/// Creates a recording like the recorder.
 pub(crate) fn record(spec: &Spec) -> Vec<Frames> {
     let stored = fs::read_to_string(captures().join("outage-6.1.jsonl")).unwrap();
     let stored: Vec<Value> = stored.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -136,7 +136,7 @@ pub(crate) fn record(spec: &Spec) -> Vec<Frames> {
     segments
 }
 
-/// The bytes of a frame, as the recorder packs it.
+/// The bytes of a frame, packed like the recorder does.
 pub(crate) fn pack(text: &str) -> Vec<u8> {
     let mut compressor = Compressor::new(3).unwrap();
     for parameter in [CParameter::ChecksumFlag(true), CParameter::ContentSizeFlag(true)] {
@@ -150,7 +150,7 @@ pub(crate) fn file<'a>(frames: impl IntoIterator<Item = &'a String>) -> Vec<u8> 
     frames.into_iter().flat_map(|frame| pack(frame)).collect()
 }
 
-/// Numbers events and seals them anew: what somebody makes who can write the files. Frames without a seal stay so.
+/// Renumbers and reseals the events, as an attacker with write access can. Frames without a seal stay unsealed.
 pub(crate) fn reseal(segments: &[Frames], key: Option<&Key>) -> Vec<Frames> {
     let mut seq = 0;
     let mut previous = to_hex(&NO_HASH);

@@ -1,4 +1,4 @@
-//! Kinds of damage, and what is expected to be found of each.
+//! Kinds of damage with the expected issues.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -9,15 +9,15 @@ use super::recording::{ALPHA, BETA, Frames, Spec, file, pack, record, reseal};
 /// How much of a row can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// Loads of the module that is needed, among others.
+    /// Loads, including those of the needed module.
     Loads,
     /// No event.
     Nothing,
-    /// No file is one of ours.
+    /// No file is a capture.
     Unusable,
 }
 
-/// What stands in the directory of a row.
+/// An entry in the directory of a row.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
     File(Vec<u8>),
@@ -32,7 +32,7 @@ pub(crate) struct Row {
     pub(crate) entries: Vec<(String, Entry)>,
     /// Names of issues.
     pub(crate) issues: Vec<&'static str>,
-    /// The same with the key given, where the capture is signed.
+    /// Names of issues if the key is given, for a signed capture.
     pub(crate) with_key: Option<Vec<&'static str>>,
     pub(crate) read: Read,
 }
@@ -68,7 +68,7 @@ pub(crate) fn one(segments: &[Frames]) -> Vec<u8> {
     file(segments.iter().flatten())
 }
 
-/// The same, not compressed.
+/// The same, uncompressed.
 pub(crate) fn plain(segments: &[Frames]) -> Vec<u8> {
     segments.concat().concat().into_bytes()
 }
@@ -80,7 +80,7 @@ fn edited(segments: &[Frames], edit: impl FnOnce(&mut Vec<Frames>)) -> Vec<Frame
     segments
 }
 
-/// A copy of which one frame has other text.
+/// A copy with other text in one frame.
 fn replaced(segments: &[Frames], (segment, frame): (usize, usize), from: &str, to: &str) -> Vec<Frames> {
     edited(segments, |segments| {
         let text = &mut segments[segment][frame];
@@ -93,10 +93,10 @@ fn without_seal(text: &str) -> String {
     text.lines().filter(|line| !line.contains("\"type\":\"seal\"")).map(|line| format!("{line}\n")).collect()
 }
 
-/// Every row but those of cut files.
+/// All rows except those of truncated files.
 pub(crate) fn rows(key: &Arc<Key>, other_key: &Arc<Key>) -> Vec<Row> {
     let alpha = record(&ALPHA);
-    assert_eq!(reseal(&alpha, None), alpha, "what is sealed anew is what the recorder seals");
+    assert_eq!(reseal(&alpha, None), alpha, "resealing an unchanged recording changes nothing");
     let mut rows = vec![
         Row::new("intact", &files(&alpha), &[]),
         Row::new("intact, in one file", &[one(&alpha)], &[]),
@@ -117,7 +117,7 @@ fn plain_text(segments: &[Frames]) -> String {
     segments.concat().concat()
 }
 
-/// Frames that are missing, or not in their places.
+/// Missing or misplaced frames.
 fn frames(alpha: &[Frames]) -> Vec<Row> {
     let dropped = |segment: usize, frame: usize| {
         edited(alpha, |alpha| {
@@ -148,7 +148,7 @@ fn frames(alpha: &[Frames]) -> Vec<Row> {
     ]
 }
 
-/// Segments that are missing, or of another recording.
+/// Missing segments, and segments of another recording.
 fn segments(alpha: &[Frames]) -> Vec<Row> {
     let [first, middle, last] = [0, 1, 2].map(|number| file(&alpha[number]));
     let beta = record(&BETA);
@@ -180,7 +180,7 @@ fn segments(alpha: &[Frames]) -> Vec<Row> {
         ),
         Row::new("another host in between", &[first.clone(), one(&beta), middle.clone(), last.clone()], &[]),
         Row::new("another host in between, in one file", &[[first, one(&beta), middle, last].concat()], &[]),
-        Row::new("two recordings, one behind the other in one file", &[[one(alpha), one(&beta)].concat()], &[]),
+        Row::new("two recordings in sequence in one file", &[[one(alpha), one(&beta)].concat()], &[]),
     ]
 }
 
@@ -200,12 +200,12 @@ fn clones(alpha: &[Frames]) -> Vec<Row> {
             &["contradiction"],
         ),
         Row::new("a clone in one file", &[[one(alpha), one(&other)].concat()], &["contradiction"]),
-        Row::new("a clone of another name", &both(alpha, &elsewhere), &["contradiction"]),
-        Row::new("a clone of another name, read first", &both(&elsewhere, alpha), &["contradiction"]),
+        Row::new("a clone with another name", &both(alpha, &elsewhere), &["contradiction"]),
+        Row::new("a clone with another name, read first", &both(&elsewhere, alpha), &["contradiction"]),
         Row::new("a clone that shares the first segment", &both(alpha, &forked), &["contradiction"]),
         Row::new("a clone that shares the first segment, read first", &both(&forked, alpha), &["contradiction"]),
         Row::new(
-            "a copy of which a frame was changed",
+            "a copy with one changed frame",
             &both(alpha, &replaced(alpha, (1, 1), "m8", "x8")),
             &["altered", "contradiction", "no-end"],
         ),
@@ -218,7 +218,7 @@ fn clones(alpha: &[Frames]) -> Vec<Row> {
     ]
 }
 
-/// Seals that do not fit, and headers and totals that say too little.
+/// Wrong seals, and incomplete headers and totals.
 fn seals(alpha: &[Frames]) -> Vec<Row> {
     let text = &alpha[1][1];
     let last_seal = text.lines().last().unwrap();
@@ -231,17 +231,17 @@ fn seals(alpha: &[Frames]) -> Vec<Row> {
         alpha[1][1].push('\n');
     });
     vec![
-        Row::new("text is edited, its seal is as it was", &files(&replaced(alpha, (1, 1), "m8", "x8")), &["altered"]),
+        Row::new("text is edited, its seal is unchanged", &files(&replaced(alpha, (1, 1), "m8", "x8")), &["altered"]),
         Row::new(
             "text is edited in the first frame",
             &files(&replaced(alpha, (0, 0), "\"m0\"", "\"x0\"")),
             &["altered"],
         ),
-        Row::new("text behind what the hash covers", &files(&noted), &["altered"]),
+        Row::new("text after the hashed part of a seal", &files(&noted), &["altered"]),
         Row::new("a frame without its seal", &files(&unsealed), &["missing-events", "unsealed-part"]),
         Row::new("a frame that was never sealed", &files(&reseal(&unsealed, None)), &["unsealed-part"]),
-        Row::new("lines behind a seal", &files(&behind), &["out-of-order", "unsealed-part"]),
-        Row::new("lines behind a seal that fit", &files(&reseal(&behind, None)), &["unsealed-part"]),
+        Row::new("lines after a seal", &files(&behind), &["out-of-order", "unsealed-part"]),
+        Row::new("valid lines after a seal", &files(&reseal(&behind, None)), &["unsealed-part"]),
         Row::new(
             "forged totals",
             &files(&reseal(&replaced(alpha, (2, 2), "\"loads\":18", "\"loads\":19"), None)),
@@ -269,7 +269,7 @@ fn signatures(key: &Arc<Key>, other_key: &Arc<Key>) -> Vec<Row> {
         Row::new("signed by another key in part", &files(&mixed), &[]).with_key(&["altered"]),
         Row::new("a signature is removed", &files(&stripped), &[]).with_key(&["altered"]),
         Row::new("all signatures are removed", &files(&record(&ALPHA)), &[]).with_key(&["altered"]),
-        Row::new("text behind a signature", &files(&note), &["altered"]).with_key(&["altered"]),
+        Row::new("text after a signature", &files(&note), &["altered"]).with_key(&["altered"]),
         Row::new(
             "signed, and not sealed",
             &[pack(&without_seal(&plain_text(&signed)))],
@@ -279,7 +279,7 @@ fn signatures(key: &Arc<Key>, other_key: &Arc<Key>) -> Vec<Row> {
     ]
 }
 
-/// Lines that are no events, or no known ones.
+/// Lines that are not events or are of unknown types.
 fn lines(alpha: &[Frames]) -> Vec<Row> {
     let added = |line: &str| {
         let frames = edited(alpha, |alpha| {
@@ -300,7 +300,7 @@ fn lines(alpha: &[Frames]) -> Vec<Row> {
     vec![
         Row::new("an unknown type", &added(unknown), &["unknown-types"]),
         Row::new("a malformed line", &added("garbage\n"), &["malformed"]),
-        Row::new("an object that is no event", &added("{}\n"), &["malformed"]),
+        Row::new("an object that is not an event", &added("{}\n"), &["malformed"]),
         Row::new(
             "a member twice",
             &files(&reseal(&replaced(alpha, (1, 1), "\"ret\":0", "\"ret\":0,\"ret\":0"), None)),
@@ -312,24 +312,24 @@ fn lines(alpha: &[Frames]) -> Vec<Row> {
             &["malformed"],
         ),
         Row::new("blank lines at the end", &[(text.clone() + "\n \n\n").into_bytes()], &[]),
-        Row::new("a blank line inside of what is sealed", &[blank_inside.into_bytes()], &["altered"]),
+        Row::new("a blank line in a sealed frame", &[blank_inside.into_bytes()], &["altered"]),
         Row::new("blank lines, not sealed", &[loose.replace('\n', "\n\n").into_bytes()], &["unsealed"]),
         Row::new("plain", &[text.into_bytes()], &[]),
         Row::new("plain, not sealed", &[loose.into_bytes()], &["unsealed"]),
     ]
 }
 
-/// What is given twice.
+/// Duplicate inputs.
 fn copies(alpha: &[Frames]) -> Vec<Row> {
     let whole = one(alpha);
     let text = plain(alpha);
     let lines: Vec<usize> = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
     let border = file(alpha[0].iter().chain(&alpha[1][..2])).len();
     let mut rows = vec![
-        Row::new("the same twice", &[whole.clone(), whole.clone()], &[]),
+        Row::new("the same file twice", &[whole.clone(), whole.clone()], &[]),
         Row::new("segments twice", &[files(alpha), files(alpha)].concat(), &[]),
         Row::new("segments, and all in one file", &[files(alpha), vec![whole.clone()]].concat(), &[]),
-        Row::new("the same twice in one file", &[[whole.clone(), whole.clone()].concat()], &[]),
+        Row::new("the same recording twice in one file", &[[whole.clone(), whole.clone()].concat()], &[]),
         Row::new("a plain copy", &[whole.clone(), text.clone()], &[]),
         Row::new("a plain copy, read first", &[text.clone(), whole.clone()], &[]),
     ];
@@ -344,25 +344,25 @@ fn copies(alpha: &[Frames]) -> Vec<Row> {
     rows
 }
 
-/// What is no capture.
+/// Files that are not captures.
 fn other_files(alpha: &[Frames]) -> Vec<Row> {
     let good = || Row::new("", &[one(alpha)], &[]);
-    let beside = |name: &str, issues: &[&'static str], other: Entry| {
+    let with_capture = |name: &str, issues: &[&'static str], other: Entry| {
         let row = good().with("x.jsonl", other);
         Row { name: name.to_owned(), issues: issues.to_vec(), ..row }
     };
     let gzip = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
     vec![
         Row::new("an empty file", &[Vec::new()], &["empty"]).read(Read::Nothing),
-        Row::new("blank lines alone", &[b"\n\n \n".to_vec()], &["empty"]).read(Read::Nothing),
+        Row::new("only blank lines", &[b"\n\n \n".to_vec()], &["empty"]).read(Read::Nothing),
         Row::new("no line is an event", &[pack("hello\nworld\n")], &["empty", "malformed"]).read(Read::Nothing),
         Row::new("a file of another kind", std::slice::from_ref(&gzip), &["unreadable"]).read(Read::Unusable),
-        beside("an empty file beside a capture", &["empty"], Entry::File(Vec::new())),
-        beside("a file of another kind beside a capture", &["unreadable"], Entry::File(gzip)),
-        beside("a file that cannot be read", &["unreadable"], Entry::Link("/proc/self/mem".into())),
-        beside("a dangling link", &["unreadable"], Entry::Link("nowhere".into())),
-        beside("a FIFO", &["unreadable"], Entry::Fifo),
-        Row { name: "a directory that is called like a capture".to_owned(), ..good() }
+        with_capture("an empty file next to a capture", &["empty"], Entry::File(Vec::new())),
+        with_capture("a file of another kind next to a capture", &["unreadable"], Entry::File(gzip)),
+        with_capture("a file that cannot be read", &["unreadable"], Entry::Link("/proc/self/mem".into())),
+        with_capture("a dangling link", &["unreadable"], Entry::Link("nowhere".into())),
+        with_capture("a FIFO", &["unreadable"], Entry::Fifo),
+        Row { name: "a directory named like a capture".to_owned(), ..good() }
             .with("x.jsonl/y.jsonl.zst", Entry::File(one(&record(&BETA)))),
     ]
 }

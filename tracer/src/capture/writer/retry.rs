@@ -39,7 +39,7 @@ impl<D: Disk> Writer<D> {
             self.pending = Some(frame);
             return Ok(());
         }
-        self.news.push("writing again".to_owned());
+        self.news.push("writing resumed".to_owned());
         let dropped = std::mem::take(&mut self.dropped);
         let waiting = std::mem::take(&mut self.backlog);
         if is_torn {

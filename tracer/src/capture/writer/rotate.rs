@@ -22,13 +22,18 @@ impl<D: Disk> Writer<D> {
 
     pub(super) fn open_next(&mut self, now_ns: u64) -> io::Result<()> {
         if matches!(self.target, Target::File(_)) && self.segments > 0 {
-            return Err(io::Error::other("the file was torn or removed, and a recording into one file has no other"));
+            return Err(io::Error::other(
+                "the file was truncated or removed, and there is no other for a recording into one file",
+            ));
         }
         let path = self.label.path(&self.target, self.segments);
         let file = self.disk.create(&path)?;
         // The file exists, so it is written to even if syncing the directory fails.
         if let Err(error) = self.disk.sync_directory(self.target.directory()) {
-            self.news.push(format!("{} may not outlast a crash of the machine: {error}", path.display()));
+            self.news.push(format!(
+                "cannot sync the directory of {}: {error}; a crash of the machine may lose the file",
+                path.display()
+            ));
         }
         self.segment = Some(Segment { file, path, bytes: 0, began_ns: now_ns, kept_bytes: 0 });
         self.segments += 1;
@@ -48,7 +53,7 @@ impl<D: Disk> Writer<D> {
         self.sync(at.1, true);
         let old = self.segment.take();
         if let Err(error) = self.open_next(at.1) {
-            self.news.push(format!("cannot begin a new file: {error}: going on in the old one"));
+            self.news.push(format!("cannot create the next file: {error}; continuing in the old one"));
             // Retried when this file has grown or aged by the same amount again.
             self.segment = old.map(|segment| Segment { began_ns: at.1, kept_bytes: segment.bytes, ..segment });
             return Ok(());
@@ -86,7 +91,7 @@ impl<D: Disk> Writer<D> {
                     }
                 }
             }
-            Err(error) => self.news.push(format!("old captures cannot be found: {error}")),
+            Err(error) => self.news.push(format!("cannot list old captures: {error}")),
         }
     }
 
@@ -98,7 +103,7 @@ impl<D: Disk> Writer<D> {
         let Some(oldest) = closed.first() else { return false };
         let removed = self.disk.remove(oldest);
         if removed.is_ok() {
-            self.news.push(format!("removed {} to make room: {}", oldest.display(), self.why));
+            self.news.push(format!("removed {} to free disk space: {}", oldest.display(), self.why));
         }
         removed.is_ok()
     }

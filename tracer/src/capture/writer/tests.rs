@@ -75,7 +75,7 @@ fn events_are_queued_while_disk_fails() {
         assert_eq!((modules(&events), lost(&events)), (numbered(1..=200), 0), "errno {code}");
         assert!(matches!(events.iter().rev().nth(1).map(|event| &event.body), Some(Body::End(_))));
         let news = writer.take_news();
-        assert!(news[0].contains("events wait") && news.contains(&"writing again".to_owned()), "{news:?}");
+        assert!(news[0].contains("events are buffered") && news.contains(&"writing resumed".to_owned()), "{news:?}");
     }
 }
 
@@ -200,7 +200,7 @@ fn full_disk_policies_behave_as_documented() {
     writer.finish(&end(32)).unwrap();
     assert_eq!(writer.lost(), 0);
     let news = writer.take_news();
-    assert!(!news.is_empty() && news.iter().all(|line| line.contains("to make room")), "{news:?}");
+    assert!(!news.is_empty() && news.iter().all(|line| line.contains("to free disk space")), "{news:?}");
     let left = modules(&events(&disk));
     assert_eq!(left.last().map(String::as_str), Some("module30"));
 }
@@ -219,7 +219,7 @@ fn vanished_directory_is_retried() {
     writer.tick(at(40), clock()).unwrap();
     writer.finish(&end(41)).unwrap();
     assert_eq!(modules(&events(&disk)), numbered(1..=25));
-    assert!(writer.take_news().iter().any(|line| line.contains("going on in the old one")));
+    assert!(writer.take_news().iter().any(|line| line.contains("continuing in the old one")));
 }
 
 /// A removed file is not written to any more; the recording continues in a new one as soon as it can be created.
@@ -245,7 +245,7 @@ fn removed_file_is_followed_by_new_file() {
     let Some(Event { body: Body::Header(header), .. }) = events.first() else { panic!("no header") };
     assert!(header.segment == Some(1) && header.previous.is_some());
     let news = writer.take_news();
-    assert!(news[0].contains("the file was removed: events wait") && news.len() == 2, "{news:?}");
+    assert!(news[0].contains("the file was removed; events are buffered") && news.len() == 2, "{news:?}");
 }
 
 /// The reserved free space is kept free.

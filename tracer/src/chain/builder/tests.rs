@@ -143,7 +143,7 @@ proptest! {
                 prop_assert_eq!(history.key(tag), chain.key, "{} is in the wrong chain", mark);
                 prop_assert!(seen.insert(mark.clone()), "{} is in two chains", mark);
                 let misses = (0..history.events.len()).any(|at| history.events[at].tag == tag && is_missing(at));
-                prop_assert!(!misses || !chain.incomplete.is_empty(), "{:?} does not say that it misses something", chain);
+                prop_assert!(!misses || !chain.incomplete.is_empty(), "{:?} has no note on what it lacks", chain);
             }
             for module in &chain.modules {
                 let other = module.init.as_ref().is_some_and(|init| init.duration_ns != mark(&module.load));
@@ -161,7 +161,7 @@ proptest! {
         }
         let alone = all.iter().flat_map(|(_, chain)| &chain.incomplete).filter(|note| note.contains("the init of")).count();
         let wanted = kept.iter().filter(|at| mark_of(&history.events[**at]).is_some()).count();
-        prop_assert_eq!(seen.len() + alone, wanted, "an event came out nowhere");
+        prop_assert_eq!(seen.len() + alone, wanted, "an event is in no chain");
 
         for tag in 0..history.plans.len() {
             // A parent whose child is missing completely is marked as well.
@@ -169,7 +169,7 @@ proptest! {
             if model.children(tag).iter().any(child_missing) {
                 for (_, chain) in all.iter().filter(|(_, chain)| chain.key == history.key(tag)) {
                     let holds = marks(chain).iter().any(|mark| owner[mark] == tag);
-                    prop_assert!(!holds || !chain.incomplete.is_empty(), "{:?} does not say that it misses a child", chain);
+                    prop_assert!(!holds || !chain.incomplete.is_empty(), "{:?} has no note on its missing child", chain);
                 }
             }
             let Some(end) = model.comes_out(tag) else { continue };
@@ -178,7 +178,7 @@ proptest! {
             let untouched = !(begin..=end).any(is_missing) && !gaps.iter().any(|gap| begin < *gap && *gap <= end);
             if untouched && !is_missing(model.first(tag)) {
                 let wanted = model.chain(tag);
-                prop_assert!(all.iter().any(|(_, chain)| **chain == wanted), "{:?} is not whole", wanted);
+                prop_assert!(all.iter().any(|(_, chain)| **chain == wanted), "{:?} is not complete", wanted);
             }
         }
     }
@@ -249,7 +249,7 @@ proptest! {
         }
         out.extend(builder.finish().into_iter().filter_map(chain_of));
         prop_assert_eq!((builder.bytes(), builder.sizes.len(), builder.current.len()), (0, 0, 0));
-        prop_assert!(builder.take_issues().is_empty(), "what comes out in parts is no second event");
+        prop_assert!(builder.take_issues().is_empty(), "a part of a chain is not a second event");
         let owner: HashMap<String, usize> =
             history.events.iter().filter_map(|tagged| Some((mark_of(tagged)?, tagged.tag))).collect();
         let mut count = 0;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     cli::{EXIT_ERROR, EXIT_SKIPPED, EXIT_TIMEOUT, io::output_files::OutputFiles, sudo::Unprivileged},
-    logging::{self, say},
+    logging::{self, notice},
     policy::{self, Judge, Policy},
     probe::ProbeError,
 };
@@ -74,7 +74,7 @@ impl RunPolicy {
             return Err(error);
         }
         logging::error(&error);
-        say("skipped: tracing is not possible here");
+        notice("skipped: tracing is not possible here");
         if let Some(policy) = self.policy.take() {
             self.outputs.write(&policy::skipped(policy, &format!("tracing is not possible here: {error}")))?;
         }
@@ -106,7 +106,7 @@ impl RunPolicy {
     fn judged(mut self, judge: Option<Judge>, doubt: Option<String>) -> anyhow::Result<Option<policy::Outcome>> {
         let Some(mut judge) = judge else { return Ok(None) };
         if let Some(doubt) = doubt {
-            judge.doubt(&doubt);
+            judge.add_undetermined(&doubt);
         }
         let verdict = judge.finish(&InstalledKernel::running());
         self.outputs.write(&verdict)?;

@@ -1,6 +1,6 @@
 //! Filter options, the same for all verbs.
 
-use crate::select::{Field, Pattern, PatternError, Selector};
+use crate::select::{Field, Pattern, Selector};
 
 /// Options that select chains. Repeated filters are ORed, different filters are ANDed.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -44,8 +44,9 @@ pub(in crate::cli) struct SelectArgs {
     origin: Vec<Pattern>,
 }
 
-fn pattern(field: Field, text: &str) -> Result<Pattern, PatternError> {
-    Pattern::new(field, text)
+/// Parses a pattern. clap prints the option and the pattern before the error.
+fn pattern(field: Field, text: &str) -> Result<Pattern, String> {
+    Pattern::new(field, text).map_err(|error| error.expectation())
 }
 
 impl SelectArgs {

@@ -10,8 +10,8 @@ use anyhow::Context;
 
 use crate::{
     cli::{EXIT_ERROR, EXIT_SKIPPED, EXIT_VERDICT, io::output_files::OutputFiles},
-    kernel::facts::Facts,
-    logging::say,
+    kernel::sysinfo::SystemInfo,
+    logging::notice,
     modprobe::{Modprobe, Resolver},
     output::verdict,
     policy::{Kernel, Lookup, Outcome, Verdict},
@@ -74,7 +74,7 @@ impl VerdictOutputs {
     /// Writes the verdict to all outputs, and its summary to stderr.
     pub(in crate::cli) fn write(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
         for line in verdict::summary(verdict) {
-            say(&line);
+            notice(&line);
         }
         for (out, write) in &mut self.writers {
             match write(verdict, out).and_then(|()| out.flush()) {
@@ -106,7 +106,7 @@ pub(in crate::cli) struct InstalledKernel {
 impl InstalledKernel {
     /// The running kernel.
     pub(in crate::cli) fn running() -> Self {
-        let release = Facts::default().release().map_err(|error| error.to_string());
+        let release = SystemInfo::default().release().map_err(|error| error.to_string());
         Self { release, resolver: OnceCell::new() }
     }
 
@@ -128,10 +128,10 @@ impl InstalledKernel {
     fn resolver(&self) -> &Result<Resolver, String> {
         self.resolver.get_or_init(|| {
             let release = self.release.clone()?;
-            let facts = Facts::default();
-            let is_running = facts.release().is_ok_and(|running| running == release);
+            let sysinfo = SystemInfo::default();
+            let is_running = sysinfo.release().is_ok_and(|running| running == release);
             let resolver = if is_running {
-                Resolver::installed(&facts)
+                Resolver::installed(&sysinfo)
             } else {
                 Resolver::new(Modprobe::new(PathBuf::from("/sbin/modprobe"), release))
             };

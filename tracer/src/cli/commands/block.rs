@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use crate::{
     cli::{EXIT_VERDICT, io::print},
     event::Text,
-    kernel::facts::Facts,
-    logging::say,
+    kernel::sysinfo::SystemInfo,
+    logging::notice,
     modprobe::Resolver,
     modules::{
         BlockTarget, Blockability, DryRun, Machine,
@@ -47,9 +47,9 @@ pub struct Args {
 }
 
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let facts = Facts::default();
-    let machine = Machine::read(&facts);
-    let resolver = Resolver::installed(&facts).context("cannot try rules with modprobe")?;
+    let sysinfo = SystemInfo::default();
+    let machine = Machine::read(&sysinfo);
+    let resolver = Resolver::installed(&sysinfo).context("cannot try rules with modprobe")?;
 
     let mut text = String::new();
     let mut all = true;
@@ -58,12 +58,12 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let target = match classify(&name, resolver.config(), resolver.index(), &machine) {
             Blockability::Block(target) => target,
             Blockability::BuiltIn { module } => {
-                say(&built_in(&module, &facts));
+                notice(&built_in(&module, &sysinfo));
                 all = false;
                 continue;
             }
             Blockability::NotBlockable { why } => {
-                say(&format!("{}: {why}", argument(&name)));
+                notice(&format!("{}: {why}", argument(&name)));
                 all = false;
                 continue;
             }
@@ -94,9 +94,9 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
-fn built_in(module: &str, facts: &Facts) -> String {
+fn built_in(module: &str, sysinfo: &SystemInfo) -> String {
     let shown = escape_str(module);
-    let way = match initcall_of(module, facts.root()) {
+    let way = match initcall_of(module, sysinfo.root()) {
         Some(function) => format!("boot with initcall_blacklist={}", escape_str(&function)),
         None => "boot with initcall_blacklist=FUNCTION, where FUNCTION is the argument of module_init() in its source"
             .to_owned(),
@@ -107,22 +107,22 @@ fn built_in(module: &str, facts: &Facts) -> String {
 /// Prints the effects of rules.
 fn print_effects(rules: &Rules, dry_run: &DryRun) {
     let name = escape_str(rules.name());
-    say(&format!("{name}: blocked; modprobe was tried with {}", count(dry_run.tried as u64, "name", "names")));
+    notice(&format!("{name}: blocked; dry run of modprobe with {}", count(dry_run.tried as u64, "name", "names")));
     let BlockTarget::Module { module, needed_by, loaded, .. } = &rules.target else { return };
     if !needed_by.is_empty() {
-        say(&format!("{name}: dependent modules are blocked as well: {}", join_truncated(needed_by)));
+        notice(&format!("{name}: dependent modules are blocked as well: {}", join_truncated(needed_by)));
     }
     let mut futile: Vec<String> = dry_run.partial_loads.iter().flat_map(|(_, modules)| modules).cloned().collect();
     futile.sort_unstable();
     futile.dedup();
     if !futile.is_empty() {
-        say(&format!(
+        notice(&format!(
             "{name}: requests for those modules still load {} before failing; block them as well",
             join_truncated(&futile)
         ));
     }
     if *loaded == Some(true) {
-        say(&format!("{name}: loaded now; it stays until `modprobe -r {}` or the next boot", escape_str(module)));
+        notice(&format!("{name}: loaded now; it stays until `modprobe -r {}` or the next boot", escape_str(module)));
     }
 }
 
@@ -147,9 +147,9 @@ pub(in crate::cli) fn install_file(directory: &Path, file: &str, lines: &str) ->
     let path = directory.join(file);
     let shown = path.display();
     match write(&path, lines)? {
-        Written::New => say(&format!("wrote {shown}")),
-        Written::Same => say(&format!("{shown} is already up to date")),
-        Written::Replaced { backup } => say(&format!("wrote {shown}; the old file is {}", backup.display())),
+        Written::New => notice(&format!("wrote {shown}")),
+        Written::Same => notice(&format!("{shown} is already up to date")),
+        Written::Replaced { backup } => notice(&format!("wrote {shown}; the old file is {}", backup.display())),
     }
     Ok(())
 }

@@ -75,7 +75,7 @@ impl Consumer for Evaluation {
 
     fn issue(&mut self, issue: &Issue) {
         if self.needs_seals && issue.kind == crate::stream::IssueKind::Unsealed {
-            self.judge.doubt(&issue.to_string());
+            self.judge.add_undetermined(&issue.to_string());
         }
         self.judge.issue(issue);
     }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::snapshot;
 use crate::{
     cli::{EXIT_VERDICT, io::print},
-    logging::say,
+    logging::notice,
     output::{count, difference, json, label},
     policy::{self, Slower},
 };
@@ -49,22 +49,22 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let diff = policy::diff(&before, &now, Slower { factor: args.slower.unwrap_or(SLOWER) });
     let name = label(&now, &args.now.display().to_string(), &before);
     let mut text = String::new();
-    let unserved = if args.requests { diff.in_vain.as_slice() } else { &[] };
+    let unserved = if args.requests { diff.unsuccessful.as_slice() } else { &[] };
     for change in diff.changes.iter().chain(unserved).chain(&diff.slower) {
         text += &if args.json { json(change).context("cannot write a difference")? } else { difference(change, &name) };
         text.push('\n');
     }
     print::stdout(&text)?;
     let counts = diff.changes.len() + unserved.len() + if args.slower.is_some() { diff.slower.len() } else { 0 };
-    say(&format!(
+    notice(&format!(
         "{} in {} and {} entries",
         count(counts as u64, "difference", "differences"),
         before.compared.len(),
         now.compared.len()
     ));
-    if !args.requests && !diff.in_vain.is_empty() {
-        let requests = count(diff.in_vain.len() as u64, "request that loads", "requests that load");
-        say(&format!("{requests} nothing on one side only; list with --requests"));
+    if !args.requests && !diff.unsuccessful.is_empty() {
+        let requests = count(diff.unsuccessful.len() as u64, "request that loads", "requests that load");
+        notice(&format!("{requests} nothing on one side only; list with --requests"));
     }
     Ok(if counts == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }

@@ -8,7 +8,7 @@ use crate::{
     cli::{EXIT_VERDICT, io::print},
     doctor::{Finding, HookState, Hooks, Level, Report, Verdict, examine, hooks::ProgramCost},
     event::Text,
-    kernel::facts::Facts,
+    kernel::sysinfo::SystemInfo,
     output::escape,
 };
 
@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let report = examine(&Facts::default());
+    let report = examine(&SystemInfo::default());
     let text = if args.json {
         serde_json::to_string(&report).context("cannot write the report as JSON")? + "\n"
     } else {
@@ -112,7 +112,7 @@ mod tests {
             required: false,
             attached: attached.map(str::to_owned),
             refused: refused.iter().map(|text| (*text).to_owned()).collect(),
-            costs: attached.is_none().then_some("files are not known"),
+            costs: attached.is_none().then_some("module files are not traced"),
             programs: attached.map(|_| program).into_iter().collect(),
         }
     }
@@ -143,9 +143,9 @@ note     hook helper            kprobe, verified instructions: 1200
                                 refused: fentry: no
 problem  hook file              not attached
                                 refused: kprobe: no
-                                costs: files are not known
+                                costs: module files are not traced
 
-can trace, with something missing (file)
+can trace, with limitations (file)
 ";
         assert_eq!(human(&report), expected);
     }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use crate::{
     cli::{EXIT_VERDICT, io::print},
     event::{Reason, Text},
-    kernel::facts::Facts,
+    kernel::sysinfo::SystemInfo,
     modprobe::Resolver,
     modules::{
         Answer, Machine, answer,
@@ -17,7 +17,7 @@ use crate::{
     output::{
         argument, ascii,
         cell::{cell, columns, left},
-        escape,
+        count, escape,
     },
 };
 
@@ -42,9 +42,9 @@ pub struct Args {
 }
 
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let facts = Facts::default();
-    let machine = Machine::read(&facts);
-    let resolver = Resolver::installed(&facts).map_err(|error| format!("{:#}", anyhow::Error::from(error)));
+    let sysinfo = SystemInfo::default();
+    let machine = Machine::read(&sysinfo);
+    let resolver = Resolver::installed(&sysinfo).map_err(|error| format!("{:#}", anyhow::Error::from(error)));
     let indexes = match &resolver {
         Ok(resolver) => Ok((resolver.config(), resolver.index())),
         Err(why) => Err(why.as_str()),
@@ -92,15 +92,15 @@ fn human(out: &mut String, name: &Text, answer: &Answer) {
     out.push('\n');
     for cause in answer.causes.iter().take(CAUSES_SHOWN) {
         line(out, "asked by", &cause_words(answer, cause));
-        line(out, "by whom", &access_words(cause.access, answer.user_namespaces_for_anyone));
+        line(out, "users", &access_words(cause.access, answer.user_namespaces_for_anyone));
         line(out, "source", &escape_str(cause.source));
     }
     let more = answer.causes.len().saturating_sub(CAUSES_SHOWN);
     if more > 0 {
-        line(out, "", &format!("and {more} other causes (--json lists them)"));
+        line(out, "", &format!("and {} (--json lists them)", count(more as u64, "other cause", "other causes")));
     }
     if answer.causes.is_empty() && answer.verdict != Verdict::NotFound {
-        line(out, "asked by", "no request of the kernel is known to name it");
+        line(out, "asked by", "no known request of the kernel");
     }
     if !answer.needed_by.is_empty() {
         line(out, "needed by", &needed_by(&answer.needed_by));
@@ -115,16 +115,16 @@ fn cause_words(answer: &Answer, cause: &Cause) -> String {
     let alias = if cause.alias == answer.name { String::new() } else { format!(" [{}]", escape_str(&cause.alias)) };
     let more = match cause.more_aliases {
         0 => String::new(),
-        1 => " and 1 alias more".to_owned(),
-        count => format!(" and {count} aliases more"),
+        1 => " and 1 more alias".to_owned(),
+        count => format!(" and {count} more aliases"),
     };
     format!("{} ({}){alias}{more}", escape_str(&cause.action), cause.family)
 }
 
 fn access_words(access: Access, user_namespaces: Option<bool>) -> String {
     let here = match (access, user_namespaces) {
-        (Access::UserNamespace, Some(true)) => ", which here anyone may be",
-        (Access::UserNamespace, Some(false)) => ", which here only root can make",
+        (Access::UserNamespace, Some(true)) => " (any user on this host)",
+        (Access::UserNamespace, Some(false)) => " (created only by root on this host)",
         _ => "",
     };
     format!("{}{here}", access.words())
@@ -179,9 +179,9 @@ mod tests {
     fn answer_without_modprobe_is_aligned() {
         let expected = "net-pf-30\n  \
              asked by  socket(AF_TIPC): no socket of this address family was ever opened (socket family)\n  \
-             by whom   anyone\n  \
+             users     anyone\n  \
              source    net/socket.c:__sock_create\n  \
-             here      what would load here is not known: no modprobe\n";
+             here      it is unknown what would be loaded here: no modprobe\n";
         assert_eq!(shown(b"net-pf-30"), expected);
     }
 
@@ -198,8 +198,8 @@ mod tests {
     /// Access depends on the user namespaces of this host; long lists are truncated with a count.
     #[test]
     fn answer_access_and_long_lists_are_shown() {
-        assert!(access_words(Access::UserNamespace, Some(true)).ends_with("here anyone may be"));
-        assert!(access_words(Access::UserNamespace, Some(false)).ends_with("only root can make"));
+        assert!(access_words(Access::UserNamespace, Some(true)).ends_with("(any user on this host)"));
+        assert!(access_words(Access::UserNamespace, Some(false)).ends_with("(created only by root on this host)"));
         assert_eq!(access_words(Access::Anyone, Some(false)), "anyone");
         let users: Vec<String> = (0..8).map(|number| format!("m{number}")).collect();
         assert_eq!(needed_by(&users), "m0, m1, m2, m3, m4, m5 and 2 more");

@@ -27,8 +27,8 @@ use crate::{
         },
     },
     event::Text,
-    kernel::facts::Facts,
-    logging::say,
+    kernel::sysinfo::SystemInfo,
+    logging::notice,
     modprobe::{Resolution, Resolver, resolve},
     modules::{HostUsage, ModuleUser, Usage},
     output::{self, escape_str, quoted},
@@ -56,7 +56,7 @@ pub struct Args {
     words: Vec<OsString>,
 }
 
-/// What an answer has a line for.
+/// The rows of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum By {
     /// A host.
@@ -82,13 +82,13 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if names.is_empty() {
         bail!(
-            "no module or alias was named: give one before the captures, e.g. kmodtrace impact nf_conntrack {}",
+            "missing NAME: expected a module or alias before the captures, e.g. kmodtrace impact nf_conntrack {}",
             files[0].display()
         );
     }
-    let (needs, captures) = gather(&files)?;
+    let (needs, captures) = collect_usage(&files)?;
     captures.warn();
-    let kernel = Resolver::installed(&Facts::default());
+    let kernel = Resolver::installed(&SystemInfo::default());
     let mut text = String::new();
     let mut answers = Vec::new();
     for name in names {
@@ -116,23 +116,23 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     if answers.iter().any(|(answer, _)| *answer == Answer::Incomplete) {
-        captures.require_complete("say that nothing needed a module")?;
+        captures.require_complete("confirm that a module is unused")?;
     }
     let is_free = answers.iter().all(|(answer, _)| *answer == Answer::NotNeeded);
     Ok(if is_free { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
-/// What captures say about a name.
+/// The result for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Answer {
     /// A process needed it.
     Needed,
-    /// It was loaded before the recording began: what needed it is unknown.
+    /// It was loaded before the recording began, by an unknown process.
     Present,
-    /// Complete evidence has no process that needed it.
+    /// No process needed it, and the evidence is complete.
     NotNeeded,
-    /// Nothing in the evidence needed it, but the evidence is incomplete.
+    /// No process needed it, but the evidence is incomplete.
     Incomplete,
     /// Neither the captures nor this kernel know the name.
     UnknownName,
@@ -162,20 +162,20 @@ impl Answer {
     }
 }
 
-/// Whether a word means captures. A module may be called like anything that lies here: what has no `/` and no captures' ending
-/// must be one by what is in it.
+/// Whether an argument is a capture rather than a name. Without `/` and the extension of a capture, its content decides, since
+/// the name of a module may also be that of a file.
 fn is_capture(word: &OsString) -> bool {
     let path = Path::new(word);
     let text = word.to_string_lossy();
     text == "-" || text.contains('/') || files::is_capture(path) || text.ends_with(".zst") || holds_events(path)
 }
 
-/// Whether a file begins as a capture does, or a directory has captures.
+/// Whether a file begins with an event, or a directory has captures.
 fn holds_events(path: &Path) -> bool {
     if path.is_dir() {
         return !files::list(&[path.to_owned()]).files.is_empty();
     }
-    // A pipe has no second beginning, and what cannot be read is none.
+    // Reading from a pipe would consume its beginning.
     path.is_file()
         && File::open(path).is_ok_and(|file| {
             let section = Sections::new(file).next_section(true);
@@ -189,20 +189,21 @@ fn holds_events(path: &Path) -> bool {
         })
 }
 
-/// What captures say of needs, and what is wrong with them.
-pub(in crate::cli) fn gather(files: &[PathBuf]) -> anyhow::Result<(Usage, Captures)> {
-    let mut gathering = Gathering(Usage::default());
-    let captures = read_captures(files, None, &mut gathering)?;
-    let Gathering(needs) = gathering;
+/// Collects the usage of modules from captures.
+pub(in crate::cli) fn collect_usage(files: &[PathBuf]) -> anyhow::Result<(Usage, Captures)> {
+    let mut collector = UsageCollector(Usage::default());
+    let captures = read_captures(files, None, &mut collector)?;
+    let UsageCollector(needs) = collector;
     if needs.dropped() > 0 {
-        say(&format!("warning: {} requests of further programs are left out: there are too many", needs.dropped()));
+        let dropped = output::count(needs.dropped(), "request", "requests");
+        notice(&format!("warning: too many requesters: {dropped} of further requesters not counted"));
     }
     Ok((needs, captures))
 }
 
-struct Gathering(Usage);
+struct UsageCollector(Usage);
 
-impl Consumer for Gathering {
+impl Consumer for UsageCollector {
     fn item(&mut self, item: &Item, stream: &StreamInfo) -> io::Result<()> {
         self.0.push(item, stream.host());
         Ok(())
@@ -212,10 +213,10 @@ impl Consumer for Gathering {
 fn human(out: &mut String, name: &str, answer: Answer, needs: &[ModuleUser], covered: &str) {
     let name = escape_str(name);
     match answer {
-        Answer::Needed => out.push_str(&format!("{name}: would be missed by\n")),
-        Answer::Present => out.push_str(&format!(
-            "{name}: loaded before the recording began: which process needed it is unknown ({covered})\n"
-        )),
+        Answer::Needed => out.push_str(&format!("{name}: needed by\n")),
+        Answer::Present => {
+            out.push_str(&format!("{name}: loaded before the recording began, by an unknown process ({covered})\n"));
+        }
         Answer::NotNeeded => out.push_str(&format!("{name}: no process needed it in {covered}\n")),
         Answer::Incomplete => out.push_str(&format!("{name}: unknown: the evidence is incomplete\n")),
         Answer::UnknownName => out.push_str(&format!("{name}: unknown name\n")),
@@ -223,9 +224,9 @@ fn human(out: &mut String, name: &str, answer: Answer, needs: &[ModuleUser], cov
     for need in needs {
         let unit = if need.unit.is_empty() { String::new() } else { format!(", {}", escape_str(&need.unit)) };
         let what = match (&need.alias, need.as_dependency) {
-            (None, _) => "loaded by hand".to_owned(),
+            (None, _) => "loaded explicitly".to_owned(),
             (Some(alias), false) => format!("asked for {}", escape_str(alias)),
-            (Some(alias), true) => format!("as part of what {} loads", escape_str(alias)),
+            (Some(alias), true) => format!("as a dependency of {}", escape_str(alias)),
         };
         let hosts = if need.hosts > 1 { format!(" on {} hosts", need.hosts) } else { String::new() };
         let last = need.last.map_or_else(String::new, |last| format!(", last {last:.0}"));
@@ -247,12 +248,12 @@ fn by_host(out: &mut String, hosts: &[HostUsage]) {
     }
 }
 
-/// How often, and how often it was there already.
+/// The number of uses, and of those that found the module loaded.
 fn times(count: u64, loaded: u64) -> String {
     let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
     match (count, loaded) {
-        (_, 0) => format!("{times}, there already"),
-        (count, loaded) if loaded < count => format!("{times}, {} of them there already", count - loaded),
+        (_, 0) => format!("{times}, loaded already"),
+        (count, loaded) if loaded < count => format!("{times}, of which {} loaded already", count - loaded),
         _ => times,
     }
 }
@@ -280,8 +281,8 @@ mod tests {
         human(&mut text, "fat", Answer::Needed, &[need], "1 host");
         assert_eq!(
             text,
-            "vfat: no process needed it in 1 host\nfat: would be missed by\n  /bin/a\\nb (root, x.service): as part of \
-             what fs-vfat loads, 3 times, 2 of them there already, last 2026-03-01T12:04:31Z\n"
+            "vfat: no process needed it in 1 host\nfat: needed by\n  /bin/a\\nb (root, x.service): as a dependency of \
+             fs-vfat, 3 times, of which 2 loaded already, last 2026-03-01T12:04:31Z\n"
         );
     }
 
@@ -304,10 +305,10 @@ mod tests {
     fn count_of_uses_names_loads() {
         for (count, loaded, words) in [
             (1, 1, "once"),
-            (1, 0, "once, there already"),
+            (1, 0, "once, loaded already"),
             (4, 4, "4 times"),
-            (4, 0, "4 times, there already"),
-            (4, 3, "4 times, 1 of them there already"),
+            (4, 0, "4 times, loaded already"),
+            (4, 3, "4 times, of which 1 loaded already"),
         ] {
             assert_eq!(times(count, loaded), words);
         }

@@ -16,7 +16,7 @@ use crate::{
         args::verdict::InstalledKernel,
         io::{capture_in::read_captures, output_files::OutputFiles, print},
     },
-    logging::say,
+    logging::notice,
     output::{count, escape_str, sentence},
     policy::{self, Learner, NEVER_FAILS},
     stream::{Consumer, StreamInfo},
@@ -98,9 +98,9 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
         .map(|lint| format!("{}: {}: {}\n", escape_str(&lint.place.to_string()), lint.kind, sentence(&lint.message)));
     print::stdout(&lines.collect::<String>())?;
     if let Some(why) = kernel.unknown_why() {
-        say(&format!("warning: cannot check the names of modules and aliases: {why}"));
+        notice(&format!("warning: cannot check the names of modules and aliases: {why}"));
     }
-    say(&format!("{}, {}", count(rules as u64, "rule", "rules"), count(lints.len() as u64, "finding", "findings")));
+    notice(&format!("{}, {}", count(rules as u64, "rule", "rules"), count(lints.len() as u64, "finding", "findings")));
     Ok(if lints.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
@@ -118,7 +118,7 @@ fn test(path: &Path) -> anyhow::Result<ExitCode> {
     }
     print::stdout(&text)?;
     let failed = results.iter().filter(|result| result.failure.is_some()).count();
-    say(&format!("{}, {failed} failed", count(results.len() as u64, "case", "cases")));
+    notice(&format!("{}, {failed} failed", count(results.len() as u64, "case", "cases")));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 

@@ -31,7 +31,7 @@ use crate::{
         session::{Session, runtime},
         sudo,
     },
-    logging::say,
+    logging::notice,
     probe::unpin,
 };
 
@@ -164,7 +164,7 @@ impl Args {
 
 pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
     if args.unpin {
-        say(if unpin()? { "detached: no pinned programs remain" } else { "no pinned programs found" });
+        notice(if unpin()? { "detached: no pinned programs remain" } else { "no pinned programs found" });
         return Ok(ExitCode::SUCCESS);
     }
     if args.arm {
@@ -203,9 +203,9 @@ fn arm(args: &Args, probe_log: bool) -> anyhow::Result<ExitCode> {
     let _entered = runtime.enter();
     let armed = args.probe.builder(probe_log).arm().map_err(sudo::explain)?;
     for warning in armed.warnings {
-        say(&format!("warning: {warning}"));
+        notice(&format!("warning: {warning}"));
     }
-    say(if armed.was_armed {
+    notice(if armed.was_armed {
         "armed before: events wait for kmodtrace record --pin"
     } else {
         "armed: events from now on wait for kmodtrace record --pin"
@@ -224,7 +224,7 @@ fn notify_service_manager(state: &str) {
         UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)
     };
     if let Err(error) = send() {
-        say(&format!("warning: cannot notify the service manager of {state}: {error}"));
+        notice(&format!("warning: cannot notify the service manager of {state}: {error}"));
     }
 }
 

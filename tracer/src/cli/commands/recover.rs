@@ -13,7 +13,7 @@ use anyhow::Context;
 use crate::{
     capture::{files::is_stdin, recover::recover},
     cli::io::capture_in::{Ignore, read_captures},
-    logging::say,
+    logging::notice,
     output::{count, escape_str},
 };
 
@@ -49,14 +49,14 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(recovered.events > 0, "cannot recover {name}: no event of it is intact");
     new.sync_all().with_context(|| format!("cannot write {}", to.display()))?;
     let bytes = |bytes: u64| count(bytes, "byte", "bytes");
-    say(&format!(
+    notice(&format!(
         "{}: {} copied, {} skipped",
         escape_str(&to.to_string_lossy()),
         bytes(recovered.copied_bytes),
         bytes(recovered.left_out_bytes)
     ));
     for gap in &recovered.gaps {
-        say(&format!("{name}: skipped {} at offset {}: not intact", bytes(gap.bytes), gap.offset));
+        notice(&format!("{name}: skipped {} at offset {}: not intact", bytes(gap.bytes), gap.offset));
     }
     read_captures(std::slice::from_ref(to), None, &mut Ignore)?.warn();
     Ok(ExitCode::SUCCESS)

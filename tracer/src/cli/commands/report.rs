@@ -19,7 +19,7 @@ use args::{Form, is_stdin};
 
 use crate::{
     cli::io::output_files::OutputFiles,
-    logging::say,
+    logging::notice,
     output::{Lines, Style, Tree, check_local, escape_str},
     report::{
         Engine, Late, Ordered, ReportData, ReportQuery, ReportSink, Sections, View, csv, html::Html, json, parse_time,
@@ -37,7 +37,7 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("cannot use --top: the output is not a table; add --by or omit --top");
     }
     let query = query(args)?;
-    // With --follow a reader may follow the output file.
+    // With --follow, a reader may follow the output file.
     let mut outputs = if args.follow { OutputFiles::live(&args.files)? } else { OutputFiles::new(&args.files)? };
     let (target, style) = Target::open(args, form, &mut outputs)?;
     let mut late = Vec::new();
@@ -59,8 +59,8 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     outputs.keep()?;
     captures.warn();
-    engine.undecided().sentence().into_iter().for_each(|sentence| say(&format!("warning: {sentence}")));
-    late.iter().filter_map(Late::sentence).for_each(|sentence| say(&sentence));
+    engine.undecided().sentence().into_iter().for_each(|sentence| notice(&format!("warning: {sentence}")));
+    late.iter().filter_map(Late::sentence).for_each(|sentence| notice(&sentence));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -79,7 +79,7 @@ fn query(args: &Args) -> anyhow::Result<ReportQuery> {
     let now = if args.utc { Zoned::now().with_time_zone(TimeZone::UTC) } else { Zoned::now() };
     let time = |name: &str, text: &Option<String>| -> anyhow::Result<Option<i64>> {
         let Some(text) = text else { return Ok(None) };
-        let time = parse_time(text, &now).with_context(|| format!("invalid --{name}"))?;
+        let time = parse_time(text, &now).with_context(|| format!("cannot use --{name}"))?;
         let ns = i64::try_from(time.as_nanosecond()).ok();
         Ok(Some(ns.with_context(|| format!("invalid --{name} {text:?}: expected a year from 1678 to 2261"))?))
     };

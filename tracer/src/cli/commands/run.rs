@@ -25,7 +25,7 @@ use crate::{
         session::{Session, runtime},
     },
     kernel::{account::Account, cgroup::OwnCgroup, privileges::Capability, process},
-    logging::say,
+    logging::notice,
     output::escape_str,
     trace::{CommandCgroup, Scope},
 };
@@ -38,7 +38,7 @@ const EXIT_NOT_FOUND: u8 = 127;
 const NAMESPACED_COMMAND: &str = "cannot follow the command in this pid namespace: it needs a cgroup of its own; run the \
     container with --pid=host or with a writable /sys/fs/cgroup, or show all processes with --host";
 
-/// In a pid namespace, only the cgroup tells what belongs to the command, and a process may leave it.
+/// In a pid namespace, only the cgroup identifies the processes of the command, and a process may leave it.
 const NAMESPACED_POLICY: &str = "cannot judge the command in this pid namespace: what leaves its cgroup would not be seen; \
     run the container with --pid=host, or judge all processes with --host";
 
@@ -119,7 +119,7 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
             Err(error) => {
                 let code = if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
                 let why = format!("cannot run {}: {error}", program.display());
-                say(&format!("error: {why}"));
+                notice(&format!("error: {why}"));
                 let judge = if args.policy.has_policy() { session.finish().await? } else { None };
                 return policy.not_run(judge, &why, code);
             }

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     cli::io::print,
-    kernel::facts::Facts,
-    logging::say,
+    kernel::sysinfo::SystemInfo,
+    logging::notice,
     modprobe::Resolver,
     modules::{Entry, Machine, RequiredModules, State, Usage, families::Access, surface},
     output::{
@@ -52,15 +52,15 @@ pub struct Args {
     captures: Vec<PathBuf>,
 }
 
-/// Whether anything needed a module.
+/// Whether a module was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Needed {
-    /// It was asked for, or came with what was.
+    /// It was requested, or loaded as a dependency of a requested module.
     Asked,
-    /// It was there when a capture began, is there now, or what was needed rests on it.
+    /// It was loaded when a capture began, is loaded now, or a required module depends on it.
     Present,
-    /// Nothing in the captures.
+    /// The captures contain no use.
     Never,
 }
 
@@ -79,13 +79,13 @@ impl Needed {
 struct Line<'a> {
     #[serde(flatten)]
     entry: &'a Entry,
-    /// Whether anyone may be root of a user namespace here.
+    /// Whether any user can be root of a user namespace here.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_namespaces_for_anyone: Option<bool>,
-    /// Whether anything in the captures needed it; absent without captures.
+    /// Whether the captures contain a use; absent without captures.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<Needed>,
-    /// On how many hosts of the captures it was asked for, or came with what was.
+    /// Number of hosts of the captures on which it was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     hosts: Option<usize>,
     /// Their names.
@@ -93,22 +93,22 @@ struct Line<'a> {
     by_host: Option<&'a [String]>,
 }
 
-/// What is shown of the surface, with what captures say of it.
+/// A row of the surface, with its usage in the captures.
 struct Shown<'a> {
     entry: &'a Entry,
     needed: Option<Needed>,
-    /// The hosts that asked for it.
+    /// The hosts that used it.
     hosts: Vec<String>,
-    /// They are named, not only counted.
+    /// The hosts are named, not only counted.
     is_by_host: bool,
 }
 
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let facts = Facts::default();
-    let machine = Machine::read(&facts);
-    let resolver = Resolver::installed(&facts).context("what can be loaded here is not known")?;
+    let sysinfo = SystemInfo::default();
+    let machine = Machine::read(&sysinfo);
+    let resolver = Resolver::installed(&sysinfo).context("cannot list the modules that can be loaded")?;
     let entries = surface(resolver.config(), resolver.index(), &machine);
-    let gathered = (!args.captures.is_empty()).then(|| impact::gather(&args.captures)).transpose()?;
+    let gathered = (!args.captures.is_empty()).then(|| impact::collect_usage(&args.captures)).transpose()?;
     let (needs, captures) = gathered.unzip();
     if let Some(captures) = &captures {
         captures.warn();
@@ -143,12 +143,15 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print::human(&table(&shown))?;
     }
     for line in summary(&entries, &machine) {
-        say(&line);
+        notice(&line);
     }
     if let Some(needs) = &needs {
-        surface_block::tell_coverage(needs);
+        surface_block::print_coverage(needs);
         let never = shown.iter().filter(|shown| shown.needed == Some(Needed::Never)).count();
-        say(&format!("{never} of the {} listed are unused; --block blocks them", shown.len()));
+        notice(&format!(
+            "unused: {never} of {}; --block blocks them",
+            text_count(shown.len() as u64, "module", "modules")
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -182,7 +185,7 @@ fn json(shown: &[Shown<'_>], machine: &Machine) -> anyhow::Result<String> {
 fn table(shown: &[Shown<'_>]) -> String {
     let name = |shown: &Shown<'_>| cell(&ascii(&escape_str(&shown.entry.module))).into_owned();
     let width = shown.iter().map(|shown| columns(&name(shown))).max().unwrap_or(0).max("MODULE".len());
-    // The column is there with captures only.
+    // The column exists only with captures.
     let needed = |text: Option<&str>| text.map_or_else(String::new, |text| format!("{text:<7}  "));
     let has_needed = shown.iter().any(|shown| shown.needed.is_some());
     let hosts = |text: &str| if has_needed { format!("{text:>5}  ") } else { String::new() };
@@ -212,15 +215,15 @@ fn summary(entries: &[Entry], machine: &Machine) -> Vec<String> {
         entries.iter().filter(|entry| entry.access == access && entry.state == state).count()
     };
     let namespaces = match machine.user_namespaces {
-        Some(true) => "which here anyone may be",
-        Some(false) => "which here only root can make",
-        None => "and whether anyone may be that here is not known",
+        Some(true) => "which any user can be on this host",
+        Some(false) => "which only root can create on this host",
+        None => "created by unknown users",
     };
     let modules = |number: usize| text_count(number as u64, "module", "modules");
     let sum = |state| count(Access::Anyone, state) + count(Access::UserNamespace, state);
     let mut lines = vec![
-        format!("anyone can make the kernel load {} and dependencies", modules(count(Access::Anyone, State::Open))),
-        format!("root of a user namespace, {namespaces}, {} more", count(Access::UserNamespace, State::Open)),
+        format!("any user can make the kernel load {} and dependencies", modules(count(Access::Anyone, State::Open))),
+        format!("root of a user namespace, {namespaces}: {} more", count(Access::UserNamespace, State::Open)),
         format!("already loaded: {}, blocked: {}", sum(State::Loaded), sum(State::Blocked)),
     ];
     lines
@@ -281,8 +284,8 @@ mod tests {
         assert_eq!(
             summary(&entries, &machine),
             [
-                "anyone can make the kernel load 1 module and dependencies",
-                "root of a user namespace, which here anyone may be, 0 more",
+                "any user can make the kernel load 1 module and dependencies",
+                "root of a user namespace, which any user can be on this host: 0 more",
                 "already loaded: 1, blocked: 1",
                 "module loading is currently disabled: it is off",
             ]

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use super::block::{install_file, join_truncated, temp_dir};
 use crate::{
     cli::io::{capture_in::Captures, print},
-    kernel::facts::Facts,
-    logging::say,
+    kernel::sysinfo::SystemInfo,
+    logging::notice,
     modprobe::Resolver,
     modules::{
         DryRun, Entry, Machine, RequiredModules, SURFACE_FILE, Usage, blocklist::Rules, families::Access,
@@ -38,9 +38,9 @@ pub(in crate::cli) fn run(found: &Found<'_>, install_into: Option<&Path>) -> any
         );
     }
     let parts = unused_modules(entries, required, resolver.config(), resolver.index(), machine);
-    tell_coverage(usage);
+    print_coverage(usage);
     if parts.is_empty() {
-        say("every reachable module is in use; nothing to block");
+        notice("every reachable module is in use; nothing to block");
         return Ok(ExitCode::SUCCESS);
     }
     let text = text(&parts, &resolver.modprobe().release, &usage.coverage().describe());
@@ -56,12 +56,12 @@ pub(in crate::cli) fn run(found: &Found<'_>, install_into: Option<&Path>) -> any
     }
     if !dry_run.broken.is_empty() {
         bail!(
-            "cannot block the unused modules: {} would no longer load its modules, and is in use",
+            "cannot block the unused modules: {} is in use and would no longer load its modules",
             join_truncated(&dry_run.broken)
         );
     }
-    say(&format!(
-        "{} blocked, {} unaffected; modprobe was tried with {}",
+    notice(&format!(
+        "{} blocked, {} unaffected; dry run of modprobe with {}",
         count(parts.len() as u64, "module", "modules"),
         count(required.names().len() as u64, "name", "names"),
         count(dry_run.tried as u64, "name", "names")
@@ -84,7 +84,7 @@ pub(in crate::cli) fn require_evidence(usage: &Usage, captures: &Captures) -> an
         bail!("cannot determine unused modules: the captures have no events{FORCE}");
     }
     let covered = usage.coverage();
-    let here = Facts::default().hostname().context("cannot read the name of this host")?;
+    let here = SystemInfo::default().hostname().context("cannot read the name of this host")?;
     if !covered.hosts().contains(&here) {
         bail!("cannot determine unused modules: no capture is from this host ({}){FORCE}", escape_str(&here));
     }
@@ -95,14 +95,14 @@ pub(in crate::cli) fn require_evidence(usage: &Usage, captures: &Captures) -> an
 }
 
 /// Prints the coverage of the captures.
-pub(in crate::cli) fn tell_coverage(usage: &Usage) {
+pub(in crate::cli) fn print_coverage(usage: &Usage) {
     let covered = usage.coverage();
-    say(&format!("the captures cover {}; other times may need more modules", covered.describe()));
-    let here = Facts::default().hostname();
+    notice(&format!("the captures cover {}; other times may need more modules", covered.describe()));
+    let here = SystemInfo::default().hostname();
     if let Ok(here) = here
         && !covered.hosts().contains(&here)
     {
-        say(&format!("warning: no capture is from this host ({})", escape_str(&here)));
+        notice(&format!("warning: no capture is from this host ({})", escape_str(&here)));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         },
         session::{Session, runtime},
     },
-    logging::say,
+    logging::notice,
     output::verdict::news,
     policy::Judge,
     trace::Scope,
@@ -50,14 +50,14 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
                 go_on = session.step() => if !go_on? { break },
             }
             for line in news(&session.take_news()) {
-                say(&line);
+                notice(&line);
             }
             ended = session.reached();
         }
         let mut judge = session.finish().await?;
         // The last batch can contain findings, too.
         for line in news(&judge.as_mut().map(Judge::take_news).unwrap_or_default()) {
-            say(&line);
+            notice(&line);
         }
         let verdict = policy.ended(judge)?;
         Ok(stop::exit_code(ended, verdict.map_or(ExitCode::SUCCESS, ExitCode::from)))

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::{
     capture::sign::PublicKey,
-    logging::say,
+    logging::notice,
     output::{count, escape_str},
     stream::{CaptureSource, Consumer, FileSummary, Issue, IssueKind, Issues, Pipeline, Severity},
 };
@@ -35,7 +35,7 @@ pub(in crate::cli) fn read_captures(
     for file in &files {
         if let Some(of) = &file.repeats {
             let events = count(file.repeated, "event was", "events were");
-            say(&format!(
+            notice(&format!(
                 "{}: {events} already read from {}, and counted once",
                 escape_str(&file.file),
                 escape_str(of)
@@ -49,10 +49,10 @@ impl Captures {
     /// Prints the issues as warnings.
     pub(in crate::cli) fn warn(&self) {
         for issue in self.issues.iter().filter(|issue| issue.kind.severity() > Severity::Note) {
-            say(&format!("warning: {issue}"));
+            notice(&format!("warning: {issue}"));
         }
         if self.issues.more() > 0 {
-            say(&format!("warning: {} more", count(self.issues.more(), "issue", "issues")));
+            notice(&format!("warning: {} more", count(self.issues.more(), "issue", "issues")));
         }
     }
 
@@ -62,7 +62,7 @@ impl Captures {
         let Some(first) = doubts.next() else { return Ok(()) };
         let more: Vec<String> = doubts.collect();
         for doubt in more.iter().take(LISTED_MAX) {
-            say(&format!("incomplete: {doubt}"));
+            notice(&format!("incomplete: {doubt}"));
         }
         let more = match more.len().saturating_sub(LISTED_MAX) {
             0 => String::new(),

@@ -29,7 +29,7 @@ use crate::{
     chain::Chain,
     event::{Baseline, Body, Clock, Event, Header},
     kernel::clock::ClockTriple,
-    logging::say,
+    logging::notice,
     stream::{Consumer, StreamInfo, StreamSummary},
 };
 
@@ -129,7 +129,7 @@ impl CaptureWriter {
         let begun = Writer::begin(SystemDisk, (target, label), policy, key.map(Arc::new), (header, baseline), at);
         let writer = begun.map_err(other)?;
         if let Some(path) = writer.path() {
-            say(&format!("recording into {}", path.display()));
+            notice(&format!("recording into {}", path.display()));
         }
         self.writer = Some(writer);
         Ok(())
@@ -138,7 +138,7 @@ impl CaptureWriter {
     /// Prints changes of the disk state.
     fn print_news(&mut self) {
         for line in self.writer.iter_mut().flat_map(Writer::take_news) {
-            say(&format!("warning: {line}"));
+            notice(&format!("warning: {line}"));
         }
     }
 
@@ -146,7 +146,7 @@ impl CaptureWriter {
         let (Some(journal), Some(writer)) = (&mut self.journal, &self.writer) else { return };
         let (seq, hash) = writer.last_seal();
         if let Err(error) = journal.anchor(&self.recording, seq, &to_hex(&hash), now_ns, is_last) {
-            say(&format!("warning: cannot send the seal of event {seq} to the journal: {error}"));
+            notice(&format!("warning: cannot send the seal of event {seq} to the journal: {error}"));
         }
     }
 }

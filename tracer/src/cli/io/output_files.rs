@@ -44,7 +44,7 @@ pub(in crate::cli) struct OutputFiles {
     taken: Vec<(Id, String)>,
     drafts: Vec<Draft>,
     in_place: Vec<InPlace>,
-    /// Files are written in place: a reader follows them, or the privilege to rename them may be gone at the end.
+    /// Files are written in place, because a reader follows them, or because privileges are dropped before the end.
     is_live: bool,
 }
 
@@ -160,6 +160,9 @@ impl OutputFiles {
     fn take(&mut self, id: Id, name: &str) -> anyhow::Result<()> {
         self.is_free(&id, name)?;
         if let Some((_, other)) = self.taken.iter().find(|(taken, _)| *taken == id) {
+            if other == name {
+                bail!("cannot write to {name}: two outputs use it; give another name");
+            }
             bail!("cannot write to {name}: it is the same file as output {other}; give another name");
         }
         self.taken.push((id, name.to_owned()));

@@ -25,39 +25,42 @@ fn parse_error_names_position_or_member() {
     let init = with(INIT);
     let without = |member: &str| init.replacen(member, "", 1);
     assert_errors(&[
-        (String::new(), "not valid JSON: the text ends too early, at byte 0"),
-        ("x".to_owned(), "not valid JSON at byte 0"),
-        ("[1]".to_owned(), "not a JSON object"),
-        ("{}".to_owned(), "member \"type\" is missing"),
-        (init.replace("\"ret\":0", "\"ret\":00"), "not valid JSON at byte 108"),
-        (init.replace("xfs", "x\tfs"), "not valid JSON at byte 76"),
-        (init.replace("xfs", "\\ud800"), "not valid JSON at byte 81"),
-        (init.replace("xfs", "\\q"), "not valid JSON at byte 76"),
-        (init.replace(":3}", ":3]"), "not valid JSON at byte 124"),
-        (init.replace(":3}", ":3,}"), "not valid JSON at byte 125"),
-        (format!("{init} x"), "unexpected text behind the event, at byte 126"),
-        (format!("{init}{init}"), "unexpected text behind the event, at byte 125"),
-        (without("\"seq\":1,"), "member \"seq\" is missing"),
-        (without("\"module\":\"xfs\","), "member \"module\" is missing"),
-        (init.replace("\"seq\":1", "\"seq\":-1"), "member \"seq\" is not an unsigned 64-bit integer"),
-        (init.replace("\"pid\":1", "\"pid\":4294967296"), "member \"pid\" is not an unsigned 32-bit integer"),
-        (init.replace("\"ret\":0", "\"ret\":0.5"), "member \"ret\" is not a signed 32-bit integer"),
-        (init.replace("2026-03-01", "yesterday"), "member \"time\" is not a timestamp"),
-        (init.replace("\"xfs\"", "7"), "member \"module\" is not a string"),
-        (init.replace("\"xfs\"", "null"), "member \"module\" is not a string"),
-        (init.replace("\"xfs\"", &"[".repeat(200)), "values nested too deeply at byte 202"),
-        (with(&format!("\"request\":\"007-8\",{INIT}")), "member \"request\" is not a request id"),
+        (String::new(), "invalid JSON: truncated at byte 0"),
+        ("x".to_owned(), "invalid JSON at byte 0"),
+        ("[1]".to_owned(), "invalid event: expected a JSON object"),
+        ("{}".to_owned(), "missing member \"type\""),
+        (init.replace("\"ret\":0", "\"ret\":00"), "invalid JSON at byte 108"),
+        (init.replace("xfs", "x\tfs"), "invalid JSON at byte 76"),
+        (init.replace("xfs", "\\ud800"), "invalid JSON at byte 81"),
+        (init.replace("xfs", "\\q"), "invalid JSON at byte 76"),
+        (init.replace(":3}", ":3]"), "invalid JSON at byte 124"),
+        (init.replace(":3}", ":3,}"), "invalid JSON at byte 125"),
+        (format!("{init} x"), "unexpected text after the event, at byte 126"),
+        (format!("{init}{init}"), "unexpected text after the event, at byte 125"),
+        (without("\"seq\":1,"), "missing member \"seq\""),
+        (without("\"module\":\"xfs\","), "missing member \"module\""),
+        (init.replace("\"seq\":1", "\"seq\":-1"), "invalid member \"seq\": expected an unsigned 64-bit integer"),
+        (
+            init.replace("\"pid\":1", "\"pid\":4294967296"),
+            "invalid member \"pid\": expected an unsigned 32-bit integer",
+        ),
+        (init.replace("\"ret\":0", "\"ret\":0.5"), "invalid member \"ret\": expected a signed 32-bit integer"),
+        (init.replace("2026-03-01", "yesterday"), "invalid member \"time\": expected a timestamp"),
+        (init.replace("\"xfs\"", "7"), "invalid member \"module\": expected a string"),
+        (init.replace("\"xfs\"", "null"), "invalid member \"module\": expected a string"),
+        (init.replace("\"xfs\"", &"[".repeat(200)), "invalid JSON: nested too deeply at byte 202"),
+        (with(&format!("\"request\":\"007-8\",{INIT}")), "invalid member \"request\": expected a request id"),
         (with(&format!("{INIT},\"ret\":1")), "duplicate member \"ret\""),
         (with(&format!("{INIT},\"r\\u0065t\":1")), "duplicate member \"ret\""),
         (with(&format!("{INIT},\"seq\":1")), "duplicate member \"seq\""),
         (
             with("\"type\":\"result\",\"status\":\"odd\",\"attribution\":\"exact\""),
-            "member \"status\" is not a known value",
+            "invalid member \"status\": expected a known value",
         ),
-        (with("\"type\":\"helper\",\"pid\":1,\"start_ns\":2,\"path\":\"x\""), "member \"attribution\" is missing"),
+        (with("\"type\":\"helper\",\"pid\":1,\"start_ns\":2,\"path\":\"x\""), "missing member \"attribution\""),
         (
             with("\"type\":\"result\",\"status\":\"loaded\",\"attribution\":\"exact\",\"loader\":{\"pid\":\"1\"}"),
-            "member \"loader.pid\" is not an unsigned 32-bit integer",
+            "invalid member \"loader.pid\": expected an unsigned 32-bit integer",
         ),
     ]);
     assert_eq!(parse(b"{\"type\":\"\xff\"}"), Err(ParseError::Utf8(9)));
@@ -74,8 +77,8 @@ fn hex_that_differs_from_text_is_error() {
     };
     let contradiction = |member: &str, why: &str| format!("member \"{member}_hex\" contradicts \"{member}\": {why}");
     let utf8 = "its bytes are valid UTF-8";
-    let other = "its bytes are those of another text";
-    let digits = "it is not an even number of lower-case hexadecimal digits";
+    let other = "its bytes differ from the text";
+    let digits = "expected an even number of lower-case hexadecimal digits";
     for (text, hex, why) in [
         (r#""tipc""#, r#""786673""#, other),
         (r#""xfs""#, r#""786673""#, utf8),
@@ -92,7 +95,7 @@ fn hex_that_differs_from_text_is_error() {
         (r#"["a"]"#, r#"["61"]"#, utf8),
         ("[]", "[]", utf8),
         ("[\"a\",\"\u{fffd}\"]", r#"["62","ff"]"#, other),
-        ("[\"a\",\"\u{fffd}\"]", r#"["ff"]"#, "one list is longer than the other"),
+        ("[\"a\",\"\u{fffd}\"]", r#"["ff"]"#, "the lists differ in length"),
         ("[\"a\",\"\u{fffd}\"]", r#"["61","f"]"#, digits),
     ] {
         assert_eq!(error(&argv(texts, hex)), contradiction("argv", why), "{texts} {hex}");
@@ -101,7 +104,7 @@ fn hex_that_differs_from_text_is_error() {
         r#""type":"attempt","syscall":"finit_module","ret":-8,"errno":"ENOEXEC","file_hex":"ff","origin":"explicit",
         "process":{"pid":1,"tid":1,"start_ns":2,"comm":"c","uid":0,"euid":0,"gid":0},"ancestors":[],"attribution":"exact""#,
     );
-    assert_eq!(error(&alone), contradiction("file", "there is no such member"));
+    assert_eq!(error(&alone), contradiction("file", "the text is missing"));
     for good in [module("\"a\u{fffd}\"", r#""61ff""#), argv("[\"a\",\"\u{fffd}\"]", r#"["61","ff"]"#)] {
         assert!(matches!(parse(good.as_bytes()), Ok(Parsed::Event(_))), "{good}");
     }
@@ -139,9 +142,9 @@ fn unknown_type_is_no_error_of_the_line() {
     );
     assert!(serde_json::from_str::<Body>(r#"{"type":"future"}"#).is_err());
     assert_errors(&[
-        (unknown.replace("\"seq\":1,", ""), "member \"seq\" is missing"),
-        (format!("{unknown}x"), "unexpected text behind the event, at byte 106"),
-        (unknown.replace("\"load\"}", "\"load\"]"), "not valid JSON at byte 104"),
+        (unknown.replace("\"seq\":1,", ""), "missing member \"seq\""),
+        (format!("{unknown}x"), "unexpected text after the event, at byte 106"),
+        (unknown.replace("\"load\"}", "\"load\"]"), "invalid JSON at byte 104"),
         (with(r#""type":"future","a":1,"a":1"#), "duplicate member \"a\""),
         (with(r#""type":"future","type":"load""#), "duplicate member \"type\""),
     ]);
@@ -160,7 +163,7 @@ fn header_of_later_version_is_reported() {
     assert_eq!(later(r#"{"schema":2,"type":"h\u0065ader"}"#).1, "the kmodtrace that wrote it");
     let (_, long) = later(&header("2", &"\\u001b".repeat(1000)));
     assert!(long.len() < 512 && long.ends_with("...") && !long.contains(char::is_control), "{long}");
-    assert_eq!(error(&header("1", "kmodtrace 1")), "member \"kernel\" is missing");
+    assert_eq!(error(&header("1", "kmodtrace 1")), "missing member \"kernel\"");
     assert!(matches!(parse(format!("{} x", header("2", "t")).as_bytes()), Err(ParseError::Missing(_))));
 
     let long = "\u{1b}x".repeat(1000);

@@ -27,7 +27,7 @@ impl Builder {
         u32::try_from(offset).unwrap()
     }
 
-    /// Adds a type of any kind; its id.
+    /// Adds a type of any kind and returns its id.
     pub(crate) fn raw(&mut self, kind: u32, kind_flag: bool, name: &str, size_or_type: u32, tail: &[[u32; 3]]) -> u32 {
         self.add(kind, kind_flag, name, size_or_type, u32::try_from(tail.len()).unwrap(), &tail.concat())
     }

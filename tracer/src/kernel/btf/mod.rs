@@ -1,8 +1,8 @@
 //! Struct offsets, enum values and function prototypes of the running kernel, from BTF.
 //!
-//! The BPF Type Format is one blob of types and one of strings (`Documentation/bpf/btf.rst`). It is
-//! read once, front to back, into a table of positions and an index of names; lookups then
-//! read the blob itself. Nothing in the blob is trusted: every position is checked.
+//! The BPF Type Format is one blob of types and one of strings (`Documentation/bpf/btf.rst`). It is read once, from front to
+//! back, into a table of positions and an index of names; lookups then read the blob itself. Nothing in the blob is trusted:
+//! every position is checked.
 
 mod read;
 
@@ -13,11 +13,11 @@ use read::{Kind, Type};
 /// The kernel's type information.
 const VMLINUX: &str = "sys/kernel/btf/vmlinux";
 
-/// Types refer to types; more steps of typedefs and qualifiers, or levels of anonymous members, than
-/// this no compiler emits. The limit ends loops in a damaged blob.
+/// Maximum number of steps through typedefs and qualifiers, and of levels of anonymous members: more than any compiler emits.
+/// It ends loops in a damaged blob.
 const DEPTH_LIMIT: u32 = 32;
 
-/// Anonymous members that one search looks into. `task_struct` has about ten.
+/// Maximum number of anonymous members in one search. `task_struct` has about ten.
 const ANONYMOUS_LIMIT: u32 = 1024;
 
 /// Why type information cannot be used.
@@ -25,35 +25,35 @@ const ANONYMOUS_LIMIT: u32 = 1024;
 #[non_exhaustive]
 pub enum BtfError {
     /// The file cannot be read.
-    #[error("cannot read {}: the kernel must be built with CONFIG_DEBUG_INFO_BTF=y", path.display())]
+    #[error("cannot read {}: {reason}; boot a kernel built with CONFIG_DEBUG_INFO_BTF=y", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// It has no BTF magic.
-    #[error("not BTF of this machine's byte order: it begins with {found:#06x}, not 0xeb9f")]
+    #[error("invalid BTF: it begins with {found:#06x} instead of 0xeb9f in this machine's byte order")]
     Magic {
         /// The first two bytes.
         found: u16,
     },
-    /// A version that is not known.
-    #[error("BTF version {found} is not known (known: 1)")]
+    /// An unknown version.
+    #[error("unsupported BTF version {found}: expected 1")]
     Version {
         /// The version.
         found: u8,
     },
-    /// It ends too early, or points outside of itself.
-    #[error("the BTF is damaged: {what} does not fit into {len_bytes} bytes")]
+    /// It is truncated, or points outside of itself.
+    #[error("invalid BTF: {what} does not fit into {len_bytes} bytes")]
     Truncated {
         /// The part that was expected.
         what: &'static str,
         /// The length of the blob.
         len_bytes: usize,
     },
-    /// A kind of type that is not known; its length is unknown too.
-    #[error("BTF type {id} is of kind {kind}, which is not known (known: 1 to 19)")]
+    /// An unknown kind of type, of unknown length.
+    #[error("unsupported BTF: type {id} has kind {kind}; expected 1 to 19")]
     UnknownKind {
         /// The type's id.
         id: u32,
@@ -78,7 +78,7 @@ pub struct Member {
 pub struct Prototype {
     /// Named parameters.
     pub params: u32,
-    /// More arguments may follow: such a function cannot be a target of fentry or fexit.
+    /// More arguments may follow. Such a function cannot be a target of fentry or fexit.
     pub variadic: bool,
 }
 
@@ -106,14 +106,14 @@ impl Btf {
         let path = root.join(VMLINUX);
         match std::fs::read(&path) {
             Ok(bytes) => Self::from_bytes(bytes),
-            Err(source) => Err(BtfError::Read { path, source }),
+            Err(reason) => Err(BtfError::Read { path, reason }),
         }
     }
 
     /// Reads a blob.
     ///
     /// # Errors
-    /// If it is not whole, or not BTF.
+    /// If it is truncated, damaged, or not BTF.
     pub fn parse(bytes: &[u8]) -> Result<Self, BtfError> {
         Self::from_bytes(bytes.to_vec())
     }
@@ -139,9 +139,8 @@ impl Btf {
     }
 
     /// Offset and size of a member: `["task_struct", "signal"]`, or through embedded structs
-    /// `["pid_namespace", "ns", "inum"]`. Members of anonymous structs and unions belong to the
-    /// struct around them. `None` if it does not exist or is a bitfield, if the path leads
-    /// through a pointer, and if several structs of that name disagree.
+    /// `["pid_namespace", "ns", "inum"]`. Members of anonymous structs and unions belong to the struct around them. `None` if
+    /// it does not exist or is a bitfield, if the path leads through a pointer, and if several structs of this name differ.
     #[must_use]
     pub fn offset(&self, path: &[&str]) -> Option<Member> {
         let (root, members) = path.split_first()?;
@@ -154,7 +153,7 @@ impl Btf {
         found.all(|other| other == first).then_some(first)
     }
 
-    /// Bytes of a struct or union. `None` if there is none, or if several disagree.
+    /// Size of a struct or union, bytes. `None` if there is none, or if several of this name differ.
     #[must_use]
     pub fn struct_size(&self, name: &str) -> Option<u32> {
         let mut sizes =
@@ -172,13 +171,13 @@ impl Btf {
         })
     }
 
-    /// Whether there is a function of that name that tracing may attach to by BTF.
+    /// Whether there is a function of this name that programs can attach to by BTF.
     #[must_use]
     pub fn has_func(&self, name: &str) -> bool {
         self.func_id(name).is_some()
     }
 
-    /// The id of a function's type: the first of several of that name.
+    /// The id of a function's type; of several of this name, the first.
     #[must_use]
     pub fn func_id(&self, name: &str) -> Option<u32> {
         self.named(name, &[Kind::Func]).next()
@@ -204,7 +203,7 @@ impl Btf {
         self.func(name).map(|prototype| prototype.params)
     }
 
-    /// Ids of the types of that name and one of those kinds, in the order of the blob.
+    /// Ids of the types with this name and one of these kinds, in the order of the blob.
     fn named<'a>(&'a self, name: &'a str, kinds: &'a [Kind]) -> impl Iterator<Item = u32> + 'a {
         let hash = read::hash(name.as_bytes());
         let start = self.names.partition_point(|(other, _)| *other < hash);
@@ -221,7 +220,7 @@ impl Btf {
         self.blob.string(name_offset).is_ok_and(|bytes| bytes == name.as_bytes())
     }
 
-    /// Follows member names from a struct; offset and size of the last one.
+    /// Follows member names from a struct; returns offset and size of the last one.
     fn walk(&self, mut id: u32, members: &[&str]) -> Option<Member> {
         let mut offset_bits = 0_u32;
         for name in members {
@@ -263,7 +262,7 @@ impl Btf {
         None
     }
 
-    /// Bytes of a type. `None` for functions, forward declarations, void, and integers of odd bits.
+    /// Size of a type, bytes. `None` for functions, forward declarations, void, and integers of incomplete bytes.
     fn size(&self, mut id: u32) -> Option<u32> {
         let mut elements = 1_u32;
         for _ in 0..DEPTH_LIMIT {

@@ -87,11 +87,11 @@ pub(super) struct Type {
     pub(super) name: u32,
     /// Entries that follow.
     pub(super) vlen: u32,
-    /// A second meaning of `kind`: structs with bitfields, signed enums.
+    /// The flag that modifies `kind`: structs with bitfields, signed enums.
     kind_flag: bool,
-    /// Its size in bytes or the type it refers to, as its kind has it.
+    /// Its size in bytes or the type it refers to, depending on its kind.
     pub(super) size_or_type: u32,
-    /// Where its entries begin in the blob.
+    /// Position of its entries in the blob.
     tail: usize,
 }
 
@@ -101,7 +101,7 @@ pub(super) struct RawMember {
     pub(super) name: u32,
     pub(super) type_id: u32,
     pub(super) offset_bits: u32,
-    /// Width of a bitfield; 0 for a whole member.
+    /// Width of a bitfield; 0 for a member that is not one.
     pub(super) bitfield_bits: u32,
 }
 
@@ -240,7 +240,7 @@ impl Blob {
         Some(u32_at(&self.bytes, ty.tail)? & 0xff)
     }
 
-    /// The words of each entry that follows a type; the third is 0 where entries have two.
+    /// The words of each entry that follows a type. The third is 0 if entries have two.
     fn entries(&self, ty: &Type, bytes_each: usize) -> impl Iterator<Item = [u32; 3]> + '_ {
         let tail = ty.tail;
         (0..usize::try_from(ty.vlen).unwrap_or(0)).map_while(move |index| {
@@ -251,7 +251,7 @@ impl Blob {
     }
 }
 
-/// FNV-1a: names are short, and the index only has to spread them.
+/// FNV-1a, which is sufficient for an index of short names.
 pub(super) fn hash(name: &[u8]) -> u32 {
     name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

@@ -53,7 +53,7 @@ fn place(offset_bytes: u32, size_bytes: u32) -> Option<Member> {
 
 /// Members are found: plain, arrays, through typedefs and qualifiers, in nested anonymous members, embedded.
 #[test]
-fn finds_members() {
+fn member_of_each_kind_is_found() {
     let btf = Btf::parse(&sample()).unwrap();
     assert_eq!(btf.offset(&["task_struct", "pid"]), place(0, 4));
     assert_eq!(btf.offset(&["task_struct", "comm"]), place(8, 16));
@@ -67,7 +67,7 @@ fn finds_members() {
 
 /// Ambiguous lookups return nothing: bitfields, pointers, broken types, structs of one name that disagree.
 #[test]
-fn refuses_what_is_not_sure() {
+fn ambiguous_lookup_returns_nothing() {
     let btf = Btf::parse(&sample()).unwrap();
     let refused: [&[&str]; 9] = [
         &["task_struct", "in_execve"],
@@ -89,7 +89,7 @@ fn refuses_what_is_not_sure() {
 
 /// Enumerators keep their sign and width.
 #[test]
-fn finds_enumerators() {
+fn enumerator_keeps_sign_and_width() {
     let btf = Btf::parse(&sample()).unwrap();
     assert_eq!(btf.enum_value("kernel_read_file_id", "READING_MODULE"), Some(2));
     assert_eq!(btf.enum_value("signed", "MINUS"), Some(-1));
@@ -100,7 +100,7 @@ fn finds_enumerators() {
 
 /// Functions are distinguished from structs, and variadic functions from others.
 #[test]
-fn finds_functions() {
+fn variadic_function_is_distinguished() {
     let btf = Btf::parse(&sample()).unwrap();
     assert!(btf.has_func("do_init_module"));
     assert!(!btf.has_func("task_struct"));
@@ -109,9 +109,9 @@ fn finds_functions() {
     assert_eq!(btf.func("absent"), None);
 }
 
-/// Loops of typedefs, and of anonymous structs, end.
+/// Lookups in cyclic typedefs and anonymous structs terminate.
 #[test]
-fn loops_end() {
+fn lookup_in_cyclic_types_terminates() {
     let mut b = Builder::new();
     b.alias(Kind::Typedef, "loop", 1);
     b.structure("ring", 8, &[("", 2, 0, 0), ("self", 3, 0, 0)]);
@@ -125,9 +125,9 @@ fn loops_end() {
     assert_eq!(btf.offset(&["fan", "x"]), None);
 }
 
-/// Each way of not being BTF has its own error.
+/// Each kind of invalid BTF has its own error.
 #[test]
-fn names_what_is_wrong() {
+fn invalid_btf_error_names_the_reason() {
     let whole = sample();
     assert!(matches!(Btf::parse(&[]), Err(BtfError::Truncated { what: "the magic number", .. })));
     assert!(matches!(Btf::parse(b"\x7fELF"), Err(BtfError::Magic { found: 0x457f })));
@@ -141,7 +141,7 @@ fn names_what_is_wrong() {
     assert!(missing.contains("CONFIG_DEBUG_INFO_BTF=y"), "{missing}");
 }
 
-/// Asks every kind of question; the answers do not matter, only that there is one.
+/// Performs every kind of lookup; only panics and endless loops matter.
 fn ask(btf: &Btf) {
     for path in [["task_struct", "deep"], ["task_struct", "comm"], ["twice", "a"], ["ring", "x"]] {
         let _ = btf.offset(&path);
@@ -149,9 +149,9 @@ fn ask(btf: &Btf) {
     let _ = (btf.struct_size("task_struct"), btf.func("__request_module"), btf.enum_value("wide", "WIDE"));
 }
 
-/// A blob that ends early is refused at every length.
+/// A truncated blob is rejected at every length.
 #[test]
-fn every_truncation_is_refused() {
+fn truncated_blob_is_rejected() {
     let whole = sample();
     for len in 0..whole.len() {
         assert!(Btf::parse(&whole[..len]).is_err(), "{len} of {} bytes were accepted", whole.len());
@@ -159,9 +159,9 @@ fn every_truncation_is_refused() {
 }
 
 proptest! {
-    /// A damaged blob is refused or answers; it never panics or loops forever.
+    /// A damaged blob is rejected or can be searched, without a panic or an endless loop.
     #[test]
-    fn damage_is_survived(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+    fn damaged_blob_does_not_panic(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
         let mut bytes = sample();
         for (index, value) in changes {
             let at = index.index(bytes.len());
@@ -172,9 +172,9 @@ proptest! {
         }
     }
 
-    /// Any bytes behind a valid header are survived.
+    /// Any bytes after a valid header are rejected or can be searched, without a panic or an endless loop.
     #[test]
-    fn noise_is_survived(noise in proptest::collection::vec(any::<u8>(), 0..512), split in any::<prop::sample::Index>()) {
+    fn any_bytes_after_header_do_not_panic(noise in proptest::collection::vec(any::<u8>(), 0..512), split in any::<prop::sample::Index>()) {
         let mut bytes = Builder::new().bytes();
         bytes.truncate(24);
         let split = u32::try_from(split.index(noise.len() + 1)).unwrap();
@@ -189,9 +189,9 @@ proptest! {
     }
 }
 
-/// The running kernel's own blob answers what the probes ask, and its truncations are refused.
+/// The blob of the running kernel has the members that the probes read, and is rejected if truncated.
 #[test]
-fn reads_the_running_kernel() {
+fn running_kernel_has_the_members_of_the_probes() {
     let path = Path::new("/sys/kernel/btf/vmlinux");
     let bytes = std::fs::read(path).expect("these tests need a kernel with CONFIG_DEBUG_INFO_BTF=y");
     let btf = Btf::parse(&bytes).unwrap();

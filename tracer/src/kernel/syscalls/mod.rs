@@ -1,6 +1,6 @@
 //! Names of system calls.
 
-/// An architecture whose system calls are known.
+/// An architecture with known system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Arch {
@@ -11,7 +11,7 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// That of this binary, and so of the kernel it runs on.
+    /// The architecture of this binary, and so of the kernel it runs on.
     pub const CURRENT: Option<Self> = if cfg!(target_arch = "x86_64") {
         Some(Self::X86_64)
     } else if cfg!(target_arch = "aarch64") {
@@ -28,7 +28,7 @@ impl Arch {
     }
 }
 
-/// The name of a system call; `None` when the number is not known.
+/// The name of a system call; `None` if the number is unknown.
 #[must_use]
 pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
     rows(arch).find_map(|(found, name)| (found == number).then_some(name))
@@ -53,9 +53,9 @@ fn rows(arch: Arch) -> impl Iterator<Item = (u32, &'static str)> {
 mod tests {
     use super::{Arch, name, name_here, rows};
 
-    /// Names are those of each architecture, and a number that is not known stays a number.
+    /// Names depend on the architecture, and an unknown number stays a number.
     #[test]
-    fn names_by_architecture() {
+    fn name_of_number_depends_on_the_architecture() {
         assert_eq!(name(Arch::X86_64, 41), Some("socket"));
         assert_eq!(name(Arch::X86_64, 313), Some("finit_module"));
         assert_eq!(name(Arch::Aarch64, 198), Some("socket"));
@@ -65,9 +65,9 @@ mod tests {
         assert_eq!(name_here(65535), "syscall_65535");
     }
 
-    /// The tables are whole: every line but the heading is a row, numbers ascend, names are identifiers.
+    /// In the tables, every line except the heading is a row, numbers ascend, and names are identifiers.
     #[test]
-    fn tables_are_whole() {
+    fn every_row_of_the_tables_is_valid() {
         for arch in [Arch::X86_64, Arch::Aarch64] {
             let rows: Vec<_> = rows(arch).collect();
             let lines = arch.table().lines().filter(|line| !line.starts_with('#')).count();

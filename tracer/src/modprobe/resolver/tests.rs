@@ -122,7 +122,7 @@ enum Step {
 }
 
 /// The steps that modprobe prints.
-fn announced(modprobe: &Modprobe, name: &str) -> Vec<Step> {
+fn printed(modprobe: &Modprobe, name: &str) -> Vec<Step> {
     let mut command = Command::new(&modprobe.program);
     command.arg("-d").arg(&modprobe.root).arg("-S").arg(RELEASE);
     command.arg("-C").arg(&modprobe.config.as_ref().unwrap()[0]);
@@ -136,7 +136,7 @@ fn announced(modprobe: &Modprobe, name: &str) -> Vec<Step> {
                 Step::Load(path.file_stem().unwrap().to_str().unwrap().replace('-', "_"))
             }
             "install" => Step::Run(rest.trim_end().to_owned()),
-            other => panic!("modprobe says {other}: {line}"),
+            other => panic!("modprobe printed {other}: {line}"),
         };
         // Since a dry run loads nothing, modprobe prints a module twice if two others need it.
         if !steps.contains(&step) {
@@ -147,7 +147,7 @@ fn announced(modprobe: &Modprobe, name: &str) -> Vec<Step> {
 }
 
 /// The steps of a resolution.
-fn foreseen(resolution: &Resolution) -> Vec<Step> {
+fn resolved(resolution: &Resolution) -> Vec<Step> {
     let step = |planned: &Planned| match &planned.command {
         Some(command) => Step::Run(command.clone()),
         None => Step::Load(planned.module.clone()),
@@ -179,9 +179,9 @@ fn resolution_equals_that_of_the_installed_modprobe() {
         let resolver = Resolver::new(modprobe.clone()).unwrap();
         for name in NAMES {
             let resolution = resolver.resolve(name.as_bytes());
-            let announced = announced(&modprobe, name);
-            assert_eq!(foreseen(&resolution), announced, "{name} with {config:?}: {resolution:?}");
-            loads += announced.len();
+            let printed = printed(&modprobe, name);
+            assert_eq!(resolved(&resolution), printed, "{name} with {config:?}: {resolution:?}");
+            loads += printed.len();
         }
     }
     assert!(loads > 100, "only {loads} steps were compared");

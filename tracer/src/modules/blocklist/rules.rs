@@ -46,17 +46,19 @@ impl Rules {
         let mut out = format!("# kmodtrace block {name}: tried with modprobe for kernel {kernel}.\n");
         match &self.target {
             BlockTarget::Module { needed_by, .. } => {
-                out.push_str("# It is not loaded by its name, by its aliases, or because another module needs it.\n");
+                out.push_str("# It is not loaded by its name, by its aliases, or as a dependency.\n");
                 if !needed_by.is_empty() {
                     let shown = needed_by.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(" ");
                     let more = needed_by.len().saturating_sub(NAMES_SHOWN);
                     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-                    out.push_str(&format!("# These need it and do not load either: {shown}{rest}\n"));
+                    out.push_str(&format!("# These modules depend on it and are not loaded either: {shown}{rest}\n"));
                 }
             }
             BlockTarget::Alias { modules, .. } => {
                 let modules = modules.join(" ");
-                out.push_str(&format!("# This alias loads nothing; by other names these still come: {modules}\n"));
+                out.push_str(&format!(
+                    "# This alias loads nothing. These modules can still be loaded by other names: {modules}\n"
+                ));
             }
         }
         out.push_str("# To undo it, remove this file. An initramfs has its own copy: update-initramfs -u.\n");
@@ -92,8 +94,8 @@ mod tests {
     #[test]
     fn rules_of_module_have_all_directives() {
         let text = "# kmodtrace block btrfs: tried with modprobe for kernel 6.1.0.\n\
-            # It is not loaded by its name, by its aliases, or because another module needs it.\n\
-            # These need it and do not load either: a b\n\
+            # It is not loaded by its name, by its aliases, or as a dependency.\n\
+            # These modules depend on it and are not loaded either: a b\n\
             # To undo it, remove this file. An initramfs has its own copy: update-initramfs -u.\n\
             alias btrfs off\nblacklist btrfs\nsoftdep btrfs pre:\ninstall btrfs /bin/false\n";
         assert_eq!(module(&["a", "b"], true).text("6.1.0"), text);

@@ -29,7 +29,7 @@ pub enum WriteError {
         source: io::Error,
     },
     /// The path is not a regular file.
-    #[error("cannot write {}: it is {kind}, not a regular file; remove it or give another directory", path.display())]
+    #[error("cannot write {}: it is {kind}, not a regular file; remove it or use another directory", path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
@@ -73,10 +73,10 @@ pub fn write(path: &Path, text: &str) -> Result<Written, WriteError> {
         // modprobe does not read files with this name.
         .prefix(".kmodtrace.")
         .tempfile_in(directory)
-        .map_err(fail("make a file in", directory))?;
+        .map_err(fail("create a file in", directory))?;
     let metadata = old.as_ref().map(|(_, metadata)| metadata);
     fill(new.as_file_mut(), text.as_bytes(), metadata).map_err(fail("write", path))?;
-    new.persist(path).map_err(|error| fail("put in place", path)(error.error))?;
+    new.persist(path).map_err(|error| fail("rename the new file to", path)(error.error))?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(fail("sync", directory))?;
     Ok(written)
 }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(mode(&path), 0o644);
         assert_eq!(write(&path, "one\n").unwrap(), Written::Same);
         for (text, old) in [("two\n", "one\n"), ("three\n", "two\n")] {
-            let Written::Replaced { backup } = write(&path, text).unwrap() else { panic!("it was another text") };
+            let Written::Replaced { backup } = write(&path, text).unwrap() else { panic!("the content differs") };
             assert_eq!(fs::read_to_string(&backup).unwrap(), old);
             assert!(backup.extension().is_none_or(|end| end != "conf"), "modprobe would read {}", backup.display());
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
@@ -206,7 +206,7 @@ mod tests {
             let path = root.path().join("00-x.conf");
             fs::write(&path, "old\n").unwrap();
             fs::set_permissions(&path, Permissions::from_mode(kept)).unwrap();
-            let Written::Replaced { backup } = write(&path, "new\n").unwrap() else { panic!("it was another text") };
+            let Written::Replaced { backup } = write(&path, "new\n").unwrap() else { panic!("the content differs") };
             assert_eq!((mode(&path), mode(&backup)), (kept, kept), "{kept:o}");
         }
     }
@@ -260,6 +260,6 @@ mod tests {
     #[test]
     fn write_to_a_missing_directory_names_it() {
         let error = write(Path::new("/nonexistent/x.conf"), "x").unwrap_err();
-        assert_eq!(error.to_string(), "cannot make a file in /nonexistent");
+        assert_eq!(error.to_string(), "cannot create a file in /nonexistent");
     }
 }

@@ -70,7 +70,7 @@ fn tree_device_is_above_its_modules() {
         [
             "  device   /devices/pci0000:00 (add, 'pci:v00008086d\\n') (inferred: uevent-modalias)",
             "  loaded   x_tables   init  50.0 us",
-            "  device   one of 3 (add, 'pci:v00008086d\\n'): which is not known",
+            "  device   one of 3 (add, 'pci:v00008086d\\n'): unknown which",
             "  loaded   ip_tables  init  40.0 us",
         ]
     );
@@ -109,7 +109,7 @@ fn tree_late_nested_request_names_its_parent() {
         r#"12:04:31.201 modprobe(701) through the kernel thread cryptomgr_probe(712) (inferred: kthread-creator)
   who      pid 712, root (0), kernel thread
   asked    the kernel for "crypto-xts"
-  part of  request 2000-700, told by itself (inferred: kthread-creator)
+  part of  request 2000-700, shown separately (inferred: kthread-creator)
   result   not-found
   note     incomplete: 3 events were lost while it ran (ring_full)
 "#
@@ -138,7 +138,7 @@ fn tree_modprobe_and_rmmod_are_attributed_to_their_parent() {
         r#"12:04:31.201 iptables(557) ran: /sbin/modprobe ip_tables
   who      pid 558, root (0), no login, /usr/bin/kmod
   from     iptables(557) <- bash(540) <- systemd(1)
-  asked    no request: this process loads modules by itself
+  asked    no request: explicit load by this process
   loaded   x_tables   init  50.0 us
            ip_tables  init  40.0 us
   result   loaded
@@ -174,7 +174,7 @@ fn tree_hostile_names_are_escaped() {
            \x1b]0;title\x07
   loaded   mod\u{9b}ule  init not seen  provides the alias  taints O\x08
   result   failed: line\u{2028}break
-  note     incomplete: the init of \x1bc ended, but its arrival was not seen
+  note     incomplete: the init of \x1bc ended, but its load was not seen
 "#
     );
     let coloured = shown(&hostile, Style { colour: Colour::Ansi, stacks: true, width: Some(40), ..PLAIN });
@@ -196,14 +196,14 @@ fn tree_incomplete_chain_shows_what_is_missing() {
     outage.request = None;
     outage.result = None;
     outage.modules.clear();
-    outage.incomplete = vec!["its request was not seen: who asked is unknown".to_owned()];
+    outage.incomplete = vec!["its request was not seen: unknown requester".to_owned()];
     assert_eq!(
         shown(&Item::Chain(Box::new(outage)), PLAIN),
         r#"12:04:31.201 a request whose beginning was not seen
   who      not seen: request 1000-557
   helper   /sbin/modprobe -q -- iptable_nat (pid 561)
   result   not seen
-  note     incomplete: its request was not seen: who asked is unknown
+  note     incomplete: its request was not seen: unknown requester
 "#
     );
 }
@@ -215,5 +215,5 @@ fn tree_helper_without_request_has_unknown_cause() {
     outage.request = None;
     let text = shown(&Item::Chain(Box::new(outage)), PLAIN);
     assert!(text.starts_with("12:04:31.201 the kernel ran: [modprobe]\n  who      pid 561, "), "{text}");
-    assert!(text.contains("\n  asked    a helper of the kernel whose request was not seen: the cause is unknown\n"));
+    assert!(text.contains("\n  asked    a helper of the kernel whose request was not seen: unknown cause\n"));
 }

@@ -24,9 +24,9 @@ pub fn github(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "::{level} file={file},line={line},title={title}::{message}")?;
     }
     if verdict.outcome == Outcome::Error {
-        let doubts: Vec<String> = verdict.doubts.iter().map(|doubt| sentence(doubt)).collect();
-        let message = data(&format!("{}\n{}", headline(verdict), doubts.join("\n")));
-        writeln!(out, "::error title={}::{message}", property("kmodtrace: not everything was seen"))?;
+        let reasons: Vec<String> = verdict.undetermined.iter().map(|reason| sentence(reason)).collect();
+        let message = data(&format!("{}\n{}", headline(verdict), reasons.join("\n")));
+        writeln!(out, "::error title={}::{message}", property("kmodtrace: incomplete evidence"))?;
     }
     if verdict.outcome == Outcome::Skipped {
         let why = verdict.rules.first().map(rule_lines).unwrap_or_default();

@@ -34,7 +34,7 @@ struct Rule<'a> {
     reason: Option<&'a str>,
     state: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    excuse: Option<&'a str>,
+    skip_reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
     findings: Vec<Found<'a>>,
@@ -75,7 +75,7 @@ pub fn json(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         policy: &verdict.policy,
         outcome: verdict.outcome,
         counts: verdict.counts,
-        not_seen: &verdict.doubts,
+        not_seen: &verdict.undetermined,
         rules: verdict.rules.iter().map(rule).collect(),
     };
     out.write_all(output::json(&json)?.as_bytes())?;
@@ -83,13 +83,13 @@ pub fn json(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn rule(verdict: &RuleVerdict) -> Rule<'_> {
-    let (state, excuse, why) = match &verdict.state {
+    let (state, skip_reason, why) = match &verdict.state {
         State::Held => ("held", None, None),
         State::Unused => ("unused", None, None),
         State::Violated => ("violated", None, None),
         State::Unmet { why } => ("unmet", None, Some(why.as_str())),
         State::Undetermined { why } => ("unknown", None, Some(why.as_str())),
-        State::Skipped { excuse, why } => ("skipped", Some(excuse.name()), Some(why.as_str())),
+        State::Skipped { skip_reason, why } => ("skipped", Some(skip_reason.name()), Some(why.as_str())),
         State::Expired => ("expired", None, None),
         State::NotRun { why } => ("not-run", None, Some(why.as_str())),
     };
@@ -100,7 +100,7 @@ fn rule(verdict: &RuleVerdict) -> Rule<'_> {
         line: verdict.rule.place.line,
         reason: verdict.rule.reason.as_deref(),
         state,
-        excuse,
+        skip_reason,
         why,
         findings: verdict.findings.iter().map(found).collect(),
         findings_not_shown: verdict.more,
@@ -122,7 +122,7 @@ fn found(finding: &Finding) -> Found<'_> {
         explanation: finding.explanation.as_deref(),
         result: finding.status.name(),
         origin: finding.origin.name(),
-        process: finding.who.as_ref().map(|who| &who.process),
+        process: finding.requester.as_ref().map(|requester| &requester.process),
         expired_rule: finding.expired.as_deref(),
     }
 }

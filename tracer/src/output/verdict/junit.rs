@@ -79,13 +79,13 @@ fn case(writer: &mut Writer<&mut dyn Write>, policy: &str, name: &str, ending: &
 
 fn evidence(verdict: &Verdict) -> Ending {
     if verdict.outcome == Outcome::Skipped {
-        return Ending::Skipped { why: "nothing was done".to_owned() };
+        return Ending::Skipped { why: "not run".to_owned() };
     }
-    if verdict.doubts.is_empty() {
+    if verdict.undetermined.is_empty() {
         return Ending::Passed;
     }
-    let doubts = verdict.doubts.iter().map(|doubt| sentence(doubt));
-    Ending::Error { lines: std::iter::once(headline(verdict)).chain(doubts).collect() }
+    let reasons = verdict.undetermined.iter().map(|reason| sentence(reason));
+    Ending::Error { lines: std::iter::once(headline(verdict)).chain(reasons).collect() }
 }
 
 fn ending(verdict: &RuleVerdict) -> Ending {
@@ -94,7 +94,7 @@ fn ending(verdict: &RuleVerdict) -> Ending {
         State::Violated => Ending::Failure { kind: "denied", lines: rule_lines(verdict) },
         State::Unmet { .. } => Ending::Failure { kind: "expected", lines: rule_lines(verdict) },
         State::Undetermined { .. } => Ending::Error { lines: rule_lines(verdict) },
-        State::Skipped { excuse, why } => Ending::Skipped { why: skip_words(*excuse, why) },
+        State::Skipped { skip_reason, why } => Ending::Skipped { why: skip_words(*skip_reason, why) },
         State::Expired => Ending::Skipped { why: "expired".to_owned() },
         State::NotRun { why } => Ending::Skipped { why: escape_str(why) },
     }
@@ -145,7 +145,7 @@ mod tests {
             prop_assert_eq!((count("testsuites"), count("testsuite")), (1, 1));
             prop_assert_eq!(count("testcase"), verdict.rules.len() + 1);
             prop_assert_eq!(count("failure"), verdict.rules.iter().filter(|rule| rule.is_violated()).count());
-            prop_assert_eq!(count("error"), usize::from(!verdict.doubts.is_empty()));
+            prop_assert_eq!(count("error"), usize::from(!verdict.undetermined.is_empty()));
         }
     }
 }

@@ -29,11 +29,11 @@ fn text(verdict: &Verdict) -> String {
 fn report(verdict: &Verdict, out: &mut String) -> fmt::Result {
     writeln!(out, "KTAP version 1\n1..{}", verdict.rules.len() + 1)?;
     comment(out, "", &headline(verdict))?;
-    for doubt in &verdict.doubts {
-        comment(out, "", &format!("not seen: {}", sentence(doubt)))?;
+    for reason in &verdict.undetermined {
+        comment(out, "", &format!("undetermined: {}", sentence(reason)))?;
     }
-    let skip = (verdict.outcome == Outcome::Skipped).then_some("nothing was done");
-    result(out, "", verdict.doubts.is_empty(), 1, EVIDENCE, skip)?;
+    let skip = (verdict.outcome == Outcome::Skipped).then_some("not run");
+    result(out, "", verdict.undetermined.is_empty(), 1, EVIDENCE, skip)?;
     for (number, rule) in (2..).zip(&verdict.rules) {
         test(out, number, rule)?;
     }
@@ -48,7 +48,7 @@ fn test(out: &mut String, number: usize, verdict: &RuleVerdict) -> fmt::Result {
     let skip = match &verdict.state {
         State::Unused => Some("nothing matched".to_owned()),
         State::Expired => Some("expired".to_owned()),
-        State::Skipped { excuse, why } => Some(skip_words(*excuse, why)),
+        State::Skipped { skip_reason, why } => Some(skip_words(*skip_reason, why)),
         State::NotRun { why } => Some(escape_str(why)),
         State::Held | State::Violated | State::Unmet { .. } | State::Undetermined { .. } => None,
     };
@@ -159,7 +159,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(inner.len(), planned);
-            let wanted: Vec<bool> = std::iter::once(verdict.doubts.is_empty())
+            let wanted: Vec<bool> = std::iter::once(verdict.undetermined.is_empty())
                 .chain(verdict.rules.iter().map(|rule| !rule.is_violated()))
                 .collect();
             prop_assert_eq!(top, wanted);

@@ -167,9 +167,9 @@ prop_compose! {
         let mut verdict = judge(&rules, &file.field(), &chains);
         if !lost {
             // The unfinished init of the sample is irrelevant here.
-            verdict.doubts.clear();
+            verdict.undetermined.clear();
         } else {
-            verdict.doubts.push(file.field());
+            verdict.undetermined.push(file.field());
         }
         verdict
     }

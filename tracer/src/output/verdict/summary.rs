@@ -8,8 +8,8 @@ use crate::text::{escape_str, sentence};
 #[must_use]
 pub fn summary(verdict: &Verdict) -> Vec<String> {
     let mut lines = vec![headline(verdict)];
-    for doubt in &verdict.doubts {
-        lines.push(format!("  not seen: {}", sentence(doubt)));
+    for reason in &verdict.undetermined {
+        lines.push(format!("  undetermined: {}", sentence(reason)));
     }
     if let (Outcome::Skipped, Some(rule)) = (verdict.outcome, verdict.rules.first()) {
         lines.extend(rule_lines(rule).into_iter().map(|line| format!("  {line}")));
@@ -17,7 +17,7 @@ pub fn summary(verdict: &Verdict) -> Vec<String> {
     for rule in &verdict.rules {
         let what = match &rule.state {
             State::Violated | State::Unmet { .. } => "violated",
-            State::Undetermined { .. } => "not known",
+            State::Undetermined { .. } => "unknown",
             State::Skipped { .. } => "skipped",
             State::Expired => "expired",
             State::Held | State::Unused | State::NotRun { .. } => continue,

@@ -7,7 +7,7 @@ use crate::text::{alias as alias_name, argument, count, escape_str, module as mo
 use crate::{
     chain::ChainKey,
     event::{Origin, ProcessId},
-    policy::{Action, Finding, RuleVerdict, RunBy, SkipReason, State, Verdict, Who},
+    policy::{Action, Finding, Requester, RuleVerdict, SkipReason, StartedBy, State, Verdict},
 };
 
 /// Name of the test for the evidence, in formats with tests.
@@ -15,7 +15,7 @@ pub(super) const EVIDENCE: &str = "evidence";
 
 /// Test name of a finding: stable between runs, so that a CI system can track it.
 pub(super) fn subject(finding: &Finding) -> String {
-    let by = finding.who.as_ref().map_or_else(|| "unknown requester".to_owned(), identity);
+    let by = finding.requester.as_ref().map_or_else(|| "unknown requester".to_owned(), identity);
     match (&finding.module, &finding.alias) {
         (Some(module), Some(alias)) => format!("{} for {} by {by}", module_name(module), alias_name(alias)),
         (Some(module), None) => format!("{} by {by}", module_name(module)),
@@ -25,30 +25,30 @@ pub(super) fn subject(finding: &Finding) -> String {
 }
 
 /// The requester without process ids, which change between runs.
-fn identity(who: &Who) -> String {
-    match (&who.behalf, &who.process.exe) {
+fn identity(requester: &Requester) -> String {
+    match (&requester.behalf, &requester.process.exe) {
         (Some((comm, _)), _) => name(comm),
         (None, Some(exe)) => argument(exe),
-        (None, None) => name(&who.process.comm),
+        (None, None) => name(&requester.process.comm),
     }
 }
 
 /// The requester: its command line and the script or process that ran it.
 fn requester(finding: &Finding) -> String {
-    let Some(who) = &finding.who else { return "unknown requester".to_owned() };
-    if let Some((comm, pid)) = &who.behalf {
-        return format!("{} through the kernel thread {}", comm_pid(comm, *pid), name(&who.process.comm));
+    let Some(requester) = &finding.requester else { return "unknown requester".to_owned() };
+    if let Some((comm, pid)) = &requester.behalf {
+        return format!("{} through the kernel thread {}", comm_pid(comm, *pid), name(&requester.process.comm));
     }
-    let by = who.run_by().map(|by| match by {
-        RunBy::Script(script, Some(line)) => format!("{}:{line}", argument(script)),
-        RunBy::Script(script, None) => argument(script),
-        RunBy::Parent(parent) => comm_pid(&parent.comm, parent.pid),
+    let by = requester.started_by().map(|by| match by {
+        StartedBy::Script(script, Some(line)) => format!("{}:{line}", argument(script)),
+        StartedBy::Script(script, None) => argument(script),
+        StartedBy::Parent(parent) => comm_pid(&parent.comm, parent.pid),
     });
     let by = by.map(|by| format!(" run by {by}")).unwrap_or_default();
-    if who.process.kthread {
-        return format!("kernel thread {}", comm_pid(&who.process.comm, who.process.pid));
+    if requester.process.kthread {
+        return format!("kernel thread {}", comm_pid(&requester.process.comm, requester.process.pid));
     }
-    format!("`{}`{by}", command(&who.process))
+    format!("`{}`{by}", command(&requester.process))
 }
 
 /// The findings of one requester, shown as one line.
@@ -66,7 +66,7 @@ pub(super) fn finding_lines<'a>(findings: impl IntoIterator<Item = &'a Finding>)
     let mut groups: Vec<FindingGroup<'a>> = Vec::new();
     let mut by_key: BTreeMap<(GroupKey, Option<&str>), usize> = BTreeMap::new();
     for finding in findings {
-        let key = finding.who.as_ref().map(|who| who.process.id()).ok_or(finding.key);
+        let key = finding.requester.as_ref().map(|requester| requester.process.id()).ok_or(finding.key);
         let key = (key, finding.expired.as_deref());
         // Requests that loaded nothing have one line each.
         let known = by_key.get(&key).copied().filter(|_| finding.module.is_some());
@@ -88,8 +88,8 @@ impl FindingGroup<'_> {
     fn line(&self) -> String {
         // The line of a script is not always known: prefer a finding that has it.
         let has_line = |finding: &&&Finding| {
-            let by = finding.who.as_ref().and_then(Who::run_by);
-            matches!(by, Some(RunBy::Script(_, Some(_))))
+            let by = finding.requester.as_ref().and_then(Requester::started_by);
+            matches!(by, Some(StartedBy::Script(_, Some(_))))
         };
         let requester = requester(self.modules.iter().find(has_line).copied().unwrap_or(self.first));
         let mut line = if self.modules.is_empty() {
@@ -118,7 +118,7 @@ impl FindingGroup<'_> {
         if aliases.is_empty() {
             return match self.first.origin {
                 Origin::Udev => " for a device".to_owned(),
-                Origin::Explicit => " by itself".to_owned(),
+                Origin::Explicit => " explicitly".to_owned(),
                 Origin::Request | Origin::Unknown => String::new(),
             };
         }
@@ -134,11 +134,11 @@ pub(super) fn rule_lines(verdict: &RuleVerdict) -> Vec<String> {
             let denied = verdict.findings.iter().filter(|finding| finding.action == Action::Deny);
             finding_lines(denied)
         }
-        State::Unmet { why } => vec![format!("expected, and did not happen: {}", escape_str(why))],
+        State::Unmet { why } => vec![format!("expected, but did not happen: {}", escape_str(why))],
         State::Undetermined { why } => {
-            vec![format!("expected, and whether it could happen is not known: {}", escape_str(why))]
+            vec![format!("expected, but it is unknown whether it could happen: {}", escape_str(why))]
         }
-        State::Skipped { excuse, why } => vec![skip_words(*excuse, why)],
+        State::Skipped { skip_reason, why } => vec![skip_words(*skip_reason, why)],
         State::NotRun { why } => vec![escape_str(why)],
         State::Held | State::Unused | State::Expired => Vec::new(),
     };
@@ -152,8 +152,8 @@ pub(super) fn rule_lines(verdict: &RuleVerdict) -> Vec<String> {
 }
 
 /// `built-in: ext4 is built into the kernel`.
-pub(super) fn skip_words(excuse: SkipReason, why: &str) -> String {
-    format!("{}: {}", excuse.name(), escape_str(why))
+pub(super) fn skip_words(skip_reason: SkipReason, why: &str) -> String {
+    format!("{}: {}", skip_reason.name(), escape_str(why))
 }
 
 /// The first line: `policy autoload.toml is violated: 5 modules loaded, 2 denied`.

@@ -51,7 +51,7 @@ pub struct Change {
     /// The user action that causes the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
-    /// A command with this effect, and what started it.
+    /// A command with this effect.
     pub command: Vec<String>,
     /// The parent of that command.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ pub struct Diff {
     /// Differences in loaded modules.
     pub changes: Vec<Change>,
     /// Requests that load nothing and were made on one side only.
-    pub in_vain: Vec<Change>,
+    pub unsuccessful: Vec<Change>,
     /// Slower requests.
     pub slower: Vec<Change>,
 }
@@ -101,7 +101,7 @@ pub fn diff(before: &Snapshot, now: &Snapshot, slower: Slower) -> Diff {
     for key in keys {
         let (was, is) = (before.get(key).copied(), now.get(key).copied());
         match change(was, is) {
-            Some(change) if matches!(change.kind, Kind::NowAsks | Kind::NoLongerAsks) => diff.in_vain.push(change),
+            Some(change) if matches!(change.kind, Kind::NowAsks | Kind::NoLongerAsks) => diff.unsuccessful.push(change),
             Some(change) => diff.changes.push(change),
             None => {}
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         subject::Subject,
-        verdict::{Finding, RunBy, Who},
+        verdict::{Finding, Requester, StartedBy},
     },
     By, by,
 };
@@ -82,7 +82,7 @@ pub struct Seen {
     pub count: u64,
     /// The first command line.
     pub command: Vec<String>,
-    /// What started it: the script, or the name of the parent.
+    /// The script that started it, or the name of its parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_by: Option<String>,
     /// The user action that causes the request.
@@ -98,19 +98,24 @@ pub struct Seen {
 #[non_exhaustive]
 pub enum SnapshotError {
     /// It is not a snapshot.
-    #[error("not a kmodtrace snapshot")]
-    Form(#[from] serde_json::Error),
+    #[error("not a snapshot (line {line}, column {column}); create one with `kmodtrace snapshot`")]
+    Form {
+        /// Line of the first error, from 1.
+        line: usize,
+        /// Column of the first error, from 1.
+        column: usize,
+    },
     /// It has another version.
-    #[error("this snapshot has version {0}, and this kmodtrace reads version {SNAPSHOT_VERSION}")]
+    #[error("unsupported snapshot version {0}: expected {SNAPSHOT_VERSION}")]
     Version(u32),
     /// An outcome that does not exist.
-    #[error("damaged snapshot: invalid result {0:?}")]
+    #[error("invalid snapshot: unknown result {0:?}")]
     Result(String),
     /// An origin that does not exist.
-    #[error("damaged snapshot: invalid origin {0:?}")]
+    #[error("invalid snapshot: unknown origin {0:?}")]
     Origin(String),
     /// A duplicate entry.
-    #[error("damaged snapshot: it has two entries for {alias:?} by {requester:?}")]
+    #[error("invalid snapshot: two entries for {alias:?} by {requester:?}")]
     Twice {
         /// The requester.
         requester: String,
@@ -118,7 +123,7 @@ pub enum SnapshotError {
         alias: String,
     },
     /// Its parts are inconsistent.
-    #[error("damaged snapshot: {0} entries, but {1} observations")]
+    #[error("invalid snapshot: {0} entries, but {1} observations")]
     Damaged(usize, usize),
 }
 
@@ -126,7 +131,8 @@ impl std::str::FromStr for Snapshot {
     type Err = SnapshotError;
 
     fn from_str(text: &str) -> Result<Self, SnapshotError> {
-        let snapshot: Self = serde_json::from_str(text)?;
+        let snapshot: Self = serde_json::from_str(text)
+            .map_err(|error| SnapshotError::Form { line: error.line(), column: error.column() })?;
         if snapshot.snapshot != SNAPSHOT_VERSION {
             return Err(SnapshotError::Version(snapshot.snapshot));
         }
@@ -207,11 +213,11 @@ impl Recorder {
             recorded.blocked_ns.push(blocked_ns);
         }
         if recorded.seen.count == 1 {
-            let who = finding.who.as_ref();
-            recorded.seen.command = who.map(|who| command(&who.process)).unwrap_or_default();
-            recorded.seen.run_by = who.and_then(Who::run_by).map(|by| match by {
-                RunBy::Script(script, _) => plain(script),
-                RunBy::Parent(parent) => plain(&parent.comm),
+            let requester = finding.requester.as_ref();
+            recorded.seen.command = requester.map(|requester| command(&requester.process)).unwrap_or_default();
+            recorded.seen.run_by = requester.and_then(Requester::started_by).map(|by| match by {
+                StartedBy::Script(script, _) => plain(script),
+                StartedBy::Parent(parent) => plain(&parent.comm),
             });
             recorded.seen.explanation = finding.explanation;
         }

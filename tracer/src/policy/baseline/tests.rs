@@ -67,7 +67,7 @@ fn forged_snapshot_is_rejected() {
     }
     let escape = result("loaded\u{1b}]0;x\u{7}\u{202e}").unwrap_err();
     assert!(!escape.contains(|character| char::is_control(character) || character == '\u{202e}'), "{escape}");
-    assert!(read(&|forged| forged.compared[0].origin = "kernel".to_owned()).unwrap_err().contains("invalid origin"));
+    assert!(read(&|forged| forged.compared[0].origin = "kernel".to_owned()).unwrap_err().contains("unknown origin"));
     let twice = read(&|forged| {
         let (entry, seen) = (forged.compared[0].clone(), forged.seen[0].clone());
         forged.compared.push(entry);
@@ -77,7 +77,7 @@ fn forged_snapshot_is_rejected() {
     assert!(twice.unwrap_err().contains("two entries for"));
     let member =
         serde_json::to_string(&snapshot(&usual())).unwrap().replacen("\"origin\"", "\"origin\":\"udev\",\"origin\"", 1);
-    assert!(matches!(member.parse::<Snapshot>(), Err(SnapshotError::Form(_))));
+    assert!(matches!(member.parse::<Snapshot>(), Err(SnapshotError::Form { .. })));
 }
 
 /// The time to compare many changed aliases grows linearly.
@@ -129,14 +129,14 @@ fn diff_of_each_kind_names_the_requester() {
     let mut now = usual();
     now[1].modules.remove(0);
     assert_eq!(kinds(&now), [(Kind::NoLongerLoads, iptables.clone())]);
-    assert_eq!(kinds(&usual()[..3]).len(), 2, "cryptsetup asked for two things, and one in vain");
+    assert_eq!(kinds(&usual()[..3]).len(), 2, "one of the two requests of cryptsetup failed");
     let mut now = usual();
     now[2].result.as_mut().unwrap().status = Status::Denied;
     assert_eq!(kinds(&now), [(Kind::ResultChanged, "/usr/bin/mount".to_owned())]);
     let fewer = compare(&[&usual()[..2], &usual()[3..]].concat());
-    assert_eq!((fewer.changes.len(), fewer.in_vain[0].kind), (0, Kind::NoLongerAsks));
+    assert_eq!((fewer.changes.len(), fewer.unsuccessful[0].kind), (0, Kind::NoLongerAsks));
     let backwards = diff(&snapshot(&usual()[..2]), &snapshot(&usual()[..3]), TWICE);
-    assert_eq!((backwards.changes.len(), backwards.in_vain[0].kind), (0, Kind::NowAsks));
+    assert_eq!((backwards.changes.len(), backwards.unsuccessful[0].kind), (0, Kind::NowAsks));
     let backwards = diff(&snapshot(&usual()[..1]), &snapshot(&usual()[..2]), TWICE).changes;
     assert_eq!((backwards[0].kind, backwards[0].gained.len()), (Kind::NowLoads, 3));
 }

@@ -10,22 +10,22 @@ use crate::policy::{Action, PolicyError, lint, load, load_for_lint, parse};
 #[test]
 fn policy_error_has_a_position() {
     for (text, wanted) in [
-        ("version = 1\n[[rule]]\naction='allow'\nmodul='x'\n", "policy.toml:4:1: unknown field `modul`"),
-        ("version = 1\ndefualt='deny'\n", "policy.toml:2:1: unknown field `defualt`"),
+        ("version = 1\n[[rule]]\naction='allow'\nmodul='x'\n", "policy.toml:4:1: unknown key `modul`"),
+        ("version = 1\ndefualt='deny'\n", "policy.toml:2:1: unknown key `defualt`"),
         ("version = 2\n", "policy.toml:1:11: unsupported version 2"),
-        ("default='deny'\n", "policy.toml:1:1: missing field `version`"),
-        ("version = 1\n[[rule]]\naction='allow'\nresult='fine'\n", "policy.toml:4:8: \"fine\" is no result"),
-        ("version = 1\n[[rule]]\naction='allow'\nmodule=[]\n", "policy.toml:4:8: an empty pattern"),
-        ("version = 1\n[[rule]]\naction='permit'\n", "policy.toml:3:8: unknown variant `permit`"),
-        ("version = 1\n[[rule]]\naction='allow'\nuid='root'\n", "policy.toml:4:5: root is not a user id"),
-        ("version = 1\n[[rule]]\naction='allow'\nuid=-1\n", "policy.toml:4:5: -1 is not a user id"),
-        ("version = 1\n[[rule]]\naction='allow'\nexpires='soon'\n", "policy.toml:4:9: \"soon\" is not a date"),
+        ("default='deny'\n", "policy.toml:1:1: missing key `version`"),
+        ("version = 1\n[[rule]]\naction='allow'\nresult='fine'\n", "policy.toml:4:8: invalid result \"fine\""),
+        ("version = 1\n[[rule]]\naction='allow'\nmodule=[]\n", "policy.toml:4:8: invalid pattern \"\""),
+        ("version = 1\n[[rule]]\naction='permit'\n", "policy.toml:3:8: unknown value `permit`"),
+        ("version = 1\n[[rule]]\naction='allow'\nuid='root'\n", "policy.toml:4:5: invalid user id root"),
+        ("version = 1\n[[rule]]\naction='allow'\nuid=-1\n", "policy.toml:4:5: invalid user id -1"),
+        ("version = 1\n[[rule]]\naction='allow'\nexpires='soon'\n", "policy.toml:4:9: invalid date \"soon\""),
         (
             "version = 1\n[[rule]]\naction='allow'\nname='a'\n[[rule]]\naction='deny'\nname='a'\n",
-            "policy.toml:7:6: a second",
+            "policy.toml:7:6: duplicate rule name",
         ),
-        ("version = 1\n[[rule]]\naction='allow'\nskip=['missing']\n", "policy.toml:4:6: only an `expect`"),
-        ("version = 1\n[[case]]\nname='x'\nwant='allow'\n", "policy.toml:2:1: a case is about"),
+        ("version = 1\n[[rule]]\naction='allow'\nskip=['missing']\n", "policy.toml:4:6: invalid key `skip`"),
+        ("version = 1\n[[case]]\nname='x'\nwant='allow'\n", "policy.toml:2:1: incomplete case"),
         ("version = 1\ninclude=['no.toml']\n", "policy.toml:2:10: cannot include no.toml"),
         ("version = 1\n[[rule]]\naction=\n", "policy.toml:3:8: "),
     ] {
@@ -137,7 +137,7 @@ fn included_rules_follow_in_order() {
     assert_eq!((names, policy.default), (vec!["a", "b"], Action::Allow));
     write("b.toml", "version=1\n[[rule]]\naction='deny'\nmodul='x'\n");
     let error = load(&directory.path().join("a.toml")).unwrap_err().to_string();
-    assert!(error.contains("b.toml:4:1: unknown field"), "{error}");
+    assert!(error.contains("b.toml:4:1: unknown key"), "{error}");
 }
 
 /// A file that is not a policy is rejected before it fills memory, also if included, and an invalid byte has a position.
@@ -153,7 +153,7 @@ fn oversized_or_binary_file_is_rejected() {
         ("/dev/zero", "it is neither a file nor a pipe"),
         (".", "it is neither a file nor a pipe"),
         ("large.toml", "it is larger than 1 MiB"),
-        ("bytes.toml", "bytes.toml:2:7: this byte is not UTF-8"),
+        ("bytes.toml", "bytes.toml:2:7: invalid byte: expected UTF-8"),
         ("zero.toml", "zero.toml:2:12: cannot include /dev/zero: it is neither"),
     ] {
         let error = format!("{:#}", anyhow::Error::from(load(&path(name)).unwrap_err()));
@@ -192,10 +192,10 @@ fn policy_cases_check_action_and_rule() {
         ("want='deny'\nmodule='tcp_diag'\nexe='/usr/bin/nc'", None),
         ("want='deny'\nrule='default'\nmodule='tcp_diag'\nexe='/usr/bin/ss'\ndate=2026-07-01", None),
         ("want='allow'\nalias='net-pf-30'", None),
-        ("want='deny'\nmodule='tcp_diag'\nexe='/usr/bin/ss'", Some("wanted deny, but rule \"diag\" says allow")),
+        ("want='deny'\nmodule='tcp_diag'\nexe='/usr/bin/ss'", Some("expected deny, but rule \"diag\" decides allow")),
         (
             "want='allow'\nrule='default'\nmodule='tcp_diag'\nexe='/usr/bin/ss'",
-            Some("rule \"default\" should decide, but rule \"diag\" does"),
+            Some("expected rule \"default\" to decide, but rule \"diag\" does"),
         ),
     ] {
         let policy = policy(&format!("{rules}[[case]]\nname='it'\n{case}\n"));

@@ -302,7 +302,7 @@ fn path_with_unseen_beginning_is_an_error() {
     let deny = |exe: &str| format!("default='allow'\n[[rule]]\naction='deny'\norigin='explicit'\nexe='{exe}'\n");
     let open = verdict(&deny("/usr/bin/dash"));
     assert_eq!(open.outcome, Outcome::Error);
-    assert!(open.doubts[0].contains("its exe was not seen"), "{:?}", open.doubts);
+    assert!(open.undetermined[0].contains("its exe was not seen"), "{:?}", open.undetermined);
     assert_eq!(verdict(&deny("dash")).outcome, Outcome::Violated);
     assert_eq!(verdict(&deny("/usr/bin/bash")).outcome, Outcome::Holds);
 }
@@ -325,6 +325,6 @@ fn loader_is_judged_by_its_program_at_each_load() {
     });
     assert_eq!(decisions, [Decision::Default, Decision::Rule(0)]);
     let verdict = judge_events(policy, super::stream(&[loads]), &UnknownKernel(String::new()));
-    let culprit = &verdict.rules[0].findings[0].who.as_ref().unwrap().process;
-    assert_eq!(culprit.exe, Some(Text::from("/tmp/evil")));
+    let requester = &verdict.rules[0].findings[0].requester.as_ref().unwrap().process;
+    assert_eq!(requester.exe, Some(Text::from("/tmp/evil")));
 }

@@ -49,8 +49,7 @@ pub(super) struct Attaching<'a> {
 
 /// Attaches hooks, each with the best method that works; with `pins`, methods that can be pinned are preferred.
 ///
-/// One after the other, in this thread: late stages come first, and no kernel is known to fail where programs are loaded one
-/// at a time.
+/// Sequential and in this thread: late stages must come first, and loading programs concurrently has failed on some kernels.
 pub(super) fn attach_hooks(
     ebpf: &mut Ebpf,
     hooks: impl IntoIterator<Item = &'static Hook>,
@@ -64,19 +63,19 @@ fn attach_hook(ebpf: &mut Ebpf, hook: &'static Hook, how: Attaching<'_>) -> Atta
     let mut refused = Vec::new();
     let places: &[Option<&Path>] = if how.pins.is_some() { &[how.pins, None] } else { &[None] };
     for place in places {
-        for way in hook.ways {
-            if !how.preference.allows(way) && hook.ways.iter().any(|way| how.preference.allows(way)) {
+        for method in hook.methods {
+            if !how.preference.allows(method) && hook.methods.iter().any(|method| how.preference.allows(method)) {
                 continue;
             }
-            let attached = way.iter().try_for_each(|it| match place {
+            let attached = method.iter().try_for_each(|it| match place {
                 Some(pins) => program::attach_pinned(ebpf, *it, how.targets, pins),
                 None => program::attach(ebpf, *it, how.targets),
             });
             match attached {
-                Ok(()) => return AttachedHook { hook, programs: way, refused, pinned: place.is_some() },
+                Ok(()) => return AttachedHook { hook, programs: method, refused, pinned: place.is_some() },
                 Err(error) => {
                     refused.push(error.to_string());
-                    for failed in *way {
+                    for failed in *method {
                         program::detach(ebpf, *failed);
                         if let Some(pins) = place {
                             program::detach_pinned(*failed, pins);

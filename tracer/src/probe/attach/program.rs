@@ -16,7 +16,7 @@ pub(super) enum AttachError {
     Missing { program: &'static str },
     #[error("{how} {target}: {why}")]
     Refused { how: &'static str, target: &'static str, why: String },
-    #[error("{how} {target}: cannot be pinned: {why}")]
+    #[error("{how} {target}: cannot pin: {why}")]
     Pin { how: &'static str, target: &'static str, why: String },
 }
 
@@ -67,7 +67,7 @@ pub(super) fn attach_pinned(ebpf: &mut Ebpf, program: Program, btf: &Btf, pins: 
     let Program { name, how, target, .. } = program;
     let fail = |why: String| AttachError::Pin { how: how.name(), target, why };
     if !is_pinnable(how) {
-        return Err(fail("this kernel has no links for kprobes (5.15 and later have)".to_owned()));
+        return Err(fail("this kernel has no links for kprobes (added in 5.15)".to_owned()));
     }
     let loaded = ebpf.program_mut(name).ok_or(AttachError::Missing { program: name })?;
     let link = load(loaded, program, btf).and_then(|()| link(loaded, program));
@@ -115,7 +115,7 @@ where
 pub(super) fn detach_pinned(program: Program, pins: &Path) {
     for name in pin_names(program.name) {
         if let Err(error) = std::fs::remove_file(pins.join(&name)) {
-            log::debug!("{name} was not pinned: {error}");
+            log::debug!("cannot remove the pin {name}: {error}");
         }
     }
 }
@@ -129,8 +129,8 @@ pub(super) fn detach(ebpf: &mut Ebpf, program: Program) {
         How::RawTracePoint => <&mut RawTracePoint>::try_from(loaded).and_then(RawTracePoint::unload),
     });
     if let Some(Err(error)) = result {
-        // Not loaded: nothing to undo.
-        log::debug!("{} was not loaded: {error}", program.name);
+        // An error means that the program was not loaded.
+        log::debug!("cannot unload {}: {error}", program.name);
     }
 }
 
@@ -140,9 +140,9 @@ fn explain(error: &ProgramError) -> String {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
             log::debug!("verifier: {log}");
-            let said = log.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect::<Vec<_>>();
-            let said = said.into_iter().rev().collect::<Vec<_>>().join(" / ");
-            if said.is_empty() { format!("{io_error}") } else { format!("{io_error}; verifier: {said}") }
+            let last = log.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect::<Vec<_>>();
+            let last = last.into_iter().rev().collect::<Vec<_>>().join(" / ");
+            if last.is_empty() { format!("{io_error}") } else { format!("{io_error}; verifier: {last}") }
         }
         ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
         other => other.to_string(),

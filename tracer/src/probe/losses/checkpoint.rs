@@ -4,7 +4,7 @@ use aya::maps::{HashMap, MapData, MapError};
 
 use crate::probe::ProbeError;
 
-/// Bytes of a key.
+/// Size of a key, bytes.
 const NAME_BYTES: usize = 32;
 
 /// Name of the map.
@@ -57,8 +57,12 @@ mod tests {
     /// No two counters or programs share a key.
     #[test]
     fn keys_are_unique() {
-        let programs: HashSet<&str> =
-            HOOKS.iter().flat_map(|hook| hook.ways).flat_map(|way| way.iter()).map(|program| program.name).collect();
+        let programs: HashSet<&str> = HOOKS
+            .iter()
+            .flat_map(|hook| hook.methods)
+            .flat_map(|method| method.iter())
+            .map(|program| program.name)
+            .collect();
         let mut keys = HashSet::new();
         for name in Counter::ALL.into_iter().map(Counter::name).chain(programs) {
             assert!(keys.insert(super::key(name)), "{name}");

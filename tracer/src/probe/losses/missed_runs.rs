@@ -13,14 +13,14 @@ use std::{
 use crate::probe::{
     ProbeError,
     attach::AttachedHook,
-    hooks::{Program, Skipped},
+    hooks::{MissedRun, Program},
 };
 
 /// A program and its link: each has a counter of its own. Their fdinfo files stay open, because they are read on every tick.
 pub(in crate::probe) struct MissedRuns {
     /// Its name.
     pub(in crate::probe) name: &'static str,
-    skipped: Skipped,
+    missed_run: MissedRun,
     /// The fdinfo file is valid as long as this is open.
     _program: OwnedFd,
     program: Option<File>,
@@ -36,12 +36,12 @@ impl MissedRuns {
         let info = File::open(fdinfo(&fd)).ok();
         let id = info.as_ref().and_then(|file| value(file, "prog_id"));
         let link = id.and_then(|id| links.get(&id)).and_then(|path| File::open(path).ok());
-        Self { name: program.name, skipped: program.skipped, _program: fd, program: info, link }
+        Self { name: program.name, missed_run: program.missed_run, _program: fd, program: info, link }
     }
 
     /// Whether a missed run is no loss by itself, but leaves its request unresolved.
     pub(super) fn is_seen(&self) -> bool {
-        self.skipped == Skipped::Seen
+        self.missed_run == MissedRun::Visible
     }
 
     /// Number of missed runs.
@@ -135,10 +135,10 @@ mod tests {
     /// The runs of every program are counted, except `module_request`.
     #[test]
     fn all_programs_but_module_request_are_counted() {
-        let attached = |hook| AttachedHook { hook, programs: hook.ways[0], refused: Vec::new(), pinned: false };
+        let attached = |hook| AttachedHook { hook, programs: hook.methods[0], refused: Vec::new(), pinned: false };
         let hooks: Vec<AttachedHook> = HOOKS.iter().map(attached).collect();
         let names: Vec<&str> = counted(&hooks).map(|program| program.name).collect();
-        let all = HOOKS.iter().flat_map(|hook| hook.ways[0]).map(|program| program.name);
+        let all = HOOKS.iter().flat_map(|hook| hook.methods[0]).map(|program| program.name);
         assert_eq!(names, all.filter(|name| *name != "module_request").collect::<Vec<_>>());
         assert!(names.contains(&"sys_finit_fexit"));
     }

@@ -36,11 +36,11 @@ const STAGING: &str = "new";
 pub enum PinError {
     /// The BPF file system is not mounted.
     #[error(
-        "{} is not on a BPF file system: mount -t bpf bpf /sys/fs/bpf",
+        "cannot pin programs: {} is not on a BPF file system; run `mount -t bpf bpf /sys/fs/bpf`",
         path.display()
     )]
     NotBpf {
-        /// Where it should be.
+        /// The directory for pins.
         path: PathBuf,
     },
     /// The directory cannot be used.
@@ -53,19 +53,25 @@ pub enum PinError {
         source: io::Error,
     },
     /// The directory may have been created by another user.
-    #[error("{} must be a directory owned by root with mode 0700: check its origin, then remove it", path.display())]
+    #[error(
+        "cannot use {}: it must be a directory owned by root with mode 0700; check its origin, then remove it",
+        path.display()
+    )]
     Untrusted {
         /// It.
         path: PathBuf,
     },
     /// Another recorder uses the directory.
-    #[error("another kmodtrace record --pin uses {}", path.display())]
+    #[error("cannot use {}: another kmodtrace record --pin uses it", path.display())]
     InUse {
         /// It.
         path: PathBuf,
     },
     /// The pins have another layout than this build creates.
-    #[error("the pins in {} have an unexpected layout ({why}): remove them with kmodtrace record --unpin", path.display())]
+    #[error(
+        "cannot use the pins in {}: unexpected layout ({why}); remove them with `kmodtrace record --unpin`",
+        path.display()
+    )]
     Layout {
         /// The directory.
         path: PathBuf,

@@ -44,7 +44,7 @@ pub(in crate::probe) fn attempt(btf: &Btf, addresses: Addresses, options: Option
     match check(&path) {
         Ok(ring) => resume(pins, &path, ring, (btf, addresses, options), found),
         Err(error) => {
-            found.notes.push(format!("{error}; begun anew"));
+            found.notes.push(format!("{error}; starting with new pins"));
             discard(&path, &mut found)?;
             begin(pins, btf, addresses, options, found)
         }
@@ -53,7 +53,7 @@ pub(in crate::probe) fn attempt(btf: &Btf, addresses: Addresses, options: Option
 
 fn discard_foreign(pins: &Pins, found: &mut Resumed) -> Result<(), PinError> {
     for path in pins.foreign()? {
-        found.notes.push(format!("{} was pinned by another version of kmodtrace, and is removed", path.display()));
+        found.notes.push(format!("{} was pinned by another version of kmodtrace and is removed", path.display()));
         discard(&path, found)?;
     }
     Ok(())
@@ -129,13 +129,13 @@ fn check(path: &Path) -> Result<RingConsumer, PinError> {
         let is_kind = info.map_type().is_ok_and(|found| found == kind);
         let found = (info.key_size(), info.value_size(), info.max_entries());
         if !is_kind || sizes.is_some_and(|sizes| sizes != found) {
-            return Err(differs(format!("map {name} has another layout")));
+            return Err(differs(format!("map {name} differs")));
         }
     }
     // Before 5.15 a required hook may have only methods that cannot be pinned.
     if can_pin_kprobes() {
         let mut required = HOOKS.iter().filter(|hook| hook.need == Need::Required);
-        if let Some(hook) = required.find(|hook| pinned_way(path, hook).is_none()) {
+        if let Some(hook) = required.find(|hook| pinned_method(path, hook).is_none()) {
             return Err(differs(format!("hook {} is not attached", hook.name)));
         }
     }
@@ -144,9 +144,9 @@ fn check(path: &Path) -> Result<RingConsumer, PinError> {
 }
 
 /// The attach method of a hook whose programs are all pinned.
-fn pinned_way(path: &Path, hook: &Hook) -> Option<&'static [Program]> {
+fn pinned_method(path: &Path, hook: &Hook) -> Option<&'static [Program]> {
     let is_pinned = |program: &Program| pin_names(program.name).iter().all(|name| path.join(name).exists());
-    hook.ways.iter().find(|way| way.iter().all(is_pinned)).copied()
+    hook.methods.iter().find(|method| method.iter().all(is_pinned)).copied()
 }
 
 fn resume(
@@ -161,8 +161,7 @@ fn resume(
     let object = object().ok_or(ProbeError::NoObject)?;
     let is_same = reported.get(OBJECT_DIGEST)? == digest(object);
     if !is_same {
-        let note =
-            "the pinned programs are of another build and keep recording: replace them with kmodtrace record --unpin";
+        let note = "the pinned programs are from another build and keep recording; replace them with `kmodtrace record --unpin`";
         found.notes.push(note.to_owned());
     }
     let mut hooks: Vec<AttachedHook> = HOOKS.iter().map(|hook| pinned_hook(path, hook)).collect();
@@ -176,9 +175,9 @@ fn resume(
         let mut loaded = load_with(object, Fit { btf, options }, &pinned)?;
         let (mut attached, missing): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| !hook.programs.is_empty());
         let how = Attaching { targets: &targets, preference: options.preference, pins: None };
-        let anew = attach_hooks(&mut loaded, missing.into_iter().map(|hook| hook.hook), how);
-        programs.extend(missed_runs(&anew, |program| descriptor(&loaded, program.name))?);
-        attached.extend(anew);
+        let reattached = attach_hooks(&mut loaded, missing.into_iter().map(|hook| hook.hook), how);
+        programs.extend(missed_runs(&reattached, |program| descriptor(&loaded, program.name))?);
+        attached.extend(reattached);
         hooks = attached;
         ebpf = Some(loaded);
     }
@@ -191,7 +190,7 @@ fn resume(
 }
 
 fn pinned_hook(path: &Path, hook: &'static Hook) -> AttachedHook {
-    match pinned_way(path, hook) {
+    match pinned_method(path, hook) {
         Some(programs) => AttachedHook { hook, programs, refused: Vec::new(), pinned: true },
         None => {
             let refused = vec!["it was not attached when the programs were pinned".to_owned()];

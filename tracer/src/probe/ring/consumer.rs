@@ -63,7 +63,7 @@ impl RingConsumer {
         let bytes = map.info().map_err(std::io::Error::other)?.max_entries() as usize;
         let page = page_bytes()?;
         if !bytes.is_power_of_two() || bytes < page {
-            return Err(std::io::Error::other(format!("no ring buffer has {bytes} bytes")));
+            return Err(std::io::Error::other(format!("invalid ring buffer size of {bytes} bytes")));
         }
         let fd = map.fd().as_fd();
         let consumer = Mapping::new(fd, page, 0, ProtFlags::READ | ProtFlags::WRITE)?;
@@ -73,7 +73,7 @@ impl RingConsumer {
         ring.read = ring.consumer_position().load(Ordering::Acquire);
         match ring.waiting() {
             Some(_) => Ok(ring),
-            None => Err(std::io::Error::other("the ring's position is not that of a record")),
+            None => Err(std::io::Error::other("the consumer position of the ring is not that of a record")),
         }
     }
 

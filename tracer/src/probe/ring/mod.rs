@@ -60,7 +60,7 @@ impl Ring {
         self.fd.get_ref().has_read(end)
     }
 
-    /// Passes up to `limit` records before `end` to `each`; returns whether there may be more.
+    /// Passes up to `limit` records before `end` to `each`. Returns whether there may be more.
     pub fn drain(&mut self, end: Mark, limit: usize, mut each: impl FnMut(Result<Record, DecodeError>)) -> bool {
         let ring = self.fd.get_mut();
         for _ in 0..limit {

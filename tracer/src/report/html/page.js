@@ -199,9 +199,9 @@ read();
 byId("about").textContent = data.about;
 byId("note").textContent = data.note;
 for (const stream of data.streams) {
-  const line = make("li", stream.told);
+  const line = make("li", stream.source);
   byId("streams").append(line);
-  for (const told of stream.missing) byId("missing-list").append(make("li", stream.name + ": " + told));
+  for (const issue of stream.missing) byId("missing-list").append(make("li", stream.name + ": " + issue));
 }
 byId("missing").hidden = !byId("missing-list").childElementCount;
 options("host", [...new Set(data.streams.map((stream) => stream.host))].sort());

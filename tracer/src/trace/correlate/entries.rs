@@ -55,7 +55,7 @@ impl Entries {
         if by == process {
             return Some(entry);
         }
-        log::debug!("thread {tid}, which entered at {began_ns}, was another process's");
+        log::debug!("thread {tid}, which entered at {began_ns}, belonged to another process");
         self.left.push(*entry);
         None
     }
@@ -137,7 +137,7 @@ impl<K: Environment> Tracker<K> {
             Outcome {
                 code: Some(-36),
                 errno: Some("ENAMETOOLONG".to_owned()),
-                detail: Some("the name is too long for a module name; nothing was loaded".to_owned()),
+                detail: Some("the name is longer than a module name can be; nothing was loaded".to_owned()),
                 ..Outcome::new(Status::Failed, Attribution::inferred("name-length"))
             }
         } else {

@@ -86,9 +86,9 @@ fn by_errno(ret: i32) -> Outcome {
     const INTERRUPTED: i32 = -512;
     let status = if ret == INTERRUPTED { Status::Interrupted } else { Status::HelperFailed };
     let detail = match ret {
-        INTERRUPTED => "the requester was killed while it waited; modprobe went on",
+        INTERRUPTED => "the requester was killed while it waited; modprobe continued",
         -2 => "the program in kernel.modprobe does not exist",
-        -13 => "the program in kernel.modprobe may not be executed",
+        -13 => "permission to execute the program in kernel.modprobe was denied",
         -8 => "the program in kernel.modprobe is not executable by this kernel",
         _ => "the kernel could not run modprobe",
     };
@@ -122,7 +122,7 @@ fn success(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outco
     let Some(resolution) = resolution else {
         let open = match others.as_str() {
             "" => String::new(),
-            others => format!(", so whether {others} is what was asked for is not known"),
+            others => format!(", so it is unknown whether {others} is the requested module"),
         };
         return unknown(format!("modprobe reports success; its configuration could not be read{open}"));
     };
@@ -145,7 +145,9 @@ fn success(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outco
         Resolution::NotFound if others.is_empty() => {
             unknown("modprobe reports success without loading anything".to_owned())
         }
-        Resolution::NotFound => unknown(format!("modprobe reports success; that {others} provides it is not known")),
+        Resolution::NotFound => {
+            unknown(format!("modprobe reports success; it is unknown whether {others} provides the name"))
+        }
     }
 }
 
@@ -174,7 +176,7 @@ fn failure(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outco
         }
         _ if resolution.is_blocked() => by_config(Status::Blocklisted, Some(resolution.detail())),
         Resolution::BuiltIn { .. } => {
-            by_config(Status::Failed, Some(format!("{}, yet modprobe failed", resolution.detail())))
+            by_config(Status::Failed, Some(format!("{}, but modprobe failed", resolution.detail())))
         }
         _ => by_config(
             Status::Failed,

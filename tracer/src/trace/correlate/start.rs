@@ -9,10 +9,10 @@ use crate::{
     kernel::{
         btf::Btf,
         clock::ClockTriple,
-        facts::{Facts, Lockdown, major_minor},
         kallsyms::KallsymsError,
         modules,
         privileges::{Capabilities, Capability},
+        sysinfo::{Lockdown, SystemInfo, major_minor},
     },
     probe::{self, Addresses, AttachedHook, Options, ProbeError, Uevents},
 };
@@ -47,19 +47,19 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
         return Err(ProbeError::NoObject);
     }
     privileges(root)?;
-    let facts = Facts::new(root);
-    supported(&facts)?;
+    let sysinfo = SystemInfo::new(root);
+    supported(&sysinfo)?;
     let btf = Btf::load()?;
     let mut system = LiveSystem::new(root);
     let mut addresses = Addresses::default();
     // In all other cases symbols are read after attaching, because reading them takes longest.
-    if facts.modprobe().is_ok_and(|path| path.trim().is_empty()) {
+    if sysinfo.modprobe().is_ok_and(|path| path.trim().is_empty()) {
         let read = system.read_symbols().map(|found| addresses = found);
         warnings.extend(read.err().map(|error| without_symbols(&error)));
         warnings.extend(system.symbols_note());
     }
 
-    let release = facts.release().ok();
+    let release = sysinfo.release().ok();
     let tracer = probe::Tracer::start(&btf, addresses, options);
     let tracer = tracer.map_err(|error| too_old(error, release.as_deref()))?;
     let clocks = ClockTriple::now();
@@ -74,7 +74,7 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     let (uevents, listening) = uevents(&mut warnings);
     let mut hooks: Vec<HeaderHook> = tracer.hooks.iter().map(header_hook).collect();
     hooks.push(listening);
-    let header = header(&facts, clocks, hooks, &mut warnings);
+    let header = header(&sysinfo, clocks, hooks, &mut warnings);
     let baseline = baseline(root, &mut warnings);
     Ok(Started { tracer, uevents, system, clocks, header, baseline, warnings })
 }
@@ -95,11 +95,11 @@ pub fn read_symbols(system: &mut LiveSystem, tracer: &probe::Tracer) -> Option<S
 }
 
 fn without_symbols(error: &KallsymsError) -> String {
-    format!("kernel symbols cannot be read ({error}): stacks show addresses, and an empty kernel.modprobe is not seen")
+    format!("{error}; meanwhile stacks show addresses, and an empty kernel.modprobe is not detected")
 }
 
 fn privileges(root: &Path) -> Result<(), ProbeError> {
-    // If /proc/self/status is unreadable, the kernel decides.
+    // If /proc/self/status is unreadable, loading is tried.
     let Ok(own) = Capabilities::effective(root) else { return Ok(()) };
     let admin = own.has(Capability::SysAdmin);
     let missing = own.missing(&[Capability::Bpf, Capability::Perfmon]);
@@ -109,29 +109,29 @@ fn privileges(root: &Path) -> Result<(), ProbeError> {
     Err(ProbeError::Privileges { missing: missing.join(", ") })
 }
 
-fn header(facts: &Facts, clocks: ClockTriple, hooks: Vec<HeaderHook>, warnings: &mut Vec<String>) -> Body {
-    let mut known = |what: &str, value: Result<String, crate::kernel::FactError>| {
+fn header(sysinfo: &SystemInfo, clocks: ClockTriple, hooks: Vec<HeaderHook>, warnings: &mut Vec<String>) -> Body {
+    let mut known = |what: &str, value: Result<String, crate::kernel::ReadError>| {
         value.unwrap_or_else(|error| {
-            warnings.push(format!("{what} is not known: {error}"));
+            warnings.push(format!("{what} is unknown: {error}"));
             String::new()
         })
     };
     let header = Header {
         schema: SCHEMA_VERSION,
         tool: concat!("kmodtrace ", env!("CARGO_PKG_VERSION")).to_owned(),
-        kernel: known("the kernel's release", facts.release()),
-        kernel_version: known("the kernel's version", facts.version()),
+        kernel: known("the kernel release", sysinfo.release()),
+        kernel_version: known("the kernel version", sysinfo.version()),
         arch: std::env::consts::ARCH.to_owned(),
-        hostname: known("the host's name", facts.hostname()),
-        boot_id: known("the boot's id", facts.boot_id()),
-        machine_id: facts.machine_id().ok().flatten(),
-        modprobe: known("kernel.modprobe", facts.modprobe()),
+        hostname: known("the host name", sysinfo.hostname()),
+        boot_id: known("the boot id", sysinfo.boot_id()),
+        machine_id: sysinfo.machine_id().ok().flatten(),
+        modprobe: known("kernel.modprobe", sysinfo.modprobe()),
         realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
         clock_uncertainty_ns: clocks.uncertainty_ns,
         filters: Vec::new(),
         boot_minus_monotonic_ns: Some(clocks.boot_ns.saturating_sub(clocks.monotonic_ns)),
-        modules_dep_sha256: digest(facts, "modules.dep"),
-        modules_alias_sha256: digest(facts, "modules.alias"),
+        modules_dep_sha256: digest(sysinfo, "modules.dep"),
+        modules_alias_sha256: digest(sysinfo, "modules.alias"),
         recording: None,
         segment: None,
         previous: None,
@@ -147,7 +147,7 @@ fn uevents(warnings: &mut Vec<String>) -> (Option<Uevents>, HeaderHook) {
         Ok(uevents) => (Some(uevents), None),
         Err(error) => (None, Some(format!("{WITHOUT}: {error}"))),
     };
-    warnings.extend(missing.iter().map(|missing| format!("uevents cannot be received, so {missing}")));
+    warnings.extend(missing.iter().map(|missing| format!("cannot receive uevents, so {missing}")));
     let hook = HeaderHook {
         hook: "uevents".to_owned(),
         attached: uevents.is_some().then(|| "netlink".to_owned()),
@@ -158,15 +158,15 @@ fn uevents(warnings: &mut Vec<String>) -> (Option<Uevents>, HeaderHook) {
 }
 
 /// The digest of an index of the kernel's modules; `None` without the file.
-fn digest(facts: &Facts, file: &str) -> Option<String> {
-    let path = facts.root().join("lib/modules").join(facts.release().ok()?).join(file);
+fn digest(sysinfo: &SystemInfo, file: &str) -> Option<String> {
+    let path = sysinfo.root().join("lib/modules").join(sysinfo.release().ok()?).join(file);
     let bytes = std::fs::read(&path).inspect_err(|error| log::info!("{}: {error}", path.display())).ok()?;
     Some(to_hex(&hash(&bytes)))
 }
 
 fn header_hook(hook: &AttachedHook) -> HeaderHook {
     let attached = hook.how();
-    let target = hook.hook.ways.first().and_then(|way| way.first()).map_or("", |program| program.target);
+    let target = hook.hook.methods.first().and_then(|method| method.first()).map_or("", |program| program.target);
     HeaderHook {
         hook: hook.hook.name.to_owned(),
         missing: attached.is_none().then(|| format!("{}: {}", hook.hook.without, hook.refused.join("; "))),
@@ -182,7 +182,7 @@ fn baseline(root: &Path, warnings: &mut Vec<String>) -> Body {
             loaded.modules.into_iter().map(|module| module.name).collect()
         }
         Err(error) => {
-            warnings.push(format!("cannot read the modules that are loaded already: {error}"));
+            warnings.push(format!("the modules that are loaded already are unknown: {error}"));
             Vec::new()
         }
     };
@@ -191,14 +191,14 @@ fn baseline(root: &Path, warnings: &mut Vec<String>) -> Body {
 }
 
 /// Checks the known requirements without attaching anything.
-fn supported(facts: &Facts) -> Result<(), ProbeError> {
-    if facts.lockdown().is_ok_and(|lockdown| lockdown == Lockdown::Confidentiality) {
+fn supported(sysinfo: &SystemInfo) -> Result<(), ProbeError> {
+    if sysinfo.lockdown().is_ok_and(|lockdown| lockdown == Lockdown::Confidentiality) {
         return Err(ProbeError::Lockdown);
     }
-    if !facts.root().join("proc/modules").exists() {
+    if !sysinfo.root().join("proc/modules").exists() {
         return Err(ProbeError::NoModules);
     }
-    let path = facts.root().join("sys/kernel/btf/vmlinux");
+    let path = sysinfo.root().join("sys/kernel/btf/vmlinux");
     if path.exists() { Ok(()) } else { Err(ProbeError::NoBtf { path }) }
 }
 
@@ -218,27 +218,27 @@ fn too_old(error: ProbeError, release: Option<&str>) -> ProbeError {
 mod tests {
     use std::fs;
 
-    use super::{Facts, ProbeError, supported, too_old};
+    use super::{ProbeError, SystemInfo, supported, too_old};
 
     /// Each missing kernel feature has its own error, and a complete kernel passes.
     #[test]
     fn kernel_without_a_feature_has_its_own_error() {
         let root = tempfile::tempdir().unwrap();
-        let facts = Facts::new(root.path());
+        let sysinfo = SystemInfo::new(root.path());
         for directory in ["proc", "sys/kernel/btf", "sys/kernel/security"] {
             fs::create_dir_all(root.path().join(directory)).unwrap();
         }
         let write = |path: &str, text: &str| fs::write(root.path().join(path), text).unwrap();
-        assert!(matches!(supported(&facts), Err(ProbeError::NoModules)));
+        assert!(matches!(supported(&sysinfo), Err(ProbeError::NoModules)));
         write("proc/modules", "");
-        let no_btf = supported(&facts).unwrap_err();
+        let no_btf = supported(&sysinfo).unwrap_err();
         assert!(no_btf.to_string().contains("CONFIG_DEBUG_INFO_BTF=y"), "{no_btf}");
         write("sys/kernel/btf/vmlinux", "");
-        supported(&facts).unwrap();
+        supported(&sysinfo).unwrap();
         write("sys/kernel/security/lockdown", "none integrity [confidentiality]\n");
-        assert!(matches!(supported(&facts), Err(ProbeError::Lockdown)));
+        assert!(matches!(supported(&sysinfo), Err(ProbeError::Lockdown)));
         write("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
-        supported(&facts).unwrap();
+        supported(&sysinfo).unwrap();
     }
 
     /// Only a kernel below 5.8 that cannot load the object is reported as too old.

@@ -106,10 +106,10 @@ impl<K: Environment> Tracker<K> {
         match (&in_flight.ending, in_flight.departure) {
             (Some(_), _) => self.end_as_decided(id),
             (None, Some(_)) => {
-                self.end(id, now_ns, unseen("tracing ended before it was known what its thread recorded last"));
+                self.end(id, now_ns, unseen("tracing ended before the last record of its thread was known"));
             }
             (None, None) if self.is_continued => {}
-            (None, None) => self.end(id, now_ns, unseen("it still ran when tracing ended")),
+            (None, None) => self.end(id, now_ns, unseen("it was in flight when tracing ended")),
         }
     }
 

@@ -141,7 +141,7 @@ impl<K: Environment> Tracker<K> {
 
     /// Counts a record that arrived after the result of its request, or cannot belong to it. Emitted events do not change.
     pub(super) fn count_late(&mut self, tid: u32) {
-        log::debug!("a record of thread {tid} came after the result of its request");
+        log::debug!("a record of thread {tid} arrived after the result of its request");
         self.late_records += 1;
     }
 
@@ -226,7 +226,7 @@ impl<K: Environment> Tracker<K> {
             _ => nul_text(&record.name),
         };
         if let Some(oldest) = self.requests.oldest_if_full() {
-            self.end(oldest, record.header.boot_ns, unseen("too many requests were under way to follow it to its end"));
+            self.end(oldest, record.header.boot_ns, unseen("its end was not seen: too many requests were in flight"));
         }
         let request = Box::new(self.request_body(record, name.clone()));
         self.requests.insert(id, InFlight::new(name, id, began_ns, process, request));
@@ -236,7 +236,7 @@ impl<K: Environment> Tracker<K> {
             let mut outcome = Outcome::new(Status::NoModprobe, Attribution::exact());
             outcome.code = Some(-2);
             outcome.errno = Some("ENOENT".to_owned());
-            outcome.detail = Some("kernel.modprobe is empty: this kernel loads nothing by itself".to_owned());
+            outcome.detail = Some("kernel.modprobe is empty: the kernel loads no modules on request".to_owned());
             outcome.duration_ns = duration_ns;
             self.end(id, record.header.boot_ns, outcome);
         } else if record.verdict < 0 && record.verdict != wire::Request::VERDICT_LATER {

@@ -6,7 +6,7 @@ use super::{Tracker, environment::Environment};
 use crate::{
     event::{Attribution, Device, Reason, Text},
     kernel::uevent::{Announcement, Uevent},
-    probe::Word,
+    probe::Received,
 };
 
 /// The rule that links a module loaded by udev to a device.
@@ -18,7 +18,7 @@ impl<K: Environment> Tracker<K> {
         let was_idle = self.environment.udev_was_idle();
         if was_idle.is_none() {
             log::info!(
-                "udev is busy with what was announced before: which device it loads a module for is not known yet"
+                "udev is busy with earlier announcements: the device for which it loads a module is unknown until it is idle"
             );
         }
         self.devices.begin(now_ns, was_idle);
@@ -30,12 +30,12 @@ impl<K: Environment> Tracker<K> {
     }
 
     /// Handles a message about a device. Messages that were received before a record was read must be passed first.
-    pub fn device(&mut self, now_ns: u64, word: Word) {
-        match word {
-            Word::Uevent(Uevent::Announced(announcement)) => self.devices.announced(now_ns, announcement),
-            Word::Uevent(Uevent::Done { seqnum }) => self.devices.done(now_ns, seqnum),
-            Word::Missed => {
-                log::warn!("uevents were missed: the device for which udev loads a module is unknown");
+    pub fn device(&mut self, now_ns: u64, received: Received) {
+        match received {
+            Received::Uevent(Uevent::Announced(announcement)) => self.devices.announced(now_ns, announcement),
+            Received::Uevent(Uevent::Done { seqnum }) => self.devices.done(now_ns, seqnum),
+            Received::Overflow => {
+                log::warn!("uevents were lost: the device for which udev loads a module is unknown");
                 self.devices.missed(now_ns);
             }
         }

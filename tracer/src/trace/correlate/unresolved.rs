@@ -55,12 +55,12 @@ impl<K: Environment> Tracker<K> {
     /// The outcome of a request that was neither denied nor admitted.
     fn not_admitted(&mut self, id: RequestId, waiting_ns: u64, over: Departure, now_ns: u64) -> Outcome {
         if self.last_loss_ns.is_some_and(|at_ns| at_ns >= id.boot_ns) {
-            return unknown("records were lost while it ran: what stopped it is not known");
+            return unknown("records were lost while it ran: the reason is unknown");
         }
         let is_crowded = self.last_full_ns.is_some_and(|at_ns| at_ns >= id.boot_ns);
         if self.last_missed_ns.is_some_and(|at_ns| at_ns >= id.boot_ns) && !is_crowded {
             self.loss(now_ns, LossStage::Missed, "verdict", 1);
-            return unknown("it went no further although there was room for it: what stopped it was missed");
+            return unknown("it was not admitted although a slot was free: the record of the reason was missed");
         }
         let since_asked = |at_ns: u64| at_ns.saturating_sub(id.boot_ns);
         match over {
@@ -72,14 +72,14 @@ impl<K: Environment> Tracker<K> {
             }
             Departure::Gone { .. } if since_asked(waiting_ns) >= ADMISSION_TIMEOUT_NS => timed_out(),
             Departure::Gone { by_ns: Some(by_ns) } if since_asked(by_ns) <= KILLED_BEFORE_NS => killed(),
-            Departure::Gone { .. } => {
-                unknown("it waited for its turn and its thread is gone: it was killed, or given up after about 5 s")
-            }
+            Departure::Gone { .. } => unknown(
+                "it was not admitted and its thread has exited: the thread was killed, or the kernel gave up after about 5 s",
+            ),
             Departure::AskedAgain { .. } => {
-                unknown("it went no further, and its thread asked again: what stopped it was not seen")
+                unknown("it was not admitted, and its thread made another request: the reason was not seen")
             }
             Departure::Asleep { .. } | Departure::Abandoned => {
-                unknown("it went no further, and its thread went on: what stopped it was not seen")
+                unknown("it was not admitted, and its thread continued: the reason was not seen")
             }
         }
     }
@@ -98,7 +98,7 @@ fn killed() -> Outcome {
     Outcome {
         code: Some(-512),
         errno: Some("ERESTARTSYS".to_owned()),
-        detail: Some("the requester was killed while it waited for its turn".to_owned()),
+        detail: Some("the requester was killed while it waited for admission".to_owned()),
         ..Outcome::new(Status::Interrupted, Attribution::inferred("killed-before-admission"))
     }
 }
@@ -114,15 +114,13 @@ pub(super) fn unseen(detail: &str) -> Outcome {
 }
 
 fn lost() -> Outcome {
-    unseen("its end was not seen: the record of it was lost")
+    unseen("its end was not seen: the record was lost")
 }
 
 fn abandoned() -> Outcome {
-    unseen("its end was not seen: nothing came of it any more, and its thread still runs")
+    unseen("its end was not seen: it is inactive, and its thread still runs")
 }
 
 fn not_run() -> Outcome {
-    unknown(
-        "no modprobe was seen to run for it: it was a duplicate of another request, or the kernel could not start one",
-    )
+    unknown("no modprobe was started for it: it duplicated another request, or the kernel could not start one")
 }

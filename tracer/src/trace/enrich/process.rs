@@ -202,7 +202,7 @@ mod tests {
         argv
     }
 
-    fn nobody() -> Users {
+    fn no_name() -> Users {
         Users::new(Path::new("/nonexistent"))
     }
 
@@ -232,7 +232,7 @@ mod tests {
         let mut context = Context::new_zeroed();
         context.exe = segments(b"sh\0", 0);
         context.argv = arguments(b"sh\0", 3);
-        let bare = process(&context, &nobody());
+        let bare = process(&context, &no_name());
         assert_eq!((bare.exe, bare.caps, bare.cgroup, bare.cgroup_id), (None, None, None, None));
         assert_eq!((bare.loginuid, bare.session, bare.unit, bare.container), (None, None, None, None));
         assert!(bare.argv.is_empty() && !bare.kthread);
@@ -241,7 +241,7 @@ mod tests {
         context.have = Have::AUDIT | Have::CAPS | Have::SYSCALL | Have::EXE | Have::ARGV | Have::CGROUP;
         context.cgroup = segments(b"ssh.service\0system.slice\0", 0);
         context.session = u32::MAX;
-        let full = process(&context, &nobody());
+        let full = process(&context, &no_name());
         assert_eq!((full.exe, full.argv.len()), (Some(Text::from("/sh")), 1));
         assert_eq!((full.loginuid, full.session), (Some(0), None));
         assert_eq!(full.caps.as_deref(), Some("0000000000000000"));
@@ -292,7 +292,7 @@ mod tests {
             let bytes: Vec<u8> = seed.iter().copied().cycle().take(size_of::<Context>()).collect();
             let mut context = Context::read_from_bytes(&bytes).unwrap();
             context.have = have;
-            let process = process(&context, &nobody());
+            let process = process(&context, &no_name());
             prop_assert!(process.argv.iter().map(|text| text.as_bytes().len()).sum::<usize>() <= wire::ARGV_BYTES);
             prop_assert!(process.comm.as_bytes().len() <= wire::COMM_BYTES);
             prop_assert!(ancestors(&context).0.len() <= wire::ANCESTORS);

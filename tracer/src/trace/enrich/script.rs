@@ -188,7 +188,7 @@ mod tests {
                 Ancestor { pid: own.pid, start_ns: own.start_ns, exe: Some(Text::from("bash")), ..Ancestor::default() };
             let (root, (send, receive)) = (root.path().to_owned(), mpsc::channel());
             std::thread::spawn(move || send.send(line(&root, &ancestor)));
-            receive.recv_timeout(Duration::from_secs(10)).expect("nobody waits for a pipe")
+            receive.recv_timeout(Duration::from_secs(10)).expect("the pipe is not opened")
         };
         assert_eq!(line_with(&file), Some(2));
         assert_eq!(line_with(&pipe), None);

@@ -31,7 +31,7 @@ fn unsyncable_directory_is_reported() {
     assert_eq!(modules(&events(&disk)), numbered(1..=6));
     let news = writer.take_news();
     assert_eq!(disk.files().len(), news.len() + 1, "{news:?}");
-    assert!(news.len() > 2 && news.iter().all(|line| line.contains("may not outlast a crash")), "{news:?}");
+    assert!(news.len() > 2 && news.iter().all(|line| line.contains("a crash of the machine may lose")), "{news:?}");
 }
 
 /// In a directory that cannot be synced, a recording continues after a torn file.

@@ -91,7 +91,7 @@ fn chain_without_request_event_has_time_of_its_id() {
     let out = build(Builder::new(), events().split_off(1));
     let chain = only(&out);
     assert_eq!((chain.time, chain.boot_ns), (whole[0].time, whole[0].boot_ns));
-    assert_eq!(chain.incomplete, ["its request was not seen: who asked is unknown"]);
+    assert_eq!(chain.incomplete, ["its request was not seen: unknown requester"]);
 }
 
 /// A child whose parent's request event was lost is nested in the rest of the parent's chain.
@@ -107,8 +107,8 @@ fn child_of_lost_parent_is_nested() {
     assert_eq!(
         chain.incomplete,
         [
-            "its request was not seen: who asked is unknown",
-            "its end was not seen: it still ran when tracing ended, or its end was lost"
+            "its request was not seen: unknown requester",
+            "its end was not seen: it was in flight when tracing ended, or its end was lost"
         ]
     );
     assert!(chain.nested[0].incomplete.is_empty());
@@ -123,8 +123,8 @@ fn truncated_stream_marks_open_chains() {
     assert_eq!(
         only(&out).incomplete,
         [
-            "the events stop without an end while it ran: the last may be missing",
-            "its end was not seen: it still ran when tracing ended, or its end was lost"
+            "the stream stopped without an end while it ran: the last events may be missing",
+            "its end was not seen: it was in flight when tracing ended, or its end was lost"
         ]
     );
 }
@@ -138,7 +138,7 @@ fn init_without_load_becomes_a_note() {
     let out = build(Builder::new(), events);
     let chain = only(&out);
     assert!(chain.modules[0].init.is_none());
-    assert_eq!(chain.incomplete, ["the init of other ended, but its arrival was not seen"]);
+    assert_eq!(chain.incomplete, ["the init of other ended, but its load was not seen"]);
 }
 
 /// The chain of a process whose first load may have been lost is marked; that of a later process is not.
@@ -170,7 +170,7 @@ fn loader_with_possibly_lost_beginning_is_marked() {
 fn result_without_loads_is_incomplete() {
     let events = by_loader(events()).into_iter().filter(|event| matches!(event.body, Body::Result(_) | Body::End(_)));
     let out = build(Builder::new(), numbered(events));
-    assert_eq!(only(&out).incomplete, ["what this process loaded was not seen"]);
+    assert_eq!(only(&out).incomplete, ["the modules that this process loaded were not seen"]);
 }
 
 /// The remainder of a chain that was emitted early does not report a missing request.
@@ -181,7 +181,7 @@ fn remainder_of_early_chain_reports_no_missing_request() {
     let notes: Vec<&String> = out.iter().flat_map(|chain| &chain.incomplete).collect();
     assert!(notes.iter().any(|note| note.contains("too many open chains")), "{notes:?}");
     assert!(notes.iter().any(|note| note.contains("its first part was emitted")), "{notes:?}");
-    assert!(!notes.iter().any(|note| note.contains("was not seen: who asked")), "{notes:?}");
+    assert!(!notes.iter().any(|note| note.contains("was not seen: unknown requester")), "{notes:?}");
 }
 
 /// A stream can continue after `finish`.
@@ -271,7 +271,7 @@ fn result_without_observed_end_is_incomplete() {
         }
     }
     let out = build(Builder::new(), numbered(base));
-    let note = "its end was not seen: it still ran when tracing ended, or its end was lost";
+    let note = "its end was not seen: it was in flight when tracing ended, or its end was lost";
     assert_eq!(only(&out).incomplete, [note]);
 }
 

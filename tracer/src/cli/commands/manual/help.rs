@@ -1,4 +1,4 @@
-//! The help of kmodtrace itself: the verbs by what they are for.
+//! The help of kmodtrace itself: the verbs by purpose.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use clap::{Command, CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
 
-/// Verbs by what they are for.
+/// Verbs by purpose.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Live", &["watch", "run", "record"]),
     ("Captures", &["report", "verify", "recover", "snapshot", "diff"]),

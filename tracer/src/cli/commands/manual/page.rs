@@ -1,4 +1,4 @@
-//! One manual page: what clap knows of a command, then the sections that it does not know.
+//! One manual page: the sections that clap generates, then the others.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use clap_mangen::{
 
 use super::sections::{self, Sections};
 
-/// Where the exit codes of a verb begin in its help.
+/// The beginning of the exit codes in the help of a verb.
 const EXIT_CODE: &str = "Exit code: ";
 
 /// Name and text of the page of a command that has been built.
@@ -19,7 +19,7 @@ pub(super) fn render(command: Command) -> anyhow::Result<(String, String)> {
     let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
     let bin_name = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
     let verb = bin_name.split_once(' ').map_or("", |(_, verb)| verb);
-    let sections = sections::of(verb).with_context(|| format!("{name} has no sections for its page"))?;
+    let sections = sections::of(verb).with_context(|| format!("cannot render {name}: its page has no sections"))?;
     let has_verbs = command.has_subcommands();
     let (exit_codes, notes) = split_help(&help_text(&command));
 
@@ -60,7 +60,7 @@ fn help_text(command: &Command) -> String {
     command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string).unwrap_or_default()
 }
 
-/// Exit codes with their meanings, and the paragraphs that are about something else.
+/// Exit codes with their meanings, and the other paragraphs.
 fn split_help(text: &str) -> (Vec<(String, String)>, Vec<String>) {
     let Some((before, codes)) = text.split_once(EXIT_CODE) else { return (Vec::new(), paragraphs(text)) };
     let (codes, after) = codes.split_once(". ").or_else(|| codes.split_once("\n\n")).unwrap_or((codes, ""));
@@ -119,7 +119,7 @@ fn synopsis(command: &Command, bin_name: &str) -> String {
     line
 }
 
-/// Options that every command has.
+/// Whether an option is one that every command has.
 fn is_built_in(arg: &Arg) -> bool {
     matches!(arg.get_id().as_str(), "help" | "version")
 }
@@ -136,7 +136,7 @@ fn value(arg: &Arg) -> String {
     }
 }
 
-/// The sections that clap does not know, in the order of man-pages(7).
+/// The sections that clap does not generate, in the order of man-pages(7).
 fn added(sections: &Sections, exit_codes: &[(String, String)], notes: &[String]) -> Roff {
     let mut roff = Roff::new();
     section(&mut roff, "EXIT STATUS", exit_codes.iter().map(|(code, meaning)| (code.as_str(), meaning.as_str())));

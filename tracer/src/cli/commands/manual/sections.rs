@@ -1,4 +1,4 @@
-//! Sections of manual pages that clap does not know: examples, files, environment, related pages.
+//! Sections of manual pages that clap does not generate: examples, files, environment, related pages.
 
 /// A term and its description.
 type Item = (&'static str, &'static str);
@@ -8,7 +8,7 @@ type Item = (&'static str, &'static str);
 pub(super) struct Sections {
     /// The verb as typed: `run`, `policy learn`; empty for kmodtrace itself.
     verb: &'static str,
-    /// Commands, each with what it does.
+    /// Commands with their descriptions.
     pub(super) examples: &'static [Item],
     pub(super) files: &'static [Item],
     pub(super) environment: &'static [Item],

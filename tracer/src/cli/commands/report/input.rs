@@ -24,7 +24,7 @@ pub(super) fn read(args: &Args, engine: &mut Engine) -> anyhow::Result<Captures>
     }
     let wait = Wait::new()?;
     let mut pipeline = Pipeline::new(engine);
-    let files = follow(&args.files, &mut pipeline, &mut || wait.goes_on())?;
+    let files = follow(&args.files, &mut pipeline, &mut || wait.wait())?;
     let (_, issues) = pipeline.finish()?;
     Ok(Captures { files, issues })
 }
@@ -44,7 +44,7 @@ impl Wait {
     }
 
     /// Waits for the poll interval; false after a signal.
-    fn goes_on(&self) -> bool {
+    fn wait(&self) -> bool {
         let mut signals = self.signals.borrow_mut();
         let [interrupt, terminate] = &mut *signals;
         self.runtime.block_on(async {

@@ -307,21 +307,21 @@ proptest! {
         prop_assert_eq!(ends(&events).len(), outcomes(&events).len(), "one result a request");
         for (id, outcome) in outcomes(&events) {
             let Some(kind) = kernel.truth.get(&id) else {
-                return Err(TestCaseError::fail(format!("nobody asked for {id}: {outcome:?}")));
+                return Err(TestCaseError::fail(format!("{id} was not requested: {outcome:?}")));
             };
-            prop_assert!(is_true(*kind, outcome), "{} is {:?}, told as {:?}", id, kind, outcome);
+            prop_assert!(is_true(*kind, outcome), "{} is {:?}, reported as {:?}", id, kind, outcome);
         }
-        let mut told = BTreeSet::new();
+        let mut reported = BTreeSet::new();
         for event in &events {
             if let (Body::Request(request), Some(id)) = (&event.body, event.request) {
-                prop_assert!(told.insert(id), "{} is told twice", id);
+                prop_assert!(reported.insert(id), "{} is reported twice", id);
                 prop_assert_eq!(request.process.pid, id.tid);
             }
         }
         let ended: BTreeSet<RequestId> = outcomes(&events).into_keys().collect();
-        prop_assert!(told.is_subset(&ended), "every request ends");
+        prop_assert!(reported.is_subset(&ended), "every request ends");
         if faults.lost.range(..kernel.ring.len()).next().is_none() {
-            prop_assert_eq!(&ended, &kernel.truth.keys().copied().collect(), "every request is told");
+            prop_assert_eq!(&ended, &kernel.truth.keys().copied().collect(), "every request is reported");
             if faults.twice.is_empty() {
                 prop_assert_eq!(losses(&events, "late-record"), 0);
             }

@@ -4,11 +4,11 @@ use super::{arrives, tracker};
 use crate::{
     event::{Attribution, Body, Reason, Text},
     kernel::uevent::{Announcement, Uevent},
-    probe::{Record, Word},
+    probe::{Received, Record},
 };
 
-fn announced(seqnum: u64, path: &str) -> Word {
-    Word::Uevent(Uevent::Announced(Announcement {
+fn announced(seqnum: u64, path: &str) -> Received {
+    Received::Uevent(Uevent::Announced(Announcement {
         seqnum,
         action: Text::from("add"),
         devpath: Text::from(path),
@@ -24,8 +24,8 @@ fn load_by_udev_is_attributed_to_the_only_fitting_device() {
     let mut tracker = tracker();
     tracker.environment.udev.insert(7);
     tracker.environment.provided = Some(("acpi:BTN:", "button"));
-    let mut device = |words: Vec<Word>, record: Record| {
-        words.into_iter().for_each(|word| tracker.device(900, word));
+    let mut device = |messages: Vec<Received>, record: Record| {
+        messages.into_iter().for_each(|message| tracker.device(900, message));
         tracker.record(record);
         let found = tracker.take_events().into_iter().find_map(|event| match event.body {
             Body::Load(load) => Some((load.device, load.reason)),
@@ -43,9 +43,9 @@ fn load_by_udev_is_attributed_to_the_only_fitting_device() {
     let several = device(vec![announced(2, "/b")], arrives(7, 1_000, "button")).0.unwrap();
     assert_eq!((several.devpath, several.candidates), (None, 2));
     assert_eq!((several.modalias, several.attribution), (Some(Text::from("acpi:BTN:")), Attribution::unknown()));
-    let done = Word::Uevent(Uevent::Done { seqnum: 1 });
+    let done = Received::Uevent(Uevent::Done { seqnum: 1 });
     assert_eq!(device(vec![done], arrives(7, 1_000, "button")).0.unwrap().devpath, Some(Text::from("/b")));
-    assert_eq!(device(vec![Word::Missed], arrives(7, 1_000, "button")).0, None);
+    assert_eq!(device(vec![Received::Overflow], arrives(7, 1_000, "button")).0, None);
 }
 
 /// No device is claimed if udev was busy when tracking began, for loads before that, and after tracking has stopped.
@@ -66,7 +66,7 @@ fn load_outside_tracking_has_no_device() {
         tracker.take_events().into_iter().any(|event| device(event.body).is_some())
     };
     assert!(claimed(false, 1_000, false));
-    assert!(!claimed(true, 1_000, false), "it may deal with what was announced before");
-    assert!(!claimed(false, 499, false), "it was recorded before anybody listened");
-    assert!(!claimed(false, 1_000, true), "nobody listens any more");
+    assert!(!claimed(true, 1_000, false), "udev may be processing earlier announcements");
+    assert!(!claimed(false, 499, false), "recorded before tracking began");
+    assert!(!claimed(false, 1_000, true), "tracking has stopped");
 }

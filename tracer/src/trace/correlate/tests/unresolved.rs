@@ -132,7 +132,7 @@ fn waiting_request_ends_as_its_thread_shows() {
     let events = tracker.take_events();
     let waits = RequestId { boot_ns: 1_000, tid: 11 };
     assert_eq!(ends(&events).get(&waits), Some(&Status::Unknown));
-    assert!(detail(&events, waits).contains("still ran when tracing ended"));
+    assert!(detail(&events, waits).contains("in flight when tracing ended"));
 }
 
 /// The inference rules have their public names.
@@ -289,7 +289,10 @@ fn duplicate_ends_when_its_thread_continues() {
         tracker.record(asks(7, 1_000, "fs-x"));
         tracker.record(admitted(7, 1_000));
         ticks(&mut tracker, TICK_NS, 60 * SECOND);
-        assert!(ends(&tracker.take_events()).is_empty(), "it may wait for the first, or its modprobe may come");
+        assert!(
+            ends(&tracker.take_events()).is_empty(),
+            "it may wait for the first request, or its modprobe may still start"
+        );
         if thread_calls_again {
             tracker.record(enters(7, 60 * SECOND, "fs-y"));
         } else {
@@ -298,7 +301,7 @@ fn duplicate_ends_when_its_thread_continues() {
         ticks(&mut tracker, 60 * SECOND, 61 * SECOND);
         let events = tracker.take_events();
         assert_eq!(ends(&events).get(&FIRST), Some(&Status::Unknown));
-        assert!(detail(&events, FIRST).contains("no modprobe was seen"), "{events:?}");
+        assert!(detail(&events, FIRST).contains("no modprobe was started"), "{events:?}");
         assert_eq!(tracker.open(), 0);
     }
 }
@@ -319,7 +322,7 @@ fn lost_result_ends_when_its_thread_makes_another_request() {
     let events = tracker.take_events();
     assert_eq!(ends(&events).get(&FIRST), Some(&Status::Unknown));
     assert!(detail(&events, FIRST).contains("was lost"));
-    assert_eq!(tracker.open(), 1, "the second is under way");
+    assert_eq!(tracker.open(), 1, "the second is in flight");
 }
 
 /// A request that was not admitted ends when its thread makes another request: throttled after 5 s, and before that missed

@@ -6,28 +6,29 @@ use std::{cmp::Reverse, collections::HashSet};
 use crate::{
     event::{Behalf, Body, Event, RequestId},
     stream::{Issue, Severity, attribution},
+    text::count,
 };
 
 /// Maximum number of out-of-scope requests of kernel threads that are tracked at a time.
 const UNATTRIBUTED_MAX: usize = 4096;
 
 /// Maximum number of reasons in a verdict; the others are counted.
-const DOUBTS_MAX: usize = 100;
+const REASONS_MAX: usize = 100;
 
 /// Reasons why a verdict is undetermined.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Doubts {
+pub(super) struct UndeterminedReasons {
     list: Vec<(Severity, String)>,
-    more: usize,
+    more: u64,
     /// Out-of-scope requests of kernel threads that act for no known process.
     unattributed: HashSet<RequestId>,
 }
 
-impl Doubts {
+impl UndeterminedReasons {
     /// Adds a reason. Names in it are escaped or in debug form.
-    pub(super) fn add(&mut self, source: &str, doubt: &str) {
-        let doubt = if source.is_empty() { doubt.to_owned() } else { format!("{source}: {doubt}") };
-        self.push(Severity::Incomplete, doubt);
+    pub(super) fn add(&mut self, source: &str, reason: &str) {
+        let reason = if source.is_empty() { reason.to_owned() } else { format!("{source}: {reason}") };
+        self.push(Severity::Incomplete, reason);
     }
 
     /// Adds an issue of the evidence.
@@ -35,9 +36,9 @@ impl Doubts {
         self.push(issue.kind.severity(), issue.to_string());
     }
 
-    fn push(&mut self, severity: Severity, doubt: String) {
-        if self.list.len() < DOUBTS_MAX {
-            self.list.push((severity, doubt));
+    fn push(&mut self, severity: Severity, reason: String) {
+        if self.list.len() < REASONS_MAX {
+            self.list.push((severity, reason));
         } else {
             self.more += 1;
         }
@@ -63,8 +64,8 @@ impl Doubts {
                 self.add(
                     "",
                     &format!(
-                        "a kernel thread made {module:?} load in the meantime, for which process is unknown: judge the \
-                         whole machine (--host)"
+                        "a kernel thread loaded {module:?} during the run for an unknown process; judge the whole host \
+                         (--host)"
                     ),
                 );
             }
@@ -81,9 +82,9 @@ impl Doubts {
     pub(super) fn finish(mut self) -> Vec<String> {
         // Damage explains the other reasons.
         self.list.sort_by_key(|(severity, _)| Reverse(*severity));
-        let mut list: Vec<String> = self.list.into_iter().map(|(_, doubt)| doubt).collect();
+        let mut list: Vec<String> = self.list.into_iter().map(|(_, reason)| reason).collect();
         if self.more > 0 {
-            list.push(format!("and {} doubts more", self.more));
+            list.push(format!("and {} more", count(self.more, "reason", "reasons")));
         }
         list
     }

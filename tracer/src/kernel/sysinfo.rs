@@ -2,28 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
-use super::file::{FactError, content, read, read_line, read_number};
+use super::file::{ReadError, content, read, read_line, read_number};
 
 const NEEDS_PROC: &str = "mount it with `mount -t proc proc /proc`";
 const NEEDS_SECURITYFS: &str = "mount it with `mount -t securityfs securityfs /sys/kernel/security`; \
-     if that fails, the kernel was built without CONFIG_SECURITYFS";
-const NEEDS_MODULES: &str = "the kernel was built without loadable modules (CONFIG_MODULES)";
-const NEEDS_BPF: &str = "the kernel was built without the bpf() system call (CONFIG_BPF_SYSCALL)";
-const NEEDS_PERF: &str = "the kernel was built without perf events (CONFIG_PERF_EVENTS)";
+     if that fails, boot a kernel built with CONFIG_SECURITYFS=y";
+const NEEDS_MODULES: &str = "boot a kernel built with loadable modules (CONFIG_MODULES=y)";
+const NEEDS_BPF: &str = "boot a kernel built with the bpf() system call (CONFIG_BPF_SYSCALL=y)";
+const NEEDS_PERF: &str = "boot a kernel built with perf events (CONFIG_PERF_EVENTS=y)";
 
 const SECURITYFS: &str = "sys/kernel/security";
 const LSM: &str = "sys/kernel/security/lsm";
 const LOCKDOWN: &str = "sys/kernel/security/lockdown";
 
-/// How far the kernel locks itself against root.
+/// The lockdown mode: how far the kernel restricts root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Lockdown {
-    /// Not at all, or it has no lockdown.
+    /// No restrictions, or the kernel has no lockdown.
     None,
-    /// Root may not change the running kernel; tracing works.
+    /// Root cannot change the running kernel; tracing works.
     Integrity,
-    /// Root may not read its memory either; tracing does not work.
+    /// Root cannot read kernel memory either; tracing does not work.
     Confidentiality,
 }
 
@@ -39,26 +39,26 @@ impl Lockdown {
     }
 }
 
-/// Reads facts from the file systems mounted under a root.
+/// Reads information about a system from the file systems mounted under a root.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct SystemInfo {
     root: PathBuf,
 }
 
-impl Default for Facts {
+impl Default for SystemInfo {
     fn default() -> Self {
         Self::new("/")
     }
 }
 
-impl Facts {
-    /// Facts of the system mounted under `root`; `/` is the running one.
+impl SystemInfo {
+    /// Information about the system mounted under `root`; `/` is the running one.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The root.
+    /// The root directory.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -68,7 +68,7 @@ impl Facts {
     ///
     /// # Errors
     /// If `/proc` is not mounted.
-    pub fn release(&self) -> Result<String, FactError> {
+    pub fn release(&self) -> Result<String, ReadError> {
         self.line("proc/sys/kernel/osrelease", NEEDS_PROC)
     }
 
@@ -76,7 +76,7 @@ impl Facts {
     ///
     /// # Errors
     /// If `/proc` is not mounted.
-    pub fn version(&self) -> Result<String, FactError> {
+    pub fn version(&self) -> Result<String, ReadError> {
         self.line("proc/sys/kernel/version", NEEDS_PROC)
     }
 
@@ -84,7 +84,7 @@ impl Facts {
     ///
     /// # Errors
     /// If `/proc` is not mounted.
-    pub fn hostname(&self) -> Result<String, FactError> {
+    pub fn hostname(&self) -> Result<String, ReadError> {
         self.line("proc/sys/kernel/hostname", NEEDS_PROC)
     }
 
@@ -92,15 +92,15 @@ impl Facts {
     ///
     /// # Errors
     /// If `/proc` is not mounted.
-    pub fn boot_id(&self) -> Result<String, FactError> {
+    pub fn boot_id(&self) -> Result<String, ReadError> {
         self.line("proc/sys/kernel/random/boot_id", NEEDS_PROC)
     }
 
-    /// Id of this installation; `None` where there is none, as in an initramfs.
+    /// Id of this installation; `None` if there is none, as in an initramfs.
     ///
     /// # Errors
     /// If the file exists but cannot be read.
-    pub fn machine_id(&self) -> Result<Option<String>, FactError> {
+    pub fn machine_id(&self) -> Result<Option<String>, ReadError> {
         match self.line("etc/machine-id", "make it readable") {
             // systemd writes "uninitialized" before the first boot is done.
             Ok(id) if id.is_empty() || id == "uninitialized" => Ok(None),
@@ -110,43 +110,43 @@ impl Facts {
         }
     }
 
-    /// The program the kernel runs to load a module (`kernel.modprobe`); empty: it loads nothing by itself.
+    /// The program that the kernel runs to load a module (`kernel.modprobe`). If it is empty, the kernel loads no module.
     ///
     /// # Errors
     /// If `/proc` is not mounted or the kernel has no modules.
-    pub fn modprobe(&self) -> Result<String, FactError> {
+    pub fn modprobe(&self) -> Result<String, ReadError> {
         self.line("proc/sys/kernel/modprobe", NEEDS_MODULES)
     }
 
-    /// Whether no module can be loaded until the next boot (`kernel.modules_disabled`).
+    /// Whether module loading is disabled until the next boot (`kernel.modules_disabled`).
     ///
     /// # Errors
     /// If `/proc` is not mounted or the kernel has no modules.
-    pub fn modules_disabled(&self) -> Result<bool, FactError> {
+    pub fn modules_disabled(&self) -> Result<bool, ReadError> {
         Ok(self.number("proc/sys/kernel/modules_disabled", NEEDS_MODULES)? != 0)
     }
 
-    /// Who may use perf events (`kernel.perf_event_paranoid`).
+    /// Restriction of perf events (`kernel.perf_event_paranoid`).
     ///
     /// # Errors
     /// If `/proc` is not mounted or the kernel has no perf events.
-    pub fn perf_event_paranoid(&self) -> Result<i64, FactError> {
+    pub fn perf_event_paranoid(&self) -> Result<i64, ReadError> {
         self.number("proc/sys/kernel/perf_event_paranoid", NEEDS_PERF)
     }
 
-    /// Who may use `bpf()` (`kernel.unprivileged_bpf_disabled`): 0 is everyone.
+    /// Restriction of `bpf()` (`kernel.unprivileged_bpf_disabled`): with 0, every user may use it.
     ///
     /// # Errors
     /// If `/proc` is not mounted or the kernel has no `bpf()`.
-    pub fn unprivileged_bpf_disabled(&self) -> Result<i64, FactError> {
+    pub fn unprivileged_bpf_disabled(&self) -> Result<i64, ReadError> {
         self.number("proc/sys/kernel/unprivileged_bpf_disabled", NEEDS_BPF)
     }
 
-    /// Active security modules, in the order in which the kernel asks them.
+    /// Active security modules, in the order in which the kernel calls them.
     ///
     /// # Errors
     /// If securityfs is not mounted.
-    pub fn lsms(&self) -> Result<Vec<String>, FactError> {
+    pub fn lsms(&self) -> Result<Vec<String>, ReadError> {
         let line = self.line(LSM, NEEDS_SECURITYFS)?;
         Ok(line.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
     }
@@ -154,11 +154,11 @@ impl Facts {
     /// The lockdown mode.
     ///
     /// # Errors
-    /// If securityfs is not mounted: the mode is then not known.
-    pub fn lockdown(&self) -> Result<Lockdown, FactError> {
+    /// If securityfs is not mounted: then the mode is unknown.
+    pub fn lockdown(&self) -> Result<Lockdown, ReadError> {
         let text = match read(&self.root, LOCKDOWN, NEEDS_SECURITYFS) {
             Ok(text) => text,
-            // Other files are there, so securityfs is mounted: this kernel has no lockdown.
+            // securityfs is mounted, since it has other files: this kernel has no lockdown.
             Err(error) if error.is_absent() && self.has_securityfs() => return Ok(Lockdown::None),
             Err(error) => return Err(error),
         };
@@ -177,16 +177,16 @@ impl Facts {
         entries.is_ok_and(|mut entries| entries.next().is_some())
     }
 
-    fn line(&self, path: &str, fix: &'static str) -> Result<String, FactError> {
+    fn line(&self, path: &str, fix: &'static str) -> Result<String, ReadError> {
         read_line(&self.root, path, fix)
     }
 
-    fn number(&self, path: &str, fix: &'static str) -> Result<i64, FactError> {
+    fn number(&self, path: &str, fix: &'static str) -> Result<i64, ReadError> {
         read_number(&self.root, path, fix)
     }
 }
 
-/// Major and minor number of a release: for display only. Features are detected by trying them.
+/// Major and minor number of a release. Features are detected by trying them, not by this number.
 #[must_use]
 pub fn major_minor(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.splitn(3, '.');
@@ -198,23 +198,23 @@ pub fn major_minor(release: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Facts, Lockdown, major_minor};
-    use crate::kernel::file::FactError;
+    use super::{Lockdown, SystemInfo, major_minor};
+    use crate::kernel::file::ReadError;
 
-    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Facts) {
+    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, SystemInfo) {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let facts = Facts::new(root.path());
-        (root, facts)
+        let sysinfo = SystemInfo::new(root.path());
+        (root, sysinfo)
     }
 
-    /// Releases of all sorts have their two numbers.
+    /// Major and minor number are found in releases of all distributions.
     #[test]
-    fn splits_releases() {
+    fn release_of_any_distribution_has_two_numbers() {
         let cases = [
             ("6.1.0-56-amd64", Some((6, 1))),
             ("5.10.0", Some((5, 10))),
@@ -229,10 +229,10 @@ mod tests {
         }
     }
 
-    /// Each fact is read from its file.
+    /// Each value is read from its file.
     #[test]
-    fn reads_facts() {
-        let (_root, facts) = tree(&[
+    fn values_are_read_from_their_files() {
+        let (_root, sysinfo) = tree(&[
             ("proc/sys/kernel/osrelease", "6.1.0-56-amd64\n"),
             ("proc/sys/kernel/modprobe", "/sbin/modprobe\n"),
             ("proc/sys/kernel/modules_disabled", "1\n"),
@@ -241,50 +241,50 @@ mod tests {
             ("sys/kernel/security/lockdown", "none [integrity] confidentiality\n"),
             ("etc/machine-id", "uninitialized\n"),
         ]);
-        assert_eq!(facts.release().unwrap(), "6.1.0-56-amd64");
-        assert_eq!(facts.modprobe().unwrap(), "/sbin/modprobe");
-        assert!(facts.modules_disabled().unwrap());
-        assert_eq!(facts.perf_event_paranoid().unwrap(), -1);
-        assert_eq!(facts.lsms().unwrap(), ["lockdown", "capability", "yama", "apparmor", "bpf"]);
-        assert_eq!(facts.lockdown().unwrap(), Lockdown::Integrity);
-        assert_eq!(facts.machine_id().unwrap(), None);
+        assert_eq!(sysinfo.release().unwrap(), "6.1.0-56-amd64");
+        assert_eq!(sysinfo.modprobe().unwrap(), "/sbin/modprobe");
+        assert!(sysinfo.modules_disabled().unwrap());
+        assert_eq!(sysinfo.perf_event_paranoid().unwrap(), -1);
+        assert_eq!(sysinfo.lsms().unwrap(), ["lockdown", "capability", "yama", "apparmor", "bpf"]);
+        assert_eq!(sysinfo.lockdown().unwrap(), Lockdown::Integrity);
+        assert_eq!(sysinfo.machine_id().unwrap(), None);
     }
 
-    /// An empty `kernel.modprobe` is a fact, not an error.
+    /// An empty `kernel.modprobe` is a valid value, not an error.
     #[test]
-    fn modprobe_may_be_empty() {
-        let (_root, facts) = tree(&[("proc/sys/kernel/modprobe", "\n")]);
-        assert_eq!(facts.modprobe().unwrap(), "");
+    fn empty_modprobe_is_not_an_error() {
+        let (_root, sysinfo) = tree(&[("proc/sys/kernel/modprobe", "\n")]);
+        assert_eq!(sysinfo.modprobe().unwrap(), "");
     }
 
-    /// Without securityfs lockdown is unknown; with securityfs but without the file there is none.
+    /// Without securityfs, lockdown is unknown; if only its file is missing, the kernel has none.
     #[test]
-    fn lockdown_may_be_unknown() {
-        let (_root, facts) = tree(&[("sys/kernel/security/lsm", "capability")]);
-        assert_eq!(facts.lockdown().unwrap(), Lockdown::None);
-        let (_root, facts) = tree(&[("sys/kernel/notes", "")]);
-        let error = facts.lockdown().unwrap_err();
+    fn lockdown_without_securityfs_is_unknown() {
+        let (_root, sysinfo) = tree(&[("sys/kernel/security/lsm", "capability")]);
+        assert_eq!(sysinfo.lockdown().unwrap(), Lockdown::None);
+        let (_root, sysinfo) = tree(&[("sys/kernel/notes", "")]);
+        let error = sysinfo.lockdown().unwrap_err();
         assert!(error.is_absent());
         assert!(error.to_string().contains("mount -t securityfs"), "{error}");
     }
 
-    /// A file that says something else is an error that quotes it.
+    /// A file with unexpected content is an error that quotes it.
     #[test]
-    fn strange_content_is_quoted() {
-        let (_root, facts) = tree(&[
+    fn unexpected_content_is_quoted() {
+        let (_root, sysinfo) = tree(&[
             ("proc/sys/kernel/modules_disabled", "maybe\n"),
             ("sys/kernel/security/lockdown", "none integrity\n"),
         ]);
-        let error = facts.modules_disabled().unwrap_err();
-        assert!(matches!(&error, FactError::Content { content, .. } if content == "maybe"), "{error}");
-        assert!(matches!(facts.lockdown(), Err(FactError::Content { .. })));
+        let error = sysinfo.modules_disabled().unwrap_err();
+        assert!(matches!(&error, ReadError::Content { content, .. } if content == "maybe"), "{error}");
+        assert!(matches!(sysinfo.lockdown(), Err(ReadError::Content { .. })));
     }
 
-    /// The running kernel answers.
+    /// The values of the running kernel can be read.
     #[test]
-    fn reads_the_running_kernel() {
-        let facts = Facts::default();
-        assert!(major_minor(&facts.release().unwrap()).is_some());
-        assert_eq!(facts.boot_id().unwrap().len(), 36);
+    fn running_kernel_has_a_version() {
+        let sysinfo = SystemInfo::default();
+        assert!(major_minor(&sysinfo.release().unwrap()).is_some());
+        assert_eq!(sysinfo.boot_id().unwrap().len(), 36);
     }
 }
