@@ -267,24 +267,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Answer, Config, Machine, ModuleIndex, State, Verdict, answer};
-    use crate::event::{Reason, Text};
+    use crate::{
+        event::{Reason, Text},
+        modules::samples::CONFIG,
+    };
 
-    const CONFIG: &str = "\
-blacklist can
-install sctp /bin/false
-alias net_pf_31 off
-
-# End of configuration files. Dumping indexes now:
-
-alias net_pf_30 tipc
-alias net_pf_29 can
-alias net_pf_31 bluetooth
-alias net_pf_2_proto_132_type_1 sctp
-alias fs_vfat vfat
-alias fs_msdos vfat
-alias pci:v00008086d00001000sv*sd*bc*sc*i* e1000
-alias pci:v00008086d00001001sv*sd*bc*sc*i* e1000
-";
     const DEP: &str = "\
 kernel/net/tipc/tipc.ko: kernel/net/ipv6/ip6_udp_tunnel.ko kernel/net/ipv4/udp_tunnel.ko
 kernel/net/ipv6/ip6_udp_tunnel.ko:

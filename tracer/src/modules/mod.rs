@@ -9,6 +9,8 @@ pub mod explain;
 pub mod families;
 pub mod machine;
 mod pattern;
+#[cfg(test)]
+mod samples;
 mod surface;
 mod target;
 mod unused;

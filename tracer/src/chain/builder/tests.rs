@@ -2,6 +2,7 @@
 
 mod cases;
 mod history;
+mod limits;
 mod model;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

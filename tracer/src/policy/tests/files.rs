@@ -3,7 +3,7 @@
 use jiff::civil::{Date, date};
 use proptest::prelude::*;
 
-use super::{NAME, Small, policy};
+use super::{NAME, expectations::Small, policy};
 use crate::policy::{Action, PolicyError, lint, load, load_for_lint, parse};
 
 /// Errors have file, line and column.
