@@ -81,7 +81,7 @@ fn beyond(ctx: &mut Ctx) -> Result<()> {
     policy(ctx, "/run/deep.toml", "default='deny'\n")?;
     let judged = ctx.trace_run(&["--policy", "/run/deep.toml"], &["/bin/sh", SCRIPT, "70"])?;
     equal("exit code of a policy that cannot be judged", judged.code, 125)?;
-    contains("verdict", &judged.stderr, "what made \"dummy\" load is unknown")
+    contains("verdict", &judged.stderr, "the cause of the load of \"dummy\" is unknown")
 }
 
 /// A module that is loaded by commands of modprobe.d which run each other belongs to the request.
