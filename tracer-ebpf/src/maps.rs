@@ -1,8 +1,9 @@
 //! State between the hooks, the ring buffer, and the loss counters.
 //!
 //! State maps are LRU: entries without an end (a throttled request has no exit hook) are evicted by new ones. The kernel
-//! allows 50 requests at a time, far below the map sizes. If an entry in use is evicted all the same, a later stage of its
-//! request counts the loss. A missing init is not counted: inits that began before the programs were attached are missing too.
+//! allows 50 requests at a time, far below the map sizes. If the entry of a request in use is evicted all the same, a later
+//! stage counts the loss. Other missing entries are not counted, because what began before the programs were attached is missing
+//! too: an init then has no result, a load below the helper is of unknown origin, and a kernel thread has no creator.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,

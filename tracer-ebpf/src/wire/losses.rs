@@ -1,4 +1,4 @@
-//! Causes of losses in the programs, with one counter each.
+//! Causes of losses in the programs, with one counter each, shared by all processors.
 
 /// A cause of loss, and its index in the array of counters.
 ///
