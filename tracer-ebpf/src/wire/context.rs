@@ -47,7 +47,7 @@ wire_struct! {
 }
 
 impl Owner {
-    /// No request, and a walk that is not known to be incomplete.
+    /// No request, and a walk that may be complete.
     pub const NONE: Self = Self { request: RequestKey::NONE, depth: 0, end: WalkEnd::Top as u32 };
 }
 

@@ -25,7 +25,7 @@ pub enum Cause<'a> {
     },
     /// The kernel started the process, for a request that is not part of the chain.
     Kernel(&'a Process),
-    /// Whether the kernel started the process, for a request, is not known: its ancestry was not followed to its top.
+    /// It is unknown whether the kernel started the process for a request: its ancestry was not followed to its top.
     Undetermined {
         /// The nearest ancestor that is no tool of kmod; absent if the process itself is none.
         by: Option<&'a Ancestor>,

@@ -150,7 +150,7 @@ pub enum Origin {
     Explicit,
     /// udev loaded it for a device.
     Udev,
-    /// A helper started by the kernel, whose request was not seen; or it is not known whether the kernel started it.
+    /// A helper started by the kernel, whose request was not seen; or it is unknown whether the kernel started it.
     Unknown,
 }
 

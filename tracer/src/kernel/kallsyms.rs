@@ -246,7 +246,7 @@ impl Kallsyms {
         Ok(symbols)
     }
 
-    /// Appends the address of a line whose module is not understood, so that it does not belong to the symbol before it.
+    /// Appends the address of a line with an invalid module name, so that it does not belong to the symbol before it.
     fn push_unknown(&mut self, line: &str) -> Option<()> {
         match line.split_ascii_whitespace().next().map(|address| u64::from_str_radix(address, 16)) {
             Some(Ok(address)) if line.contains('\t') => {

@@ -117,10 +117,10 @@ pub(super) fn unknown_origin(process: &Process) -> String {
     match process.generations {
         Some(number) if process.descent == Some(Descent::Unknown) => {
             format!(
-                "no request was seen: more than {number} generations, so it is not known whether the kernel started it"
+                "no request was seen: more than {number} generations, so it is unknown whether the kernel started it"
             )
         }
-        _ => "no request was seen: whether the kernel started it is not known".to_owned(),
+        _ => "no request was seen: it is unknown whether the kernel started it".to_owned(),
     }
 }
 
@@ -209,7 +209,7 @@ pub(super) const fn meaning(status: Status) -> Meaning {
 /// What a `walk-cut` loss means: no event is missing.
 pub(super) fn walk_cut(number: u64) -> String {
     let processes = count(number, "process", "processes");
-    format!("{processes} with more than {GENERATIONS} generations: whether the kernel started them is not known")
+    format!("{processes} with more than {GENERATIONS} generations: it is unknown whether the kernel started them")
 }
 
 /// The stage of a loss.

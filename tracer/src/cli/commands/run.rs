@@ -38,7 +38,7 @@ const EXIT_NOT_FOUND: u8 = 127;
 const NAMESPACED_COMMAND: &str = "cannot follow the command in this pid namespace: it needs a cgroup of its own; run the \
     container with --pid=host or with a writable /sys/fs/cgroup, or show all processes with --host";
 
-/// In a pid namespace, only the cgroup identifies the processes of the command, and a process may leave it.
+/// In a pid namespace, only the cgroup shows which processes belong to the command, and a process may leave it.
 const NAMESPACED_POLICY: &str = "cannot judge the command in this pid namespace: what leaves its cgroup would not be seen; \
     run the container with --pid=host, or judge all processes with --host";
 

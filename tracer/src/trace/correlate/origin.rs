@@ -10,7 +10,7 @@ pub(super) fn of_load(process: &Process, ancestors: &[Ancestor], end: WalkEnd) -
         return (Origin::Udev, Attribution::exact());
     }
     // A usermode helper descends from a kernel thread. If its request was not seen, the cause is unknown. It is unknown, too,
-    // if it is not known what the process descends from.
+    // if the descent of the process is unknown.
     let of_kernel = ancestors.iter().any(|ancestor| ancestor.kthread || ancestor.pid == 2);
     match end {
         WalkEnd::Top if !of_kernel => (Origin::Explicit, Attribution::exact()),

@@ -249,7 +249,7 @@ mod tests {
             ("/box/own/below", 8, true, true),
             ("/box/owner", 8, false, false),
             ("/box", 8, false, false),
-            // The path of the other one is not known, but its name is unique.
+            // The path of the other one is unknown, but its name is unique.
             ("/host/box/own/below", 8, false, true),
         ] {
             assert_eq!(known.contains(&process(path, id)), is_in_known, "{path}");
