@@ -41,7 +41,7 @@ fn cgroup_removed(ctx: &mut Ctx) -> Result<()> {
 
 /// Runs a shell script as pid 1 of a container with namespaces for processes, cgroups and mounts, as container engines do.
 fn in_container(ctx: &mut Ctx, script: &str) -> Result<crate::ctx::Output> {
-    let inner = format!("mount -t cgroup2 none {CGROUPS} || exit 9; {script}");
+    let inner = format!("umount {CGROUPS} && mount -t cgroup2 none {CGROUPS} || exit 9; {script}");
     let outer = format!(
         "mkdir -p {CGROUPS}/box && echo $$ >{CGROUPS}/box/cgroup.procs && \
          exec unshare --pid --fork --cgroup --mount --mount-proc sh -c '{inner}'"
