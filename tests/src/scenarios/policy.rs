@@ -147,7 +147,7 @@ fn exit_codes(ctx: &mut Ctx) -> Result<()> {
     }
     ensure("errors are reported before a command runs", !Path::new("/root/ran").exists())?;
     let broken = run(ctx, &["--policy", "/root/broken.toml", "--", "true"])?;
-    contains("message", &broken.stderr, "/root/broken.toml:5:1: unknown field `modul`")
+    contains("message", &broken.stderr, "/root/broken.toml:5:1: unknown key `modul`")
 }
 
 /// Where tracing is not possible, the command is not run, and the outputs report a skip.
