@@ -85,7 +85,7 @@ fn orphan(ctx: &mut Ctx) -> Result<()> {
     let load = capture.of_type("load").next().context("no load")?;
     equal("origin", text(load, "/origin"), "explicit")?;
     equal("the parent has changed", load["process"]["parent_changed"].as_bool(), Some(true))?;
-    contains("summary", &capture.stderr, "parent exited: dummy")?;
+    contains("summary", &capture.stderr, "parent unknown: dummy")?;
     ctx.unload(&["dummy"])?;
 
     let capture = ctx.trace_run(&[], &["/bin/sh", "-c", "/sbin/modprobe dummy; :"])?;

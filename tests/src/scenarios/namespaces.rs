@@ -13,6 +13,12 @@ use crate::ctx::{Ctx, contains, ensure, equal};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "run-removes-its-cgroup", fresh_boot: false, needs: &[Need::Kmodtrace], run: cgroup_removed },
     Scenario {
+        name: "run-without-cgroup-judges-no-policy",
+        fresh_boot: false,
+        needs: &[Need::Kmodtrace, Need::Program("busybox")],
+        run: without_cgroup,
+    },
+    Scenario {
         name: "run-in-container-follows-its-command-or-refuses",
         fresh_boot: true,
         needs: &[Need::Kmodtrace, Need::Extras, Need::Program("unshare")],
@@ -79,4 +85,25 @@ fn container(ctx: &mut Ctx) -> Result<()> {
 
     let doctor = in_container(ctx, "kmodtrace doctor")?;
     contains("the findings", &doctor.stdout, "pid-namespace")
+}
+
+/// Checks that a command without a cgroup of its own is followed with a warning, and that no policy is judged for it.
+fn without_cgroup(ctx: &mut Ctx) -> Result<()> {
+    let mut bare = |command: &str| {
+        let script =
+            format!("mount --bind {CGROUPS} {CGROUPS} && mount -o remount,bind,ro {CGROUPS} || exit 9; {command}");
+        ctx.run(&["busybox", "unshare", "-m", "sh", "-c", &script])
+    };
+    let followed = bare("kmodtrace run --json --output /run/bare.jsonl -- mount -t bare none /mnt")?;
+    contains("the warning", &followed.stderr, "use --host to show all")?;
+    let events = fs::read_to_string("/run/bare.jsonl").context("cannot read the events")?;
+    contains("the events", &events, "\"name\":\"fs-bare\"")?;
+
+    let write = "printf 'version = 1\\ndefault = \"deny\"\\n' >/run/bare.toml";
+    let judged = bare(&format!("{write}; kmodtrace run --policy /run/bare.toml -- touch /run/bare"))?;
+    equal("exit code with a policy", judged.code, 125)?;
+    contains("the reason", &judged.stderr, "judge all processes with --host")?;
+    ensure("the command was not started", !fs::exists("/run/bare")?)?;
+    let host = bare("kmodtrace run --host --policy /run/bare.toml -- touch /run/bare")?;
+    equal("exit code with --host", host.code, 0)
 }

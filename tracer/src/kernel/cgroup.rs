@@ -117,18 +117,21 @@ impl OwnCgroup {
         Ok(list.lines().filter_map(|pid| pid.parse().ok()).collect())
     }
 
-    /// Moves the command's process into it, between fork and exec.
+    /// Moves the command's process to this cgroup, between fork and exec. If that fails and `is_required`, the command does not
+    /// run.
     ///
     /// # Errors
     /// If the descriptor cannot be duplicated.
-    pub fn join_before_exec(&self, command: &mut Command) -> io::Result<()> {
+    pub fn join_before_exec(&self, command: &mut Command, is_required: bool) -> io::Result<()> {
         let procs = self.procs.try_clone()?;
         // SAFETY: between fork and exec only write(2) on an open descriptor runs, which is async-signal-safe.
         unsafe {
             command.pre_exec(move || {
-                // "0" is the writing process itself. The command must run even if it cannot join the cgroup.
-                let _ = rustix::io::write(&procs, b"0");
-                Ok(())
+                // "0" is the writing process itself.
+                match rustix::io::write(&procs, b"0") {
+                    Err(error) if is_required => Err(error.into()),
+                    _ => Ok(()),
+                }
             });
         }
         Ok(())

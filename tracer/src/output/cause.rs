@@ -11,7 +11,7 @@ impl Cause<'_> {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Process(process) => task(process) + parent_exited(process),
+            Self::Process(process) => task(process) + parent_unknown(process),
             Self::Ran { by, .. } => comm_pid(&by.comm, by.pid),
             Self::Through { behalf, .. } => {
                 comm_pid(&behalf.comm, behalf.pid) + &thread_name(behalf.thread_comm.as_ref())
@@ -26,7 +26,7 @@ impl Cause<'_> {
     /// The first line of a chain in the tree.
     pub(super) fn head(&self) -> String {
         match self {
-            Self::Process(process) => command(process) + parent_exited(process),
+            Self::Process(process) => command(process) + parent_unknown(process),
             Self::Ran { tool, .. } => format!("{} ran: {}", self.name(), command(tool)),
             Self::Through { behalf, thread } => format!(
                 "{} through the kernel thread {}{}",
@@ -44,10 +44,10 @@ impl Cause<'_> {
     }
 }
 
-/// The note on a tool of kmod whose parent has exited: it is named itself, since the process that ran it is unknown.
-fn parent_exited(process: &Process) -> &'static str {
+/// The note on a tool of kmod whose parent has changed: it is named itself, since the program that ran it is unknown.
+fn parent_unknown(process: &Process) -> &'static str {
     let is_tool = is_kmod_tool(process.comm.as_bytes(), process.exe.as_ref().map(Text::as_bytes));
-    if is_tool && process.parent_changed { ", parent exited" } else { "" }
+    if is_tool && process.parent_changed { ", parent unknown" } else { "" }
 }
 
 #[cfg(test)]
@@ -71,7 +71,7 @@ mod tests {
         let cause = Cause::of_process(&orphan, &by_hand);
         assert_eq!(
             (cause.head(), cause.name()),
-            ("[modprobe], parent exited".into(), "modprobe(9), parent exited".into())
+            ("[modprobe], parent unknown".into(), "modprobe(9), parent unknown".into())
         );
     }
 }

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    causes::with_causes,
     cli::{
         args::{
             policy::RunPolicyArgs,
@@ -37,6 +38,13 @@ const EXIT_NOT_FOUND: u8 = 127;
 /// The kernel numbers processes globally, and a process in a pid namespace cannot know the global number of its command.
 const NAMESPACED_COMMAND: &str = "cannot follow the command in this pid namespace: it needs a cgroup of its own; run the \
     container with --pid=host or with a writable /sys/fs/cgroup, or show all processes with --host";
+
+/// Only the parents of a process show whether it belongs to the command, and a daemon has other parents.
+const DETACHED_POLICY: &str = "cannot judge the command without a cgroup of its own: what detaches itself would not be seen; \
+    mount a cgroup v2 hierarchy at /sys/fs/cgroup, or judge all processes with --host";
+const DETACHED_UNSEEN: &str = "processes that detach themselves from the command are not shown; use --host to show all";
+const NAMESPACED_UNSEEN: &str = "in this pid namespace, processes that leave the cgroup of the command are not shown; run the \
+    container with --pid=host, or use --host to show all";
 
 /// In a pid namespace, only the cgroup shows which processes belong to the command, and a process may leave it.
 const NAMESPACED_POLICY: &str = "cannot judge the command in this pid namespace: what leaves its cgroup would not be seen; \
@@ -94,21 +102,31 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
             Err(error) => return policy.not_traced(error),
         };
 
+        // Without one, a process that detaches itself from the command is not seen.
+        let needs_cgroup = !args.host && (!has_global_ids || args.policy.has_policy());
         let cgroup = match OwnCgroup::create() {
             Ok(cgroup) => Some(cgroup),
-            Err(error) if !args.host && !has_global_ids => {
-                return Err(anyhow::Error::new(error).context(NAMESPACED_COMMAND));
+            Err(error) if needs_cgroup => {
+                let what = if has_global_ids { DETACHED_POLICY } else { NAMESPACED_COMMAND };
+                return Err(anyhow::Error::new(error).context(what));
+            }
+            Err(error) if args.host => {
+                log::info!("{}", with_causes(&error));
+                None
             }
             Err(error) => {
-                log::info!("{error}; following the command by ancestry only");
+                notice(&format!("warning: {}; {DETACHED_UNSEEN}", with_causes(&error)));
                 None
             }
         };
+        if cgroup.is_some() && !args.host && !has_global_ids {
+            notice(&format!("warning: {NAMESPACED_UNSEEN}"));
+        }
         let (program, arguments) = args.command.split_first().context("missing command: expected CMD")?;
         let mut command = Command::new(program);
         command.args(arguments);
         if let Some(cgroup) = &cgroup {
-            cgroup.join_before_exec(command.as_std_mut())?;
+            cgroup.join_before_exec(command.as_std_mut(), needs_cgroup)?;
         }
         // Joining the cgroup needs privileges, therefore they are dropped afterwards.
         if let Some(account) = &account {
