@@ -1,4 +1,4 @@
-//! Reasons of requests: a module's own name says nothing about who asks for it.
+//! Reasons of requests: a request for the own name of a module can have many causes.
 
 use anyhow::{Context as _, Result};
 

@@ -132,19 +132,8 @@ mod tests {
     use super::{check, is_mounted, missing};
     use crate::{
         doctor::{Finding, Level},
-        kernel::sysinfo::SystemInfo,
+        kernel::sysinfo::tests::tree as system,
     };
-
-    fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, SystemInfo) {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        let sysinfo = SystemInfo::new(root.path());
-        (root, sysinfo)
-    }
 
     fn finding(name: &str, files: &[(&str, &str)]) -> Finding {
         let (_root, sysinfo) = system(files);

@@ -197,11 +197,12 @@ pub fn major_minor(release: &str) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{Lockdown, SystemInfo, major_minor};
     use crate::kernel::file::ReadError;
 
-    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, SystemInfo) {
+    /// A system with these files.
+    pub(crate) fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, SystemInfo) {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);
