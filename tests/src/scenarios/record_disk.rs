@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -32,6 +32,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 /// By then a frame is written, because frames are closed after one second.
 const WRITTEN: Duration = Duration::from_secs(3);
 
+/// Time limit for the first written request.
+const WRITE_LIMIT: Duration = Duration::from_secs(60);
+
 /// Creates a directory.
 fn directory(path: &str) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("cannot create {path}"))
@@ -43,7 +46,11 @@ fn killed(ctx: &mut Ctx) -> Result<()> {
     const REQUESTS: u32 = 40;
     let tracer = ctx.record(DIRECTORY, &[])?;
     let mut requester = spawn_requester("kill", REQUESTS)?;
-    sleep(WRITTEN);
+    let limit = Instant::now() + WRITE_LIMIT;
+    while requests_by_alias(&events(DIRECTORY)?, "fs-kill").is_empty() {
+        ensure("a request was written in time", Instant::now() < limit)?;
+        sleep(Duration::from_millis(200));
+    }
     tracer.kill()?;
     requester.wait().context("cannot wait for the requester")?;
     let first = events(DIRECTORY)?;
