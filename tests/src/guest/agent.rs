@@ -29,8 +29,7 @@ pub(super) fn run() -> Result<ExitCode> {
 
 fn work(port: &Port) -> Result<()> {
     port.send(&Frame::Hello { release: release(), boot_ms: boot_ms()? })?;
-    let text = fs::read(ORDERS_PATH).with_context(|| format!("cannot read {ORDERS_PATH}"))?;
-    let orders: Orders = serde_json::from_slice(&text).with_context(|| format!("{ORDERS_PATH} is damaged"))?;
+    let orders = orders(port)?;
     let counts = match orders.job {
         Job::Command { argv } => {
             let code = command::run(port, &argv)?;
@@ -45,6 +44,16 @@ fn work(port: &Port) -> Result<()> {
     };
     send_kernel_log(port)?;
     port.send(&Frame::End { counts })
+}
+
+/// The orders: from the initramfs, or, in a guest that is restored from a snapshot, from the host through the port.
+fn orders(port: &Port) -> Result<Orders> {
+    let text = match fs::read(ORDERS_PATH) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => port.read_line()?,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {ORDERS_PATH}")),
+    };
+    serde_json::from_slice(&text).with_context(|| format!("invalid orders {:?}", String::from_utf8_lossy(&text)))
 }
 
 /// Sends the kernel log, so that the host has it even where the console showed only part of it.

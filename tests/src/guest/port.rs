@@ -1,7 +1,7 @@
 //! The results port: frames sent over the second serial port.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -42,6 +42,14 @@ impl Port {
         line.device.write_all(text.as_bytes()).context("cannot send a result")?;
         line.next_seq += 1;
         Ok(())
+    }
+
+    /// Waits for a line from the host.
+    pub(super) fn read_line(&self) -> Result<Vec<u8>> {
+        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = Vec::new();
+        BufReader::new(&line.device).read_until(b'\n', &mut text).context("cannot read from the results port")?;
+        Ok(text)
     }
 
     /// Waits until everything was transmitted.

@@ -1,4 +1,4 @@
-//! The protocol between host and guest: orders in a file, results as framed lines on a serial port.
+//! The protocol between host and guest: orders in a file, or as a line on a serial port; results as framed lines on that port.
 
 mod bench;
 mod frame;

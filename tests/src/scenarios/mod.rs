@@ -22,6 +22,7 @@ mod outage;
 mod outcomes;
 mod policy;
 mod policy_baseline;
+mod policy_kernels;
 mod policy_recipes;
 mod prevention;
 mod privileges;
@@ -82,12 +83,11 @@ pub enum Need {
     KernelArgument(&'static str),
 }
 
-/// Every scenario, file by file.
-const FILES: &[&[Scenario]] = &[
+/// Scenarios whose result depends on the kernel, file by file.
+const OF_THE_KERNEL: &[&[Scenario]] = &[
     oracle_sees_modprobe::SCENARIOS,
     attach::SCENARIOS,
     outage::SCENARIOS,
-    comparison::SCENARIOS,
     outcomes::SCENARIOS,
     failures::SCENARIOS,
     refusals::SCENARIOS,
@@ -104,16 +104,22 @@ const FILES: &[&[Scenario]] = &[
     namespaces::SCENARIOS,
     reasons::SCENARIOS,
     storm::SCENARIOS,
-    cli::SCENARIOS,
     errors::SCENARIOS,
-    readme::SCENARIOS,
     record::SCENARIOS,
-    record_disk::SCENARIOS,
     service::SCENARIOS,
-    report::SCENARIOS,
-    explain::SCENARIOS,
     doctor::SCENARIOS,
     privileges::SCENARIOS,
+    policy_kernels::SCENARIOS,
+];
+
+/// Scenarios of what kmodtrace does with the events, which is the same on each kernel.
+const OF_USER_SPACE: &[&[Scenario]] = &[
+    comparison::SCENARIOS,
+    cli::SCENARIOS,
+    readme::SCENARIOS,
+    record_disk::SCENARIOS,
+    report::SCENARIOS,
+    explain::SCENARIOS,
     policy::SCENARIOS,
     policy_baseline::SCENARIOS,
     policy_recipes::SCENARIOS,
@@ -123,7 +129,12 @@ const FILES: &[&[Scenario]] = &[
 
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    FILES.iter().copied().flatten()
+    of_the_kernel().chain(OF_USER_SPACE.iter().copied().flatten())
+}
+
+/// Every scenario whose result depends on the kernel.
+pub fn of_the_kernel() -> impl Iterator<Item = &'static Scenario> {
+    OF_THE_KERNEL.iter().copied().flatten()
 }
 
 /// Finds a scenario by name.

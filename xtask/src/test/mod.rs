@@ -41,15 +41,18 @@ pub(crate) struct Options {
 /// Amount of tests per kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Matrix {
-    /// Every scenario on 6.1 and 6.12, the scenarios `outage` on every kernel.
+    /// Every scenario on 6.1, those whose result depends on the kernel on 6.12, the scenarios `outage` on every kernel.
     #[default]
     Usual,
     /// Every scenario on every kernel.
     Full,
 }
 
-/// Kernel lines on which every scenario runs by default.
-const FULL_LINES: [&str; 2] = ["6.1", "6.12"];
+/// The kernel line on which every scenario runs by default.
+const FULL_LINE: &str = "6.1";
+
+/// The kernel line on which, by default, every scenario runs whose result depends on the kernel.
+const SECOND_LINE: &str = "6.12";
 
 /// The filter for the other lines: these scenarios load and attach every program, and check the requester.
 const INCIDENT: &str = "outage";
@@ -62,8 +65,14 @@ impl Options {
             return self.kernel.iter().map(|kernel| (kernel.clone(), chosen())).collect();
         }
         let round = |line: &'static str| {
-            let is_full = self.matrix == Matrix::Full || FULL_LINES.contains(&line) || !self.scenario.is_empty();
-            (line.to_owned(), if is_full { chosen() } else { vec![INCIDENT.to_owned()] })
+            let is_full = self.matrix == Matrix::Full || !self.scenario.is_empty();
+            let scenarios = match line {
+                _ if is_full => chosen(),
+                FULL_LINE => Vec::new(),
+                SECOND_LINE => vm::scenarios_of_the_kernel(),
+                _ => vec![INCIDENT.to_owned()],
+            };
+            (line.to_owned(), scenarios)
         };
         vm::kernel_lines().map(round).collect()
     }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use super::packages::remove_dir;
-use super::qemu::{self, Accelerator, Console, Machine};
+use super::qemu::{self, Accelerator, Console, Machine, Start};
 
 /// The accelerator option.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -84,6 +84,7 @@ fn boots(root: &Path, vmlinuz: &Path) -> Result<bool> {
         dir: &dir,
         console: Console::Log,
         kernel_arguments: "earlyprintk=serial loglevel=7",
+        start: Start::Boot,
     };
     let console = dir.join("console.log");
     let mut seen = false;

@@ -10,10 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use kmodtrace_tests::protocol::{Decoder, Frame};
+use kmodtrace_tests::protocol::{Decoder, Frame, Orders};
 
 use super::packages::remove_dir;
 use super::qemu::{Machine, Running};
+use super::snapshot::{self, Snapshot};
 use super::splat;
 
 /// Time limit from the last frame to power-off.
@@ -32,6 +33,9 @@ pub(crate) struct Ending {
     /// Time from the start of the kernel to the agent's first frame.
     pub(crate) boot_ms: Option<u64>,
 }
+
+/// Files of a run that are removed even if it failed.
+const LARGE_FILES: [&str; 2] = ["initrd", snapshot::STATE];
 
 /// How many failed runs are kept for each kernel line.
 const KEPT_RUNS: usize = 20;
@@ -66,7 +70,9 @@ fn prune(runs: &Path) -> Result<()> {
         remove_dir(path)?;
     }
     for path in &over[outdated..] {
-        remove_file(&path.join("initrd"))?;
+        for name in LARGE_FILES {
+            remove_file(&path.join(name))?;
+        }
     }
     Ok(())
 }
@@ -81,10 +87,29 @@ fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Runs a machine to its end, and passes each frame to `on_frame`.
+/// Boots a machine, runs it to its end, and passes each frame to `on_frame`.
 pub(crate) fn watch(machine: &Machine<'_>, limit: Duration, on_frame: &mut dyn FnMut(&Frame)) -> Result<Ending> {
+    let watcher = Watcher::new(machine.dir, on_frame)?;
+    let running = machine.start()?;
+    watch_running(machine.dir, running, watcher, limit)
+}
+
+/// Continues a guest that waits for its orders, and runs it to its end as `watch` does.
+pub(super) fn watch_restored(
+    machine: &Machine<'_>,
+    snapshot: &Snapshot,
+    orders: &Orders,
+    limit: Duration,
+    on_frame: &mut dyn FnMut(&Frame),
+) -> Result<Ending> {
     let mut watcher = Watcher::new(machine.dir, on_frame)?;
-    let mut running = machine.start()?;
+    watcher.decoder = Decoder::after(snapshot::FRAMES);
+    watcher.release = Some(snapshot.release.clone());
+    let running = snapshot.restore(machine, orders)?;
+    watch_running(machine.dir, running, watcher, limit)
+}
+
+fn watch_running(dir: &Path, mut running: Running, mut watcher: Watcher<'_>, limit: Duration) -> Result<Ending> {
     let results = running.results().context("QEMU has no stdout pipe")?;
     let lines = read_lines(results);
     let deadline = Instant::now() + limit;
@@ -99,15 +124,15 @@ pub(crate) fn watch(machine: &Machine<'_>, limit: Duration, on_frame: &mut dyn F
                     watcher.line(&line)?;
                 }
                 watcher.problems.push(format!("the guest was still running after {} s", limit.as_secs()));
-                return watcher.finish(machine.dir);
+                return watcher.finish(dir);
             }
         }
     }
-    watcher.wait_for_exit(machine.dir, &mut running)?;
-    watcher.finish(machine.dir)
+    watcher.wait_for_exit(dir, &mut running)?;
+    watcher.finish(dir)
 }
 
-fn read_lines(results: ChildStdout) -> Receiver<Vec<u8>> {
+pub(super) fn read_lines(results: ChildStdout) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     // The thread ends when QEMU exits or closes its end of the pipe.
     thread::spawn(move || {
@@ -221,8 +246,10 @@ fn splats(dir: &Path) -> Result<Vec<String>> {
 
 /// Removes the files of a successful run. For a failed run, returns the problems and the end of the console.
 pub(crate) fn clean_up(dir: &Path, problems: &[String]) -> Result<Option<String>> {
-    // By far the largest file, and the same for every run except for the orders.
-    remove_file(&dir.join("initrd"))?;
+    // By far the largest files, and the same for every run except for the orders.
+    for name in LARGE_FILES {
+        remove_file(&dir.join(name))?;
+    }
     if problems.is_empty() {
         remove_dir(dir)?;
         return Ok(None);

@@ -17,7 +17,8 @@ use super::kernels::{self, Line};
 use super::lock::Lock;
 use super::overlay::{self, Added, Programs};
 use super::paths::Paths;
-use super::qemu::{Accelerator, Console, Machine};
+use super::qemu::{Accelerator, Console, Machine, Start};
+use super::snapshot::Snapshot;
 
 /// The default time limit of a guest.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -166,8 +167,8 @@ impl Guest {
         let orders = Orders { job: Job::Shell { rows, columns, term } };
         let dir = boot::run_dir(&self.paths.vm, self.line.name)?;
         let initrd = dir.join("initrd");
-        let bytes = overlay::write(&self.archives(), &self.programs, &self.added, &orders, &initrd)?;
-        let mut running = self.machine(&dir, Some((&initrd, bytes)), Console::Terminal).start()?;
+        let bytes = overlay::write(&self.archives(), &self.programs, &self.added, Some(&orders), &initrd)?;
+        let mut running = self.machine(&dir, (&initrd, bytes), Console::Terminal, Start::Boot).start()?;
         // An interactive shell has no time limit.
         let status = running.wait(Duration::MAX)?;
         boot::clean_up(&dir, &[])?;
@@ -181,14 +182,44 @@ impl Guest {
     pub(super) fn boot(&self, orders: &Orders, on_frame: &mut dyn FnMut(&Frame)) -> Result<(Ending, Option<String>)> {
         let dir = boot::run_dir(&self.paths.vm, self.line.name)?;
         let initrd = dir.join("initrd");
-        let bytes = overlay::write(&self.archives(), &self.programs, &self.added, orders, &initrd)?;
-        let machine = self.machine(&dir, Some((&initrd, bytes)), Console::Log);
-        let mut ending = boot::watch(&machine, self.timeout, on_frame)?;
+        let bytes = overlay::write(&self.archives(), &self.programs, &self.added, Some(orders), &initrd)?;
+        let machine = self.machine(&dir, (&initrd, bytes), Console::Log, Start::Boot);
+        let ending = boot::watch(&machine, self.timeout, on_frame)?;
+        self.end(&dir, ending)
+    }
+
+    /// Boots, and stores the guest when its agent waits for orders.
+    pub(super) fn snapshot(&self) -> Result<Snapshot> {
+        let dir = boot::run_dir(&self.paths.vm, self.line.name)?;
+        let initrd = dir.join("initrd");
+        let bytes = overlay::write(&self.archives(), &self.programs, &self.added, None, &initrd)?;
+        let machine = self.machine(&dir, (&initrd, bytes), Console::Log, Start::BootForSnapshot);
+        Snapshot::make(&machine, bytes, self.timeout).or_else(|error| {
+            let evidence = boot::clean_up(&dir, &[format!("cannot store a booted guest: {error:#}")])?;
+            bail!("{}", evidence.unwrap_or_default())
+        })
+    }
+
+    /// Continues a stored guest with the given orders. The second part of the result describes a failed run.
+    pub(super) fn continue_from(
+        &self,
+        snapshot: &Snapshot,
+        orders: &Orders,
+        on_frame: &mut dyn FnMut(&Frame),
+    ) -> Result<(Ending, Option<String>)> {
+        let dir = boot::run_dir(&self.paths.vm, self.line.name)?;
+        let initrd = dir.join("initrd");
+        let machine = self.machine(&dir, (&initrd, snapshot.initrd_bytes), Console::Log, Start::Restore);
+        let ending = boot::watch_restored(&machine, snapshot, orders, self.timeout, on_frame)?;
+        self.end(&dir, ending)
+    }
+
+    fn end(&self, dir: &Path, mut ending: Ending) -> Result<(Ending, Option<String>)> {
         let wanted = self.image.release();
         if let Some(release) = ending.release.as_deref().filter(|release| *release != wanted) {
             ending.problems.push(format!("the guest runs kernel {release}, expected {wanted}"));
         }
-        let evidence = boot::clean_up(&dir, &ending.problems)?;
+        let evidence = boot::clean_up(dir, &ending.problems)?;
         Ok((ending, evidence))
     }
 
@@ -196,14 +227,15 @@ impl Guest {
         std::iter::once(self.image.base()).chain(self.extras.as_deref()).collect()
     }
 
-    fn machine<'a>(&'a self, dir: &'a Path, initrd: Option<(&'a Path, u64)>, console: Console) -> Machine<'a> {
+    fn machine<'a>(&'a self, dir: &'a Path, initrd: (&'a Path, u64), console: Console, start: Start) -> Machine<'a> {
         Machine {
             accelerator: self.accelerator,
             vmlinuz: self.image.vmlinuz(),
-            initrd,
+            initrd: Some(initrd),
             dir,
             console,
             kernel_arguments: &self.kernel_arguments,
+            start,
         }
     }
 }

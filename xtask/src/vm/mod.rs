@@ -10,6 +10,7 @@ mod kernel_packages;
 mod kernels;
 mod lock;
 mod modules;
+mod monitor;
 mod overlay;
 mod packages;
 pub(crate) mod parsers;
@@ -18,6 +19,7 @@ mod policy_run;
 mod qemu;
 mod report;
 mod schema_check;
+mod snapshot;
 mod splat;
 mod suite;
 mod tree;
@@ -161,6 +163,11 @@ pub(crate) fn kernel_lines() -> impl Iterator<Item = &'static str> {
     kernels::LINES.iter().map(|line| line.name)
 }
 
+/// The names of the scenarios whose result depends on the kernel.
+pub(crate) fn scenarios_of_the_kernel() -> Vec<String> {
+    scenarios::of_the_kernel().map(|scenario| scenario.name.to_owned()).collect()
+}
+
 /// Checks that each kernel line exists, and that the filters, if any, match a scenario.
 pub(crate) fn check_names(lines: &[String], filters: &[String]) -> Result<()> {
     for line in lines {
@@ -187,9 +194,10 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     }
 }
 
-/// One guest per processor, because each guest uses one.
+/// One guest per processor, because each guest uses one, and one more, because guests often wait: for their kernel, or until a
+/// state is read.
 pub(crate) fn default_parallel() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
+    thread::available_parallelism().map_or(1, usize::from) + 1
 }
 
 fn run_tests(test: &Test) -> Result<ExitCode> {

@@ -41,12 +41,12 @@ pub(crate) struct Programs {
     pub(crate) kmodtrace: Option<PathBuf>,
 }
 
-/// Writes the initramfs of one run: the archives, base image first, then the overlay.
+/// Writes the initramfs of one run: the archives, base image first, then the overlay. Without orders, the agent waits for them.
 pub(crate) fn write(
     archives: &[&Path],
     programs: &Programs,
     added: &[Added],
-    orders: &Orders,
+    orders: Option<&Orders>,
     out: &Path,
 ) -> Result<u64> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(out);
@@ -60,14 +60,16 @@ pub(crate) fn write(
     Ok(file.metadata().context("cannot get the size of the initramfs")?.len())
 }
 
-fn plan(programs: &Programs, added: &[Added], orders: &Orders) -> Result<Tree> {
+fn plan(programs: &Programs, added: &[Added], orders: Option<&Orders>) -> Result<Tree> {
     let mut tree = Tree::default();
     tree.host_file(GUEST_PATH, &programs.agent)?;
     tree.symlink("/init", GUEST_PATH)?;
     if let Some(kmodtrace) = &programs.kmodtrace {
         tree.host_file(KMODTRACE_PATH, kmodtrace)?;
     }
-    tree.bytes(ORDERS_PATH, 0o600, serde_json::to_vec(orders).context("cannot write the orders")?)?;
+    if let Some(orders) = orders {
+        tree.bytes(ORDERS_PATH, 0o600, serde_json::to_vec(orders).context("cannot write the orders")?)?;
+    }
     for Added { host, guest } in added {
         tree.host_file(guest, host)?;
     }
@@ -98,10 +100,11 @@ mod tests {
         let programs = Programs { agent: agent.clone(), kmodtrace: None };
         let orders = Orders { job: Job::Command { argv: vec!["true".into()] } };
         let added = [Added { host: agent, guest: "/opt/tool".into() }];
-        let tree = plan(&programs, &added, &orders).unwrap();
+        let tree = plan(&programs, &added, Some(&orders)).unwrap();
         for path in ["init", "usr/bin/kmodtrace-guest", "kmodtrace-orders.json", "opt/tool"] {
             assert!(tree.contains(path), "{path}");
         }
         assert!(!tree.contains("usr/bin/kmodtrace"));
+        assert!(!plan(&programs, &added, None).unwrap().contains("kmodtrace-orders.json"));
     }
 }

@@ -1,9 +1,10 @@
 //! One QEMU process: its arguments, and its end with the run.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,23 @@ pub(crate) struct Machine<'a> {
     pub(crate) console: Console,
     /// Additional kernel arguments.
     pub(crate) kernel_arguments: &'a str,
+    /// How it starts, and whether it is controlled through a monitor.
+    pub(crate) start: Start,
 }
+
+/// How a guest starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It boots.
+    Boot,
+    /// It boots, and has a monitor that can store its state.
+    BootForSnapshot,
+    /// It waits for its monitor to restore the state of another guest.
+    Restore,
+}
+
+/// The socket of a guest's monitor, in the directory of the run. Its whole path may be longer than the path of a socket can be.
+pub(crate) const MONITOR: &str = "monitor";
 
 impl Machine<'_> {
     /// Starts it.
@@ -86,7 +103,7 @@ impl Machine<'_> {
         command.current_dir(self.dir).args(self.arguments());
         match self.console {
             // A guest must not take part in the terminal's job control, nor read from it.
-            Console::Log => command.stdin(Stdio::null()).stdout(Stdio::piped()),
+            Console::Log => command.stdin(Stdio::piped()).stdout(Stdio::piped()),
             Console::Terminal => command.stdin(Stdio::inherit()).stdout(Stdio::inherit()),
         };
         let log = File::create(self.dir.join("qemu.log")).context("cannot create qemu.log")?;
@@ -95,8 +112,9 @@ impl Machine<'_> {
         unsafe {
             command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
         }
-        let child = command.spawn().with_context(|| format!("cannot run {PROGRAM}; install qemu-system-x86"))?;
-        Ok(Running { child })
+        let mut child = command.spawn().with_context(|| format!("cannot run {PROGRAM}; install qemu-system-x86"))?;
+        let orders = child.stdin.take();
+        Ok(Running { child, orders })
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -134,8 +152,15 @@ impl Machine<'_> {
         .map(str::to_owned)
         .to_vec();
         arguments.extend(["-kernel".to_owned(), self.vmlinuz.display().to_string()]);
-        if let Some((path, _)) = self.initrd {
+        // The memory of a restored guest already contains it.
+        if let Some((path, _)) = self.initrd.filter(|_| self.start != Start::Restore) {
             arguments.extend(["-initrd".to_owned(), path.display().to_string()]);
+        }
+        if self.start != Start::Boot {
+            arguments.extend(["-qmp".to_owned(), format!("unix:{MONITOR},server=on,wait=off")]);
+        }
+        if self.start == Start::Restore {
+            arguments.extend(["-S", "-incoming", "defer"].map(str::to_owned));
         }
         arguments
     }
@@ -150,12 +175,20 @@ fn memory_mib(initrd_bytes: u64) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
+    /// The input of its results port.
+    orders: Option<ChildStdin>,
 }
 
 impl Running {
     /// The pipe with the results, on the first call, if results are read from stdout.
     pub(crate) fn results(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
+    }
+
+    /// Sends bytes to the agent through the results port.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        let orders = self.orders.as_mut().context("the guest has no input")?;
+        orders.write_all(bytes).and_then(|()| orders.flush()).context("cannot send the orders to the guest")
     }
 
     /// Waits until QEMU exits, or kills it after `limit`. `None` means that it was killed.
@@ -218,6 +251,7 @@ mod tests {
             dir: Path::new("/d"),
             console,
             kernel_arguments: "module_blacklist=x",
+            start: Start::Boot,
         }
     }
 
@@ -229,6 +263,16 @@ mod tests {
         assert!(arguments.find("chardev:console") < arguments.find("chardev:results"), "{arguments}");
         assert!(arguments.contains("module_blacklist=x -kernel /k -initrd /i"), "{arguments}");
         assert!(machine(Console::Terminal).arguments().join(" ").contains("stdio,id=console"));
+    }
+
+    /// A restored guest has the memory of the stored one, which contains the initramfs, and waits for its monitor.
+    #[test]
+    fn restored_guest_waits_for_its_monitor() {
+        let stored = Machine { start: Start::BootForSnapshot, ..machine(Console::Log) }.arguments().join(" ");
+        assert!(stored.contains("-initrd /i -qmp unix:monitor") && !stored.contains("-incoming"), "{stored}");
+        let restored = Machine { start: Start::Restore, ..machine(Console::Log) }.arguments().join(" ");
+        assert!(restored.ends_with("-S -incoming defer") && !restored.contains("-initrd"), "{restored}");
+        assert!(restored.contains("-m 1024 ") && stored.contains("-m 1024 "), "{restored}");
     }
 
     /// Every guest boots with no_timer_check.

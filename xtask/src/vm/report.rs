@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) evidence: Vec<String>,
     /// Number of boots.
     pub(crate) boots: usize,
+    /// Number of guests that continued from a stored one.
+    pub(crate) restores: usize,
     /// Time until the agent started, for each boot.
     pub(crate) boot_ms: Vec<u64>,
     /// Total duration.
@@ -33,6 +35,7 @@ impl Report {
             problems: Vec::new(),
             evidence: Vec::new(),
             boots: 0,
+            restores: 0,
             boot_ms: Vec::new(),
             took: Duration::ZERO,
         }
@@ -91,12 +94,13 @@ impl fmt::Display for Report {
         let slowest_ms = self.boot_ms.iter().max().copied().unwrap_or_default();
         write!(
             out,
-            "{}: {passed} passed, {failed} failed, {skipped} skipped, {} problems; {} boots (slowest {}.{} s), {} s",
+            "{}: {passed} passed, {failed} failed, {skipped} skipped, {} problems; {} boots (slowest {}.{} s), {} restored, {} s",
             self.kernel,
             self.problems.len() + self.evidence.len(),
             self.boots,
             slowest_ms / 1000,
             slowest_ms % 1000 / 100,
+            self.restores,
             self.took.as_secs()
         )
     }

@@ -15,6 +15,7 @@ use super::boot::Ending;
 use super::extras::Set;
 use super::guest::Guest;
 use super::report::Report;
+use super::snapshot::Snapshot;
 
 /// Time limit of one scenario in an emulated guest.
 const SCENARIO_LIMIT: Duration = Duration::from_secs(180);
@@ -76,11 +77,15 @@ impl Guest {
             system: prepared(Set::System, chosen.iter().any(|scenario| scenario.system().is_some()))?,
         };
         let started = Instant::now();
-        let boots = Mutex::new(plan(&chosen, parallel));
+        let planned = plan(&chosen, parallel);
+        let restored = planned.iter().filter(|boot| is_plain(boot)).count();
+        // Storing a guest takes about as long as a boot.
+        let snapshot = if restored > 1 { Some(self.stored()?) } else { None };
+        let boots = Mutex::new(planned);
         let report = Mutex::new(Report::new(self.line.name));
         let panicked = thread::scope(|scope| {
             let workers: Vec<_> = (0..parallel.max(1))
-                .map(|_| scope.spawn(|| self.work(&extended, &boots, &report, on_outcome)))
+                .map(|_| scope.spawn(|| self.work(&extended, snapshot.as_ref(), &boots, &report, on_outcome)))
                 .collect();
             workers.into_iter().filter_map(|worker| worker.join().err()).count()
         });
@@ -88,14 +93,27 @@ impl Guest {
         if panicked > 0 {
             report.problems.push(format!("{panicked} threads that run guests panicked: results are missing"));
         }
+        if let Some(snapshot) = &snapshot {
+            report.boots += 1;
+            report.boot_ms.push(snapshot.boot_ms);
+        }
         report.took = started.elapsed();
         Ok(report)
     }
 
-    /// Boots guests until no scenarios are left. The scenarios of a guest that cannot be started fail; the others still run.
+    /// A snapshot of this guest. A guest whose kernel dies during boot is booted once more, as in `work`.
+    fn stored(&self) -> Result<Snapshot> {
+        self.snapshot().or_else(|error| {
+            eprintln!("vm: {}: booting again: {error:#}", self.line.name);
+            self.snapshot()
+        })
+    }
+
+    /// Boots or restores guests until no scenarios are left. The scenarios of a guest that cannot be started fail; the others still run.
     fn work(
         &self,
         extended: &ExtendedGuests,
+        snapshot: Option<&Snapshot>,
         boots: &Mutex<VecDeque<Vec<&'static Scenario>>>,
         report: &Mutex<Report>,
         on_outcome: &(dyn Fn(&Outcome) + Sync),
@@ -116,7 +134,11 @@ impl Guest {
                     outcomes.push(outcome.clone());
                 }
             };
-            let mut booted = guest.boot(&orders, &mut on_frame);
+            let snapshot = snapshot.filter(|_| is_plain(&boot));
+            let mut booted = match snapshot {
+                Some(snapshot) => guest.continue_from(snapshot, &orders, &mut on_frame),
+                None => guest.boot(&orders, &mut on_frame),
+            };
             if let Some(evidence) = died_before_agent(&booted) {
                 eprintln!("vm: {}: booting again: {evidence}", self.line.name);
                 booted = guest.boot(&orders, &mut on_frame);
@@ -131,7 +153,8 @@ impl Guest {
                     continue;
                 }
             };
-            report.boots += 1;
+            report.boots += usize::from(snapshot.is_none());
+            report.restores += usize::from(snapshot.is_some());
             report.boot_ms.extend(ending.boot_ms);
             report.evidence.extend(evidence);
             let release = ending.release.as_deref().unwrap_or_default();
@@ -190,13 +213,17 @@ fn plan<'a>(chosen: &[&'a Scenario], parallel: usize) -> VecDeque<Vec<&'a Scenar
     boots
 }
 
+/// Whether the scenarios need nothing that a plain guest lacks, so that they can run in a restored one.
+fn is_plain(boot: &[&Scenario]) -> bool {
+    boot.iter().all(|scenario| {
+        let has_more = scenario.needs_extras() || scenario.needs_tracers() || scenario.needs_example();
+        !has_more && scenario.system().is_none() && scenario.kernel_arguments().next().is_none()
+    })
+}
+
 /// Whether a scenario needs a guest of its own.
 fn is_alone(scenario: &Scenario) -> bool {
-    scenario.fresh_boot
-        || scenario.needs_extras()
-        || scenario.needs_tracers()
-        || scenario.system().is_some()
-        || scenario.kernel_arguments().next().is_some()
+    scenario.fresh_boot || !is_plain(&[scenario])
 }
 
 /// Problems with the results of a boot besides failures: missing, unknown, or unexpectedly skipped ones.
