@@ -843,7 +843,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__record)
-            opts="-o -v -h -V --output --pin --arm --unpin --max-size --max-age --keep --min-free --on-full --flush --sign --anchor --duration --count --exit-on --ring-kib --attach --verbose --help --version"
+            opts="-o -v -h -V --output --pin --arm --unpin --max-size --max-age --keep --min-free --on-full --flush --sign --anchor --duration --count --exit-on --ring-kib --attach --btf --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -907,6 +907,10 @@ _kmodtrace() {
                     ;;
                 --attach)
                     COMPREPLY=($(compgen -W "auto kprobe trampoline" -- "${cur}"))
+                    return 0
+                    ;;
+                --btf)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)
@@ -1037,7 +1041,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__run)
-            opts="-o -v -h -V --host --user --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
+            opts="-o -v -h -V --host --user --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1065,6 +1069,10 @@ _kmodtrace() {
                     ;;
                 --attach)
                     COMPREPLY=($(compgen -W "auto kprobe trampoline" -- "${cur}"))
+                    return 0
+                    ;;
+                --btf)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --module)
@@ -1219,7 +1227,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__watch)
-            opts="-o -v -h -V --duration --count --exit-on --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --policy --junit --ktap --verdict --github --verbose --help --version"
+            opts="-o -v -h -V --duration --count --exit-on --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --policy --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1255,6 +1263,10 @@ _kmodtrace() {
                     ;;
                 --attach)
                     COMPREPLY=($(compgen -W "auto kprobe trampoline" -- "${cur}"))
+                    return 0
+                    ;;
+                --btf)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --module)

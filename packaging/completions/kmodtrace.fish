@@ -57,6 +57,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l ring-kib -
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l attach -d 'Attach method of the probes' -r -f -a "auto\t'The first method that this kernel supports'
 kprobe\t'Kprobes only, as on kernels without BPF trampolines'
 trampoline\t'BPF trampolines and tracepoints where possible, as on kernels without kprobes'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l btf -d 'Read the kernel\'s type information from FILE, which must be made for exactly this kernel; for kernels built without CONFIG_DEBUG_INFO_BTF' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l module -d 'Select chains by module' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l alias -d 'Select requests by alias, e.g. net-pf-*, fs-xfs' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
@@ -92,6 +93,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l ring-kib -d 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l attach -d 'Attach method of the probes' -r -f -a "auto\t'The first method that this kernel supports'
 kprobe\t'Kprobes only, as on kernels without BPF trampolines'
 trampoline\t'BPF trampolines and tracepoints where possible, as on kernels without kprobes'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l btf -d 'Read the kernel\'s type information from FILE, which must be made for exactly this kernel; for kernels built without CONFIG_DEBUG_INFO_BTF' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l module -d 'Select chains by module' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l alias -d 'Select requests by alias, e.g. net-pf-*, fs-xfs' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
@@ -144,6 +146,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l ring-kib 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l attach -d 'Attach method of the probes' -r -f -a "auto\t'The first method that this kernel supports'
 kprobe\t'Kprobes only, as on kernels without BPF trampolines'
 trampoline\t'BPF trampolines and tracepoints where possible, as on kernels without kprobes'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l btf -d 'Read the kernel\'s type information from FILE, which must be made for exactly this kernel; for kernels built without CONFIG_DEBUG_INFO_BTF' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l pin -d 'Keep the programs attached when the recorder exits: events wait in the kernel for the next `record --pin`'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l arm -d 'Attach the programs as with --pin and exit, for early boot: events wait for `record --pin`'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -l unpin -d 'Detach the programs that --pin or --arm left attached, and exit'

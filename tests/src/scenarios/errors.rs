@@ -1,6 +1,8 @@
 //! Errors where tracing is impossible: one sentence with cause and remedy, and the documented exit code.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context as _, Result};
 
 use super::{Need, Scenario};
 use crate::ctx::{Ctx, Output, contains, ensure, equal};
@@ -52,12 +54,23 @@ fn integrity(ctx: &mut Ctx) -> Result<()> {
     equal("result", capture.result_of(request)?["status"].as_str(), Some("not-found"))
 }
 
-/// Simulates a kernel without BTF.
+/// Simulates a kernel without BTF: an error, unless its types are given in a file.
 fn no_btf(ctx: &mut Ctx) -> Result<()> {
+    const FILE: &str = "/tmp/types.btf";
+    ctx.run(&["cp", "/sys/kernel/btf/vmlinux", FILE])?.ok()?;
+    let needless = ctx.run(&["kmodtrace", "run", "--btf", FILE, "--", "echo", "ran"])?;
+    refused(&needless, &["invalid --btf", "leave the option out"])?;
     ctx.run(&["mount", "-t", "tmpfs", "none", "/sys/kernel/btf"])?.ok()?;
-    let output = ctx.run(&["kmodtrace", "run", "--", "echo", "ran"]);
+    let without = ctx.run(&["kmodtrace", "run", "--", "echo", "ran"]);
+    let damaged = ctx.run(&["kmodtrace", "run", "--btf", "/etc/passwd", "--", "echo", "ran"]);
+    let given = ctx.run(&["kmodtrace", "run", "--btf", FILE, "--", "mount", "-t", "nosuchfs", "none", "/mnt"]);
     ctx.run(&["umount", "/sys/kernel/btf"])?.ok()?;
-    refused(&output?, &["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF=y"])
+    fs::remove_file(FILE).context("cannot remove the types")?;
+    refused(&without?, &["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF=y", "--btf FILE"])?;
+    refused(&damaged?, &["BTF"])?;
+    let given = given?;
+    contains("warning", &given.stderr, "if it was not made for exactly this kernel")?;
+    contains("request", &given.stderr, "asked    the kernel for \"fs-nosuchfs\" in mount()")
 }
 
 /// Invalid sizes, globs, verbs and values: the error names the option and the accepted values.

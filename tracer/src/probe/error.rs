@@ -33,11 +33,17 @@ pub enum ProbeError {
     /// The kernel has no type information.
     #[error(
         "cannot trace: this kernel has no type information ({}); boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, \
-         as in Debian 11, Ubuntu 20.10, Fedora, and later",
+         as in Debian 11, Ubuntu 20.10, Fedora, and later, or give type information made for this kernel with --btf FILE",
         path.display()
     )]
     NoBtf {
         /// Its expected path.
+        path: PathBuf,
+    },
+    /// Type information was given for a kernel that has its own.
+    #[error("invalid --btf: this kernel has type information ({}); leave the option out", path.display())]
+    OwnBtf {
+        /// Its path.
         path: PathBuf,
     },
     /// The kernel's type information cannot be read.
@@ -52,6 +58,24 @@ pub enum ProbeError {
         /// Struct and member.
         member: String,
     },
+    /// A kernel of another architecture than that of the build.
+    #[error(
+        "cannot trace: this is a kernel for {kernel}, and this kmodtrace was built for {build}; \
+         build it for the kernel's architecture (x86-64 and arm64 are supported)"
+    )]
+    Architecture {
+        /// The kernel's architecture.
+        kernel: &'static str,
+        /// That of the build.
+        build: &'static str,
+    },
+    /// The lock of BPF ring buffers sleeps.
+    #[error(
+        "cannot trace: on this real-time kernel a BPF program that writes to the ring buffer may sleep and hang the machine \
+         (CVE-2024-50138); boot a kernel with \"bpf: Use raw_spinlock_t in ringbuf\" (6.12, 6.11.5, 6.6.83, or later), or one \
+         without PREEMPT_RT"
+    )]
+    RingLock,
     /// The object could not be loaded, and the kernel lacks a required feature because of its age.
     #[error("cannot trace: kernel {release} has no BPF ring buffer; boot kernel 5.8 or later (tested from 5.10)")]
     TooOld {

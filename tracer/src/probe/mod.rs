@@ -12,6 +12,7 @@ mod object;
 mod offsets;
 mod options;
 mod pin;
+mod requirements;
 mod ring;
 mod runtime_config;
 mod start;

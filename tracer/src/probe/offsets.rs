@@ -31,8 +31,8 @@ pub(super) fn resolve(btf: &Btf) -> Result<Vec<Offset>, ProbeError> {
     let is_missing = |member: &&Member| REQUIRED.contains(&member.symbol) && offset_of(btf, member) == ABSENT;
     match MEMBERS.iter().find(is_missing) {
         Some(member) => {
-            let member = member.paths.first().map_or_else(String::new, |path| path.join("."));
-            Err(ProbeError::Member { member })
+            let name = || member.paths.first().map_or_else(String::new, |path| path.join("."));
+            Err(btf.unread().map_or_else(|| ProbeError::Member { member: name() }, ProbeError::Btf))
         }
         None => Ok(resolve_available(btf)),
     }

@@ -13,6 +13,7 @@ use super::{
     object::object,
     options::{LogLevel, Options},
     pin::resume,
+    requirements,
     ring::{Ring, RingConsumer},
     runtime_config::RuntimeConfig,
     tracer::Tracer,
@@ -42,8 +43,9 @@ impl Tracer {
     /// Loads, and attaches every hook that can be attached.
     ///
     /// # Errors
-    /// If the object cannot be loaded.
+    /// If the programs must not be attached to this kernel, or the object cannot be loaded.
     pub fn attempt(btf: &Btf, addresses: Addresses, options: Options) -> Result<Self, ProbeError> {
+        requirements::check(btf)?;
         if options.pin {
             return resume::attempt(btf, addresses, options);
         }

@@ -8,7 +8,7 @@ pub mod enrich;
 mod poll;
 mod read;
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, path::PathBuf, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -70,11 +70,12 @@ pub struct TraceBuilder {
     options: Options,
     scope: Scope,
     has_user_symbols: bool,
+    btf: Option<PathBuf>,
 }
 
 impl Default for TraceBuilder {
     fn default() -> Self {
-        Self { options: Options::default(), scope: Scope::Host, has_user_symbols: false }
+        Self { options: Options::default(), scope: Scope::Host, has_user_symbols: false, btf: None }
     }
 }
 
@@ -93,6 +94,13 @@ impl TraceBuilder {
     /// The preferred attach method.
     pub const fn attach(mut self, preference: Preference) -> Self {
         self.options.preference = preference;
+        self
+    }
+
+    /// Reads the kernel's types from a file, for a kernel that has none (`CONFIG_DEBUG_INFO_BTF`). They must be of exactly this
+    /// kernel.
+    pub fn btf(mut self, file: Option<PathBuf>) -> Self {
+        self.btf = file;
         self
     }
 
@@ -127,7 +135,7 @@ impl TraceBuilder {
     /// # Errors
     /// As [`TraceBuilder::start`].
     pub fn arm(self) -> Result<Armed, ProbeError> {
-        let mut started = correlate::start(self.pin(true).options)?;
+        let mut started = correlate::start(Options { pin: true, ..self.options }, self.btf.as_deref())?;
         let missing = correlate::read_symbols(&mut started.system, &started.tracer);
         started.warnings.extend(missing);
         let was_armed = started.tracer.resumed.as_ref().is_some_and(|resumed| resumed.waiting.is_some());
@@ -139,7 +147,8 @@ impl TraceBuilder {
     /// # Errors
     /// If tracing is not possible here; the error names the reason and the fix.
     pub fn start(self) -> Result<Trace, ProbeError> {
-        let Started { tracer, uevents, system, clocks, header, baseline, warnings } = correlate::start(self.options)?;
+        let started = correlate::start(self.options, self.btf.as_deref())?;
+        let Started { tracer, uevents, system, clocks, header, baseline, warnings } = started;
         #[cfg(feature = "symbols")]
         let system = if self.has_user_symbols { system.with_user_symbols() } else { system };
         let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };

@@ -26,7 +26,9 @@ pub(crate) const LINES: &[Line] = &[
     Line { name: "5.10", suite: "bullseye", metapackage: "linux-image-amd64" },
     Line { name: "6.1", suite: "bookworm", metapackage: "linux-image-amd64" },
     Line { name: "6.1-cloud", suite: "bookworm", metapackage: "linux-image-cloud-amd64" },
+    Line { name: "6.1-rt", suite: "bookworm", metapackage: "linux-image-rt-amd64" },
     Line { name: "6.12", suite: "trixie", metapackage: "linux-image-amd64" },
+    Line { name: "6.12-rt", suite: "trixie", metapackage: "linux-image-rt-amd64" },
     Line { name: "7", suite: "sid", metapackage: "linux-image-amd64" },
 ];
 

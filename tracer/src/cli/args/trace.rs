@@ -85,6 +85,10 @@ pub(in crate::cli) struct ProbeArgs {
     /// Attach method of the probes.
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     attach: AttachMethod,
+    /// Read the kernel's type information from FILE, which must be made for exactly this kernel; for kernels built without
+    /// CONFIG_DEBUG_INFO_BTF.
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
 }
 
 impl ProbeArgs {
@@ -96,7 +100,7 @@ impl ProbeArgs {
             AttachMethod::Trampoline => Preference::Trampoline,
         };
         let log = if probe_log { LogLevel::Debug } else { LogLevel::Off };
-        TraceBuilder::new().ring_bytes(self.ring_kib << 10).attach(preference).log(log)
+        TraceBuilder::new().ring_bytes(self.ring_kib << 10).attach(preference).log(log).btf(self.btf.clone())
     }
 }
 

@@ -6,7 +6,10 @@
 
 mod read;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use read::{Kind, Type};
 
@@ -27,6 +30,14 @@ pub enum BtfError {
     /// The file cannot be read.
     #[error("cannot read {}: {reason}; boot a kernel built with CONFIG_DEBUG_INFO_BTF=y", path.display())]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: std::io::Error,
+    },
+    /// A file of the user cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    File {
         /// The file.
         path: PathBuf,
         /// The reason.
@@ -53,7 +64,7 @@ pub enum BtfError {
         len_bytes: usize,
     },
     /// An unknown kind of type, of unknown length.
-    #[error("unsupported BTF: type {id} has kind {kind}; expected 1 to 19")]
+    #[error("unsupported BTF: type {id} has kind {kind}, and types behind it are needed; expected 1 to 19")]
     UnknownKind {
         /// The type's id.
         id: u32,
@@ -110,7 +121,20 @@ impl Btf {
         }
     }
 
-    /// Reads a blob.
+    /// Reads a file, for kernels that have no type information of their own.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not BTF.
+    pub fn read(path: &Path) -> Result<Self, BtfError> {
+        let fail = |reason| BtfError::File { path: path.to_owned(), reason };
+        // Larger than the types of any kernel: Debian's have 5 to 10 MB.
+        const LIMIT_BYTES: u64 = 256 << 20;
+        let mut bytes = Vec::new();
+        std::fs::File::open(path).and_then(|file| file.take(LIMIT_BYTES).read_to_end(&mut bytes)).map_err(fail)?;
+        Self::from_bytes(bytes)
+    }
+
+    /// Reads a blob. Types behind one of an unknown kind are missing (see [`Btf::unread`]).
     ///
     /// # Errors
     /// If it is truncated, damaged, or not BTF.
@@ -130,6 +154,12 @@ impl Btf {
         }
         names.sort_unstable();
         Ok(Self { blob, names })
+    }
+
+    /// Why types may be missing: one of an unknown kind, behind which nothing can be read. Newer kernels may have such types.
+    #[must_use]
+    pub fn unread(&self) -> Option<BtfError> {
+        self.blob.unknown().map(|(id, kind)| BtfError::UnknownKind { id, kind })
     }
 
     /// Number of types.

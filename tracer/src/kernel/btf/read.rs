@@ -111,6 +111,8 @@ pub(super) struct Blob {
     strings: std::ops::Range<usize>,
     /// Position of each type; type 0 is void and has none.
     positions: Vec<u32>,
+    /// The first type of an unknown kind, whose length is unknown: it and all types behind it cannot be read.
+    unknown: Option<(u32, u32)>,
 }
 
 impl Blob {
@@ -144,21 +146,29 @@ impl Blob {
 
         let mut positions = Vec::with_capacity(types.len() / (2 * TYPE_BYTES));
         let mut at = types.start;
+        let mut unknown = None;
         while at < types.end {
             let id = u32::try_from(positions.len() + 1).map_err(|_| truncated("a type's id"))?;
             let info = u32_at(&bytes, at + 4).ok_or_else(|| truncated("a type"))?;
-            let kind = info >> 24 & 0x1f;
-            let kind = Kind::new(kind).ok_or(BtfError::UnknownKind { id, kind })?;
+            let number = info >> 24 & 0x1f;
+            let Some(kind) = Kind::new(number) else {
+                unknown = Some((id, number));
+                break;
+            };
             let (fixed, each) = kind.tail_bytes();
             let vlen = usize::from(u16_of(info));
             positions.push(u32::try_from(at).map_err(|_| truncated("a type"))?);
             at += TYPE_BYTES + fixed + each * vlen;
         }
-        if at != types.end {
+        if at != types.end && unknown.is_none() {
             return Err(truncated("the last type"));
         }
         positions.shrink_to_fit();
-        Ok(Self { bytes, strings, positions })
+        Ok(Self { bytes, strings, positions, unknown })
+    }
+
+    pub(super) const fn unknown(&self) -> Option<(u32, u32)> {
+        self.unknown
     }
 
     pub(super) fn type_count(&self) -> usize {

@@ -134,11 +134,23 @@ fn invalid_btf_error_names_the_reason() {
     let mut other_version = whole.clone();
     other_version[2] = 2;
     assert!(matches!(Btf::parse(&other_version), Err(BtfError::Version { found: 2 })));
-    let mut unknown_kind = whole;
-    unknown_kind[24 + 7] = 31;
-    assert!(matches!(Btf::parse(&unknown_kind), Err(BtfError::UnknownKind { id: 1, kind: 31 })));
     let missing = Btf::load_from(Path::new("/nonexistent")).unwrap_err().to_string();
     assert!(missing.contains("CONFIG_DEBUG_INFO_BTF=y"), "{missing}");
+}
+
+/// Types before one of an unknown kind are found; that others are missing is known.
+#[test]
+fn types_before_an_unknown_kind_are_found() {
+    let mut b = Builder::new();
+    let int = b.int("int", 4, 32);
+    b.structure("task_struct", 8, &[("pid", int, 0, 0)]);
+    b.raw(31, false, "future", 0, &[[1, 2, 3]]);
+    b.structure("file", 8, &[("f_path", int, 0, 0)]);
+    let btf = Btf::parse(&b.bytes()).unwrap();
+    assert_eq!(btf.offset(&["task_struct", "pid"]), place(0, 4));
+    assert_eq!(btf.offset(&["file", "f_path"]), None);
+    assert!(matches!(btf.unread(), Some(BtfError::UnknownKind { id: 3, kind: 31 })));
+    assert!(Btf::parse(&sample()).unwrap().unread().is_none());
 }
 
 /// Performs every kind of lookup; only panics and endless loops matter.

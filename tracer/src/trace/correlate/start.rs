@@ -36,11 +36,11 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
-/// Loads and attaches everything. Afterwards every request is traced.
+/// Loads and attaches everything. Afterwards every request is traced. `btf` is type information for a kernel that has none.
 ///
 /// # Errors
 /// If tracing is not possible here; the error names the reason and the fix.
-pub fn start(options: Options) -> Result<Started, ProbeError> {
+pub fn start(options: Options, btf: Option<&Path>) -> Result<Started, ProbeError> {
     let root = Path::new("/");
     let mut warnings = Vec::new();
     if !probe::is_built_in() {
@@ -49,7 +49,7 @@ pub fn start(options: Options) -> Result<Started, ProbeError> {
     privileges(root)?;
     let sysinfo = SystemInfo::new(root);
     supported(&sysinfo)?;
-    let btf = Btf::load()?;
+    let btf = types(&sysinfo, btf, &mut warnings)?;
     let mut system = LiveSystem::new(root);
     let mut addresses = Addresses::default();
     // In all other cases symbols are read after attaching, because reading them takes longest.
@@ -198,8 +198,25 @@ fn supported(sysinfo: &SystemInfo) -> Result<(), ProbeError> {
     if !sysinfo.root().join("proc/modules").exists() {
         return Err(ProbeError::NoModules);
     }
-    let path = sysinfo.root().join("sys/kernel/btf/vmlinux");
-    if path.exists() { Ok(()) } else { Err(ProbeError::NoBtf { path }) }
+    Ok(())
+}
+
+/// The types of the running kernel: its own, or those of a file if it has none.
+fn types(sysinfo: &SystemInfo, file: Option<&Path>, warnings: &mut Vec<String>) -> Result<Btf, ProbeError> {
+    let own = sysinfo.root().join("sys/kernel/btf/vmlinux");
+    match (file, own.exists()) {
+        (None, true) => Ok(Btf::load_from(sysinfo.root())?),
+        (None, false) => Err(ProbeError::NoBtf { path: own }),
+        (Some(_), true) => Err(ProbeError::OwnBtf { path: own }),
+        (Some(file), false) => {
+            // A BTF blob does not say which kernel it belongs to.
+            warnings.push(format!(
+                "type information comes from {}: if it was not made for exactly this kernel, names and ids are wrong",
+                file.display()
+            ));
+            Ok(Btf::read(file)?)
+        }
+    }
 }
 
 /// Turns a load error on an old kernel into a version error. The version alone is not enough: distributions backport BPF.
@@ -218,7 +235,8 @@ fn too_old(error: ProbeError, release: Option<&str>) -> ProbeError {
 mod tests {
     use std::fs;
 
-    use super::{ProbeError, SystemInfo, supported, too_old};
+    use super::{ProbeError, SystemInfo, supported, too_old, types};
+    use crate::kernel::btf::{BtfError, builder::Builder};
 
     /// Each missing kernel feature has its own error, and a complete kernel passes.
     #[test]
@@ -231,14 +249,32 @@ mod tests {
         let write = |path: &str, text: &str| fs::write(root.path().join(path), text).unwrap();
         assert!(matches!(supported(&sysinfo), Err(ProbeError::NoModules)));
         write("proc/modules", "");
-        let no_btf = supported(&sysinfo).unwrap_err();
-        assert!(no_btf.to_string().contains("CONFIG_DEBUG_INFO_BTF=y"), "{no_btf}");
-        write("sys/kernel/btf/vmlinux", "");
         supported(&sysinfo).unwrap();
         write("sys/kernel/security/lockdown", "none integrity [confidentiality]\n");
         assert!(matches!(supported(&sysinfo), Err(ProbeError::Lockdown)));
         write("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
         supported(&sysinfo).unwrap();
+    }
+
+    /// The kernel's own types are used; those of a file only, and with a warning, where it has none.
+    #[test]
+    fn types_of_a_file_are_used_only_without_own_ones() {
+        let root = tempfile::tempdir().unwrap();
+        let sysinfo = SystemInfo::new(root.path());
+        let blob = Builder::new().bytes();
+        let (file, own) = (root.path().join("x.btf"), root.path().join("sys/kernel/btf/vmlinux"));
+        let mut warnings = Vec::new();
+        let none = types(&sysinfo, None, &mut warnings).unwrap_err().to_string();
+        assert!(none.contains("CONFIG_DEBUG_INFO_BTF=y") && none.contains("--btf FILE"), "{none}");
+        let absent = types(&sysinfo, Some(&file), &mut Vec::new());
+        assert!(matches!(absent, Err(ProbeError::Btf(BtfError::File { .. }))));
+        fs::write(&file, &blob).unwrap();
+        types(&sysinfo, Some(&file), &mut warnings).unwrap();
+        assert!(warnings.len() == 1 && warnings[0].contains("x.btf"), "{warnings:?}");
+        fs::create_dir_all(own.parent().unwrap()).unwrap();
+        fs::write(own, blob).unwrap();
+        types(&sysinfo, None, &mut warnings).unwrap();
+        assert!(matches!(types(&sysinfo, Some(&file), &mut warnings), Err(ProbeError::OwnBtf { .. })));
     }
 
     /// Only a kernel below 5.8 that cannot load the object is reported as too old.
