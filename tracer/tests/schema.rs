@@ -112,6 +112,7 @@ fn odd_events() -> Vec<Event> {
         subsystem: Some(odd()),
         action: Some(odd()),
         candidates: 1,
+        devpaths: vec![odd(), "plain".into()],
         attribution: Attribution::inferred("uevent-modalias"),
     };
     let bodies = [

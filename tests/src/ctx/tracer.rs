@@ -22,7 +22,10 @@ const ARMED: &str = "kmodtrace: armed";
 const ARMED_LIMIT: Duration = Duration::from_secs(60);
 
 /// Time limit for draining the ring and exiting after SIGINT.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+const DRAIN_LIMIT: Duration = Duration::from_secs(90);
+
+/// Time limit for a message on a busy machine.
+const MESSAGE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Time limit for starting, tracing a command, draining and exiting.
 const RUN_LIMIT: Duration = Duration::from_secs(120);
@@ -81,6 +84,20 @@ impl Tracer {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until a line of stderr contains this text.
+    ///
+    /// # Errors
+    /// After a minute.
+    pub fn await_message(&mut self, text: &str) -> Result<()> {
+        let deadline = Instant::now() + MESSAGE_LIMIT;
+        while !self.stderr.contains(text) {
+            let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let line = line.with_context(|| format!("{} did not print {text:?}: {}", self.command, self.stderr))?;
+            self.push(&line);
+        }
+        Ok(())
     }
 
     /// Sends SIGINT, waits for the end, and returns the capture.

@@ -83,6 +83,27 @@ fn coldplugged(module: &str) -> Result<Value> {
     bail!("no load of {module} was recorded")
 }
 
+/// Every recorded load by udev for a device of this machine names the device, or lists the candidates.
+fn devices_are_named() -> Result<()> {
+    let all = events(CAPTURES)?;
+    let by_udev: Vec<&Value> =
+        all.iter().filter(|event| event["type"] == "load" && event["origin"] == "udev").collect();
+    let is_named = |load: &&&Value| {
+        let device = &load["device"];
+        let exists = |path: &Value| path.as_str().is_some_and(|path| Path::new(&format!("/sys{path}")).exists());
+        exists(&device["devpath"]) || device["devpaths"].as_array().is_some_and(|paths| paths.iter().any(exists))
+    };
+    let named = by_udev.iter().filter(is_named).count();
+    let unnamed: Vec<String> =
+        by_udev.iter().filter(|load| !is_named(load)).map(|load| text(load, "/module")).collect();
+    println!("{named} of {} loads by udev name a device; not named: {}", by_udev.len(), unnamed.join(" "));
+    ensure("udev loads modules at boot", !by_udev.is_empty())?;
+    ensure(
+        &format!("{named} of {} loads by udev name a device, all but {}", by_udev.len(), unnamed.join(" ")),
+        named * 10 >= by_udev.len() * 9,
+    )
+}
+
 /// Stops the recorder, and verifies its captures.
 fn stop_and_verify(ctx: &mut Ctx) -> Result<Vec<Value>> {
     ctx.run(&["systemctl", "stop", RECORDER])?.ok()?;
@@ -99,6 +120,7 @@ fn restarts(ctx: &mut Ctx) -> Result<()> {
     equal("origin", text(&button, "/origin"), "udev")?;
     contains("loader", &text(&button, "/process/exe"), "udev")?;
     equal("unit of the loader", text(&button, "/process/unit"), "systemd-udevd.service")?;
+    devices_are_named()?;
 
     // A unit that is confined too strictly would print warnings here, and record less.
     let first = journal(ctx)?;

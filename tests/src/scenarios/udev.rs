@@ -18,6 +18,9 @@ pub(super) const SCENARIOS: &[Scenario] =
 /// The power button, which exists on every machine with ACPI.
 const BUTTON: &str = "/devices/LNXSYSTM:00/LNXPWRBN:00";
 
+/// A device without an alias.
+const OTHER: &str = "/sys/devices/virtual/mem/null";
+
 /// The directory of the ACPI devices.
 const ACPI: &str = "/sys/bus/acpi/devices";
 
@@ -38,6 +41,9 @@ fn devices(ctx: &mut Ctx) -> Result<()> {
     let tracer = ctx.watch(&[])?;
     let tree = ctx.watch_tree(&["--color", "never"])?;
 
+    // Afterwards the tracer knows that it receives the messages of udev.
+    send_uevent(Path::new(OTHER))?;
+    ctx.run(&["udevadm", "settle", "--timeout=20"])?.ok()?;
     send_uevent(&Path::new("/sys").join(BUTTON.trim_start_matches('/')))?;
     ctx.run(&["udevadm", "settle", "--timeout=20"])?.ok()?;
     // Wait until the current worker is idle, so that the next load is separate.
@@ -74,6 +80,8 @@ fn devices(ctx: &mut Ctx) -> Result<()> {
     ensure("no device is reported", device["devpath"].is_null())?;
     equal("alias", text(device, "/modalias"), format!("acpi:{LINK}:"))?;
     equal("candidates", number(device, "/candidates"), Some(links))?;
+    let listed = device["devpaths"].as_array().map_or(0, Vec::len);
+    equal("listed candidates", u64::try_from(listed)?, u64::from(links).min(16))?;
     equal("attribution", text(device, "/attribution"), "unknown")
 }
 

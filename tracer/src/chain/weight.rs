@@ -62,7 +62,7 @@ heap_of_fields! {
     Frame: address symbol module;
     Ancestor: comm exe script;
     Behalf: comm attribution;
-    Device: devpath modalias subsystem action attribution;
+    Device: devpath modalias subsystem action devpaths attribution;
     Process: comm exe argv user login_user caps cgroup unit container;
     Request: name process ancestors syscall stack user_stack parent_attribution in_init behalf explanation attribution;
     Helper: path argv attribution;

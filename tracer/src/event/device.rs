@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::members::members;
-use super::text::optional_text_field;
+use super::text::{optional_text_field, text_list_field};
 use super::{Attribution, Text};
 
 optional_text_field! {
@@ -24,9 +24,18 @@ optional_text_field! {
     action_field, action, action_hex
 }
 
-/// The device for which udev loaded a module, according to the uevents that udev had not finished.
+text_list_field! {
+    /// Paths of the candidates below `/sys`, if there are several: at most 16.
+    devpaths_field, devpaths, devpaths_hex
+}
+
+/// Maximum number of candidates that are listed.
+pub const DEVPATHS_MAX: usize = 16;
+
+/// The device for which udev loaded a module: one of those that udev had not finished, according to their uevents; or, for loads
+/// whose uevents were not received, for example at boot, one of those that are present in sysfs.
 ///
-/// If there are several candidates, only their common properties and their number are reported.
+/// If there are several candidates, only their common properties, their number and the paths of the first are reported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Device {
     /// Path of the device below `/sys`.
@@ -41,12 +50,16 @@ pub struct Device {
     #[serde(flatten, with = "subsystem_field")]
     #[schemars(with = "subsystem_field::Fields<'_>")]
     pub subsystem: Option<Text>,
-    /// Action of the uevent: `add`, `change`, `bind`.
+    /// Action of the uevent: `add`, `change`, `bind`. Unknown for a device from sysfs.
     #[serde(flatten, with = "action_field")]
     #[schemars(with = "action_field::Fields<'_>")]
     pub action: Option<Text>,
     /// Number of candidates; 1 if the device is known.
     pub candidates: u32,
+    /// Paths of the candidates below `/sys`, if there are several: at most 16.
+    #[serde(flatten, with = "devpaths_field")]
+    #[schemars(with = "devpaths_field::Fields<'_>")]
+    pub devpaths: Vec<Text>,
     /// How the device was determined.
     #[serde(flatten)]
     pub attribution: Attribution,
@@ -59,6 +72,7 @@ members! {
         subsystem / subsystem_hex: OptionalText,
         action / action_hex: OptionalText,
         candidates: Required,
+        devpaths / devpaths_hex: TextList,
         attribution / rule: InlineAttribution,
     }
 }

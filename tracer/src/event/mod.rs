@@ -18,7 +18,7 @@ mod text;
 mod tests;
 
 pub use body::{Attempt, Body, Helper, Init, Load, Origin, Reason, Request, Unload};
-pub use device::Device;
+pub use device::{DEVPATHS_MAX, Device};
 pub use ending::{Outcome, Status};
 pub use parse::{ParseError, Parsed, parse};
 pub use process::{Ancestor, Behalf, Descent, Frame, Namespaces, Process, ProcessId};

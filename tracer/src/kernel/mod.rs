@@ -6,6 +6,7 @@ pub mod account;
 pub mod btf;
 pub mod cgroup;
 pub mod clock;
+pub mod devices;
 pub mod errno;
 pub(crate) mod file;
 pub mod kallsyms;

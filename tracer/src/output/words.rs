@@ -75,12 +75,21 @@ pub(super) fn user(user: Option<&Text>, uid: u32) -> String {
     }
 }
 
-/// The device that a module was loaded for, or the number of candidates.
+/// Number of candidates for a device that are shown.
+const SHOWN_DEVICES: usize = 4;
+
+/// The device that a module was loaded for, or the candidates.
 pub(super) fn device(device: &Device) -> String {
     let details = [&device.action, &device.modalias].into_iter().flatten().map(name).collect::<Vec<_>>().join(", ");
     match &device.devpath {
         Some(devpath) => format!("{} ({details}){}", name(devpath), doubt(&device.attribution)),
-        None => format!("one of {} ({details}): unknown which", device.candidates),
+        None => {
+            let mut paths: Vec<String> = device.devpaths.iter().take(SHOWN_DEVICES).map(name).collect();
+            if paths.len() < usize::try_from(device.candidates).unwrap_or(usize::MAX) {
+                paths.push("...".to_owned());
+            }
+            format!("one of {} ({details}): {}", device.candidates, paths.join(", "))
+        }
     }
 }
 

@@ -91,7 +91,8 @@ fn outcome(outcome: &Outcome) -> usize {
 
 fn device(device: &Device) -> usize {
     let named = [&device.devpath, &device.modalias, &device.subsystem, &device.action];
-    named.iter().map(|name| optional(name.as_ref())).sum()
+    let paths = device.devpaths.iter().map(|path| size_of::<Text>() + text(path)).sum::<usize>();
+    paths + named.iter().map(|name| optional(name.as_ref())).sum::<usize>()
 }
 
 fn module(module: &Module) -> usize {

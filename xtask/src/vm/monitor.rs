@@ -130,7 +130,7 @@ mod tests {
         result
     }
 
-    /// A state is stored when QEMU says so; events are skipped; errors are reported.
+    /// A state is stored when QEMU reports it; events are skipped; errors are reported.
     #[test]
     fn store_ends_with_the_answer_of_qemu() {
         const STARTED: &str = "{\"event\":\"STOP\"}\n{\"return\":{}}";

@@ -169,6 +169,7 @@ impl Dice<'_> {
             subsystem: self.option(Self::text),
             action: self.option(Self::text),
             candidates: self.u32(),
+            devpaths: self.list(Self::text),
             attribution: self.attribution(),
         }
     }

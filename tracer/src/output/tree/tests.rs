@@ -59,6 +59,7 @@ fn tree_device_is_above_its_modules() {
         subsystem: None,
         action: Some(Text::from("add")),
         candidates,
+        devpaths: (1..candidates).map(|number| Text::from(format!("/devices/{number}\u{1b}"))).collect(),
         attribution: devpath.map_or(Attribution::unknown(), |_| Attribution::inferred("uevent-modalias")),
     };
     chain.modules[0].load.device = Some(device(Some("/devices/pci0000:00"), 1));
@@ -70,7 +71,7 @@ fn tree_device_is_above_its_modules() {
         [
             "  device   /devices/pci0000:00 (add, 'pci:v00008086d\\n') (inferred: uevent-modalias)",
             "  loaded   x_tables   init  50.0 us",
-            "  device   one of 3 (add, 'pci:v00008086d\\n'): unknown which",
+            "  device   one of 3 (add, 'pci:v00008086d\\n'): '/devices/1\\x1b', '/devices/2\\x1b', ...",
             "  loaded   ip_tables  init  40.0 us",
         ]
     );

@@ -25,6 +25,9 @@ pub(super) struct Devices {
     last_missed_ns: Option<u64>,
     /// Earlier announcements were not received.
     since_ns: u64,
+    /// A message of udev was received. udev sends them to its own network namespace only; in another one it is unknown which
+    /// devices are processed.
+    hears_udev: bool,
 }
 
 /// A device that udev is processing or has just processed.
@@ -72,6 +75,7 @@ impl Devices {
 
     /// Handles udev's completion message for an announcement.
     pub(super) fn done(&mut self, now_ns: u64, seqnum: u64) {
+        self.hears_udev = true;
         let of_number = |open: &&mut Open| open.announcement.seqnum == seqnum && open.done_ns.is_none();
         for open in self.open.iter_mut().filter(of_number) {
             open.done_ns = Some(now_ns);
@@ -86,7 +90,8 @@ impl Devices {
     /// The devices that may be the cause of a load at this time, each once: those whose alias `leads` accepts. `None` if
     /// an unknown device may be the cause as well.
     pub(super) fn causes(&self, boot_ns: u64, mut leads: impl FnMut(&Text) -> bool) -> Option<Vec<&Announcement>> {
-        if boot_ns < self.since_ns
+        if !self.hears_udev
+            || boot_ns < self.since_ns
             || self.last_missed_ns.is_some_and(|last_missed_ns| boot_ns.saturating_sub(last_missed_ns) < TIMEOUT_NS)
         {
             return None;
@@ -126,6 +131,13 @@ mod tests {
         }
     }
 
+    /// Devices with one message of udev.
+    fn heard() -> Devices {
+        let mut devices = Devices::default();
+        devices.done(0, 0);
+        devices
+    }
+
     fn paths(devices: &Devices, boot_ns: u64, modalias: &str) -> Vec<String> {
         let causes = devices.causes(boot_ns, |found| *found == Text::from(modalias)).unwrap();
         causes.into_iter().map(|cause| cause.devpath.field()).collect()
@@ -134,7 +146,7 @@ mod tests {
     /// A device is a possible cause until udev is done with it, and only by its alias.
     #[test]
     fn device_until_done_is_a_cause() {
-        let mut devices = Devices::default();
+        let mut devices = heard();
         devices.announced(1_000, device(1, "/a", "acpi:A"));
         devices.announced(1_000, device(2, "/b", "acpi:B"));
         assert_eq!(paths(&devices, 1_500, "acpi:A"), ["/a"]);
@@ -148,7 +160,7 @@ mod tests {
     /// announcement is received before the record of the load.
     #[test]
     fn device_announced_twice_counts_once() {
-        let mut devices = Devices::default();
+        let mut devices = heard();
         devices.announced(1_000, device(1, "/a", "acpi:A"));
         devices.announced(1_000, device(2, "/b", "acpi:A"));
         devices.announced(1_100, Announcement { action: Text::from("change"), ..device(3, "/a", "acpi:A") });
@@ -161,7 +173,7 @@ mod tests {
     /// Removed devices, devices without alias and devices that udev has aborted are no causes.
     #[test]
     fn device_that_loads_nothing_is_no_cause() {
-        let mut devices = Devices::default();
+        let mut devices = heard();
         devices.announced(1_000, Announcement { action: Text::from("remove"), ..device(1, "/a", "x") });
         devices.announced(1_000, Announcement { modalias: None, ..device(2, "/b", "x") });
         devices.announced(1_000, device(3, "/c", "x"));
@@ -178,7 +190,7 @@ mod tests {
     #[test]
     fn load_outside_the_tracked_time_has_no_cause() {
         let claims = |devices: &Devices, boot_ns| devices.causes(boot_ns, |_| true).is_some();
-        let mut devices = Devices::default();
+        let mut devices = heard();
         devices.begin(1_000, Some(1_010));
         devices.announced(1_020, device(1, "/a", "x"));
         assert!(!claims(&devices, 1_009) && claims(&devices, 1_010));
@@ -188,10 +200,21 @@ mod tests {
         assert!(!claims(&devices, 1_000 + TIMEOUT_NS));
     }
 
+    /// No device is claimed before a message of udev was received: it may never be.
+    #[test]
+    fn device_without_messages_of_udev_is_not_claimed() {
+        let mut devices = Devices::default();
+        devices.announced(1_000, device(1, "/a", "x"));
+        assert!(devices.causes(1_500, |_| true).is_none());
+        devices.done(1_600, 1);
+        devices.announced(1_700, device(2, "/b", "x"));
+        assert_eq!(paths(&devices, 1_800, "x"), ["/b"]);
+    }
+
     /// No device is claimed while a missed announcement may be the cause.
     #[test]
     fn missed_announcement_prevents_a_claim() {
-        let mut devices = Devices::default();
+        let mut devices = heard();
         devices.announced(1_000, device(1, "/a", "x"));
         devices.missed(2_000);
         assert!(devices.causes(3_000, |_| true).is_none());

@@ -1,10 +1,15 @@
 //! What the tracker needs to know about the system. A trait, so that tests can supply it.
 
+use std::sync::Arc;
+
 use tracer_ebpf::wire;
 
 use crate::{
     event::{Ancestor, Frame, Process, ProcessId, Text},
-    kernel::process::{Liveness, ThreadState},
+    kernel::{
+        devices::PresentDevice,
+        process::{Liveness, ThreadState},
+    },
     modprobe::Resolution,
 };
 
@@ -30,6 +35,8 @@ pub trait Environment {
     fn thread_state(&mut self, process: ProcessId, tid: u32) -> ThreadState;
     /// When udev was last seen idle, nanoseconds since boot; `None` if it is busy.
     fn udev_was_idle(&mut self) -> Option<u64>;
+    /// The devices that are present, read not before this time (nanoseconds since boot); `None` if they cannot be listed.
+    fn present_devices(&mut self, not_before_ns: u64) -> Option<Arc<[PresentDevice]>>;
     /// Notes that modules were loaded or unloaded: symbols must be read again before the next stack.
     fn modules_changed(&mut self);
     /// The letters of a module's taint flags.

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
@@ -12,6 +13,7 @@ use crate::{
     event::{Ancestor, Frame, Process, ProcessId, Text},
     kernel::{
         clock::ClockTriple,
+        devices::{PresentDevice, PresentDevices},
         kallsyms::{Kallsyms, KallsymsError},
         process::{self, Liveness, ThreadState},
         taints,
@@ -35,6 +37,9 @@ pub struct LiveSystem {
     users_looked: Option<Instant>,
     /// Whether `/proc` uses the same process ids as the records.
     has_global_ids: bool,
+    devices: PresentDevices,
+    /// The devices that were present at this time.
+    present: Option<(u64, Option<Arc<[PresentDevice]>>)>,
 }
 
 /// Number of ancestors searched for a script.
@@ -51,6 +56,8 @@ impl LiveSystem {
             resolutions: ResolutionCache::new(root),
             users_looked: None,
             has_global_ids: process::has_global_ids(),
+            devices: PresentDevices::default(),
+            present: None,
         }
     }
 
@@ -171,6 +178,20 @@ impl Environment for LiveSystem {
         // udev keeps this file while its queue is not empty (systemd: udev_queue_get_queue_is_empty).
         let is_busy = self.root.join("run/udev/queue").try_exists().unwrap_or(true);
         (!is_busy).then_some(now_ns)
+    }
+
+    fn present_devices(&mut self, not_before_ns: u64) -> Option<Arc<[PresentDevice]>> {
+        match &self.present {
+            Some((read_ns, devices)) if *read_ns >= not_before_ns => devices.clone(),
+            _ => {
+                // The time is taken before reading, so that a device that a load was for is not missed.
+                let now_ns = ClockTriple::now().boot_ns;
+                let read = self.devices.read(&self.root);
+                let devices = read.inspect_err(|error| log::debug!("devices cannot be listed: {error}")).ok();
+                self.present = Some((now_ns, devices.clone()));
+                devices
+            }
+        }
     }
 
     fn modules_changed(&mut self) {

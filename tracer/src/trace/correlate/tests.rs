@@ -1,6 +1,9 @@
 //! The tracker, on handmade records and on any interleaving of many requests.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 use tracer_ebpf::wire::{self, Context, Header, ProcessKey, RequestKey};
@@ -20,7 +23,10 @@ mod unresolved;
 use super::{Clock, Drained, Environment, Tracker};
 use crate::{
     event::{Ancestor, Body, Event, Frame, Process, ProcessId, Reason, RequestId, Status, Text},
-    kernel::process::{Liveness, ThreadState},
+    kernel::{
+        devices::PresentDevice,
+        process::{Liveness, ThreadState},
+    },
     modprobe::{Planned, Resolution},
     probe::Record,
     trace::enrich::process::nul_text,
@@ -39,6 +45,8 @@ struct World {
     cannot_look: bool,
     udev: HashSet<u32>,
     udev_is_busy: bool,
+    /// Devices in sysfs; by default they cannot be listed.
+    present: Option<Arc<[PresentDevice]>>,
     provided: Option<(&'static str, &'static str)>,
     /// What modprobe would do with any other name; by default it finds no module.
     plan: Option<Resolution>,
@@ -96,6 +104,9 @@ impl Environment for World {
     }
     fn udev_was_idle(&mut self) -> Option<u64> {
         (!self.udev_is_busy).then_some(500)
+    }
+    fn present_devices(&mut self, _: u64) -> Option<Arc<[PresentDevice]>> {
+        self.present.clone()
     }
     fn modules_changed(&mut self) {}
     fn taints(&mut self, _: u64) -> String {

@@ -4,13 +4,19 @@ use std::collections::HashMap;
 
 use super::{Tracker, environment::Environment};
 use crate::{
-    event::{Attribution, Device, Reason, Text},
-    kernel::uevent::{Announcement, Uevent},
+    event::{Attribution, DEVPATHS_MAX, Device, Reason, Text},
+    kernel::{
+        devices::PresentDevice,
+        uevent::{Announcement, Uevent},
+    },
     probe::Received,
 };
 
-/// The rule that links a module loaded by udev to a device.
-const RULE: &str = "uevent-modalias";
+/// The rule that links a module loaded by udev to the only device that udev was processing.
+const ANNOUNCED: &str = "uevent-modalias";
+
+/// The rule that links a module loaded by udev to the only present device whose alias leads to it.
+const PRESENT: &str = "sysfs-modalias";
 
 impl<K: Environment> Tracker<K> {
     /// Starts tracking devices: after the socket was opened, and before any record is read.
@@ -42,29 +48,65 @@ impl<K: Environment> Tracker<K> {
     }
 
     /// The device for which udev loaded a module, and the reason why the module belongs to the device's alias.
+    ///
+    /// If announcements may have been missed, the candidates are all devices that are present, as for most loads at boot.
     pub(super) fn device_of(&mut self, module: &str, boot_ns: u64) -> (Option<Device>, Option<Reason>) {
         let Self { devices, environment, .. } = self;
         let mut reasons: HashMap<Text, Option<Reason>> = HashMap::new();
-        let causes = devices.causes(boot_ns, |modalias| {
+        let mut leads = |modalias: &Text, environment: &mut K| {
             let reason = reasons
                 .entry(modalias.clone())
                 .or_insert_with(|| environment.resolve(modalias).and_then(|plan| plan.reason(module)));
             reason.is_some()
-        });
-        let Some((first, others)) = causes.as_deref().and_then(<[_]>::split_first) else { return (None, None) };
-        let common = |field: fn(&Announcement) -> Option<&Text>| {
+        };
+        let announced = devices.causes(boot_ns, |modalias| leads(modalias, environment));
+        let (candidates, rule) = match announced {
+            Some(announced) => (announced.into_iter().map(Candidate::from).collect::<Vec<_>>(), ANNOUNCED),
+            None => {
+                let Some(present) = environment.present_devices(boot_ns) else { return (None, None) };
+                let present = present.iter().filter(|device| leads(&device.modalias, environment));
+                (present.map(Candidate::from).collect(), PRESENT)
+            }
+        };
+        let Some((first, others)) = candidates.split_first() else { return (None, None) };
+        let common = |field: fn(&Candidate) -> Option<&Text>| {
             field(first).filter(|value| others.iter().all(|other| field(other) == Some(value))).cloned()
         };
         let modalias = common(|device| device.modalias.as_ref());
         let reason = modalias.as_ref().and_then(|modalias| reasons.get(modalias).copied().flatten());
+        let is_known = others.is_empty();
+        let paths = candidates.iter().map(|device| device.devpath.clone());
         let device = Device {
-            devpath: others.is_empty().then(|| first.devpath.clone()),
+            devpath: is_known.then(|| first.devpath.clone()),
             modalias,
             subsystem: common(|device| device.subsystem.as_ref()),
-            action: common(|device| Some(&device.action)),
+            action: common(|device| device.action.as_ref()),
             candidates: u32::try_from(others.len()).unwrap_or(u32::MAX).saturating_add(1),
-            attribution: if others.is_empty() { Attribution::inferred(RULE) } else { Attribution::unknown() },
+            devpaths: if is_known { Vec::new() } else { paths.take(DEVPATHS_MAX).collect() },
+            attribution: if is_known { Attribution::inferred(rule) } else { Attribution::unknown() },
         };
         (Some(device), reason)
+    }
+}
+
+/// A device for which udev may have loaded a module.
+struct Candidate {
+    devpath: Text,
+    modalias: Option<Text>,
+    subsystem: Option<Text>,
+    action: Option<Text>,
+}
+
+impl From<&Announcement> for Candidate {
+    fn from(device: &Announcement) -> Self {
+        let Announcement { devpath, modalias, subsystem, action, .. } = device.clone();
+        Self { devpath, modalias, subsystem, action: Some(action) }
+    }
+}
+
+impl From<&PresentDevice> for Candidate {
+    fn from(device: &PresentDevice) -> Self {
+        let PresentDevice { devpath, modalias, subsystem } = device.clone();
+        Self { devpath, modalias: Some(modalias), subsystem: Some(subsystem), action: None }
     }
 }
