@@ -69,10 +69,12 @@ macro_rules! for_each_member {
             PID_NUMBERS: 0, ["pid", "numbers"];
             UPID_NS: 8, ["upid", "ns"];
             CSS_SET_DFL_CGRP: 8, ["css_set", "dfl_cgrp"];
+            CSS_CGROUP: 8, ["cgroup_subsys_state", "cgroup"];
             CGROUP_KN: 8, ["cgroup", "kn"];
             // Renamed (RCU) between 6.12 and 6.16.
             KERNFS_PARENT: 8, ["kernfs_node", "parent"] ["kernfs_node", "__parent"];
             KERNFS_NAME: 8, ["kernfs_node", "name"];
+            KERNFS_ID: 8, ["kernfs_node", "id"];
             SUBPROCESS_PATH: 8, ["subprocess_info", "path"];
             SUBPROCESS_ARGV: 8, ["subprocess_info", "argv"];
             SUBPROCESS_CLEANUP: 8, ["subprocess_info", "cleanup"];

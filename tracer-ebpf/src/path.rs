@@ -7,7 +7,7 @@ use tracer_ebpf::{offsets::ABSENT, wire::PathSegments};
 
 use crate::{
     globals,
-    read::{Address, pointer},
+    read::{Address, long, pointer},
 };
 
 /// A single name and its NUL: `NAME_MAX` is 255.
@@ -98,20 +98,42 @@ pub(crate) unsafe fn file_path(to: *mut PathSegments, file: Address) {
     }
 }
 
-/// Writes the path of a task's cgroup in the v2 hierarchy. The root's path is empty. False if unknown.
+/// The directory of a task's cgroup in the hierarchy that the tracer chose at its start; null if unknown. The choice is a constant
+/// to the verifier.
+#[inline(always)]
+pub(crate) fn cgroup_directory(task: Address) -> Address {
+    let set = pointer(task, globals::TASK_CGROUPS.load());
+    let state = globals::CGROUP_STATE.load();
+    let cgroup = if state == ABSENT {
+        pointer(set, globals::CSS_SET_DFL_CGRP.load())
+    } else {
+        pointer(pointer(set, state), globals::CSS_CGROUP.load())
+    };
+    pointer(cgroup, globals::CGROUP_KN.load())
+}
+
+/// The id of the current task's cgroup, whose directory is `directory`: its inode number.
+#[inline(always)]
+pub(crate) fn cgroup_id(directory: Address) -> u64 {
+    if globals::CGROUP_STATE.load() == ABSENT {
+        // SAFETY: the helper has no arguments.
+        unsafe { generated::bpf_get_current_cgroup_id() }
+    } else {
+        long(directory, globals::KERNFS_ID.load())
+    }
+}
+
+/// Writes the path of a cgroup. The root's path is empty. False if unknown.
 ///
 /// # Safety
 /// `to` must point to a writable `PathSegments`.
 #[inline(always)]
-pub(crate) unsafe fn cgroup_path(to: *mut PathSegments, task: Address) -> bool {
+pub(crate) unsafe fn cgroup_path(to: *mut PathSegments, leaf: Address) -> bool {
     // SAFETY: the caller vouches for `to`.
     unsafe {
         (*to).len = 0;
         (*to).truncated = 1;
     }
-    let set = pointer(task, globals::TASK_CGROUPS.load());
-    let cgroup = pointer(set, globals::CSS_SET_DFL_CGRP.load());
-    let leaf = pointer(cgroup, globals::CGROUP_KN.load());
     let mut node = leaf;
     for _ in 0..CGROUP_STEPS {
         let parent = pointer(node, globals::KERNFS_PARENT.load());

@@ -15,7 +15,7 @@ use crate::{
     count::count,
     globals,
     maps::HELPERS,
-    path::{cgroup_path, file_path},
+    path::{cgroup_directory, cgroup_id, cgroup_path, file_path},
     read::{Address, kernel_bytes, kernel_text, long, member, number, pointer},
 };
 
@@ -198,9 +198,10 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
         write_namespaces(to, task, cred);
         write_names(addr_of_mut!((*to).comm), addr_of_mut!((*to).thread_comm), task);
 
-        (*to).cgroup_id = generated::bpf_get_current_cgroup_id();
-        if cgroup_path(addr_of_mut!((*to).cgroup), task) {
-            have |= Have::CGROUP;
+        let directory = cgroup_directory(task);
+        (*to).cgroup_id = cgroup_id(directory);
+        if cgroup_path(addr_of_mut!((*to).cgroup), directory) {
+            have |= Have::CGROUP | globals::CGROUP_HIERARCHY.load();
         }
 
         (*to).exe.len = 0;

@@ -1,11 +1,14 @@
-//! The tracer in a container: it follows its command exactly, or refuses; it never reports that nothing was loaded because its
-//! own view is too small.
+//! The tracer in a container, and on a machine with cgroup v1: it follows its command exactly, or refuses; it never reports that
+//! nothing was loaded because its own view is too small.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
+use super::oracle_check::text;
 use super::policy::policy;
 use super::{Need, Scenario};
 use crate::ctx::{Ctx, contains, ensure, equal};
@@ -24,6 +27,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         needs: &[Need::Kmodtrace, Need::Extras, Need::Program("unshare")],
         run: container,
     },
+    // It leaves a hierarchy of cgroup v1 behind.
+    Scenario { name: "cgroup-v1-places-processes", fresh_boot: true, needs: &[Need::Kmodtrace], run: cgroup_v1 },
 ];
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -106,4 +111,56 @@ fn without_cgroup(ctx: &mut Ctx) -> Result<()> {
     ensure("the command was not started", !fs::exists("/run/bare")?)?;
     let host = bare("kmodtrace run --host --policy /run/bare.toml -- touch /run/bare")?;
     equal("exit code with --host", host.code, 0)
+}
+
+/// Checks a machine that has cgroup v2 without controllers and cgroup v1: container, pod and unit come from the hierarchy of the v1
+/// controllers, filters find them, and `run` makes a cgroup there and judges a policy, also for a daemon.
+fn cgroup_v1(ctx: &mut Ctx) -> Result<()> {
+    const POD: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
+    const V1: &str = "/run/cgroup/pids";
+    ctx.run(&["modprobe", "-r", "dummy"])?;
+    let mount = format!("mkdir -p {V1} && mount -t cgroup -o pids none {V1}");
+    ctx.run(&["sh", "-c", &mount])?.ok()?;
+    let id = "3f".repeat(32);
+    let container = format!("/kubepods/burstable/pod{POD}/{id}");
+    let service = "/system.slice/ssh.service";
+    let (all, boxed) = (ctx.watch(&[])?, ctx.watch(&["--container", "kubernetes:*"])?);
+    let in_unit = ctx.watch(&["--unit", "ssh.service"])?;
+    // In cgroup v2, both are in the unit of their container engine.
+    let engine = format!("{CGROUPS}/system.slice/engine.service");
+    let actions = format!(
+        "mkdir -p {engine} {V1}{container} {V1}{service} && echo 0 >{engine}/cgroup.procs || exit 9\n\
+         (echo 0 >{V1}{container}/cgroup.procs && modprobe dummy)\n\
+         (echo 0 >{V1}{service}/cgroup.procs && mount -t inunit none /mnt)\n:"
+    );
+    ctx.run(&["sh", "-c", &actions])?.ok()?;
+    let (all, boxed, in_unit) = (all.stop()?, boxed.stop()?, in_unit.stop()?);
+    all.expect_complete()?;
+    let find = |pointer: &str, value: &str| {
+        all.events.iter().find(|event| text(event, pointer) == value).with_context(|| format!("no {value}"))
+    };
+    let load = find("/module", "dummy")?;
+    equal("cgroup", text(load, "/process/cgroup"), container.as_str())?;
+    equal("hierarchy", text(load, "/process/cgroup_controller"), "pids")?;
+    equal("container", text(load, "/process/container"), format!("kubernetes:{id}").as_str())?;
+    equal("pod", text(load, "/process/pod"), POD)?;
+    equal("unit", text(load, "/process/unit"), "")?;
+    let inode = fs::metadata(format!("{V1}{container}"))?.ino();
+    equal("id of the cgroup", load.pointer("/process/cgroup_id").and_then(Value::as_u64), Some(inode))?;
+    let request = find("/name", "fs-inunit")?;
+    equal("unit", text(request, "/process/unit"), "ssh.service")?;
+    equal("container", text(request, "/process/container"), "")?;
+    equal("modules of containers", boxed.modules(), vec!["dummy"])?;
+    ensure("another process is not in a container", boxed.requests_for("fs-inunit").is_empty())?;
+    in_unit.request_for("fs-inunit")?;
+
+    ctx.unload(&["dummy"])?;
+    let command = "(setsid sh -c 'modprobe dummy; touch /run/detached' &)\n\
+                   while ! test -e /run/detached; do sleep 0.1; done\n";
+    ctx.write_file(Path::new("/run/command.sh"), command)?;
+    policy(ctx, "/run/deny.toml", "default = 'deny'\n")?;
+    let judged = ctx.run(&["kmodtrace", "run", "--policy", "/run/deny.toml", "--", "sh", "/run/command.sh"])?;
+    equal("exit code of a policy that a daemon violates", judged.code, 1)?;
+    contains("the violation", &judged.stderr, "dummy")?;
+    equal("cgroups that remain", own_cgroups(V1)?, Vec::<String>::new())
 }

@@ -6,7 +6,6 @@
 //! creator; a worker of a workqueue acts for an unknown task.
 
 use aya_ebpf::{
-    helpers::generated::bpf_get_current_cgroup_id,
     macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext},
 };
@@ -16,6 +15,7 @@ use crate::{
     count::count,
     globals,
     maps::{KTHREADS, KthreadOf},
+    path::{cgroup_directory, cgroup_id},
     read::{Address, number},
     task::{PF_KTHREAD, PF_WQ_WORKER, boot_ns, current, find_owner, process_of, tid, write_names},
 };
@@ -61,8 +61,7 @@ fn created(returned: i64) {
             boot_ns: boot_ns(),
             comm: [0; COMM_BYTES],
             thread_comm: [0; COMM_BYTES],
-            // SAFETY: the helper has no arguments.
-            cgroup_id: unsafe { bpf_get_current_cgroup_id() },
+            cgroup_id: cgroup_id(cgroup_directory(creator)),
             owner: Owner::NONE,
         },
     };

@@ -93,7 +93,7 @@ wire_struct! {
         pub comm: [u8; COMM_BYTES],
         /// The creating thread's `comm`.
         pub thread_comm: [u8; COMM_BYTES],
-        /// Id of the creator's cgroup (v2).
+        /// Id of the creator's cgroup.
         pub cgroup_id: u64,
         /// The request the creator works for.
         pub owner: Owner,
@@ -176,6 +176,51 @@ impl Have {
     pub const IO_WORKER: u32 = 1 << 8;
 }
 
+/// The hierarchy that the cgroup of a [`Context`] belongs to: four bits of its `have`, since 0 is the most common one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CgroupHierarchy {
+    /// Cgroup v2.
+    V2 = 0,
+    /// The hierarchy of the v1 controller `pids`.
+    Pids = 1,
+    /// The hierarchy of the v1 controller `memory`.
+    Memory = 2,
+    /// None that is known to place processes: the cgroup means nothing.
+    Unknown = 15,
+}
+
+impl CgroupHierarchy {
+    const SHIFT: u32 = 28;
+
+    /// Its bits of [`Context::have`].
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        (self as u32) << Self::SHIFT
+    }
+
+    /// The hierarchy given by [`Context::have`].
+    #[must_use]
+    pub const fn of(have: u32) -> Self {
+        match have >> Self::SHIFT {
+            0 => Self::V2,
+            1 => Self::Pids,
+            2 => Self::Memory,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The v1 controller that the kernel mounts at this hierarchy.
+    #[must_use]
+    pub const fn controller(self) -> Option<&'static str> {
+        match self {
+            Self::Pids => Some("pids"),
+            Self::Memory => Some("memory"),
+            Self::V2 | Self::Unknown => None,
+        }
+    }
+}
+
 wire_struct! {
     /// Everything known about the acting task, read in the kernel at the time of the event.
     pub struct Context: 2768 {
@@ -199,7 +244,7 @@ wire_struct! {
         pub syscall: i32,
         /// Effective capabilities, one bit each.
         pub caps_effective: u64,
-        /// Id of its cgroup (v2).
+        /// Id of its cgroup, in the hierarchy of `cgroup`.
         pub cgroup_id: u64,
         /// Inode numbers of its pid, mount, network and user namespaces; 0 is unknown.
         pub ns_pid: u32,
@@ -219,7 +264,7 @@ wire_struct! {
         pub thread_comm: [u8; COMM_BYTES],
         /// Executable.
         pub exe: PathSegments,
-        /// Cgroup (v2) path.
+        /// Cgroup path, in the hierarchy given by `have` ([`CgroupHierarchy`]).
         pub cgroup: PathSegments,
         /// Arguments: claimed by the process.
         pub argv: Argv,

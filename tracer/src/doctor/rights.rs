@@ -1,8 +1,10 @@
 //! The privileges of this process, and what is mounted.
 
+use tracer_ebpf::wire::CgroupHierarchy;
+
 use super::Finding;
 use crate::kernel::{
-    ReadError,
+    ReadError, cgroup,
     file::read,
     privileges::{Capabilities, Capability},
     process::has_global_ids_in,
@@ -16,7 +18,7 @@ pub(super) fn check(sysinfo: &SystemInfo) -> Vec<Finding> {
         perf(sysinfo),
         unprivileged_bpf(sysinfo),
         bpffs(&mounts),
-        cgroup(&mounts),
+        cgroup(sysinfo, &mounts),
         pid_namespace(sysinfo),
     ]
 }
@@ -97,18 +99,49 @@ fn bpffs(mounts: &Result<String, ReadError>) -> Finding {
     }
 }
 
-fn cgroup(mounts: &Result<String, ReadError>) -> Finding {
+fn cgroup(sysinfo: &SystemInfo, mounts: &Result<String, ReadError>) -> Finding {
+    const CHECK: &str = "cgroup";
     const COSTS: &str = "`run` follows its command by ancestry only, and misses daemons that detach from it";
-    match mounts {
-        Err(error) => Finding::unknown("cgroup2", error, COSTS),
-        Ok(mounts) if is_mounted(mounts, "cgroup2", "/sys/fs/cgroup") => {
-            Finding::ok("cgroup2", "mounted at /sys/fs/cgroup")
+    const UNIFIED: &str = "boot with systemd.unified_cgroup_hierarchy=1";
+    let hierarchy = cgroup::hierarchy_of(sysinfo.root());
+    let (mounts, is_v1) = match (mounts, hierarchy.controller()) {
+        (Err(error), _) => return Finding::unknown(CHECK, error, COSTS),
+        (Ok(_), None) if hierarchy == CgroupHierarchy::Unknown => {
+            return Finding::problem(
+                CHECK,
+                "cgroup v1 without the controllers pids and memory",
+                "the cgroup, unit and container of a process are unknown; `run` judges no policy",
+                UNIFIED,
+            )
+            .limiting();
         }
-        Ok(_) => Finding::problem(
-            "cgroup2",
-            "not mounted at /sys/fs/cgroup",
+        (Ok(mounts), controller) => (mounts, controller.is_some()),
+    };
+    let wanted = |line: &str| {
+        let mut words = line.split(' ').skip(2);
+        let (kind, options) = (words.next(), words.next().unwrap_or_default());
+        match hierarchy.controller() {
+            Some(controller) => kind == Some("cgroup") && options.split(',').any(|option| option == controller),
+            None => kind == Some("cgroup2"),
+        }
+    };
+    let place = mounts.lines().find(|line| wanted(line)).and_then(|line| line.split(' ').nth(1));
+    let name = hierarchy
+        .controller()
+        .map_or("cgroup v2".to_owned(), |controller| format!("cgroup v1, controller {controller}"));
+    match place {
+        Some(place) if is_v1 => Finding::note(
+            CHECK,
+            format!("{name}, mounted at {place}"),
+            "units without limits or accounting for that controller, and all units of users, are unknown",
+            UNIFIED,
+        ),
+        Some(place) => Finding::ok(CHECK, format!("{name}, mounted at {place}")),
+        None => Finding::problem(
+            CHECK,
+            format!("{name}, not mounted"),
             COSTS,
-            "boot with systemd.unified_cgroup_hierarchy=1, or `mount -t cgroup2 none /sys/fs/cgroup`",
+            if is_v1 { "mount the hierarchy below /sys/fs/cgroup" } else { "`mount -t cgroup2 none /sys/fs/cgroup`" },
         )
         .limiting(),
     }
@@ -184,9 +217,25 @@ mod tests {
         let mounts = "none /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\nbpf /sys/fs/bpf bpf rw 0 0\n";
         assert!(is_mounted(mounts, "bpf", "/sys/fs/bpf"));
         assert!(!is_mounted(mounts, "cgroup2", "/sys/fs/cgroup"));
-        let hybrid = finding("cgroup2", &[("proc/self/mounts", mounts)]);
-        assert!(hybrid.level == Level::Problem && hybrid.limits_tracing);
         assert_eq!(finding("bpffs", &[("proc/self/mounts", mounts)]).level, Level::Ok);
         assert_eq!(finding("bpffs", &[]).level, Level::Note, "unknown is not ok");
+    }
+
+    /// The hierarchy that places processes must be mounted. That of cgroup v1 lacks units, and without pids and memory all.
+    #[test]
+    fn cgroup_hierarchy_in_use_must_be_mounted() {
+        const V2: &str = "cgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
+        const V1: &str = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/pids cgroup rw,pids 0 0\n";
+        for (own, mounts, level) in [
+            ("0::/\n", V2, Level::Ok),
+            ("0::/\n", "", Level::Problem),
+            ("3:pids:/\n0::/\n", V1, Level::Note),
+            ("3:pids:/\n0::/\n", V2, Level::Problem),
+            ("3:freezer:/\n", V1, Level::Problem),
+        ] {
+            let found = finding("cgroup", &[("proc/self/cgroup", own), ("proc/self/mounts", mounts)]);
+            assert_eq!(found.level, level, "{own}{mounts}");
+            assert_eq!(found.limits_tracing, level == Level::Problem);
+        }
     }
 }

@@ -20,7 +20,7 @@ optional_text_field! {
     exe_field, exe, exe_hex
 }
 optional_text_field! {
-    /// Cgroup (v2) path.
+    /// Cgroup path, in the hierarchy of `cgroup_controller`.
     cgroup_field, cgroup, cgroup_hex
 }
 optional_text_field! {
@@ -125,19 +125,25 @@ pub struct Process {
     /// Effective capabilities, in hexadecimal as in `/proc/<pid>/status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caps: Option<String>,
-    /// Cgroup (v2) path.
+    /// Cgroup path, in the hierarchy of `cgroup_controller`.
     #[serde(flatten, with = "cgroup_field")]
     #[schemars(with = "cgroup_field::Fields<'_>")]
     pub cgroup: Option<Text>,
-    /// Cgroup (v2) id.
+    /// Cgroup id: the inode number of the directory at `cgroup`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_id: Option<u64>,
+    /// The hierarchy of `cgroup`: that of this cgroup v1 controller. If absent, it is cgroup v2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup_controller: Option<String>,
     /// Systemd unit, from `cgroup`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// Container, from `cgroup`: `<runtime>:<id>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// Uid of the Kubernetes pod, from `cgroup`; for a static pod the hash that takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
     /// Namespaces.
     #[serde(default)]
     pub ns: Namespaces,
@@ -231,7 +237,7 @@ pub struct Behalf {
     #[serde(flatten, with = "thread_comm_field")]
     #[schemars(with = "thread_comm_field::Fields<'_>")]
     pub thread_comm: Option<Text>,
-    /// Cgroup (v2) id of that task.
+    /// Cgroup id of that task, as the `cgroup_id` of processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_id: Option<u64>,
     /// Time between the creation and the request of the kernel thread, nanoseconds.
@@ -312,8 +318,10 @@ members! {
         caps: Optional,
         cgroup / cgroup_hex: OptionalText,
         cgroup_id: Optional,
+        cgroup_controller: Optional,
         unit: Optional,
         container: Optional,
+        pod: Optional,
         ns: Optional,
         parent_changed: Optional,
         generations: Optional,

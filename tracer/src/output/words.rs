@@ -161,6 +161,9 @@ pub(super) fn who(process: &Process) -> String {
     }
     if let Some(container) = &process.container {
         words.push_str(&format!(", container {}", escape_str(container)));
+        if let Some(pod) = &process.pod {
+            words.push_str(&format!(", pod {}", escape_str(pod)));
+        }
     } else if let Some(unit) = &process.unit {
         words.push_str(&format!(", unit {}", escape_str(unit)));
     }

@@ -7,6 +7,7 @@ use std::{
 
 use aya::{Btf as Targets, Ebpf, EbpfLoader};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracer_ebpf::{offsets::ABSENT, wire::CgroupHierarchy};
 
 use super::{
     ProbeError,
@@ -14,7 +15,7 @@ use super::{
     options::{LogLevel, Options},
     targets::targets,
 };
-use crate::kernel::{btf::Btf, process::has_global_ids};
+use crate::kernel::{btf::Btf, cgroup, process::has_global_ids};
 
 /// Duplicates the descriptor of a loaded program.
 pub(super) fn descriptor(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, ProbeError> {
@@ -86,12 +87,14 @@ pub(super) fn load_at(
     let Fit { btf, options } = fit;
     let reading = |name: &str| {
         let value = btf.enum_value("kernel_read_file_id", name);
-        value.and_then(|value| u32::try_from(value).ok()).unwrap_or(tracer_ebpf::offsets::ABSENT)
+        value.and_then(|value| u32::try_from(value).ok()).unwrap_or(ABSENT)
     };
     let reading_module = reading("READING_MODULE");
     let reading_compressed = reading("READING_MODULE_COMPRESSED");
     let have_task_pt_regs = u32::from(btf.has_func("bpf_task_pt_regs"));
     let regs_above_stack = regs_above_stack(btf);
+    let (hierarchy, cgroup_state) = cgroups(btf, cgroup::hierarchy());
+    let cgroup_hierarchy = hierarchy.bits();
     // Pinned programs outlast this process, whose id may be reused. In a pid namespace its number is another process's global id.
     let own_pid = if options.pin || !has_global_ids() { 0 } else { std::process::id() };
     // The level of aya-log: the verifier prunes all statements above it.
@@ -116,6 +119,8 @@ pub(super) fn load_at(
         .override_global("READING_MODULE_COMPRESSED", &reading_compressed, true)
         .override_global("HAVE_TASK_PT_REGS", &have_task_pt_regs, true)
         .override_global("REGS_ABOVE_STACK", &regs_above_stack, true)
+        .override_global("CGROUP_HIERARCHY", &cgroup_hierarchy, true)
+        .override_global("CGROUP_STATE", &cgroup_state, true)
         .override_global("OWN_PID", &own_pid, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     loader.load(object).map_err(|error| ProbeError::Load(Box::new(error)))
@@ -143,5 +148,20 @@ const MOST_STATE_ENTRIES: u32 = 1 << 18;
 fn regs_above_stack(btf: &Btf) -> u32 {
     const THREAD_SIZE: u32 = 16 << 10;
     let size = if cfg!(target_arch = "x86_64") { btf.struct_size("pt_regs") } else { None };
-    size.and_then(|size| THREAD_SIZE.checked_sub(size)).unwrap_or(tracer_ebpf::offsets::ABSENT)
+    size.and_then(|size| THREAD_SIZE.checked_sub(size)).unwrap_or(ABSENT)
+}
+
+/// Offset in `struct css_set` of the state of a v1 hierarchy's controller; `ABSENT` for v2. A hierarchy that the programs cannot
+/// read on this kernel is unknown.
+fn cgroups(btf: &Btf, hierarchy: CgroupHierarchy) -> (CgroupHierarchy, u32) {
+    let Some(controller) = hierarchy.controller() else { return (hierarchy, ABSENT) };
+    // One pointer for each `enum cgroup_subsys_id` (include/linux/cgroup-defs.h, unchanged 5.10 to 7.3).
+    let index = btf.enum_value("cgroup_subsys_id", &format!("{controller}_cgrp_id"));
+    let index = index.and_then(|index| u32::try_from(index).ok());
+    let first = btf.offset(&["css_set", "subsys"]).map(|member| member.offset_bytes);
+    let is_known = btf.offset(&["cgroup_subsys_state", "cgroup"]).is_some();
+    match (first, index) {
+        (Some(first), Some(index)) if is_known => (hierarchy, first + index * 8),
+        _ => (CgroupHierarchy::Unknown, ABSENT),
+    }
 }

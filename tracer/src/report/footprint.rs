@@ -57,7 +57,7 @@ fn frames(frames: &[Frame]) -> usize {
 
 fn process(process: &Process) -> usize {
     let named = [&process.exe, &process.user, &process.login_user, &process.cgroup];
-    let written = [&process.caps, &process.unit, &process.container];
+    let written = [&process.caps, &process.cgroup_controller, &process.unit, &process.container, &process.pod];
     text(&process.comm)
         + texts(&process.argv)
         + named.iter().map(|name| optional(name.as_ref())).sum::<usize>()

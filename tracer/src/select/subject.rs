@@ -254,7 +254,7 @@ impl<'a> Actor<'a> {
                 cgroup.is_none() || is_another
             }
             Field::Container => placed(process, process.container.as_deref(), take) || is_another,
-            Field::Unit => placed(process, process.unit.as_deref(), take) || is_another,
+            Field::Unit => placed(process, process.unit.as_deref(), take) || is_unit_hidden(process) || is_another,
             Field::Module | Field::Alias | Field::Family | Field::Result | Field::Origin => false,
         }
     }
@@ -290,6 +290,13 @@ fn placed(process: &Process, name: Option<&str>, take: &mut dyn FnMut(Seen<'_>))
         take(Seen { lacks_front: !is_whole, ..complete(name) });
     }
     !is_whole || (says_nothing && name.is_none())
+}
+
+/// Whether a process may be in another unit than the one in its cgroup path. In cgroup v1, systemd creates the directory of a unit
+/// only in the hierarchies of controllers that the unit uses, and those of a user's units in none of them.
+fn is_unit_hidden(process: &Process) -> bool {
+    let has_known_unit = process.unit.as_ref().is_some_and(|unit| !unit.starts_with("user@"));
+    process.cgroup_controller.is_some() && !process.kthread && !has_known_unit
 }
 
 const fn complete(text: &str) -> Seen<'_> {

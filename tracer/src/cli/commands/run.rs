@@ -41,7 +41,7 @@ const NAMESPACED_COMMAND: &str = "cannot follow the command in this pid namespac
 
 /// Only the parents of a process show whether it belongs to the command, and a daemon has other parents.
 const DETACHED_POLICY: &str = "cannot judge the command without a cgroup of its own: what detaches itself would not be seen; \
-    mount a cgroup v2 hierarchy at /sys/fs/cgroup, or judge all processes with --host";
+    mount a cgroup hierarchy at /sys/fs/cgroup, or judge all processes with --host";
 const DETACHED_UNSEEN: &str = "processes that detach themselves from the command are not shown; use --host to show all";
 const NAMESPACED_UNSEEN: &str = "in this pid namespace, processes that leave the cgroup of the command are not shown; run the \
     container with --pid=host, or use --host to show all";

@@ -256,6 +256,31 @@ fn key_with_unseen_value_is_undetermined() {
             &[("ssh.service", Maybe)],
         ),
         (Field::Unit, requested, |chain| asker(chain).unit = None, &[("ssh.service", No)]),
+        // In cgroup v1, a unit may have no directory.
+        (
+            Field::Unit,
+            requested,
+            |chain| {
+                asker(chain).cgroup_controller = Some("pids".to_owned());
+                asker(chain).unit = None;
+            },
+            &[("ssh.service", Maybe), ("!ssh.service", Maybe)],
+        ),
+        (
+            Field::Unit,
+            requested,
+            |chain| {
+                asker(chain).cgroup_controller = Some("pids".to_owned());
+                asker(chain).unit = Some("user@1000.service".to_owned());
+            },
+            &[("app.scope", Maybe), ("user@*", Yes)],
+        ),
+        (
+            Field::Unit,
+            requested,
+            |chain| asker(chain).cgroup_controller = Some("pids".to_owned()),
+            &[("docker-*.scope", Yes), ("ssh.service", No)],
+        ),
         (Field::Container, requested, same, &[("docker:*", Yes), ("podman:*", No), ("0123456789ab", Yes)]),
         (
             Field::Container,

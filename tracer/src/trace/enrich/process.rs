@@ -1,6 +1,6 @@
 //! Converts a task in the wire format to the event model.
 
-use tracer_ebpf::wire::{self, Argv, Context, Have, Owner, PathSegments, RequestKey, WalkEnd};
+use tracer_ebpf::wire::{self, Argv, CgroupHierarchy, Context, Have, Owner, PathSegments, RequestKey, WalkEnd};
 
 use super::{cgroup, users::Users};
 use crate::{
@@ -17,7 +17,9 @@ pub fn process(context: &Context, users: &Users) -> Process {
     let have = |bit| context.have & bit != 0;
     let (exe, exe_truncated) = path(&context.exe);
     let (argv, argv_truncated) = if have(Have::ARGV) { argv(&context.argv) } else { (Vec::new(), false) };
-    let cgroup = have(Have::CGROUP).then(|| path(&context.cgroup).0);
+    let hierarchy = CgroupHierarchy::of(context.have);
+    let has_cgroup = have(Have::CGROUP) && hierarchy != CgroupHierarchy::Unknown;
+    let cgroup = has_cgroup.then(|| path(&context.cgroup).0);
     let placement = cgroup.as_ref().map(|path| cgroup::place(path.as_bytes())).unwrap_or_default();
     let audit = |value: u32| (have(Have::AUDIT) && value != u32::MAX).then_some(value);
     Process {
@@ -41,9 +43,11 @@ pub fn process(context: &Context, users: &Users) -> Process {
         login_user: audit(context.loginuid).and_then(|uid| users.name(uid).cloned()),
         session: audit(context.session),
         caps: have(Have::CAPS).then(|| format!("{:016x}", context.caps_effective)),
-        cgroup_id: have(Have::CGROUP).then_some(context.cgroup_id),
+        cgroup_id: has_cgroup.then_some(context.cgroup_id),
+        cgroup_controller: hierarchy.controller().filter(|_| has_cgroup).map(str::to_owned),
         unit: placement.innermost_unit().map(str::to_owned),
         container: placement.container.map(|container| container.to_string()),
+        pod: placement.pod,
         cgroup,
         ns: Namespaces { pid: context.ns_pid, mnt: context.ns_mnt, net: context.ns_net, user: context.ns_user },
         parent_changed: context.parent_changed != 0,
@@ -180,7 +184,7 @@ mod tests {
     use std::path::Path;
 
     use proptest::prelude::*;
-    use tracer_ebpf::wire::{self, Argv, Context, Have, PathSegments, RequestKey};
+    use tracer_ebpf::wire::{self, Argv, CgroupHierarchy, Context, Have, PathSegments, RequestKey};
     use zerocopy::{FromBytes, FromZeros};
 
     use super::{ancestors, argv, behalf, nul_text, path, process, request_id, syscall, thread_comm};
@@ -247,6 +251,30 @@ mod tests {
         assert_eq!(full.caps.as_deref(), Some("0000000000000000"));
         assert_eq!(full.unit.as_deref(), Some("ssh.service"));
         assert!(syscall(&context).is_some());
+    }
+
+    /// A path in a v1 hierarchy names its controller, and one in an unknown hierarchy means nothing.
+    #[test]
+    fn cgroup_names_its_hierarchy() {
+        let id = "0".repeat(64);
+        let mut context = Context::new_zeroed();
+        context.cgroup = segments(format!("{id}\0pod0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9\0kubepods\0").as_bytes(), 0);
+        context.cgroup_id = 7;
+        for (hierarchy, controller) in [
+            (CgroupHierarchy::V2, None),
+            (CgroupHierarchy::Pids, Some("pids")),
+            (CgroupHierarchy::Memory, Some("memory")),
+        ] {
+            context.have = Have::CGROUP | hierarchy.bits();
+            let placed = process(&context, &no_name());
+            assert_eq!((placed.cgroup_controller.as_deref(), placed.cgroup_id), (controller, Some(7)));
+            assert_eq!(placed.pod.as_deref(), Some("0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"));
+            assert_eq!(placed.container, Some(format!("kubernetes:{id}")));
+        }
+        context.have = Have::CGROUP | CgroupHierarchy::Unknown.bits();
+        let unplaced = process(&context, &no_name());
+        assert_eq!((unplaced.cgroup, unplaced.cgroup_id, unplaced.cgroup_controller), (None, None, None));
+        assert_eq!((unplaced.container, unplaced.pod), (None, None));
     }
 
     /// A request id of zeros is `None`, and a kernel thread with an unknown creator acts for no process.
