@@ -1,6 +1,7 @@
 //! The scenarios, one file per behaviour. Each performs an action and checks the events that kmodtrace reports.
 
 mod attach;
+mod blind_spots;
 mod causes;
 mod cli;
 mod comparison;
@@ -86,6 +87,7 @@ pub enum Need {
 const FILES: &[&[Scenario]] = &[
     oracle_sees_modprobe::SCENARIOS,
     attach::SCENARIOS,
+    blind_spots::SCENARIOS,
     outage::SCENARIOS,
     comparison::SCENARIOS,
     outcomes::SCENARIOS,

@@ -1,10 +1,12 @@
 //! The records that programs send to user space, and the counters of their losses.
 
+mod alive;
 mod context;
 mod losses;
 mod records;
 mod settings;
 
+pub use alive::{ALIVE_COUNT, Alive};
 pub use context::{Ancestor, Argv, Behalf, Context, Have, Owner, PathSegments, ProcessKey, RequestKey, Stack, WalkEnd};
 pub use losses::{COUNTER_COUNT, Counter};
 pub use records::{
@@ -14,7 +16,7 @@ pub use records::{
 pub use settings::{SETTING_COUNT, Setting};
 
 /// Version of the wire layout. It is part of the pin path: records of old programs are never read by a new tool.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Bytes of a module name or alias in the kernel: `MODULE_NAME_LEN` is 64 - sizeof(long), include/linux/module.h.
 pub const MODULE_NAME_BYTES: usize = 56;

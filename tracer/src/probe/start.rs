@@ -15,6 +15,7 @@ use super::{
     pin::resume,
     ring::{Ring, RingConsumer},
     runtime_config::RuntimeConfig,
+    self_test::{ALIVE, SelfTest, check_ftrace, tests_for},
     tracer::Tracer,
 };
 use crate::kernel::btf::Btf;
@@ -48,6 +49,7 @@ impl Tracer {
             return resume::attempt(btf, addresses, options);
         }
         let object = object().ok_or(ProbeError::NoObject)?;
+        check_ftrace()?;
         let (mut ebpf, targets) = load(object, Fit { btf, options })?;
         let settings = ebpf.map("SETTINGS").map(RuntimeConfig::try_from);
         let settings =
@@ -60,6 +62,8 @@ impl Tracer {
         };
         let how = Attaching { targets: &targets, preference: options.preference, pins: None };
         let hooks = attach_hooks(&mut ebpf, HOOKS, how);
+        let tests = attach_hooks(&mut ebpf, tests_for(&hooks), how);
+        let self_test = SelfTest::new(take_map(&mut ebpf, ALIVE)?, &tests, &hooks);
 
         let ring = take_ring(&mut ebpf)?;
         let counters: MmapCounters = take_map(&mut ebpf, "COUNTERS")?;
@@ -69,7 +73,18 @@ impl Tracer {
         losses.take_new();
         let ring = Ring::live(ring)?;
         let ebpf = Some(ebpf);
-        Ok(Self { ring, losses, hooks, resumed: None, logger, ebpf, pins: None, _links: Vec::new(), settings })
+        Ok(Self {
+            ring,
+            losses,
+            self_test,
+            hooks,
+            resumed: None,
+            logger,
+            ebpf,
+            pins: None,
+            _links: Vec::new(),
+            settings,
+        })
     }
 }
 

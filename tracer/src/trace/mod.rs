@@ -172,6 +172,7 @@ impl TraceBuilder {
         let mut events = trace.in_scope(first);
         trace.read_symbols();
         trace.resumed_records = trace.resume();
+        trace.losses();
         events.extend(trace.collect());
         trace.pending.push_back(Batch { events, is_tick: false, has_calmed: false });
         Ok(trace)

@@ -155,6 +155,10 @@ impl Trace {
         for (stage, cause, count) in self.tracer.losses.take_new() {
             self.tracker.loss(now_ns(), stage, cause, count);
         }
+        self.warnings.extend(self.tracer.self_test.check());
+        for cause in self.tracer.self_test.take_losses() {
+            self.tracker.loss(now_ns(), LossStage::Missed, cause, 1);
+        }
         if self.tracer.losses.take_open_ended() {
             self.tracker.verdicts_missed(now_ns());
         }

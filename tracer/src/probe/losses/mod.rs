@@ -11,6 +11,14 @@ pub(super) use missed_runs::{MissedRuns, fdinfo, missed_runs, number};
 use super::{ProbeError, mmap_counters::MmapCounters};
 use crate::event::LossStage;
 
+/// The stage at which a counter's losses occur.
+const fn stage(counter: Counter) -> LossStage {
+    match counter {
+        Counter::RequestLate => LossStage::Missed,
+        _ => LossStage::Probe,
+    }
+}
+
 /// Reads the loss counters and returns what is new since the last call.
 pub struct Losses {
     counters: MmapCounters,
@@ -75,7 +83,7 @@ impl Losses {
         for (counter, seen) in Counter::ALL.into_iter().zip(&mut self.seen) {
             let total = self.counters.get(counter as u32);
             if total > *seen {
-                new.push((LossStage::Probe, counter.name(), total - *seen));
+                new.push((stage(counter), counter.name(), total - *seen));
                 *seen = total;
             }
         }
