@@ -67,10 +67,10 @@ impl Tracer {
 
         let ring = take_ring(&mut ebpf)?;
         let counters: MmapCounters = take_map(&mut ebpf, "COUNTERS")?;
-        let programs = missed_runs(&hooks, |program| descriptor(&ebpf, program.name))?;
+        let programs = missed_runs(&hooks, btf, |program| descriptor(&ebpf, program.name))?;
         let mut losses = Losses::new(counters, programs, None)?;
         // Losses while only some of the probes were attached do not count: the trace had not started.
-        losses.take_new();
+        losses.take_new(true);
         let ring = Ring::live(ring)?;
         let ebpf = Some(ebpf);
         Ok(Self {

@@ -1,6 +1,7 @@
 //! Losses: records that the programs could not send or store, and program runs that the kernel skipped.
 
 mod checkpoint;
+mod link_info;
 mod missed_runs;
 
 use tracer_ebpf::wire::Counter;
@@ -78,7 +79,9 @@ impl Losses {
     }
 
     /// New losses since the last call.
-    pub fn take_new(&mut self) -> Vec<(LossStage, &'static str, u64)> {
+    ///
+    /// `is_end`: read also what is otherwise read once a minute.
+    pub fn take_new(&mut self, is_end: bool) -> Vec<(LossStage, &'static str, u64)> {
         let mut new = Vec::new();
         for (counter, seen) in Counter::ALL.into_iter().zip(&mut self.seen) {
             let total = self.counters.get(counter as u32);
@@ -88,7 +91,7 @@ impl Losses {
             }
         }
         for (watched, seen) in &mut self.programs {
-            let total = watched.missed();
+            let total = watched.missed(is_end);
             if total > *seen {
                 if watched.is_seen() {
                     self.open_ended = true;

@@ -97,13 +97,13 @@ fn begin(
     let tests = attach_hooks(&mut ebpf, tests_for(&hooks), how);
     let self_test = SelfTest::new(open_map(&path, ALIVE, MmapCounters::try_from)?, &tests, &hooks);
     let links = pinned_links(&path, &hooks)?;
-    let programs = missed_runs(&hooks, |program| descriptor(&ebpf, program.name))?;
+    let programs = missed_runs(&hooks, btf, |program| descriptor(&ebpf, program.name))?;
     let mut reported = ReportedTotals::new(open_map(&path, REPORTED, HashMap::try_from)?);
     reported.set(OBJECT_DIGEST, digest(object))?;
     let counters = open_map(&path, "COUNTERS", MmapCounters::try_from)?;
     let mut losses = Losses::new(counters, programs, Some(reported))?;
     // Losses while only some of the probes were attached do not count: the trace had not started.
-    losses.take_new();
+    losses.take_new(true);
     losses.save_checkpoint()?;
     let ring = RingConsumer::new(open_data(&path, "EVENTS")?).map_err(ProbeError::Wait)?;
     let found = (found != Resumed::default()).then_some(found);
@@ -172,7 +172,7 @@ fn resume(
     }
     let mut hooks: Vec<AttachedHook> = HOOKS.iter().map(|hook| pinned_hook(path, hook)).collect();
     let links = pinned_links(path, &hooks)?;
-    let mut programs = missed_runs(&hooks, |program| pinned_program(path, program))?;
+    let mut programs = missed_runs(&hooks, btf, |program| pinned_program(path, program))?;
     // Programs that this kernel cannot pin ended with the last recorder.
     let mut ebpf = None;
     let mut tests: Vec<AttachedHook> = SELF_TESTS.iter().map(|test| pinned_hook(path, test)).collect();
@@ -184,7 +184,7 @@ fn resume(
         let (mut attached, missing): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| !hook.programs.is_empty());
         let how = Attaching { targets: &targets, preference: options.preference, pins: None };
         let reattached = attach_hooks(&mut loaded, missing.into_iter().map(|hook| hook.hook), how);
-        programs.extend(missed_runs(&reattached, |program| descriptor(&loaded, program.name))?);
+        programs.extend(missed_runs(&reattached, btf, |program| descriptor(&loaded, program.name))?);
         attached.extend(reattached);
         hooks = attached;
         let missing: Vec<_> = tests.extract_if(.., |test| test.programs.is_empty()).map(|test| test.hook).collect();
