@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, RingBuf},
 };
-use tracer_ebpf::wire::{Behalf, COUNTER_COUNT, MODULE_NAME_BYTES, RequestKey, SETTING_COUNT};
+use tracer_ebpf::wire::{ALIVE_COUNT, Behalf, COUNTER_COUNT, MODULE_NAME_BYTES, RequestKey, SETTING_COUNT};
 
 /// The ring buffer. User space sets its size.
 #[map]
@@ -19,6 +19,10 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 /// One value for each `Counter`. User space reads them through a mapping: during bpf(2) map calls no kprobe program runs.
 #[map]
 pub(crate) static COUNTERS: Array<u64> = Array::with_max_entries(COUNTER_COUNT, BPF_F_MMAPABLE);
+
+/// How often each program of the self-test has run, by `Alive`. User space reads it through a mapping, for the same reason.
+#[map]
+pub(crate) static ALIVE: Array<u64> = Array::with_max_entries(ALIVE_COUNT, BPF_F_MMAPABLE);
 
 /// One value for each `Setting`. User space writes them through a mapping, for the same reason.
 #[map]
@@ -44,6 +48,9 @@ pub(crate) struct InFlight {
     pub(crate) sub_info: u64,
     pub(crate) stage: u32,
     pub(crate) wait: u32,
+    /// Distinguishes the requests of a thread id: a hash of the name and of the start time of the process. If the hooks that
+    /// begin a request do not run, the entry is that of an earlier request.
+    pub(crate) fingerprint: u64,
 }
 
 /// By requesting thread, which has at most one request at a time.

@@ -66,6 +66,7 @@ fn capture(module: Option<&str>) -> String {
         in_init: None,
         behalf: None,
         explanation: Some("socket(AF_TIPC): no socket of this address family was ever opened".to_owned()),
+        late: false,
         attribution: Attribution::exact(),
     };
     let mut bodies = vec![

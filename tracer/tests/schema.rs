@@ -130,6 +130,7 @@ fn odd_events() -> Vec<Event> {
             in_init: Some(odd()),
             behalf: None,
             explanation: None,
+            late: false,
             attribution: Attribution::unknown(),
         })),
         Body::Helper(Helper { pid: 1, start_ns: 2, path: odd(), argv: vec![odd()], attribution: Attribution::exact() }),

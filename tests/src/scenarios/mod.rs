@@ -1,6 +1,7 @@
 //! The scenarios, one file per behaviour. Each performs an action and checks the events that kmodtrace reports.
 
 mod attach;
+mod blind_spots;
 mod causes;
 mod cli;
 mod comparison;
@@ -87,6 +88,7 @@ pub enum Need {
 const OF_THE_KERNEL: &[&[Scenario]] = &[
     oracle_sees_modprobe::SCENARIOS,
     attach::SCENARIOS,
+    blind_spots::SCENARIOS,
     outage::SCENARIOS,
     outcomes::SCENARIOS,
     failures::SCENARIOS,

@@ -81,7 +81,7 @@ fn devices(ctx: &mut Ctx) -> Result<()> {
     equal("alias", text(device, "/modalias"), format!("acpi:{LINK}:"))?;
     equal("candidates", number(device, "/candidates"), Some(links))?;
     let listed = device["devpaths"].as_array().map_or(0, Vec::len);
-    equal("listed candidates", u64::try_from(listed)?, u64::from(links).min(16))?;
+    equal("listed candidates", u64::try_from(listed)?, links.min(16))?;
     equal("attribution", text(device, "/attribution"), "unknown")
 }
 

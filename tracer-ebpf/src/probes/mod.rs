@@ -25,3 +25,4 @@ mod module_syscalls;
 mod request_module;
 mod security_kernel_module_request;
 mod security_kernel_read_file;
+mod self_test;

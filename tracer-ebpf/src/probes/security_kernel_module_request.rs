@@ -16,7 +16,7 @@ use tracer_ebpf::wire::{Behalf, Counter, Kind, MODULE_NAME_BYTES, Owner, Process
 use crate::{
     count::count,
     maps::{IN_FLIGHT, INITS, InFlight, KTHREADS, stage},
-    read::{Address, kernel_text},
+    read::{Address, kernel_bytes, kernel_text},
     send::{reserve, wakeup_if_sleeping},
     task::{boot_ns, capture, current, is_own, process_of, start_of, tid, write_header, write_owner, write_stack},
 };
@@ -42,7 +42,7 @@ pub(crate) fn request_kprobe(ctx: ProbeContext) -> u32 {
 #[fexit(function = "security_kernel_module_request")]
 pub(crate) fn verdict_fexit(ctx: FExitContext) -> i32 {
     let verdict = ctx.arg::<i32>(1);
-    if verdict != 0 {
+    if verdict != 0 && !is_own() {
         refused(verdict);
     }
     0
@@ -51,7 +51,7 @@ pub(crate) fn verdict_fexit(ctx: FExitContext) -> i32 {
 #[kretprobe]
 pub(crate) fn verdict_kretprobe(ctx: RetProbeContext) -> u32 {
     let verdict = ctx.ret::<i32>();
-    if verdict != 0 {
+    if verdict != 0 && !is_own() {
         refused(verdict);
     }
     0
@@ -61,7 +61,10 @@ pub(crate) fn verdict_kretprobe(ctx: RetProbeContext) -> u32 {
 fn refused(verdict: i32) {
     let tid = tid();
     // SAFETY: the entry is this thread's own; the value is copied at once.
-    let Some(request) = (unsafe { IN_FLIGHT.get(&tid) }).map(|in_flight| in_flight.request) else {
+    let in_flight = (unsafe { IN_FLIGHT.get(&tid) }).map(|in_flight| (in_flight.request, in_flight.stage));
+    // At a later stage it is the entry of an earlier request.
+    let Some((request, stage::ASKED)) = in_flight else {
+        count(Counter::ResultWithoutRequest);
         return;
     };
     let _ = IN_FLIGHT.remove(&tid);
@@ -95,11 +98,43 @@ fn asked<C: EbpfContext>(ctx: &C, name: Address, verdict: i32, now: u64) {
     debug!(ctx, "request by {}: verdict {}", tid, verdict);
     send_request(ctx, request, Asked { name, verdict, no_modprobe: 0 });
     if verdict == 0 || verdict == Request::VERDICT_LATER {
-        let in_flight = InFlight { request, handover_ns: 0, sub_info: 0, stage: stage::ASKED, wait: 0 };
-        if IN_FLIGHT.insert(&tid, &in_flight, 0).is_err() {
-            count(Counter::MapInFlight);
-        }
+        began(request, name, stage::ASKED);
     }
+}
+
+/// Records a request at the tracepoint, because no hook before it ran.
+#[inline(always)]
+pub(crate) fn asked_before<C: EbpfContext>(ctx: &C, name: Address, now: u64) -> RequestKey {
+    let request = RequestKey { boot_ns: now, tid: tid(), reserved: 0 };
+    debug!(ctx, "request by {}: not seen before it was admitted", request.tid);
+    count(Counter::RequestLate);
+    send_request(ctx, request, Asked { name, verdict: Request::LATE, no_modprobe: 0 });
+    began(request, name, stage::ADMITTED);
+    request
+}
+
+/// Adds a request to those in flight.
+#[inline(always)]
+fn began(request: RequestKey, name: Address, stage: u32) {
+    let fingerprint = fingerprint(name);
+    let in_flight = InFlight { request, handover_ns: 0, sub_info: 0, stage, wait: 0, fingerprint };
+    if IN_FLIGHT.insert(&request.tid, &in_flight, 0).is_err() {
+        count(Counter::MapInFlight);
+    }
+}
+
+/// Distinguishes the requests of a thread id: by name, and by start time of the process.
+///
+/// All bytes of the kernel's buffer are compared. Those behind the NUL do not change within a request.
+#[inline(always)]
+pub(crate) fn fingerprint(name: Address) -> u64 {
+    /// The multiplier of FxHash (rustc-hash): any odd number with many bits set mixes well enough.
+    const MULTIPLIER: u64 = 0x517c_c1b7_2722_0a95;
+    let mut words = [0_u64; MODULE_NAME_BYTES / 8];
+    // SAFETY: the words are a local of this size, and any bytes are words.
+    unsafe { kernel_bytes((&raw mut words).cast::<[u8; MODULE_NAME_BYTES]>(), name) };
+    let start_ns = start_of(current());
+    words.iter().fold(start_ns, |hash, word| (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER))
 }
 
 /// The fields of a request that differ by hook.

@@ -26,10 +26,12 @@ pub enum Counter {
     ResultWithoutRequest = 8,
     /// A process has more than [`super::GENERATIONS`] generations: whether a helper of the kernel is further up is unknown.
     WalkCut = 9,
+    /// A request reached the tracepoint, but no hook before it ran: it was recorded there. A denial would have been missed.
+    RequestLate = 10,
 }
 
 /// Number of counters.
-pub const COUNTER_COUNT: u32 = 10;
+pub const COUNTER_COUNT: u32 = 11;
 
 impl Counter {
     /// Every counter, in index order.
@@ -44,6 +46,7 @@ impl Counter {
         Self::MapKthreads,
         Self::ResultWithoutRequest,
         Self::WalkCut,
+        Self::RequestLate,
     ];
 
     /// The counter's public name, as it appears in `loss` records.
@@ -60,6 +63,7 @@ impl Counter {
             Self::MapKthreads => "map-kthreads",
             Self::ResultWithoutRequest => "result-without-request",
             Self::WalkCut => "walk-cut",
+            Self::RequestLate => "request-late",
         }
     }
 }

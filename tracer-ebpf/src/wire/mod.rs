@@ -1,10 +1,12 @@
 //! The records that programs send to user space, and the counters of their losses.
 
+mod alive;
 mod context;
 mod losses;
 mod records;
 mod settings;
 
+pub use alive::{ALIVE_COUNT, Alive};
 pub use context::{
     Ancestor, Argv, Behalf, CgroupHierarchy, Context, Have, Owner, PathSegments, ProcessKey, RequestKey, Stack, WalkEnd,
 };

@@ -81,13 +81,14 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// A module was requested (`security_kernel_module_request`).
+    /// A module was requested (`security_kernel_module_request`; if that hook did not run, tracepoint `module_request`).
     pub struct Request: 3592 {
         /// Header.
         pub header: Header,
         /// The request.
         pub request: RequestKey,
-        /// The LSMs' verdict: 0 or a negative errno; [`Request::VERDICT_LATER`] if a [`Verdict`] follows.
+        /// The LSMs' verdict: 0 or a negative errno; [`Request::VERDICT_LATER`] if a [`Verdict`] follows;
+        /// [`Request::LATE`] if it was not seen.
         pub verdict: i32,
         /// Non-zero: `kernel.modprobe` was empty; the kernel stopped before it formatted the name,
         /// which is in the [`Entered`] before this record.
@@ -112,6 +113,9 @@ wire_struct! {
 impl Request {
     /// The hook runs before the decision: a [`Verdict`] follows if the request is refused.
     pub const VERDICT_LATER: i32 = i32::MIN;
+
+    /// Recorded at the tracepoint, because no hook before it ran: the LSMs and the limit on concurrent requests let it pass.
+    pub const LATE: i32 = i32::MIN + 1;
 }
 
 wire_struct! {

@@ -58,6 +58,7 @@ fn request(name: &str, process: Process) -> Request {
         in_init: None,
         behalf: None,
         explanation: None,
+        late: false,
         attribution: Attribution::exact(),
     }
 }

@@ -114,6 +114,10 @@ pub struct Request {
     /// The user action that requests this alias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
+    /// The hooks at the beginning of the request did not run: it was observed when the kernel admitted it. The time before
+    /// that is unknown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
     /// How the requester was joined to the request.
     #[serde(flatten)]
     pub attribution: Attribution,
@@ -309,6 +313,7 @@ members! {
         in_init / in_init_hex: OptionalText,
         behalf: Optional,
         explanation: Optional,
+        late: Optional,
         attribution / rule: InlineAttribution,
     }
     Helper {

@@ -103,7 +103,9 @@ pub struct Loss {
     /// The stage.
     pub stage: LossStage,
     /// The cause: the name of a counter or of a program. With `walk-cut`, no event was lost, but processes have more
-    /// generations than are searched, so whether the kernel started them is unknown.
+    /// generations than are searched, so whether the kernel started them is unknown. With `request-late`, the request is
+    /// reported, but a denied one would have been missed. With `kprobes-off` or `trampolines-off`, hooks observe nothing;
+    /// repeated each minute, and how many events were lost is unknown.
     pub cause: String,
     /// The number of lost events.
     pub count: u64,

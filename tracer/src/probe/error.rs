@@ -30,6 +30,14 @@ pub enum ProbeError {
          boot without it (kernel parameter lockdown=, or Secure Boot policy)"
     )]
     Lockdown,
+    /// `kernel.ftrace_enabled` is 0. A kprobe that is attached and detached meanwhile leaves flags at its function (seen on 6.1), and
+    /// when the last user of ftrace detaches later, a check finds them and disables ftrace until the next boot (`ftrace_shutdown`,
+    /// kernel/trace/ftrace.c).
+    #[error(
+        "cannot trace: kernel.ftrace_enabled is 0, so probes would not run, and attaching them now can make the kernel disable \
+         ftrace later; run `sysctl kernel.ftrace_enabled=1`"
+    )]
+    FtraceOff,
     /// The kernel has no type information.
     #[error(
         "cannot trace: this kernel has no type information ({}); boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, \

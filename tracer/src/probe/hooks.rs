@@ -251,6 +251,22 @@ pub static HOOKS: &[Hook] = &[
     },
 ];
 
+/// The programs of the self-test, which observe nothing else (`self_test.rs`).
+pub(super) static SELF_TESTS: [Hook; 2] = [
+    Hook {
+        name: "self-test of kprobes",
+        without: "whether kprobes run is unknown",
+        need: Need::Optional,
+        methods: &[&[program("alive_kprobe", KProbe, syscall_symbol!("sched_get_priority_max"))]],
+    },
+    Hook {
+        name: "self-test of trampolines",
+        without: "whether trampolines run is unknown",
+        need: Need::Optional,
+        methods: &[&[program("alive_fexit", FExit, syscall_symbol!("sched_get_priority_max"))]],
+    },
+];
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

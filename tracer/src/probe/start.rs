@@ -16,6 +16,7 @@ use super::{
     requirements,
     ring::{Ring, RingConsumer},
     runtime_config::RuntimeConfig,
+    self_test::{ALIVE, SelfTest, check_ftrace, tests_for},
     tracer::Tracer,
 };
 use crate::kernel::btf::Btf;
@@ -50,6 +51,7 @@ impl Tracer {
             return resume::attempt(btf, addresses, options);
         }
         let object = object().ok_or(ProbeError::NoObject)?;
+        check_ftrace()?;
         let (mut ebpf, targets) = load(object, Fit { btf, options })?;
         let settings = ebpf.map("SETTINGS").map(RuntimeConfig::try_from);
         let settings =
@@ -62,16 +64,29 @@ impl Tracer {
         };
         let how = Attaching { targets: &targets, preference: options.preference, pins: None };
         let hooks = attach_hooks(&mut ebpf, HOOKS, how);
+        let tests = attach_hooks(&mut ebpf, tests_for(&hooks), how);
+        let self_test = SelfTest::new(take_map(&mut ebpf, ALIVE)?, &tests, &hooks);
 
         let ring = take_ring(&mut ebpf)?;
         let counters: MmapCounters = take_map(&mut ebpf, "COUNTERS")?;
-        let programs = missed_runs(&hooks, |program| descriptor(&ebpf, program.name))?;
+        let programs = missed_runs(&hooks, btf, |program| descriptor(&ebpf, program.name))?;
         let mut losses = Losses::new(counters, programs, None)?;
         // Losses while only some of the probes were attached do not count: the trace had not started.
-        losses.take_new();
+        losses.take_new(true);
         let ring = Ring::live(ring)?;
         let ebpf = Some(ebpf);
-        Ok(Self { ring, losses, hooks, resumed: None, logger, ebpf, pins: None, _links: Vec::new(), settings })
+        Ok(Self {
+            ring,
+            losses,
+            self_test,
+            hooks,
+            resumed: None,
+            logger,
+            ebpf,
+            pins: None,
+            _links: Vec::new(),
+            settings,
+        })
     }
 }
 

@@ -7,12 +7,12 @@
 use aya::Btf as Types;
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
 
-use super::hooks::{HOOKS, How};
+use super::hooks::{HOOKS, How, SELF_TESTS};
 use crate::kernel::btf::Btf;
 
 /// The functions that the programs of all hooks attach to, if this kernel has them.
 pub(super) fn targets(btf: &Btf) -> Types {
-    let programs = HOOKS.iter().flat_map(|hook| hook.methods).copied().flatten();
+    let programs = HOOKS.iter().chain(&SELF_TESTS).flat_map(|hook| hook.methods).copied().flatten();
     let by_type = programs.filter(|program| matches!(program.how, How::FEntry | How::FExit));
     let mut found: Vec<(u32, &str)> =
         by_type.filter_map(|program| Some((btf.func_id(program.target)?, program.target))).collect();

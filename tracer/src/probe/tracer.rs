@@ -5,6 +5,7 @@ use aya_log::EbpfLogger;
 
 use super::{
     Addresses, ProbeError, attach::AttachedHook, losses::Losses, pin::Pins, ring::Ring, runtime_config::RuntimeConfig,
+    self_test::SelfTest,
 };
 
 /// The state that a recorder found at its start.
@@ -25,6 +26,8 @@ pub struct Tracer {
     pub ring: Ring,
     /// Loss counters.
     pub losses: Losses,
+    /// Whether the attach methods work.
+    pub self_test: SelfTest,
     /// Every hook, attached or not.
     pub hooks: Vec<AttachedHook>,
     /// The state that the flight recorder found at its start.

@@ -181,6 +181,7 @@ impl TraceBuilder {
         let mut events = trace.in_scope(first);
         trace.read_symbols();
         trace.resumed_records = trace.resume();
+        trace.losses(false);
         events.extend(trace.collect());
         trace.pending.push_back(Batch { events, is_tick: false, has_calmed: false });
         Ok(trace)
@@ -368,7 +369,7 @@ impl Trace {
         let events = self.tracker.take_events();
         if !events.is_empty() {
             // Records were lost before the last of these events, so chains that these events end must be marked.
-            self.losses();
+            self.losses(false);
         }
         let mut collected = self.tracker.take_events();
         collected.extend(events);

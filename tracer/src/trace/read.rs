@@ -101,7 +101,7 @@ impl Trace {
     /// may be in the ring or lost.
     fn tick(&mut self) {
         if self.losses_at <= self.polls.read_at() || self.losses_at.elapsed() >= LOSSES || !self.tracker.is_idle() {
-            self.losses();
+            self.losses(false);
         }
         self.tracker.tick(self.drained);
         if self.tracker.has_events() {
@@ -112,7 +112,7 @@ impl Trace {
 
     /// Ends the stream.
     fn end(&mut self) {
-        self.losses();
+        self.losses(true);
         if self.tracer.is_pinned() {
             self.tracker.leave();
         }
@@ -150,10 +150,14 @@ impl Trace {
     }
 
     /// Reads the loss counters.
-    pub(super) fn losses(&mut self) {
+    pub(super) fn losses(&mut self, is_end: bool) {
         self.losses_at = Instant::now();
-        for (stage, cause, count) in self.tracer.losses.take_new() {
+        for (stage, cause, count) in self.tracer.losses.take_new(is_end) {
             self.tracker.loss(now_ns(), stage, cause, count);
+        }
+        self.warnings.extend(self.tracer.self_test.check());
+        for cause in self.tracer.self_test.take_losses() {
+            self.tracker.loss(now_ns(), LossStage::Missed, cause, 1);
         }
         if self.tracer.losses.take_open_ended() {
             self.tracker.verdicts_missed(now_ns());

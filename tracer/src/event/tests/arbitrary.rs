@@ -220,6 +220,7 @@ impl Dice<'_> {
             in_init: self.option(Self::text),
             behalf: self.option(Self::behalf),
             explanation: self.option(Self::string),
+            late: self.flag(),
             attribution: self.attribution(),
         }
     }

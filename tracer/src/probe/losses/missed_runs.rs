@@ -1,19 +1,26 @@
-//! Program runs that the kernel skipped, from the fdinfo of programs and links.
+//! Program runs that the kernel skipped, from the fdinfo of programs, and from the fdinfo or the information of links.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fs::{self, File},
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::fs::FileExt as _,
     },
     path::PathBuf,
+    time::{Duration, Instant},
 };
 
-use crate::probe::{
-    ProbeError,
-    attach::AttachedHook,
-    hooks::{MissedRun, Program},
+use super::link_info::LinkInfo;
+
+use crate::{
+    kernel::btf::Btf,
+    probe::{
+        ProbeError,
+        attach::AttachedHook,
+        hooks::{MissedRun, Program},
+    },
 };
 
 /// A program and its link: each has a counter of its own. Their fdinfo files stay open, because they are read on every tick.
@@ -24,19 +31,32 @@ pub(in crate::probe) struct MissedRuns {
     /// The fdinfo file is valid as long as this is open.
     _program: OwnedFd,
     program: Option<File>,
-    link: Option<File>,
+    link: Link,
 }
+
+/// The source of a link's counter.
+enum Link {
+    /// Its fdinfo (since 6.17).
+    Fdinfo(File),
+    /// Its information (since 6.7), which takes a call of bpf(2), and the last value.
+    Info { fd: OwnedFd, info: LinkInfo, last: Cell<Option<(Instant, u64)>> },
+    /// The kernel does not tell: missed runs of a kprobe within another one, or without a slot, are unknown.
+    Unknown,
+}
+
+/// How often the information of links is read: a trace makes few calls of bpf(2).
+const INFO: Duration = Duration::from_secs(60);
 
 /// More than the fdinfo of any program or link.
 const FDINFO_BYTES: usize = 1024;
 
 impl MissedRuns {
-    /// Opens the fdinfo of a program and of its link. `links` are the links with a counter, by program id.
-    fn new(program: Program, fd: OwnedFd, links: &HashMap<u64, PathBuf>) -> Self {
-        let info = File::open(fdinfo(&fd)).ok();
-        let id = info.as_ref().and_then(|file| value(file, "prog_id"));
-        let link = id.and_then(|id| links.get(&id)).and_then(|path| File::open(path).ok());
-        Self { name: program.name, missed_run: program.missed_run, _program: fd, program: info, link }
+    /// Opens the counters of a program and of its link. `links`: the descriptors of links, by program id.
+    fn new(program: Program, fd: OwnedFd, links: &HashMap<u64, LinkFd>, info: Option<LinkInfo>) -> Self {
+        let fdinfo = File::open(fdinfo(&fd)).ok();
+        let id = fdinfo.as_ref().and_then(|file| value(file, "prog_id"));
+        let link = id.and_then(|id| links.get(&id)).map_or(Link::Unknown, |link| Link::open(link, info));
+        Self { name: program.name, missed_run: program.missed_run, _program: fd, program: fdinfo, link }
     }
 
     /// Whether a missed run is no loss by itself, but leaves its request unresolved.
@@ -44,23 +64,55 @@ impl MissedRuns {
         self.missed_run == MissedRun::Visible
     }
 
-    /// Number of missed runs.
+    /// Number of missed runs. `is_end`: nothing is left to be read later.
     ///
-    /// `recursion_misses` (since 5.12; earlier kernels do not skip): the program was running already on that CPU.
-    /// `missed` (since 6.17): a kprobe within another, or no slot for a kretprobe.
-    pub(super) fn missed(&self) -> u64 {
-        let count = |file: &Option<File>, key| file.as_ref().and_then(|file| value(file, key)).unwrap_or(0);
-        count(&self.program, "recursion_misses") + count(&self.link, "missed")
+    /// `recursion_misses` (since 5.12): the program was running already on that CPU.
+    /// `missed` (fdinfo since 6.17, link information since 6.7): a kprobe within another, or no slot for a kretprobe.
+    pub(super) fn missed(&self, is_end: bool) -> u64 {
+        let program = self.program.as_ref().and_then(|file| value(file, "recursion_misses")).unwrap_or(0);
+        program + self.link.missed(is_end).unwrap_or(0)
+    }
+}
+
+impl Link {
+    fn open(link: &LinkFd, info: Option<LinkInfo>) -> Self {
+        let path = PathBuf::from(format!("/proc/self/fdinfo/{}", link.fd));
+        if link.counts {
+            return File::open(path).map_or(Self::Unknown, Self::Fdinfo);
+        }
+        // SAFETY: the caller has just found this descriptor among those of this process, and keeps its link open.
+        let fd = unsafe { BorrowedFd::borrow_raw(link.fd) }.try_clone_to_owned();
+        match (fd, info.filter(|_| link.is_perf)) {
+            (Ok(fd), Some(info)) => Self::Info { fd, info, last: Cell::new(None) },
+            _ => Self::Unknown,
+        }
+    }
+
+    /// `None` if the kernel does not tell.
+    fn missed(&self, is_end: bool) -> Option<u64> {
+        match self {
+            Self::Fdinfo(file) => value(file, "missed"),
+            Self::Info { fd, info, last } => match last.get() {
+                Some((at, missed)) if !is_end && at.elapsed() < INFO => Some(missed),
+                before => {
+                    let missed = info.missed(fd.as_fd()).or(before.map(|(_, missed)| missed))?;
+                    last.set(Some((Instant::now(), missed)));
+                    Some(missed)
+                }
+            },
+            Self::Unknown => None,
+        }
     }
 }
 
 /// Opens the counters of the attached programs.
 pub(in crate::probe) fn missed_runs(
     hooks: &[AttachedHook],
+    btf: &Btf,
     open: impl Fn(Program) -> Result<OwnedFd, ProbeError>,
 ) -> Result<Vec<MissedRuns>, ProbeError> {
-    let links = links();
-    counted(hooks).map(|program| Ok(MissedRuns::new(program, open(program)?, &links))).collect()
+    let (links, info) = (links(), LinkInfo::new(btf));
+    counted(hooks).map(|program| Ok(MissedRuns::new(program, open(program)?, &links, info))).collect()
 }
 
 /// The programs whose missed runs are losses.
@@ -81,17 +133,33 @@ fn value(file: &File, key: &str) -> Option<u64> {
     number(std::str::from_utf8(bytes.get(..len)?).ok()?, key)
 }
 
-/// The fdinfo of links with a counter, by program id; empty before 6.17.
-fn links() -> HashMap<u64, PathBuf> {
-    let Ok(entries) = fs::read_dir("/proc/self/fdinfo") else { return HashMap::new() };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter_map(|path| Some((link_that_counts(&fs::read_to_string(&path).ok()?)?, path))).collect()
+/// A descriptor of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LinkFd {
+    fd: RawFd,
+    /// Its fdinfo has a counter.
+    counts: bool,
+    /// It is that of a perf event: a kprobe or kretprobe.
+    is_perf: bool,
 }
 
-/// The program id of a link with a counter of missed runs.
-fn link_that_counts(fdinfo: &str) -> Option<u64> {
-    number(fdinfo, "missed")?;
-    fdinfo.contains("link_type:").then(|| number(fdinfo, "prog_id"))?
+/// The links of this process, by program id.
+fn links() -> HashMap<u64, LinkFd> {
+    let Ok(entries) = fs::read_dir("/proc/self/fdinfo") else { return HashMap::new() };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let link = |path: PathBuf| {
+        let fd = path.file_name()?.to_str()?.parse().ok()?;
+        link(fd, &fs::read_to_string(&path).ok()?)
+    };
+    paths.filter_map(link).collect()
+}
+
+/// The program id of a link, and the link.
+fn link(fd: RawFd, fdinfo: &str) -> Option<(u64, LinkFd)> {
+    let kind = fdinfo.lines().find_map(|line| line.strip_prefix("link_type:"))?.trim();
+    // The type has its own name since 6.17 (`perf` before).
+    let is_perf = matches!(kind, "perf" | "kprobe" | "kretprobe");
+    Some((number(fdinfo, "prog_id")?, LinkFd { fd, counts: number(fdinfo, "missed").is_some(), is_perf }))
 }
 
 /// A number of an fdinfo text.
@@ -113,9 +181,12 @@ mod tests {
         assert_eq!(number(PROGRAM, "recursion_misses"), Some(37));
         assert_eq!(number("pos:\t0\nprog_type:\t26\n", "recursion_misses"), None);
         assert_eq!(number(LINK, "missed"), Some(2));
-        assert_eq!(link_that_counts(LINK), Some(9));
-        assert_eq!(link_that_counts(PROGRAM), None);
-        assert_eq!(link_that_counts(&LINK.replace("missed", "offset")), None);
+        assert_eq!(link(5, LINK), Some((9, LinkFd { fd: 5, counts: true, is_perf: true })));
+        assert_eq!(link(5, PROGRAM), None);
+        let older = LINK.replace("missed", "offset").replace("kprobe", "perf");
+        assert_eq!(link(5, &older), Some((9, LinkFd { fd: 5, counts: false, is_perf: true })));
+        let tracing = older.replace("perf", "tracing");
+        assert_eq!(link(5, &tracing), Some((9, LinkFd { fd: 5, counts: false, is_perf: false })));
     }
 
     /// A file that stays open returns the current value.

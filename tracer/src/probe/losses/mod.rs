@@ -1,6 +1,7 @@
 //! Losses: records that the programs could not send or store, and program runs that the kernel skipped.
 
 mod checkpoint;
+mod link_info;
 mod missed_runs;
 
 use tracer_ebpf::wire::Counter;
@@ -10,6 +11,14 @@ pub(super) use missed_runs::{MissedRuns, fdinfo, missed_runs, number};
 
 use super::{ProbeError, mmap_counters::MmapCounters};
 use crate::event::LossStage;
+
+/// The stage at which a counter's losses occur.
+const fn stage(counter: Counter) -> LossStage {
+    match counter {
+        Counter::RequestLate => LossStage::Missed,
+        _ => LossStage::Probe,
+    }
+}
 
 /// Reads the loss counters and returns what is new since the last call.
 pub struct Losses {
@@ -70,17 +79,19 @@ impl Losses {
     }
 
     /// New losses since the last call.
-    pub fn take_new(&mut self) -> Vec<(LossStage, &'static str, u64)> {
+    ///
+    /// `is_end`: read also what is otherwise read once a minute.
+    pub fn take_new(&mut self, is_end: bool) -> Vec<(LossStage, &'static str, u64)> {
         let mut new = Vec::new();
         for (counter, seen) in Counter::ALL.into_iter().zip(&mut self.seen) {
             let total = self.counters.get(counter as u32);
             if total > *seen {
-                new.push((LossStage::Probe, counter.name(), total - *seen));
+                new.push((stage(counter), counter.name(), total - *seen));
                 *seen = total;
             }
         }
         for (watched, seen) in &mut self.programs {
-            let total = watched.missed();
+            let total = watched.missed(is_end);
             if total > *seen {
                 if watched.is_seen() {
                     self.open_ended = true;

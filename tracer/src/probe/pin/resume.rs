@@ -9,14 +9,14 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError, MapInfo, MapType},
     programs::{FEntry, FExit, KProbe, ProbeKind, ProgramError, RawTracePoint, links::PinnedLink},
 };
-use tracer_ebpf::wire::{COUNTER_COUNT, SETTING_COUNT};
+use tracer_ebpf::wire::{ALIVE_COUNT, COUNTER_COUNT, SETTING_COUNT};
 
 use super::{PIN_DIRECTORY, PinError, Pins, remove};
 use crate::kernel::btf::Btf;
 use crate::probe::{
     Addresses, ProbeError,
     attach::{AttachedHook, Attaching, attach_hooks, can_pin_kprobes, pin_names},
-    hooks::{HOOKS, Hook, How, Need, Program},
+    hooks::{HOOKS, Hook, How, Need, Program, SELF_TESTS},
     load::{Fit, descriptor, load, load_with},
     losses::{Losses, REPORTED, ReportedTotals, missed_runs},
     mmap_counters::MmapCounters,
@@ -24,13 +24,14 @@ use crate::probe::{
     options::Options,
     ring::{Ring, RingConsumer},
     runtime_config::RuntimeConfig,
+    self_test::{ALIVE, SelfTest, check_ftrace, tests_for},
     targets::targets,
     tracer::{Resumed, Tracer},
 };
 
 /// Every map of the object that programs share.
-const MAPS: [&str; 9] =
-    ["EVENTS", "COUNTERS", "SETTINGS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "KTHREADS", REPORTED];
+const MAPS: [&str; 10] =
+    ["EVENTS", "COUNTERS", ALIVE, "SETTINGS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "KTHREADS", REPORTED];
 
 /// Key of the pinned object's digest in the checkpoint map.
 const OBJECT_DIGEST: &str = "object-digest";
@@ -82,6 +83,7 @@ fn begin(
     found: Resumed,
 ) -> Result<Tracer, ProbeError> {
     let object = object().ok_or(ProbeError::NoObject)?;
+    check_ftrace()?;
     let (mut ebpf, targets) = load(object, Fit { btf, options })?;
     let path = pins.begin()?;
     for name in MAPS {
@@ -92,20 +94,23 @@ fn begin(
     let settings = settings(&path, addresses)?;
     let how = Attaching { targets: &targets, preference: options.preference, pins: Some(&path) };
     let hooks = attach_hooks(&mut ebpf, HOOKS, how);
+    let tests = attach_hooks(&mut ebpf, tests_for(&hooks), how);
+    let self_test = SelfTest::new(open_map(&path, ALIVE, MmapCounters::try_from)?, &tests, &hooks);
     let links = pinned_links(&path, &hooks)?;
-    let programs = missed_runs(&hooks, |program| descriptor(&ebpf, program.name))?;
+    let programs = missed_runs(&hooks, btf, |program| descriptor(&ebpf, program.name))?;
     let mut reported = ReportedTotals::new(open_map(&path, REPORTED, HashMap::try_from)?);
     reported.set(OBJECT_DIGEST, digest(object))?;
     let counters = open_map(&path, "COUNTERS", MmapCounters::try_from)?;
     let mut losses = Losses::new(counters, programs, Some(reported))?;
     // Losses while only some of the probes were attached do not count: the trace had not started.
-    losses.take_new();
+    losses.take_new(true);
     losses.save_checkpoint()?;
     let ring = RingConsumer::new(open_data(&path, "EVENTS")?).map_err(ProbeError::Wait)?;
     let found = (found != Resumed::default()).then_some(found);
     Ok(Tracer {
         ring: Ring::pinned(ring)?,
         losses,
+        self_test,
         hooks,
         resumed: found,
         logger: None,
@@ -122,6 +127,7 @@ fn check(path: &Path) -> Result<RingConsumer, PinError> {
     for (name, kind, sizes) in [
         ("EVENTS", MapType::RingBuf, None),
         ("COUNTERS", MapType::Array, Some((4, 8, COUNTER_COUNT))),
+        (ALIVE, MapType::Array, Some((4, 8, ALIVE_COUNT))),
         ("SETTINGS", MapType::Array, Some((4, 8, SETTING_COUNT))),
         (REPORTED, MapType::Hash, Some((32, 8, 256))),
     ] {
@@ -166,27 +172,44 @@ fn resume(
     }
     let mut hooks: Vec<AttachedHook> = HOOKS.iter().map(|hook| pinned_hook(path, hook)).collect();
     let links = pinned_links(path, &hooks)?;
-    let mut programs = missed_runs(&hooks, |program| pinned_program(path, program))?;
+    let mut programs = missed_runs(&hooks, btf, |program| pinned_program(path, program))?;
     // Programs that this kernel cannot pin ended with the last recorder.
     let mut ebpf = None;
+    let mut tests: Vec<AttachedHook> = SELF_TESTS.iter().map(|test| pinned_hook(path, test)).collect();
     if is_same && !can_pin_kprobes() {
+        check_ftrace()?;
         let targets = targets(btf);
         let pinned: Vec<_> = MAPS.iter().map(|name| (*name, path.join(name))).collect();
         let mut loaded = load_with(object, Fit { btf, options }, &pinned)?;
         let (mut attached, missing): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| !hook.programs.is_empty());
         let how = Attaching { targets: &targets, preference: options.preference, pins: None };
         let reattached = attach_hooks(&mut loaded, missing.into_iter().map(|hook| hook.hook), how);
-        programs.extend(missed_runs(&reattached, |program| descriptor(&loaded, program.name))?);
+        programs.extend(missed_runs(&reattached, btf, |program| descriptor(&loaded, program.name))?);
         attached.extend(reattached);
         hooks = attached;
+        let missing: Vec<_> = tests.extract_if(.., |test| test.programs.is_empty()).map(|test| test.hook).collect();
+        let used = tests_for(&hooks).filter(|test| missing.iter().any(|missing| missing.name == test.name));
+        tests.extend(attach_hooks(&mut loaded, used, how));
         ebpf = Some(loaded);
     }
     let counters = open_map(path, "COUNTERS", MmapCounters::try_from)?;
     let losses = Losses::new(counters, programs, Some(reported))?;
+    let self_test = SelfTest::new(open_map(path, ALIVE, MmapCounters::try_from)?, &tests, &hooks);
     let resumed = Some(found);
     let settings = settings(path, addresses)?;
     let ring = Ring::pinned(ring)?;
-    Ok(Tracer { ring, losses, hooks, resumed, logger: None, ebpf, pins: Some(pins), _links: links, settings })
+    Ok(Tracer {
+        ring,
+        losses,
+        self_test,
+        hooks,
+        resumed,
+        logger: None,
+        ebpf,
+        pins: Some(pins),
+        _links: links,
+        settings,
+    })
 }
 
 fn pinned_hook(path: &Path, hook: &'static Hook) -> AttachedHook {

@@ -177,6 +177,7 @@ impl<K: Environment> Tracker<K> {
             in_init: None,
             behalf: None,
             explanation: None,
+            late: false,
             attribution: Attribution::exact(),
         };
         self.emit(entered.header.boot_ns, Some(id), Body::Request(Box::new(request)));

@@ -55,6 +55,7 @@ impl<K: Environment> Tracker<K> {
             parent_attribution,
             in_init: (!in_init.is_empty()).then_some(in_init),
             behalf,
+            late: record.verdict == wire::Request::LATE,
             attribution: Attribution::exact(),
         }
     }

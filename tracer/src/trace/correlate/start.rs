@@ -61,7 +61,8 @@ pub fn start(options: Options, btf: Option<&Path>) -> Result<Started, ProbeError
 
     let release = sysinfo.release().ok();
     let tracer = probe::Tracer::start(&btf, addresses, options);
-    let tracer = tracer.map_err(|error| too_old(error, release.as_deref()))?;
+    let mut tracer = tracer.map_err(|error| too_old(error, release.as_deref()))?;
+    warnings.extend(tracer.self_test.check());
     let clocks = ClockTriple::now();
     for hook in tracer.hooks.iter().filter(|hook| hook.programs.is_empty()) {
         warnings.push(format!(

@@ -239,7 +239,7 @@ impl<K: Environment> Tracker<K> {
             outcome.detail = Some("kernel.modprobe is empty: the kernel loads no modules on request".to_owned());
             outcome.duration_ns = duration_ns;
             self.end(id, record.header.boot_ns, outcome);
-        } else if record.verdict < 0 && record.verdict != wire::Request::VERDICT_LATER {
+        } else if record.verdict < 0 && ![wire::Request::VERDICT_LATER, wire::Request::LATE].contains(&record.verdict) {
             self.deny(id, record.header.boot_ns, record.verdict, duration_ns);
         }
     }

@@ -324,6 +324,7 @@ fn event(plans: &[Plan], tagged: &[TaggedEvent], step: &Step) -> TaggedEvent {
                 in_init: in_init.map(name),
                 behalf,
                 explanation: None,
+                late: false,
                 attribution: Attribution::exact(),
             }));
             let id = RequestId { boot_ns, tid: 5_000_000 + small::<_, u32>(tag) };

@@ -1,11 +1,13 @@
 //! Late records, records of another thread with the same id, and more requests than fit.
 
+use tracer_ebpf::wire;
+
 use super::{
     arrives_for, asks, drained, ends, handed_over, process, returns, tick, tracker,
     unresolved::{FIRST, SECOND, admitted, losses},
 };
 use crate::{
-    event::{Body, RequestId, Status},
+    event::{Body, Event, RequestId, Status},
     probe::Record,
     trace::correlate::{checks, in_flight},
 };
@@ -77,6 +79,23 @@ fn late_module_is_attributed_to_its_request() {
     let events = tracker.take_events();
     assert!(events.iter().any(|event| event.request == Some(FIRST) && matches!(event.body, Body::Load(_))));
     assert_eq!(ends(&events).len(), 1);
+}
+
+/// A request that is first seen at the tracepoint is not denied: it is marked, and ends by its result like any other.
+#[test]
+fn request_first_seen_when_admitted_is_marked_and_not_denied() {
+    let mut tracker = tracker();
+    let Record::Request(mut request) = asks(7, 1_000, "fs-x") else { panic!("another record") };
+    request.verdict = wire::Request::LATE;
+    tracker.record(Record::Request(request));
+    tracker.record(admitted(7, 1_000));
+    let events = tracker.take_events();
+    let [Event { body: Body::Request(request), .. }] = &events[..] else { panic!("{events:?}") };
+    assert!(request.late);
+    assert_eq!((request.process.pid, request.wait), (7, Some(true)));
+    tracker.record(handed_over(7, 1_000));
+    tracker.record(returns(7, 1_000, 256));
+    assert_eq!(ends(&tracker.take_events()).get(&FIRST), Some(&Status::NotFound));
 }
 
 /// However many requests wait, a tick checks a limited number, and each is checked in turn.
