@@ -122,6 +122,14 @@ fn restarts(ctx: &mut Ctx) -> Result<()> {
     equal("unit of the loader", text(&button, "/process/unit"), "systemd-udevd.service")?;
     devices_are_named()?;
 
+    // For information: the figures depend on the host.
+    println!(
+        "processor time of the units: {} and {} ns",
+        property(ctx, RECORDER, "CPUUsageNSec")?,
+        property(ctx, EARLY, "CPUUsageNSec")?
+    );
+    println!("{}", fs::read_to_string("/proc/stat")?.lines().next().unwrap_or_default());
+
     // A unit that is confined too strictly would print warnings here, and record less.
     let first = journal(ctx)?;
     ensure("the unit has all hooks", !first.contains("warning") && first.contains("armed: every"))?;

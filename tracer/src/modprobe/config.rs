@@ -3,9 +3,13 @@
 //! Parsing the files here would duplicate the rules for syntax, order and search path.
 
 use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::{aliases::Aliases, index::module_name};
 
@@ -31,7 +35,7 @@ pub enum ModprobeError {
         /// The program.
         program: PathBuf,
         /// The reason.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The program failed.
     #[error("cannot use {} {option}: {status}: {stderr}", program.display())]
@@ -153,11 +157,23 @@ impl Modprobe {
         for directory in self.config.iter().flatten() {
             command.arg("--config").arg(directory);
         }
-        command.args(arguments).output().map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => ModprobeError::Missing { program: program() },
+        output(command.args(arguments)).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => ModprobeError::Missing { program: program() },
             _ => ModprobeError::Run { program: program(), source },
         })
     }
+}
+
+/// Runs a command and returns its output. Its standard output is a file in memory: kmod writes each word of its configuration
+/// separately, and into a pipe that takes three times as long (`modprobe --showconfig` of Debian 6.1: 0.75 s, into a file 0.22 s,
+/// median of 3 in an emulated guest).
+fn output(command: &mut Command) -> io::Result<std::process::Output> {
+    let mut stdout = File::from(memfd_create("modprobe", MemfdFlags::CLOEXEC)?);
+    let child = command.stdout(stdout.try_clone()?).stderr(Stdio::piped()).spawn()?;
+    let mut output = child.wait_with_output()?;
+    stdout.rewind()?;
+    stdout.read_to_end(&mut output.stdout)?;
+    Ok(output)
 }
 
 /// A pattern and its value.
