@@ -37,6 +37,8 @@ macro_rules! for_each_member {
             TASK_NSPROXY: 8, ["task_struct", "nsproxy"];
             TASK_CGROUPS: 8, ["task_struct", "cgroups"];
             TASK_STACK: 8, ["task_struct", "stack"];
+            // x86-64 only.
+            TASK_STATUS: 4, ["task_struct", "thread_info", "status"];
             TASK_THREAD_PID: 8, ["task_struct", "thread_pid"];
             // These two need CONFIG_AUDIT.
             TASK_LOGINUID: 4, ["task_struct", "loginuid"];
@@ -85,6 +87,8 @@ macro_rules! for_each_member {
             // x86-64 names it orig_ax, arm64 syscallno.
             REGS_SYSCALL: 8, ["pt_regs", "orig_ax"];
             REGS_SYSCALL_ARM64: 4, ["pt_regs", "syscallno"];
+            // arm64 only: the processor state that was interrupted.
+            REGS_PSTATE: 8, ["pt_regs", "pstate"];
             // The privilege level that was interrupted; x86-64 only. A union in newer kernels.
             REGS_CS: 0, ["pt_regs", "cs"];
             // The first argument of a system call, behind its struct pt_regs.

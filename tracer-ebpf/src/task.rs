@@ -224,9 +224,9 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
             }
             if flags & PF_IO_WORKER != 0 {
                 have |= Have::IO_WORKER;
-            } else if let Some(number) = syscall_number() {
-                (*to).syscall = number;
-                have |= Have::SYSCALL;
+            } else if let Some(call) = syscall(task) {
+                (*to).syscall = call.number;
+                have |= Have::SYSCALL | call.compat;
             }
         }
         if write_ancestors(to, task) {
@@ -327,9 +327,22 @@ unsafe fn read_user(to: *mut [u8; ARGV_BYTES], bytes: u64, from: u64) -> bool {
     unsafe { generated::bpf_probe_read_user(to.cast(), bytes as u32, from as *const _) == 0 }
 }
 
-/// The number of the system call the current task is in.
+/// `TS_COMPAT`, arch/x86/include/asm/thread_info.h (unchanged 5.10 to 7.3): the task is in a 32-bit system call.
+const TS_COMPAT: u32 = 2;
+
+/// `PSR_MODE32_BIT`, arch/arm64/include/uapi/asm/ptrace.h (unchanged 5.10 to 7.3): the task is an AArch32 process.
+const PSR_MODE32_BIT: u32 = 0x10;
+
+/// A system call of the current task.
+struct SystemCall {
+    number: i32,
+    /// [`Have::COMPAT`] or 0.
+    compat: u32,
+}
+
+/// The system call that `task`, the current one, is in.
 #[inline(always)]
-fn syscall_number() -> Option<i32> {
+fn syscall(task: Address) -> Option<SystemCall> {
     let above_stack = globals::REGS_ABOVE_STACK.load();
     let regs = if globals::HAVE_TASK_PT_REGS.load() != 0 {
         // SAFETY: the global shows that both helpers exist; the first gives a valid task for the second.
@@ -338,7 +351,7 @@ fn syscall_number() -> Option<i32> {
             generated::bpf_task_pt_regs(task) as Address
         }
     } else if above_stack != ABSENT {
-        let regs = pointer(current(), globals::TASK_STACK.load()).wrapping_add(above_stack as usize);
+        let regs = pointer(task, globals::TASK_STACK.load()).wrapping_add(above_stack as usize);
         // The address is computed, so check that it is the frame of an entry from user mode.
         if number(regs, globals::REGS_CS.load()) & 3 != 3 {
             return None;
@@ -347,10 +360,15 @@ fn syscall_number() -> Option<i32> {
     } else {
         return None;
     };
+    // Without a branch, which the verifier would follow twice. The members of the other architecture are absent and read as 0.
+    let status = (number(task, globals::TASK_STATUS.load()) & TS_COMPAT) / TS_COMPAT;
+    let mode = (number(regs, globals::REGS_PSTATE.load()) & PSR_MODE32_BIT) / PSR_MODE32_BIT;
+    let compat = (status | mode) * Have::COMPAT;
     if let Some(number) = member::<u64>(regs, globals::REGS_SYSCALL.load()) {
-        return Some(number as i32);
+        return Some(SystemCall { number: number as i32, compat });
     }
-    member::<i32>(regs, globals::REGS_SYSCALL_ARM64.load())
+    let number = member::<i32>(regs, globals::REGS_SYSCALL_ARM64.load())?;
+    Some(SystemCall { number, compat })
 }
 
 /// Writes up to eight parents; true if the list reaches the top.

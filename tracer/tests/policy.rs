@@ -59,6 +59,7 @@ fn capture(module: Option<&str>) -> String {
         }],
         ancestors_truncated: false,
         syscall: Some("socket".to_owned()),
+        syscall_abi: None,
         stack: Vec::new(),
         user_stack: Vec::new(),
         parent_request: None,

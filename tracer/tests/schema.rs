@@ -123,6 +123,7 @@ fn odd_events() -> Vec<Event> {
             ancestors: ancestors.clone(),
             ancestors_truncated: true,
             syscall: None,
+            syscall_abi: Some("i386".to_owned()),
             stack: vec![Frame { address: "ffffffff81000000".to_owned(), symbol: None, offset: None, module: None }],
             user_stack: Vec::new(),
             parent_request: Some(request),

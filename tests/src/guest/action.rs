@@ -55,6 +55,13 @@ pub enum Action {
         /// Its name: up to 64 arbitrary bytes.
         name: Vec<u8>,
     },
+    /// A 32-bit system call of a 64-bit process, by `int 0x80` (x86-64).
+    Call32 {
+        /// Its number on i386.
+        number: u32,
+        /// Its first three arguments.
+        arguments: [u32; 3],
+    },
     /// `bind` of a netlink socket to multicast groups.
     Netlink {
         /// The netlink protocol, as a number.
@@ -78,6 +85,9 @@ impl Action {
             Self::Alg { kind, name } => {
                 vec!["alg".to_owned(), kind.clone(), name.iter().map(|byte| format!("{byte:02x}")).collect()]
             }
+            Self::Call32 { number, arguments: [a, b, c] } => {
+                ["call32".to_owned()].into_iter().chain([number, a, b, c].map(ToString::to_string)).collect()
+            }
             Self::Netlink { protocol, groups } => {
                 vec!["netlink".to_owned(), protocol.to_string(), groups.to_string()]
             }
@@ -99,6 +109,10 @@ impl Action {
                 Ok(Self::ThreadMount { thread: (*thread).to_owned(), fs: (*fs).to_owned() })
             }
             ["alg", kind, name] => Ok(Self::Alg { kind: (*kind).to_owned(), name: bytes_of(name)? }),
+            ["call32", number, a, b, c] => {
+                let parse = |text: &str| text.parse::<u32>().context("invalid number of a 32-bit system call");
+                Ok(Self::Call32 { number: parse(number)?, arguments: [parse(a)?, parse(b)?, parse(c)?] })
+            }
             ["netlink", protocol, groups] => Ok(Self::Netlink {
                 protocol: protocol.parse().context("invalid protocol")?,
                 groups: groups.parse().context("invalid groups")?,
@@ -118,10 +132,41 @@ impl Action {
             Self::Mounts { fs, count } => mount_each(fs, *count),
             Self::ThreadMount { thread, fs } => mount_in_thread(thread, fs),
             Self::Alg { kind, name } => address::bind_alg(kind, name),
+            Self::Call32 { number, arguments } => call32(*number, *arguments),
             Self::Netlink { protocol, groups } => address::bind_netlink(*protocol, *groups),
         };
         result.map_or_else(rustix::io::Errno::raw_os_error, |()| 0)
     }
+}
+
+/// Makes a 32-bit system call without pointers. The kernel marks it as one, whatever the mode of the process.
+#[cfg(target_arch = "x86_64")]
+fn call32(number: u32, [a, b, c]: [u32; 3]) -> rustix::io::Result<()> {
+    let result: i32;
+    // SAFETY: the calls of the scenarios take no pointers. The compiler reserves rbx, so it is exchanged; kernels before 4.17 also
+    // change r8 to r11.
+    unsafe {
+        std::arch::asm!(
+            "xchg {a}, rbx",
+            "int 0x80",
+            "xchg {a}, rbx",
+            a = inout(reg) u64::from(a) => _,
+            inlateout("eax") number => result,
+            in("ecx") b,
+            in("edx") c,
+            out("r8") _,
+            out("r9") _,
+            out("r10") _,
+            out("r11") _,
+        );
+    }
+    if result < 0 { Err(rustix::io::Errno::from_raw_os_error(-result)) } else { Ok(()) }
+}
+
+/// Other architectures have no such calls.
+#[cfg(not(target_arch = "x86_64"))]
+fn call32(_number: u32, _arguments: [u32; 3]) -> rustix::io::Result<()> {
+    Err(rustix::io::Errno::NOSYS)
 }
 
 /// Mounts one type after another, and returns the result of the last mount.
@@ -189,6 +234,7 @@ mod tests {
             Action::ThreadMount { thread: "worker".into(), fs: "udf".into() },
             Action::Alg { kind: "hash".into(), name: b"x\n\xff".to_vec() },
             Action::Netlink { protocol: 12, groups: 1 },
+            Action::Call32 { number: 359, arguments: [9, 1, u32::MAX] },
         ] {
             let arguments = action.arguments();
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

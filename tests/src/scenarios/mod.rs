@@ -5,6 +5,7 @@ mod blind_spots;
 mod causes;
 mod cli;
 mod comparison;
+mod compat;
 mod crypto;
 mod depth;
 mod doctor;
@@ -90,6 +91,7 @@ const OF_THE_KERNEL: &[&[Scenario]] = &[
     attach::SCENARIOS,
     blind_spots::SCENARIOS,
     outage::SCENARIOS,
+    compat::SCENARIOS,
     outcomes::SCENARIOS,
     failures::SCENARIOS,
     refusals::SCENARIOS,

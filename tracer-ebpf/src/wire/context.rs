@@ -174,6 +174,8 @@ impl Have {
     pub const ANCESTRY_WHOLE: u32 = 1 << 7;
     /// The task is a worker thread of io_uring: it is in no system call.
     pub const IO_WORKER: u32 = 1 << 8;
+    /// `syscall` is a number of the 32-bit ABI of a 64-bit kernel (i386, 32-bit Arm).
+    pub const COMPAT: u32 = 1 << 9;
 }
 
 /// The hierarchy that the cgroup of a [`Context`] belongs to: four bits of its `have`, since 0 is the most common one.

@@ -51,6 +51,7 @@ fn request(name: &str, process: Process) -> Request {
         ancestors: Vec::new(),
         ancestors_truncated: false,
         syscall: None,
+        syscall_abi: None,
         stack: Vec::new(),
         user_stack: Vec::new(),
         parent_request: None,

@@ -64,7 +64,7 @@ heap_of_fields! {
     Behalf: comm attribution;
     Device: devpath modalias subsystem action devpaths attribution;
     Process: comm exe argv user login_user caps cgroup cgroup_controller unit container pod;
-    Request: name process ancestors syscall stack user_stack parent_attribution in_init behalf explanation attribution;
+    Request: name process ancestors syscall syscall_abi stack user_stack parent_attribution in_init behalf explanation attribution;
     Helper: path argv attribution;
     Load: module process ancestors file taints device attribution;
     Init: module effect;

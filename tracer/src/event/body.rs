@@ -58,7 +58,7 @@ pub enum Body {
     Init(Init),
     /// A module was unloaded.
     Unload(Box<Unload>),
-    /// A system call that loads or unloads a module failed.
+    /// A system call that loads or unloads a module failed. Those of 32-bit (i386) programs on x86-64 are not seen.
     Attempt(Box<Attempt>),
     /// The outcome of a request, or of a process that loads modules explicitly: its last event.
     Result(Outcome),
@@ -92,6 +92,9 @@ pub struct Request {
     /// System call of the requester: its name, or `syscall_<number>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub syscall: Option<String>,
+    /// The ABI of a 32-bit system call on a 64-bit kernel: `i386`, `x32` or `arm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syscall_abi: Option<String>,
     /// Kernel stack, innermost first: the caller of `request_module()` is the first.
     #[serde(default)]
     pub stack: Vec<Frame>,
@@ -306,6 +309,7 @@ members! {
         ancestors: Required,
         ancestors_truncated: Optional,
         syscall: Optional,
+        syscall_abi: Optional,
         stack: Optional,
         user_stack: Optional,
         parent_request: Optional,

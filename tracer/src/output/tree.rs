@@ -134,6 +134,9 @@ fn asked(request: &Request) -> Phrase {
         words.push_str(" by io_uring");
     } else if let Some(syscall) = &request.syscall {
         words.push_str(&format!(" in {}()", escape_str(syscall)));
+        if let Some(abi) = &request.syscall_abi {
+            words.push_str(&format!(" of the 32-bit ABI {}", escape_str(abi)));
+        }
     }
     if let Some(module) = &request.in_init {
         words.push_str(&format!(" in the init of {}", module_name(module)));

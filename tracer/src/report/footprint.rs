@@ -78,6 +78,7 @@ fn request(request: &Request) -> usize {
         + optional(request.in_init.as_ref())
         + request.behalf.as_ref().map_or(0, |behalf| text(&behalf.comm))
         + optional_str(request.syscall.as_ref())
+        + optional_str(request.syscall_abi.as_ref())
         + optional_str(request.explanation.as_ref())
 }
 

@@ -213,6 +213,7 @@ impl Dice<'_> {
             ancestors: self.list(Self::ancestor),
             ancestors_truncated: self.flag(),
             syscall: self.option(Self::string),
+            syscall_abi: self.option(Self::string),
             stack: self.list(Self::frame),
             user_stack: self.list(Self::frame),
             parent_request: self.option(Self::request_id),

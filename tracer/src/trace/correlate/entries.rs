@@ -170,6 +170,7 @@ impl<K: Environment> Tracker<K> {
             ancestors: Vec::new(),
             ancestors_truncated: true,
             syscall: None,
+            syscall_abi: None,
             stack: Vec::new(),
             user_stack: Vec::new(),
             parent_request: None,

@@ -49,6 +49,7 @@ impl<K: Environment> Tracker<K> {
             ancestors,
             ancestors_truncated,
             syscall: from_wire::syscall(&record.context),
+            syscall_abi: from_wire::syscall_abi(&record.context),
             stack,
             user_stack,
             parent_request,

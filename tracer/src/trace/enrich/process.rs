@@ -95,7 +95,15 @@ fn ancestor(ancestor: &wire::Ancestor) -> Ancestor {
 #[must_use]
 pub fn syscall(context: &Context) -> Option<String> {
     let number = u32::try_from(context.syscall).ok()?;
-    (context.have & Have::SYSCALL != 0).then(|| syscalls::name_here(number))
+    (context.have & Have::SYSCALL != 0).then(|| syscalls::name_here(number, context.have & Have::COMPAT != 0))
+}
+
+/// The ABI of a 32-bit system call of a task.
+#[must_use]
+pub fn syscall_abi(context: &Context) -> Option<String> {
+    let number = u32::try_from(context.syscall).ok().filter(|_| context.have & Have::SYSCALL != 0)?;
+    let (abi, _) = syscalls::call(number, context.have & Have::COMPAT != 0);
+    abi?.compat_name().map(str::to_owned)
 }
 
 /// The id of a request; `None` if the record has none.

@@ -317,6 +317,7 @@ fn event(plans: &[Plan], tagged: &[TaggedEvent], step: &Step) -> TaggedEvent {
                 ancestors: Vec::new(),
                 ancestors_truncated: false,
                 syscall: None,
+                syscall_abi: None,
                 stack: Vec::new(),
                 user_stack: Vec::new(),
                 parent_request: parent.filter(|_| named),

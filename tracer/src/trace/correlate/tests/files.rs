@@ -41,7 +41,7 @@ fn failed((pid, tid): (u32, u32), syscall: wire::Syscall) -> Record {
 /// The same load by a system call that takes the module from memory.
 fn from_memory(record: Record) -> Record {
     let Record::Load(mut load) = record else { unreachable!("it is a load") };
-    let number = (0..1_000).find(|number| syscalls::name_here(*number) == "init_module");
+    let number = (0..1_000).find(|number| syscalls::name_here(*number, false) == "init_module");
     load.context.syscall = i32::try_from(number.unwrap()).unwrap();
     load.context.have |= Have::SYSCALL;
     Record::Load(load)
