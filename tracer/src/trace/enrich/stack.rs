@@ -54,6 +54,15 @@ pub fn kernel_frames(kallsyms: Option<&Kallsyms>, addresses: &[u64]) -> Vec<Fram
     resolved.into_iter().skip(own).map(|(address, symbol)| frame(address, symbol)).collect()
 }
 
+/// The addresses of a request's kernel stack that are below `request_module()`: not those of the programs that observe it.
+#[must_use]
+pub fn callers<'a>(kallsyms: &Kallsyms, addresses: &'a [u64]) -> &'a [u64] {
+    let is_request =
+        |address: &u64| resolve_return(kallsyms, *address).is_some_and(|symbol| base(symbol.name) == REQUEST_MODULE);
+    let below = addresses.iter().position(is_request).and_then(|index| addresses.get(index + 1..));
+    below.unwrap_or(addresses)
+}
+
 /// A user stack without symbols: the process may have exited.
 #[must_use]
 pub fn user_frames(addresses: &[u64]) -> Vec<Frame> {
@@ -90,7 +99,7 @@ fn base(name: &str) -> &str {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{kernel_frames, user_frames};
+    use super::{callers, kernel_frames, user_frames};
     use crate::kernel::kallsyms::Kallsyms;
 
     const KALLSYMS: &str = "\
@@ -123,6 +132,16 @@ ffffffffc0100100 t bpf_trampoline_6442\t[bpf]
             0,
         ];
         assert_eq!(shown(&stack), ["__sock_create+0x50", "__sys_socket+0x50"]);
+    }
+
+    /// The callers of a request do not contain the programs that observe it, whose addresses are new with each trace.
+    #[test]
+    fn callers_are_below_the_request() {
+        let kallsyms = Kallsyms::parse(KALLSYMS.as_bytes()).unwrap();
+        let stack = [0xffff_ffff_c020_0010, 0xffff_ffff_8100_0150, 0xffff_ffff_8100_0050, 0];
+        assert_eq!(callers(&kallsyms, &stack), &stack[2..]);
+        assert_eq!(callers(&kallsyms, &stack[2..]), &stack[2..]);
+        assert!(callers(&kallsyms, &stack[..2]).is_empty());
     }
 
     /// Without `__request_module`, only the tracer's frames at the top are removed; functions with these names further
