@@ -1041,13 +1041,17 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__run)
-            opts="-o -v -h -V --host --user --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
+            opts="-o -v -h -V --host --user --grace --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -85,6 +85,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s v -l verbo
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l user -d 'Run the command as USER (name or id), without privileges [default: the current user]' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l grace -d 'After the command has ended, wait at most TIME for its requests and loads that are in flight, e.g. 90s, 10m' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s o -l output -d 'Write to FILE [default: standard output for watch, standard error for run]' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l color -d 'Use colour' -r -f -a "auto\t'If output is a terminal and NO_COLOR is not set'
 always\t'Always'

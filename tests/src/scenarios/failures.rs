@@ -16,6 +16,7 @@ const NEEDS: &[Need] = &[Need::Kmodtrace];
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "outcome-throttled", fresh_boot: true, needs: NEEDS, run: throttled },
     Scenario { name: "outcome-killed-while-waiting", fresh_boot: false, needs: NEEDS, run: killed },
+    Scenario { name: "run-waits-for-requests-in-flight", fresh_boot: false, needs: NEEDS, run: in_flight_at_the_end },
     Scenario { name: "outcome-helper-not-executable", fresh_boot: false, needs: NEEDS, run: not_executable },
     Scenario { name: "outcome-helper-killed", fresh_boot: false, needs: NEEDS, run: helper_killed },
     Scenario { name: "outcome-install-true", fresh_boot: false, needs: NEEDS, run: install_true },
@@ -98,6 +99,25 @@ fn killed(ctx: &mut Ctx) -> Result<()> {
     let result = capture.result_of(request)?;
     expect_status(result, "interrupted", "exact")?;
     equal("code", result["code"].as_i64(), Some(-512))
+}
+
+/// After its command, `run` waits for requests that are in flight, at most as long as `--grace` permits.
+fn in_flight_at_the_end(ctx: &mut Ctx) -> Result<()> {
+    const RUNS: &str = "/run/helper-runs";
+    let script = helper_script(ctx, &format!("touch {RUNS}; sleep 5; exit 1"))?;
+    // The command ends as soon as the helper runs.
+    let command = format!("mount -t lingerfs none /mnt 2>/dev/null & while ! test -e {RUNS}; do sleep 0.1; done");
+    let mut traced = |options: &[&str]| {
+        let capture = with_modprobe(script, || ctx.trace_run(options, &["bash", "-c", &command]))?;
+        fs::remove_file(RUNS).context("the helper did not run")?;
+        let status = text(capture.result_of(capture.request_for("fs-lingerfs")?)?, "/status");
+        Ok::<_, anyhow::Error>((capture, status))
+    };
+    let (waited, status) = traced(&[])?;
+    equal("outcome", status, "not-found")?;
+    contains("message", &waited.stderr, "waiting for requests and loads in flight")?;
+    let (_, status) = traced(&["--grace", "1s"])?;
+    equal("outcome with a shorter time", status, "unknown")
 }
 
 fn not_executable(ctx: &mut Ctx) -> Result<()> {

@@ -1,9 +1,13 @@
 //! A live trace on the command line: the trace, the pipeline, and what is printed.
 
-use std::io;
+use std::{io, time::Duration};
 
 use anyhow::Context;
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep_until},
+};
 
 use super::{
     args::{
@@ -23,6 +27,9 @@ use crate::{
     stream::{Consumer, Issue, Pipeline, Selection, StreamId, StreamInfo, StreamSummary},
     trace::{Batch, Observed, Scope, Trace, TraceBuilder},
 };
+
+/// How long the end waits without a message.
+const SILENT: Duration = Duration::from_secs(3);
 
 /// One thread is enough: module loads are rare.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
@@ -146,13 +153,12 @@ impl Session {
     /// not.
     pub(super) async fn start(
         live: &TraceArgs,
-        probe_log: bool,
-        scope: Scope,
+        builder: TraceBuilder,
         stream: Stream,
         judge: Option<Judge>,
     ) -> anyhow::Result<Self> {
         let output = live.open_output(stream)?;
-        Self::begin(output, live.builder(probe_log).scope(scope), live.selector(), judge).await
+        Self::begin(output, builder, live.selector(), judge).await
     }
 
     /// Like [`Session::start`], with every event of the host and an output that is already open.
@@ -256,11 +262,26 @@ impl Session {
         Ok(())
     }
 
-    /// Waits a little for requests in flight, then ends the stream, prints the summary and returns the judge.
+    /// Waits for requests in flight, then ends the stream, prints the summary and returns the judge. Ctrl-C or SIGTERM ends the
+    /// waiting.
     pub(super) async fn finish(mut self) -> anyhow::Result<Option<Judge>> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut notice_at = Some(Instant::now() + SILENT);
         self.trace.stop();
-        while let Some(batch) = self.trace.next().await? {
-            self.take(batch)?;
+        loop {
+            tokio::select! {
+                batch = self.trace.next() => match batch? {
+                    Some(batch) => self.take(batch)?,
+                    None => break,
+                },
+                _ = interrupt.recv() => self.trace.stop(),
+                _ = terminate.recv() => self.trace.stop(),
+                () = sleep_until(notice_at.unwrap_or_else(Instant::now)), if notice_at.is_some() => {
+                    notice("waiting for requests and loads in flight; Ctrl-C ends the waiting");
+                    notice_at = None;
+                }
+            }
         }
         let Self { mut trace, pipeline, .. } = self;
         let (Consumers { judge, view }, _) = pipeline.finish().context("cannot write the output")?;

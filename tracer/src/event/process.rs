@@ -24,7 +24,7 @@ optional_text_field! {
     cgroup_field, cgroup, cgroup_hex
 }
 optional_text_field! {
-    /// Name of `uid` on the traced machine.
+    /// Name of `uid` on the traced machine; none for a user of a container, unless it is root.
     user_field, user, user_hex
 }
 optional_text_field! {
@@ -103,7 +103,7 @@ pub struct Process {
     pub uid: u32,
     /// Effective user id.
     pub euid: u32,
-    /// Name of `uid` on the traced machine.
+    /// Name of `uid` on the traced machine; none for a user of a container, unless it is root.
     #[serde(flatten, with = "user_field")]
     #[schemars(with = "user_field::Fields<'_>")]
     pub user: Option<Text>,

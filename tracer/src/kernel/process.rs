@@ -196,6 +196,14 @@ pub fn has_global_ids_in(root: &Path) -> bool {
     namespace.map_or(true, |namespace| namespace.as_os_str() == "pid:[4026531836]")
 }
 
+/// Inode number of a namespace of this process, such as `pid` or `user`; `None` if it is unknown, or the kernel has no such
+/// namespaces.
+#[must_use]
+pub fn own_namespace(root: &Path, kind: &str) -> Option<u32> {
+    let link = fs::read_link(root.join("proc/self/ns").join(kind)).ok()?;
+    link.to_str()?.strip_prefix(kind)?.strip_prefix(":[")?.strip_suffix(']')?.parse().ok()
+}
+
 fn is_of(stat: &[u8], process: ProcessId) -> bool {
     start_ticks(stat).is_some_and(|ticks| ticks == process.start_ns / TICK_NS)
 }

@@ -28,8 +28,11 @@ use crate::{
     probe::{LogLevel, Options, Preference, ProbeError, Tracer, Uevents},
 };
 
-/// How long the end waits for requests in flight.
+/// How long the end waits for everything in flight, in scope or not.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// A limit that no one reaches, so that times can be added.
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Share of a pinned ring that may wait for requests in flight. Until their records are released, a recorder that starts after
 /// a crash sees these requests from their beginning.
@@ -71,11 +74,12 @@ pub struct TraceBuilder {
     scope: Scope,
     has_user_symbols: bool,
     btf: Option<PathBuf>,
+    grace: Duration,
 }
 
 impl Default for TraceBuilder {
     fn default() -> Self {
-        Self { options: Options::default(), scope: Scope::Host, has_user_symbols: false, btf: None }
+        Self { options: Options::default(), scope: Scope::Host, has_user_symbols: false, btf: None, grace: GRACE }
     }
 }
 
@@ -119,6 +123,13 @@ impl TraceBuilder {
     /// Narrows the events to a command.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scope = scope;
+        self
+    }
+
+    /// How long the end of the trace waits at most for requests and loads of the scope that are in flight (default 2 s). For those
+    /// of other processes, it never waits longer than 2 s.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace.min(LONGEST_GRACE);
         self
     }
 
@@ -169,6 +180,7 @@ impl TraceBuilder {
             totals: End::default(),
             polls: PollSchedule::new(now),
             deadline: None,
+            grace: self.grace,
             is_polling: false,
             losses_at: now,
             has_user_symbols: self.has_user_symbols,
@@ -224,8 +236,13 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// It waits for requests in flight, until this time at the latest.
-    Stopping(Instant),
+    /// It waits for requests in flight.
+    Stopping {
+        /// For those of other processes until this time at the latest.
+        others_until: Instant,
+        /// For those in scope until this time at the latest.
+        until: Instant,
+    },
     Ended,
 }
 
@@ -242,6 +259,8 @@ pub struct Trace {
     totals: End,
     polls: PollSchedule,
     deadline: Option<Instant>,
+    /// How long the end waits for requests in scope.
+    grace: Duration,
     /// Whether the programs know that the ring is polled, so that they need not wake this process.
     is_polling: bool,
     /// When the loss counters were read.
@@ -277,15 +296,21 @@ impl Trace {
             }
             match self.phase {
                 Phase::Ended => return Ok(None),
-                Phase::Stopping(until) if self.tracker.is_idle() || Instant::now() >= until => {
+                Phase::Stopping { others_until, until } if self.is_settled(others_until, until) => {
                     self.begin_reading(Then::End);
                 }
-                Phase::Running | Phase::Stopping(_) => {
+                Phase::Running | Phase::Stopping { .. } => {
                     let is_tick = self.wait().await?;
                     self.begin_reading(if is_tick { Then::Tick } else { Then::Nothing });
                 }
             }
         }
+    }
+
+    /// Whether there is nothing more to wait for at the end.
+    fn is_settled(&self, others_until: Instant, until: Instant) -> bool {
+        let now = Instant::now();
+        self.tracker.is_idle() || now >= until || (now >= others_until && self.filter.is_idle())
     }
 
     /// Waits until there is something to read, or time for a tick; true for a tick.
@@ -299,11 +324,18 @@ impl Trace {
         Ok(self.polls.is_tick(Instant::now()))
     }
 
-    /// Begins to end the trace: [`Trace::next`] waits up to two seconds for requests in flight, then returns the last batch.
+    /// Begins to end the trace: [`Trace::next`] waits for requests in flight (see [`TraceBuilder::grace`]), then returns the last
+    /// batch. Called again, it ends the waiting.
     pub fn stop(&mut self) {
-        if self.phase == Phase::Running {
-            self.phase = Phase::Stopping(Instant::now() + GRACE);
-            self.begin_reading(Then::Tick);
+        let now = Instant::now();
+        match &mut self.phase {
+            Phase::Running => {
+                let others_until = now + GRACE.min(self.grace);
+                self.phase = Phase::Stopping { others_until, until: now + self.grace };
+                self.begin_reading(Then::Tick);
+            }
+            Phase::Stopping { until, .. } => *until = now,
+            Phase::Ended => {}
         }
     }
 

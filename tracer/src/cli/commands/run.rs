@@ -21,6 +21,7 @@ use crate::{
     cli::{
         args::{
             policy::RunPolicyArgs,
+            stop,
             trace::{Stream, TraceArgs},
         },
         session::{Session, runtime},
@@ -66,6 +67,9 @@ pub struct Args {
     /// Run the command as USER (name or id), without privileges [default: the current user].
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    /// After the command has ended, wait at most TIME for its requests and loads that are in flight, e.g. 90s, 10m.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = stop::duration)]
+    grace: Duration,
     #[command(flatten)]
     trace: TraceArgs,
     #[command(flatten)]
@@ -96,7 +100,8 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
         if !args.host && !has_global_ids && args.policy.has_policy() {
             anyhow::bail!(NAMESPACED_POLICY);
         }
-        let started = Session::start(&args.trace, probe_log, scope, Stream::Stderr, policy.judge()).await;
+        let builder = args.trace.builder(probe_log).scope(scope).grace(args.grace);
+        let started = Session::start(&args.trace, builder, Stream::Stderr, policy.judge()).await;
         let mut session = match started {
             Ok(session) => session,
             Err(error) => return policy.not_traced(error),

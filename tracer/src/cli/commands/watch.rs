@@ -16,7 +16,6 @@ use crate::{
     logging::notice,
     output::verdict::news,
     policy::Judge,
-    trace::Scope,
 };
 
 /// Arguments of `watch`.
@@ -39,7 +38,8 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
     runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut session = Session::start(&args.trace, probe_log, Scope::Host, Stream::Stdout, policy.judge()).await?;
+        let mut session =
+            Session::start(&args.trace, args.trace.builder(probe_log), Stream::Stdout, policy.judge()).await?;
         session.drop_privileges(&[])?;
         session.end_at(StopConditions::new(&args.stop)?);
         let mut ended = None;

@@ -37,9 +37,32 @@ pub struct LiveSystem {
     users_looked: Option<Instant>,
     /// Whether `/proc` uses the same process ids as the records.
     has_global_ids: bool,
+    /// The namespaces whose users the user database lists.
+    own: OwnNamespaces,
     devices: PresentDevices,
     /// The devices that were present at this time.
     present: Option<(u64, Option<Arc<[PresentDevice]>>)>,
+}
+
+/// The namespaces of the tracer: a container has users of its own, with the same numbers.
+#[derive(Clone, Copy, Debug)]
+struct OwnNamespaces {
+    pid: Option<u32>,
+    user: Option<u32>,
+}
+
+impl OwnNamespaces {
+    fn read(root: &Path) -> Self {
+        Self { pid: process::own_namespace(root, "pid"), user: process::own_namespace(root, "user") }
+    }
+
+    /// Whether the user database has the name of a process's user. A service of the host may have a mount namespace of its own,
+    /// but a container also has one for processes. With a user namespace of its own, its users are mapped to users of the host.
+    /// User 0 is root everywhere.
+    fn names(self, process: &Process) -> bool {
+        let is_other = |own: Option<u32>, of: u32| of != 0 && own.is_some_and(|own| own != of);
+        process.uid == 0 || !is_other(self.pid, process.ns.pid) || is_other(self.user, process.ns.user)
+    }
 }
 
 /// Number of ancestors searched for a script.
@@ -56,6 +79,7 @@ impl LiveSystem {
             resolutions: ResolutionCache::new(root),
             users_looked: None,
             has_global_ids: process::has_global_ids(),
+            own: OwnNamespaces::read(root),
             devices: PresentDevices::default(),
             present: None,
         }
@@ -116,7 +140,10 @@ impl Environment for LiveSystem {
             self.users_looked = Some(Instant::now());
         }
         let (mut ancestors, truncated) = from_wire::ancestors(context);
-        let process = from_wire::process(context, &self.users);
+        let mut process = from_wire::process(context, &self.users);
+        if !self.own.names(&process) {
+            process.user = None;
+        }
         self.find_script(&process, &mut ancestors);
         (process, ancestors, truncated)
     }
@@ -126,8 +153,9 @@ impl Environment for LiveSystem {
             && self.stale
         {
             // Reading all symbols takes about 100 ms in the kernel, so it is done only if a frame may be in a module.
-            let may_have_moved = |address: &u64| kallsyms.resolve(*address).is_none_or(|it| it.module.is_some());
-            if frames(stack).iter().any(may_have_moved) {
+            let may_have_moved =
+                |address: &u64| *address != 0 && kallsyms.resolve(*address).is_none_or(|it| it.module.is_some());
+            if stack::callers(kallsyms, frames(stack)).iter().any(may_have_moved) {
                 match kallsyms.refresh(true) {
                     Ok(_) => self.stale = false,
                     Err(error) => log::debug!("kernel symbols cannot be read again: {error}"),
@@ -200,5 +228,27 @@ impl Environment for LiveSystem {
 
     fn taints(&mut self, bits: u64) -> String {
         taints::letters(bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Namespaces;
+
+    /// A user of a container, other than root, has no name of the host, unless it is mapped to a user of the host.
+    #[test]
+    fn user_of_a_container_has_no_name() {
+        let own = OwnNamespaces { pid: Some(1), user: Some(2) };
+        let of = |uid, pid, user| Process { uid, ns: Namespaces { pid, user, mnt: 9, net: 9 }, ..Process::default() };
+        assert!(own.names(&of(1000, 1, 2)), "a service with its own mount namespace");
+        assert!(!own.names(&of(1000, 7, 2)), "a container");
+        assert!(own.names(&of(1000, 7, 7)), "a container of a user");
+        assert!(own.names(&of(1000, 1, 7)), "a user namespace without a container");
+        assert!(own.names(&of(0, 7, 2)));
+        assert!(own.names(&of(1000, 0, 0)), "unknown on this kernel");
+        assert!(OwnNamespaces { pid: None, user: None }.names(&of(1000, 7, 7)), "a kernel without namespaces");
+        assert_eq!(process::own_namespace(Path::new("/nonexistent"), "pid"), None);
+        assert!(process::own_namespace(Path::new("/"), "user").is_some_and(|inode| inode > 0));
     }
 }

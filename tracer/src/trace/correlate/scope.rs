@@ -112,6 +112,12 @@ impl Filter {
         self.scope = scope;
     }
 
+    /// Whether no request or load of the command is in flight. `false` if the scope is the host.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        matches!(self.scope, Scope::Command { .. }) && self.requests.is_empty() && self.loaders.is_empty()
+    }
+
     /// Returns whether an event is in scope.
     pub fn belongs(&mut self, event: &Event) -> bool {
         if matches!(self.scope, Scope::Host) {
@@ -257,6 +263,23 @@ mod tests {
         }
         let unnumbered = CommandCgroup { id: None, ..known };
         assert!(!unnumbered.contains(&Process::default()), "an unknown id equals no other");
+    }
+
+    /// A command is idle when each of its requests and loaders has a result; those of others do not count. The host never is.
+    #[test]
+    fn command_is_idle_after_its_last_result() {
+        let mut filter = filter();
+        let mut asked = chain(samples::outage()).request.unwrap();
+        let id = RequestId { boot_ns: 1, tid: 557 };
+        (asked.process.pid, asked.process.start_ns) = (2, 2);
+        asked.ancestors.clear();
+        assert!(!filter.belongs(&event(Some(id), Body::Request(Box::new(asked.clone())))));
+        assert!(filter.is_idle());
+        (asked.process.pid, asked.process.start_ns) = (557, 557);
+        assert!(filter.belongs(&event(Some(id), Body::Request(Box::new(asked)))));
+        assert!(!filter.is_idle());
+        assert!(filter.belongs(&ends(Some(id), None)));
+        assert!(filter.is_idle() && !Filter::new(Scope::Host).is_idle());
     }
 
     /// The memory of a long-running command is bounded, and a nested request is in scope after the end of its parent.
