@@ -119,7 +119,7 @@ fn directory_removed(ctx: &mut Ctx) -> Result<()> {
 fn clock_set(ctx: &mut Ctx) -> Result<()> {
     const DIRECTORY: &str = "/run/captures";
     const STEP_NS: i64 = 3_600_000_000_000;
-    let tracer = ctx.record(DIRECTORY, &[])?;
+    let (watch, tracer) = (ctx.watch(&[])?, ctx.record(DIRECTORY, &[])?);
     ctx.act(Actor::mount("then"))?;
     ctx.run(&["sh", "-c", "date -s @$(($(date +%s) + 3600))"])?.ok()?;
     await_that("the step is written", || Ok(events(DIRECTORY)?.iter().any(|event| event["type"] == "clock")))?;
@@ -136,6 +136,11 @@ fn clock_set(ctx: &mut Ctx) -> Result<()> {
         Ok((text(request, "/time"), request["boot_ns"].as_u64().context("no time")?))
     };
     let (then, now) = (time_of("fs-then")?, time_of("fs-now")?);
+    // Every output has the new time.
+    let watched = watch.stop()?;
+    let shown = text(watched.request_for("fs-now")?, "/time");
+    equal("hour of the event in watch", &shown[..13], &now.0[..13])?;
+    equal("clock events in watch", watched.of_type("clock").count(), 1)?;
     // The step appears in the wall clock only.
     ensure("the boot clock was not set", now.1 - then.1 < 600_000_000_000)?;
     ensure(&format!("{} is before {}", then.0, now.0), then.0 < now.0)?;

@@ -34,9 +34,6 @@ const IDLE_NS: u64 = 1_000_000_000;
 /// Interval of `clock` events, nanoseconds, while events are recorded.
 const CLOCK_NS: u64 = 60_000_000_000;
 
-/// A step of the wall clock that is recorded immediately, nanoseconds.
-const STEP_NS: u64 = 10_000_000;
-
 struct Segment {
     file: Box<dyn SegmentFile>,
     path: PathBuf,
@@ -70,9 +67,6 @@ pub struct Writer<D> {
     /// Time of the oldest event of the open frame, nanoseconds since boot.
     oldest_ns: Option<u64>,
     clock_told_ns: u64,
-    told_difference_ns: i64,
-    /// The clock offset in use since the wall clock was set.
-    set_difference_ns: Option<i64>,
     active: bool,
     unsynced: bool,
     synced_ns: u64,
@@ -96,7 +90,6 @@ impl<D: Disk> Writer<D> {
         let mut writer = Self {
             maker: FrameMaker::new(key)?,
             modules: baseline.modules.into_iter().collect(),
-            told_difference_ns: header.realtime_minus_boot_ns,
             clock_told_ns: at.1,
             header,
             disk,
@@ -113,7 +106,6 @@ impl<D: Disk> Writer<D> {
             why: String::new(),
             stopped: false,
             oldest_ns: None,
-            set_difference_ns: None,
             active: false,
             unsynced: false,
             synced_ns: at.1,
@@ -130,7 +122,7 @@ impl<D: Disk> Writer<D> {
     /// # Errors
     /// See [`WriteError`].
     pub fn push(&mut self, event: &Event) -> Result<(), WriteError> {
-        self.follow(&event.body);
+        self.follow(event);
         if let Body::Header(_) | Body::Baseline(_) = event.body {
             return Ok(());
         }
@@ -149,18 +141,7 @@ impl<D: Disk> Writer<D> {
     pub fn tick(&mut self, at: (Timestamp, u64), clock: Clock) -> Result<(), WriteError> {
         let now_ns = at.1;
         self.retry(at)?;
-        let step_ns = clock.realtime_minus_boot_ns.abs_diff(self.told_difference_ns);
-        let is_due = self.active && now_ns.saturating_sub(self.clock_told_ns) >= CLOCK_NS;
-        if is_due || step_ns >= STEP_NS {
-            self.told_difference_ns = clock.realtime_minus_boot_ns;
-            self.clock_told_ns = now_ns;
-            if step_ns >= STEP_NS {
-                self.set_difference_ns = Some(clock.realtime_minus_boot_ns);
-                // Files that begin later use the new clock as well.
-                self.header.realtime_minus_boot_ns = clock.realtime_minus_boot_ns;
-                self.header.boot_minus_monotonic_ns = Some(clock.boot_minus_monotonic_ns);
-                self.header.clock_uncertainty_ns = clock.clock_uncertainty_ns;
-            }
+        if self.active && now_ns.saturating_sub(self.clock_told_ns) >= CLOCK_NS {
             self.push(&Event { seq: 0, time: at.0, boot_ns: now_ns, request: None, body: Body::Clock(clock) })?;
             self.active = false;
         }
@@ -230,28 +211,27 @@ impl<D: Disk> Writer<D> {
         self.segment.as_ref().map(|segment| segment.path.as_path())
     }
 
-    /// Tracks loaded modules for the baseline of the next segment.
-    fn follow(&mut self, body: &Body) {
-        match body {
+    /// Tracks loaded modules and clocks for the beginning of the next segment.
+    fn follow(&mut self, event: &Event) {
+        match &event.body {
             Body::Load(load) => {
                 self.modules.insert(load.module.field());
             }
             Body::Unload(unload) => {
                 self.modules.remove(&unload.module.field());
             }
+            Body::Clock(clock) => {
+                self.clock_told_ns = event.boot_ns;
+                self.header.realtime_minus_boot_ns = clock.realtime_minus_boot_ns;
+                self.header.boot_minus_monotonic_ns = Some(clock.boot_minus_monotonic_ns);
+                self.header.clock_uncertainty_ns = clock.clock_uncertainty_ns;
+            }
             _ => {}
         }
     }
 
     fn take(&mut self, event: &Event) -> Result<(), WriteError> {
-        let set = self.set_difference_ns.and_then(|difference_ns| {
-            let since_epoch_ns = i128::from(event.boot_ns) + i128::from(difference_ns);
-            Timestamp::from_nanosecond(since_epoch_ns).ok()
-        });
-        let is_full = match set {
-            Some(time) => self.maker.push(&Event { time, ..event.clone() })?,
-            None => self.maker.push(event)?,
-        };
+        let is_full = self.maker.push(event)?;
         self.oldest_ns.get_or_insert(event.boot_ns);
         if is_full {
             self.close_frame(event.boot_ns)?;

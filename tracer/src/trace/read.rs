@@ -9,7 +9,7 @@ use super::{
     correlate::{self, Drained},
     now_ns,
 };
-use crate::{event::LossStage, probe::Mark};
+use crate::{event::LossStage, kernel::clock::ClockTriple, probe::Mark};
 
 /// Interval between two readings of the loss counters while no records arrive: a missed run leaves no other trace.
 const LOSSES: Duration = Duration::from_secs(3);
@@ -61,6 +61,9 @@ impl Trace {
 
     /// Begins to read the ring.
     pub(super) fn begin_reading(&mut self, then: Then) {
+        if let Some(clocks) = ClockTriple::if_set_since(self.tracker.realtime_minus_boot_ns()) {
+            self.tracker.clock_was_set(&clocks);
+        }
         let reading = Reading { began_ns: now_ns(), end: self.tracer.ring.end(), records: 0, then };
         self.reading = Some(reading);
     }

@@ -279,30 +279,33 @@ fn segments_rotate_by_size_and_are_limited() {
     assert_eq!(modules(&events(&disk)).last().map(String::as_str), Some("module40"));
 }
 
-/// The clocks are recorded in each minute with events, and immediately after a step.
+/// The clocks are recorded in each minute with events, and a file that begins after a step has the clock of the step.
 #[test]
 fn clocks_are_recorded_periodically_and_after_a_step() {
     let disk = MemoryDisk::new();
-    let mut writer = begin(&disk, Policy::default(), None);
+    let mut writer = begin(&disk, Policy { max_age_ns: Some(100_000_000_000), ..Policy::default() }, None);
     writer.tick(at(61), clock()).unwrap();
     writer.push(&unload(62)).unwrap();
     writer.tick(at(63), clock()).unwrap();
     let set = Clock { realtime_minus_boot_ns: clock().realtime_minus_boot_ns - 3_600_000_000_000, ..clock() };
-    writer.tick(at(64), set).unwrap();
+    let (time, boot_ns) = at(64);
+    writer.push(&Event { seq: 0, time, boot_ns, request: None, body: Body::Clock(set) }).unwrap();
     writer.tick(at(65), set).unwrap();
     writer.push(&unload(65)).unwrap();
-    writer.finish(&end(66)).unwrap();
-    // Later events have the time of the new clock; the boot clock is unaffected.
+    writer.tick(at(110), set).unwrap();
+    writer.push(&unload(111)).unwrap();
+    writer.finish(&end(112)).unwrap();
     let read = events(&disk);
-    let unloaded: Vec<&Event> = read.iter().filter(|event| matches!(event.body, Body::Unload(_))).collect();
-    assert_eq!((unloaded[0].time, unloaded[0].boot_ns), at(62));
-    let (time, boot_ns) = at(65);
-    assert_eq!((unloaded[1].time, unloaded[1].boot_ns), (time - jiff::SignedDuration::from_hours(1), boot_ns));
-    let recorded: Vec<Clock> = events(&disk)
-        .iter()
-        .filter_map(|event| if let Body::Clock(clock) = event.body { Some(clock) } else { None })
-        .collect();
+    let recorded: Vec<Clock> =
+        read.iter().filter_map(|event| if let Body::Clock(clock) = event.body { Some(clock) } else { None }).collect();
     assert_eq!(recorded, [clock(), set]);
+    let differences: Vec<i64> = read
+        .iter()
+        .filter_map(
+            |event| if let Body::Header(header) = &event.body { Some(header.realtime_minus_boot_ns) } else { None },
+        )
+        .collect();
+    assert_eq!(differences, [clock().realtime_minus_boot_ns, set.realtime_minus_boot_ns]);
 }
 
 /// Frames are synced as often as the flush policy requires.

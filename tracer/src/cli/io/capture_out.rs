@@ -176,12 +176,7 @@ impl Consumer for CaptureWriter {
 
     fn tick(&mut self, _: &mut dyn Iterator<Item = &Chain>, boot_ns: u64) -> io::Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        let clocks = ClockTriple::now();
-        let clock = Clock {
-            realtime_minus_boot_ns: clocks.realtime_minus_boot_ns(),
-            boot_minus_monotonic_ns: clocks.boot_ns.saturating_sub(clocks.monotonic_ns),
-            clock_uncertainty_ns: clocks.uncertainty_ns,
-        };
+        let clock = Clock::from(&ClockTriple::now());
         writer.tick((Timestamp::now(), boot_ns), clock).map_err(other)?;
         self.print_news();
         self.anchor(boot_ns, false);

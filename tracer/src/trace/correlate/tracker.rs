@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     event::{Attribution, Body, End, Event, Helper, Loss, LossStage, Outcome, RequestId, Status},
+    kernel::clock::ClockTriple,
     probe::Record,
     trace::enrich::process::{nul_text, process_id, request_id},
 };
@@ -105,6 +106,17 @@ impl<K: Environment> Tracker<K> {
             self.start_devices(boot_ns);
         }
         self.emit(boot_ns, None, body);
+    }
+
+    /// Wall clock minus boot clock of the events, nanoseconds.
+    pub(in crate::trace) const fn realtime_minus_boot_ns(&self) -> i64 {
+        self.clock.realtime_minus_boot_ns
+    }
+
+    /// Notes that the wall clock was set: later events have the new time.
+    pub fn clock_was_set(&mut self, clocks: &ClockTriple) {
+        self.clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
+        self.emit(clocks.boot_ns, None, Body::Clock(clocks.into()));
     }
 
     /// Number of requests and loaders whose last event is still to come.
