@@ -50,8 +50,11 @@ impl PresentDevices {
                     if self.known.len() == LIMIT {
                         return Err(io::Error::other(format!("there are more than {LIMIT} devices")));
                     }
-                    let known = before.remove(&link.ino());
-                    self.known.insert(link.ino(), known.unwrap_or_else(|| device(&link.path(), &name)));
+                    let known = before.remove(&link.ino()).map_or_else(|| device(&link.path(), &name), Ok);
+                    // A device that cannot be read is tried again: if it were left out, another one could seem to be the only one.
+                    if let Ok(device) = known {
+                        self.known.insert(link.ino(), device);
+                    }
                 }
             }
         }
@@ -62,20 +65,23 @@ impl PresentDevices {
 }
 
 /// A device; `None` if it has no alias.
-fn device(link: &Path, subsystem: &Text) -> Option<PresentDevice> {
+fn device(link: &Path, subsystem: &Text) -> io::Result<Option<PresentDevice>> {
     // The variables that udev gets with the device's uevent. Not all devices with an alias have a file `modalias`.
-    let uevent = fs::read(link.join("uevent")).ok()?;
-    let modalias = uevent.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"MODALIAS="))?;
-    Some(PresentDevice { devpath: below_sys(link)?, modalias: Text::from(modalias), subsystem: subsystem.clone() })
+    let uevent = fs::read(link.join("uevent"))?;
+    let Some(modalias) = uevent.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"MODALIAS=")) else {
+        return Ok(None);
+    };
+    let (devpath, modalias) = (below_sys(link)?, Text::from(modalias));
+    Ok(Some(PresentDevice { devpath, modalias, subsystem: subsystem.clone() }))
 }
 
 /// The path of a device below `/sys`. The links of buses and classes are relative and lead up to `/sys` first.
-fn below_sys(link: &Path) -> Option<Text> {
-    let target = fs::read_link(link).ok()?;
+fn below_sys(link: &Path) -> io::Result<Text> {
+    let target = fs::read_link(link)?;
     let below: PathBuf = target.components().skip_while(|part| *part == Component::ParentDir).collect();
     let mut path = OsStr::new("/").to_owned();
     path.push(below);
-    Some(Text::from(path.as_bytes()))
+    Ok(Text::from(path.as_bytes()))
 }
 
 #[cfg(test)]
@@ -135,5 +141,12 @@ mod tests {
         assert_eq!(listed(&mut devices, root), both);
         fs::remove_file(root.join("sys/bus/usb/devices/1-1")).unwrap();
         assert_eq!(listed(&mut devices, root), both[1..]);
+        // Its variables cannot be read yet.
+        plug(root, "bus/usb/devices", "1-3", "");
+        let variables = root.join("sys/devices/1-3/uevent");
+        fs::remove_file(&variables).unwrap();
+        assert_eq!(listed(&mut devices, root), both[1..]);
+        fs::write(variables, "MODALIAS=usb:three\n").unwrap();
+        assert_eq!(listed(&mut devices, root).last(), Some(&("/devices/1-3".into(), "usb:three".into())));
     }
 }

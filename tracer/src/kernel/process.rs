@@ -191,9 +191,10 @@ pub fn has_global_ids() -> bool {
 /// Like [`has_global_ids`], for the system whose `/proc` is below `root`.
 #[must_use]
 pub fn has_global_ids_in(root: &Path) -> bool {
+    /// `PROC_PID_INIT_INO`, include/linux/proc_ns.h (unchanged 5.10 to 7.3).
+    const INITIAL: u32 = 0xEFFF_FFFC;
     // Without the file, the kernel has no pid namespaces.
-    let namespace = fs::read_link(root.join("proc/self/ns/pid"));
-    namespace.map_or(true, |namespace| namespace.as_os_str() == "pid:[4026531836]")
+    own_namespace(root, "pid").is_none_or(|namespace| namespace == INITIAL)
 }
 
 /// Inode number of a namespace of this process, such as `pid` or `user`; `None` if it is unknown, or the kernel has no such

@@ -165,8 +165,8 @@ impl Modprobe {
 }
 
 /// Runs a command and returns its output. Its standard output is a file in memory: kmod writes each word of its configuration
-/// separately, and into a pipe that takes three times as long (`modprobe --showconfig` of Debian 6.1: 0.75 s, into a file 0.22 s,
-/// median of 3 in an emulated guest).
+/// separately, and into a pipe that takes three times as long (`time modprobe --showconfig | cat >/dev/null` in an emulated guest with
+/// 6.1: 0.75 s; into a file 0.21 s; medians of 3).
 fn output(command: &mut Command) -> io::Result<std::process::Output> {
     let mut stdout = File::from(memfd_create("modprobe", MemfdFlags::CLOEXEC)?);
     let child = command.stdout(stdout.try_clone()?).stderr(Stdio::piped()).spawn()?;

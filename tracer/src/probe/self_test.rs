@@ -33,6 +33,10 @@ const BETWEEN: Duration = Duration::from_millis(2);
 /// How often a stop is reported as long as it lasts.
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// The warning where a seccomp filter refuses the call of the self-test.
+const UNTESTED: &str = "cannot test whether the probes run: sched_get_priority_max(2) is refused; allow it in the filter for system \
+                        calls (seccomp) of this process";
+
 /// The state of an attach method.
 #[derive(Debug)]
 struct Method {
@@ -76,6 +80,8 @@ impl Method {
 pub struct SelfTest {
     runs: MmapCounters,
     methods: Vec<Method>,
+    /// The call was refused, which was reported.
+    is_refused: bool,
 }
 
 impl SelfTest {
@@ -90,7 +96,7 @@ impl SelfTest {
             has_stopped: false,
             reported_at: None,
         });
-        Self { runs, methods: methods.collect() }
+        Self { runs, methods: methods.collect(), is_refused: false }
     }
 
     /// Tests every attach method. Returns a warning for each that has stopped, or works again, since the last call.
@@ -104,8 +110,9 @@ impl SelfTest {
                 thread::sleep(BETWEEN);
             }
             if !call() {
-                // A seccomp filter refuses the call: nothing can be concluded.
-                return Vec::new();
+                // Nothing can be concluded.
+                let was_refused = std::mem::replace(&mut self.is_refused, true);
+                return if was_refused { Vec::new() } else { vec![UNTESTED.to_owned()] };
             }
             if self.counts().iter().zip(&before).all(|(now, before)| now > before) {
                 break;
