@@ -1,12 +1,10 @@
 //! One boot from power-on to power-off: reads results while the guest runs, and keeps logs if it fails.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ChildStdout;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -110,8 +108,7 @@ pub(super) fn watch_restored(
 }
 
 fn watch_running(dir: &Path, mut running: Running, mut watcher: Watcher<'_>, limit: Duration) -> Result<Ending> {
-    let results = running.results().context("QEMU has no stdout pipe")?;
-    let lines = read_lines(results);
+    let lines = running.lines()?;
     let deadline = Instant::now() + limit;
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -130,20 +127,6 @@ fn watch_running(dir: &Path, mut running: Running, mut watcher: Watcher<'_>, lim
     }
     watcher.wait_for_exit(dir, &mut running)?;
     watcher.finish(dir)
-}
-
-pub(super) fn read_lines(results: ChildStdout) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = channel();
-    // The thread ends when QEMU exits or closes its end of the pipe.
-    thread::spawn(move || {
-        for line in BufReader::new(results).split(b'\n') {
-            let Ok(line) = line else { return };
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 struct Watcher<'a> {

@@ -1,10 +1,11 @@
 //! One QEMU process: its arguments, and its end with the run.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -180,9 +181,20 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The pipe with the results, on the first call, if results are read from stdout.
-    pub(crate) fn results(&mut self) -> Option<ChildStdout> {
-        self.child.stdout.take()
+    /// The lines of the results port, if results are read from stdout. Only for the first call.
+    pub(super) fn lines(&mut self) -> Result<Receiver<Vec<u8>>> {
+        let results = self.child.stdout.take().context("QEMU has no stdout pipe")?;
+        let (sender, receiver) = channel();
+        // The thread ends when QEMU exits or closes its end of the pipe.
+        thread::spawn(move || {
+            for line in BufReader::new(results).split(b'\n') {
+                let Ok(line) = line else { return };
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
     }
 
     /// Sends bytes to the agent through the results port.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use kmodtrace_tests::protocol::{Decoder, Frame, Orders};
 
-use super::boot;
 use super::monitor::Monitor;
 use super::packages::remove_dir;
 use super::qemu::{Machine, Running};
@@ -34,7 +33,7 @@ impl Snapshot {
     /// Boots a machine whose initramfs contains no orders, and stores it when the agent waits for them.
     pub(super) fn make(machine: &Machine<'_>, initrd_bytes: u64, limit: Duration) -> Result<Self> {
         let mut running = machine.start()?;
-        let lines = boot::read_lines(running.results().context("QEMU has no stdout pipe")?);
+        let lines = running.lines()?;
         let deadline = Instant::now() + limit;
         let line = lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         let line = line.context("the agent in the guest did not start")?;
