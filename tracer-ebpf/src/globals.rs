@@ -37,7 +37,3 @@ pub(crate) static CGROUP_HIERARCHY: Global<u32> = Global::new(0);
 /// Cgroup v1: offset in `struct css_set` of the pointer to its state in the controller of that hierarchy; `ABSENT` for v2.
 #[unsafe(no_mangle)]
 pub(crate) static CGROUP_STATE: Global<u32> = Global::new(ABSENT);
-
-/// The tracer's own process, whose requests and loads are not recorded; 0 for none.
-#[unsafe(no_mangle)]
-pub(crate) static OWN_PID: Global<u32> = Global::new(0);

@@ -7,7 +7,7 @@ use tracer_ebpf::{
     offsets::ABSENT,
     wire::{
         ANCESTORS, ARGV_BYTES, Ancestor, Argv, COMM_BYTES, Context, Counter, GENERATIONS, Have, Header, Kind, Owner,
-        ProcessKey, RequestKey, STACK_FRAMES, Stack, WalkEnd,
+        ProcessKey, RequestKey, STACK_FRAMES, Setting, Stack, WalkEnd, own_process,
     },
 };
 
@@ -17,6 +17,7 @@ use crate::{
     maps::HELPERS,
     path::{cgroup_directory, cgroup_id, cgroup_path, file_path},
     read::{Address, kernel_bytes, kernel_text, long, member, number, pointer},
+    settings::setting,
 };
 
 /// `PF_KTHREAD`, include/linux/sched.h (unchanged 5.10 to 7.3).
@@ -57,8 +58,7 @@ pub(crate) fn tgid() -> u32 {
 /// Skips events caused by the tracer itself.
 #[inline(always)]
 pub(crate) fn is_own() -> bool {
-    let own = globals::OWN_PID.load();
-    own != 0 && tgid() == own
+    own_process(tgid()) == setting(Setting::OwnProcess)
 }
 
 /// A task's process: id and start time of its thread group leader.
@@ -92,7 +92,8 @@ pub(crate) unsafe fn write_header(to: *mut Header, kind: Kind, boot_ns: u64) {
     }
 }
 
-/// Writes the request that a task works for: itself or an ancestor is its helper. Counts a walk that was cut.
+/// Writes the request that a task works for: itself or an ancestor is its helper. Also whether it descends from the tracer. Counts a
+/// walk that was cut.
 ///
 /// # Safety
 /// `to` must point to a writable `Owner`.
@@ -118,17 +119,24 @@ pub(crate) unsafe fn write_owner(to: *mut Owner, task: Address) {
 #[inline(always)]
 pub(crate) unsafe fn find_owner(to: *mut Owner, task: Address) {
     // SAFETY: the caller vouches for `to`.
-    unsafe { to.write(Owner { request: RequestKey::NONE, depth: GENERATIONS, end: WalkEnd::Cut as u32 }) };
+    unsafe { to.write(Owner { depth: GENERATIONS, end: WalkEnd::Cut as u32, ..Owner::NONE }) };
+    let own = setting(Setting::OwnProcess);
     let mut at = task;
     for depth in 0..GENERATIONS + 1 {
         let pid = number(at, globals::TASK_TGID.load());
         let is_kthread = number(at, globals::TASK_FLAGS.load()) & PF_KTHREAD != 0;
         // SAFETY: the value is copied at once; the start time detects a reused process id. The caller vouches for `to`.
         unsafe {
+            // The id is enough: the tracer runs, or these programs would be detached.
+            if own_process(pid) == own {
+                (*to).of_tracer = 1;
+            }
             // Before it executes modprobe, a helper is a kernel thread.
             if let Some(helper) = HELPERS.get(&pid) {
                 if helper.start_ns == start_of(at) {
-                    to.write(Owner { request: helper.request, depth, end: WalkEnd::Top as u32 });
+                    (*to).request = helper.request;
+                    (*to).depth = depth;
+                    (*to).end = WalkEnd::Top as u32;
                     break;
                 }
             }

@@ -18,14 +18,14 @@ use crate::protocol::KMODTRACE_PATH;
 /// The line that kmodtrace prints on stderr when every probe is attached.
 const ARMED: &str = "kmodtrace: armed";
 
-/// Loading the programs takes seconds in an emulated guest.
-const ARMED_LIMIT: Duration = Duration::from_secs(60);
+/// Loading the programs takes seconds in an emulated guest, and minutes if the host is busy.
+const ARMED_LIMIT: Duration = Duration::from_secs(300);
 
 /// Time limit for draining the ring and exiting after SIGINT.
-const DRAIN_LIMIT: Duration = Duration::from_secs(90);
+const DRAIN_LIMIT: Duration = Duration::from_secs(300);
 
 /// Time limit for a message on a busy machine.
-const MESSAGE_LIMIT: Duration = Duration::from_secs(60);
+const MESSAGE_LIMIT: Duration = Duration::from_secs(300);
 
 /// Time limit for starting, tracing a command, draining and exiting.
 const RUN_LIMIT: Duration = Duration::from_secs(120);

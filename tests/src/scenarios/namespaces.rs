@@ -1,5 +1,5 @@
-//! The tracer in a container, and on a machine with cgroup v1: it follows its command exactly, or refuses; it never reports that
-//! nothing was loaded because its own view is too small.
+//! The tracer in a container, and on a machine with cgroup v1: it follows its command exactly, and never reports that nothing was loaded
+//! because its own view is too small.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,15 +16,15 @@ use crate::ctx::{Ctx, contains, ensure, equal};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "run-removes-its-cgroup", fresh_boot: false, needs: &[Need::Kmodtrace], run: cgroup_removed },
     Scenario {
-        name: "run-without-cgroup-judges-no-policy",
+        name: "run-without-cgroup-follows-what-detaches-itself",
         fresh_boot: false,
         needs: &[Need::Kmodtrace, Need::Program("busybox")],
         run: without_cgroup,
     },
     Scenario {
-        name: "run-in-container-follows-its-command-or-refuses",
+        name: "run-in-container-follows-its-command",
         fresh_boot: true,
-        needs: &[Need::Kmodtrace, Need::Extras, Need::Program("unshare")],
+        needs: &[Need::Kmodtrace, Need::Extras, Need::Program("unshare"), Need::Program("busybox")],
         run: container,
     },
     // It leaves a hierarchy of cgroup v1 behind.
@@ -60,57 +60,72 @@ fn in_container(ctx: &mut Ctx, script: &str) -> Result<crate::ctx::Output> {
     ctx.run(&["sh", "-c", &outer])
 }
 
-/// Checks that a command in a container is followed by its cgroup, also where it detaches itself; and that the tracer refuses,
-/// with the option that helps, to judge a policy there, or to follow the command without a cgroup.
-fn container(ctx: &mut Ctx) -> Result<()> {
-    ctx.run(&["modprobe", "-r", "dummy"])?;
-    let command = "mount -t boxed none /mnt\nmodprobe dummy\n\
-                   (setsid sh -c 'mount -t detached none /mnt; touch /run/detached' &)\n\
-                   while ! test -e /run/detached; do sleep 0.1; done\n";
-    ctx.write_file(Path::new("/run/command.sh"), command)?;
-    let output = in_container(ctx, "kmodtrace run --json --output /run/boxed.jsonl -- sh /run/command.sh")?.ok()?;
-    let events = fs::read_to_string("/run/boxed.jsonl").context("cannot read the events of the container")?;
-    for part in ["\"name\":\"fs-boxed\"", "\"name\":\"fs-detached\"", "\"module\":\"dummy\""] {
-        contains("the events of the container", &events, part)?;
+/// A command that makes a request, loads a module, and does both again as a daemon whose parents have exited.
+const COMMAND: &str = "mount -t boxed none /mnt\nmodprobe dummy\n\
+                       (setsid sh -c 'mount -t detached none /mnt; modprobe veth; touch /run/detached' &)\n\
+                       while ! test -e /run/detached; do sleep 0.1; done\nrm /run/detached\nmodprobe -r dummy veth\n";
+
+/// Checks that the events include all that COMMAND did.
+fn follows_command(events: &str) -> Result<()> {
+    for part in ["\"name\":\"fs-boxed\"", "\"name\":\"fs-detached\"", "\"module\":\"dummy\"", "\"module\":\"veth\""] {
+        contains("the events of the command", events, part)?;
     }
-    ensure("a module is not reported as missing", !output.stderr.contains("no module was loaded"))?;
-    equal("cgroups that remain", own_cgroups(&format!("{CGROUPS}/box"))?, Vec::<String>::new())?;
+    Ok(())
+}
 
-    policy(ctx, "/run/deny.toml", "default = 'deny'\n")?;
-    let judged = in_container(ctx, "kmodtrace run --policy /run/deny.toml -- touch /run/judged")?;
-    equal("exit code with a policy", judged.code, 125)?;
-    contains("the reason", &judged.stderr, "--pid=host")?;
-    ensure("the command was not started", !fs::exists("/run/judged")?)?;
+/// Checks that a command in a container is followed with and without a cgroup of its own, also where it detaches itself; that a policy is
+/// judged there; and that what happens outside of the container is not attributed to the command.
+fn container(ctx: &mut Ctx) -> Result<()> {
+    ctx.run(&["modprobe", "-r", "dummy", "veth"])?;
+    ctx.write_file(Path::new("/run/command.sh"), COMMAND)?;
+    let mut others =
+        ctx.background(&["busybox", "sh", "-c", "while :; do mount -t outside none /mnt 2>/dev/null; done"])?;
+    let read_only = format!("mount -o remount,bind,ro {CGROUPS} || exit 9; ");
+    for (place, setup) in [("with", ""), ("without", read_only.as_str())] {
+        let file = format!("/run/{place}.jsonl");
+        let script = format!("{setup}kmodtrace run --json --output {file} -- sh /run/command.sh");
+        let output = in_container(ctx, &script)?.ok()?;
+        let events = fs::read_to_string(&file).context("cannot read the events of the container")?;
+        follows_command(&events)?;
+        ensure("a module is not reported as missing", !output.stderr.contains("no module was loaded"))?;
+        ensure("another process is not in scope", !events.contains("fs-outside"))?;
+        equal("cgroups that remain", own_cgroups(&format!("{CGROUPS}/box"))?, Vec::<String>::new())?;
 
-    let read_only = format!("mount -o remount,bind,ro {CGROUPS} || exit 9; kmodtrace run -- touch /run/followed");
-    let followed = in_container(ctx, &read_only)?;
-    equal("exit code without a cgroup", followed.code, 125)?;
-    contains("the reason", &followed.stderr, "--pid=host")?;
-    ensure("the command was not started", !fs::exists("/run/followed")?)?;
+        policy(ctx, "/run/deny.toml", "default = 'deny'\n")?;
+        let script = format!("{setup}kmodtrace run --policy /run/deny.toml -- sh /run/command.sh");
+        let judged = in_container(ctx, &script)?;
+        equal("exit code of a policy that is violated", judged.code, 1)?;
+        contains("the violation of the daemon", &judged.stderr, "veth")?;
+    }
+    others.output()?;
 
     let doctor = in_container(ctx, "kmodtrace doctor")?;
     contains("the findings", &doctor.stdout, "pid-namespace")
 }
 
-/// Checks that a command without a cgroup of its own is followed with a warning, and that no policy is judged for it.
+/// Checks that a command without a cgroup of its own is followed, also where it detaches itself, and that a policy is judged for it.
 fn without_cgroup(ctx: &mut Ctx) -> Result<()> {
+    ctx.run(&["modprobe", "-r", "dummy", "veth"])?;
+    ctx.write_file(Path::new("/run/command.sh"), COMMAND)?;
+    policy(ctx, "/run/deny.toml", "default = 'deny'\n")?;
     let mut bare = |command: &str| {
         let script =
             format!("mount --bind {CGROUPS} {CGROUPS} && mount -o remount,bind,ro {CGROUPS} || exit 9; {command}");
         ctx.run(&["busybox", "unshare", "-m", "sh", "-c", &script])
     };
-    let followed = bare("kmodtrace run --json --output /run/bare.jsonl -- mount -t bare none /mnt")?;
-    contains("the warning", &followed.stderr, "use --host to show all")?;
-    let events = fs::read_to_string("/run/bare.jsonl").context("cannot read the events")?;
-    contains("the events", &events, "\"name\":\"fs-bare\"")?;
+    bare("kmodtrace run --json --output /run/bare.jsonl -- sh /run/command.sh")?.ok()?;
+    follows_command(&fs::read_to_string("/run/bare.jsonl").context("cannot read the events")?)?;
 
-    let write = "printf 'version = 1\\ndefault = \"deny\"\\n' >/run/bare.toml";
-    let judged = bare(&format!("{write}; kmodtrace run --policy /run/bare.toml -- touch /run/bare"))?;
-    equal("exit code with a policy", judged.code, 125)?;
-    contains("the reason", &judged.stderr, "judge all processes with --host")?;
-    ensure("the command was not started", !fs::exists("/run/bare")?)?;
-    let host = bare("kmodtrace run --host --policy /run/bare.toml -- touch /run/bare")?;
-    equal("exit code with --host", host.code, 0)
+    let daemon = "(setsid modprobe dummy &); while ! test -d /sys/module/dummy; do sleep 0.1; done; modprobe -r dummy";
+    let judged = bare(&format!("kmodtrace run --policy /run/deny.toml -- sh -c '{daemon}'"))?;
+    equal("exit code of a policy that a daemon violates", judged.code, 1)?;
+    contains("the violation", &judged.stderr, "dummy")?;
+    let held = bare("kmodtrace run --policy /run/deny.toml -- true")?;
+    equal("exit code of a policy that holds", held.code, 0)?;
+    // A hundred daemons leave no zombies behind, and the exit code is that of the command.
+    let many = "i=0; while test $i -lt 100; do (setsid true &); i=$((i+1)); done; \
+                while cat /proc/[0-9]*/stat 2>/dev/null | grep -q \") Z $PPID \"; do sleep 0.1; done; exit 3";
+    equal("exit code of the command", bare(&format!("kmodtrace run -- sh -c '{many}'"))?.code, 3)
 }
 
 /// Checks a machine that has cgroup v2 without controllers and cgroup v1: container, pod and unit come from the hierarchy of the v1

@@ -22,6 +22,7 @@ mod module_free;
 mod module_load;
 mod module_request;
 mod module_syscalls;
+mod own_process;
 mod request_module;
 mod security_kernel_module_request;
 mod security_kernel_read_file;

@@ -35,7 +35,7 @@ wire_struct! {
 
 wire_struct! {
     /// Which request a task works for.
-    pub struct Owner: 24 {
+    pub struct Owner: 32 {
         /// The request, or [`RequestKey::NONE`].
         pub request: RequestKey,
         /// Generations between the task and the process where the walk up its parents ended: the helper of that request,
@@ -43,12 +43,17 @@ wire_struct! {
         pub depth: u32,
         /// Where the walk ended without a request: a [`WalkEnd`].
         pub end: u32,
+        /// Non-zero: the task descends from the process that traces, which has started it.
+        pub of_tracer: u32,
+        /// Zero.
+        pub reserved: u32,
     }
 }
 
 impl Owner {
     /// No request, and a walk that may be complete.
-    pub const NONE: Self = Self { request: RequestKey::NONE, depth: 0, end: WalkEnd::Top as u32 };
+    pub const NONE: Self =
+        Self { request: RequestKey::NONE, depth: 0, end: WalkEnd::Top as u32, of_tracer: 0, reserved: 0 };
 }
 
 /// Where a walk up the parents of a task ended.
@@ -80,7 +85,7 @@ impl WalkEnd {
 
 wire_struct! {
     /// The task on whose behalf a kernel thread works: the one that created it, or that created its creator.
-    pub struct Behalf: 96 {
+    pub struct Behalf: 104 {
         /// The creating process; all zero if unknown.
         pub creator: ProcessKey,
         /// The creating thread.

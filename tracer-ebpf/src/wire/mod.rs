@@ -15,10 +15,10 @@ pub use records::{
     Admitted, Entered, Handover, Header, Helper, InitDone, Kind, Load, LoadExit, ModuleFile, Request, RequestResult,
     Syscall, Unload, Verdict,
 };
-pub use settings::{SETTING_COUNT, Setting};
+pub use settings::{SETTING_COUNT, Setting, own_process};
 
 /// Version of the wire layout. It is part of the pin path: records of old programs are never read by a new tool.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Bytes of a module name or alias in the kernel: `MODULE_NAME_LEN` is 64 - sizeof(long), include/linux/module.h.
 pub const MODULE_NAME_BYTES: usize = 56;

@@ -82,7 +82,7 @@ wire_struct! {
 
 wire_struct! {
     /// A module was requested (`security_kernel_module_request`; if that hook did not run, tracepoint `module_request`).
-    pub struct Request: 3592 {
+    pub struct Request: 3608 {
         /// Header.
         pub header: Header,
         /// The request.
@@ -196,7 +196,7 @@ wire_struct! {
 
 wire_struct! {
     /// A module is in place and its init is about to run (tracepoint `module_load`).
-    pub struct Load: 2904 {
+    pub struct Load: 2912 {
         /// Header.
         pub header: Header,
         /// The request the loader works for.
@@ -214,7 +214,7 @@ wire_struct! {
 
 wire_struct! {
     /// A module's init ended (`do_init_module` exit).
-    pub struct InitDone: 144 {
+    pub struct InitDone: 152 {
         /// Header.
         pub header: Header,
         /// The request the loader works for.
@@ -234,7 +234,7 @@ wire_struct! {
 
 wire_struct! {
     /// A module is being freed (tracepoint `module_free`): unloaded, or its init failed.
-    pub struct Unload: 2904 {
+    pub struct Unload: 2912 {
         /// Header.
         pub header: Header,
         /// The request the acting task works for.
@@ -261,7 +261,7 @@ const _: () = assert!(
 
 wire_struct! {
     /// A module file is about to be read (`security_kernel_read_file`).
-    pub struct ModuleFile: 584 {
+    pub struct ModuleFile: 592 {
         /// Header.
         pub header: Header,
         /// The request the loader works for.
@@ -315,7 +315,7 @@ impl Syscall {
 
 wire_struct! {
     /// A system call that loads or unloads a module returned.
-    pub struct LoadExit: 2904 {
+    pub struct LoadExit: 2912 {
         /// Header.
         pub header: Header,
         /// The request the loader works for.

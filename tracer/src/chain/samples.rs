@@ -224,6 +224,7 @@ pub(crate) fn nested() -> Item {
         comm: Text::from("modprobe"),
         thread_comm: None,
         cgroup_id: None,
+        in_command: false,
         age_ns: None,
         request: Some(parent),
         attribution: Attribution::inferred("kthread-creator"),

@@ -154,7 +154,7 @@ fn pid_namespace(sysinfo: &SystemInfo) -> Finding {
     Finding::problem(
         "pid-namespace",
         "not the initial one, as in a container or under WSL: process ids differ from those of the kernel",
-        "`run` needs a cgroup of its own and judges no policy; requests that wait for a place or lost their record end later",
+        "requests that wait for a place or lost their record end later, and scripts are not named",
         "run the container with --pid=host, or kmodtrace by `nsenter -t 1 -a` from the host",
     )
     .limiting()

@@ -151,6 +151,10 @@ pub struct Process {
     /// The first of its ancestors is not the one that ran it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parent_changed: bool,
+    /// It descends from the command that `run` traces, or is that command, by the kernel's record of parents. Not known of processes
+    /// that the kernel started, or that have more than 64 generations above them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_command: bool,
     /// If the list of its ancestors is truncated: the number of generations up to init or to the nearest kernel thread.
     /// With `descent` `unknown`, there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -240,6 +244,9 @@ pub struct Behalf {
     /// Cgroup id of that task, as the `cgroup_id` of processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_id: Option<u64>,
+    /// It descends from the command that `run` traces, or is that command.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_command: bool,
     /// Time between the creation and the request of the kernel thread, nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_ns: Option<u64>,
@@ -324,6 +331,7 @@ members! {
         pod: Optional,
         ns: Optional,
         parent_changed: Optional,
+        in_command: Optional,
         generations: Optional,
         descent: Optional,
     }
@@ -344,6 +352,7 @@ members! {
         comm / comm_hex: RequiredText,
         thread_comm / thread_comm_hex: OptionalText,
         cgroup_id: Optional,
+        in_command: Optional,
         age_ns: Optional,
         request: Optional,
         attribution / rule: InlineAttribution,

@@ -182,21 +182,19 @@ impl OwnCgroup {
         Ok(list.lines().filter_map(|pid| pid.parse().ok()).collect())
     }
 
-    /// Moves the command's process to this cgroup, between fork and exec. If that fails and `is_required`, the command does not
-    /// run.
+    /// Moves the command's process to this cgroup, between fork and exec. If the kernel refuses, the command runs outside of it: its
+    /// descent shows as well what belongs to it.
     ///
     /// # Errors
     /// If the descriptor cannot be duplicated.
-    pub fn join_before_exec(&self, command: &mut Command, is_required: bool) -> io::Result<()> {
+    pub fn join_before_exec(&self, command: &mut Command) -> io::Result<()> {
         let procs = self.procs.try_clone()?;
         // SAFETY: between fork and exec only write(2) on an open descriptor runs, which is async-signal-safe.
         unsafe {
             command.pre_exec(move || {
                 // "0" is the writing process itself.
-                match rustix::io::write(&procs, b"0") {
-                    Err(error) if is_required => Err(error.into()),
-                    _ => Ok(()),
-                }
+                let _ = rustix::io::write(&procs, b"0");
+                Ok(())
             });
         }
         Ok(())

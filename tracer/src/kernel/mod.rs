@@ -11,6 +11,7 @@ pub mod errno;
 pub(crate) mod file;
 pub mod kallsyms;
 pub mod modules;
+pub mod orphans;
 pub mod privileges;
 pub mod process;
 pub mod syscalls;

@@ -6,25 +6,10 @@ pub use rustix::process::Signal;
 
 use crate::event::ProcessId;
 
-/// Why a process cannot be read or signalled.
+/// Why a process cannot be signalled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProcessError {
-    /// It has exited, or its `/proc` entry cannot be read.
-    #[error("cannot read /proc/{pid}/stat")]
-    Stat {
-        /// The process.
-        pid: u32,
-        /// The reason.
-        #[source]
-        source: io::Error,
-    },
-    /// Its entry has an unexpected form.
-    #[error("cannot parse /proc/{pid}/stat: it has no start time")]
-    Format {
-        /// The process.
-        pid: u32,
-    },
     /// It cannot be signalled.
     #[error("cannot send a signal to process {pid}")]
     Signal {
@@ -37,7 +22,7 @@ pub enum ProcessError {
 }
 
 /// Duration of a clock tick in `/proc`, nanoseconds: `USER_HZ` is 100 on every supported architecture.
-pub const TICK_NS: u64 = 10_000_000;
+const TICK_NS: u64 = 10_000_000;
 
 /// Whether `/proc` hides processes of other users (mount option `hidepid`).
 #[must_use]
@@ -57,19 +42,12 @@ fn hides(mounts: &str) -> bool {
     })
 }
 
-/// The identity of a process. Its start time has the precision of a clock tick.
-///
-/// # Errors
-/// If there is no such process.
-pub fn id_of(pid: u32) -> Result<ProcessId, ProcessError> {
-    id_in(Path::new("/proc"), pid)
-}
-
-fn id_in(proc: &Path, pid: u32) -> Result<ProcessId, ProcessError> {
-    let stat =
-        fs::read(proc.join(pid.to_string()).join("stat")).map_err(|source| ProcessError::Stat { pid, source })?;
-    let ticks = start_ticks(&stat).ok_or(ProcessError::Format { pid })?;
-    Ok(ProcessId { pid, start_ns: ticks.saturating_mul(TICK_NS) })
+/// The identity of this process, with the precision of a clock tick.
+#[cfg(test)]
+pub(crate) fn own_id() -> ProcessId {
+    let stat = fs::read("/proc/self/stat").expect("/proc is mounted");
+    let start_ns = start_ticks(&stat).expect("it has a start time") * TICK_NS;
+    ProcessId { pid: std::process::id(), start_ns }
 }
 
 /// A number of `stat`, by the field number in proc(5). The second field is the name in parentheses, which may contain any
@@ -236,7 +214,7 @@ mod tests {
     use std::fs;
 
     use super::{
-        Liveness, TICK_NS, ThreadState, id_of, is_alive, is_zombie, liveness, liveness_in, start_ticks, thread_state,
+        Liveness, TICK_NS, ThreadState, is_alive, is_zombie, liveness, liveness_in, own_id, start_ticks, thread_state,
         thread_state_in,
     };
     use crate::event::ProcessId;
@@ -316,7 +294,7 @@ mod tests {
     /// This process is alive, and a process with the same id and another start time is not.
     #[test]
     fn process_with_another_start_time_has_ended() {
-        let own = id_of(std::process::id()).unwrap();
+        let own = own_id();
         assert!(is_alive(own));
         // The test runs in its own thread, and the main thread waits for it.
         assert_ne!(thread_state(own, own.pid), ThreadState::Gone);

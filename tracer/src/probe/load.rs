@@ -15,7 +15,7 @@ use super::{
     options::{LogLevel, Options},
     targets::targets,
 };
-use crate::kernel::{btf::Btf, cgroup, process::has_global_ids};
+use crate::kernel::{btf::Btf, cgroup};
 
 /// Duplicates the descriptor of a loaded program.
 pub(super) fn descriptor(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, ProbeError> {
@@ -95,8 +95,6 @@ pub(super) fn load_at(
     let regs_above_stack = regs_above_stack(btf);
     let (hierarchy, cgroup_state) = cgroups(btf, cgroup::hierarchy());
     let cgroup_hierarchy = hierarchy.bits();
-    // Pinned programs outlast this process, whose id may be reused. In a pid namespace its number is another process's global id.
-    let own_pid = if options.pin || !has_global_ids() { 0 } else { std::process::id() };
     // The level of aya-log: the verifier prunes all statements above it.
     let log_level: u8 = match options.log {
         LogLevel::Off => 0,
@@ -121,7 +119,6 @@ pub(super) fn load_at(
         .override_global("REGS_ABOVE_STACK", &regs_above_stack, true)
         .override_global("CGROUP_HIERARCHY", &cgroup_hierarchy, true)
         .override_global("CGROUP_STATE", &cgroup_state, true)
-        .override_global("OWN_PID", &own_pid, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     loader.load(object).map_err(|error| ProbeError::Load(Box::new(error)))
 }

@@ -11,6 +11,7 @@ mod mmap_counters;
 mod object;
 mod offsets;
 mod options;
+mod own_process;
 mod pin;
 mod requirements;
 mod ring;

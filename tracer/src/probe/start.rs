@@ -12,6 +12,7 @@ use super::{
     mmap_counters::MmapCounters,
     object::object,
     options::{LogLevel, Options},
+    own_process::identify,
     pin::resume,
     requirements,
     ring::{Ring, RingConsumer},
@@ -57,6 +58,7 @@ impl Tracer {
         let settings =
             settings.ok_or_else(|| missing_map("SETTINGS"))?.map_err(|error| failed_map("SETTINGS", error))?;
         settings.set_addresses(addresses);
+        identify(&mut ebpf)?;
 
         let logger = match options.log {
             LogLevel::Off => None,

@@ -47,9 +47,8 @@ pub fn measure_programs(batches: u32, runs: u32, mut between: impl FnMut()) -> R
     let object = object().ok_or(ProbeError::NoObject)?;
     let btf = Btf::load()?;
     let kallsyms = Kallsyms::load().ok();
-    // Pinned programs do not skip this process, which is the one that they record here.
-    let options = Options { pin: true, ..Options::default() };
-    let fit = Fit { btf: &btf, options };
+    // The programs do not know which process traces, so they record this one.
+    let fit = Fit { btf: &btf, options: Options::default() };
     let members = offsets::resolve_available(&btf);
     let mut ebpf = load_at(object, &members, fit, &[])?;
     let settings = ebpf.map("SETTINGS").map(RuntimeConfig::try_from);

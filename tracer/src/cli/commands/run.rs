@@ -5,13 +5,12 @@ use std::{
     ffi::OsString,
     io,
     path::Path,
-    process::{ExitCode, ExitStatus},
+    process::{Command, ExitCode, ExitStatus},
     time::Duration,
 };
 
 use anyhow::Context;
 use tokio::{
-    process::Command,
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep_until},
 };
@@ -26,7 +25,7 @@ use crate::{
         },
         session::{Session, runtime},
     },
-    kernel::{account::Account, cgroup::OwnCgroup, privileges::Capability, process},
+    kernel::{account::Account, cgroup::OwnCgroup, orphans, privileges::Capability, process},
     logging::notice,
     output::escape_str,
     trace::{CommandCgroup, Scope},
@@ -35,21 +34,6 @@ use crate::{
 /// Exit codes as of env(1) and timeout(1).
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 const EXIT_NOT_FOUND: u8 = 127;
-
-/// The kernel numbers processes globally, and a process in a pid namespace cannot know the global number of its command.
-const NAMESPACED_COMMAND: &str = "cannot follow the command in this pid namespace: it needs a cgroup of its own; run the \
-    container with --pid=host or with a writable /sys/fs/cgroup, or show all processes with --host";
-
-/// Only the parents of a process show whether it belongs to the command, and a daemon has other parents.
-const DETACHED_POLICY: &str = "cannot judge the command without a cgroup of its own: what detaches itself would not be seen; \
-    mount a cgroup hierarchy at /sys/fs/cgroup, or judge all processes with --host";
-const DETACHED_UNSEEN: &str = "processes that detach themselves from the command are not shown; use --host to show all";
-const NAMESPACED_UNSEEN: &str = "in this pid namespace, processes that leave the cgroup of the command are not shown; run the \
-    container with --pid=host, or use --host to show all";
-
-/// In a pid namespace, only the cgroup shows which processes belong to the command, and a process may leave it.
-const NAMESPACED_POLICY: &str = "cannot judge the command in this pid namespace: what leaves its cgroup would not be seen; \
-    run the container with --pid=host, or judge all processes with --host";
 
 /// Time between SIGTERM and SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(5);
@@ -93,13 +77,10 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        // Nothing is in scope until the command exists.
-        let empty = Scope::Command { process: None, cgroup: None };
-        let scope = if args.host { Scope::Host } else { empty };
-        let has_global_ids = process::has_global_ids();
-        if !args.host && !has_global_ids && args.policy.has_policy() {
-            anyhow::bail!(NAMESPACED_POLICY);
-        }
+        let mut ended = signal(SignalKind::child())?;
+        // Nothing is in scope until the command exists: this process has no other descendants that load modules.
+        let command_only = |cgroup: Option<&OwnCgroup>| Scope::Command { cgroup: cgroup.map(CommandCgroup::from) };
+        let scope = if args.host { Scope::Host } else { command_only(None) };
         let builder = args.trace.builder(probe_log).scope(scope).grace(args.grace);
         let started = Session::start(&args.trace, builder, Stream::Stderr, policy.judge()).await;
         let mut session = match started {
@@ -107,38 +88,27 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
             Err(error) => return policy.not_traced(error),
         };
 
-        // Without one, a process that detaches itself from the command is not seen.
-        let needs_cgroup = !args.host && (!has_global_ids || args.policy.has_policy());
-        let cgroup = match OwnCgroup::create() {
-            Ok(cgroup) => Some(cgroup),
-            Err(error) if needs_cgroup => {
-                let what = if has_global_ids { DETACHED_POLICY } else { NAMESPACED_COMMAND };
-                return Err(anyhow::Error::new(error).context(what));
+        let cgroup = OwnCgroup::create().inspect_err(|error| {
+            let why = with_causes(error);
+            match policy.timeout {
+                Some(_) => notice(&format!("warning: {why}; --timeout ends only the process of the command")),
+                None => log::info!("{why}"),
             }
-            Err(error) if args.host => {
-                log::info!("{}", with_causes(&error));
-                None
-            }
-            Err(error) => {
-                notice(&format!("warning: {}; {DETACHED_UNSEEN}", with_causes(&error)));
-                None
-            }
-        };
-        if cgroup.is_some() && !args.host && !has_global_ids {
-            notice(&format!("warning: {NAMESPACED_UNSEEN}"));
-        }
+        });
+        let cgroup = cgroup.ok();
+        orphans::adopt_orphans().context("cannot follow what detaches itself from the command")?;
         let (program, arguments) = args.command.split_first().context("missing command: expected CMD")?;
         let mut command = Command::new(program);
         command.args(arguments);
         if let Some(cgroup) = &cgroup {
-            cgroup.join_before_exec(command.as_std_mut(), needs_cgroup)?;
+            cgroup.join_before_exec(&mut command)?;
         }
         // Joining the cgroup needs privileges, therefore they are dropped afterwards.
         if let Some(account) = &account {
-            account.run_as(command.as_std_mut());
+            account.run_as(&mut command);
         }
-        let mut child = match command.spawn() {
-            Ok(child) => child,
+        let pid = match command.spawn() {
+            Ok(child) => child.id(),
             Err(error) => {
                 let code = if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
                 let why = format!("cannot run {}: {error}", program.display());
@@ -156,20 +126,20 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
             also.push(Capability::SysPtrace);
         }
         session.drop_privileges(&also)?;
-        let pid = child.id().context("cannot identify the command: it has no process id")?;
         if !args.host {
-            let identify = || process::id_of(pid).with_context(|| format!("cannot identify the command, pid {pid}"));
-            session.set_scope(Scope::Command {
-                process: has_global_ids.then(identify).transpose()?,
-                cgroup: cgroup.as_ref().map(CommandCgroup::from),
-            });
+            session.set_scope(command_only(cgroup.as_ref()));
         }
 
         let mut deadline = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut timed_out = false;
         let status: ExitStatus = loop {
             tokio::select! {
-                status = child.wait() => break status.context("cannot wait for the command")?,
+                _ = ended.recv() => {
+                    let status = orphans::reap_children(pid).context("cannot wait for the command")?;
+                    if let Some(status) = status {
+                        break status;
+                    }
+                }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     let signal = if timed_out { process::Signal::KILL } else { process::Signal::TERM };
                     end_all(pid, cgroup.as_ref(), signal)?;

@@ -132,6 +132,7 @@ impl Dice<'_> {
             pod: self.option(Self::string),
             ns: Namespaces { pid: self.u32(), mnt: self.u32(), net: self.u32(), user: self.u32() },
             parent_changed: self.flag(),
+            in_command: self.flag(),
             generations: self.option(Self::u32),
             descent: self.option(|values| values.pick(&[Descent::Init, Descent::Kernel, Descent::Unknown])),
         }
@@ -158,6 +159,7 @@ impl Dice<'_> {
             comm: self.text(),
             thread_comm: self.option(Self::text),
             cgroup_id: self.option(Self::u64),
+            in_command: self.flag(),
             age_ns: self.option(Self::u64),
             request: self.option(Self::request_id),
             attribution: self.attribution(),

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::recent_set::RecentSet;
 use crate::{
     chain,
-    event::{Ancestor, Body, Event, Origin, Process, ProcessId, RequestId, Text},
-    kernel::{cgroup::OwnCgroup, process::TICK_NS},
+    event::{Behalf, Body, Descent, Event, Origin, Process, ProcessId, RequestId, Text},
+    kernel::cgroup::OwnCgroup,
 };
 
 /// The scope of a trace.
@@ -15,16 +15,16 @@ use crate::{
 pub enum Scope {
     /// All events of the host.
     Host,
-    /// A process and its descendants: by its own cgroup, if it has one, and by ancestry.
+    /// The descendants of this process that are the command, by the kernel's record of parents: what detaches itself must get this
+    /// process as its parent (`PR_SET_CHILD_SUBREAPER`). Also the processes in the command's own cgroup, if it has one: they may
+    /// have more generations above them than are followed.
     Command {
-        /// The process; `None` if its global id is unknown, as in a pid namespace.
-        process: Option<ProcessId>,
-        /// Its cgroup (v2).
+        /// Its cgroup.
         cgroup: Option<CommandCgroup>,
     },
 }
 
-/// The cgroup (v2) that was created for a command.
+/// The cgroup that was created for a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommandCgroup {
@@ -59,23 +59,21 @@ impl From<&OwnCgroup> for CommandCgroup {
 }
 
 impl Scope {
-    /// Whether a cgroup is the one of the scope.
-    fn contains_cgroup(&self, id: Option<u64>) -> bool {
-        match self {
-            Self::Host => true,
-            Self::Command { cgroup, .. } => id.is_some() && cgroup.as_ref().is_some_and(|cgroup| cgroup.id == id),
+    fn contains(&self, process: &Process) -> bool {
+        let Self::Command { cgroup } = self else { return true };
+        match cgroup {
+            _ if process.in_command => true,
+            Some(cgroup) => cgroup.contains(process),
+            // It may be in scope.
+            None => process.descent == Some(Descent::Unknown),
         }
     }
 
-    fn contains(&self, process: &Process, ancestors: &[Ancestor]) -> bool {
-        let Self::Command { process: command, cgroup } = self else { return true };
-        // The start time of the command has only clock tick precision; a pid is not reused within one tick.
-        let same = |id: ProcessId| {
-            command.is_some_and(|command| id.pid == command.pid && id.start_ns / TICK_NS == command.start_ns / TICK_NS)
-        };
-        same(process.id())
-            || ancestors.iter().any(|ancestor| same(ancestor.id()))
-            || cgroup.as_ref().is_some_and(|cgroup| cgroup.contains(process))
+    /// Whether the creator of a kernel thread is in scope.
+    fn contains_creator(&self, creator: &Behalf) -> bool {
+        let Self::Command { cgroup } = self else { return true };
+        let of_cgroup = |cgroup: &CommandCgroup| cgroup.id.is_some() && cgroup.id == creator.cgroup_id;
+        creator.in_command || cgroup.as_ref().is_some_and(of_cgroup)
     }
 }
 
@@ -129,10 +127,10 @@ impl Filter {
                 let by_behalf = request.behalf.as_ref().is_some_and(|behalf| {
                     let id = ProcessId { pid: behalf.pid, start_ns: behalf.start_ns };
                     let known = self.has_loader(id) || self.requesters.contains_and_touch(id);
-                    known || self.scope.contains_cgroup(behalf.cgroup_id) || self.is_command(id)
+                    known || self.scope.contains_creator(behalf)
                 });
                 let nested = request.parent_request.is_some_and(|parent| self.has_request(parent));
-                let ours = nested || by_behalf || self.scope.contains(&request.process, &request.ancestors);
+                let ours = nested || by_behalf || self.scope.contains(&request.process);
                 if let (true, Some(id)) = (ours, event.request) {
                     self.requests.insert(id);
                     self.requesters.insert(request.process.id());
@@ -146,14 +144,13 @@ impl Filter {
                     self.loaders.insert(load.process.id());
                     true
                 }
-                None => self.loader(&load.process, &load.ancestors),
+                None => self.loader(&load.process),
             },
             Body::Attempt(attempt) => match event.request {
                 Some(id) => self.has_request(id),
                 // No result will follow.
                 None if chain::is_unload(attempt) => {
-                    let ours =
-                        attempt.origin == Origin::Unknown || self.scope.contains(&attempt.process, &attempt.ancestors);
+                    let ours = attempt.origin == Origin::Unknown || self.scope.contains(&attempt.process);
                     if ours {
                         self.ended_loaders.insert(attempt.process.id());
                     }
@@ -164,11 +161,11 @@ impl Filter {
                     self.loaders.insert(attempt.process.id());
                     true
                 }
-                None => self.loader(&attempt.process, &attempt.ancestors),
+                None => self.loader(&attempt.process),
             },
             Body::Unload(unload) => match event.request {
                 Some(id) => self.has_request(id),
-                None => self.scope.contains(&unload.process, &unload.ancestors),
+                None => self.scope.contains(&unload.process),
             },
             Body::Init(init) => match event.request {
                 Some(id) => self.has_request(id),
@@ -203,13 +200,8 @@ impl Filter {
         self.loaders.contains(&id) || self.ended_loaders.contains_and_touch(id)
     }
 
-    fn is_command(&self, id: ProcessId) -> bool {
-        let process = Process { pid: id.pid, start_ns: id.start_ns, ..Process::default() };
-        self.scope.contains(&process, &[])
-    }
-
-    fn loader(&mut self, process: &Process, ancestors: &[Ancestor]) -> bool {
-        let ours = self.scope.contains(process, ancestors);
+    fn loader(&mut self, process: &Process) -> bool {
+        let ours = self.scope.contains(process);
         if ours {
             self.loaders.insert(process.id());
         }
@@ -222,12 +214,11 @@ mod tests {
     use super::{CommandCgroup, Filter, Scope};
     use crate::{
         chain::{Chain, Item, samples},
-        event::{Attribution, Body, Event, Origin, Outcome, Process, ProcessId, RequestId, Status},
+        event::{Attribution, Body, Descent, Event, Origin, Outcome, Process, ProcessId, RequestId, Status},
     };
 
     fn filter() -> Filter {
-        let process = ProcessId { pid: 557, start_ns: 557 };
-        Filter::new(Scope::Command { process: Some(process), cgroup: None })
+        Filter::new(Scope::Command { cgroup: None })
     }
 
     fn event(request: Option<RequestId>, body: Body) -> Event {
@@ -265,17 +256,30 @@ mod tests {
         assert!(!unnumbered.contains(&Process::default()), "an unknown id equals no other");
     }
 
+    /// Without a cgroup, a process whose descent is unknown may be in scope; with one, the cgroup decides.
+    #[test]
+    fn process_of_unknown_descent_may_be_in_scope() {
+        let unknown = Process { descent: Some(Descent::Unknown), ..Process::default() };
+        let of_init = Process { descent: Some(Descent::Init), ..Process::default() };
+        let in_command = Process { in_command: true, ..unknown.clone() };
+        let cgroup = CommandCgroup { name: "own".into(), path: None, id: Some(7) };
+        let (bare, placed) = (Scope::Command { cgroup: None }, Scope::Command { cgroup: Some(cgroup) });
+        assert!(bare.contains(&unknown) && !placed.contains(&unknown));
+        assert!(!bare.contains(&of_init) && !placed.contains(&of_init));
+        assert!(bare.contains(&in_command) && placed.contains(&in_command));
+        let inside = Process { cgroup_id: Some(7), ..unknown };
+        assert!(placed.contains(&inside));
+    }
+
     /// A command is idle when each of its requests and loaders has a result; those of others do not count. The host never is.
     #[test]
     fn command_is_idle_after_its_last_result() {
         let mut filter = filter();
         let mut asked = chain(samples::outage()).request.unwrap();
         let id = RequestId { boot_ns: 1, tid: 557 };
-        (asked.process.pid, asked.process.start_ns) = (2, 2);
-        asked.ancestors.clear();
         assert!(!filter.belongs(&event(Some(id), Body::Request(Box::new(asked.clone())))));
         assert!(filter.is_idle());
-        (asked.process.pid, asked.process.start_ns) = (557, 557);
+        (asked.process.pid, asked.process.in_command) = (2, true);
         assert!(filter.belongs(&event(Some(id), Body::Request(Box::new(asked)))));
         assert!(!filter.is_idle());
         assert!(filter.belongs(&ends(Some(id), None)));
@@ -290,16 +294,13 @@ mod tests {
         let id = |number: u64| RequestId { boot_ns: number, tid: 557 };
         for number in 0..100_000 {
             let mut asked = asked.clone();
-            asked.ancestors[0].pid = 557;
-            asked.ancestors[0].start_ns = 557;
-            (asked.process.pid, asked.process.start_ns) = (600, number);
+            (asked.process.start_ns, asked.process.in_command) = (number, true);
             assert!(filter.belongs(&event(Some(id(number)), Body::Request(Box::new(asked)))));
             assert!(filter.belongs(&ends(Some(id(number)), None)));
         }
         assert!(filter.requests.is_empty());
         let mut nested = asked;
         nested.parent_request = Some(id(99_000));
-        nested.ancestors.clear();
         (nested.process.pid, nested.process.start_ns) = (2, 2);
         assert!(filter.belongs(&event(Some(id(200_000)), Body::Request(Box::new(nested.clone())))));
         nested.parent_request = Some(id(1));
@@ -311,7 +312,6 @@ mod tests {
     fn load_of_unknown_origin_is_in_scope() {
         let mut filter = filter();
         let mut load = chain(samples::by_hand()).modules.swap_remove(0).load;
-        load.ancestors.clear();
         let loader = load.process.id();
         assert!(!filter.belongs(&event(None, Body::Load(Box::new(load.clone())))));
         load.origin = Origin::Unknown;
@@ -327,7 +327,7 @@ mod tests {
         let loader = load.process.id();
         for _ in 0..2 {
             let mut load = load.clone();
-            load.ancestors[0].start_ns = 557;
+            load.process.in_command = true;
             assert!(filter.belongs(&event(None, Body::Load(Box::new(load)))));
             assert!(filter.belongs(&ends(None, Some(loader))));
             assert!(filter.loaders.is_empty());

@@ -51,13 +51,16 @@ pub fn process(context: &Context, users: &Users) -> Process {
         cgroup,
         ns: Namespaces { pid: context.ns_pid, mnt: context.ns_mnt, net: context.ns_net, user: context.ns_user },
         parent_changed: context.parent_changed != 0,
+        in_command: false,
         generations: None,
         descent: None,
     }
 }
 
-/// Notes what a process descends from, if its list of ancestors is truncated. That of a helper of a known request is known.
+/// Notes what a process descends from: the tracer, and if its list of ancestors is truncated, init or the kernel. That of a helper of a
+/// known request is known.
 pub fn describe_descent(process: &mut Process, truncated: bool, owner: &Owner) {
+    process.in_command = owner.of_tracer != 0;
     if !truncated || request_id(&owner.request).is_some() {
         return;
     }
@@ -130,6 +133,7 @@ pub fn behalf(behalf: &wire::Behalf, boot_ns: u64) -> Option<Behalf> {
         comm: nul_text(&behalf.comm),
         thread_comm: thread_comm(&behalf.comm, &behalf.thread_comm),
         cgroup_id: (behalf.cgroup_id != 0).then_some(behalf.cgroup_id),
+        in_command: behalf.owner.of_tracer != 0,
         age_ns: Some(boot_ns.saturating_sub(behalf.boot_ns)),
         request: request_id(&behalf.owner.request),
         attribution: Attribution::inferred("kthread-creator"),
@@ -192,11 +196,14 @@ mod tests {
     use std::path::Path;
 
     use proptest::prelude::*;
-    use tracer_ebpf::wire::{self, Argv, CgroupHierarchy, Context, Have, PathSegments, RequestKey};
+    use tracer_ebpf::wire::{self, Argv, CgroupHierarchy, Context, Have, Owner, PathSegments, RequestKey, WalkEnd};
     use zerocopy::{FromBytes, FromZeros};
 
-    use super::{ancestors, argv, behalf, nul_text, path, process, request_id, syscall, thread_comm};
-    use crate::{event::Text, trace::enrich::users::Users};
+    use super::{ancestors, argv, behalf, describe_descent, nul_text, path, process, request_id, syscall, thread_comm};
+    use crate::{
+        event::{Descent, Process, Text},
+        trace::enrich::users::Users,
+    };
 
     fn segments(bytes: &[u8], truncated: u32) -> PathSegments {
         let mut segments = PathSegments::new_zeroed();
@@ -303,6 +310,17 @@ mod tests {
         assert!(!behalf(&wire, 60_000_000_000).unwrap().is_recent());
         wire.is_worker = 0x20;
         assert_eq!(behalf(&wire, 2_000), None);
+    }
+
+    /// The descent is noted for a truncated list of ancestors only, that of the command always.
+    #[test]
+    fn descent_from_the_tracer_is_always_noted() {
+        let owner = Owner { depth: 40, of_tracer: 1, end: WalkEnd::Cut as u32, ..Owner::NONE };
+        let mut found = Process::default();
+        describe_descent(&mut found, false, &owner);
+        assert_eq!((found.in_command, found.generations, found.descent), (true, None, None));
+        describe_descent(&mut found, true, &Owner { of_tracer: 0, ..owner });
+        assert_eq!((found.in_command, found.generations, found.descent), (false, Some(40), Some(Descent::Unknown)));
     }
 
     /// A thread has a name of its own only if it differs from that of the process.

@@ -121,7 +121,7 @@ mod tests {
     use super::{line, line_of, of_command_line, script};
     use crate::{
         event::{Ancestor, Text},
-        kernel::process::id_of,
+        kernel::process::own_id,
     };
 
     fn of(words: &[&str], shell: bool) -> Option<String> {
@@ -171,7 +171,7 @@ mod tests {
     /// The line is known for a script that is a regular file, and a pipe in its place does not block.
     #[test]
     fn script_that_is_a_pipe_is_not_opened() {
-        let own = id_of(std::process::id()).unwrap();
+        let own = own_id();
         let root = tempfile::tempdir().unwrap();
         let process = root.path().join("proc").join(own.pid.to_string());
         let (file, pipe) = (root.path().join("net.sh"), root.path().join("pipe"));

@@ -306,6 +306,7 @@ fn event(plans: &[Plan], tagged: &[TaggedEvent], step: &Step) -> TaggedEvent {
                 comm: Text::default(),
                 thread_comm: None,
                 cgroup_id: None,
+                in_command: false,
                 age_ns: None,
                 request: parent,
                 attribution: Attribution::inferred("kthread-creator"),
