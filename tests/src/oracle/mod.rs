@@ -25,10 +25,19 @@ const REMEMBERED_NAMES: u32 = 8192;
 /// The observed events. `module_get` and `module_put` are left out, because they fire on every use of a module.
 const EVENTS: &[&str] = &["module_request", "module_load", "module_free"];
 
+/// Kernel arguments of a boot that the oracle sees from its beginning (Documentation/admin-guide/kernel-parameters.txt).
+pub const BOOT_ARGUMENTS: [&str; 3] = [
+    "trace_event=module:module_request,module:module_load,module:module_free",
+    "trace_clock=boot",
+    "trace_buf_size=8M",
+];
+
 /// A running ftrace instance.
 #[derive(Debug)]
 pub struct Oracle {
     dir: PathBuf,
+    /// It is the kernel's main buffer, which cannot be removed.
+    is_of_boot: bool,
 }
 
 impl Oracle {
@@ -40,7 +49,7 @@ impl Oracle {
         write_setting(Path::new(TRACEFS), "saved_cmdlines_size", &REMEMBERED_NAMES.to_string())?;
         let dir = Path::new(TRACEFS).join("instances").join(name);
         fs::create_dir(&dir).with_context(|| format!("cannot create the ftrace instance {}", dir.display()))?;
-        let oracle = Self { dir };
+        let oracle = Self { dir, is_of_boot: false };
         write_setting(&oracle.dir, "trace_clock", "boot")?;
         write_setting(&oracle.dir, "buffer_size_kb", &BUFFER_KIB.to_string())?;
         for event in EVENTS {
@@ -48,6 +57,12 @@ impl Oracle {
         }
         write_setting(&oracle.dir, "tracing_on", "1")?;
         Ok(oracle)
+    }
+
+    /// The events since boot, which [`BOOT_ARGUMENTS`] make the kernel record.
+    #[must_use]
+    pub fn of_boot() -> Self {
+        Self { dir: PathBuf::from(TRACEFS), is_of_boot: true }
     }
 
     /// The events so far, in order.
@@ -71,6 +86,9 @@ impl Oracle {
 
 impl Drop for Oracle {
     fn drop(&mut self) {
+        if self.is_of_boot {
+            return;
+        }
         // A leftover instance is harmless, and the next oracle would report it when it starts.
         let _ = fs::remove_dir(&self.dir);
     }

@@ -1,5 +1,6 @@
 //! The systemd units and the initramfs hook, on a system with systemd as pid 1.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -8,13 +9,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::oracle_check::text;
+use super::oracle_check::{number, text};
 use super::record::{events, lost_records, requests_by_alias, spawn_requester};
 use super::{Need, Scenario, System};
 use crate::ctx::{Actor, Ctx, contains, ensure, equal};
+use crate::oracle::{BOOT_ARGUMENTS, Event, EventKind, Oracle};
 
 // At boot, udev loads modules that the cloud kernel does not have.
-const SYSTEMD: &[Need] = &[Need::Kmodtrace, Need::System(System::Systemd), Need::OrdinaryFlavour];
+const SYSTEMD: &[Need] = &[
+    Need::Kmodtrace,
+    Need::System(System::Systemd),
+    Need::OrdinaryFlavour,
+    Need::KernelArgument(BOOT_ARGUMENTS[0]),
+    Need::KernelArgument(BOOT_ARGUMENTS[1]),
+    Need::KernelArgument(BOOT_ARGUMENTS[2]),
+];
 const MEASURED: &[Need] = &[Need::Kmodtrace, Need::System(System::Systemd), Need::Release("6.1.")];
 const INITRAMFS: &[Need] = &[Need::Kmodtrace, Need::System(System::Initramfs), Need::OrdinaryFlavour];
 
@@ -104,6 +113,84 @@ fn devices_are_named() -> Result<()> {
     )
 }
 
+/// A load or request: its kind, thread, and module or alias.
+type Observed = (&'static str, u64, String);
+
+/// All loads and requests of the captures, without the requests that the kernel did not admit, which its tracepoint does not show.
+fn recorded() -> Result<Vec<Observed>> {
+    let all = events(CAPTURES)?;
+    let results: HashMap<String, String> = all
+        .iter()
+        .filter(|event| event["type"] == "result")
+        .map(|event| (text(event, "/request"), text(event, "/status")))
+        .collect();
+    let observed = |event: &Value| {
+        let tid = number(event, "/process/tid").unwrap_or(0);
+        match event["type"].as_str()? {
+            "load" => Some(("load", tid, text(event, "/module"))),
+            "request" => {
+                let status = results.get(&text(event, "/request")).map_or("", String::as_str);
+                let is_admitted = !matches!(status, "denied" | "no-modprobe" | "throttled");
+                is_admitted.then(|| ("request", tid, text(event, "/name")))
+            }
+            _ => None,
+        }
+    };
+    Ok(all.iter().filter_map(observed).collect())
+}
+
+/// All loads and requests that the kernel's own tracepoints have shown since boot, with the microsecond since boot.
+fn traced() -> Result<Vec<(u64, Observed)>> {
+    let observed = |event: Event| {
+        let tid = u64::from(event.tid);
+        match event.kind {
+            EventKind::Load { module, .. } => Some((event.boot_us, ("load", tid, module))),
+            EventKind::Request { name, .. } => Some((event.boot_us, ("request", tid, name))),
+            EventKind::Free { .. } => None,
+        }
+    };
+    Ok(Oracle::of_boot().events()?.into_iter().filter_map(observed).collect())
+}
+
+/// How often each is in a list.
+fn counted<'a>(list: impl Iterator<Item = &'a Observed>) -> BTreeMap<&'a Observed, u32> {
+    let mut counts = BTreeMap::new();
+    list.for_each(|observed| *counts.entry(observed).or_default() += 1);
+    counts
+}
+
+/// Those that are in `one` more often than in `other`.
+fn surplus<'a>(one: &BTreeMap<&'a Observed, u32>, other: &BTreeMap<&Observed, u32>) -> Vec<&'a Observed> {
+    let is_surplus = |observed: &Observed, times: u32| other.get(observed).is_none_or(|others| *others < times);
+    one.iter().filter(|(observed, times)| is_surplus(observed, **times)).map(|(observed, _)| *observed).collect()
+}
+
+/// Every load and request that the kernel's own tracepoints have shown since the recorder was armed is recorded once, with the same
+/// thread, and nothing else is.
+fn agrees_with_boot_trace() -> Result<()> {
+    let first = events(CAPTURES)?.into_iter().next().context("the capture is empty")?;
+    let armed_ns = number(&first, "/boot_ns").context("the header has no time")?;
+    let before = traced()?;
+    let since_armed: Vec<&Observed> =
+        before.iter().filter(|(boot_us, _)| boot_us * 1000 > armed_ns).map(|(_, observed)| observed).collect();
+    println!("{} loads and requests since the recorder was armed, of {} since boot", since_armed.len(), before.len());
+    ensure("the boot has loads and requests", since_armed.len() > 10)?;
+    let deadline = Instant::now() + COLDPLUG_LIMIT;
+    loop {
+        let recorded = recorded()?;
+        let after = traced()?;
+        let recorded = counted(recorded.iter());
+        let unseen = surplus(&recorded, &counted(after.iter().map(|(_, observed)| observed)));
+        ensure(&format!("the kernel's tracepoints show what is recorded: {unseen:?}"), unseen.is_empty())?;
+        let missing = surplus(&counted(since_armed.iter().copied()), &recorded);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        ensure(&format!("what the kernel's tracepoints show is recorded: {missing:?}"), Instant::now() < deadline)?;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// Stops the recorder, and verifies its captures.
 fn stop_and_verify(ctx: &mut Ctx) -> Result<Vec<Value>> {
     ctx.run(&["systemctl", "stop", RECORDER])?.ok()?;
@@ -121,6 +208,7 @@ fn restarts(ctx: &mut Ctx) -> Result<()> {
     contains("loader", &text(&button, "/process/exe"), "udev")?;
     equal("unit of the loader", text(&button, "/process/unit"), "systemd-udevd.service")?;
     devices_are_named()?;
+    agrees_with_boot_trace()?;
 
     // For information: the figures depend on the host.
     println!(
