@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use io_uring::{IoUring, opcode, squeue};
 use rustix::mount::{MountFlags, mount};
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 
@@ -62,6 +63,13 @@ pub enum Action {
         /// Its first three arguments.
         arguments: [u32; 3],
     },
+    /// `socket(family, SOCK_RAW, 0)` by a thread of io_uring (since 5.19): a worker, or the one that polls the submission queue.
+    UringSocket {
+        /// Address family, as a number.
+        family: u16,
+        /// By the polling thread.
+        polled: bool,
+    },
     /// `bind` of a netlink socket to multicast groups.
     Netlink {
         /// The netlink protocol, as a number.
@@ -88,6 +96,9 @@ impl Action {
             Self::Call32 { number, arguments: [a, b, c] } => {
                 ["call32".to_owned()].into_iter().chain([number, a, b, c].map(ToString::to_string)).collect()
             }
+            Self::UringSocket { family, polled } => {
+                vec!["uring-socket".to_owned(), family.to_string(), polled.to_string()]
+            }
             Self::Netlink { protocol, groups } => {
                 vec!["netlink".to_owned(), protocol.to_string(), groups.to_string()]
             }
@@ -113,6 +124,10 @@ impl Action {
                 let parse = |text: &str| text.parse::<u32>().context("invalid number of a 32-bit system call");
                 Ok(Self::Call32 { number: parse(number)?, arguments: [parse(a)?, parse(b)?, parse(c)?] })
             }
+            ["uring-socket", family, polled] => Ok(Self::UringSocket {
+                family: family.parse().context("invalid family")?,
+                polled: polled.parse().context("invalid choice of a thread")?,
+            }),
             ["netlink", protocol, groups] => Ok(Self::Netlink {
                 protocol: protocol.parse().context("invalid protocol")?,
                 groups: groups.parse().context("invalid groups")?,
@@ -133,6 +148,7 @@ impl Action {
             Self::ThreadMount { thread, fs } => mount_in_thread(thread, fs),
             Self::Alg { kind, name } => address::bind_alg(kind, name),
             Self::Call32 { number, arguments } => call32(*number, *arguments),
+            Self::UringSocket { family, polled } => socket_by_uring(*family, *polled),
             Self::Netlink { protocol, groups } => address::bind_netlink(*protocol, *groups),
         };
         result.map_or_else(rustix::io::Errno::raw_os_error, |()| 0)
@@ -167,6 +183,23 @@ fn call32(number: u32, [a, b, c]: [u32; 3]) -> rustix::io::Result<()> {
 #[cfg(not(target_arch = "x86_64"))]
 fn call32(_number: u32, _arguments: [u32; 3]) -> rustix::io::Result<()> {
     Err(rustix::io::Errno::NOSYS)
+}
+
+/// Creates a socket in a thread of io_uring.
+fn socket_by_uring(family: u16, polled: bool) -> rustix::io::Result<()> {
+    let errno = |error: std::io::Error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
+    let mut builder = IoUring::<squeue::Entry>::builder();
+    if polled {
+        builder.setup_sqpoll(10_000);
+    }
+    let mut ring: IoUring = builder.build(2).map_err(errno)?;
+    let socket = opcode::Socket::new(family.into(), SocketType::RAW.as_raw().cast_signed(), 0).build();
+    let socket = if polled { socket } else { socket.flags(squeue::Flags::ASYNC) };
+    // SAFETY: the operation has no pointers.
+    unsafe { ring.submission().push(&socket) }.map_err(|_| rustix::io::Errno::NOBUFS)?;
+    ring.submit_and_wait(1).map_err(errno)?;
+    let result = ring.completion().next().ok_or(rustix::io::Errno::IO)?.result();
+    if result < 0 { Err(rustix::io::Errno::from_raw_os_error(-result)) } else { Ok(()) }
 }
 
 /// Mounts one type after another, and returns the result of the last mount.
@@ -234,6 +267,7 @@ mod tests {
             Action::ThreadMount { thread: "worker".into(), fs: "udf".into() },
             Action::Alg { kind: "hash".into(), name: b"x\n\xff".to_vec() },
             Action::Netlink { protocol: 12, groups: 1 },
+            Action::UringSocket { family: 29, polled: true },
             Action::Call32 { number: 359, arguments: [9, 1, u32::MAX] },
         ] {
             let arguments = action.arguments();

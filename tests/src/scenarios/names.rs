@@ -7,8 +7,12 @@ use super::policy::policy;
 use super::{Need, Scenario};
 use crate::ctx::{Action, Actor, Ctx, contains, ensure, equal};
 
+/// io_uring creates sockets since 5.19.
+const URING: &[Need] = &[Need::Kmodtrace, Need::Kernel(5, 19)];
+
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "names-of-a-thread", fresh_boot: false, needs: &[Need::Kmodtrace], run: thread },
+    Scenario { name: "names-of-io-uring-threads", fresh_boot: false, needs: URING, run: uring },
     Scenario { name: "names-in-a-policy", fresh_boot: true, needs: &[Need::Kmodtrace], run: in_policy },
 ];
 
@@ -34,6 +38,25 @@ fn thread(ctx: &mut Ctx) -> Result<()> {
     }
     let tree = tree.stop()?.other.join("\n");
     contains("tree", &tree, " pool-worker), ")
+}
+
+/// A request by a thread of io_uring has the name of its process, and no system call: it is in none.
+fn uring(ctx: &mut Ctx) -> Result<()> {
+    /// An address family without a module.
+    const FAMILY: u16 = 18;
+    for (polled, thread) in [(false, "iou-wrk-"), (true, "iou-sqp-")] {
+        let (by_name, tree) = (ctx.watch(&["--comm", "requester"])?, ctx.watch_tree(&[])?);
+        let report = ctx.act(Actor::new(Action::UringSocket { family: FAMILY, polled }))?;
+        equal("errno", report.errno, rustix::io::Errno::AFNOSUPPORT.raw_os_error())?;
+        let capture = by_name.stop()?;
+        let request = capture.request_for(&format!("net-pf-{FAMILY}"))?;
+        equal("pid", number(request, "/process/pid"), Some(u64::from(report.pid)))?;
+        contains("thread", &text(request, "/process/thread_comm"), thread)?;
+        equal("a worker", request["process"]["io_worker"].as_bool(), Some(true))?;
+        equal("system call", text(request, "/syscall"), "")?;
+        contains("tree", &tree.stop()?.other.join("\n"), "io_uring")?;
+    }
+    Ok(())
 }
 
 /// A rule denies a module by the name of the process, and by that of the thread.
