@@ -54,6 +54,8 @@ macro_rules! for_each_member {
             FILE_MNT: 8, ["file", "f_path", "mnt"];
             FILE_DENTRY: 8, ["file", "f_path", "dentry"];
             DENTRY_PARENT: 8, ["dentry", "d_parent"];
+            // The link of a dentry that can be found by its name.
+            DENTRY_HASHED: 8, ["dentry", "d_hash", "pprev"];
             DENTRY_NAME: 8, ["dentry", "d_name", "name"];
             VFSMOUNT_ROOT: 8, ["vfsmount", "mnt_root"];
             // Embedded; struct vfsmount grew after 5.10.

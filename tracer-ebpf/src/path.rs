@@ -98,6 +98,18 @@ pub(crate) unsafe fn file_path(to: *mut PathSegments, file: Address) {
     }
 }
 
+/// Whether a file has no name any more: 1 if so, as in `d_unlinked()` (include/linux/dcache.h).
+#[inline(always)]
+pub(crate) fn is_deleted(file: Address) -> u32 {
+    let offset = globals::DENTRY_HASHED.load();
+    if offset == ABSENT {
+        return 0;
+    }
+    let link = long(pointer(file, globals::FILE_DENTRY.load()), offset);
+    // No branch, which the verifier would follow twice: the highest bit is clear only if the link is null.
+    ((link | link.wrapping_neg()) >> 63) as u32 ^ 1
+}
+
 /// The directory of a task's cgroup in the hierarchy that the tracer chose at its start; null if unknown. The choice is a constant
 /// to the verifier.
 #[inline(always)]

@@ -15,7 +15,7 @@ use crate::{
     count::count,
     globals,
     maps::HELPERS,
-    path::{cgroup_directory, cgroup_id, cgroup_path, file_path},
+    path::{cgroup_directory, cgroup_id, cgroup_path, file_path, is_deleted},
     read::{Address, kernel_bytes, kernel_text, long, member, number, pointer},
     settings::setting,
 };
@@ -225,7 +225,7 @@ pub(crate) unsafe fn capture(to: *mut Context, header: *const Header) {
             let exe_file = pointer(mm, globals::MM_EXE_FILE.load());
             if !exe_file.is_null() {
                 file_path(addr_of_mut!((*to).exe), exe_file);
-                have |= Have::EXE;
+                have |= Have::EXE | is_deleted(exe_file) * Have::EXE_DELETED;
             }
             if write_argv(addr_of_mut!((*to).argv), mm) {
                 have |= Have::ARGV;

@@ -1,5 +1,7 @@
 //! Names of processes and threads: both are reported, and filters and policies accept either.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
 use super::oracle_check::{number, text};
@@ -13,6 +15,7 @@ const URING: &[Need] = &[Need::Kmodtrace, Need::Kernel(5, 19)];
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "names-of-a-thread", fresh_boot: false, needs: &[Need::Kmodtrace], run: thread },
     Scenario { name: "names-of-io-uring-threads", fresh_boot: false, needs: URING, run: uring },
+    Scenario { name: "names-of-a-deleted-executable", fresh_boot: false, needs: &[Need::Kmodtrace], run: deleted },
     Scenario { name: "names-in-a-policy", fresh_boot: true, needs: &[Need::Kmodtrace], run: in_policy },
 ];
 
@@ -57,6 +60,26 @@ fn uring(ctx: &mut Ctx) -> Result<()> {
         contains("tree", &tree.stop()?.other.join("\n"), "io_uring")?;
     }
     Ok(())
+}
+
+/// An executable that was deleted while its process runs is reported as deleted, and no other is.
+fn deleted(ctx: &mut Ctx) -> Result<()> {
+    // The program waits until its input ends, which is when its file has been deleted.
+    let script = "cp /usr/bin/kmodtrace-guest /run/gone || exit 9\n\
+                  (until test -e /run/started; do sleep 0.1; done; rm /run/gone) | /run/gone act --wait mount gone |\n\
+                  while read -r line; do touch /run/started; done\n";
+    ctx.write_file(Path::new("/run/gone.sh"), script)?;
+    let (all, tree) = (ctx.watch(&[])?, ctx.watch_tree(&[])?);
+    ctx.run(&["sh", "/run/gone.sh"])?.ok()?;
+    ctx.act(Actor::mount("there"))?;
+    let capture = all.stop()?;
+    let deleted = |alias: &str| -> Result<_> {
+        let process = &capture.request_for(alias)?["process"];
+        Ok((text(process, "/exe"), process["exe_deleted"].as_bool()))
+    };
+    equal("a deleted executable", deleted("fs-gone")?, ("/run/gone".to_owned(), Some(true)))?;
+    equal("another executable", deleted("fs-there")?, ("/usr/bin/kmodtrace-guest".to_owned(), None))?;
+    contains("tree", &tree.stop()?.other.join("\n"), "/run/gone (deleted)")
 }
 
 /// A rule denies a module by the name of the process, and by that of the thread.

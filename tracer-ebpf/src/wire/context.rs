@@ -181,6 +181,8 @@ impl Have {
     pub const IO_WORKER: u32 = 1 << 8;
     /// `syscall` is a number of the 32-bit ABI of a 64-bit kernel (i386, 32-bit Arm).
     pub const COMPAT: u32 = 1 << 9;
+    /// The file at `exe` was deleted or replaced since the process started, or never had a name (memfd).
+    pub const EXE_DELETED: u32 = 1 << 10;
 }
 
 /// The hierarchy that the cgroup of a [`Context`] belongs to: four bits of its `have`, since 0 is the most common one.

@@ -86,6 +86,10 @@ pub struct Process {
     /// The beginning of `exe` is missing because the path was too long.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exe_truncated: bool,
+    /// The file at `exe` was deleted or replaced since the process started it, or never had a name (memfd), as `(deleted)` in
+    /// `/proc/<pid>/exe`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exe_deleted: bool,
     /// Arguments, as claimed by the process. Empty for kernel threads, and if they could not be read.
     #[serde(flatten, with = "argv_field")]
     #[schemars(with = "argv_field::Fields<'_>")]
@@ -310,6 +314,7 @@ members! {
         thread_comm / thread_comm_hex: OptionalText,
         exe / exe_hex: OptionalText,
         exe_truncated: Optional,
+        exe_deleted: Optional,
         argv / argv_hex: TextList,
         argv_truncated: Optional,
         kthread: Optional,

@@ -157,7 +157,8 @@ pub(super) fn who(process: &Process) -> String {
     }
     if let Some(exe) = &process.exe {
         let cut = if process.exe_truncated { "..." } else { "" };
-        words.push_str(&format!(", {cut}{}", name(exe)));
+        let deleted = if process.exe_deleted { " (deleted)" } else { "" };
+        words.push_str(&format!(", {cut}{}{deleted}", name(exe)));
     }
     if let Some(container) = &process.container {
         words.push_str(&format!(", container {}", escape_str(container)));

@@ -1,4 +1,4 @@
-//! Tells the programs which process traces.
+//! Shows the programs which process traces.
 
 use aya::{
     Ebpf,

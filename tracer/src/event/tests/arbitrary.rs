@@ -111,6 +111,7 @@ impl Dice<'_> {
             thread_comm: self.option(Self::text),
             exe: self.option(Self::text),
             exe_truncated: self.flag(),
+            exe_deleted: self.flag(),
             argv: self.list(Self::text),
             argv_truncated: self.flag(),
             kthread: self.flag(),

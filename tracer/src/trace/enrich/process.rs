@@ -30,6 +30,7 @@ pub fn process(context: &Context, users: &Users) -> Process {
         thread_comm: thread_comm(&context.comm, &context.thread_comm),
         exe: (have(Have::EXE) && context.exe.len != 0).then_some(exe),
         exe_truncated: have(Have::EXE) && exe_truncated,
+        exe_deleted: have(Have::EXE_DELETED),
         argv,
         argv_truncated,
         kthread: have(Have::KTHREAD),
