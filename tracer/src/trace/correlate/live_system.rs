@@ -166,7 +166,7 @@ impl Environment for LiveSystem {
     }
 
     fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame> {
-        match &self.user_symbols {
+        match &mut self.user_symbols {
             // The process id may have been reused, and then the mapped files differ.
             Some(symbols) if process::is_alive(process) => symbols.frames(process.pid, frames(stack)),
             _ => stack::user_frames(frames(stack)),

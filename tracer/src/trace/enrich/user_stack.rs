@@ -11,9 +11,15 @@ use blazesym::{
 
 use crate::event::Frame;
 
+/// Processes after which the cache is emptied: it keeps the tables of every file, and a trace can run for months.
+const PROCESSES_MAX: u32 = 256;
+
 /// Reads and caches symbol tables.
 pub struct UserSymbols {
     symbolizer: Symbolizer,
+    /// Processes since the cache was emptied, at least.
+    processes: u32,
+    last: Option<u32>,
 }
 
 impl Default for UserSymbols {
@@ -26,12 +32,24 @@ impl UserSymbols {
     /// Creates a reader with an empty cache.
     #[must_use]
     pub fn new() -> Self {
-        Self { symbolizer: Symbolizer::builder().enable_auto_reload(true).build() }
+        Self { symbolizer: Symbolizer::builder().enable_auto_reload(true).build(), processes: 0, last: None }
+    }
+
+    /// Empties the cache if it has the files of many processes.
+    fn note_process(&mut self, pid: u32) {
+        if self.last.replace(pid) == Some(pid) {
+            return;
+        }
+        if self.processes >= PROCESSES_MAX {
+            *self = Self { last: Some(pid), ..Self::new() };
+        }
+        self.processes += 1;
     }
 
     /// The frames of a process, innermost first. A frame without a symbol keeps its address.
     #[must_use]
-    pub fn frames(&self, pid: u32, addresses: &[u64]) -> Vec<Frame> {
+    pub fn frames(&mut self, pid: u32, addresses: &[u64]) -> Vec<Frame> {
+        self.note_process(pid);
         let addresses: Vec<u64> = addresses.iter().copied().filter(|address| *address != 0).collect();
         let mut process = Process::new(Pid::from(pid));
         // Separate debug files are not searched: the tables of the mapped files are sufficient and cheap.
@@ -73,7 +91,7 @@ impl UserSymbols {
 
 #[cfg(test)]
 mod tests {
-    use super::UserSymbols;
+    use super::{PROCESSES_MAX, UserSymbols};
 
     /// An address in this process gets the name and file of its function.
     #[test]
@@ -84,6 +102,17 @@ mod tests {
         let name = frames[0].symbol.as_deref().unwrap_or_default();
         assert!(name.contains("UserSymbols") && name.contains("frames"), "{frames:?}");
         assert!(frames[0].module.as_deref().is_some_and(|file| file.starts_with("kmodtrace")), "{frames:?}");
+    }
+
+    /// The cache is emptied after many processes, but not while one process makes many requests.
+    #[test]
+    fn cache_of_many_processes_is_emptied() {
+        let mut symbols = UserSymbols::new();
+        for pid in 0..10 * PROCESSES_MAX {
+            (0..3).for_each(|_| symbols.note_process(pid));
+            assert!((1..=PROCESSES_MAX).contains(&symbols.processes));
+        }
+        assert_eq!(symbols.processes, PROCESSES_MAX);
     }
 
     /// A stack of an exited process keeps its addresses.
