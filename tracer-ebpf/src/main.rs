@@ -9,6 +9,7 @@
 mod count;
 mod globals;
 mod maps;
+mod own_process;
 mod path;
 mod probes;
 mod read;

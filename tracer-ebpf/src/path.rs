@@ -7,7 +7,7 @@ use tracer_ebpf::{offsets::ABSENT, wire::PathSegments};
 
 use crate::{
     globals,
-    read::{Address, long, pointer},
+    read::{Address, is_zero, long, pointer},
 };
 
 /// A single name and its NUL: `NAME_MAX` is 255.
@@ -105,9 +105,7 @@ pub(crate) fn is_deleted(file: Address) -> u32 {
     if offset == ABSENT {
         return 0;
     }
-    let link = long(pointer(file, globals::FILE_DENTRY.load()), offset);
-    // No branch, which the verifier would follow twice: the highest bit is clear only if the link is null.
-    ((link | link.wrapping_neg()) >> 63) as u32 ^ 1
+    is_zero(long(pointer(file, globals::FILE_DENTRY.load()), offset))
 }
 
 /// The directory of a task's cgroup in the hierarchy that the tracer chose at its start; null if unknown. The choice is a constant

@@ -1,10 +1,22 @@
 //! Reads of kernel and user memory, each checked by the kernel: none can fault.
 
+use core::arch::asm;
+
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 use tracer_ebpf::offsets::ABSENT;
 
 /// Address of a kernel object, dereferenced only by the checked reads below.
 pub(crate) type Address = *const u8;
+
+/// 1 if the value is 0, else 0; without a branch, whose two ways the verifier would follow to the end of the program.
+#[inline(always)]
+pub(crate) fn is_zero(value: u64) -> u32 {
+    let mut sign = value | value.wrapping_neg();
+    // In assembly, because the compiler would turn the shift into a comparison and a branch.
+    // SAFETY: it changes the register of its operand only.
+    unsafe { asm!("{sign} >>= 63", sign = inout(reg) sign, options(pure, nomem, nostack)) };
+    sign as u32 ^ 1
+}
 
 /// Reads a member; `None` if this kernel lacks it or the read fails.
 #[inline(always)]

@@ -7,7 +7,7 @@ use tracer_ebpf::{
     offsets::ABSENT,
     wire::{
         ANCESTORS, ARGV_BYTES, Ancestor, Argv, COMM_BYTES, Context, Counter, GENERATIONS, Have, Header, Kind, Owner,
-        ProcessKey, RequestKey, STACK_FRAMES, Setting, Stack, WalkEnd, own_process,
+        ProcessKey, STACK_FRAMES, Stack, WalkEnd,
     },
 };
 
@@ -15,9 +15,9 @@ use crate::{
     count::count,
     globals,
     maps::HELPERS,
+    own_process,
     path::{cgroup_directory, cgroup_id, cgroup_path, file_path, is_deleted},
-    read::{Address, kernel_bytes, kernel_text, long, member, number, pointer},
-    settings::setting,
+    read::{Address, is_zero, kernel_bytes, kernel_text, long, member, number, pointer},
 };
 
 /// `PF_KTHREAD`, include/linux/sched.h (unchanged 5.10 to 7.3).
@@ -58,7 +58,7 @@ pub(crate) fn tgid() -> u32 {
 /// Skips events caused by the tracer itself.
 #[inline(always)]
 pub(crate) fn is_own() -> bool {
-    own_process(tgid()) == setting(Setting::OwnProcess)
+    own_process::of(tgid()) == own_process::get()
 }
 
 /// A task's process: id and start time of its thread group leader.
@@ -120,7 +120,7 @@ pub(crate) unsafe fn write_owner(to: *mut Owner, task: Address) {
 pub(crate) unsafe fn find_owner(to: *mut Owner, task: Address) {
     // SAFETY: the caller vouches for `to`.
     unsafe { to.write(Owner { depth: GENERATIONS, end: WalkEnd::Cut as u32, ..Owner::NONE }) };
-    let own = setting(Setting::OwnProcess);
+    let own = own_process::get();
     let mut at = task;
     for depth in 0..GENERATIONS + 1 {
         let pid = number(at, globals::TASK_TGID.load());
@@ -128,9 +128,7 @@ pub(crate) unsafe fn find_owner(to: *mut Owner, task: Address) {
         // SAFETY: the value is copied at once; the start time detects a reused process id. The caller vouches for `to`.
         unsafe {
             // The id is enough: the tracer runs, or these programs would be detached.
-            if own_process(pid) == own {
-                (*to).of_tracer = 1;
-            }
+            (*to).of_tracer |= is_zero(own_process::of(pid) ^ own);
             // Before it executes modprobe, a helper is a kernel thread.
             if let Some(helper) = HELPERS.get(&pid) {
                 if helper.start_ns == start_of(at) {

@@ -15,7 +15,7 @@ pub use records::{
     Admitted, Entered, Handover, Header, Helper, InitDone, Kind, Load, LoadExit, ModuleFile, Request, RequestResult,
     Syscall, Unload, Verdict,
 };
-pub use settings::{SETTING_COUNT, Setting, own_process};
+pub use settings::{SETTING_COUNT, Setting};
 
 /// Version of the wire layout. It is part of the pin path: records of old programs are never read by a new tool.
 pub const ABI_VERSION: u32 = 9;

@@ -12,19 +12,9 @@ pub enum Setting {
     ModprobePath = 1,
     /// Address of `free_modprobe_argv` (kernel/kmod.c), the `cleanup` of every modprobe helper; 0: unknown.
     FreeModprobeArgv = 2,
-    /// The process that traces, as of [`own_process`]: its own requests and loads are not recorded, and its descendants are
-    /// marked. 0: none, because pinned programs outlast the process, whose id is reused.
-    OwnProcess = 3,
-}
-
-/// The value of [`Setting::OwnProcess`] for a process id in the initial pid namespace. No process equals 0, the idle task (id 0)
-/// included.
-#[must_use]
-pub const fn own_process(pid: u32) -> u64 {
-    1 << 32 | pid as u64
 }
 
 /// Number of settings.
-pub const SETTING_COUNT: u32 = 4;
+pub const SETTING_COUNT: u32 = 3;
 
-const _: () = assert!(Setting::OwnProcess as u32 + 1 == SETTING_COUNT, "every setting has an index");
+const _: () = assert!(Setting::FreeModprobeArgv as u32 + 1 == SETTING_COUNT, "every setting has an index");
