@@ -59,6 +59,7 @@ pub mod modules;
 pub mod output;
 pub mod policy;
 pub mod probe;
+mod program;
 pub mod report;
 pub mod select;
 pub mod stream;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::CStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -46,6 +47,8 @@ pub(super) fn run() -> Result<ExitCode> {
 }
 
 fn live() -> Result<()> {
+    // The kernel lets all users write to the root of an initramfs, unlike real systems: kmodtrace would run no program.
+    fs::set_permissions("/", fs::Permissions::from_mode(0o755)).context("cannot set the mode of /")?;
     if let Some(system) = System::wanted()? {
         // systemd becomes pid 1. It starts the agent and powers off.
         return match system.hand_over() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::oracle_check::{number, text, with_oracle};
+use super::oracle_check::{expect_status, number, text, with_oracle};
 use super::policy::policy;
 use super::{Need, Scenario};
 use crate::ctx::{Actor, Capture, Ctx, contains, ensure, equal};
@@ -101,6 +101,7 @@ fn nested_install(ctx: &mut Ctx) -> Result<()> {
     capture.expect_complete()?;
     let request = capture.request_for("fs-deepfs")?;
     equal("modules", capture.modules_of(request), vec!["dummy"])?;
+    expect_status(capture.result_of(request)?, "loaded", "inferred")?;
     let load = load(&capture)?;
     ensure("it is far below the helper", number(load, "/helper_depth") > Some(u64::from(LEVELS)))
 }

@@ -13,6 +13,7 @@ mod errors;
 mod explain;
 mod explicit;
 mod failures;
+mod helper_model;
 mod hostile;
 mod library;
 mod loss;
@@ -94,6 +95,7 @@ const OF_THE_KERNEL: &[&[Scenario]] = &[
     compat::SCENARIOS,
     outcomes::SCENARIOS,
     failures::SCENARIOS,
+    helper_model::SCENARIOS,
     refusals::SCENARIOS,
     hostile::SCENARIOS,
     loss::SCENARIOS,

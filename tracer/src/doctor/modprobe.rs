@@ -4,26 +4,27 @@ use super::Finding;
 use crate::{
     causes::with_causes,
     kernel::sysinfo::SystemInfo,
-    modprobe::{Config, Resolver},
+    modprobe::{Config, Doubts, Resolver, ResolverError, untrusted},
     modules::machine::why_not_executable,
 };
 
 /// Number of lines of modprobe.d that are shown; the others are counted.
 const SHOWN: usize = 5;
 
+/// The check of modprobe's configuration.
+const MODPROBE_D: &str = "modprobe.d";
+
+/// What the configuration is needed for.
+const COSTS: &str = "blocked and unknown names cannot be distinguished, and the reasons for loads are unknown";
+
 pub(super) fn check(sysinfo: &SystemInfo) -> Vec<Finding> {
     let mut findings = vec![helper(sysinfo)];
     match Resolver::installed(sysinfo) {
-        Ok(resolver) => findings.push(lines(resolver.config())),
-        Err(error) => findings.push(
-            Finding::problem(
-                "modprobe.d",
-                with_causes(&error),
-                "blocked and unknown names cannot be distinguished, and the reasons for loads are unknown",
-                "install the package kmod and the modules of the running kernel",
-            )
-            .limiting(),
-        ),
+        Ok(resolver) => {
+            findings.push(configuration(resolver.config(), resolver.doubts()));
+            findings.extend(ignored(&resolver.config().warnings));
+        }
+        Err(error) => findings.push(without_resolver(&error)),
     }
     findings
 }
@@ -44,19 +45,83 @@ fn helper(sysinfo: &SystemInfo) -> Finding {
             "`sysctl kernel.modprobe=/sbin/modprobe`, unless this is intended",
         );
     }
-    match why_not_executable(sysinfo.root(), &path) {
-        None => Finding::ok(CHECK, path),
-        Some(why) => Finding::problem(
+    if let Some(why) = why_not_executable(sysinfo.root(), &path) {
+        return Finding::problem(
             CHECK,
             format!("{path} {why}"),
             "requests load nothing and end as helper-failed",
             "install the package kmod, or set kernel.modprobe to the installed modprobe",
+        );
+    }
+    match untrusted(sysinfo.root(), path.as_ref()) {
+        None => Finding::ok(CHECK, path),
+        Some(why) => Finding::problem(
+            CHECK,
+            format!("{path}: {why}"),
+            "every request of any user runs it as root; kmodtrace does not run it, so its configuration is unknown",
+            "find out who has set it, then `sysctl kernel.modprobe=/sbin/modprobe`, or make it and its directories root's alone",
         ),
     }
 }
 
+/// The configuration, or what is known of it.
+fn configuration(config: &Config, doubts: &Doubts) -> Finding {
+    if let Some(why) = &doubts.config {
+        return Finding::problem(
+            MODPROBE_D,
+            format!("{why}; names are resolved by the aliases of the modules alone"),
+            COSTS,
+            "set kernel.modprobe to the modprobe of kmod, unless the other program is intended",
+        )
+        .limiting();
+    }
+    if let Some(why) = &doubts.helper {
+        return Finding::problem(MODPROBE_D, why, COSTS, "see kernel.modprobe").limiting();
+    }
+    let found = lines(config);
+    if doubts.unreadable.is_empty() {
+        return found;
+    }
+    let (shown, more) = (doubts.unreadable.iter().take(SHOWN), doubts.unreadable.len().saturating_sub(SHOWN));
+    let paths: Vec<String> = shown.map(|path| path.display().to_string()).collect();
+    let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
+    let readable =
+        if found.level == super::Level::Ok { String::new() } else { format!("; otherwise: {}", found.found) };
+    Finding::note(
+        MODPROBE_D,
+        format!("cannot read {}{rest}{readable}", paths.join(", ")),
+        "the kernel's helper reads these files, so it is unknown what they block or change",
+        "run `kmodtrace doctor` as root",
+    )
+}
+
+/// Lines that modprobe does not understand, in its own words.
+fn ignored(warnings: &[String]) -> Option<Finding> {
+    let (shown, more) = (warnings.get(..SHOWN.min(warnings.len()))?, warnings.len().saturating_sub(SHOWN));
+    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+    (!shown.is_empty()).then(|| {
+        Finding::note(
+            "modprobe.d-warnings",
+            format!("{}{rest}", shown.join("; ")),
+            "modprobe ignores these lines, whatever they are meant to block or change",
+            "correct or remove them",
+        )
+    })
+}
+
+fn without_resolver(error: &ResolverError) -> Finding {
+    let fix = match error {
+        ResolverError::Modules(error) => {
+            let costs = format!("requests for modules fail; {COSTS}");
+            return Finding::problem("module-index", error.to_string(), costs, error.fix()).limiting();
+        }
+        ResolverError::Index(_) => "install the modules of the running kernel, or run `depmod`",
+        ResolverError::Modprobe(_) => "install the package kmod",
+    };
+    Finding::problem(MODPROBE_D, with_causes(error), COSTS, fix).limiting()
+}
+
 fn lines(config: &Config) -> Finding {
-    const CHECK: &str = "modprobe.d";
     let installs = config.installs.iter().map(|rule| format!("install {} {}", rule.pattern, rule.value));
     let off =
         config.aliases.iter().filter(|rule| rule.value == "off").map(|rule| format!("alias {} off", rule.pattern));
@@ -65,14 +130,14 @@ fn lines(config: &Config) -> Finding {
     // Commands come first: they have the largest effect, and blacklists are long.
     let all: Vec<String> = installs.chain(off).chain(blacklist).collect();
     if all.is_empty() {
-        return Finding::ok(CHECK, "no install, blacklist or alias off line");
+        return Finding::ok(MODPROBE_D, "no install, blacklist or alias off line");
     }
     let [installs, off, blacklist] = counts;
     let shown = all.get(..SHOWN.min(all.len())).unwrap_or_default().join("; ");
     let more = all.len().saturating_sub(SHOWN);
     let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
     Finding::note(
-        CHECK,
+        MODPROBE_D,
         format!("install {installs}, alias off {off}, blacklist {blacklist}: {shown}{rest}"),
         "requests for these names load nothing or something else, and are reported as blocklisted",
         "`kmodtrace explain NAME` shows what blocks a name; remove its line to let it load",
@@ -81,11 +146,13 @@ fn lines(config: &Config) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Finding, SystemInfo, helper, lines};
+    use std::path::PathBuf;
+
+    use super::{Config, Doubts, Finding, SHOWN, SystemInfo, configuration, helper, ignored, lines};
     use crate::doctor::Level;
 
     fn config(text: &str) -> Finding {
-        lines(&Config::parse(&format!("{text}\n# End of configuration files. Dumping indexes now:\n")).unwrap())
+        lines(&Config::parse(format!("{text}\n# End of configuration files. Dumping indexes now:\n")).unwrap())
     }
 
     /// Lines are counted by kind; the first few are shown, commands first; other lines are ignored.
@@ -99,6 +166,63 @@ mod tests {
         );
         let many: String = (0..20).map(|number| format!("blacklist m{number}\n")).collect();
         assert!(config(&many).found.ends_with("blacklist m4; and 15 more"));
+    }
+
+    /// Files that cannot be read are named, and then nothing is said to be absent.
+    #[test]
+    fn unreadable_files_are_named() {
+        let config = |text: &str| {
+            Config::parse(format!("{text}\n# End of configuration files. Dumping indexes now:\n")).unwrap()
+        };
+        let doubts = Doubts { unreadable: vec![PathBuf::from("/etc/modprobe.d/x.conf")], ..Doubts::default() };
+        let (empty, some) = (configuration(&config(""), &doubts), configuration(&config("blacklist pcspkr"), &doubts));
+        assert_eq!((empty.level, empty.found.as_str()), (Level::Note, "cannot read /etc/modprobe.d/x.conf"));
+        assert!(
+            some.found.contains("x.conf; otherwise: ") && some.found.contains("blacklist pcspkr"),
+            "{}",
+            some.found
+        );
+        assert_eq!(configuration(&config(""), &Doubts::default()).level, Level::Ok);
+    }
+
+    /// A helper whose configuration is unknown is a problem, whose text does not advise to install what is there.
+    #[test]
+    fn helper_without_configuration_is_a_problem() {
+        let doubts = Doubts { config: Some("it is not kmod".to_owned()), ..Doubts::default() };
+        let finding = configuration(&Config::default(), &doubts);
+        assert_eq!((finding.level, finding.limits_tracing), (Level::Problem, true));
+        assert!(!finding.fix.unwrap().contains("install"));
+    }
+
+    /// modprobe's own messages are shown, the first few in full.
+    #[test]
+    fn ignored_lines_are_shown() {
+        assert!(ignored(&[]).is_none());
+        let warnings: Vec<String> = (0..SHOWN + 2).map(|number| format!("line {number}")).collect();
+        let found = ignored(&warnings).unwrap();
+        assert_eq!(
+            (found.level, found.found.as_str()),
+            (Level::Note, "line 0; line 1; line 2; line 3; line 4; and 2 more")
+        );
+    }
+
+    /// A helper that others can change is a problem that names the reason.
+    #[test]
+    fn helper_that_others_can_change_is_a_problem() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["proc/sys/kernel", "sbin"] {
+            std::fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        std::fs::write(root.path().join("proc/sys/kernel/modprobe"), "/sbin/modprobe\n").unwrap();
+        let program = root.path().join("sbin/modprobe");
+        std::fs::copy("/bin/true", &program).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let finding = helper(&SystemInfo::new(root.path()));
+        assert_eq!(finding.level, Level::Problem);
+        let is_root = rustix::process::geteuid().is_root();
+        let reason = if is_root { "can be written by other users (mode 777)" } else { "not by root" };
+        assert!(finding.found.contains(reason), "{}", finding.found);
     }
 
     /// An empty helper is a note, a missing one a problem; neither prevents tracing.
@@ -115,7 +239,9 @@ mod tests {
             }
             helper(&SystemInfo::new(root.path()))
         };
-        assert_eq!(with("/sbin/modprobe\n", true).level, Level::Ok);
+        // Where tests do not run as root, their files are not root's.
+        let usual = if rustix::process::geteuid().is_root() { Level::Ok } else { Level::Problem };
+        assert_eq!(with("/sbin/modprobe\n", true).level, usual);
         let missing = with("/sbin/modprobe\n", false);
         assert_eq!((missing.level, missing.limits_tracing), (Level::Problem, false));
         assert_eq!(with("\n", false).level, Level::Note);

@@ -14,8 +14,12 @@ pub enum Status {
     Loaded,
     /// The module was already loaded, or another request loaded it meanwhile.
     AlreadyLoaded,
+    /// The module is built into the kernel, and was requested nevertheless: it is switched off or not registered.
+    BuiltIn,
     /// No module provides the alias.
     NotFound,
+    /// The modules of the running kernel are not on disk, for example because it was upgraded.
+    NoModules,
     /// modprobe's configuration forbids it.
     Blocklisted,
     /// modprobe could not be started, or was killed.
@@ -38,10 +42,12 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Loaded,
         Self::AlreadyLoaded,
+        Self::BuiltIn,
         Self::NotFound,
+        Self::NoModules,
         Self::Blocklisted,
         Self::HelperFailed,
         Self::Denied,
@@ -59,7 +65,9 @@ impl Status {
         match self {
             Self::Loaded => "loaded",
             Self::AlreadyLoaded => "already-loaded",
+            Self::BuiltIn => "built-in",
             Self::NotFound => "not-found",
+            Self::NoModules => "no-modules",
             Self::Blocklisted => "blocklisted",
             Self::HelperFailed => "helper-failed",
             Self::Denied => "denied",

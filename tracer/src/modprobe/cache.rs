@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Resolution, Resolver, ResolverError};
+use super::{Resolution, Resolver, ResolverError, Unresolved};
 use crate::{causes::with_causes, event::Text, kernel::sysinfo::SystemInfo};
 
 /// Interval of checks for changed files. It is shorter than the time a person needs to edit a file and try again, and
 /// saves tens of system calls per request during a storm.
 pub(crate) const RECHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Interval of retries if modprobe fails: each try runs two processes.
+/// Interval of retries if modprobe cannot be asked: each try may run a process. Missing modules are looked for again each time.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Maximum number of cached names. Any user can make the kernel request arbitrary names; the cache is cleared beyond this.
@@ -21,10 +21,10 @@ const LIMIT: usize = 4096;
 
 /// The source of resolutions.
 pub(crate) trait Source {
-    /// Reads a changed configuration; returns whether it changed. On error the previous one is kept.
+    /// Reads a changed configuration; returns whether it changed.
     fn refresh(&mut self) -> Result<bool, ResolverError>;
-    /// Resolves a name; `None` if there is no configuration.
-    fn resolve(&self, name: &[u8]) -> Option<Resolution>;
+    /// Resolves a name, after a successful refresh.
+    fn resolve(&self, name: &[u8]) -> Result<Resolution, Unresolved>;
 }
 
 /// The installed modprobe.
@@ -45,8 +45,12 @@ impl Source for Installed {
         }
     }
 
-    fn resolve(&self, name: &[u8]) -> Option<Resolution> {
-        Some(self.resolver.as_ref()?.resolve(name))
+    fn resolve(&self, name: &[u8]) -> Result<Resolution, Unresolved> {
+        let Some(resolver) = &self.resolver else { return Err(Unresolved::Config("it was not read".to_owned())) };
+        match resolver.doubts().sentences() {
+            doubts if doubts.is_empty() => Ok(resolver.resolve(name)),
+            doubts => Err(Unresolved::Config(doubts.join("; "))),
+        }
     }
 }
 
@@ -55,8 +59,8 @@ pub(crate) struct ResolutionCache<S = Installed> {
     source: S,
     answers: HashMap<Text, Resolution>,
     looked: Option<Instant>,
-    /// The last refresh failed.
-    is_failing: bool,
+    /// Why the last refresh failed. What was read before is out of date then.
+    failure: Option<Unresolved>,
     /// The last error, which is logged once and not for every request.
     complaint: Option<String>,
 }
@@ -66,39 +70,72 @@ impl ResolutionCache {
     pub(crate) fn new(root: &Path) -> Self {
         Self::of(Installed { root: root.to_owned(), resolver: None })
     }
+
+    /// Whether a module has this name or alias, according to the index of the modules that was last read.
+    pub(crate) fn carries(&mut self, name: &Text, module: &str) -> bool {
+        self.refresh();
+        self.source.resolver.as_ref().is_some_and(|resolver| resolver.carries(name.as_bytes(), module))
+    }
+
+    /// Whether there is a module file with this name.
+    pub(crate) fn has_module(&self, module: &str) -> bool {
+        self.source.resolver.as_ref().is_some_and(|resolver| resolver.index().file(module).is_some())
+    }
+
+    /// What is wrong with the file of a module; `None` if nothing is, or if it is unknown.
+    pub(crate) fn file_problem(&self, module: &str) -> Option<String> {
+        self.source.resolver.as_ref()?.file_problem(module)
+    }
+
+    /// A file of the configuration or of the indexes that was changed after a time (nanoseconds since 1970).
+    pub(crate) fn changed_since(&self, realtime_ns: i64) -> Option<String> {
+        let path = self.source.resolver.as_ref()?.changed_since(realtime_ns)?;
+        Some(path.display().to_string())
+    }
 }
 
 impl<S: Source> ResolutionCache<S> {
     fn of(source: S) -> Self {
-        Self { source, answers: HashMap::new(), looked: None, is_failing: false, complaint: None }
+        Self { source, answers: HashMap::new(), looked: None, failure: None, complaint: None }
     }
 
-    /// Resolves a name; `None` if that is not possible.
-    pub(crate) fn resolve(&mut self, name: &Text) -> Option<Resolution> {
+    /// Resolves a name.
+    ///
+    /// # Errors
+    /// If what modprobe would do is unknown now. An earlier configuration is not used then.
+    pub(crate) fn resolve(&mut self, name: &Text) -> Result<Resolution, Unresolved> {
         self.refresh();
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         if let Some(known) = self.answers.get(name) {
-            return Some(known.clone());
+            return Ok(known.clone());
         }
         let answer = self.source.resolve(name.as_bytes())?;
         if self.answers.len() >= LIMIT {
             self.answers.clear();
         }
         self.answers.insert(name.clone(), answer.clone());
-        Some(answer)
+        Ok(answer)
     }
 
     fn refresh(&mut self) {
-        let wait = if self.is_failing { RETRY } else { RECHECK_INTERVAL };
+        let wait = match &self.failure {
+            None => RECHECK_INTERVAL,
+            Some(Unresolved::Config(_)) => RETRY,
+            Some(Unresolved::NoModules(_) | Unresolved::Index(_)) => Duration::ZERO,
+        };
         if self.looked.is_some_and(|looked| looked.elapsed() < wait) {
             return;
         }
         let refreshed = self.source.refresh();
         self.looked = Some(Instant::now());
-        self.is_failing = refreshed.is_err();
+        self.failure = refreshed.as_ref().err().map(Unresolved::from);
         match refreshed {
-            Ok(true) => self.answers.clear(),
             Ok(false) => {}
+            Ok(true) => self.answers.clear(),
             Err(error) => {
+                self.answers.clear();
                 let complaint = with_causes(&error);
                 if self.complaint.as_ref() != Some(&complaint) {
                     log::warn!("{complaint}");
@@ -111,49 +148,81 @@ impl<S: Source> ResolutionCache<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, LIMIT, RECHECK_INTERVAL, Resolution, ResolutionCache, ResolverError, Source, Text};
-    use crate::kernel::ReadError;
+    use std::path::PathBuf;
+
+    use super::{
+        Duration, LIMIT, RECHECK_INTERVAL, Resolution, ResolutionCache, ResolverError, Source, Text, Unresolved,
+    };
+    use crate::{kernel::ReadError, modprobe::IndexError};
+
+    /// What a refresh reports.
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        Fine,
+        NoConfig,
+        NoModules,
+    }
 
     /// Counts refreshes.
     struct Counted {
         looks: usize,
-        fails: bool,
+        state: State,
     }
 
     impl Source for Counted {
         fn refresh(&mut self) -> Result<bool, ResolverError> {
             self.looks += 1;
-            let error = || ReadError::Content { path: "/lib/modules".into(), content: String::new() };
-            if self.fails { Err(error().into()) } else { Ok(false) }
+            let directory = PathBuf::from("/lib/modules/6.1.0");
+            match self.state {
+                State::Fine => Ok(false),
+                State::NoConfig => Err(ReadError::Content { path: directory, content: String::new() }.into()),
+                State::NoModules => {
+                    Err(IndexError::NoModules { directory, state: "does not exist", fix: "reboot" }.into())
+                }
+            }
         }
-        fn resolve(&self, _: &[u8]) -> Option<Resolution> {
-            Some(Resolution::NotFound)
+        fn resolve(&self, _: &[u8]) -> Result<Resolution, Unresolved> {
+            Ok(Resolution::NotFound)
         }
     }
 
-    fn asked(fails: bool, names: usize, pause: Duration) -> ResolutionCache<Counted> {
-        let mut cache = ResolutionCache::of(Counted { looks: 0, fails });
+    fn asked(state: State, names: usize, pause: Duration) -> ResolutionCache<Counted> {
+        let mut cache = ResolutionCache::of(Counted { looks: 0, state });
         for number in 0..names {
-            assert!(cache.resolve(&Text::from(format!("fs-{number}").as_str())).is_some());
+            let answer = cache.resolve(&Text::from(format!("fs-{number}").as_str()));
+            assert_eq!(answer.is_ok(), state == State::Fine);
             std::thread::sleep(pause);
         }
         cache
     }
 
-    /// The number of cached names is bounded, even if the configuration can no longer be read.
+    /// The number of cached names is bounded.
     #[test]
     fn cache_of_endless_names_is_bounded() {
-        for fails in [false, true] {
-            let cache = asked(fails, 3 * LIMIT, Duration::ZERO);
+        for state in [State::Fine, State::NoConfig] {
+            let cache = asked(state, 3 * LIMIT, Duration::ZERO);
             assert!(cache.answers.len() <= LIMIT, "{}", cache.answers.len());
         }
     }
 
-    /// A modprobe that fails is not run for every request.
+    /// A modprobe that fails is not run for every request; missing modules are looked for each time.
     #[test]
     fn failing_source_is_asked_less_often() {
         let pause = RECHECK_INTERVAL + Duration::from_millis(5);
-        assert_eq!(asked(false, 4, pause).source.looks, 4);
-        assert_eq!(asked(true, 4, pause).source.looks, 1);
+        assert_eq!(asked(State::Fine, 4, pause).source.looks, 4);
+        assert_eq!(asked(State::NoConfig, 4, pause).source.looks, 1);
+        assert_eq!(asked(State::NoModules, 4, Duration::ZERO).source.looks, 4);
+    }
+
+    /// After a failed refresh, earlier answers are not given; afterwards, names are resolved again.
+    #[test]
+    fn answers_from_before_a_failure_are_not_given() {
+        let mut cache = asked(State::Fine, 1, RECHECK_INTERVAL);
+        let name = Text::from("fs-0");
+        cache.source.state = State::NoModules;
+        let Err(Unresolved::NoModules(why)) = cache.resolve(&name) else { panic!("it is gone") };
+        assert_eq!(why, "/lib/modules/6.1.0 does not exist: reboot");
+        cache.source.state = State::Fine;
+        assert_eq!(cache.resolve(&name), Ok(Resolution::NotFound));
     }
 }

@@ -1,180 +1,9 @@
-//! The configuration of the installed modprobe, as printed by `modprobe --showconfig`.
-//!
-//! Parsing the files here would duplicate the rules for syntax, order and search path.
+//! The configuration of modprobe, as printed by `modprobe --showconfig`.
 
-use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
-
-use rustix::fs::{MemfdFlags, memfd_create};
-
-use super::{aliases::Aliases, index::module_name};
+use super::{aliases::Aliases, names::lossless};
 
 /// The line that kmod prints between its configuration and its indexes.
 const END_OF_CONFIGURATION: &str = "# End of configuration files. Dumping indexes now:";
-
-/// The PATH that the kernel passes to modprobe. The environment of this process may contain `MODPROBE_OPTIONS`.
-const PATH: &str = "/sbin:/usr/sbin:/bin:/usr/bin";
-
-/// Why the configuration is unknown.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModprobeError {
-    /// The program does not exist.
-    #[error("cannot run {}: it does not exist; install the package kmod", program.display())]
-    Missing {
-        /// The program.
-        program: PathBuf,
-    },
-    /// The program cannot be executed.
-    #[error("cannot run {}", program.display())]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
-    /// The program failed.
-    #[error("cannot use {} {option}: {status}: {stderr}", program.display())]
-    Failed {
-        /// The program.
-        program: PathBuf,
-        /// The option.
-        option: &'static str,
-        /// The exit status.
-        status: std::process::ExitStatus,
-        /// Its messages.
-        stderr: String,
-    },
-    /// It is not kmod.
-    #[error(
-        "cannot read the configuration of {}: its output is not that of kmod; install the package kmod",
-        program.display()
-    )]
-    NotKmod {
-        /// The program.
-        program: PathBuf,
-    },
-}
-
-/// A modprobe program and its directories.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Modprobe {
-    /// The program, usually `/sbin/modprobe`.
-    pub program: PathBuf,
-    /// The root directory of `lib/modules`.
-    pub root: PathBuf,
-    /// Kernel release.
-    pub release: String,
-    /// Configuration directories that replace the default ones.
-    pub config: Option<Vec<PathBuf>>,
-}
-
-/// One step of modprobe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Step {
-    /// Load a module.
-    Load(String),
-    /// Run a command instead of loading a module.
-    Run(String),
-}
-
-/// Configuration directories of kmod; a file in an earlier one overrides those of the same name (`man 5 modprobe.d`).
-const CONFIG_DIRECTORIES: [&str; 5] =
-    ["/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"];
-
-impl Modprobe {
-    /// Creates the description of a modprobe for a kernel release.
-    #[must_use]
-    pub fn new(program: impl Into<PathBuf>, release: impl Into<String>) -> Self {
-        Self { program: program.into(), root: PathBuf::from("/"), release: release.into(), config: None }
-    }
-
-    /// The directory of the kernel's modules.
-    #[must_use]
-    pub fn module_directory(&self) -> PathBuf {
-        self.root.join("lib/modules").join(&self.release)
-    }
-
-    /// The configuration directories.
-    #[must_use]
-    pub fn config_directories(&self) -> Vec<PathBuf> {
-        let usual = || CONFIG_DIRECTORIES.iter().map(PathBuf::from).collect();
-        self.config.clone().unwrap_or_else(usual)
-    }
-
-    /// Runs it to print its configuration.
-    ///
-    /// # Errors
-    /// If it cannot be run, fails, or is not kmod.
-    pub fn show_config(&self) -> Result<Config, ModprobeError> {
-        let output = self.ask(&["--showconfig"])?;
-        if !output.status.success() {
-            return Err(self.failed(&output, "--showconfig"));
-        }
-        let program = self.program.clone();
-        Config::parse(&String::from_utf8_lossy(&output.stdout)).ok_or(ModprobeError::NotKmod { program })
-    }
-
-    /// Runs it to print what it would do for names, in order, if no module were loaded. Nothing is loaded.
-    ///
-    /// # Errors
-    /// If it cannot be run, or fails for a reason other than an unknown name.
-    pub fn show_depends(&self, names: &[&str]) -> Result<Vec<Step>, ModprobeError> {
-        // Without --all, arguments after the first name are module parameters.
-        let output = self.ask(&[&["--all", "--quiet", "--show-depends", "--"], names].concat())?;
-        // 1 is an unknown name, for which --quiet suppresses the message.
-        if !output.status.success() && output.status.code() != Some(1) {
-            return Err(self.failed(&output, "--show-depends"));
-        }
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let steps = text.lines().filter_map(|line| match line.split_once(' ')? {
-            ("insmod", rest) => Some(Step::Load(module_name(rest.split_ascii_whitespace().next()?))),
-            ("install", command) => Some(Step::Run(command.trim().to_owned())),
-            _ => None,
-        });
-        Ok(steps.collect())
-    }
-
-    fn failed(&self, output: &std::process::Output, option: &'static str) -> ModprobeError {
-        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        ModprobeError::Failed { program: self.program.clone(), option, status: output.status, stderr }
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Result<std::process::Output, ModprobeError> {
-        let program = || self.program.clone();
-        let mut command = Command::new(&self.program);
-        command.env_clear().env("PATH", PATH).env("LC_ALL", "C").stdin(Stdio::null());
-        command.arg("--set-version").arg(&self.release);
-        if self.root != Path::new("/") {
-            command.arg("--dirname").arg(&self.root);
-        }
-        for directory in self.config.iter().flatten() {
-            command.arg("--config").arg(directory);
-        }
-        output(command.args(arguments)).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => ModprobeError::Missing { program: program() },
-            _ => ModprobeError::Run { program: program(), source },
-        })
-    }
-}
-
-/// Runs a command and returns its output. Its standard output is a file in memory: kmod writes each word of its configuration
-/// separately, and into a pipe that takes three times as long (`time modprobe --showconfig | cat >/dev/null` in an emulated guest with
-/// 6.1: 0.75 s; into a file 0.21 s; medians of 3).
-fn output(command: &mut Command) -> io::Result<std::process::Output> {
-    let mut stdout = File::from(memfd_create("modprobe", MemfdFlags::CLOEXEC)?);
-    let child = command.stdout(stdout.try_clone()?).stderr(Stdio::piped()).spawn()?;
-    let mut output = child.wait_with_output()?;
-    stdout.rewind()?;
-    stdout.read_to_end(&mut output.stdout)?;
-    Ok(output)
-}
 
 /// A pattern and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,21 +40,31 @@ pub struct Config {
     pub options: Vec<Rule>,
     /// `softdep` lines, including those of the modules themselves.
     pub softdeps: Vec<Softdep>,
+    /// Messages that modprobe printed while it read its files, for example about lines that it ignores.
+    pub warnings: Vec<String>,
     /// Aliases and symbols of the modules themselves.
     index: Aliases,
 }
 
 impl Config {
     /// Parses the output of `modprobe --showconfig`. `None` if it is not the output of kmod.
+    ///
+    /// Lines end with a newline and words with a space, as kmod prints them. Every other byte belongs to a word: kmod keeps
+    /// carriage returns, for example. Bytes that are not UTF-8 become characters of their own ([`lossless`]).
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (configuration, indexes) = text.split_once(END_OF_CONFIGURATION)?;
+    pub fn parse(output: impl AsRef<[u8]>) -> Option<Self> {
+        let text = lossless(output.as_ref());
+        let mut lines = text.split('\n');
         let mut config = Self::default();
-        for line in configuration.lines() {
+        loop {
+            let line = lines.next()?;
+            if line == END_OF_CONFIGURATION {
+                break;
+            }
             let Some((keyword, rest)) = line.split_once(' ') else { continue };
             match keyword {
                 "alias" => config.aliases.extend(rule(rest)),
-                "blacklist" => config.blacklist.push(rest.trim().to_owned()),
+                "blacklist" => config.blacklist.push(rest.to_owned()),
                 "install" => config.installs.extend(rule(rest)),
                 "options" => config.options.extend(rule(rest)),
                 "softdep" => config.softdeps.extend(softdep(rest)),
@@ -233,8 +72,13 @@ impl Config {
                 _ => {}
             }
         }
-        config.index = Aliases::new(indexes.lines().filter_map(|line| line.strip_prefix("alias ")));
+        config.index = Aliases::new(lines.filter_map(|line| line.strip_prefix("alias ")));
         Some(config)
+    }
+
+    /// A configuration without lines, for modules with these aliases (`<pattern> <module>`, normalized).
+    pub(super) fn of_aliases(lines: &[String]) -> Self {
+        Self { index: Aliases::new(lines.iter().map(String::as_str)), ..Self::default() }
     }
 
     /// Modules with an alias that matches a normalized name, in no order.
@@ -264,7 +108,8 @@ impl Config {
 
 fn rule(text: &str) -> Option<Rule> {
     let (pattern, value) = text.split_once(' ')?;
-    Some(Rule { pattern: pattern.to_owned(), value: value.trim().to_owned() })
+    // Blanks around a command have no meaning.
+    Some(Rule { pattern: pattern.to_owned(), value: value.trim_matches([' ', '\t']).to_owned() })
 }
 
 /// Parses `nf_nat pre: a b post: c`. Some versions of kmod print no space before `post:`; module names contain no colon.
@@ -289,9 +134,7 @@ fn softdep(text: &str) -> Option<Softdep> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::{Config, Modprobe, ModprobeError, Softdep};
+    use super::{Config, END_OF_CONFIGURATION, Softdep};
 
     const SHOWN: &str = "\
 blacklist can_raw
@@ -341,14 +184,37 @@ alias symbol:nf_nat_setup nf_nat
         assert!(Config::parse("BusyBox v1.35.0\n").is_none());
     }
 
-    /// The error for a missing program names its package; a failing program and one that is not kmod have other errors.
+    /// A carriage return belongs to the name or command, as for kmod: such a line is about another module.
     #[test]
-    fn unusable_modprobe_error_names_the_reason() {
-        let with = |program: &str| Modprobe::new(program, "6.1.0").show_config().unwrap_err();
-        let missing = with("/nonexistent/modprobe");
-        assert!(matches!(missing, ModprobeError::Missing { .. }) && missing.to_string().contains("kmod"), "{missing}");
-        assert!(matches!(with("/bin/false"), ModprobeError::Failed { .. }));
-        assert!(matches!(with("/bin/true"), ModprobeError::NotKmod { .. }));
-        assert!(Path::new("/bin/true").exists());
+    fn carriage_return_is_kept() {
+        let text = "blacklist af_alg\r\nalias net_pf_38 off\r\ninstall udf\t/bin/false\r\ninstall x \t/bin/false\t\n";
+        let config = Config::parse(format!("{text}{END_OF_CONFIGURATION}\n\nalias net_pf_38 af_alg\r\n")).unwrap();
+        assert_eq!(config.blacklist, ["af_alg\r"]);
+        assert_eq!(config.aliases[0].value, "off\r");
+        assert_eq!(config.installs.len(), 1, "a tab is part of the word, as kmod prints only spaces between words");
+        assert_eq!(config.installs[0].value, "/bin/false");
+        assert_eq!(config.indexed(b"net_pf_38").collect::<Vec<_>>(), ["af_alg\r"]);
+    }
+
+    /// Only a complete line ends the configuration, not a command that contains its text.
+    #[test]
+    fn end_mark_within_a_line_is_part_of_the_line() {
+        let text =
+            format!("install udf echo {END_OF_CONFIGURATION}\ninstall vfat /bin/false\n{END_OF_CONFIGURATION} x\n");
+        assert!(Config::parse(&text).is_none(), "the mark is missing");
+        let config = Config::parse(format!("{text}{END_OF_CONFIGURATION}\n")).unwrap();
+        assert_eq!(config.installs.len(), 2);
+        assert!(config.installs[0].value.ends_with(END_OF_CONFIGURATION), "{:?}", config.installs);
+    }
+
+    /// Names that differ in a byte that is not UTF-8 stay different.
+    #[test]
+    fn names_that_are_not_utf8_stay_distinct() {
+        let text =
+            [b"blacklist a\xff\nblacklist a\xfe\nblacklist a\n".as_slice(), END_OF_CONFIGURATION.as_bytes(), b"\n"];
+        let config = Config::parse(text.concat()).unwrap();
+        assert_eq!(config.blacklist.len(), 3);
+        assert!(config.blacklist[0] != config.blacklist[1], "{:?}", config.blacklist);
+        assert_eq!(config.blacklist[2], "a");
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
+    fs::File,
+    io::{ErrorKind, Read as _},
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -11,6 +13,92 @@ use crate::{
 };
 
 const NEEDS_DEPMOD: &str = "install the modules of this kernel, or run `depmod` (modprobe needs this index too)";
+
+/// The indexes without which modprobe finds no module, or none by alias.
+const REQUIRED: [&str; 2] = ["modules.dep.bin", "modules.alias.bin"];
+
+/// The first bytes of an index (`INDEX_MAGIC`, libkmod/libkmod-index.c).
+const MAGIC: [u8; 4] = 0xB007_F457_u32.to_be_bytes();
+
+/// Why modprobe cannot use the modules of a kernel.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// They are not on disk.
+    #[error("{} {state}: {fix}", directory.display())]
+    NoModules {
+        /// Their directory.
+        directory: PathBuf,
+        /// What is wrong with it.
+        state: &'static str,
+        /// The fix.
+        fix: &'static str,
+    },
+    /// An index cannot be used.
+    #[error("{} {state}: run `depmod`", path.display())]
+    Unusable {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong with it.
+        state: String,
+    },
+}
+
+impl IndexError {
+    /// How to fix it.
+    #[must_use]
+    pub const fn fix(&self) -> &'static str {
+        match self {
+            Self::NoModules { fix, .. } => fix,
+            Self::Unusable { .. } => "run `depmod`",
+        }
+    }
+}
+
+/// Checks whether modprobe can use the modules in `/lib/modules/<release>`.
+///
+/// # Errors
+/// If the directory or an index is missing or unusable.
+pub(super) fn check(directory: &Path) -> Result<(), IndexError> {
+    let is_there = |name: &str| directory.join(name).exists();
+    let gone = |state| IndexError::NoModules { directory: directory.to_owned(), state, fix: fix_of_missing(directory) };
+    if !directory.exists() {
+        return Err(gone("does not exist"));
+    }
+    // Packages leave directories behind that are not empty.
+    if !is_there("kernel") && !is_there(REQUIRED[0]) {
+        return Err(gone("has no modules"));
+    }
+    for name in REQUIRED {
+        let path = directory.join(name);
+        if let Some(state) = why_unusable(&path) {
+            return Err(IndexError::Unusable { path, state });
+        }
+    }
+    Ok(())
+}
+
+/// What to do if the modules of a kernel are gone.
+fn fix_of_missing(directory: &Path) -> &'static str {
+    let others = directory.parent().and_then(|parent| std::fs::read_dir(parent).ok()).into_iter().flatten().flatten();
+    let is_kernel = |path: PathBuf| path != directory && path.join(REQUIRED[0]).exists();
+    if others.map(|entry| entry.path()).any(is_kernel) {
+        "the kernel was upgraded; reboot"
+    } else {
+        "install the modules of this kernel, or reboot if it was upgraded"
+    }
+}
+
+fn why_unusable(path: &Path) -> Option<String> {
+    let mut start = [0; MAGIC.len()];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut start)) {
+        Ok(()) if start == MAGIC => None,
+        Ok(()) => Some("is damaged".to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Some("does not exist".to_owned()),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Some("is empty or damaged".to_owned()),
+        Err(error) => Some(format!("cannot be read ({error})")),
+    }
+}
 
 /// A module file and its dependencies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +160,21 @@ impl ModuleIndex {
         self.files.get(module)
     }
 
+    /// What is wrong with the file of a module in this directory; `None` if it can be read, or if there is no such module.
+    pub(super) fn file_problem(&self, directory: &Path, module: &str) -> Option<String> {
+        let path = directory.join(&self.file(module)?.path);
+        let problem = match File::open(&path).and_then(|mut file| file.read(&mut [0; 1])) {
+            Ok(0) => "is empty; reinstall the package that contains it".to_owned(),
+            Ok(_) => return None,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                "does not exist, although the index names it; run `depmod`, or reinstall the package that contains it"
+                    .to_owned()
+            }
+            Err(error) => format!("cannot be read ({error})"),
+        };
+        Some(format!("{} {problem}", path.display()))
+    }
+
     /// Names of all modules that have a file.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
@@ -112,6 +215,20 @@ fn optional(directory: &Path, name: &str) -> Result<String, ReadError> {
     }
 }
 
+/// The lines of `modules.alias`, normalized: `<pattern> <module>`.
+///
+/// # Errors
+/// If the file cannot be read.
+pub(super) fn aliases_on_disk(directory: &Path) -> Result<Vec<String>, ReadError> {
+    let text = read(directory, "modules.alias", NEEDS_DEPMOD)?;
+    let lines = text.split('\n').filter_map(|line| {
+        let (pattern, module) = line.strip_prefix("alias ")?.rsplit_once(' ')?;
+        let pattern = String::from_utf8(glob::normalize(pattern.as_bytes())?).ok()?;
+        Some(format!("{pattern} {}", module.replace('-', "_")))
+    });
+    Ok(lines.collect())
+}
+
 /// The module name of a path: `kernel/net/ipv4/netfilter/ip-tables.ko.xz` is `ip_tables`.
 pub(super) fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
@@ -120,7 +237,9 @@ pub(super) fn module_name(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ModuleIndex, module_name};
+    use std::{fs, path::Path};
+
+    use super::{MAGIC, ModuleIndex, REQUIRED, aliases_on_disk, check, module_name};
 
     /// Compressed and uncompressed files give the same module name.
     #[test]
@@ -156,7 +275,82 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let error = ModuleIndex::load(directory.path()).unwrap_err();
         assert!(error.to_string().contains("depmod"), "{error}");
-        std::fs::write(directory.path().join("modules.dep"), "kernel/a.ko:\n").unwrap();
+        fs::write(directory.path().join("modules.dep"), "kernel/a.ko:\n").unwrap();
         assert!(ModuleIndex::load(directory.path()).unwrap().file("a").is_some());
+    }
+
+    /// A module directory with usable indexes.
+    fn modules(root: &Path, release: &str) -> std::path::PathBuf {
+        let directory = root.join("lib/modules").join(release);
+        fs::create_dir_all(directory.join("kernel")).unwrap();
+        for name in REQUIRED {
+            fs::write(directory.join(name), MAGIC).unwrap();
+        }
+        directory
+    }
+
+    /// Modules that are gone are reported with the reboot if another kernel's are there, and with their installation otherwise.
+    #[test]
+    fn missing_module_directory_is_reported_with_its_fix() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = modules(root.path(), "6.1.0");
+        check(&directory).unwrap();
+        fs::rename(&directory, root.path().join("lib/modules/6.1.1")).unwrap();
+        let expected = format!("{} does not exist: the kernel was upgraded; reboot", directory.display());
+        assert_eq!(check(&directory).unwrap_err().to_string(), expected);
+        fs::create_dir_all(directory.join("updates")).unwrap();
+        let left = check(&directory).unwrap_err().to_string();
+        assert!(left.ends_with("has no modules: the kernel was upgraded; reboot"), "{left}");
+        fs::remove_dir_all(root.path().join("lib/modules/6.1.1")).unwrap();
+        assert!(check(&directory).unwrap_err().to_string().contains("install the modules of this kernel"));
+    }
+
+    /// Each unusable index is reported by its path, with depmod.
+    #[test]
+    fn unusable_index_is_reported_with_depmod() {
+        let root = tempfile::tempdir().unwrap();
+        for name in REQUIRED {
+            for (content, state) in
+                [(None, "does not exist"), (Some(&b""[..]), "is empty or damaged"), (Some(b"abcdef"), "is damaged")]
+            {
+                let directory = modules(root.path(), "6.1.0");
+                let path = directory.join(name);
+                match content {
+                    Some(content) => fs::write(&path, content).unwrap(),
+                    None => fs::remove_file(&path).unwrap(),
+                }
+                let error = check(&directory).unwrap_err().to_string();
+                assert_eq!(error, format!("{} {state}: run `depmod`", path.display()));
+            }
+        }
+    }
+
+    /// A module file that is missing or unreadable is reported by its path.
+    #[test]
+    fn unusable_module_file_is_reported_by_path() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = modules(root.path(), "6.1.0");
+        let index = ModuleIndex::parse("kernel/a.ko:\n", "", "");
+        let path = directory.join("kernel/a.ko");
+        let problem = || index.file_problem(&directory, "a");
+        assert!(problem().unwrap().starts_with(&format!("{} does not exist", path.display())), "{:?}", problem());
+        fs::write(&path, "").unwrap();
+        assert!(problem().unwrap().contains("is empty"), "{:?}", problem());
+        fs::write(&path, "x").unwrap();
+        assert_eq!(problem(), None);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(problem().unwrap().contains("cannot be read"), "{:?}", problem());
+        assert_eq!(index.file_problem(&directory, "b"), None);
+    }
+
+    /// The aliases on disk are normalized as those that modprobe prints.
+    #[test]
+    fn aliases_on_disk_are_normalized() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(aliases_on_disk(root.path()).is_err());
+        fs::write(root.path().join("modules.alias"), "# Aliases\nalias fs-udf udf\nalias x[a-b]-c d-e\nalias odd\n")
+            .unwrap();
+        assert_eq!(aliases_on_disk(root.path()).unwrap(), ["fs_udf udf", "x[a-b]_c d_e"]);
     }
 }

@@ -4,12 +4,21 @@
 mod aliases;
 mod cache;
 mod config;
+mod files;
+mod helper;
 mod index;
+mod names;
+mod program;
 mod resolve;
 mod resolver;
 
+pub use crate::program::Distrust;
 pub(crate) use cache::{RECHECK_INTERVAL, ResolutionCache};
-pub use config::{Config, Modprobe, ModprobeError, Rule, Softdep, Step};
-pub use index::{ModuleFile, ModuleIndex};
+pub use config::{Config, Rule, Softdep};
+pub(crate) use helper::untrusted;
+pub use index::{IndexError, ModuleFile, ModuleIndex};
+pub(crate) use names::lossless;
+pub use program::{Modprobe, ModprobeError, Step};
 pub use resolve::{Planned, Resolution, resolve};
-pub use resolver::{Resolver, ResolverError};
+pub(crate) use resolve::{for_dependency, replaced_dependencies};
+pub use resolver::{Doubts, Resolver, ResolverError, Unresolved};

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::{config::Config, index::ModuleIndex};
+use super::{config::Config, index::ModuleIndex, names::lossless};
 use crate::{event::Reason, glob};
 
 /// Soft dependencies may have soft dependencies; no real chain is this long.
@@ -59,14 +59,35 @@ pub enum Resolution {
 
 impl Resolution {
     /// Whether the configuration prevents modprobe from loading the requested module, or runs a command instead (which may
-    /// load the module itself).
+    /// load the module itself), if no module is loaded.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
+        self.block(|_| false).is_some()
+    }
+
+    /// The line that prevents modprobe from loading the requested module now. A command that replaces a dependency runs only if
+    /// that is not loaded already.
+    #[must_use]
+    pub fn block(&self, is_loaded: impl Fn(&str) -> bool) -> Option<String> {
         match self {
-            Self::Off { .. } | Self::Blacklisted { .. } | Self::Install { .. } => true,
-            Self::Modules(modules) => blocking(modules).is_some(),
-            Self::NotFound | Self::BuiltIn { .. } => false,
+            Self::Off { .. } | Self::Blacklisted { .. } | Self::Install { .. } => Some(self.detail()),
+            Self::Modules(modules) => {
+                let mut blocks = replaced_dependencies(modules);
+                blocks.find(|(module, _)| !is_loaded(module)).map(|(module, command)| for_dependency(module, command))
+            }
+            Self::NotFound | Self::BuiltIn { .. } => None,
         }
+    }
+
+    /// The commands that would replace dependencies if these were not loaded already: they have no effect before the next boot.
+    #[must_use]
+    pub fn ineffective(&self, is_loaded: impl Fn(&str) -> bool) -> Vec<String> {
+        let Self::Modules(modules) = self else { return Vec::new() };
+        let blocks = replaced_dependencies(modules).filter(|(module, _)| is_loaded(module));
+        let line = |(module, command)| {
+            format!("install {module} {command} in modprobe.d, until the next boot: {module} is loaded already")
+        };
+        blocks.map(line).collect()
     }
 
     /// The reason why a module would be loaded.
@@ -85,10 +106,8 @@ impl Resolution {
             Self::Blacklisted { module } => format!("blacklist {module} in modprobe.d"),
             Self::Install { module, command, .. } => format!("install {module} {command} in modprobe.d"),
             Self::BuiltIn { module } => format!("{module} is built into the kernel"),
-            Self::Modules(modules) => match blocking(modules) {
-                Some((module, command)) => {
-                    format!("install {module} {command} in modprobe.d, for a dependency")
-                }
+            Self::Modules(modules) => match self.block(|_| false) {
+                Some(line) => line,
                 None => {
                     let names: Vec<&str> = modules.iter().map(|planned| planned.module.as_str()).collect();
                     format!("modprobe loads {}", names.join(", "))
@@ -98,12 +117,15 @@ impl Resolution {
     }
 }
 
-/// A dependency that is replaced by a command.
-fn blocking(modules: &[Planned]) -> Option<(&str, &str)> {
-    modules.iter().filter(|planned| planned.reason == Reason::Dependency).find_map(|planned| {
-        let command = planned.command.as_deref()?;
-        Some((planned.module.as_str(), command))
-    })
+/// The dependencies that commands replace, each with its command.
+pub(crate) fn replaced_dependencies(modules: &[Planned]) -> impl Iterator<Item = (&str, &str)> {
+    let dependencies = modules.iter().filter(|planned| planned.reason == Reason::Dependency);
+    dependencies.filter_map(|planned| Some((planned.module.as_str(), planned.command.as_deref()?)))
+}
+
+/// A line that replaces a dependency.
+pub(crate) fn for_dependency(module: &str, command: &str) -> String {
+    format!("install {module} {command} in modprobe.d, for a dependency")
 }
 
 /// A module that a name resolves to.
@@ -129,29 +151,36 @@ impl Target {
 #[must_use]
 pub fn resolve(config: &Config, index: &ModuleIndex, name: &[u8]) -> Resolution {
     // Several modules may match, and modprobe tries all: a load takes precedence over every other result.
-    let mut modules: Vec<Planned> = Vec::new();
-    let mut other: Option<Resolution> = None;
-    for target in lookup(config, index, name) {
-        match outcome(config, index, &target) {
-            Resolution::Modules(more) => {
-                let new: Vec<_> =
-                    more.into_iter().filter(|new| modules.iter().all(|old| old.module != new.module)).collect();
-                modules.extend(new);
-            }
-            next => {
-                other.get_or_insert(next);
-            }
-        }
+    let outcomes: Vec<Resolution> =
+        lookup(config, index, name).iter().map(|target| outcome(config, index, target)).collect();
+    if !outcomes.iter().any(|outcome| matches!(outcome, Resolution::Modules(_))) {
+        return outcomes.into_iter().next().unwrap_or(Resolution::NotFound);
     }
-    if modules.is_empty() { other.unwrap_or(Resolution::NotFound) } else { Resolution::Modules(modules) }
+    let mut modules: Vec<Planned> = Vec::new();
+    for outcome in outcomes {
+        let more = match outcome {
+            Resolution::Modules(more) => more,
+            // The command runs in addition to the loads of the others.
+            Resolution::Install { module, command, mut before } => {
+                before.push(Planned { module, reason: Reason::Alias, command: Some(command) });
+                before
+            }
+            _ => continue,
+        };
+        let is_new = |new: &Planned| modules.iter().all(|old| old.module != new.module);
+        let new: Vec<_> = more.into_iter().filter(is_new).collect();
+        modules.extend(new);
+    }
+    Resolution::Modules(modules)
 }
 
 /// Modules that a name resolves to; the first source with a match decides.
 fn lookup(config: &Config, index: &ModuleIndex, name: &[u8]) -> Vec<Target> {
     let Some(name) = glob::normalize(name) else { return Vec::new() };
-    let text = String::from_utf8_lossy(&name);
+    let text = lossless(&name);
+    let name = text.as_bytes();
 
-    let aliases = config.aliases.iter().filter(|rule| glob::matches(rule.pattern.as_bytes(), &name));
+    let aliases = config.aliases.iter().filter(|rule| glob::matches(rule.pattern.as_bytes(), name));
     let configured: Vec<Target> = aliases
         .map(|rule| Target {
             module: rule.value.clone(),
@@ -169,7 +198,7 @@ fn lookup(config: &Config, index: &ModuleIndex, name: &[u8]) -> Vec<Target> {
     if config.installs.iter().any(|rule| rule.pattern == text) {
         return vec![Target::own(&text)];
     }
-    let mut indexed: Vec<&str> = config.indexed(&name).collect();
+    let mut indexed: Vec<&str> = config.indexed(name).collect();
     // Several patterns of one module may match.
     indexed.sort_by_key(|module| (index.file(module).map_or(usize::MAX, |file| file.position), *module));
     indexed.dedup();
@@ -179,7 +208,7 @@ fn lookup(config: &Config, index: &ModuleIndex, name: &[u8]) -> Vec<Target> {
     if index.is_builtin(&text) {
         return vec![Target::own(&text)];
     }
-    index.builtin_by_alias(&name).map(|module| Target::indexed(&text, module)).collect()
+    index.builtin_by_alias(name).map(|module| Target::indexed(&text, module)).collect()
 }
 
 /// The resolution for one module.

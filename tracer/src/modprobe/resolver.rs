@@ -1,20 +1,30 @@
 //! The resolver: reads the configuration again when one of its files has changed.
 
 use std::{
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, Instant},
 };
 
 use super::{
     Resolution,
-    config::{Config, Modprobe, ModprobeError},
-    index::ModuleIndex,
+    config::Config,
+    files,
+    helper::{self, Asked},
+    index::{self, IndexError, ModuleIndex},
+    names::lossless,
+    program::{Modprobe, ModprobeError},
     resolve::resolve,
 };
-use crate::kernel::{ReadError, sysinfo::SystemInfo};
+use crate::{
+    causes::with_causes,
+    glob,
+    kernel::{ReadError, sysinfo::SystemInfo},
+};
 
 /// Index files that affect resolution. modprobe reads the `.bin` forms.
-const INDEX_FILES: [&str; 9] = [
+const INDEX_FILES: [&str; 10] = [
+    "modules.alias",
     "modules.dep",
     "modules.dep.bin",
     "modules.alias.bin",
@@ -33,62 +43,202 @@ pub enum ResolverError {
     /// The configuration is unknown.
     #[error("cannot determine what modprobe would do")]
     Modprobe(#[from] ModprobeError),
+    /// modprobe cannot use the modules of the kernel.
+    #[error("cannot use the modules of this kernel")]
+    Modules(#[from] IndexError),
     /// The modules of the kernel are unknown.
     #[error("cannot read the modules of this kernel")]
     Index(#[from] ReadError),
 }
 
-/// A file and its version. `None` if there is no readable file: modprobe itself reports files that it cannot read.
-type Stamp = (PathBuf, Option<(SystemTime, u64)>);
+/// A file and its version. `None` if there is no such file, or it cannot be examined.
+type Stamp = (PathBuf, Option<Version>);
+
+/// The version of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    /// When it was written, replaced or moved, nanoseconds since 1970.
+    changed_ns: i64,
+    bytes: u64,
+    inode: u64,
+}
+
+/// Interval of retries of a modprobe that does not tell its configuration. Each may take as long as the limit of a run.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Why it is unknown what modprobe would do, for outcomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unresolved {
+    /// The modules of the running kernel are not on disk.
+    NoModules(String),
+    /// An index of the modules cannot be used.
+    Index(String),
+    /// The configuration of the helper is unknown.
+    Config(String),
+}
+
+impl From<&ResolverError> for Unresolved {
+    fn from(error: &ResolverError) -> Self {
+        match error {
+            ResolverError::Modules(error @ IndexError::NoModules { .. }) => Self::NoModules(error.to_string()),
+            ResolverError::Modules(error @ IndexError::Unusable { .. }) => Self::Index(error.to_string()),
+            error => Self::Config(with_causes(error)),
+        }
+    }
+}
+
+/// Why the answers may differ from what the kernel's helper does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Doubts {
+    /// The helper was not asked, since users other than root may be able to change it.
+    pub helper: Option<String>,
+    /// It did not tell its configuration. Names are resolved by the aliases of the modules alone.
+    pub config: Option<String>,
+    /// Files and directories of its configuration that cannot be read.
+    pub unreadable: Vec<PathBuf>,
+}
+
+impl Doubts {
+    /// All of them as sentences; none if the answers are certain.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let unreadable = self.unreadable.iter().map(|path| format!("{} cannot be read; root can", path.display()));
+        self.helper.iter().chain(&self.config).cloned().chain(unreadable).collect()
+    }
+}
 
 /// The configuration of the installed modprobe and the index of the kernel's modules.
 #[derive(Debug)]
 pub struct Resolver {
+    /// The running system, whose helper is asked; `None` for one program.
+    system: Option<SystemInfo>,
     modprobe: Modprobe,
     stamps: Vec<Stamp>,
     config: Config,
     index: ModuleIndex,
+    doubts: Doubts,
+    read: Instant,
 }
 
 impl Resolver {
-    /// Reads the configuration of a modprobe and the index of the modules.
+    /// Reads the configuration of a modprobe and the index of the modules. The caller trusts the program.
     ///
     /// # Errors
     /// If either is missing.
     pub fn new(modprobe: Modprobe) -> Result<Self, ResolverError> {
         // Taken before reading, so that the next refresh detects a change in between.
         let stamps = stamps(&modprobe);
+        let directory = modprobe.module_directory();
+        index::check(&directory)?;
         let config = modprobe.show_config()?;
-        let index = ModuleIndex::load(&modprobe.module_directory())?;
-        Ok(Self { modprobe, stamps, config, index })
+        let index = ModuleIndex::load(&directory)?;
+        let doubts = Doubts { unreadable: files::unreadable(&modprobe.config_directories()), ..Doubts::default() };
+        Ok(Self { system: None, modprobe, stamps, config, index, doubts, read: Instant::now() })
     }
 
-    /// Uses the modprobe of `kernel.modprobe`, or the default one if that does not exist, for the running kernel.
+    /// As [`Self::new`] for the usual modprobe and an installed kernel.
     ///
     /// # Errors
-    /// See [`Resolver::new`]; also if the kernel release is unknown.
-    pub fn installed(sysinfo: &SystemInfo) -> Result<Self, ResolverError> {
-        let configured = sysinfo.modprobe().ok().map(PathBuf::from).filter(|path| path.is_file());
-        let program = configured.unwrap_or_else(|| PathBuf::from("/sbin/modprobe"));
-        Self::new(Modprobe::new(program, sysinfo.release()?))
+    /// See [`Self::new`]; also if root is not the only one who can change modprobe.
+    pub fn of_release(release: &str) -> Result<Self, ResolverError> {
+        let modprobe = Modprobe::new(helper::USUAL, release);
+        modprobe.check_trust()?;
+        Self::new(modprobe)
     }
 
-    /// Reads everything again if a file has changed; returns whether one did. On error the previous state is kept.
+    /// Uses the modprobe of `kernel.modprobe` for the running kernel; the usual one if that does not exist, or if users other than
+    /// root may be able to change it. If it does not tell its configuration, names are resolved by the aliases of the modules.
+    ///
+    /// # Errors
+    /// See [`Self::of_release`]; also if the kernel release is unknown.
+    pub fn installed(sysinfo: &SystemInfo) -> Result<Self, ResolverError> {
+        Self::of_helper(sysinfo, helper::asked(sysinfo))
+    }
+
+    fn of_helper(sysinfo: &SystemInfo, Asked { program, doubt }: Asked) -> Result<Self, ResolverError> {
+        let modprobe = Modprobe::new(program, sysinfo.release()?);
+        modprobe.check_trust()?;
+        let (mut resolver, config_error) = match Self::new(modprobe.clone()) {
+            Ok(resolver) => (resolver, None),
+            Err(ResolverError::Modprobe(error)) => (Self::without_config(modprobe)?, Some(with_causes(&error))),
+            Err(error) => return Err(error),
+        };
+        resolver.system = Some(sysinfo.clone());
+        resolver.doubts.helper = doubt;
+        resolver.doubts.config = config_error;
+        Ok(resolver)
+    }
+
+    /// A resolver by the files of the modules alone.
+    fn without_config(modprobe: Modprobe) -> Result<Self, ResolverError> {
+        let stamps = stamps(&modprobe);
+        let directory = modprobe.module_directory();
+        let config = Config::of_aliases(&index::aliases_on_disk(&directory)?);
+        let index = ModuleIndex::load(&directory)?;
+        Ok(Self { system: None, modprobe, stamps, config, index, doubts: Doubts::default(), read: Instant::now() })
+    }
+
+    /// Reads everything again if a file has changed; returns whether an answer may have changed. Another program in
+    /// `kernel.modprobe` is a doubt, but is not asked: it may take long, or do something. On error the previous state is kept,
+    /// which is no longer that of the system.
     ///
     /// # Errors
     /// See [`Resolver::new`].
     pub fn refresh(&mut self) -> Result<bool, ResolverError> {
-        if stamps(&self.modprobe) == self.stamps {
-            return Ok(false);
+        let is_same = stamps(&self.modprobe) == self.stamps;
+        match self.system.clone() {
+            None if is_same => Ok(false),
+            None => {
+                *self = Self::new(self.modprobe.clone())?;
+                Ok(true)
+            }
+            Some(system) => {
+                let doubt = helper::doubt_of(&system, &self.modprobe.program);
+                let is_certain = self.doubts.config.is_none() || self.read.elapsed() < RETRY;
+                if is_same && is_certain {
+                    let is_changed = doubt != self.doubts.helper;
+                    self.doubts.helper = doubt;
+                    return Ok(is_changed);
+                }
+                let program = self.modprobe.program.clone();
+                *self = Self::of_helper(&system, Asked { program, doubt })?;
+                Ok(true)
+            }
         }
-        *self = Self::new(self.modprobe.clone())?;
-        Ok(true)
     }
 
     /// What modprobe would do with a name, as of the last [`Resolver::refresh`].
     #[must_use]
     pub fn resolve(&self, name: &[u8]) -> Resolution {
         resolve(&self.config, &self.index, name)
+    }
+
+    /// Whether a module has this name or alias, according to the index of the modules: a fact that no configuration changes.
+    #[must_use]
+    pub fn carries(&self, name: &[u8], module: &str) -> bool {
+        let Some(name) = glob::normalize(name) else { return false };
+        let name = lossless(&name);
+        name == module || self.config.indexed(name.as_bytes()).any(|carrier| carrier == module)
+    }
+
+    /// What is wrong with the file of a module now; `None` if it can be read.
+    #[must_use]
+    pub fn file_problem(&self, module: &str) -> Option<String> {
+        self.index.file_problem(&self.modprobe.module_directory(), module)
+    }
+
+    /// A file or directory of the configuration or of the indexes that was changed after a time (nanoseconds since 1970).
+    pub(super) fn changed_since(&self, realtime_ns: i64) -> Option<&Path> {
+        let is_later = |(_, version): &&Stamp| version.is_some_and(|version| version.changed_ns > realtime_ns);
+        self.stamps.iter().find(is_later).map(|(path, _)| path.as_path())
+    }
+
+    /// Why the answers may differ from what the kernel's helper does.
+    #[must_use]
+    pub const fn doubts(&self) -> &Doubts {
+        &self.doubts
     }
 
     /// The modprobe.
@@ -113,24 +263,25 @@ impl Resolver {
 fn stamps(modprobe: &Modprobe) -> Vec<Stamp> {
     let directory = modprobe.module_directory();
     let mut stamps: Vec<Stamp> = INDEX_FILES.iter().map(|name| stamp(directory.join(name))).collect();
+    stamps.push(stamp(modprobe.program.clone()));
+    stamps.push(stamp(directory));
     for directory in modprobe.config_directories() {
         let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_config(path)).collect();
-        files.sort_unstable();
+        let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| files::is_config(path)).collect();
+        found.sort_unstable();
         stamps.push(stamp(directory));
-        stamps.extend(files.into_iter().map(stamp));
+        stamps.extend(found.into_iter().map(stamp));
     }
     stamps
 }
 
-fn is_config(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "conf" || extension == "alias")
-}
-
 fn stamp(path: PathBuf) -> Stamp {
-    let metadata = std::fs::metadata(&path);
-    let version = metadata.and_then(|metadata| Ok((metadata.modified()?, metadata.len())));
-    (path, version.ok())
+    let version = std::fs::metadata(&path).ok().map(|metadata| Version {
+        changed_ns: metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec()),
+        bytes: metadata.len(),
+        inode: metadata.ino(),
+    });
+    (path, version)
 }
 
 #[cfg(test)]

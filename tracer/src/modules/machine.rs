@@ -29,6 +29,8 @@ pub struct Machine {
     pub loaded: Option<HashMap<String, State>>,
     /// Reasons why the kernel does not load any module automatically.
     pub stops: Vec<String>,
+    /// Reasons why modprobe's configuration may be another one than that which is known.
+    pub doubts: Vec<String>,
     /// Whether any user may create a user namespace and be its root. `None` if unknown.
     pub user_namespaces: Option<bool>,
 }
@@ -43,7 +45,18 @@ impl Machine {
             list.note().into_iter().for_each(|note| log::warn!("{note}"));
             list.modules.into_iter().map(|module| (module.name, module.state)).collect()
         };
-        Self { loaded: loaded.map(states), stops: stops(sysinfo), user_namespaces: user_namespaces(sysinfo.root()) }
+        Self {
+            loaded: loaded.map(states),
+            stops: stops(sysinfo),
+            doubts: Vec::new(),
+            user_namespaces: user_namespaces(sysinfo.root()),
+        }
+    }
+
+    /// Whether a module is loaded and live: modprobe neither loads it nor runs a command in its place.
+    #[must_use]
+    pub fn is_live(&self, module: &str) -> bool {
+        self.loaded.as_ref().is_some_and(|loaded| loaded.get(module) == Some(&State::Live))
     }
 }
 

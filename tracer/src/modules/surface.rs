@@ -56,7 +56,7 @@ pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<E
         let Some(found) = families::find(&text).filter(|found| found.family.access >= Access::UserNamespace) else {
             continue;
         };
-        let (targets, modules, blocked) = targets(resolve(config, index, name.as_bytes()));
+        let (targets, modules, blocked) = targets(resolve(config, index, name.as_bytes()), machine);
         let is_loaded = |module: &String| machine.loaded.as_ref().is_some_and(|loaded| loaded.contains_key(module));
         let state = match blocked {
             true => State::Blocked,
@@ -96,11 +96,13 @@ pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<E
 }
 
 /// The modules that a request is for, all modules that would be loaded, and whether the configuration prevents it.
-fn targets(resolution: Resolution) -> (Vec<String>, Vec<String>, bool) {
-    let blocked = resolution.is_blocked();
+fn targets(resolution: Resolution, machine: &Machine) -> (Vec<String>, Vec<String>, bool) {
+    let blocked = resolution.block(|module| machine.is_live(module)).is_some();
     let names = |planned: Vec<Planned>| planned.into_iter().map(|planned| planned.module).collect();
     match resolution {
-        Resolution::Modules(planned) => {
+        Resolution::Modules(mut planned) => {
+            // A command that replaces one of several modules loads nothing here.
+            planned.retain(|planned| planned.command.is_none() || planned.reason == Reason::Dependency);
             // An alias may resolve to several modules.
             let is_meant = |planned: &&Planned| matches!(planned.reason, Reason::Asked | Reason::Alias);
             let targets = planned.iter().filter(is_meant).map(|planned| planned.module.clone()).collect();
@@ -166,6 +168,20 @@ kernel/crypto/twofish-x86_64-3way.ko: kernel/crypto/twofish-x86_64.ko
             assert_eq!(entry.aliases, ["crypto_twofish_asm"], "{module}");
             assert_eq!(entry.modules, ["twofish_x86_64", "twofish_x86_64_3way"]);
         }
+    }
+
+    /// A dependency that is blocked and loaded already blocks nothing before the next boot.
+    #[test]
+    fn block_of_a_loaded_dependency_does_not_close_the_surface() {
+        let config = Config::parse(format!("install udp_tunnel /bin/false\n{CONFIG}")).unwrap();
+        let index = ModuleIndex::parse(DEP, "", "");
+        let tipc = |machine: &Machine| {
+            let found = surface(&config, &index, machine).into_iter().find(|entry| entry.module == "tipc");
+            found.map(|entry| entry.state)
+        };
+        assert_eq!(tipc(&Machine::default()), Some(State::Blocked));
+        let live = HashMap::from([("udp_tunnel".to_owned(), crate::kernel::modules::State::Live)]);
+        assert_eq!(tipc(&Machine { loaded: Some(live), ..Machine::default() }), Some(State::Open));
     }
 
     /// Blocked and loaded modules are distinguished from open ones.

@@ -208,13 +208,14 @@ pub(super) const fn reason(reason: Reason) -> &'static str {
 pub(super) const fn meaning(status: Status) -> Meaning {
     match status {
         Status::Loaded | Status::AlreadyLoaded => Meaning::Good,
-        Status::NotWaited | Status::Unknown | Status::NotFound => Meaning::Doubt,
+        Status::NotWaited | Status::Unknown | Status::NotFound | Status::BuiltIn => Meaning::Doubt,
         Status::Blocklisted
         | Status::HelperFailed
         | Status::Denied
         | Status::NoModprobe
         | Status::Throttled
         | Status::Interrupted
+        | Status::NoModules
         | Status::Failed => Meaning::Bad,
     }
 }

@@ -41,6 +41,10 @@ pub trait Kernel {
 
 impl Kernel for Resolver {
     fn look_up(&self, name: &str) -> Lookup {
+        let doubts = self.doubts().sentences();
+        if !doubts.is_empty() {
+            return Lookup::Unknown(doubts.join("; "));
+        }
         let resolution = self.resolve(name.as_bytes());
         match &resolution {
             Resolution::BuiltIn { .. } => Lookup::BuiltIn,
@@ -151,7 +155,7 @@ fn reason(rule: &Rule, near: Option<&Finding>, baseline: &BTreeSet<Arc<str>>, ke
 /// The skip reason that follows from the outcome of a request.
 fn skip_reason_of_near_miss(near: &Finding) -> Option<SkipReason> {
     match near.status {
-        Status::AlreadyLoaded if near.is_built_in => Some(SkipReason::BuiltIn),
+        Status::BuiltIn => Some(SkipReason::BuiltIn),
         Status::AlreadyLoaded => Some(SkipReason::AlreadyLoaded),
         Status::NotFound => Some(SkipReason::Missing),
         _ => None,

@@ -10,7 +10,6 @@ use super::{
 use crate::{
     chain::{Cause, ChainKey},
     event::{Ancestor, Origin, Process, Reason, Status, Text},
-    modprobe::Resolution,
 };
 
 /// The overall outcome.
@@ -115,8 +114,6 @@ pub struct Finding {
     pub status: Status,
     /// The attribution of the outcome.
     pub detail: Option<String>,
-    /// Nothing had to be loaded, because the module is built in.
-    pub is_built_in: bool,
     /// The origin of the load.
     pub origin: Origin,
     /// The requester; absent if it was not seen.
@@ -184,18 +181,11 @@ impl Finding {
             explanation: request.and_then(|request| request.explanation.clone()),
             status: subject.status(),
             detail: result.and_then(|result| result.detail.clone()),
-            is_built_in: result.and_then(|result| result.detail.as_deref()).is_some_and(is_built_in),
             origin: subject.origin(),
             requester: requester(subject),
             expired: None,
         }
     }
-}
-
-/// Only the detail of the outcome distinguishes a built-in module from one that was loaded before.
-fn is_built_in(detail: &str) -> bool {
-    let built_in = Resolution::BuiltIn { module: String::new() }.detail();
-    detail.ends_with(&built_in)
 }
 
 fn requester(subject: &Subject<'_>) -> Option<Requester> {

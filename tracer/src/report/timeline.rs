@@ -46,7 +46,7 @@ impl Timeline {
         }
         let kind = match status {
             Status::Loaded | Status::AlreadyLoaded => 0,
-            Status::NotWaited | Status::Unknown | Status::NotFound => 1,
+            Status::NotWaited | Status::Unknown | Status::NotFound | Status::BuiltIn => 1,
             _ => 2,
         };
         if let Some(count) = self.buckets.get_mut(place.index).and_then(|bucket| bucket.get_mut(kind)) {

@@ -12,7 +12,7 @@ use crate::{
     cli::{EXIT_ERROR, EXIT_SKIPPED, EXIT_VERDICT, io::output_files::OutputFiles},
     kernel::sysinfo::SystemInfo,
     logging::notice,
-    modprobe::{Modprobe, Resolver},
+    modprobe::Resolver,
     output::verdict,
     policy::{Kernel, Lookup, Outcome, Verdict},
 };
@@ -130,11 +130,7 @@ impl InstalledKernel {
             let release = self.release.clone()?;
             let sysinfo = SystemInfo::default();
             let is_running = sysinfo.release().is_ok_and(|running| running == release);
-            let resolver = if is_running {
-                Resolver::installed(&sysinfo)
-            } else {
-                Resolver::new(Modprobe::new(PathBuf::from("/sbin/modprobe"), release))
-            };
+            let resolver = if is_running { Resolver::installed(&sysinfo) } else { Resolver::of_release(&release) };
             resolver.map_err(|error| format!("{:#}", anyhow::Error::from(error)))
         })
     }

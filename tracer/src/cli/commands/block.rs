@@ -50,6 +50,7 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let sysinfo = SystemInfo::default();
     let machine = Machine::read(&sysinfo);
     let resolver = Resolver::installed(&sysinfo).context("cannot try rules with modprobe")?;
+    require_certainty(&resolver, args.write)?;
 
     let mut text = String::new();
     let mut all = true;
@@ -122,8 +123,24 @@ fn print_effects(rules: &Rules, dry_run: &DryRun) {
         ));
     }
     if *loaded == Some(true) {
-        notice(&format!("{name}: loaded now; it stays until `modprobe -r {}` or the next boot", escape_str(module)));
+        // With these lines in place, `modprobe -r` does nothing, and exits with 0.
+        notice(&format!("{name}: loaded now; it stays until `rmmod {}` or the next boot", escape_str(module)));
     }
+}
+
+/// Rules are tried with a modprobe whose configuration is known. They are written only if that is the one that the kernel runs.
+pub(in crate::cli) fn require_certainty(resolver: &Resolver, is_written: bool) -> anyhow::Result<()> {
+    let doubts = resolver.doubts();
+    if let Some(doubt) = &doubts.config {
+        bail!("cannot try rules with modprobe: {}", escape_str(doubt));
+    }
+    for doubt in doubts.sentences() {
+        if is_written {
+            bail!("cannot determine what the kernel's helper would do with the rules: {}", escape_str(&doubt));
+        }
+        notice(&format!("not certain: {}", escape_str(&doubt)));
+    }
+    Ok(())
 }
 
 /// A temporary directory for a dry run of modprobe.

@@ -43,10 +43,13 @@ pub struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let sysinfo = SystemInfo::default();
-    let machine = Machine::read(&sysinfo);
+    let mut machine = Machine::read(&sysinfo);
     let resolver = Resolver::installed(&sysinfo).map_err(|error| format!("{:#}", anyhow::Error::from(error)));
     let indexes = match &resolver {
-        Ok(resolver) => Ok((resolver.config(), resolver.index())),
+        Ok(resolver) => {
+            machine.doubts = resolver.doubts().sentences();
+            Ok((resolver.config(), resolver.index()))
+        }
         Err(why) => Err(why.as_str()),
     };
 
@@ -108,6 +111,8 @@ fn human(out: &mut String, name: &Text, answer: &Answer) {
     line(out, "here", &escape_str(&answer.detail));
     steps(out, &answer.modules);
     lines(out, "blocked", answer.blocks.iter().map(|block| escape_str(block)));
+    lines(out, "no effect", answer.ineffective.iter().map(|line| escape_str(line)));
+    lines(out, "doubt", answer.doubts.iter().map(|doubt| escape_str(doubt)));
 }
 
 fn cause_words(answer: &Answer, cause: &Cause) -> String {

@@ -82,6 +82,9 @@ struct Line<'a> {
     /// Whether any user can be root of a user namespace here.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_namespaces_for_anyone: Option<bool>,
+    /// Reasons why modprobe's configuration may be another one, so that the state is not certain.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    doubts: &'a [String],
     /// Whether the captures contain a use; absent without captures.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<Needed>,
@@ -105,8 +108,9 @@ struct Shown<'a> {
 
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let sysinfo = SystemInfo::default();
-    let machine = Machine::read(&sysinfo);
+    let mut machine = Machine::read(&sysinfo);
     let resolver = Resolver::installed(&sysinfo).context("cannot list the modules that can be loaded")?;
+    machine.doubts = resolver.doubts().sentences();
     let entries = surface(resolver.config(), resolver.index(), &machine);
     let gathered = (!args.captures.is_empty()).then(|| impact::collect_usage(&args.captures)).transpose()?;
     let (needs, captures) = gathered.unzip();
@@ -172,6 +176,7 @@ fn json(shown: &[Shown<'_>], machine: &Machine) -> anyhow::Result<String> {
         let line = Line {
             entry,
             user_namespaces_for_anyone: machine.user_namespaces,
+            doubts: &machine.doubts,
             needed: *needed,
             hosts: needed.map(|_| hosts.len()),
             by_host: is_by_host.then_some(hosts.as_slice()),
@@ -228,6 +233,7 @@ fn summary(entries: &[Entry], machine: &Machine) -> Vec<String> {
     ];
     lines
         .extend(machine.stops.iter().map(|stop| format!("module loading is currently disabled: {}", escape_str(stop))));
+    lines.extend(machine.doubts.iter().map(|doubt| format!("not certain: {}", escape_str(doubt))));
     lines
 }
 
@@ -279,8 +285,12 @@ mod tests {
     #[test]
     fn summary_modules_are_counted_by_state() {
         let entries = [entry("a", State::Open), entry("b", State::Loaded), entry("c", State::Blocked)];
-        let machine =
-            Machine { user_namespaces: Some(true), stops: vec!["it is off".to_owned()], ..Machine::default() };
+        let machine = Machine {
+            user_namespaces: Some(true),
+            stops: vec!["it is off".to_owned()],
+            doubts: vec!["x\u{1b} cannot be read".to_owned()],
+            ..Machine::default()
+        };
         assert_eq!(
             summary(&entries, &machine),
             [
@@ -288,6 +298,7 @@ mod tests {
                 "root of a user namespace, which any user can be on this host: 0 more",
                 "already loaded: 1, blocked: 1",
                 "module loading is currently disabled: it is off",
+                "not certain: x\\x1b cannot be read",
             ]
         );
     }

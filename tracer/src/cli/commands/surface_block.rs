@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, bail};
 
-use super::block::{install_file, join_truncated, temp_dir};
+use super::block::{install_file, join_truncated, require_certainty, temp_dir};
 use crate::{
     cli::io::{capture_in::Captures, print},
     kernel::sysinfo::SystemInfo,
@@ -37,6 +37,7 @@ pub(in crate::cli) fn run(found: &Found<'_>, install_into: Option<&Path>) -> any
             filters.join(" ")
         );
     }
+    require_certainty(resolver, install_into.is_some())?;
     let parts = unused_modules(entries, required, resolver.config(), resolver.index(), machine);
     print_coverage(usage);
     if parts.is_empty() {

@@ -33,7 +33,7 @@ alias symbol:nf_nat_setup nf_nat
 ";
 
 fn plan(config: &str, name: &str) -> Resolution {
-    let config = Config::parse(&format!("{config}{INDEX}")).unwrap();
+    let config = Config::parse(format!("{config}{INDEX}")).unwrap();
     let index = ModuleIndex::parse(DEP, "kernel/ext4.ko\n", "ext4.alias=fs-ext3\0");
     resolve(&config, &index, name.as_bytes())
 }
@@ -64,6 +64,29 @@ fn module_with_dependencies_loads_these_first() {
 #[test]
 fn alias_of_several_modules_loads_all() {
     assert_eq!(loads("", "crc32c"), names(&[("crc32c_intel", Alias), ("crc32c_generic", Alias)]));
+}
+
+/// The command of one of several modules with an alias runs, and the others are loaded, in their order.
+#[test]
+fn command_of_one_of_several_modules_runs_with_the_others() {
+    let Resolution::Modules(modules) = plan("install crc32c_intel /bin/false\n", "crc32c") else { panic!("one loads") };
+    let steps: Vec<_> = modules.iter().map(|step| (step.module.as_str(), step.command.as_deref())).collect();
+    assert_eq!(steps, [("crc32c_intel", Some("/bin/false")), ("crc32c_generic", None)]);
+}
+
+/// A blacklist with a carriage return, and one with a byte that is not UTF-8, are about other modules.
+#[test]
+fn name_with_another_byte_is_another_module() {
+    assert_eq!(loads("blacklist can\r\n", "net-pf-29").len(), 1);
+    assert_eq!(loads("install vfat\r /bin/false\n", "fs-vfat").len(), 2);
+    let text = [&b"alias x\xff can\nalias x\xfe vfat\n"[..], INDEX.as_bytes()].concat();
+    let (config, index) = (Config::parse(text).unwrap(), ModuleIndex::parse(DEP, "", ""));
+    let module = |name: &[u8]| match resolve(&config, &index, name) {
+        Resolution::Modules(modules) => modules.last().map(|planned| planned.module.clone()),
+        _ => None,
+    };
+    assert_eq!((module(b"x\xff").as_deref(), module(b"x\xfe").as_deref()), (Some("can"), Some("vfat")));
+    assert_eq!(module(b"x\xfd"), None);
 }
 
 /// Soft dependencies are resolved as aliases, loaded before and after, and marked.

@@ -10,7 +10,7 @@ use std::{
 use module_file::ModuleFile;
 
 use super::Resolver;
-use crate::modprobe::{Modprobe, Planned, Resolution};
+use crate::modprobe::{Modprobe, Planned, Resolution, Unresolved};
 
 const RELEASE: &str = "6.1.0-test";
 
@@ -58,7 +58,7 @@ const NAMES: [&str; 19] = [
     "kmt_nothing",
 ];
 
-const CONFIGS: [&str; 10] = [
+const CONFIGS: [&str; 14] = [
     "",
     "blacklist kmt_mid\nblacklist kmt-fast\n",
     "alias kmt-pf-30 off\nalias kmt-pf-9? kmt-base\nalias mine kmt_top\n",
@@ -69,6 +69,14 @@ const CONFIGS: [&str; 10] = [
     "softdep kmt_base pre: kmt-crc post: kmt_slow\ninstall kmt_base /bin/false\n",
     "softdep kmt_top pre: kmt_soft\nblacklist kmt_soft\n",
     "softdep kmt_top post: kmt_nothing kmt-pf-31\ninstall kmt_soft /bin/true; /bin/false\n",
+    // Carriage returns belong to names and commands.
+    "blacklist kmt_mid\r\nalias kmt-pf-31 off\r\ninstall kmt_top /bin/false\r\ninstall kmt_slow\r /bin/false\r\n",
+    // Words end at blanks and tabs.
+    "install\tkmt_mid \t /bin/false\t\nblacklist\t  kmt-fast\t# x\nalias \tkmt-pf-30\t kmt_slow\tx\n\tblacklist kmt_slow\n",
+    // The text of the end mark within a line, continued lines, and lines that kmod ignores.
+    "install kmt_base echo # End of configuration files. Dumping indexes now:\ninstall kmt_fast \\\n/bin/false\nnonsense x\n\
+     install kmt_slow\n# End of configuration files. Dumping indexes now:\nblacklist kmt_soft\n",
+    "install kmt-crc /bin/false\ninstall kmt_fast /bin/sh -c 'exit 1'\nalias kmt-pf-9[0-9] kmt_top\n",
 ];
 
 /// The modprobe that results are compared with.
@@ -128,14 +136,14 @@ fn printed(modprobe: &Modprobe, name: &str) -> Vec<Step> {
     command.arg("-C").arg(&modprobe.config.as_ref().unwrap()[0]);
     let output = command.args(["-n", "-v", "--", name]).output().unwrap();
     let mut steps = Vec::new();
-    for line in String::from_utf8(output.stdout).unwrap().lines() {
-        let (verb, rest) = line.trim_end().split_once(' ').unwrap();
+    for line in String::from_utf8(output.stdout).unwrap().split_terminator('\n') {
+        let (verb, rest) = line.split_once(' ').unwrap();
         let step = match verb {
             "insmod" => {
                 let path = Path::new(rest.split(' ').next().unwrap());
                 Step::Load(path.file_stem().unwrap().to_str().unwrap().replace('-', "_"))
             }
-            "install" => Step::Run(rest.trim_end().to_owned()),
+            "install" => Step::Run(rest.trim_matches([' ', '\t']).to_owned()),
             other => panic!("modprobe printed {other}: {line}"),
         };
         // Since a dry run loads nothing, modprobe prints a module twice if two others need it.
@@ -207,4 +215,78 @@ fn resolver_after_file_change_reads_again() {
     std::fs::remove_file(&file).unwrap();
     assert!(resolver.refresh().unwrap());
     assert!(!resolver.refresh().unwrap());
+}
+
+/// Bytes that are not UTF-8 do not merge names: the resolution is that of the installed modprobe.
+#[test]
+fn bytes_that_are_not_utf8_distinguish_names() {
+    let (root, modprobe) = tree("");
+    let lines = b"alias kmt-x\xff kmt_base\nalias kmt-x\xfe kmt_top\nblacklist kmt_base\xff\n";
+    std::fs::write(root.path().join("modprobe.d/odd.conf"), lines).unwrap();
+    let resolver = Resolver::new(modprobe).unwrap();
+    let module = |name: &[u8]| match resolver.resolve(name) {
+        Resolution::Modules(modules) => modules.last().map(|planned| planned.module.clone()),
+        _ => None,
+    };
+    assert_eq!(module(b"kmt-x\xff").as_deref(), Some("kmt_base"));
+    assert_eq!(module(b"kmt-x\xfe").as_deref(), Some("kmt_top"));
+    assert_eq!((module(b"kmt-x\xfd"), module("kmt-x\u{fffd}".as_bytes())), (None, None));
+}
+
+/// modprobe's messages about lines that it ignores are kept.
+#[test]
+fn messages_about_ignored_lines_are_kept() {
+    let (_root, modprobe) = tree("nonsense kmt_base\n");
+    let warnings = Resolver::new(modprobe).unwrap().config().warnings.clone();
+    let is_about = |line: &String| line.contains("test.conf") && line.contains("nonsense");
+    assert!(warnings.iter().any(is_about), "{warnings:?}");
+}
+
+/// Facts about modules do not depend on the configuration.
+#[test]
+fn modules_carry_their_names_and_aliases() {
+    let (_root, modprobe) = tree("alias fs-kmt off\nblacklist kmt_fast\n");
+    let resolver = Resolver::new(modprobe).unwrap();
+    for (name, module) in
+        [("fs-kmt", "kmt_top"), ("kmt-crc", "kmt_fast"), ("kmt-crc", "kmt_slow"), ("kmt-base", "kmt_base")]
+    {
+        assert!(resolver.carries(name.as_bytes(), module), "{name}, {module}");
+    }
+    assert!(!resolver.carries(b"fs-kmt", "kmt_base") && !resolver.carries(b"x]", "x]"));
+}
+
+/// Modules that are moved away are noticed, and are found again when they are back.
+#[test]
+fn modules_that_are_moved_away_are_noticed() {
+    let (root, modprobe) = tree("");
+    let directory = modprobe.module_directory();
+    let mut resolver = Resolver::new(modprobe.clone()).unwrap();
+    let other = root.path().join("lib/modules/6.1.1");
+    std::fs::rename(&directory, &other).unwrap();
+    let error = resolver.refresh().unwrap_err();
+    let expected = format!("{} does not exist: the kernel was upgraded; reboot", directory.display());
+    assert_eq!(Unresolved::from(&error), Unresolved::NoModules(expected));
+    assert!(Resolver::new(modprobe).is_err());
+    std::fs::rename(&other, &directory).unwrap();
+    assert!(resolver.refresh().unwrap());
+    std::fs::write(directory.join("modules.alias.bin"), "").unwrap();
+    let error = Unresolved::from(&resolver.refresh().unwrap_err());
+    assert!(matches!(&error, Unresolved::Index(why) if why.contains("modules.alias.bin is empty")), "{error:?}");
+}
+
+/// A change while a request runs is noticed by the time of the change.
+#[test]
+fn change_after_a_time_is_noticed() {
+    let now_ns = || jiff::Timestamp::now().as_nanosecond().try_into().unwrap();
+    let (root, modprobe) = tree("");
+    // The kernel's times of changes are those of its last tick.
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    let before_ns: i64 = now_ns();
+    let mut resolver = Resolver::new(modprobe).unwrap();
+    assert_eq!(resolver.changed_since(before_ns), None);
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    std::fs::write(root.path().join("modprobe.d/test.conf"), "blacklist kmt_mid\n").unwrap();
+    assert!(resolver.refresh().unwrap());
+    let changed = resolver.changed_since(before_ns).map(Path::to_owned);
+    assert_eq!(changed, Some(root.path().join("modprobe.d/test.conf")));
 }

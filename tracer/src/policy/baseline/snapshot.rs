@@ -156,11 +156,8 @@ impl std::str::FromStr for Snapshot {
     }
 }
 
-/// The name of the outcome if nothing had to be loaded because the module is built in.
-const BUILT_IN: &str = "built-in";
-
 fn is_result(name: &str) -> bool {
-    name == BUILT_IN || Status::ALL.iter().any(|status| status.name() == name)
+    Status::ALL.iter().any(|status| status.name() == name)
 }
 
 /// Creates snapshots from chains.
@@ -199,8 +196,7 @@ impl Recorder {
         };
         let key = (requester, finding.origin.name(), finding.alias.as_ref().map(plain));
         let recorded = self.entries.entry(key).or_default();
-        let result = if finding.is_built_in { BUILT_IN } else { finding.status.name() };
-        recorded.results.insert(result.to_owned());
+        recorded.results.insert(finding.status.name().to_owned());
         // A module whose init failed was removed again.
         let stayed = finding.module.as_ref().filter(|_| finding.status != Status::Failed);
         recorded.modules.extend(stayed.map(plain));

@@ -8,7 +8,7 @@ const make = (tag, text, className) => {
   if (className) element.className = className;
   return element;
 };
-const STATUS = { loaded: "good", "already-loaded": "good", "not-found": "doubt", "not-waited": "doubt", unknown: "doubt", unloaded: "good" };
+const STATUS = { loaded: "good", "already-loaded": "good", "not-found": "doubt", "built-in": "doubt", "not-waited": "doubt", unknown: "doubt", unloaded: "good" };
 const statusClass = (status) => STATUS[status] || "bad";
 const duration = (ns) => {
   if (ns === null || ns === undefined) return "-";

@@ -11,6 +11,11 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// The wall clock time at a boot time, nanoseconds since 1970.
+    pub(super) fn realtime_ns(self, boot_ns: u64) -> i64 {
+        i64::try_from(boot_ns).unwrap_or(i64::MAX).saturating_add(self.realtime_minus_boot_ns)
+    }
+
     /// The wall clock time at a boot time, clamped to the range of [`Timestamp`].
     #[must_use]
     pub fn at(self, boot_ns: u64) -> Timestamp {

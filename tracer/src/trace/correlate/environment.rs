@@ -10,7 +10,7 @@ use crate::{
         devices::PresentDevice,
         process::{Liveness, ThreadState},
     },
-    modprobe::Resolution,
+    modprobe::{Resolution, Unresolved},
 };
 
 /// Information about the traced system.
@@ -21,13 +21,24 @@ pub trait Environment {
     fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame>;
     /// A user stack.
     fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame>;
-    /// What the installed modprobe would do with a name; `None` if that cannot be determined.
-    fn resolve(&mut self, name: &Text) -> Option<Resolution>;
+    /// What the installed modprobe would do with a name.
+    ///
+    /// # Errors
+    /// If that cannot be determined.
+    fn resolve(&mut self, name: &Text) -> Result<Resolution, Unresolved>;
+    /// Whether a module has this name or alias, according to the index of the modules.
+    fn carries(&mut self, name: &Text, module: &str) -> bool;
+    /// Whether there is a module file with this name.
+    fn has_module(&mut self, module: &str) -> bool;
+    /// What is wrong with the file of a module now; `None` if nothing is, or if it is unknown.
+    fn file_problem(&mut self, module: &str) -> Option<String>;
+    /// A file of modprobe's configuration or of its indexes that was changed after a time (nanoseconds since 1970).
+    fn changed_since(&mut self, realtime_ns: i64) -> Option<String>;
     /// The user action that causes a request for this name with this kernel stack.
     fn explain(&mut self, name: &Text, stack: &[Frame]) -> Option<String>;
     /// The side effect of loading a module, if it has a known one.
     fn effect(&mut self, module: &str) -> Option<String>;
-    /// Whether a module is loaded.
+    /// Whether a module is loaded now.
     fn is_loaded(&mut self, module: &str) -> bool;
     /// Whether a process is still alive.
     fn liveness(&mut self, process: ProcessId) -> Liveness;

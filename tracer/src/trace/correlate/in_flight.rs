@@ -5,12 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::{ended::EndedRequests, outcome::Failure, round_robin::RoundRobin};
-use crate::event::{Outcome, ProcessId, Request, RequestId, Text};
+use super::{
+    ended::EndedRequests,
+    outcome::{Failure, Nested},
+    round_robin::RoundRobin,
+};
+use crate::event::{Attribution, Outcome, ProcessId, Request, RequestId, Text};
 
 /// Maximum number of requests in flight. Each is a waiting thread; the kernel side tracks fewer
 /// (`tracer-ebpf/src/maps.rs`).
 pub(super) const LIMIT: usize = 1 << 16;
+
+/// Maximum number of nested requests. The kernel runs 50 at a time.
+const LEVELS_LIMIT: usize = 50;
 
 /// The state of a request.
 #[derive(Debug)]
@@ -31,6 +38,10 @@ pub(super) struct InFlight {
     /// Modules that were loaded for it and not removed.
     pub loaded: Vec<String>,
     pub failures: Vec<Failure>,
+    /// The request whose helper has its requester as a descendant.
+    pub parent: Option<RequestId>,
+    /// What such requests of its own helper's descendants did.
+    pub nested: Nested,
     /// Time of the latest record.
     pub last_ns: u64,
     /// The latest time at which the requester was seen in a state that is possible within the request.
@@ -72,7 +83,10 @@ impl InFlight {
         process: ProcessId,
         pending_event: Box<Request>,
     ) -> Self {
+        let is_exact = pending_event.parent_attribution == Some(Attribution::exact());
         Self {
+            parent: pending_event.parent_request.filter(|_| is_exact),
+            nested: Nested::default(),
             name,
             began_ns,
             process,
@@ -209,6 +223,20 @@ impl Requests {
             self.endings.insert(id);
         }
         Some(result)
+    }
+
+    /// Changes a request and then, with `true`, each request in whose helper's descendants it was made.
+    pub(super) fn change_with_parents(&mut self, id: RequestId, mut change: impl FnMut(&mut InFlight, bool)) {
+        let mut next = Some(id);
+        for level in 0..LEVELS_LIMIT {
+            let Some(id) = next else { break };
+            next = self
+                .change(id, |in_flight| {
+                    change(in_flight, level > 0);
+                    in_flight.parent
+                })
+                .flatten();
+        }
     }
 
     /// Removes a request so that its result can be emitted. `None` if a result was emitted before; a request that was

@@ -18,7 +18,7 @@ use crate::{
         process::{self, Liveness, ThreadState},
         taints,
     },
-    modprobe::{RECHECK_INTERVAL, Resolution, ResolutionCache},
+    modprobe::{RECHECK_INTERVAL, Resolution, ResolutionCache, Unresolved},
     modules::{effect, families},
     probe::Addresses,
     trace::enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
@@ -173,8 +173,24 @@ impl Environment for LiveSystem {
         }
     }
 
-    fn resolve(&mut self, name: &Text) -> Option<Resolution> {
+    fn resolve(&mut self, name: &Text) -> Result<Resolution, Unresolved> {
         self.resolutions.resolve(name)
+    }
+
+    fn carries(&mut self, name: &Text, module: &str) -> bool {
+        self.resolutions.carries(name, module)
+    }
+
+    fn has_module(&mut self, module: &str) -> bool {
+        self.resolutions.has_module(module)
+    }
+
+    fn file_problem(&mut self, module: &str) -> Option<String> {
+        self.resolutions.file_problem(module)
+    }
+
+    fn changed_since(&mut self, realtime_ns: i64) -> Option<String> {
+        self.resolutions.changed_since(realtime_ns)
     }
 
     fn explain(&mut self, name: &Text, stack: &[Frame]) -> Option<String> {

@@ -43,7 +43,7 @@ impl Loader {
             Some(failure) => Outcome {
                 code: Some(failure.ret),
                 errno: Some(errno_name(failure.ret)),
-                detail: Some(format!("{}: {}", failure.what, errno_name(failure.ret))),
+                detail: Some(failure.detail()),
                 ..Outcome::new(Status::Failed, Attribution::exact())
             },
             None if self.in_init > 0 => unseen("the end of a module's init was not seen"),

@@ -7,6 +7,7 @@ mod ended;
 mod entries;
 mod environment;
 mod files;
+mod history;
 mod in_flight;
 mod kernel_printf;
 mod live_system;

@@ -14,7 +14,8 @@ use crate::{
         Ancestor, Attempt, Attribution, Behalf, Body, Init, Load, Origin, Process, ProcessId, Reason, Request,
         RequestId, Text, Unload,
     },
-    modprobe::Resolution,
+    glob,
+    modprobe::lossless,
     trace::enrich::process::{self as from_wire, nul_text, process_id, request_id},
 };
 
@@ -80,6 +81,7 @@ impl<K: Environment> Tracker<K> {
         let (request, origin, attribution) = origin_of(&record.owner, &process, &ancestors);
         let module = nul_text(&record.module);
         let boot_ns = record.header.boot_ns;
+        self.history.loaded(&lossless(module.as_bytes()), boot_ns, request);
         let asked = match request {
             Some(id) => self.requests.get(id).map(|in_flight| in_flight.name.clone()),
             None => None,
@@ -91,11 +93,15 @@ impl<K: Environment> Tracker<K> {
         };
         match request {
             Some(id) => {
-                self.requests.change(id, |in_flight| {
-                    in_flight.loaded.push(module.field());
-                    in_flight.helper_runs(boot_ns);
+                let name = lossless(module.as_bytes());
+                self.requests.change_with_parents(id, |in_flight, is_parent| {
+                    if is_parent {
+                        in_flight.nested.loaded.push(name.clone());
+                    } else {
+                        in_flight.loaded.push(name.clone());
+                        in_flight.helper_runs(boot_ns);
+                    }
                 });
-                self.recent_loads.insert(module.field(), (boot_ns, id));
             }
             None => {
                 let loader = self.loader_seen(process.id(), boot_ns);
@@ -126,7 +132,14 @@ impl<K: Environment> Tracker<K> {
     /// Why a module belongs to a request, by the configuration of the installed modprobe.
     fn reason(&mut self, asked: &Text, module: &str) -> Option<Reason> {
         // Both the kernel and the resolution spell module names with underscores.
-        self.environment.resolve(asked)?.reason(module)
+        match self.environment.resolve(asked) {
+            Ok(resolution) => resolution.reason(module),
+            // The configuration is unknown, but not the modules' own names and aliases.
+            Err(_) if glob::normalize(asked.as_bytes()).is_some_and(|asked| asked == module.as_bytes()) => {
+                Some(Reason::Asked)
+            }
+            Err(_) => self.environment.carries(asked, module).then_some(Reason::Alias),
+        }
     }
 
     pub(super) fn on_init_done(&mut self, record: &wire::InitDone) {
@@ -141,7 +154,7 @@ impl<K: Environment> Tracker<K> {
         if record.ret < 0 {
             let failure = Failure { what: format!("the init of {}", module.field()), ret: record.ret };
             self.failed(request, process, record.header.boot_ns, failure);
-            self.init_failed_after_load(request, process, &module.field());
+            self.init_failed_after_load(request, process, &lossless(module.as_bytes()), record.header.boot_ns);
         }
         if record.ret >= 0 {
             // Only this record reports a successful load. A failed load is reported by its system call, with the file.
@@ -160,25 +173,30 @@ impl<K: Environment> Tracker<K> {
     }
 
     /// A module that arrived did not stay.
-    fn init_failed_after_load(&mut self, request: Option<RequestId>, process: ProcessId, module: &str) {
+    fn init_failed_after_load(&mut self, request: Option<RequestId>, process: ProcessId, module: &str, boot_ns: u64) {
         match request {
-            Some(id) => {
-                self.requests.change(id, |in_flight| in_flight.loaded.retain(|loaded| loaded != module));
-            }
+            Some(id) => self.requests.change_with_parents(id, |in_flight, is_parent| {
+                let list = if is_parent { &mut in_flight.nested.loaded } else { &mut in_flight.loaded };
+                list.retain(|loaded| loaded != module);
+            }),
             None => {
                 if let Some(loader) = self.loaders.get_mut(process) {
                     loader.loaded = loader.loaded.saturating_sub(1);
                 }
             }
         }
-        self.recent_loads.remove(module);
+        self.history.removed(module, boot_ns);
     }
 
     fn failed(&mut self, request: Option<RequestId>, process: ProcessId, boot_ns: u64, failure: Failure) {
         match request {
-            Some(id) => {
-                self.requests.change(id, |in_flight| in_flight.failures.push(failure));
-            }
+            Some(id) => self.requests.change_with_parents(id, |in_flight, is_parent| {
+                if is_parent {
+                    in_flight.nested.has_failed = true;
+                } else {
+                    in_flight.failures.push(failure.clone());
+                }
+            }),
             None => self.loader_seen(process, boot_ns).last_failure = Some(failure),
         }
     }
@@ -187,6 +205,7 @@ impl<K: Environment> Tracker<K> {
         self.environment.modules_changed();
         let (process, ancestors, _) = self.process(&record.context, &record.owner);
         let unload = Unload { module: nul_text(&record.module), process, ancestors, init_failed: record.in_init != 0 };
+        self.history.removed(&lossless(unload.module.as_bytes()), record.header.boot_ns);
         let request = request_id(&record.owner.request);
         self.emit(record.header.boot_ns, request, Body::Unload(Box::new(unload)));
     }
@@ -237,14 +256,6 @@ impl<K: Environment> Tracker<K> {
             attribution,
         };
         self.emit(boot_ns, request, Body::Attempt(Box::new(attempt)));
-    }
-
-    /// Another request that loaded, while `id` ran, the module that `id` requested.
-    pub(super) fn loaded_meanwhile(&mut self, name: &Text, id: RequestId) -> Option<String> {
-        let Some(Resolution::Modules(modules)) = self.environment.resolve(name) else { return None };
-        let target = modules.iter().rfind(|planned| matches!(planned.reason, Reason::Asked | Reason::Alias))?;
-        let (boot_ns, by) = self.recent_loads.get(&target.module)?;
-        (*by != id && *boot_ns >= id.boot_ns).then(|| by.to_string())
     }
 }
 

@@ -1,16 +1,17 @@
-//! Classifies the outcome of a request: by the kernel's return value, by the observed loads, and, where these are not
-//! enough, by the configuration of the installed modprobe. The latter is marked as inferred.
+//! Classifies the outcome of a request: by what arrived in its chain, by the kernel's return value, and, where these are not enough,
+//! by the configuration of the installed modprobe and the modules on disk. The latter is marked as inferred.
 
-use super::environment::Environment;
+mod not_arrived;
+
+use not_arrived::{failure, success};
+
+use super::{environment::Environment, history::History};
 use crate::{
-    event::{Attribution, Outcome, Reason, Status, Text},
+    event::{Attribution, Outcome, Reason, RequestId, Status, Text},
     glob,
     kernel::errno,
-    modprobe::{Planned, Resolution},
+    modprobe::{Planned, Resolution, Unresolved},
 };
-
-/// The rule of a status that was inferred from the configuration.
-const BY_CONFIG: &str = "modprobe-config";
 
 /// A module that failed to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,37 +22,95 @@ pub(super) struct Failure {
     pub ret: i32,
 }
 
+impl Failure {
+    pub(super) fn detail(&self) -> String {
+        format!("{}: {}", self.what, errno_name(self.ret))
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome {
+            errno: Some(errno_name(self.ret)),
+            detail: Some(self.detail()),
+            ..Outcome::new(Status::Failed, Attribution::exact())
+        }
+    }
+}
+
+/// Maximum number of failures in a detail.
+const FAILURES_SHOWN: usize = 4;
+
 /// What is known when a request ends.
 #[derive(Debug)]
 pub(super) struct OutcomeInput<'a> {
+    pub id: RequestId,
     pub name: &'a Text,
     /// Return value of `call_usermodehelper_exec`.
     pub ret: i32,
     pub wait: bool,
+    /// When it began, nanoseconds since boot and since 1970.
+    pub began_ns: u64,
+    pub began_realtime_ns: i64,
     pub duration_ns: Option<u64>,
-    /// Modules that were loaded and not removed.
+    /// Modules that were loaded for it and not removed.
     pub loaded: &'a [String],
     pub failures: &'a [Failure],
-    /// Another request that loaded the same module while this one ran.
-    pub parallel: Option<String>,
+    /// What requests of its helper's descendants did.
+    pub nested: &'a Nested,
+    pub history: &'a History,
+}
+
+/// What is known of the requests that descendants of a request's helper made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Nested {
+    /// Modules that were loaded for them and not removed.
+    pub loaded: Vec<String>,
+    /// A load for one of them failed.
+    pub has_failed: bool,
 }
 
 impl OutcomeInput<'_> {
-    /// Whether the requested module was loaded. Dependencies are loaded even if a command runs instead of the module.
-    fn is_loaded(&self, resolution: Option<&Resolution>) -> bool {
-        let has_arrived = |module: &str| self.loaded.iter().any(|loaded| loaded == module);
-        // A module requested by its own name needs no configuration to be recognized.
+    /// The modules that arrived in its chain and stayed.
+    fn arrived(&self) -> impl Iterator<Item = &String> {
+        self.loaded.iter().chain(&self.nested.loaded)
+    }
+
+    /// Whether the requested module arrived. Dependencies are loaded even if a command runs instead of the module.
+    fn is_loaded(&self, resolution: Option<&Resolution>, environment: &mut dyn Environment) -> bool {
+        // A module requested by its own name needs no index to be recognized.
         let own = glob::normalize(self.name.as_bytes());
-        if own.is_some_and(|own| self.loaded.iter().any(|loaded| loaded.as_bytes() == own)) {
+        if own.is_some_and(|own| self.arrived().any(|module| module.as_bytes() == own)) {
             return true;
         }
-        match resolution {
+        let is_planned = |module: &String| match resolution {
             Some(Resolution::Modules(modules)) => {
-                let mut wanted = modules.iter().filter(|planned| is_wanted(planned));
-                wanted.any(|planned| has_arrived(&planned.module))
+                modules.iter().any(|planned| is_wanted(planned) && planned.module == *module)
             }
-            Some(Resolution::Install { module, .. }) => has_arrived(module),
+            Some(Resolution::Install { module: wanted, .. }) => wanted == module,
             _ => false,
+        };
+        self.arrived().any(|module| is_planned(module) || environment.carries(self.name, module))
+    }
+
+    /// Whether a module was loaded when the request began; `None` if that is unknown.
+    fn was_loaded(&self, module: &str, environment: &mut dyn Environment) -> Option<bool> {
+        self.history.was_loaded(module, self.began_ns, environment.is_loaded(module))
+    }
+
+    /// Who loaded a module while the request ran, outside its chain.
+    fn loaded_elsewhere(&self, module: &str) -> Option<String> {
+        let arrival = self.history.arrival_since(module, self.began_ns)?;
+        match arrival.by {
+            Some(by) if by == self.id => None,
+            Some(by) => Some(format!("request {by}")),
+            None => Some("a process outside of it".to_owned()),
+        }
+    }
+
+    /// The exit code of the helper, or the signal that killed it.
+    fn end_of_helper(&self) -> String {
+        match (self.ret & 0x7f, self.ret >> 8) {
+            (0, code) => format!("modprobe exited with {code}"),
+            (signal, _) => format!("modprobe was killed by signal {signal}"),
         }
     }
 }
@@ -63,16 +122,44 @@ const fn is_wanted(planned: &Planned) -> bool {
 
 /// Classifies a request that reached the usermode helper code.
 pub(super) fn classify(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outcome {
+    let is_killed = input.ret & 0x7f != 0;
     let mut outcome = match input.ret {
         ret if ret < 0 => by_errno(ret),
-        ret if ret & 0x7f != 0 => killed(ret),
-        _ if !input.wait => Outcome::new(Status::NotWaited, Attribution::exact()),
-        0 => success(input, environment),
-        _ => failure(input, environment),
+        _ if !input.wait && !is_killed => Outcome::new(Status::NotWaited, Attribution::exact()),
+        ret => {
+            let resolution = environment.resolve(input.name);
+            // What arrived decides, whatever the configuration and the exit code say.
+            if input.is_loaded(resolution.as_ref().ok(), environment) {
+                loaded(input)
+            } else if is_killed {
+                killed(ret)
+            } else {
+                let changed = resolution.is_ok().then(|| environment.changed_since(input.began_realtime_ns)).flatten();
+                let resolution = match changed {
+                    Some(path) => Err(Unresolved::Config(format!("{path} was changed while the request ran"))),
+                    None => resolution,
+                };
+                if ret == 0 { success(input, resolution, environment) } else { failure(input, resolution, environment) }
+            }
+        }
     };
     outcome.code = Some(input.ret);
     outcome.duration_ns = input.duration_ns;
     outcome
+}
+
+/// The requested module arrived. The detail lists what else went wrong.
+fn loaded(input: &OutcomeInput<'_>) -> Outcome {
+    let mut failures: Vec<String> = input.failures.iter().take(FAILURES_SHOWN).map(Failure::detail).collect();
+    let more = input.failures.len().saturating_sub(FAILURES_SHOWN);
+    if more > 0 {
+        failures.push(format!("and {more} more failures"));
+    }
+    if failures.is_empty() && input.ret != 0 {
+        failures.push(input.end_of_helper());
+    }
+    let detail = (!failures.is_empty()).then(|| format!("nevertheless {}", failures.join("; ")));
+    Outcome { detail, ..Outcome::new(Status::Loaded, Attribution::exact()) }
 }
 
 /// The name of an errno, or its number if it has none.
@@ -103,107 +190,4 @@ fn by_errno(ret: i32) -> Outcome {
 fn killed(ret: i32) -> Outcome {
     let detail = format!("modprobe was killed by signal {}", ret & 0x7f);
     Outcome { detail: Some(detail), ..Outcome::new(Status::HelperFailed, Attribution::exact()) }
-}
-
-/// An outcome inferred from the configuration.
-fn by_config(status: Status, detail: Option<String>) -> Outcome {
-    Outcome { detail, ..Outcome::new(status, Attribution::inferred(BY_CONFIG)) }
-}
-
-/// modprobe exited with 0. That does not prove that a module was loaded.
-fn success(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outcome {
-    let resolution = environment.resolve(input.name);
-    if input.is_loaded(resolution.as_ref()) {
-        return Outcome::new(Status::Loaded, Attribution::exact());
-    }
-    let unknown =
-        |detail: String| Outcome { detail: Some(detail), ..Outcome::new(Status::Unknown, Attribution::unknown()) };
-    let others = input.loaded.join(", ");
-    let Some(resolution) = resolution else {
-        let open = match others.as_str() {
-            "" => String::new(),
-            others => format!(", so it is unknown whether {others} is the requested module"),
-        };
-        return unknown(format!("modprobe reports success; its configuration could not be read{open}"));
-    };
-    if let Some(request) = &input.parallel {
-        return by_config(Status::AlreadyLoaded, Some(format!("loaded meanwhile by request {request}")));
-    }
-    match &resolution {
-        Resolution::Install { module, .. } if environment.is_loaded(module) => {
-            by_config(Status::AlreadyLoaded, Some(resolution.detail()))
-        }
-        Resolution::Off { .. } | Resolution::Blacklisted { .. } | Resolution::Install { .. } => {
-            by_config(Status::Blocklisted, Some(resolution.detail()))
-        }
-        Resolution::BuiltIn { .. } => by_config(Status::AlreadyLoaded, Some(resolution.detail())),
-        Resolution::Modules(modules) => match missing(modules, environment) {
-            None => by_config(Status::AlreadyLoaded, None),
-            Some(_) if resolution.is_blocked() => by_config(Status::Blocklisted, Some(resolution.detail())),
-            Some(planned) => unknown(format!("modprobe reports success, but {} is not loaded", planned.module)),
-        },
-        Resolution::NotFound if others.is_empty() => {
-            unknown("modprobe reports success without loading anything".to_owned())
-        }
-        Resolution::NotFound => {
-            unknown(format!("modprobe reports success; it is unknown whether {others} provides the name"))
-        }
-    }
-}
-
-/// The first requested module that is not loaded. Soft dependencies may be missing.
-fn missing<'a>(modules: &'a [Planned], environment: &mut dyn Environment) -> Option<&'a Planned> {
-    modules.iter().find(|planned| is_wanted(planned) && !environment.is_loaded(&planned.module))
-}
-
-/// modprobe exited with an error. The kernel does not distinguish the reasons.
-fn failure(input: &OutcomeInput<'_>, environment: &mut dyn Environment) -> Outcome {
-    if let Some(Failure { what, ret }) = input.failures.last() {
-        return Outcome {
-            errno: Some(errno_name(*ret)),
-            detail: Some(format!("{what}: {}", errno_name(*ret))),
-            ..Outcome::new(Status::Failed, Attribution::exact())
-        };
-    }
-    let Some(resolution) = environment.resolve(input.name) else {
-        let detail = format!("modprobe exited with {}; its configuration could not be read", input.ret >> 8);
-        return Outcome { detail: Some(detail), ..Outcome::new(Status::Failed, Attribution::unknown()) };
-    };
-    match &resolution {
-        Resolution::NotFound => by_config(Status::NotFound, None),
-        Resolution::Install { command, .. } if !is_ban(command) => {
-            by_config(Status::Failed, Some(format!("the command failed: {}", resolution.detail())))
-        }
-        _ if resolution.is_blocked() => by_config(Status::Blocklisted, Some(resolution.detail())),
-        Resolution::BuiltIn { .. } => {
-            by_config(Status::Failed, Some(format!("{}, but modprobe failed", resolution.detail())))
-        }
-        _ => by_config(
-            Status::Failed,
-            Some("modprobe failed before it called the kernel (a missing or unreadable module file?)".to_owned()),
-        ),
-    }
-}
-
-/// Whether an `install` command is one of the usual ways to disable a module.
-fn is_ban(command: &str) -> bool {
-    let program = command.split_ascii_whitespace().next().unwrap_or_default();
-    let name = program.rsplit('/').next().unwrap_or_default();
-    matches!(name, "false" | "true" | ":" | "exit")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_ban;
-
-    /// Commands that only succeed or fail count as a ban, all others as a replacement.
-    #[test]
-    fn install_command_without_effect_is_a_ban() {
-        for command in ["/bin/false", "/bin/true", "false", "/usr/bin/true # off", ": nothing"] {
-            assert!(is_ban(command), "{command}");
-        }
-        for command in ["/bin/sh -c 'modprobe --ignore-install x'", "", "/sbin/modprobe -i x && true"] {
-            assert!(!is_ban(command), "{command}");
-        }
-    }
 }

@@ -15,6 +15,7 @@ mod entries;
 mod files;
 mod late;
 mod loaders;
+mod outcomes;
 mod stream;
 
 mod udev;
@@ -27,7 +28,7 @@ use crate::{
         devices::PresentDevice,
         process::{Liveness, ThreadState},
     },
-    modprobe::{Planned, Resolution},
+    modprobe::{Planned, Resolution, Unresolved},
     probe::Record,
     trace::enrich::process::nul_text,
 };
@@ -50,8 +51,18 @@ struct World {
     provided: Option<(&'static str, &'static str)>,
     /// What modprobe would do with any other name; by default it finds no module.
     plan: Option<Resolution>,
-    /// The configuration of modprobe cannot be read.
-    no_plan: bool,
+    /// The configuration of modprobe is unknown, or cannot be applied.
+    unresolved: Option<Unresolved>,
+    /// Modules that have any requested alias.
+    carriers: Vec<&'static str>,
+    /// Names with a command and no module.
+    virtual_modules: Vec<&'static str>,
+    /// Modules that are loaded now.
+    now_loaded: Vec<&'static str>,
+    /// What is wrong with the file of a module.
+    file_problem: Option<(&'static str, &'static str)>,
+    /// A file of the configuration that was changed at this time.
+    changed: Option<(&'static str, i64)>,
 }
 
 impl Environment for World {
@@ -71,11 +82,12 @@ impl Environment for World {
     fn user_stack(&mut self, _: ProcessId, _: &wire::Stack) -> Vec<Frame> {
         Vec::new()
     }
-    fn resolve(&mut self, name: &Text) -> Option<Resolution> {
+    fn resolve(&mut self, name: &Text) -> Result<Resolution, Unresolved> {
         let Some((_, module)) = self.provided.filter(|(alias, _)| *name == Text::from(*alias)) else {
-            return (!self.no_plan).then(|| self.plan.clone().unwrap_or(Resolution::NotFound));
+            let planned = || self.plan.clone().unwrap_or(Resolution::NotFound);
+            return self.unresolved.clone().map_or_else(|| Ok(planned()), Err);
         };
-        Some(Resolution::Modules(vec![Planned { module: module.to_owned(), reason: Reason::Alias, command: None }]))
+        Ok(Resolution::Modules(vec![Planned { module: module.to_owned(), reason: Reason::Alias, command: None }]))
     }
     fn explain(&mut self, _: &Text, _: &[Frame]) -> Option<String> {
         None
@@ -83,8 +95,20 @@ impl Environment for World {
     fn effect(&mut self, module: &str) -> Option<String> {
         (module == "nf_conntrack").then(|| "packets are tracked".to_owned())
     }
-    fn is_loaded(&mut self, _: &str) -> bool {
-        false
+    fn carries(&mut self, _: &Text, module: &str) -> bool {
+        self.carriers.contains(&module)
+    }
+    fn has_module(&mut self, module: &str) -> bool {
+        !self.virtual_modules.contains(&module)
+    }
+    fn file_problem(&mut self, module: &str) -> Option<String> {
+        self.file_problem.filter(|(of, _)| *of == module).map(|(_, problem)| problem.to_owned())
+    }
+    fn changed_since(&mut self, realtime_ns: i64) -> Option<String> {
+        self.changed.filter(|(_, at_ns)| *at_ns > realtime_ns).map(|(path, _)| path.to_owned())
+    }
+    fn is_loaded(&mut self, module: &str) -> bool {
+        self.now_loaded.contains(&module)
     }
     fn liveness(&mut self, process: ProcessId) -> Liveness {
         self.looks += 1;

@@ -11,9 +11,6 @@ use crate::event::{Body, Loss, LossStage, RequestId};
 /// How long a request event is held back until the tracepoint reports whether the requester waits.
 const PENDING_EVENT_NS: u64 = 100_000_000;
 
-/// How long loaded modules are attributed to the request that loaded them.
-const RECENT_NS: u64 = 60_000_000_000;
-
 /// How far the ring buffer was read. Losses are reported after reading and before this value is used.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -40,7 +37,6 @@ impl<K: Environment> Tracker<K> {
             self.settle(began_ns);
         }
         self.check(ended_ns);
-        self.recent_loads.retain(|_, (boot_ns, _)| began_ns.saturating_sub(*boot_ns) < RECENT_NS);
         let Self { files, environment, .. } = self;
         files.make_room(|process| environment.liveness(process) != crate::kernel::process::Liveness::Gone);
         self.report_late_records(began_ns);

@@ -1,8 +1,6 @@
 //! Turns records into events: keeps what is in flight and joins each record by the key that the kernel assigned. It has no
 //! clock and does no I/O: time comes from records and ticks, everything else from [`Environment`].
 
-use std::collections::HashMap;
-
 use tracer_ebpf::wire;
 
 use super::{
@@ -12,6 +10,7 @@ use super::{
     entries::Entries,
     environment::Environment,
     files::Files,
+    history::History,
     in_flight::{Ending, InFlight, Requests, Retired},
     kernel_printf::format_name,
     loaders::Loaders,
@@ -52,9 +51,7 @@ pub struct Tracker<K> {
     /// The programs stay attached after the end of the stream.
     pub(super) is_continued: bool,
     pub(super) files: Files,
-    /// The request that loaded each module recently, to distinguish a request that lost a race from one that had nothing
-    /// to do.
-    pub(super) recent_loads: HashMap<String, (u64, RequestId)>,
+    pub(super) history: History,
     pub(super) devices: Devices,
     pub(super) totals: End,
 }
@@ -78,7 +75,7 @@ impl<K: Environment> Tracker<K> {
             late_records: 0,
             is_continued: false,
             files: Files::default(),
-            recent_loads: HashMap::new(),
+            history: History::default(),
             devices: Devices::default(),
             totals: End::default(),
         }
@@ -102,8 +99,10 @@ impl<K: Environment> Tracker<K> {
 
     /// Adds an event that does not come from a record: header, baseline.
     pub fn push(&mut self, boot_ns: u64, body: Body) {
-        if matches!(body, Body::Header(_)) {
-            self.start_devices(boot_ns);
+        match &body {
+            Body::Header(_) => self.start_devices(boot_ns),
+            Body::Baseline(baseline) => self.history.begin(&baseline.modules),
+            _ => {}
         }
         self.emit(boot_ns, None, body);
     }
@@ -194,6 +193,7 @@ impl<K: Environment> Tracker<K> {
         // No record is missing after a walk that was cut.
         if !loss.is_walk_cut() {
             self.last_loss_ns = self.last_loss_ns.max(Some(boot_ns));
+            self.history.lost(boot_ns);
         }
         self.emit(boot_ns, None, Body::Loss(loss));
     }
@@ -324,7 +324,8 @@ impl<K: Environment> Tracker<K> {
         self.release(id, Some(record.wait != 0));
         let boot_ns = record.header.boot_ns;
         self.note_concurrency(boot_ns);
-        let Some(in_flight) = self.requests.get(id) else {
+        let Self { requests, environment, history, clock, .. } = self;
+        let Some(in_flight) = requests.get(id) else {
             // The request record was lost: the return value is correct, everything else is unknown.
             let mut outcome = Outcome::new(Status::Unknown, Attribution::unknown());
             outcome.code = Some(record.ret);
@@ -335,18 +336,21 @@ impl<K: Environment> Tracker<K> {
             self.count_late(id.tid);
             return;
         }
-        let parallel = self.loaded_meanwhile(&in_flight.name.clone(), id);
-        let Some(in_flight) = self.requests.get(id) else { return };
+        let began_ns = in_flight.began_ns;
         let input = OutcomeInput {
+            id,
             name: &in_flight.name,
             ret: record.ret,
             wait: record.wait != 0,
-            duration_ns: Some(boot_ns.saturating_sub(in_flight.began_ns)),
+            began_ns,
+            began_realtime_ns: clock.realtime_ns(began_ns),
+            duration_ns: Some(boot_ns.saturating_sub(began_ns)),
             loaded: &in_flight.loaded,
             failures: &in_flight.failures,
-            parallel,
+            nested: &in_flight.nested,
+            history,
         };
-        let outcome = outcome::classify(&input, &mut self.environment);
+        let outcome = outcome::classify(&input, environment);
         if matches!(outcome.status, Status::NotWaited | Status::Interrupted) {
             let ending = Ending { outcome, boot_ns, is_due: false };
             self.requests.change(id, |in_flight| in_flight.ending = Some(ending));

@@ -56,7 +56,7 @@ impl<K: Environment> Tracker<K> {
         let mut leads = |modalias: &Text, environment: &mut K| {
             let reason = reasons
                 .entry(modalias.clone())
-                .or_insert_with(|| environment.resolve(modalias).and_then(|plan| plan.reason(module)));
+                .or_insert_with(|| environment.resolve(modalias).ok().and_then(|plan| plan.reason(module)));
             reason.is_some()
         };
         let announced = devices.causes(boot_ns, |modalias| leads(modalias, environment));

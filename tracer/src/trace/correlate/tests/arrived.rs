@@ -3,7 +3,7 @@
 use super::{World, arrives_for, asks, handed_over, returns, tracker};
 use crate::{
     event::{Attribution, Body, Outcome, Reason, Status},
-    modprobe::{Planned, Resolution},
+    modprobe::{Planned, Resolution, Unresolved},
 };
 
 fn planned(module: &str, reason: Reason) -> Planned {
@@ -58,14 +58,17 @@ fn alias_counts_as_loaded_by_its_target_only() {
     assert_eq!((end.status, end.attribution, loads), (Status::Unknown, Attribution::unknown(), 1));
 }
 
-/// Without a resolution or configuration, only a module with exactly the requested name counts as loaded.
+/// Without a resolution or configuration, only a module with the requested name or alias counts as loaded.
 #[test]
-fn request_without_resolution_counts_by_name_only() {
-    for no_plan in [false, true] {
-        let world = || World { no_plan, ..World::default() };
+fn request_without_resolution_counts_by_name_or_alias_only() {
+    for unresolved in [None, Some(Unresolved::Config("no modprobe".to_owned()))] {
+        let world = || World { unresolved: unresolved.clone(), ..World::default() };
         let (end, _) = asked_for_udf(world(), &["cdrom", "udf"]);
         assert_eq!((end.status, end.attribution), (Status::Unknown, Attribution::unknown()));
         assert!(end.detail.unwrap().contains("cdrom, udf"));
         assert_eq!(asked_for_udf(world(), &["fs_udf"]).0.status, Status::Loaded);
+        let known = World { carriers: vec!["udf"], ..world() };
+        let (end, _) = asked_for_udf(known, &["cdrom", "udf"]);
+        assert_eq!((end.status, end.attribution), (Status::Loaded, Attribution::exact()));
     }
 }
