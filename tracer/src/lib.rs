@@ -49,6 +49,7 @@ pub mod chain;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod doctor;
+pub mod environment;
 pub mod event;
 pub mod glob;
 pub mod kernel;

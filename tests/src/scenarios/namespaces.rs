@@ -27,6 +27,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         needs: &[Need::Kmodtrace, Need::Extras, Need::Program("unshare"), Need::Program("busybox")],
         run: container,
     },
+    Scenario {
+        name: "helper-files-are-those-of-the-host",
+        fresh_boot: true,
+        needs: &[Need::Kmodtrace, Need::Extras, Need::Program("unshare"), Need::Program("busybox")],
+        run: helper_files,
+    },
     // It leaves a hierarchy of cgroup v1 behind.
     Scenario { name: "cgroup-v1-places-processes", fresh_boot: true, needs: &[Need::Kmodtrace], run: cgroup_v1 },
 ];
@@ -78,8 +84,12 @@ fn follows_command(events: &str) -> Result<()> {
 fn container(ctx: &mut Ctx) -> Result<()> {
     ctx.run(&["modprobe", "-r", "dummy", "veth"])?;
     ctx.write_file(Path::new("/run/command.sh"), COMMAND)?;
-    let mut others =
-        ctx.background(&["busybox", "sh", "-c", "while :; do mount -t outside none /mnt 2>/dev/null; done"])?;
+    let mut others = ctx.background(&[
+        "busybox",
+        "sh",
+        "-c",
+        "while :; do mount -t outside none /mnt 2>/dev/null; sleep 0.2; done",
+    ])?;
     let read_only = format!("mount -o remount,bind,ro {CGROUPS} || exit 9; ");
     for (place, setup) in [("with", ""), ("without", read_only.as_str())] {
         let file = format!("/run/{place}.jsonl");
@@ -126,6 +136,50 @@ fn without_cgroup(ctx: &mut Ctx) -> Result<()> {
     let many = "i=0; while test $i -lt 100; do (setsid true &); i=$((i+1)); done; \
                 while cat /proc/[0-9]*/stat 2>/dev/null | grep -q \") Z $PPID \"; do sleep 0.1; done; exit 3";
     equal("exit code of the command", bare(&format!("kmodtrace run -- sh -c '{many}'"))?.code, 3)
+}
+
+/// Checks that outcomes and explanations come from the files of the kernel's helper: in a mount namespace with another configuration, in
+/// a service that sees the same files, and in a container that hides the helper's files, where the outcome is unknown.
+fn helper_files(ctx: &mut Ctx) -> Result<()> {
+    const EMPTY: &str = "mount -t tmpfs none /etc/modprobe.d || exit 9; ";
+    const BLOCK: &str = "install udf /bin/false\n";
+    let rules = Path::new("/etc/modprobe.d/rules.conf");
+    let run = |name: &str| format!("kmodtrace run --json --output /run/{name}.jsonl -- mount -t udf none /mnt; :");
+    let status = |name: &str| -> Result<(String, String)> {
+        let file = format!("/run/{name}.jsonl");
+        let events = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+        let events = events.lines().map(serde_json::from_str::<Value>);
+        let events: Vec<Value> = events.collect::<Result<_, _>>().with_context(|| format!("cannot parse {file}"))?;
+        let result = events.iter().find(|event| event["type"] == "result").context("no result")?;
+        Ok((text(result, "/status"), text(result, "/detail")))
+    };
+    let mut other = |script: &str| ctx.run(&["busybox", "unshare", "-m", "sh", "-c", script]);
+
+    fs::write(rules, BLOCK).context("cannot write a rule")?;
+    other(&format!("{EMPTY}{}", run("blocked")))?.ok()?;
+    equal("status by the host's rule", status("blocked")?.0, "blocklisted")?;
+    contains("explanation by the host's rule", &other(&format!("{EMPTY}kmodtrace explain udf"))?.stdout, "blocked")?;
+    let refused = other(&format!("{EMPTY}kmodtrace block dummy"))?;
+    equal("exit code of block", refused.code, 125)?;
+    contains("reason", &refused.stderr, "nsenter -t 1 -m")?;
+    contains("finding", &other(&format!("{EMPTY}kmodtrace doctor"))?.stdout, "another mount namespace")?;
+    // The same files are there in a mount namespace of a service.
+    equal("exit code of block", other("kmodtrace block dummy")?.code, 0)?;
+
+    fs::remove_file(rules).context("cannot remove the rule")?;
+    other(&format!("{EMPTY}printf '{}' >{}; {}", BLOCK.escape_default(), rules.display(), run("loaded")))?.ok()?;
+    equal("status without a rule of the host", status("loaded")?.0, "loaded")?;
+    ctx.unload(&["udf", "crc_itu_t"])?;
+
+    fs::write(rules, BLOCK).context("cannot write a rule")?;
+    let hidden = in_container(ctx, &run("hidden"))?.ok()?;
+    contains("warning", &hidden.stderr, "--pid=host")?;
+    let (status, detail) = status("hidden")?;
+    ensure(&format!("{status}: {detail}"), status != "blocklisted" && status != "not-found")?;
+    contains("the reason", &detail, "other files")?;
+    let explained = in_container(ctx, "kmodtrace explain udf")?;
+    contains("explanation", &format!("{}{}", explained.stdout, explained.stderr), "--pid=host")?;
+    fs::remove_file(rules).context("cannot remove the rule")
 }
 
 /// Checks a machine that has cgroup v2 without controllers and cgroup v1: container, pod and unit come from the hierarchy of the v1

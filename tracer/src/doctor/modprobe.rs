@@ -3,8 +3,9 @@
 use super::Finding;
 use crate::{
     causes::with_causes,
+    environment::{HelperView, ViewError},
     kernel::sysinfo::SystemInfo,
-    modprobe::{Config, Doubts, Resolver, ResolverError, untrusted},
+    modprobe::{Config, Doubts, Resolver, ResolverError, helper_view, untrusted},
     modules::machine::why_not_executable,
 };
 
@@ -18,7 +19,10 @@ const MODPROBE_D: &str = "modprobe.d";
 const COSTS: &str = "blocked and unknown names cannot be distinguished, and the reasons for loads are unknown";
 
 pub(super) fn check(sysinfo: &SystemInfo) -> Vec<Finding> {
-    let mut findings = vec![helper(sysinfo)];
+    let view = helper_view(sysinfo);
+    let helper = view.with(|| helper(sysinfo));
+    let mut findings = vec![files(&view)];
+    findings.extend(helper);
     match Resolver::installed(sysinfo) {
         Ok(resolver) => {
             findings.push(configuration(resolver.config(), resolver.doubts()));
@@ -27,6 +31,21 @@ pub(super) fn check(sysinfo: &SystemInfo) -> Vec<Finding> {
         Err(error) => findings.push(without_resolver(&error)),
     }
     findings
+}
+
+/// Where the files of the helper are.
+fn files(view: &HelperView) -> Finding {
+    const CHECK: &str = "helper-files";
+    match view {
+        HelperView::Own => Finding::ok(CHECK, "the kernel runs modprobe with the files that this process sees"),
+        HelperView::Other(_) => Finding::note(
+            CHECK,
+            "the kernel runs modprobe in another mount namespace, whose files are read there",
+            "`block` and `surface --block` cannot try or write rules here",
+            "run them on the host, for example by `nsenter -t 1 -m`",
+        ),
+        HelperView::Hidden => Finding::problem(CHECK, ViewError::Hidden.to_string(), COSTS, "see above").limiting(),
+    }
 }
 
 fn helper(sysinfo: &SystemInfo) -> Finding {
@@ -117,6 +136,7 @@ fn without_resolver(error: &ResolverError) -> Finding {
         }
         ResolverError::Index(_) => "install the modules of the running kernel, or run `depmod`",
         ResolverError::Modprobe(_) => "install the package kmod",
+        ResolverError::View(_) => "see helper-files",
     };
     Finding::problem(MODPROBE_D, with_causes(error), COSTS, fix).limiting()
 }

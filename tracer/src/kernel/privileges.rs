@@ -23,6 +23,8 @@ pub enum Capability {
     DacReadSearch = 2,
     /// `CAP_KILL`: signals to processes of other users.
     Kill = 5,
+    /// `CAP_SYS_CHROOT`: with `CAP_SYS_ADMIN`, entering mount namespaces.
+    SysChroot = 18,
     /// `CAP_SYS_PTRACE`: reading memory maps of processes of other users.
     SysPtrace = 19,
     /// `CAP_SYS_ADMIN`: implies `CAP_BPF` and `CAP_PERFMON`.
@@ -45,6 +47,7 @@ impl Capability {
             Self::DacOverride => "CAP_DAC_OVERRIDE",
             Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
             Self::Kill => "CAP_KILL",
+            Self::SysChroot => "CAP_SYS_CHROOT",
             Self::SysPtrace => "CAP_SYS_PTRACE",
             Self::SysAdmin => "CAP_SYS_ADMIN",
             Self::SysResource => "CAP_SYS_RESOURCE",

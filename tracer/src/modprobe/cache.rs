@@ -2,12 +2,12 @@
 
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use super::{Resolution, Resolver, ResolverError, Unresolved};
-use crate::{causes::with_causes, event::Text, kernel::sysinfo::SystemInfo};
+use super::{Resolution, Resolver, ResolverError, Unresolved, resolver::helper_view};
+use crate::{causes::with_causes, environment::HelperView, event::Text, kernel::sysinfo::SystemInfo};
 
 /// Interval of checks for changed files. It is shorter than the time a person needs to edit a file and try again, and
 /// saves tens of system calls per request during a storm.
@@ -29,7 +29,9 @@ pub(crate) trait Source {
 
 /// The installed modprobe.
 pub(crate) struct Installed {
-    root: PathBuf,
+    system: SystemInfo,
+    /// Found at the start: later, this process may lack the privilege to look.
+    view: HelperView,
     /// Created on first use, since that runs modprobe.
     resolver: Option<Resolver>,
 }
@@ -39,7 +41,7 @@ impl Source for Installed {
         match &mut self.resolver {
             Some(resolver) => resolver.refresh(),
             None => {
-                self.resolver = Some(Resolver::installed(&SystemInfo::new(&self.root))?);
+                self.resolver = Some(Resolver::installed_in(&self.system, self.view.clone())?);
                 Ok(true)
             }
         }
@@ -68,7 +70,14 @@ pub(crate) struct ResolutionCache<S = Installed> {
 impl ResolutionCache {
     /// Creates an empty cache for the modprobe below a root directory.
     pub(crate) fn new(root: &Path) -> Self {
-        Self::of(Installed { root: root.to_owned(), resolver: None })
+        let system = SystemInfo::new(root);
+        let view = helper_view(&system);
+        Self::of(Installed { system, view, resolver: None })
+    }
+
+    /// Where the files of the helper are.
+    pub(crate) const fn view(&self) -> &HelperView {
+        &self.source.view
     }
 
     /// Whether a module has this name or alias, according to the index of the modules that was last read.

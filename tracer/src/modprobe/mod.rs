@@ -21,4 +21,5 @@ pub(crate) use names::lossless;
 pub use program::{Modprobe, ModprobeError, Step};
 pub use resolve::{Planned, Resolution, resolve};
 pub(crate) use resolve::{for_dependency, replaced_dependencies};
+pub(crate) use resolver::helper_view;
 pub use resolver::{Doubts, Resolver, ResolverError, Unresolved};

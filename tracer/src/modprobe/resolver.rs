@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     causes::with_causes,
+    environment::{HelperView, ViewError},
     glob,
     kernel::{ReadError, sysinfo::SystemInfo},
 };
@@ -49,6 +50,9 @@ pub enum ResolverError {
     /// The modules of the kernel are unknown.
     #[error("cannot read the modules of this kernel")]
     Index(#[from] ReadError),
+    /// The files of the kernel's helper cannot be reached.
+    #[error(transparent)]
+    View(#[from] ViewError),
 }
 
 /// A file and its version. `None` if there is no such file, or it cannot be examined.
@@ -114,6 +118,8 @@ impl Doubts {
 pub struct Resolver {
     /// The running system, whose helper is asked; `None` for one program.
     system: Option<SystemInfo>,
+    /// Where the files of the helper are.
+    view: HelperView,
     modprobe: Modprobe,
     stamps: Vec<Stamp>,
     config: Config,
@@ -135,7 +141,7 @@ impl Resolver {
         let config = modprobe.show_config()?;
         let index = ModuleIndex::load(&directory)?;
         let doubts = Doubts { unreadable: files::unreadable(&modprobe.config_directories()), ..Doubts::default() };
-        Ok(Self { system: None, modprobe, stamps, config, index, doubts, read: Instant::now() })
+        Ok(Self { system: None, view: HelperView::Own, modprobe, stamps, config, index, doubts, read: Instant::now() })
     }
 
     /// As [`Self::new`] for the usual modprobe and an installed kernel.
@@ -154,7 +160,13 @@ impl Resolver {
     /// # Errors
     /// See [`Self::of_release`]; also if the kernel release is unknown.
     pub fn installed(sysinfo: &SystemInfo) -> Result<Self, ResolverError> {
-        Self::of_helper(sysinfo, helper::asked(sysinfo))
+        Self::installed_in(sysinfo, helper_view(sysinfo))
+    }
+
+    /// As [`Self::installed`], for a view that was found earlier.
+    pub(super) fn installed_in(sysinfo: &SystemInfo, view: HelperView) -> Result<Self, ResolverError> {
+        let found = view.with(|| Self::of_helper(sysinfo, helper::asked(sysinfo)))?;
+        Ok(Self { view, ..found? })
     }
 
     fn of_helper(sysinfo: &SystemInfo, Asked { program, doubt }: Asked) -> Result<Self, ResolverError> {
@@ -177,7 +189,16 @@ impl Resolver {
         let directory = modprobe.module_directory();
         let config = Config::of_aliases(&index::aliases_on_disk(&directory)?);
         let index = ModuleIndex::load(&directory)?;
-        Ok(Self { system: None, modprobe, stamps, config, index, doubts: Doubts::default(), read: Instant::now() })
+        Ok(Self {
+            system: None,
+            view: HelperView::Own,
+            modprobe,
+            stamps,
+            config,
+            index,
+            doubts: Doubts::default(),
+            read: Instant::now(),
+        })
     }
 
     /// Reads everything again if a file has changed; returns whether an answer may have changed. Another program in
@@ -187,6 +208,13 @@ impl Resolver {
     /// # Errors
     /// See [`Resolver::new`].
     pub fn refresh(&mut self) -> Result<bool, ResolverError> {
+        let view = self.view.clone();
+        let refreshed = view.with(|| self.refresh_here())?;
+        self.view = view;
+        refreshed
+    }
+
+    fn refresh_here(&mut self) -> Result<bool, ResolverError> {
         let is_same = stamps(&self.modprobe) == self.stamps;
         match self.system.clone() {
             None if is_same => Ok(false),
@@ -226,13 +254,20 @@ impl Resolver {
     /// What is wrong with the file of a module now; `None` if it can be read.
     #[must_use]
     pub fn file_problem(&self, module: &str) -> Option<String> {
-        self.index.file_problem(&self.modprobe.module_directory(), module)
+        let problem = || self.index.file_problem(&self.modprobe.module_directory(), module);
+        self.view.with(problem).unwrap_or_else(|error| Some(error.to_string()))
     }
 
     /// A file or directory of the configuration or of the indexes that was changed after a time (nanoseconds since 1970).
     pub(super) fn changed_since(&self, realtime_ns: i64) -> Option<&Path> {
         let is_later = |(_, version): &&Stamp| version.is_some_and(|version| version.changed_ns > realtime_ns);
         self.stamps.iter().find(is_later).map(|(path, _)| path.as_path())
+    }
+
+    /// Where the files of the helper are. A rule that is written elsewhere has no effect.
+    #[must_use]
+    pub const fn view(&self) -> &HelperView {
+        &self.view
     }
 
     /// Why the answers may differ from what the kernel's helper does.
@@ -258,6 +293,17 @@ impl Resolver {
     pub const fn index(&self) -> &ModuleIndex {
         &self.index
     }
+}
+
+/// Where the files of the kernel's helper are.
+pub(crate) fn helper_view(sysinfo: &SystemInfo) -> HelperView {
+    let program = sysinfo.modprobe().ok().filter(|path| !path.is_empty());
+    let modprobe = Modprobe::new(
+        program.map_or_else(|| PathBuf::from(helper::USUAL), |path| Path::new("/").join(path)),
+        sysinfo.release().unwrap_or_default(),
+    );
+    let paths = [modprobe.program.clone(), modprobe.module_directory()];
+    HelperView::find(sysinfo.root(), &paths, &modprobe.config_directories())
 }
 
 fn stamps(modprobe: &Modprobe) -> Vec<Stamp> {

@@ -163,6 +163,7 @@ impl TraceBuilder {
         #[cfg(feature = "symbols")]
         let system = if self.has_user_symbols { system.with_user_symbols() } else { system };
         let clock = Clock { realtime_minus_boot_ns: clocks.realtime_minus_boot_ns() };
+        let enters_another_namespace = system.enters_another_namespace();
         let mut tracker = Tracker::new(system, clock);
         tracker.push(clocks.boot_ns, header);
         tracker.push(clocks.boot_ns, baseline);
@@ -184,6 +185,7 @@ impl TraceBuilder {
             is_polling: false,
             losses_at: now,
             has_user_symbols: self.has_user_symbols,
+            enters_another_namespace,
             resumed_records: None,
             drained: Drained { began_ns: clocks.boot_ns, ended_ns: clocks.boot_ns, is_complete: false },
             reading: None,
@@ -266,6 +268,8 @@ pub struct Trace {
     /// When the loss counters were read.
     losses_at: Instant,
     has_user_symbols: bool,
+    /// The files of the kernel's helper are in another mount namespace.
+    enters_another_namespace: bool,
     resumed_records: Option<u64>,
     /// How far the ring was read.
     drained: Drained,
@@ -366,7 +370,7 @@ impl Trace {
     }
 
     /// Drops the privileges that only attaching needed. New symbols, the loss checkpoint of pinned programs (before
-    /// kernel 5.19) and `also` stay possible.
+    /// kernel 5.19), reading modprobe's configuration in another mount namespace, and `also` stay possible.
     ///
     /// # Errors
     /// If the kernel refuses: a seccomp policy forbids `capset(2)`.
@@ -374,6 +378,9 @@ impl Trace {
         let mut kept = vec![Capability::Syslog];
         kept.extend(self.tracer.is_pinned().then_some(Capability::Bpf));
         kept.extend(also);
+        if self.enters_another_namespace {
+            kept.extend([Capability::SysAdmin, Capability::SysChroot]);
+        }
         if self.has_user_symbols {
             kept.extend([Capability::SysPtrace, Capability::DacReadSearch]);
         } else if process::are_hidden() {

@@ -130,6 +130,12 @@ fn print_effects(rules: &Rules, dry_run: &DryRun) {
 
 /// Rules are tried with a modprobe whose configuration is known. They are written only if that is the one that the kernel runs.
 pub(in crate::cli) fn require_certainty(resolver: &Resolver, is_written: bool) -> anyhow::Result<()> {
+    if !resolver.view().is_own() {
+        bail!(
+            "cannot try or write rules in this mount namespace: the kernel runs modprobe with the files of another one; run \
+             kmodtrace on the host, for example by `nsenter -t 1 -m`"
+        );
+    }
     let doubts = resolver.doubts();
     if let Some(doubt) = &doubts.config {
         bail!("cannot try rules with modprobe: {}", escape_str(doubt));

@@ -10,6 +10,7 @@ use tracer_ebpf::wire;
 
 use super::environment::Environment;
 use crate::{
+    environment::{HelperView, ViewError},
     event::{Ancestor, Frame, Process, ProcessId, Text},
     kernel::{
         clock::ClockTriple,
@@ -83,6 +84,19 @@ impl LiveSystem {
             devices: PresentDevices::default(),
             present: None,
         }
+    }
+
+    /// Whether the files of the kernel's helper are in another mount namespace, which takes privileges to enter.
+    pub(in crate::trace) fn enters_another_namespace(&self) -> bool {
+        matches!(self.resolutions.view(), HelperView::Other(_))
+    }
+
+    /// A warning if the files of the kernel's helper cannot be found.
+    pub(super) fn helper_note(&self) -> Option<String> {
+        let is_hidden = matches!(self.resolutions.view(), HelperView::Hidden);
+        is_hidden.then(|| {
+            format!("{}; meanwhile outcomes that depend on modprobe's configuration are unknown", ViewError::Hidden)
+        })
     }
 
     /// Whether the kernel's symbols are available.

@@ -51,6 +51,7 @@ pub fn start(options: Options, btf: Option<&Path>) -> Result<Started, ProbeError
     supported(&sysinfo)?;
     let btf = types(&sysinfo, btf, &mut warnings)?;
     let mut system = LiveSystem::new(root);
+    warnings.extend(system.helper_note());
     let mut addresses = Addresses::default();
     // In all other cases symbols are read after attaching, because reading them takes longest.
     if sysinfo.modprobe().is_ok_and(|path| path.trim().is_empty()) {
