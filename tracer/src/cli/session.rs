@@ -205,6 +205,11 @@ impl Session {
         self.trace.set_scope(scope);
     }
 
+    /// Notes that no process of the command runs any more.
+    pub(super) fn command_has_exited(&mut self) {
+        self.trace.command_has_exited();
+    }
+
     /// Sets the stop conditions.
     pub(super) fn end_at(&mut self, until: StopConditions) {
         self.trace.set_deadline(until.deadline());

@@ -364,6 +364,12 @@ impl Trace {
         self.filter.set_scope(scope);
     }
 
+    /// Notes that no process of the command runs any more, so the end does not wait for its processes. In a pid namespace, their ids
+    /// do not show that.
+    pub const fn command_has_exited(&mut self) {
+        self.filter.command_has_exited();
+    }
+
     /// Makes a batch return at this time at the latest.
     pub const fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;

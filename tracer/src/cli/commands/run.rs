@@ -135,8 +135,11 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
         let status: ExitStatus = loop {
             tokio::select! {
                 _ = ended.recv() => {
-                    let status = orphans::reap_children(pid).context("cannot wait for the command")?;
-                    if let Some(status) = status {
+                    let reaped = orphans::reap_children(pid).context("cannot wait for the command")?;
+                    if let Some(status) = reaped.command {
+                        if reaped.is_last {
+                            session.command_has_exited();
+                        }
                         break status;
                     }
                 }

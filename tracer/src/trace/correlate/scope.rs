@@ -89,6 +89,8 @@ pub struct Filter {
     ended_loaders: RecentSet<ProcessId>,
     /// Processes in scope that made a request recently.
     requesters: RecentSet<ProcessId>,
+    /// No process of the command runs any more.
+    has_exited: bool,
 }
 
 impl Filter {
@@ -102,6 +104,7 @@ impl Filter {
             ended_requests: RecentSet::default(),
             ended_loaders: RecentSet::default(),
             requesters: RecentSet::default(),
+            has_exited: false,
         }
     }
 
@@ -113,7 +116,13 @@ impl Filter {
     /// Whether no request or load of the command is in flight. `false` if the scope is the host.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        matches!(self.scope, Scope::Command { .. }) && self.requests.is_empty() && self.loaders.is_empty()
+        let is_command = matches!(self.scope, Scope::Command { .. });
+        is_command && self.requests.is_empty() && (self.has_exited || self.loaders.is_empty())
+    }
+
+    /// Notes that no process of the command runs any more: its loaders have ended.
+    pub const fn command_has_exited(&mut self) {
+        self.has_exited = true;
     }
 
     /// Returns whether an event is in scope.
@@ -284,6 +293,22 @@ mod tests {
         assert!(!filter.is_idle());
         assert!(filter.belongs(&ends(Some(id), None)));
         assert!(filter.is_idle() && !Filter::new(Scope::Host).is_idle());
+    }
+
+    /// A loader whose end is unknown is not in flight after the exit of all processes of the command, but its requests are.
+    #[test]
+    fn command_that_has_exited_has_no_loaders() {
+        let mut filter = filter();
+        let mut load = chain(samples::by_hand()).modules.swap_remove(0).load;
+        load.process.in_command = true;
+        assert!(filter.belongs(&event(None, Body::Load(Box::new(load)))));
+        assert!(!filter.is_idle());
+        filter.command_has_exited();
+        assert!(filter.is_idle());
+        let mut asked = chain(samples::outage()).request.unwrap();
+        asked.process.in_command = true;
+        assert!(filter.belongs(&event(Some(RequestId { boot_ns: 1, tid: 1 }), Body::Request(Box::new(asked)))));
+        assert!(!filter.is_idle());
     }
 
     /// The memory of a long-running command is bounded, and a nested request is in scope after the end of its parent.
