@@ -217,7 +217,7 @@ fn helper_of_others(ctx: &mut Ctx) -> Result<()> {
     fs::create_dir_all("/tmp/usr/sbin").context("cannot create a directory")?;
     ctx.write_file(Path::new(HELPER), &format!("#!/bin/sh\necho \"$@\" >>{RAN}\nexec /sbin/modprobe \"$@\"\n"))?;
     fs::set_permissions(HELPER, fs::Permissions::from_mode(0o755)).context("cannot make the helper executable")?;
-    chown(HELPER, Some(65534), None).context("cannot give the helper to nobody")?;
+    chown(HELPER, Some(65534), None).context("cannot change the owner of the helper")?;
     with_modprobe(HELPER, || {
         let report = doctor(ctx, 0)?;
         found(&report, "kernel.modprobe", "problem", HELPER)?;

@@ -206,7 +206,7 @@ impl Modprobe {
     }
 }
 
-/// Maximum number of messages of modprobe that are kept; a configuration of thousands of bad lines is of no use.
+/// Maximum number of messages of modprobe that are kept; a configuration of thousands of bad lines is useless.
 const MESSAGES_LIMIT: usize = 100;
 
 /// The lines that modprobe printed to stderr.

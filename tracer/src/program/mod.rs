@@ -1,4 +1,4 @@
-//! Programs that kmodtrace runs itself: only those that nobody but root can change, and only within limits.
+//! Programs that kmodtrace runs itself: only those that root alone can change, and only within limits.
 
 mod run;
 mod trust;

@@ -43,7 +43,7 @@ pub enum Distrust {
         /// Its permission bits.
         mode: u32,
     },
-    /// It is not known who can change it.
+    /// Who can change it is unknown.
     #[error("cannot determine who can change it: {}", path.display())]
     Unknown {
         /// The file that cannot be examined.
