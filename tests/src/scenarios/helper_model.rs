@@ -175,7 +175,11 @@ fn not_on_disk(ctx: &mut Ctx) -> Result<()> {
             found(&doctor(ctx, 0)?, "module-index", "problem", "run `depmod`")
         })?;
     }
-    moved(&file, &file.with_extension("aside"), || ctx.act(alg()).map(drop))?;
+    moved(&file, &file.with_extension("aside"), || {
+        ctx.act(alg())?;
+        // The file must still be away when the tracer looks for it.
+        ctx.run(&["sleep", "3"]).map(drop)
+    })?;
     ctx.act(alg())?;
     let capture = tracer.stop()?;
     with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
