@@ -50,7 +50,7 @@ impl Config {
     /// Parses the output of `modprobe --showconfig`. `None` if it is not the output of kmod.
     ///
     /// Lines end with a newline and words with a space, as kmod prints them. Every other byte belongs to a word: kmod keeps
-    /// carriage returns, for example. Bytes that are not UTF-8 become characters of their own ([`lossless`]).
+    /// carriage returns, for example. Bytes that are not UTF-8 become characters of their own (`lossless`).
     #[must_use]
     pub fn parse(output: impl AsRef<[u8]>) -> Option<Self> {
         let text = lossless(output.as_ref());
