@@ -114,6 +114,7 @@ fn what_arrived(ctx: &mut Ctx) -> Result<()> {
     let tracer = ctx.watch(&[])?;
     ctx.modprobe_conf("facts", "install af_alg /sbin/modprobe -i af_alg; exit 1\n")?;
     ctx.act(alg())?;
+    tracer.await_output("modprobe exited with 1")?;
     ctx.unload(&["af_alg"])?;
     // A carriage return belongs to the name, which is that of another module.
     ctx.modprobe_conf("facts", "blacklist af_alg\r\ninstall af_alg\r /bin/false\r\n")?;
@@ -123,6 +124,8 @@ fn what_arrived(ctx: &mut Ctx) -> Result<()> {
     // Two modules have the alias, and the processor does not support one of them.
     ctx.modprobe_conf("facts", "alias fs-two dummy\nalias fs-two acpi_cpufreq\n")?;
     ctx.act(Actor::mount("two"))?;
+    // The configuration must not change before the tracer has read it.
+    tracer.await_output("acpi_cpufreq: ENODEV")?;
     ctx.unload(&["dummy"])?;
     // A request inside the command of another one.
     let nested = "alias fs-outer dummy\ninstall dummy mount -t inner none /mnt\nalias fs-inner af_alg\n";

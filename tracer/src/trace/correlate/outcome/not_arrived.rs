@@ -163,7 +163,12 @@ pub(super) fn failure(
     environment: &mut dyn Environment,
 ) -> Outcome {
     if let Some(failure) = input.failures.last() {
-        return failure.outcome();
+        return match (&resolution, input.arrived().next()) {
+            (Err(Unresolved::NoModules(why) | Unresolved::Index(why) | Unresolved::Config(why)), Some(module)) => {
+                unknown(format!("{}; it is unknown whether {module} is the requested module: {why}", failure.detail()))
+            }
+            _ => failure.outcome(),
+        };
     }
     let resolution = match resolution {
         Ok(resolution) => resolution,

@@ -337,3 +337,18 @@ proptest! {
         }
     }
 }
+
+/// A failed module does not decide if another one arrived that may be the requested one: the configuration is unknown, for example
+/// because it was changed while the request ran.
+#[test]
+fn failure_beside_a_module_of_unknown_names_is_unknown() {
+    let world = || World { unresolved: Some(Unresolved::Config("x was changed".to_owned())), ..World::default() };
+    let [load, done] = arrives_for(UDF.0, UDF.1, 8, 1_005, "dummy");
+    let records = [vec![load, done], fails("other")].concat();
+    let outcome = asked(&mut with(world(), &[]), records, 256);
+    assert_eq!((outcome.status, outcome.attribution), (Status::Unknown, Attribution::unknown()));
+    let detail = outcome.detail.unwrap();
+    assert!(detail.contains("other: ENODEV") && detail.contains("whether dummy is the requested module"), "{detail}");
+    let outcome = asked(&mut with(world(), &[]), fails("other"), 256);
+    assert_eq!((outcome.status, outcome.attribution), (Status::Failed, Attribution::exact()));
+}
