@@ -5,11 +5,15 @@ use std::{
     fs::{self, File, OpenOptions},
     hash::{BuildHasher, RandomState},
     io,
-    os::unix::{fs::MetadataExt, process::CommandExt},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::MetadataExt, process::CommandExt},
+    },
     path::{Path, PathBuf},
     process::Command,
 };
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use tracer_ebpf::wire::CgroupHierarchy;
 
 use crate::event::Text;
@@ -182,22 +186,39 @@ impl OwnCgroup {
         Ok(list.lines().filter_map(|pid| pid.parse().ok()).collect())
     }
 
-    /// Moves the command's process to this cgroup, between fork and exec. If the kernel refuses, the command runs outside of it: its
-    /// descent shows as well what belongs to it.
+    /// Moves the command's process to this cgroup, between fork and exec. If the kernel refuses, the command runs outside of it, and
+    /// [`Joining::refused`] returns the reason.
     ///
     /// # Errors
-    /// If the descriptor cannot be duplicated.
-    pub fn join_before_exec(&self, command: &mut Command) -> io::Result<()> {
+    /// If descriptors cannot be created.
+    pub fn join_before_exec(&self, command: &mut Command) -> io::Result<Joining> {
         let procs = self.procs.try_clone()?;
-        // SAFETY: between fork and exec only write(2) on an open descriptor runs, which is async-signal-safe.
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // SAFETY: between fork and exec only write(2) on open descriptors runs, which is async-signal-safe.
         unsafe {
             command.pre_exec(move || {
                 // "0" is the writing process itself.
-                let _ = rustix::io::write(&procs, b"0");
+                if let Err(error) = rustix::io::write(&procs, b"0") {
+                    rustix::io::write(&writer, &error.raw_os_error().to_ne_bytes())?;
+                }
                 Ok(())
             });
         }
-        Ok(())
+        Ok(Joining(reader))
+    }
+}
+
+/// The result of joining a cgroup.
+#[derive(Debug)]
+pub struct Joining(OwnedFd);
+
+impl Joining {
+    /// Why the kernel refused; to be called when the command runs.
+    #[must_use]
+    pub fn refused(self) -> Option<io::Error> {
+        let mut error = [0; 4];
+        let size = rustix::io::read(&self.0, &mut error).unwrap_or(0);
+        (size == error.len()).then(|| io::Error::from_raw_os_error(i32::from_ne_bytes(error)))
     }
 }
 
@@ -212,11 +233,11 @@ impl Drop for OwnCgroup {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{fs::File, path::Path, process::Command};
 
     use tracer_ebpf::wire::CgroupHierarchy;
 
-    use super::{directory_of, hierarchy_in};
+    use super::{OwnCgroup, directory_of, hierarchy_in};
 
     const HYBRID: &str = "11:pids:/system.slice/ssh.service\n10:memory:/system.slice/ssh.service\n\
         3:cpu,cpuacct:/system.slice\n1:name=systemd:/system.slice/ssh.service\n0::/system.slice/ssh.service\n";
@@ -255,5 +276,23 @@ mod tests {
         is(CgroupHierarchy::Pids, "/docker/x", "/sys/fs/cgroup/pids");
         assert_eq!(find(CgroupHierarchy::Pids, "/docker/xy"), None);
         assert_eq!(find(CgroupHierarchy::Memory, "/"), None);
+    }
+
+    /// A command that cannot join its cgroup runs nevertheless, and the reason is known.
+    #[test]
+    fn refused_move_is_told() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("cgroup.procs");
+        let writable = File::create(&path).unwrap();
+        let read_only = File::open(&path).unwrap();
+        for (procs, code) in [(writable, None), (read_only, Some(libc::EBADF))] {
+            let directory = place.path().join("unused");
+            let own = OwnCgroup { directory, name: "own".to_owned(), path: "/own".to_owned(), procs };
+            let mut command = Command::new("true");
+            let joining = own.join_before_exec(&mut command).unwrap();
+            assert!(command.status().unwrap().success());
+            assert_eq!(joining.refused().and_then(|error| error.raw_os_error()), code);
+        }
+        assert_eq!(std::fs::read(path).unwrap(), b"0");
     }
 }

@@ -25,7 +25,13 @@ use crate::{
         },
         session::{Session, runtime},
     },
-    kernel::{account::Account, cgroup::OwnCgroup, orphans, privileges::Capability, process},
+    kernel::{
+        account::Account,
+        cgroup::{Joining, OwnCgroup},
+        orphans,
+        privileges::Capability,
+        process,
+    },
     logging::notice,
     output::escape_str,
     trace::{CommandCgroup, Scope},
@@ -88,21 +94,13 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
             Err(error) => return policy.not_traced(error),
         };
 
-        let cgroup = OwnCgroup::create().inspect_err(|error| {
-            let why = with_causes(error);
-            match policy.timeout {
-                Some(_) => notice(&format!("warning: {why}; --timeout ends only the process of the command")),
-                None => log::info!("{why}"),
-            }
-        });
-        let cgroup = cgroup.ok();
+        let cgroup = OwnCgroup::create().inspect_err(|error| unplaced(policy.timeout, &with_causes(error)));
+        let mut cgroup = cgroup.ok();
         orphans::adopt_orphans().context("cannot follow what detaches itself from the command")?;
         let (program, arguments) = args.command.split_first().context("missing command: expected CMD")?;
         let mut command = Command::new(program);
         command.args(arguments);
-        if let Some(cgroup) = &cgroup {
-            cgroup.join_before_exec(&mut command)?;
-        }
+        let joining = cgroup.as_ref().map(|cgroup| cgroup.join_before_exec(&mut command)).transpose()?;
         // Joining the cgroup needs privileges, therefore they are dropped afterwards.
         if let Some(account) = &account {
             account.run_as(&mut command);
@@ -117,6 +115,10 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
                 return policy.not_run(judge, &why, code);
             }
         };
+        if let Some(error) = joining.and_then(Joining::refused) {
+            unplaced(policy.timeout, &format!("cannot move the command to a cgroup of its own: {error}"));
+            cgroup = None;
+        }
         // Signals must reach the command even if it has changed its user.
         let mut also = vec![Capability::Kill];
         // To remove the cgroup: the directory of the root cgroup is not writable, even for its owner.
@@ -159,6 +161,14 @@ pub(in crate::cli) fn run(args: &Args, probe_log: bool) -> anyhow::Result<ExitCo
         policy.ended(judge, status, timed_out)
     })?;
     Ok(ExitCode::from(code))
+}
+
+/// Reports that the command has no cgroup of its own. Its descent shows as well what belongs to it, but not all that has to end.
+fn unplaced(timeout: Option<Duration>, why: &str) {
+    match timeout {
+        Some(_) => notice(&format!("warning: {why}; --timeout ends only the process of the command")),
+        None => log::info!("{why}"),
+    }
 }
 
 /// Signals the command and, where it has a cgroup of its own, all that it started.
