@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::{
     causes::with_causes,
-    environment::{HelperView, ViewError},
+    environment::HelperView,
     kernel::sysinfo::SystemInfo,
     modprobe::{Config, Doubts, Resolver, ResolverError, helper_view, untrusted},
     modules::machine::why_not_executable,
@@ -44,7 +44,7 @@ fn files(view: &HelperView) -> Finding {
             "`block` and `surface --block` cannot try or write rules here",
             "run them on the host, for example by `nsenter -t 1 -m`",
         ),
-        HelperView::Hidden => Finding::problem(CHECK, ViewError::Hidden.to_string(), COSTS, "see above").limiting(),
+        HelperView::Hidden(why) => Finding::problem(CHECK, why.to_string(), COSTS, "see above").limiting(),
     }
 }
 

@@ -20,17 +20,32 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 #[non_exhaustive]
 pub enum ViewError {
     /// The initial mount namespace cannot be found.
-    #[error(
-        "the kernel runs modprobe with other files than this process sees, and they cannot be found in this pid namespace; \
-         run the container with --pid=host, or kmodtrace on the host"
-    )]
-    Hidden,
+    #[error("{0}")]
+    Hidden(Hidden),
     /// The initial mount namespace cannot be entered.
     #[error(
         "the kernel runs modprobe with other files than this process sees, and their mount namespace cannot be entered; run \
          kmodtrace with CAP_SYS_ADMIN and CAP_SYS_CHROOT, or on the host"
     )]
     Enter(#[source] Arc<io::Error>),
+}
+
+/// Why the initial mount namespace cannot be found. The text is for the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Hidden {
+    /// A pid namespace has no kernel threads.
+    #[error(
+        "the kernel runs modprobe with other files than this process sees, and they cannot be found in this pid namespace; \
+         run the container with --pid=host, or kmodtrace on the host"
+    )]
+    ByPidNamespace,
+    /// A process in a container, or without the same files, may not look at kernel threads.
+    #[error(
+        "this process seems to run in a container and may not see which files the kernel runs modprobe with; run kmodtrace with \
+         CAP_SYS_PTRACE, or on the host"
+    )]
+    ByPrivileges,
 }
 
 /// Which files the kernel's helper sees.
@@ -43,22 +58,23 @@ pub enum HelperView {
     /// Those of another mount namespace.
     Other(Arc<File>),
     /// Unknown ones.
-    Hidden,
+    Hidden(Hidden),
 }
 
 impl HelperView {
     /// Finds out by the files at some absolute paths, and those in `directories`. Without the privilege to look, they are taken to be
-    /// the same: an unprivileged process outside of containers is the usual case.
+    /// the same outside of containers: an unprivileged process there is the usual case.
     #[must_use]
     pub fn find(root: &Path, paths: &[PathBuf], directories: &[PathBuf]) -> Self {
         let kthreadd = root.join("proc/2");
         if !is_kthread(&kthreadd) {
             // A pid namespace of its own hides kernel threads. Without /proc, nothing shows that there is one.
-            return if root.join("proc/self").exists() { Self::Hidden } else { Self::Own };
+            let has_proc = root.join("proc/self").exists();
+            return if has_proc { Self::Hidden(Hidden::ByPidNamespace) } else { Self::Own };
         }
         let namespace = kthreadd.join("ns/mnt");
         let (Ok(own), Ok(of_helper)) = (fs::read_link(root.join("proc/self/ns/mnt")), fs::read_link(&namespace)) else {
-            return Self::Own;
+            return if is_in_container(root) { Self::Hidden(Hidden::ByPrivileges) } else { Self::Own };
         };
         let helper_root = kthreadd.join("root");
         if own == of_helper && is_same(root, &helper_root) {
@@ -78,7 +94,7 @@ impl HelperView {
         if paths.iter().chain(directories).all(same) && directories.iter().all(same_entries) {
             return Self::Own;
         }
-        File::open(namespace).map_or(Self::Hidden, |namespace| Self::Other(Arc::new(namespace)))
+        File::open(namespace).map_or(Self::Hidden(Hidden::ByPrivileges), |namespace| Self::Other(Arc::new(namespace)))
     }
 
     /// Whether the files are those of this process.
@@ -95,7 +111,7 @@ impl HelperView {
     pub fn with<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, ViewError> {
         match self {
             Self::Own => Ok(work()),
-            Self::Hidden => Err(ViewError::Hidden),
+            Self::Hidden(why) => Err(ViewError::Hidden(*why)),
             Self::Other(namespace) => thread::scope(|scope| {
                 let worker = thread::Builder::new().spawn_scoped(scope, || enter(namespace).map(|()| work()));
                 let result =
@@ -111,6 +127,17 @@ fn enter(namespace: &File) -> io::Result<()> {
     // SAFETY: only this thread's own copy of root and working directory changes; no descriptor is affected.
     unsafe { unshare_unsafe(UnshareFlags::FS) }?;
     Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?)
+}
+
+/// Whether this process is in a namespace that container engines create. The initial one of each kind has a fixed number
+/// (include/linux/proc_ns.h, unchanged 5.10 to 7.3), except mount namespaces, which services have as well.
+fn is_in_container(root: &Path) -> bool {
+    let initial = [("uts", 0xefff_fffe_u32), ("ipc", 0xefff_ffff), ("user", 0xefff_fffd), ("cgroup", 0xefff_fffb)];
+    initial.into_iter().any(|(kind, number)| {
+        // A kernel without this kind of namespace has no such link.
+        let own = fs::read_link(root.join("proc/self/ns").join(kind));
+        own.is_ok_and(|own| own.as_os_str() != format!("{kind}:[{number}]").as_str())
+    })
 }
 
 /// Whether a process is a kernel thread. All of them are in the initial pid namespace.
@@ -145,7 +172,7 @@ mod tests {
         path::{Path, PathBuf},
     };
 
-    use super::{HelperView, ViewError};
+    use super::{HelperView, Hidden, ViewError};
 
     const KTHREADD: &str = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0";
 
@@ -181,8 +208,8 @@ mod tests {
         let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         system(root.path(), KTHREADD, "mnt:[4026531841]", other.path());
         // The link of the namespace leads nowhere here, so it cannot be opened.
-        assert!(matches!(find(root.path()), HelperView::Hidden));
-        assert!(matches!(find(root.path()).with(|| ()), Err(ViewError::Hidden)));
+        assert!(matches!(find(root.path()), HelperView::Hidden(Hidden::ByPrivileges)));
+        assert!(matches!(find(root.path()).with(|| ()), Err(ViewError::Hidden(Hidden::ByPrivileges))));
         fs::create_dir_all(other.path().join("etc")).unwrap();
         symlink(root.path().join("etc/modprobe.d"), other.path().join("etc/modprobe.d")).unwrap();
         assert!(find(root.path()).is_own());
@@ -195,8 +222,22 @@ mod tests {
     fn view_from_a_pid_namespace_is_hidden() {
         let root = tempfile::tempdir().unwrap();
         system(root.path(), "2 (kthreadd) ) S 1 2 2 0 -1 4194560 0 0", "mnt:[4026531841]", root.path());
-        assert!(matches!(find(root.path()), HelperView::Hidden));
+        assert!(matches!(find(root.path()), HelperView::Hidden(Hidden::ByPidNamespace)));
         let without_proc = tempfile::tempdir().unwrap();
         assert!(find(without_proc.path()).is_own());
+    }
+
+    /// A process that may not look at kernel threads is taken to see the same files, unless it is in a container.
+    #[test]
+    fn view_that_may_not_be_seen_is_the_own_one_outside_of_containers() {
+        let root = tempfile::tempdir().unwrap();
+        system(root.path(), KTHREADD, "mnt:[4026531841]", root.path());
+        fs::remove_file(root.path().join("proc/2/ns/mnt")).unwrap();
+        assert!(find(root.path()).is_own());
+        for (kind, number, is_own) in [("uts", 4_026_531_838_u32, true), ("cgroup", 4_026_532_001, false)] {
+            symlink(format!("{kind}:[{number}]"), root.path().join("proc/self/ns").join(kind)).unwrap();
+            let view = find(root.path());
+            assert!(view.is_own() == is_own && is_own != matches!(view, HelperView::Hidden(Hidden::ByPrivileges)));
+        }
     }
 }

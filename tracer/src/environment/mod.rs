@@ -2,4 +2,4 @@
 
 mod helper_view;
 
-pub use helper_view::{HelperView, ViewError};
+pub use helper_view::{HelperView, Hidden, ViewError};

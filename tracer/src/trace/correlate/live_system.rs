@@ -10,7 +10,7 @@ use tracer_ebpf::wire;
 
 use super::environment::Environment;
 use crate::{
-    environment::{HelperView, ViewError},
+    environment::HelperView,
     event::{Ancestor, Frame, Process, ProcessId, Text},
     kernel::{
         clock::ClockTriple,
@@ -93,10 +93,8 @@ impl LiveSystem {
 
     /// A warning if the files of the kernel's helper cannot be found.
     pub(super) fn helper_note(&self) -> Option<String> {
-        let is_hidden = matches!(self.resolutions.view(), HelperView::Hidden);
-        is_hidden.then(|| {
-            format!("{}; meanwhile outcomes that depend on modprobe's configuration are unknown", ViewError::Hidden)
-        })
+        let HelperView::Hidden(why) = self.resolutions.view() else { return None };
+        Some(format!("{why}; meanwhile outcomes that depend on modprobe's configuration are unknown"))
     }
 
     /// Whether the kernel's symbols are available.
