@@ -8,6 +8,7 @@ mod cleanup;
 mod command;
 mod init;
 mod initramfs;
+mod map_reader;
 mod port;
 mod scenario;
 mod shell;
@@ -21,6 +22,7 @@ use anyhow::{Result, bail};
 pub use action::Action;
 pub(crate) use action::READY;
 pub(crate) use command::{ENVIRONMENT, code_of};
+pub(crate) use map_reader::READING;
 pub use system::System;
 
 /// Runs the subcommand in the first argument; no argument means pid 1.
@@ -33,6 +35,7 @@ pub fn main(arguments: &[String]) -> Result<ExitCode> {
         Some("agent") => agent::run(),
         Some("scenario") => scenario::run(&arguments[1..]),
         Some("act") => action::run(&arguments[1..]),
+        Some("read-map") => map_reader::run(),
         Some("bench") => bench::run(&arguments[1..]),
         Some("ask") => bench::ask(&arguments[1..]),
         Some(other) => bail!("unknown subcommand {other:?}"),

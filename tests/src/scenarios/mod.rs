@@ -203,6 +203,12 @@ impl Scenario {
     }
 }
 
+/// Whether the running kernel has at least this version.
+fn is_kernel_at_least(major: u32, minor: u32) -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    version_of(&release).is_some_and(|version| version >= (major, minor))
+}
+
 /// Major and minor of a kernel release.
 fn version_of(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|character: char| !character.is_ascii_digit());

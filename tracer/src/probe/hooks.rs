@@ -4,6 +4,8 @@
 //! - A kprobe's program runs with preemption off. A trampoline's or, on recent kernels, a tracepoint's may be preempted,
 //!   and meanwhile the kernel skips the same program for every other task on that CPU (`__bpf_prog_enter_recur`,
 //!   kernel/bpf/trampoline.c). On Debian's 7.2, 62 concurrent requests lost 37 of their records that way.
+//!   On kernels that do not count missed runs of kprobes (before 6.7), tracepoints are preferred where there is a choice
+//!   (`attach/mod.rs`).
 //! - A kretprobe has few slots (10, or twice the processors), each taken until the function returns, and loses the rest;
 //!   fexit has no such limit, and the kernel counts the runs that it skipped.
 //!

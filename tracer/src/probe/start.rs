@@ -64,7 +64,7 @@ impl Tracer {
             LogLevel::Off => None,
             LogLevel::Debug => Some(EbpfLogger::init(&mut ebpf).map_err(|error| ProbeError::Log(Box::new(error)))?),
         };
-        let how = Attaching { targets: &targets, preference: options.preference, pins: None };
+        let how = Attaching::new(&targets, btf, options.preference, None);
         let hooks = attach_hooks(&mut ebpf, HOOKS, how);
         let tests = attach_hooks(&mut ebpf, tests_for(&hooks), how);
         let self_test = SelfTest::new(take_map(&mut ebpf, ALIVE)?, &tests, &hooks);

@@ -105,6 +105,11 @@ impl Link {
     }
 }
 
+/// Whether this kernel counts all missed runs of kprobes: "bpf: Count missed stats in trace_call_bpf", and the counter of links (6.7).
+pub(in crate::probe) fn counts_missed_kprobes(btf: &Btf) -> bool {
+    LinkInfo::new(btf).is_some()
+}
+
 /// Opens the counters of the attached programs.
 pub(in crate::probe) fn missed_runs(
     hooks: &[AttachedHook],

@@ -7,7 +7,7 @@ mod missed_runs;
 use tracer_ebpf::wire::Counter;
 
 pub(super) use checkpoint::{REPORTED, ReportedTotals};
-pub(super) use missed_runs::{MissedRuns, fdinfo, missed_runs, number};
+pub(super) use missed_runs::{MissedRuns, counts_missed_kprobes, fdinfo, missed_runs, number};
 
 use super::{ProbeError, mmap_counters::MmapCounters};
 use crate::event::LossStage;

@@ -92,7 +92,7 @@ fn begin(
         map.pin(path.join(name)).map_err(|error| fail(error.to_string()))?;
     }
     let settings = settings(&path, addresses)?;
-    let how = Attaching { targets: &targets, preference: options.preference, pins: Some(&path) };
+    let how = Attaching::new(&targets, btf, options.preference, Some(&path));
     let hooks = attach_hooks(&mut ebpf, HOOKS, how);
     let tests = attach_hooks(&mut ebpf, tests_for(&hooks), how);
     let self_test = SelfTest::new(open_map(&path, ALIVE, MmapCounters::try_from)?, &tests, &hooks);
@@ -182,7 +182,7 @@ fn resume(
         let pinned: Vec<_> = MAPS.iter().map(|name| (*name, path.join(name))).collect();
         let mut loaded = load_with(object, Fit { btf, options }, &pinned)?;
         let (mut attached, missing): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| !hook.programs.is_empty());
-        let how = Attaching { targets: &targets, preference: options.preference, pins: None };
+        let how = Attaching::new(&targets, btf, options.preference, None);
         let reattached = attach_hooks(&mut loaded, missing.into_iter().map(|hook| hook.hook), how);
         programs.extend(missed_runs(&reattached, btf, |program| descriptor(&loaded, program.name))?);
         attached.extend(reattached);
