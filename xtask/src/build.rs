@@ -113,9 +113,9 @@ fn install_file(built: &Path, installed: &Path) -> Result<()> {
     }
     let dir = installed.parent().context("the path of the binary has no directory")?;
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    // A running program cannot be overwritten, but it can be replaced.
+    // A running program cannot be overwritten, but it can be replaced. Another build may do the same at the same time.
     let mut fresh = installed.as_os_str().to_owned();
-    fresh.push(".new");
+    fresh.push(format!(".{}", std::process::id()));
     fs::copy(built, &fresh).with_context(|| format!("cannot write {}", fresh.display()))?;
     fs::rename(&fresh, installed).with_context(|| format!("cannot replace {}", installed.display()))
 }
