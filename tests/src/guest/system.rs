@@ -42,6 +42,8 @@ const FILES: &[(&str, u32, &str)] = &[
     ),
     ("/etc/systemd/system/kmodtrace-guest.service", 0o644, include_str!("system/kmodtrace-guest.service")),
     ("/etc/systemd/system/kmodtrace-guest.target", 0o644, include_str!("system/kmodtrace-guest.target")),
+    ("/etc/systemd/system/kmodtrace-container.service", 0o644, include_str!("system/kmodtrace-container.service")),
+    ("/etc/containers/guest.conf", 0o644, include_str!("system/containers.conf")),
     // Without it, systemd would start its interactive set-up.
     ("/etc/machine-id", 0o444, "6b6d6f6474726163652d67756573740a\n"),
     // The recorder keeps 256 MiB of disk space free.
@@ -52,6 +54,7 @@ const FILES: &[(&str, u32, &str)] = &[
 const LINKS: &[(&str, &str)] = &[
     ("/etc/systemd/system/sysinit.target.wants/kmodtrace.service", "../kmodtrace.service"),
     ("/etc/systemd/system/sysinit.target.wants/kmodtrace-early.service", "../kmodtrace-early.service"),
+    ("/etc/systemd/system/kmodtrace-guest.target.wants/kmodtrace-container.service", "../kmodtrace-container.service"),
     ("/etc/systemd/system/default.target", "kmodtrace-guest.target"),
     // In Debian, this link is in the package systemd-sysv.
     ("/usr/sbin/init", "/lib/systemd/systemd"),

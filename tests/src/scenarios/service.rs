@@ -45,6 +45,9 @@ const PAGE: &str = include_str!("../../../docs/service.md");
 /// Time limit for coldplug in an emulated guest.
 const COLDPLUG_LIMIT: Duration = Duration::from_secs(60);
 
+/// Time limit for the first container in an emulated guest.
+const CONTAINER_LIMIT: Duration = Duration::from_secs(300);
+
 /// A property of a unit.
 fn property(ctx: &mut Ctx, unit: &str, name: &str) -> Result<String> {
     Ok(ctx.run(&["systemctl", "show", "--value", "--property", name, unit])?.ok()?.stdout.trim().to_owned())
@@ -81,15 +84,20 @@ fn wait_until_up(ctx: &mut Ctx) -> Result<()> {
 
 /// Waits for the recorded load of a module that udev loads at boot.
 fn coldplugged(module: &str) -> Result<Value> {
+    event_of("load", "module", module)
+}
+
+/// Waits until an event is recorded that has this value.
+fn event_of(kind: &str, key: &str, value: &str) -> Result<Value> {
     let deadline = Instant::now() + COLDPLUG_LIMIT;
     while Instant::now() < deadline {
-        let found = events(CAPTURES)?.into_iter().find(|event| event["type"] == "load" && event["module"] == module);
-        if let Some(load) = found {
-            return Ok(load);
+        let found = events(CAPTURES)?.into_iter().find(|event| event["type"] == kind && event[key] == value);
+        if let Some(event) = found {
+            return Ok(event);
         }
         std::thread::sleep(Duration::from_secs(1));
     }
-    bail!("no load of {module} was recorded")
+    bail!("no {kind} of {value} was recorded")
 }
 
 /// Every recorded load by udev for a device of this machine names the device, or lists the candidates.
@@ -111,6 +119,24 @@ fn devices_are_named() -> Result<()> {
         &format!("{named} of {} loads by udev name a device, all but {}", by_udev.len(), unnamed.join(" ")),
         named * 10 >= by_udev.len() * 9,
     )
+}
+
+/// The request of the process in a container, which the container engine started at boot.
+fn container_is_named(ctx: &mut Ctx) -> Result<()> {
+    const UNIT: &str = "kmodtrace-container.service";
+    let deadline = Instant::now() + CONTAINER_LIMIT;
+    while matches!(property(ctx, UNIT, "ActiveState")?.as_str(), "activating" | "inactive") {
+        ensure("the container has ended", Instant::now() < deadline)?;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let log = ctx.run(&["journalctl", "--no-pager", "--output", "cat", "--unit", UNIT])?.ok()?.stdout;
+    println!("{log}");
+    equal("result of the container", property(ctx, UNIT, "Result")?, "success")?;
+    let request = event_of("request", "name", "net-pf-29")?;
+    println!("{request}");
+    let container = text(&request, "/process/container");
+    ensure(&format!("the request names its container: {container:?}"), container.len() >= 12)?;
+    equal("executable", text(&request, "/process/exe"), "/kmodtrace-guest")
 }
 
 /// A load or request: its kind, thread, and module or alias.
@@ -207,6 +233,7 @@ fn restarts(ctx: &mut Ctx) -> Result<()> {
     equal("origin", text(&button, "/origin"), "udev")?;
     contains("loader", &text(&button, "/process/exe"), "udev")?;
     equal("unit of the loader", text(&button, "/process/unit"), "systemd-udevd.service")?;
+    container_is_named(ctx)?;
     devices_are_named()?;
     agrees_with_boot_trace()?;
 

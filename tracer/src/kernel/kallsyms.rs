@@ -131,16 +131,13 @@ impl Kallsyms {
         })
     }
 
-    /// Reads the symbols again if modules were loaded or unloaded; returns whether it did. A full read takes tens of
-    /// milliseconds, so the caller decides. On error the old symbols stay.
+    /// Reads the symbols again: modules were loaded or unloaded. This takes tens of milliseconds. On error the old symbols stay.
     ///
     /// # Errors
     /// See [`Kallsyms::load`].
-    pub fn refresh(&mut self, modules_changed: bool) -> Result<bool, KallsymsError> {
-        if modules_changed {
-            *self = Self::load_from(&self.root)?;
-        }
-        Ok(modules_changed)
+    pub fn reload(&mut self) -> Result<(), KallsymsError> {
+        *self = Self::load_from(&self.root)?;
+        Ok(())
     }
 
     /// Number of symbols in the table.

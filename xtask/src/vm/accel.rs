@@ -84,6 +84,7 @@ fn boots(root: &Path, vmlinuz: &Path) -> Result<bool> {
         dir: &dir,
         console: Console::Log,
         kernel_arguments: "earlyprintk=serial loglevel=7",
+        devices: &[],
         start: Start::Boot,
     };
     let console = dir.join("console.log");

@@ -35,7 +35,7 @@ const PROGRAMS: &[&str] = &[
     "genisoimage",
 ];
 
-/// A system that boots as a real machine does: systemd, and the tools that build its initramfs.
+/// A system that boots as a real machine does: systemd, the tools that build its initramfs, and a container engine.
 const SYSTEM: &[&str] = &[
     "systemd",
     "udev",
@@ -48,6 +48,23 @@ const SYSTEM: &[&str] = &[
     "dpkg",
     "libc-bin",
     "mount",
+    "podman",
+    "crun",
+    "netavark",
+    "iptables",
+    "nftables",
+];
+
+/// Devices of a complete system, for which udev loads modules, as arguments of QEMU.
+const DEVICES: &[&str] = &[
+    "virtio-balloon-pci",
+    "virtio-net-pci,romfile=",
+    "virtio-rng-pci",
+    "virtio-serial-pci",
+    "i6300esb",
+    "vmgenid",
+    "ipmi-bmc-sim,id=bmc",
+    "isa-ipmi-kcs,bmc=bmc",
 ];
 
 /// Other tracers of module loads, for comparison.
@@ -81,6 +98,14 @@ impl Set {
         }
     }
 
+    /// The devices of its guests, besides the usual ones.
+    pub(super) const fn devices(self) -> &'static [&'static str] {
+        match self {
+            Self::Programs | Self::Tracers => &[],
+            Self::System => DEVICES,
+        }
+    }
+
     fn omits(self, path: &str) -> bool {
         let kept = match self {
             Self::Programs => &[][..],
@@ -96,8 +121,13 @@ impl Set {
 }
 
 /// Paths that a complete system needs, although other sets omit them.
-const KEPT_FOR_SYSTEM: &[&str] =
-    &["usr/lib/systemd/system", "lib/systemd/system", "usr/share/initramfs-tools", "usr/share/dbus-1"];
+const KEPT_FOR_SYSTEM: &[&str] = &[
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+    "usr/share/initramfs-tools",
+    "usr/share/dbus-1",
+    "usr/share/containers",
+];
 
 /// The libraries of bpftrace's compiler, and of the languages that perf is linked with.
 const KEPT_FOR_TRACERS: &[&str] = &[
@@ -108,7 +138,7 @@ const KEPT_FOR_TRACERS: &[&str] = &[
 ];
 
 /// Increment this when a change of this file changes the content of archives.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Directories, and prefixes of library names, that none of the programs above needs at run time.
 const NOT_PACKED: &[&str] = &[

@@ -58,6 +58,7 @@ pub(crate) struct Guest {
     pub(super) line: &'static Line,
     pub(super) image: Image,
     extras: Option<PathBuf>,
+    devices: &'static [&'static str],
     accelerator: Accelerator,
     programs: Programs,
     added: Vec<Added>,
@@ -82,6 +83,7 @@ impl Guest {
             line,
             image,
             extras: None,
+            devices: &[],
             accelerator,
             programs: Programs { agent, kmodtrace },
             added: Vec::new(),
@@ -111,10 +113,11 @@ impl Guest {
         self
     }
 
-    /// Adds more programs of the distribution. Fetches and packs them if they are not cached.
+    /// Adds more programs of the distribution, and the devices that they need. Fetches and packs them if they are not cached.
     pub(crate) fn with_extras(mut self, set: Set) -> Result<Self> {
         let lock = Lock::take(&self.paths.vm)?;
         self.extras = Some(extras::prepare(&self.paths.vm, self.line.suite, set)?);
+        self.devices = set.devices();
         lock.release()?;
         Ok(self)
     }
@@ -235,6 +238,7 @@ impl Guest {
             dir,
             console,
             kernel_arguments: &self.kernel_arguments,
+            devices: self.devices,
             start,
         }
     }

@@ -79,6 +79,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) console: Console,
     /// Additional kernel arguments.
     pub(crate) kernel_arguments: &'a str,
+    /// Additional devices.
+    pub(crate) devices: &'a [&'a str],
     /// How it starts, and whether it is controlled through a monitor.
     pub(crate) start: Start,
 }
@@ -152,6 +154,7 @@ impl Machine<'_> {
         ]
         .map(str::to_owned)
         .to_vec();
+        arguments.extend(self.devices.iter().flat_map(|device| ["-device".to_owned(), (*device).to_owned()]));
         arguments.extend(["-kernel".to_owned(), self.vmlinuz.display().to_string()]);
         // The memory of a restored guest already contains it.
         if let Some((path, _)) = self.initrd.filter(|_| self.start != Start::Restore) {
@@ -263,6 +266,7 @@ mod tests {
             dir: Path::new("/d"),
             console,
             kernel_arguments: "module_blacklist=x",
+            devices: &["virtio-rng-pci"],
             start: Start::Boot,
         }
     }
@@ -273,7 +277,7 @@ mod tests {
         let arguments = machine(Console::Log).arguments().join(" ");
         assert!(arguments.contains("-accel tcg,thread=single"), "{arguments}");
         assert!(arguments.find("chardev:console") < arguments.find("chardev:results"), "{arguments}");
-        assert!(arguments.contains("module_blacklist=x -kernel /k -initrd /i"), "{arguments}");
+        assert!(arguments.contains("module_blacklist=x -device virtio-rng-pci -kernel /k -initrd /i"), "{arguments}");
         assert!(machine(Console::Terminal).arguments().join(" ").contains("stdio,id=console"));
     }
 

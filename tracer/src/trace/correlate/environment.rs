@@ -48,8 +48,8 @@ pub trait Environment {
     fn udev_was_idle(&mut self) -> Option<u64>;
     /// The devices that are present, read not before this time (nanoseconds since boot); `None` if they cannot be listed.
     fn present_devices(&mut self, not_before_ns: u64) -> Option<Arc<[PresentDevice]>>;
-    /// Notes that modules were loaded or unloaded: symbols must be read again before the next stack.
-    fn modules_changed(&mut self);
+    /// Notes that a module was loaded, initialized or unloaded, or `None` if any may have been: its symbols may be others now.
+    fn module_changed(&mut self, module: Option<&str>);
     /// The letters of a module's taint flags.
     fn taints(&mut self, bits: u64) -> String;
 }

@@ -15,22 +15,22 @@ use crate::{
     kernel::{
         clock::ClockTriple,
         devices::{PresentDevice, PresentDevices},
-        kallsyms::{Kallsyms, KallsymsError},
+        kallsyms::KallsymsError,
         process::{self, Liveness, ThreadState},
         taints,
     },
     modprobe::{RECHECK_INTERVAL, Resolution, ResolutionCache, Unresolved},
     modules::{effect, families},
     probe::Addresses,
-    trace::enrich::{process as from_wire, script, stack, user_stack::UserSymbols, users::Users},
+    trace::enrich::{
+        kernel_symbols::KernelSymbols, process as from_wire, script, stack, user_stack::UserSymbols, users::Users,
+    },
 };
 
 /// Information about this system, cached as long as it is valid.
 pub struct LiveSystem {
     root: PathBuf,
-    kallsyms: Option<Kallsyms>,
-    /// Modules were loaded or unloaded since the symbols were read.
-    stale: bool,
+    symbols: Option<KernelSymbols>,
     users: Users,
     user_symbols: Option<UserSymbols>,
     resolutions: ResolutionCache,
@@ -73,8 +73,7 @@ impl LiveSystem {
     pub(super) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
-            kallsyms: None,
-            stale: false,
+            symbols: None,
             users: Users::new(root),
             user_symbols: None,
             resolutions: ResolutionCache::new(root),
@@ -99,19 +98,19 @@ impl LiveSystem {
 
     /// Whether the kernel's symbols are available.
     pub(super) fn has_symbols(&self) -> bool {
-        self.kallsyms.is_some()
+        self.symbols.is_some()
     }
 
     /// A sentence about symbols that could not be read.
     pub(super) fn symbols_note(&self) -> Option<String> {
-        self.kallsyms.as_ref().and_then(Kallsyms::note)
+        self.symbols.as_ref().and_then(|symbols| symbols.kallsyms().note())
     }
 
     /// Reads the kernel's symbols; returns the addresses that the BPF programs need.
     pub(super) fn read_symbols(&mut self) -> Result<Addresses, KallsymsError> {
-        let kallsyms = Kallsyms::load_from(&self.root)?;
-        let addresses = Addresses::new(&kallsyms);
-        self.kallsyms = Some(kallsyms);
+        let symbols = KernelSymbols::read(&self.root)?;
+        let addresses = Addresses::new(symbols.kallsyms());
+        self.symbols = Some(symbols);
         Ok(addresses)
     }
 
@@ -161,20 +160,10 @@ impl Environment for LiveSystem {
     }
 
     fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame> {
-        if let Some(kallsyms) = &mut self.kallsyms
-            && self.stale
-        {
-            // Reading all symbols takes about 100 ms in the kernel, so it is done only if a frame may be in a module.
-            let may_have_moved =
-                |address: &u64| *address != 0 && kallsyms.resolve(*address).is_none_or(|it| it.module.is_some());
-            if stack::callers(kallsyms, frames(stack)).iter().any(may_have_moved) {
-                match kallsyms.refresh(true) {
-                    Ok(_) => self.stale = false,
-                    Err(error) => log::debug!("kernel symbols cannot be read again: {error}"),
-                }
-            }
+        match &mut self.symbols {
+            Some(symbols) => symbols.frames(frames(stack)),
+            None => stack::kernel_frames(None, frames(stack)),
         }
-        stack::kernel_frames(self.kallsyms.as_ref(), frames(stack))
     }
 
     fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame> {
@@ -250,8 +239,10 @@ impl Environment for LiveSystem {
         }
     }
 
-    fn modules_changed(&mut self) {
-        self.stale = true;
+    fn module_changed(&mut self, module: Option<&str>) {
+        if let Some(symbols) = &mut self.symbols {
+            symbols.module_changed(module);
+        }
     }
 
     fn taints(&mut self, bits: u64) -> String {

@@ -1,5 +1,7 @@
 //! The tracker's module part: loads, inits, failures, unloads.
 
+use std::str::from_utf8;
+
 use tracer_ebpf::wire;
 
 use super::{
@@ -76,11 +78,11 @@ impl<K: Environment> Tracker<K> {
     }
 
     pub(super) fn on_load(&mut self, record: &wire::Load) {
-        self.environment.modules_changed();
         let (process, ancestors, ancestors_truncated) = self.process(&record.context, &record.owner);
         let (request, origin, attribution) = origin_of(&record.owner, &process, &ancestors);
         let module = nul_text(&record.module);
         let boot_ns = record.header.boot_ns;
+        self.environment.module_changed(from_utf8(module.as_bytes()).ok());
         self.history.loaded(&lossless(module.as_bytes()), boot_ns, request);
         let asked = match request {
             Some(id) => self.requests.get(id).map(|in_flight| in_flight.name.clone()),
@@ -146,6 +148,8 @@ impl<K: Environment> Tracker<K> {
         let request = request_id(&record.owner.request);
         let process = process_id(&record.header.process);
         let module = nul_text(&record.module);
+        // The memory of the init functions is free now.
+        self.environment.module_changed(from_utf8(module.as_bytes()).ok());
         if request.is_none() {
             let loader = self.loader_seen(process, record.header.boot_ns);
             loader.late_inits += usize::from(loader.in_init == 0 && record.ret >= 0);
@@ -202,9 +206,9 @@ impl<K: Environment> Tracker<K> {
     }
 
     pub(super) fn on_unload(&mut self, record: &wire::Unload) {
-        self.environment.modules_changed();
         let (process, ancestors, _) = self.process(&record.context, &record.owner);
         let unload = Unload { module: nul_text(&record.module), process, ancestors, init_failed: record.in_init != 0 };
+        self.environment.module_changed(from_utf8(unload.module.as_bytes()).ok());
         self.history.removed(&lossless(unload.module.as_bytes()), record.header.boot_ns);
         let request = request_id(&record.owner.request);
         self.emit(record.header.boot_ns, request, Body::Unload(Box::new(unload)));

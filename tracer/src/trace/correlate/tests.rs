@@ -63,6 +63,8 @@ struct World {
     file_problem: Option<(&'static str, &'static str)>,
     /// A file of the configuration that was changed at this time.
     changed: Option<(&'static str, i64)>,
+    /// Modules whose symbols may have changed.
+    changed_modules: Vec<Option<String>>,
 }
 
 impl Environment for World {
@@ -132,7 +134,9 @@ impl Environment for World {
     fn present_devices(&mut self, _: u64) -> Option<Arc<[PresentDevice]>> {
         self.present.clone()
     }
-    fn modules_changed(&mut self) {}
+    fn module_changed(&mut self, module: Option<&str>) {
+        self.changed_modules.push(module.map(str::to_owned));
+    }
     fn taints(&mut self, _: u64) -> String {
         String::new()
     }
@@ -232,6 +236,22 @@ fn init_done(pid: u32, boot_ns: u64, module: &str, ret: i32) -> Record {
     done.ret = ret;
     done.module[..module.len()].copy_from_slice(module.as_bytes());
     Record::InitDone(done)
+}
+
+/// Symbols may change at the load, after the init and at the unload of a module, and when a record is lost.
+#[test]
+fn changes_of_symbols_are_noted() {
+    let mut tracker = tracker();
+    tracker.record(arrives(7, 1_000, "udf"));
+    tracker.record(init_done(7, 2_000, "udf", 0));
+    let mut unload = Box::new(wire::Unload::new_zeroed());
+    unload.header = header(8, 3_000);
+    unload.module[..3].copy_from_slice(b"udf");
+    tracker.record(Record::Unload(unload));
+    tracker.record(arrives(9, 4_000, "\u{fffd}"));
+    tracker.loss(5_000, crate::event::LossStage::Probe, "ring-module", 1);
+    let changed = tracker.environment().changed_modules.iter().map(Option::as_deref).collect::<Vec<_>>();
+    assert_eq!(changed, [Some("udf"), Some("udf"), Some("udf"), Some("\u{fffd}"), None]);
 }
 
 /// A result whose request record was lost has an unknown outcome.

@@ -194,6 +194,7 @@ impl<K: Environment> Tracker<K> {
         if !loss.is_walk_cut() {
             self.last_loss_ns = self.last_loss_ns.max(Some(boot_ns));
             self.history.lost(boot_ns);
+            self.environment.module_changed(None);
         }
         self.emit(boot_ns, None, Body::Loss(loss));
     }

@@ -1,6 +1,7 @@
 //! Turns captured numbers and bytes into names.
 
 pub mod cgroup;
+pub mod kernel_symbols;
 pub mod process;
 pub mod script;
 pub mod stack;
