@@ -32,14 +32,15 @@ impl Calls {
         Ok(listening)
     }
 
-    /// The number of calls so far.
+    /// The arguments of each call so far, as the kernel shows them: `cmd: a, uattr: 7ffc15e0b0a8, size: 40`.
     ///
     /// # Errors
     /// When tracefs cannot be accessed.
-    pub fn count(&self, call: &str) -> Result<usize> {
+    pub fn arguments(&self, call: &str) -> Result<Vec<String>> {
         let trace = self.dir.join("trace");
         let text = fs::read_to_string(&trace).with_context(|| format!("cannot read {}", trace.display()))?;
-        Ok(text.matches(&format!(": sys_{call}(")).count())
+        let call = format!(": sys_{call}(");
+        Ok(text.lines().filter_map(|line| Some(line.split_once(&call)?.1.trim_end_matches(')').to_owned())).collect())
     }
 }
 

@@ -27,3 +27,4 @@ mod request_module;
 mod security_kernel_module_request;
 mod security_kernel_read_file;
 mod self_test;
+mod symbol;

@@ -18,7 +18,7 @@ pub use records::{
 pub use settings::{SETTING_COUNT, Setting};
 
 /// Version of the wire layout. It is part of the pin path: records of old programs are never read by a new tool.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// Bytes of a module name or alias in the kernel: `MODULE_NAME_LEN` is 64 - sizeof(long), include/linux/module.h.
 pub const MODULE_NAME_BYTES: usize = 56;
@@ -31,6 +31,10 @@ pub const PATH_BYTES: usize = 512;
 
 /// Bytes kept of a process's argument area.
 pub const ARGV_BYTES: usize = 1024;
+
+/// Bytes kept of a symbol with offset, size and module: names have at most 511 bytes (`KSYM_NAME_LEN`, include/linux/kallsyms.h, since
+/// 6.1).
+pub const SYMBOL_BYTES: usize = 1024;
 
 /// Frames kept of a stack.
 pub const STACK_FRAMES: usize = 32;

@@ -80,7 +80,7 @@ fn symbols(sysinfo: &SystemInfo) -> Finding {
                 KallsymsError::Read { path, reason } => format!("cannot read {}: {reason}", path.display()),
                 error => with_causes(&error),
             };
-            let costs = "stacks show addresses, and requests that end because kernel.modprobe is empty are not seen";
+            let costs = "requests that end because kernel.modprobe is empty are not seen, and before 5.13 stacks show addresses";
             Finding::problem("symbols", found, costs, fix).limiting()
         }
     }

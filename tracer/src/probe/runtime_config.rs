@@ -45,12 +45,21 @@ impl RuntimeConfig {
         Ok(Self(Mapping::new(map.fd().as_fd(), page_bytes()?, 0, ProtFlags::READ | ProtFlags::WRITE)?))
     }
 
-    fn set(&self, setting: Setting, value: u64) {
+    fn word(&self, setting: Setting) -> &AtomicU64 {
         let start = self.0.start().cast::<AtomicU64>();
         // SAFETY: the mapping begins with a value of 8 bytes for each setting.
         let word = unsafe { start.add(setting as usize) };
         // SAFETY: the mapping lives as long as `self`, is aligned, and both sides touch it atomically only.
-        unsafe { word.as_ref() }.store(value, Ordering::Relaxed);
+        unsafe { word.as_ref() }
+    }
+
+    fn set(&self, setting: Setting, value: u64) {
+        self.word(setting).store(value, Ordering::Relaxed);
+    }
+
+    /// Whether the addresses are set.
+    pub(super) fn has_addresses(&self) -> bool {
+        self.word(Setting::ModprobePath).load(Ordering::Relaxed) != 0
     }
 
     /// Sets the addresses.

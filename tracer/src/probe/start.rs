@@ -18,6 +18,7 @@ use super::{
     ring::{Ring, RingConsumer},
     runtime_config::RuntimeConfig,
     self_test::{ALIVE, SelfTest, check_ftrace, tests_for},
+    symbolizer::Symbolizer,
     tracer::Tracer,
 };
 use crate::kernel::btf::Btf;
@@ -69,6 +70,7 @@ impl Tracer {
         let tests = attach_hooks(&mut ebpf, tests_for(&hooks), how);
         let self_test = SelfTest::new(take_map(&mut ebpf, ALIVE)?, &tests, &hooks);
 
+        let symbolizer = Symbolizer::load(&mut ebpf)?;
         let ring = take_ring(&mut ebpf)?;
         let counters: MmapCounters = take_map(&mut ebpf, "COUNTERS")?;
         let programs = missed_runs(&hooks, btf, |program| descriptor(&ebpf, program.name))?;
@@ -83,6 +85,7 @@ impl Tracer {
             self_test,
             hooks,
             resumed: None,
+            symbolizer,
             logger,
             ebpf,
             pins: None,

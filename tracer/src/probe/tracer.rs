@@ -5,7 +5,7 @@ use aya_log::EbpfLogger;
 
 use super::{
     Addresses, ProbeError, attach::AttachedHook, losses::Losses, pin::Pins, ring::Ring, runtime_config::RuntimeConfig,
-    self_test::SelfTest,
+    self_test::SelfTest, symbolizer::Symbolizer,
 };
 
 /// The state that a recorder found at its start.
@@ -32,6 +32,8 @@ pub struct Tracer {
     pub hooks: Vec<AttachedHook>,
     /// The state that the flight recorder found at its start.
     pub resumed: Option<Resumed>,
+    /// The symbols of the kernel, if it can be asked (since 5.13).
+    pub symbolizer: Option<Symbolizer>,
     pub(super) logger: Option<EbpfLogger<&'static dyn log::Log>>,
     /// The programs loaded by this process: all, or those that cannot be pinned.
     pub(super) ebpf: Option<Ebpf>,
@@ -67,6 +69,12 @@ impl Tracer {
     /// Sets the kernel addresses that the programs compare pointers with.
     pub fn set_addresses(&self, addresses: Addresses) {
         self.settings.set_addresses(addresses);
+    }
+
+    /// Whether the programs know kernel addresses, for example of an earlier recorder.
+    #[must_use]
+    pub fn has_addresses(&self) -> bool {
+        self.settings.has_addresses()
     }
 
     /// Sets that the ring is polled, so that programs need not wake this process: a wakeup costs more than all their other work.

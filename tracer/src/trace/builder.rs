@@ -114,7 +114,7 @@ impl TraceBuilder {
     /// As [`TraceBuilder::start`].
     pub fn arm(self) -> Result<Armed, ProbeError> {
         let mut started = correlate::start(Options { pin: true, ..self.options }, self.btf.as_deref())?;
-        let missing = correlate::read_symbols(&mut started.system, &started.tracer);
+        let missing = correlate::read_symbols(&mut started.system, &mut started.tracer);
         started.warnings.extend(missing);
         let was_armed = started.tracer.resumed.as_ref().is_some_and(|resumed| resumed.waiting.is_some());
         Ok(Armed { was_armed, warnings: started.warnings })

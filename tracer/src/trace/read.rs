@@ -40,7 +40,7 @@ pub(super) struct Reading {
 impl Trace {
     /// Reads the kernel's symbols: after everything is attached, and before any record is read.
     pub(super) fn read_symbols(&mut self) {
-        let missing = correlate::read_symbols(self.tracker.environment(), &self.tracer);
+        let missing = correlate::read_symbols(self.tracker.environment(), &mut self.tracer);
         self.warnings.extend(missing);
     }
 

@@ -25,13 +25,14 @@ use crate::probe::{
     ring::{Ring, RingConsumer},
     runtime_config::RuntimeConfig,
     self_test::{ALIVE, SelfTest, check_ftrace, tests_for},
+    symbolizer::{Symbolizer, TEXT},
     targets::targets,
     tracer::{Resumed, Tracer},
 };
 
 /// Every map of the object that programs share.
-const MAPS: [&str; 10] =
-    ["EVENTS", "COUNTERS", ALIVE, "SETTINGS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "KTHREADS", REPORTED];
+const MAPS: [&str; 11] =
+    ["EVENTS", "COUNTERS", ALIVE, "SETTINGS", "IN_FLIGHT", "HANDOVERS", "HELPERS", "INITS", "KTHREADS", REPORTED, TEXT];
 
 /// Key of the pinned object's digest in the checkpoint map.
 const OBJECT_DIGEST: &str = "object-digest";
@@ -96,6 +97,10 @@ fn begin(
     let hooks = attach_hooks(&mut ebpf, HOOKS, how);
     let tests = attach_hooks(&mut ebpf, tests_for(&hooks), how);
     let self_test = SelfTest::new(open_map(&path, ALIVE, MmapCounters::try_from)?, &tests, &hooks);
+    let symbolizer = Symbolizer::load(&mut ebpf)?;
+    if symbolizer.is_some() {
+        Symbolizer::pin(&mut ebpf, &path)?;
+    }
     let links = pinned_links(&path, &hooks)?;
     let programs = missed_runs(&hooks, btf, |program| descriptor(&ebpf, program.name))?;
     let mut reported = ReportedTotals::new(open_map(&path, REPORTED, HashMap::try_from)?);
@@ -113,6 +118,7 @@ fn begin(
         self_test,
         hooks,
         resumed: found,
+        symbolizer,
         logger: None,
         ebpf: Some(ebpf),
         pins: Some(pins),
@@ -204,6 +210,7 @@ fn resume(
         self_test,
         hooks,
         resumed,
+        symbolizer: Symbolizer::open(path)?,
         logger: None,
         ebpf,
         pins: Some(pins),

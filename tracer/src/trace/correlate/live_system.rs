@@ -15,13 +15,13 @@ use crate::{
     kernel::{
         clock::ClockTriple,
         devices::{PresentDevice, PresentDevices},
-        kallsyms::KallsymsError,
+        kallsyms::{Kallsyms, KallsymsError},
         process::{self, Liveness, ThreadState},
         taints,
     },
     modprobe::{RECHECK_INTERVAL, Resolution, ResolutionCache, Unresolved},
     modules::{effect, families},
-    probe::Addresses,
+    probe::{Addresses, Symbolizer},
     trace::enrich::{
         kernel_symbols::KernelSymbols, process as from_wire, script, stack, user_stack::UserSymbols, users::Users,
     },
@@ -30,7 +30,9 @@ use crate::{
 /// Information about this system, cached as long as it is valid.
 pub struct LiveSystem {
     root: PathBuf,
-    symbols: Option<KernelSymbols>,
+    symbols: KernelSymbols,
+    /// What is to be known about the symbols that were read.
+    symbols_note: Option<String>,
     users: Users,
     user_symbols: Option<UserSymbols>,
     resolutions: ResolutionCache,
@@ -73,7 +75,8 @@ impl LiveSystem {
     pub(super) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
-            symbols: None,
+            symbols: KernelSymbols::new(root),
+            symbols_note: None,
             users: Users::new(root),
             user_symbols: None,
             resolutions: ResolutionCache::new(root),
@@ -98,19 +101,28 @@ impl LiveSystem {
 
     /// Whether the kernel's symbols are available.
     pub(super) fn has_symbols(&self) -> bool {
-        self.symbols.is_some()
+        self.symbols.is_available()
     }
 
     /// A sentence about symbols that could not be read.
     pub(super) fn symbols_note(&self) -> Option<String> {
-        self.symbols.as_ref().and_then(|symbols| symbols.kallsyms().note())
+        self.symbols_note.clone()
     }
 
-    /// Reads the kernel's symbols; returns the addresses that the BPF programs need.
+    /// Asks the kernel for symbols from now on.
+    pub(super) fn ask_for_symbols(&mut self, symbolizer: Symbolizer) {
+        self.symbols.ask(symbolizer);
+        self.symbols_note = None;
+    }
+
+    /// Reads the kernel's symbols; returns the addresses that the BPF programs need. The table is kept, unless the kernel is asked.
     pub(super) fn read_symbols(&mut self) -> Result<Addresses, KallsymsError> {
-        let symbols = KernelSymbols::read(&self.root)?;
-        let addresses = Addresses::new(symbols.kallsyms());
-        self.symbols = Some(symbols);
+        let kallsyms = Kallsyms::load_from(&self.root)?;
+        let addresses = Addresses::new(&kallsyms);
+        if !self.symbols.is_available() {
+            self.symbols_note = kallsyms.note();
+            self.symbols.use_table(kallsyms);
+        }
         Ok(addresses)
     }
 
@@ -160,10 +172,7 @@ impl Environment for LiveSystem {
     }
 
     fn kernel_stack(&mut self, stack: &wire::Stack) -> Vec<Frame> {
-        match &mut self.symbols {
-            Some(symbols) => symbols.frames(frames(stack)),
-            None => stack::kernel_frames(None, frames(stack)),
-        }
+        self.symbols.frames(frames(stack))
     }
 
     fn user_stack(&mut self, process: ProcessId, stack: &wire::Stack) -> Vec<Frame> {
@@ -240,9 +249,7 @@ impl Environment for LiveSystem {
     }
 
     fn module_changed(&mut self, module: Option<&str>) {
-        if let Some(symbols) = &mut self.symbols {
-            symbols.module_changed(module);
-        }
+        self.symbols.module_changed(module);
     }
 
     fn taints(&mut self, bits: u64) -> String {

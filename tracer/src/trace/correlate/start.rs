@@ -81,10 +81,16 @@ pub fn start(options: Options, btf: Option<&Path>) -> Result<Started, ProbeError
     Ok(Started { tracer, uevents, system, clocks, header, baseline, warnings })
 }
 
-/// Reads the kernel's symbols, unless they are available, and passes the addresses to the programs. Returns a warning if
-/// symbols are missing.
-pub fn read_symbols(system: &mut LiveSystem, tracer: &probe::Tracer) -> Option<String> {
-    if system.has_symbols() {
+/// Prepares symbols for stacks, and passes the addresses that the programs need, unless that was done before: reading all symbols
+/// takes longest of all. Returns a warning if something is missing.
+pub fn read_symbols(system: &mut LiveSystem, tracer: &mut probe::Tracer) -> Option<String> {
+    let was_read = system.has_symbols();
+    let symbolizer = tracer.symbolizer.take();
+    let is_asked = symbolizer.is_some();
+    if let Some(symbolizer) = symbolizer {
+        system.ask_for_symbols(symbolizer);
+    }
+    if was_read || (is_asked && tracer.has_addresses()) {
         return None;
     }
     match system.read_symbols() {
@@ -92,12 +98,16 @@ pub fn read_symbols(system: &mut LiveSystem, tracer: &probe::Tracer) -> Option<S
             tracer.set_addresses(addresses);
             system.symbols_note()
         }
+        Err(error) if is_asked => Some(format!("{error}; meanwhile {NO_ADDRESSES}")),
         Err(error) => Some(without_symbols(&error)),
     }
 }
 
+/// What is missing without the addresses of symbols.
+const NO_ADDRESSES: &str = "an empty kernel.modprobe is not detected";
+
 fn without_symbols(error: &KallsymsError) -> String {
-    format!("{error}; meanwhile stacks show addresses, and an empty kernel.modprobe is not detected")
+    format!("{error}; meanwhile stacks show addresses, and {NO_ADDRESSES}")
 }
 
 fn privileges(root: &Path) -> Result<(), ProbeError> {

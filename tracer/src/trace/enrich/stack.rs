@@ -1,9 +1,6 @@
 //! Converts stacks to frames with symbols.
 
-use crate::{
-    event::Frame,
-    kernel::kallsyms::{Kallsyms, Symbol},
-};
+use crate::{event::Frame, kernel::kallsyms::Symbol};
 
 /// Every request passes through this function; its caller is the first frame of interest.
 const REQUEST_MODULE: &str = "__request_module";
@@ -36,14 +33,14 @@ const OWN_WHOLE: [&str; 8] = [
     "__fprobe_handler",
 ];
 
-/// The kernel stack of a request, innermost first, from the caller of `request_module()` on. Without symbols, all
-/// addresses are kept.
+/// The kernel stack of a request, innermost first, from the caller of `request_module()` on. `resolve` returns the symbol that
+/// contains an address. Without symbols, all addresses are kept.
 #[must_use]
-pub fn kernel_frames(kallsyms: Option<&Kallsyms>, addresses: &[u64]) -> Vec<Frame> {
+pub fn kernel_frames<'a>(resolve: impl Fn(u64) -> Option<Symbol<'a>>, addresses: &[u64]) -> Vec<Frame> {
     let resolved: Vec<(u64, Option<Symbol<'_>>)> = addresses
         .iter()
         .filter(|address| **address != 0)
-        .map(|address| (*address, kallsyms.and_then(|symbols| resolve_return(symbols, *address))))
+        .map(|address| (*address, resolve_return(&resolve, *address)))
         .collect();
     let request =
         resolved.iter().position(|(_, symbol)| symbol.as_ref().is_some_and(|it| base(it.name) == REQUEST_MODULE));
@@ -56,9 +53,9 @@ pub fn kernel_frames(kallsyms: Option<&Kallsyms>, addresses: &[u64]) -> Vec<Fram
 
 /// The addresses of a request's kernel stack that are below `request_module()`: not those of the programs that observe it.
 #[must_use]
-pub fn callers<'a>(kallsyms: &Kallsyms, addresses: &'a [u64]) -> &'a [u64] {
+pub fn callers<'a, 'b>(resolve: impl Fn(u64) -> Option<Symbol<'b>>, addresses: &'a [u64]) -> &'a [u64] {
     let is_request =
-        |address: &u64| resolve_return(kallsyms, *address).is_some_and(|symbol| base(symbol.name) == REQUEST_MODULE);
+        |address: &u64| resolve_return(&resolve, *address).is_some_and(|symbol| base(symbol.name) == REQUEST_MODULE);
     let below = addresses.iter().position(is_request).and_then(|index| addresses.get(index + 1..));
     below.unwrap_or(addresses)
 }
@@ -71,8 +68,13 @@ pub fn user_frames(addresses: &[u64]) -> Vec<Frame> {
 
 /// A return address is after the call, which may be the last instruction of its function: the byte before it is always
 /// inside.
-fn resolve_return(kallsyms: &Kallsyms, address: u64) -> Option<Symbol<'_>> {
-    let symbol = kallsyms.resolve(address.checked_sub(1)?)?;
+pub(super) const fn inside(return_address: u64) -> Option<u64> {
+    return_address.checked_sub(1)
+}
+
+/// The symbol of a return address.
+fn resolve_return<'a>(resolve: impl Fn(u64) -> Option<Symbol<'a>>, address: u64) -> Option<Symbol<'a>> {
+    let symbol = resolve(inside(address)?)?;
     Some(Symbol { offset: symbol.offset + 1, ..symbol })
 }
 
@@ -116,7 +118,7 @@ ffffffffc0100100 t bpf_trampoline_6442\t[bpf]
 
     fn shown(addresses: &[u64]) -> Vec<String> {
         let kallsyms = Kallsyms::parse(KALLSYMS.as_bytes()).unwrap();
-        kernel_frames(Some(&kallsyms), addresses).iter().map(ToString::to_string).collect()
+        kernel_frames(|address| kallsyms.resolve(address), addresses).iter().map(ToString::to_string).collect()
     }
 
     /// The first frame is the caller of `request_module()`, whatever frames of the tracer precede it.
@@ -139,9 +141,9 @@ ffffffffc0100100 t bpf_trampoline_6442\t[bpf]
     fn callers_are_below_the_request() {
         let kallsyms = Kallsyms::parse(KALLSYMS.as_bytes()).unwrap();
         let stack = [0xffff_ffff_c020_0010, 0xffff_ffff_8100_0150, 0xffff_ffff_8100_0050, 0];
-        assert_eq!(callers(&kallsyms, &stack), &stack[2..]);
-        assert_eq!(callers(&kallsyms, &stack[2..]), &stack[2..]);
-        assert!(callers(&kallsyms, &stack[..2]).is_empty());
+        assert_eq!(callers(|address| kallsyms.resolve(address), &stack), &stack[2..]);
+        assert_eq!(callers(|address| kallsyms.resolve(address), &stack[2..]), &stack[2..]);
+        assert!(callers(|address| kallsyms.resolve(address), &stack[..2]).is_empty());
     }
 
     /// Without `__request_module`, only the tracer's frames at the top are removed; functions with these names further
@@ -162,7 +164,7 @@ ffffffffc0100100 t bpf_trampoline_6442\t[bpf]
     /// Without symbols, and in user stacks, frames are addresses.
     #[test]
     fn frame_without_symbol_keeps_its_address() {
-        assert_eq!(kernel_frames(None, &[0xffff_ffff_8100_0210])[0].to_string(), "0xffffffff81000210");
+        assert_eq!(kernel_frames(|_| None, &[0xffff_ffff_8100_0210])[0].to_string(), "0xffffffff81000210");
         assert_eq!(user_frames(&[0x55d0_0000_1000, 0])[0].address, "0x55d000001000");
         assert_eq!(user_frames(&[0x55d0_0000_1000, 0]).len(), 1);
     }
