@@ -37,6 +37,7 @@ pub fn main(arguments: &[String]) -> Result<ExitCode> {
         Some("act") => action::run(&arguments[1..]),
         Some("read-map") => map_reader::run(),
         Some("bench") => bench::run(&arguments[1..]),
+        Some("bench-boot") => bench::boot::run(),
         Some("ask") => bench::ask(&arguments[1..]),
         Some(other) => bail!("unknown subcommand {other:?}"),
     }

@@ -28,6 +28,17 @@ pub struct Sample {
     pub value: f64,
 }
 
+/// What a boot has cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootCost {
+    /// Time that the processor was busy.
+    pub busy_ms: u64,
+    /// Processor time of the recorder; 0 without it.
+    pub recorder_ms: u64,
+    /// Processor time of the unit that arms the programs; 0 without it.
+    pub arming_ms: u64,
+}
+
 /// The tracers that are compared, including none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TracerKind {

@@ -4,7 +4,7 @@ mod bench;
 mod frame;
 mod orders;
 
-pub use bench::{Plan, Sample, TracerKind};
+pub use bench::{BootCost, Plan, Sample, TracerKind};
 pub use frame::{Chunk, Counts, Decoder, Frame, FrameError, Outcome, Status, encode};
 pub use orders::{Job, Orders};
 

@@ -1,5 +1,6 @@
 //! Performance goals, as ratios and amounts of one run, and whether they are met.
 
+use super::boot::Boot;
 use super::guest::Online;
 use super::offline::{Offline, Row};
 use super::stats::float;
@@ -92,6 +93,12 @@ pub(super) fn online(found: &Online) -> Vec<Goal> {
         }
     }
     goals
+}
+
+/// The goals of boots with the recorder.
+pub(super) fn boot(found: &Boot) -> Vec<Goal> {
+    let share = found.recorder_percent.median;
+    vec![Goal::at_most("the recorder's share of the processor time of a boot, %", share, 3.0, "at most 3")]
 }
 
 /// The goals of reading captures.

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the cost of the tool compared with alternatives, measured in one run.
 
+mod boot;
 mod goals;
 mod guest;
 mod measure;
@@ -46,6 +47,8 @@ enum Part {
     Programs,
     /// Reading of captures.
     Captures,
+    /// Boots with and without the recorder.
+    Boot,
 }
 
 /// All figures.
@@ -55,6 +58,7 @@ struct Found {
     tracing: Option<guest::Online>,
     programs: Option<programs::Native>,
     captures: Option<offline::Offline>,
+    boot: Option<boot::Boot>,
 }
 
 /// The figures of the last bench.
@@ -72,13 +76,15 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     if plan.rounds % 2 == 0 && options.write {
         bail!("invalid --rounds {}: expected an odd number, so that the median is a measured value", plan.rounds);
     }
-    let rounds = usize::try_from(plan.rounds).context("too many rounds")?;
+    let boots = plan.rounds;
+    let rounds = usize::try_from(boots).context("too many rounds")?;
     let is_wanted = |part| options.only.is_none_or(|only| only == part);
     let mut found = Found {
         machine: machine(),
         tracing: is_wanted(Part::Tracing).then(|| guest::run(plan)).transpose()?,
         programs: is_wanted(Part::Programs).then(programs::run).transpose()?,
         captures: is_wanted(Part::Captures).then(|| offline::run(&sizes, rounds)).transpose()?,
+        boot: is_wanted(Part::Boot).then(|| boot::run(boots)).transpose()?,
     };
     println!("\n{}", page::markdown(&found));
     if options.write {
@@ -86,6 +92,7 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
             found.tracing = found.tracing.or(old.tracing);
             found.programs = found.programs.or(old.programs);
             found.captures = found.captures.or(old.captures);
+            found.boot = found.boot.or(old.boot);
         }
         write(&found)?;
     }

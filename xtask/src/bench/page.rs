@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use kmodtrace_tests::protocol::TracerKind;
 
 use super::Found;
+use super::boot::Boot;
 use super::goals::{self, Goal};
 use super::guest::Online;
 use super::offline::Offline;
@@ -79,7 +80,29 @@ pub(super) fn markdown(found: &Found) -> String {
     if let Some(offline) = &found.captures {
         captures(&mut out, offline);
     }
+    if let Some(found) = &found.boot {
+        boot(&mut out, found);
+    }
     out
+}
+
+/// The boots with and without the recorder.
+fn boot(out: &mut String, found: &Boot) {
+    out.push_str(&format!(
+        "\n## Boot\n\nProcessor time of a boot with systemd, udev, several devices and a container, until all of them are up, in a guest \
+         with Debian's kernel {}, run by QEMU ({}). Boots with and without the recorder in turn, {} of each. Arming loads the programs into \
+         the kernel before udev starts.\n\n| | ms |\n|---|---|\n",
+        found.kernel, found.accelerator, found.rounds
+    ));
+    for (what, figure) in [
+        ("boot with the recorder", &found.busy_with_ms),
+        ("boot without it", &found.busy_without_ms),
+        ("the recorder, kmodtrace.service", &found.recorder_ms),
+        ("arming, kmodtrace-early.service", &found.arming_ms),
+    ] {
+        out.push_str(&format!("| {what} | {} |\n", figure.show()));
+    }
+    goal_table(out, &goals::boot(found));
 }
 
 fn tracing(out: &mut String, found: &Online) {
@@ -203,6 +226,7 @@ mod tests {
     use kmodtrace_tests::protocol::Plan;
 
     use super::super::Found;
+    use super::super::boot::Boot;
     use super::super::guest::{self, Online};
     use super::super::offline::{Offline, Row, Size};
     use super::{Figure, Native, markdown, programs};
@@ -242,11 +266,22 @@ mod tests {
         let row = |name: &str, value| programs::Row { name: name.to_owned(), ns: same(value) };
         let rows = vec![row("/bin/true", 800.0), row("module_load", 4.0)];
         let native = Native { kernel: "6.18".to_owned(), rows, absent: None };
+        let boot = Boot {
+            kernel: "6.12".to_owned(),
+            accelerator: "tcg".to_owned(),
+            rounds: 1,
+            busy_with_ms: same(100.0),
+            busy_without_ms: same(95.0),
+            recorder_ms: same(4.0),
+            arming_ms: same(2.0),
+            recorder_percent: same(4.0),
+        };
         let page = markdown(&Found {
             machine: "one core".to_owned(),
             tracing: Some(tracing),
             programs: Some(native),
             captures: Some(captures),
+            boot: Some(boot),
         });
         for part in [
             "Not available: duckdb: no pip\n",
@@ -255,10 +290,13 @@ mod tests {
             "| kmodtrace record | 5.00 (5.00 to 5.00) |  |  |  |\n",
             "| `x` |  | 7.00 |  |  |\n",
             "| `module_load` | 4.00 (4.00 to 4.00) | 0.50 |\n",
+            "| the recorder, kmodtrace.service | 4.00 (4.00 to 4.00) |\n",
+            "the recorder's share of the processor time of a boot, %",
         ] {
             assert!(page.contains(part), "{part} is not in\n{page}");
         }
-        let page = markdown(&Found { machine: "one core".to_owned(), tracing: None, programs: None, captures: None });
+        let machine = "one core".to_owned();
+        let page = markdown(&Found { machine, tracing: None, programs: None, captures: None, boot: None });
         assert!(!page.contains("##"), "{page}");
     }
 }

@@ -115,6 +115,7 @@ mod tests {
                 rows: vec![row("kmodtrace report", 10.0), row("DuckDB", 15.0)],
                 absent: Vec::new(),
             }),
+            boot: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The cost of tracers, measured in a guest: each tracer has one turn per round, with the same workload.
 
+pub(in crate::guest) mod boot;
 mod processes;
 mod programs;
 mod requests;

@@ -13,7 +13,7 @@ use crate::{
     probe::{SymbolAt, Symbolizer},
 };
 
-/// Maximum number of changed modules that are told apart.
+/// Maximum number of changed modules that are distinguished.
 const CHANGED_MAX: usize = 256;
 
 /// Maximum number of addresses whose symbols are kept.
@@ -162,7 +162,7 @@ impl Table {
 #[derive(Debug)]
 enum Changed {
     Only(HashSet<String>),
-    /// More than are told apart, or unknown ones.
+    /// More than are distinguished, or unknown ones.
     Any,
 }
 
