@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -59,7 +60,7 @@ impl Source for Installed {
 /// Cached resolutions.
 pub(crate) struct ResolutionCache<S = Installed> {
     source: S,
-    answers: HashMap<Text, Resolution>,
+    answers: HashMap<Text, Arc<Resolution>>,
     looked: Option<Instant>,
     /// Why the last refresh failed. What was read before is out of date then.
     failure: Option<Unresolved>,
@@ -112,19 +113,19 @@ impl<S: Source> ResolutionCache<S> {
     ///
     /// # Errors
     /// If what modprobe would do is unknown now. An earlier configuration is not used then.
-    pub(crate) fn resolve(&mut self, name: &Text) -> Result<Resolution, Unresolved> {
+    pub(crate) fn resolve(&mut self, name: &Text) -> Result<Arc<Resolution>, Unresolved> {
         self.refresh();
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
         if let Some(known) = self.answers.get(name) {
-            return Ok(known.clone());
+            return Ok(Arc::clone(known));
         }
-        let answer = self.source.resolve(name.as_bytes())?;
+        let answer = Arc::new(self.source.resolve(name.as_bytes())?);
         if self.answers.len() >= LIMIT {
             self.answers.clear();
         }
-        self.answers.insert(name.clone(), answer.clone());
+        self.answers.insert(name.clone(), Arc::clone(&answer));
         Ok(answer)
     }
 
@@ -232,6 +233,6 @@ mod tests {
         let Err(Unresolved::NoModules(why)) = cache.resolve(&name) else { panic!("it is gone") };
         assert_eq!(why, "/lib/modules/6.1.0 does not exist: reboot");
         cache.source.state = State::Fine;
-        assert_eq!(cache.resolve(&name), Ok(Resolution::NotFound));
+        assert_eq!(*cache.resolve(&name).unwrap(), Resolution::NotFound);
     }
 }

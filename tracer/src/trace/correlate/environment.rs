@@ -25,7 +25,7 @@ pub trait Environment {
     ///
     /// # Errors
     /// If that cannot be determined.
-    fn resolve(&mut self, name: &Text) -> Result<Resolution, Unresolved>;
+    fn resolve(&mut self, name: &Text) -> Result<Arc<Resolution>, Unresolved>;
     /// Whether a module has this name or alias, according to the index of the modules.
     fn carries(&mut self, name: &Text, module: &str) -> bool;
     /// Whether there is a module file with this name.

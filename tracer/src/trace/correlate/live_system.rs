@@ -183,7 +183,7 @@ impl Environment for LiveSystem {
         }
     }
 
-    fn resolve(&mut self, name: &Text) -> Result<Resolution, Unresolved> {
+    fn resolve(&mut self, name: &Text) -> Result<Arc<Resolution>, Unresolved> {
         self.resolutions.resolve(name)
     }
 

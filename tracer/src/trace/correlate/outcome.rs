@@ -3,6 +3,8 @@
 
 mod not_arrived;
 
+use std::sync::Arc;
+
 use not_arrived::{failure, success};
 
 use super::{environment::Environment, history::History};
@@ -127,7 +129,7 @@ pub(super) fn classify(input: &OutcomeInput<'_>, environment: &mut dyn Environme
         ret if ret < 0 => by_errno(ret),
         _ if !input.wait && !is_killed => Outcome::new(Status::NotWaited, Attribution::exact()),
         ret => {
-            let resolution = environment.resolve(input.name);
+            let resolution = environment.resolve(input.name).map(Arc::unwrap_or_clone);
             // What arrived decides, whatever the configuration and the exit code say.
             if input.is_loaded(resolution.as_ref().ok(), environment) {
                 loaded(input)

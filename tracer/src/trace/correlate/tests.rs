@@ -84,12 +84,13 @@ impl Environment for World {
     fn user_stack(&mut self, _: ProcessId, _: &wire::Stack) -> Vec<Frame> {
         Vec::new()
     }
-    fn resolve(&mut self, name: &Text) -> Result<Resolution, Unresolved> {
+    fn resolve(&mut self, name: &Text) -> Result<Arc<Resolution>, Unresolved> {
         let Some((_, module)) = self.provided.filter(|(alias, _)| *name == Text::from(*alias)) else {
-            let planned = || self.plan.clone().unwrap_or(Resolution::NotFound);
+            let planned = || Arc::new(self.plan.clone().unwrap_or(Resolution::NotFound));
             return self.unresolved.clone().map_or_else(|| Ok(planned()), Err);
         };
-        Ok(Resolution::Modules(vec![Planned { module: module.to_owned(), reason: Reason::Alias, command: None }]))
+        let planned = Planned { module: module.to_owned(), reason: Reason::Alias, command: None };
+        Ok(Arc::new(Resolution::Modules(vec![planned])))
     }
     fn explain(&mut self, _: &Text, _: &[Frame]) -> Option<String> {
         None
