@@ -3,5 +3,6 @@
 pub(super) mod policy;
 pub(super) mod select;
 pub(super) mod stop;
+pub(super) mod time;
 pub(super) mod trace;
 pub(super) mod verdict;

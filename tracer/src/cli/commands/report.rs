@@ -12,17 +12,16 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use jiff::{Zoned, tz::TimeZone};
 
 pub(in crate::cli) use args::Args;
 use args::{Form, is_stdin};
 
 use crate::{
-    cli::io::output_files::OutputFiles,
+    cli::{args::time::Times, io::output_files::OutputFiles},
     logging::notice,
-    output::{Lines, Style, Tree, check_local, escape_str},
+    output::{Lines, Style, Tree, escape_str},
     report::{
-        Engine, Late, Ordered, ReportData, ReportQuery, ReportSink, Sections, View, csv, html::Html, json, parse_time,
+        Engine, Late, Ordered, ReportData, ReportQuery, ReportSink, Sections, View, csv, html::Html, json,
         perfetto::Perfetto, table,
     },
     stream::Consumer,
@@ -73,16 +72,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// The query, with absolute times.
 fn query(args: &Args) -> anyhow::Result<ReportQuery> {
-    if !args.utc {
-        check_local()?;
-    }
-    let now = if args.utc { Zoned::now().with_time_zone(TimeZone::UTC) } else { Zoned::now() };
-    let time = |name: &str, text: &Option<String>| -> anyhow::Result<Option<i64>> {
-        let Some(text) = text else { return Ok(None) };
-        let time = parse_time(text, &now).with_context(|| format!("cannot use --{name}"))?;
-        let ns = i64::try_from(time.as_nanosecond()).ok();
-        Ok(Some(ns.with_context(|| format!("invalid --{name} {text:?}: expected a year from 1678 to 2261"))?))
-    };
+    let times = Times::new(args.utc)?;
+    let time = |name: &str, text: &Option<String>| times.ns(name, text.as_deref());
     let (since_ns, until_ns) = (time("since", &args.since)?, time("until", &args.until)?);
     if let (Some(since_ns), Some(until_ns), Some(since), Some(until)) = (since_ns, until_ns, &args.since, &args.until)
         && since_ns >= until_ns

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use crate::{
     cli::args::{
         select::SelectArgs,
+        time::TIME_HELP,
         trace::{ColorChoice, Stream, has_utf8_locale, terminal_columns},
     },
     output::{Colour, Style},
@@ -72,11 +73,10 @@ impl From<SortChoice> for Sort {
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Exit code: 0 success (incomplete captures are reported as warnings); 125 error.
 
-TIME is 2026-11-23, \"2026-11-23 10:00\", 10:00 (today), yesterday, \"yesterday 10:00\", -2h, \"2 hours ago\", @1795415443 or \
-RFC 3339.")]
+{TIME_HELP}"))]
 pub struct Args {
     /// Captures: files or directories; - is standard input.
     #[arg(required = true, value_name = "FILE")]
