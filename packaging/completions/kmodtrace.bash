@@ -935,14 +935,14 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__report)
-            opts="-o -v -h -V --by --sort --top --tree --lines --json --csv --html --perfetto --output --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --verbose --help --version"
+            opts="-o -p -v -h -V --by --sort --top --tree --lines --json --csv --html --perfetto --output --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --login --cgroup --container --unit --result --origin --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --by)
-                    COMPREPLY=($(compgen -W "module exe user unit container host" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "module exe user login unit container host" -- "${cur}"))
                     return 0
                     ;;
                 --sort)
@@ -1009,7 +1009,15 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --login)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1041,7 +1049,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__run)
-            opts="-o -v -h -V --host --user --grace --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
+            opts="-o -p -v -h -V --host --user --grace --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --login --cgroup --container --unit --result --origin --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1103,7 +1111,15 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --login)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1231,7 +1247,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__watch)
-            opts="-o -v -h -V --duration --count --exit-on --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --policy --junit --ktap --verdict --github --verbose --help --version"
+            opts="-o -p -v -h -V --duration --count --exit-on --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --login --cgroup --container --unit --result --origin --policy --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1297,7 +1313,15 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --login)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

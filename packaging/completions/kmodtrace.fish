@@ -63,8 +63,9 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l alias -d '
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l comm -d 'Select by name (comm) of the requester or loader, or of its thread' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l exe -d 'Select by executable: path or last component' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l pid -d 'Select by process id, ancestors included' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s p -l pid -d 'Select by process id, ancestors included' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l uid -d 'Select by real user: name or number' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l login -d 'Select by the user who logged in: name, number, or none' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l cgroup -d 'Select by cgroup path' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l container -d 'Select by container: runtime:id, id, or the first 12 digits of the id' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l unit -d 'Select by systemd unit' -r
@@ -100,8 +101,9 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l alias -d 'Se
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l comm -d 'Select by name (comm) of the requester or loader, or of its thread' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l exe -d 'Select by executable: path or last component' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l pid -d 'Select by process id, ancestors included' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s p -l pid -d 'Select by process id, ancestors included' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l uid -d 'Select by real user: name or number' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l login -d 'Select by the user who logged in: name, number, or none' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l cgroup -d 'Select by cgroup path' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l container -d 'Select by container: runtime:id, id, or the first 12 digits of the id' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l unit -d 'Select by systemd unit' -r
@@ -157,6 +159,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s V -l vers
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l by -d 'Group the table by a column [default: no grouping]' -r -f -a "module\t'Module, or the alias if none was loaded'
 exe\t'Executable of the requester'
 user\t'User'
+login\t'User who logged in, kept across su and sudo'
 unit\t'Systemd unit'
 container\t'Container'
 host\t'Host'"
@@ -180,8 +183,9 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l alias -d 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l comm -d 'Select by name (comm) of the requester or loader, or of its thread' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l exe -d 'Select by executable: path or last component' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l pid -d 'Select by process id, ancestors included' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s p -l pid -d 'Select by process id, ancestors included' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l uid -d 'Select by real user: name or number' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l login -d 'Select by the user who logged in: name, number, or none' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l cgroup -d 'Select by cgroup path' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l container -d 'Select by container: runtime:id, id, or the first 12 digits of the id' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l unit -d 'Select by systemd unit' -r

@@ -23,6 +23,8 @@ pub(super) enum ByChoice {
     Exe,
     /// User.
     User,
+    /// User who logged in, kept across su and sudo.
+    Login,
     /// Systemd unit.
     Unit,
     /// Container.
@@ -37,6 +39,7 @@ impl From<ByChoice> for By {
             ByChoice::Module => Self::Module,
             ByChoice::Exe => Self::Exe,
             ByChoice::User => Self::User,
+            ByChoice::Login => Self::Login,
             ByChoice::Unit => Self::Unit,
             ByChoice::Container => Self::Container,
             ByChoice::Host => Self::Host,
