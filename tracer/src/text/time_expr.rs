@@ -20,7 +20,7 @@ const EXPRESSION_BYTES_MAX: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimeExprError {
-    /// It is not understood.
+    /// It has no known form.
     #[error("invalid time {0:?}: expected {EXPECTED}")]
     Unknown(String),
     /// The clocks were set forward over it.

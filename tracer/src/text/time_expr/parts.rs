@@ -69,7 +69,7 @@ fn put<T>(place: &mut Option<T>, part: T) -> Option<()> {
 }
 
 impl Parts {
-    /// Reads the parts; `None` if any is not understood.
+    /// Reads the parts; `None` if any is invalid.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut parts = Self::default();
         for word in text.split_ascii_whitespace() {
