@@ -211,7 +211,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__check)
-            opts="-p -v -h -V --policy --json --key --junit --ktap --verdict --github --verbose --help --version"
+            opts="-p -b -v -h -V --policy --json --key --boot --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -226,6 +226,14 @@ _kmodtrace() {
                     return 0
                     ;;
                 --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --boot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -b)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -935,7 +943,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__report)
-            opts="-o -p -v -h -V --by --sort --top --tree --lines --json --csv --html --perfetto --output --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --login --cgroup --container --unit --result --origin --verbose --help --version"
+            opts="-o -b -p -v -h -V --by --sort --top --tree --lines --json --csv --html --perfetto --output --boot --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --login --cgroup --container --unit --result --origin --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -966,6 +974,14 @@ _kmodtrace() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --boot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -b)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1185,7 +1201,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__snapshot)
-            opts="-o -v -h -V --output --verbose --help --version"
+            opts="-o -b -v -h -V --output --boot --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1196,6 +1212,14 @@ _kmodtrace() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --boot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -b)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -172,6 +172,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l top -d 'S
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l html -d 'Write a self-contained HTML page to FILE; - is standard output' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l perfetto -d 'Write trace events for ui.perfetto.dev to FILE; - is standard output' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s o -l output -d 'Write to FILE [default: standard output]' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s b -l boot -d 'Use only what was recorded in one boot of this machine: 0 the present one, -1 the one before, ..., or a boot id [default: all boots; without N: 0]' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l since -d 'Show chains from TIME on [default: all]' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l until -d 'Show chains before TIME [default: all]' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l new-since -d 'Show modules, and requesters of modules, that first occur in the captures at TIME or later [default: all]' -r
@@ -212,6 +213,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s v -l ver
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s o -l output -d 'Write to FILE [default: standard output]' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s b -l boot -d 'Use only what was recorded in one boot of this machine: 0 the present one, -1 the one before, ..., or a boot id [default: all boots; without N: 0]' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s v -l verbose -d 'Increase verbosity (-v: info, -vv: probe debug log) [default: warnings]'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s V -l version -d 'Print version'
@@ -223,6 +225,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s h -l help -
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s p -l policy -d 'Policy to evaluate' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l key -d 'Require each seal to be signed; FILE is the public key (KEY.pub of record --sign KEY) [default: not checked]' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s b -l boot -d 'Use only what was recorded in one boot of this machine: 0 the present one, -1 the one before, ..., or a boot id [default: all boots; without N: 0]' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l junit -d 'Write the verdict to FILE as JUnit XML' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l ktap -d 'Write the verdict to FILE as KTAP, with one test per rule' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l verdict -d 'Write the verdict to FILE as JSON' -r -F

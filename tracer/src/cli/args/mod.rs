@@ -1,5 +1,6 @@
 //! Options that several verbs share.
 
+pub(super) mod boot;
 pub(super) mod policy;
 pub(super) mod select;
 pub(super) mod stop;

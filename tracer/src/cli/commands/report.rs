@@ -17,7 +17,10 @@ pub(in crate::cli) use args::Args;
 use args::{Form, is_stdin};
 
 use crate::{
-    cli::{args::time::Times, io::output_files::OutputFiles},
+    cli::{
+        args::time::Times,
+        io::{capture_in::or_service, output_files::OutputFiles},
+    },
     logging::notice,
     output::{Lines, Style, Tree, escape_str},
     report::{
@@ -36,12 +39,13 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("cannot use --top: the output is not a table; add --by or omit --top");
     }
     let query = query(args)?;
+    let files = or_service(&args.files)?;
     // With --follow, a reader may follow the output file.
-    let mut outputs = if args.follow { OutputFiles::live(&args.files)? } else { OutputFiles::new(&args.files)? };
+    let mut outputs = if args.follow { OutputFiles::live(&files)? } else { OutputFiles::new(&files)? };
     let (target, style) = Target::open(args, form, &mut outputs)?;
     let mut late = Vec::new();
     let mut engine = Engine::new(query, sinks(args, form, &target, style, &mut outputs, &mut late)?);
-    let captures = match input::read(args, &mut engine) {
+    let captures = match input::read(args, &files, &mut engine) {
         Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
         result => result?,
     };

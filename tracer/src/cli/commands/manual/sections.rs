@@ -97,7 +97,8 @@ const PAGES: &[Sections] = &[
     Sections {
         verb: "report",
         examples: &[
-            ("kmodtrace report /var/log/kmodtrace", "List modules, requesters and times."),
+            ("kmodtrace report", "List modules, requesters and times, from the captures of the service."),
+            ("kmodtrace report --boot --since 1h", "The same for the last hour of this boot."),
             ("kmodtrace report --by exe --top 10 /var/log/kmodtrace", "List the ten most frequent requesters."),
             ("kmodtrace report --new-since yesterday /var/log/kmodtrace", "List what occurred for the first time."),
             ("kmodtrace report --tree --module nf_conntrack capture.zst", "Show every chain that loaded a module."),

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use crate::{
     cli::args::{
+        boot::BootArgs,
         select::SelectArgs,
         time::TIME_HELP,
         trace::{ColorChoice, Stream, has_utf8_locale, terminal_columns},
@@ -81,8 +82,8 @@ Exit code: 0 success (incomplete captures are reported as warnings); 125 error.
 
 {TIME_HELP}"))]
 pub struct Args {
-    /// Captures: files or directories; - is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    /// Captures: files or directories; - is standard input [default: /var/log/kmodtrace].
+    #[arg(value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     /// Group the table by a column [default: no grouping].
     #[arg(long, value_enum, value_name = "WHAT")]
@@ -114,6 +115,8 @@ pub struct Args {
     /// Write to FILE [default: standard output].
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) boot: BootArgs,
     /// Show chains from TIME on [default: all].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(super) since: Option<String>,
