@@ -43,8 +43,9 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // With --follow, a reader may follow the output file.
     let mut outputs = if args.follow { OutputFiles::live(&files)? } else { OutputFiles::new(&files)? };
     let (target, style) = Target::open(args, form, &mut outputs)?;
+    let has_several = files.len() > 1 || files.iter().any(|path| path.is_dir());
     let mut late = Vec::new();
-    let mut engine = Engine::new(query, sinks(args, form, &target, style, &mut outputs, &mut late)?);
+    let mut engine = Engine::new(query, sinks(args, form, has_several, &target, style, &mut outputs, &mut late)?);
     let captures = match input::read(args, &files, &mut engine) {
         Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
         result => result?,
@@ -136,6 +137,7 @@ impl Write for Target {
 fn sinks(
     args: &Args,
     form: Form,
+    has_several: bool,
     target: &Target,
     style: Style,
     outputs: &mut OutputFiles,
@@ -154,7 +156,7 @@ fn sinks(
     if args.follow {
         sinks.extend(stream);
     } else if let Some(stream) = stream {
-        let ordered = Ordered::new(stream);
+        let ordered = if has_several { Ordered::merged(stream) } else { Ordered::new(stream) };
         late.push(ordered.late());
         sinks.push(Box::new(ordered));
     }
