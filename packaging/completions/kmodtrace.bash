@@ -73,6 +73,9 @@ _kmodtrace() {
             kmodtrace,watch)
                 cmd="kmodtrace__subcmd__watch"
                 ;;
+            kmodtrace,why)
+                cmd="kmodtrace__subcmd__why"
+                ;;
             kmodtrace__subcmd__help,block)
                 cmd="kmodtrace__subcmd__help__subcmd__block"
                 ;;
@@ -130,6 +133,9 @@ _kmodtrace() {
             kmodtrace__subcmd__help,watch)
                 cmd="kmodtrace__subcmd__help__subcmd__watch"
                 ;;
+            kmodtrace__subcmd__help,why)
+                cmd="kmodtrace__subcmd__help__subcmd__why"
+                ;;
             kmodtrace__subcmd__help__subcmd__policy,check)
                 cmd="kmodtrace__subcmd__help__subcmd__policy__subcmd__check"
                 ;;
@@ -179,7 +185,7 @@ _kmodtrace() {
 
     case "${cmd}" in
         kmodtrace)
-            opts="-v -h -V --verbose --help --version watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help"
+            opts="-v -h -V --verbose --help --version watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -317,7 +323,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help)
-            opts="watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help"
+            opts="watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -639,6 +645,20 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help__subcmd__watch)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__help__subcmd__why)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1385,6 +1405,20 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__why)
+            opts="-v -h -V --json --utc --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
