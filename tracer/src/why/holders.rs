@@ -90,7 +90,8 @@ fn removal(modules: &LoadedModules, module: &LoadedModule, list: &[Holder]) -> R
             text: "it has no references, but what it serves ends with it".to_owned(),
             command,
         },
-        None => Removal { possible: true, text: "nothing holds it".to_owned(), command },
+        None if module.used_by.is_empty() => Removal { possible: true, text: "nothing holds it".to_owned(), command },
+        None => Removal { possible: true, text: "with the modules that need it".to_owned(), command },
     }
 }
 
@@ -263,7 +264,10 @@ mod tests {
         let lines = "iptable_nat 1 0 - Live 0x0\nnf_nat 1 1 iptable_nat, Live 0x0\nnf_conntrack 1 1 nf_nat, Live 0x0\n";
         write(root, "proc/modules", lines);
         let (list, possible, text, command) = holders(root, "nf_conntrack", &[]);
-        assert_eq!((list, possible, text.as_str()), (vec!["module nf_nat".to_owned()], true, "nothing holds it"));
+        assert_eq!(
+            (list, possible, text.as_str()),
+            (vec!["module nf_nat".to_owned()], true, "with the modules that need it")
+        );
         assert_eq!(command.as_deref(), Some("modprobe -r iptable_nat nf_nat nf_conntrack"));
         write(root, "proc/modules", &lines.replace("iptable_nat 1 0 -", "iptable_nat 1 2 -"));
         assert_eq!(holders(root, "nf_conntrack", &[]).2, "iptable_nat needs it and is in use itself");
