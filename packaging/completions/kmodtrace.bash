@@ -73,6 +73,9 @@ _kmodtrace() {
             kmodtrace,watch)
                 cmd="kmodtrace__subcmd__watch"
                 ;;
+            kmodtrace,why)
+                cmd="kmodtrace__subcmd__why"
+                ;;
             kmodtrace__subcmd__help,block)
                 cmd="kmodtrace__subcmd__help__subcmd__block"
                 ;;
@@ -130,6 +133,9 @@ _kmodtrace() {
             kmodtrace__subcmd__help,watch)
                 cmd="kmodtrace__subcmd__help__subcmd__watch"
                 ;;
+            kmodtrace__subcmd__help,why)
+                cmd="kmodtrace__subcmd__help__subcmd__why"
+                ;;
             kmodtrace__subcmd__help__subcmd__policy,check)
                 cmd="kmodtrace__subcmd__help__subcmd__policy__subcmd__check"
                 ;;
@@ -179,7 +185,7 @@ _kmodtrace() {
 
     case "${cmd}" in
         kmodtrace)
-            opts="-v -h -V --verbose --help --version watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help"
+            opts="-v -h -V --verbose --help --version watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -211,7 +217,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__check)
-            opts="-p -v -h -V --policy --json --key --junit --ktap --verdict --github --verbose --help --version"
+            opts="-p -b -v -h -V --policy --json --key --boot --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -226,6 +232,14 @@ _kmodtrace() {
                     return 0
                     ;;
                 --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --boot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -b)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -309,7 +323,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__help)
-            opts="watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help"
+            opts="watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -644,6 +658,20 @@ _kmodtrace() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kmodtrace__subcmd__help__subcmd__why)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kmodtrace__subcmd__impact)
             opts="-v -h -V --json --by --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -935,14 +963,14 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__report)
-            opts="-o -v -h -V --by --sort --top --tree --lines --json --csv --html --perfetto --output --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --verbose --help --version"
+            opts="-o -b -p -v -h -V --by --sort --top --tree --lines --json --csv --html --perfetto --output --boot --since --until --new-since --follow --stacks --utc --color --module --alias --family --comm --exe --pid --uid --login --cgroup --container --unit --result --origin --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --by)
-                    COMPREPLY=($(compgen -W "module exe user unit container host" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "module exe user login unit container host" -- "${cur}"))
                     return 0
                     ;;
                 --sort)
@@ -966,6 +994,14 @@ _kmodtrace() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --boot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -b)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1009,7 +1045,15 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --login)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1041,7 +1085,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__run)
-            opts="-o -v -h -V --host --user --grace --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
+            opts="-o -p -v -h -V --host --user --grace --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --login --cgroup --container --unit --result --origin --policy --propagate --skip-if-unsupported --timeout --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1103,7 +1147,15 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --login)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1169,7 +1221,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__snapshot)
-            opts="-o -v -h -V --output --verbose --help --version"
+            opts="-o -b -v -h -V --output --boot --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1180,6 +1232,14 @@ _kmodtrace() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --boot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -b)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1231,7 +1291,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__watch)
-            opts="-o -v -h -V --duration --count --exit-on --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --cgroup --container --unit --result --origin --policy --junit --ktap --verdict --github --verbose --help --version"
+            opts="-o -p -v -h -V --duration --count --exit-on --json --tree --lines --output --stacks --user-symbols --utc --color --ring-kib --attach --btf --module --alias --family --comm --exe --pid --uid --login --cgroup --container --unit --result --origin --policy --junit --ktap --verdict --github --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1297,7 +1357,15 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --login)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1337,6 +1405,20 @@ _kmodtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kmodtrace__subcmd__why)
+            opts="-v -h -V --json --utc --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

@@ -38,6 +38,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "diff" -d 'Compa
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "check" -d 'Evaluate a policy on captures'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "policy" -d 'Lint, learn and test policies'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "explain" -d 'Show what requests a module or alias, what would be loaded, and what prevents it'
+complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "why" -d 'Show why a module is loaded and what holds it, also if nothing was recording'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "impact" -d 'Show which programs used a module, from captures'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "surface" -d 'List the modules that unprivileged users can make the kernel load'
 complete -c kmodtrace -n "__fish_kmodtrace_needs_command" -f -a "block" -d 'Print modprobe.d rules that block modules, after a dry run with modprobe'
@@ -63,8 +64,9 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l alias -d '
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l comm -d 'Select by name (comm) of the requester or loader, or of its thread' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l exe -d 'Select by executable: path or last component' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l pid -d 'Select by process id, ancestors included' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -s p -l pid -d 'Select by process id, ancestors included' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l uid -d 'Select by real user: name or number' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l login -d 'Select by the user who logged in: name, number, or none' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l cgroup -d 'Select by cgroup path' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l container -d 'Select by container: runtime:id, id, or the first 12 digits of the id' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand watch" -l unit -d 'Select by systemd unit' -r
@@ -100,8 +102,9 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l alias -d 'Se
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l comm -d 'Select by name (comm) of the requester or loader, or of its thread' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l exe -d 'Select by executable: path or last component' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l pid -d 'Select by process id, ancestors included' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -s p -l pid -d 'Select by process id, ancestors included' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l uid -d 'Select by real user: name or number' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l login -d 'Select by the user who logged in: name, number, or none' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l cgroup -d 'Select by cgroup path' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l container -d 'Select by container: runtime:id, id, or the first 12 digits of the id' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand run" -l unit -d 'Select by systemd unit' -r
@@ -157,6 +160,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand record" -s V -l vers
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l by -d 'Group the table by a column [default: no grouping]' -r -f -a "module\t'Module, or the alias if none was loaded'
 exe\t'Executable of the requester'
 user\t'User'
+login\t'User who logged in, kept across su and sudo'
 unit\t'Systemd unit'
 container\t'Container'
 host\t'Host'"
@@ -169,6 +173,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l top -d 'S
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l html -d 'Write a self-contained HTML page to FILE; - is standard output' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l perfetto -d 'Write trace events for ui.perfetto.dev to FILE; - is standard output' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s o -l output -d 'Write to FILE [default: standard output]' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s b -l boot -d 'Use only what was recorded in one boot of this machine: 0 the present one, -1 the one before, ..., or a boot id [default: all boots; without N: 0]' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l since -d 'Show chains from TIME on [default: all]' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l until -d 'Show chains before TIME [default: all]' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l new-since -d 'Show modules, and requesters of modules, that first occur in the captures at TIME or later [default: all]' -r
@@ -180,8 +185,9 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l alias -d 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l family -d 'Select requests by alias family as shown by `kmodtrace explain`, e.g. \'crypto*\'' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l comm -d 'Select by name (comm) of the requester or loader, or of its thread' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l exe -d 'Select by executable: path or last component' -r
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l pid -d 'Select by process id, ancestors included' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -s p -l pid -d 'Select by process id, ancestors included' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l uid -d 'Select by real user: name or number' -r
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l login -d 'Select by the user who logged in: name, number, or none' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l cgroup -d 'Select by cgroup path' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l container -d 'Select by container: runtime:id, id, or the first 12 digits of the id' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand report" -l unit -d 'Select by systemd unit' -r
@@ -208,6 +214,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s v -l ver
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand recover" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s o -l output -d 'Write to FILE [default: standard output]' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s b -l boot -d 'Use only what was recorded in one boot of this machine: 0 the present one, -1 the one before, ..., or a boot id [default: all boots; without N: 0]' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s v -l verbose -d 'Increase verbosity (-v: info, -vv: probe debug log) [default: warnings]'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand snapshot" -s V -l version -d 'Print version'
@@ -219,6 +226,7 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s h -l help -
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand diff" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s p -l policy -d 'Policy to evaluate' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l key -d 'Require each seal to be signed; FILE is the public key (KEY.pub of record --sign KEY) [default: not checked]' -r -F
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -s b -l boot -d 'Use only what was recorded in one boot of this machine: 0 the present one, -1 the one before, ..., or a boot id [default: all boots; without N: 0]' -r
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l junit -d 'Write the verdict to FILE as JUnit XML' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l ktap -d 'Write the verdict to FILE as KTAP, with one test per rule' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand check" -l verdict -d 'Write the verdict to FILE as JSON' -r -F
@@ -258,6 +266,11 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -l json -d 
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s v -l verbose -d 'Increase verbosity (-v: info, -vv: probe debug log) [default: warnings]'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand explain" -s V -l version -d 'Print version'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand why" -l json -d 'Write JSON Lines, one object per name'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand why" -l utc -d 'Show times in UTC [default: local time]'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand why" -s v -l verbose -d 'Increase verbosity (-v: info, -vv: probe debug log) [default: warnings]'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand why" -s h -l help -d 'Print help'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand why" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -l by -d 'Show the hosts that used each module, one per line, instead of the programs' -r -f -a "host\t'A host'"
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -l json -d 'Write JSON Lines, one object per name'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s v -l verbose -d 'Increase verbosity (-v: info, -vv: probe debug log) [default: warnings]'
@@ -292,25 +305,26 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -l dir -d 'Writ
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s v -l verbose -d 'Increase verbosity (-v: info, -vv: probe debug log) [default: warnings]'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s h -l help -d 'Print help'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand man" -s V -l version -d 'Print version'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "watch" -d 'Show module requests and loads of this host as they happen'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "run" -d 'Run a command and show the modules that it makes the kernel load'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "record" -d 'Record module requests and loads of this host into captures'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "report" -d 'Show which process loaded which module, when and why, from captures'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "verify" -d 'Verify the integrity of captures'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "recover" -d 'Recover the intact parts of a damaged capture'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "snapshot" -d 'Create a snapshot for comparing kernels'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "diff" -d 'Compare two snapshots or captures'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "check" -d 'Evaluate a policy on captures'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "policy" -d 'Lint, learn and test policies'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "explain" -d 'Show what requests a module or alias, what would be loaded, and what prevents it'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "impact" -d 'Show which programs used a module, from captures'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "surface" -d 'List the modules that unprivileged users can make the kernel load'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "block" -d 'Print modprobe.d rules that block modules, after a dry run with modprobe'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "doctor" -d 'Check this system and suggest fixes'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "schema" -d 'Print the JSON Schema of events'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "man" -d 'Print a manual page, or write all pages into a directory'
-complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain impact surface block doctor schema completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "watch" -d 'Show module requests and loads of this host as they happen'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "run" -d 'Run a command and show the modules that it makes the kernel load'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "record" -d 'Record module requests and loads of this host into captures'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "report" -d 'Show which process loaded which module, when and why, from captures'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "verify" -d 'Verify the integrity of captures'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "recover" -d 'Recover the intact parts of a damaged capture'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "snapshot" -d 'Create a snapshot for comparing kernels'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "diff" -d 'Compare two snapshots or captures'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "check" -d 'Evaluate a policy on captures'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "policy" -d 'Lint, learn and test policies'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "explain" -d 'Show what requests a module or alias, what would be loaded, and what prevents it'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "why" -d 'Show why a module is loaded and what holds it, also if nothing was recording'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "impact" -d 'Show which programs used a module, from captures'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "surface" -d 'List the modules that unprivileged users can make the kernel load'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "block" -d 'Print modprobe.d rules that block modules, after a dry run with modprobe'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "doctor" -d 'Check this system and suggest fixes'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "schema" -d 'Print the JSON Schema of events'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "man" -d 'Print a manual page, or write all pages into a directory'
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and not __fish_seen_subcommand_from watch run record report verify recover snapshot diff check policy explain why impact surface block doctor schema completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "check" -d 'Find rules that have no effect'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "test" -d 'Run the test cases of a policy'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "learn" -d 'Generate the smallest policy that holds for captures'

@@ -66,3 +66,4 @@ pub mod select;
 pub mod stream;
 pub mod text;
 pub mod trace;
+pub mod why;

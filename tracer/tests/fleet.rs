@@ -156,7 +156,7 @@ fn fleet_counts_match_independent_reader() {
     for row in report(directory, &["--csv"]).lines().skip(1) {
         // The first columns contain no commas.
         let columns: Vec<&str> = row.split(',').collect();
-        *rows.entry((columns[6].to_owned(), columns[1].to_owned())).or_default() += columns[7].parse::<u64>().unwrap();
+        *rows.entry((columns[7].to_owned(), columns[1].to_owned())).or_default() += columns[8].parse::<u64>().unwrap();
     }
     assert!(rows == wanted.names, "rows differ from lines");
 

@@ -137,7 +137,6 @@ fn invalid_input_error_names_cause() {
         (&["outage-6.1.jsonl", "--since", "soon"], "2 hours ago"),
         (&["outage-6.1.jsonl", "--csv", "--json"], "--json"),
         (&["outage-6.1.jsonl", "-o", "/no/such/file"], "/no/such/file"),
-        (&[], "FILE"),
     ] {
         let output = report(arguments);
         assert_eq!(output.status.code(), Some(125), "{arguments:?}");
@@ -253,6 +252,77 @@ fn follows(front: &[u8], back: &[u8]) {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
     assert!(fs::read_to_string(&out).unwrap().contains("iptable_nat"));
+}
+
+/// `ssh HOST kmodtrace watch --json | kmodtrace report --lines --follow -`: a chain is shown when it ends, while the other end of the
+/// pipe is still open, and the whole is the same as of the complete file.
+#[test]
+fn live_stream_from_pipe_is_shown_at_once() {
+    use std::io::{BufRead, BufReader};
+    let whole = outage();
+    let middle = whole.find("{\"seq\":28,").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kmodtrace"))
+        .args(["report", "--utc", "--lines", "--follow", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let (sender, lines) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || output.lines().try_for_each(|line| sender.send(line.unwrap())));
+    // As of another host: the pipe is written in parts of lines.
+    for part in whole.as_bytes()[..middle].chunks(1000) {
+        input.write_all(part).unwrap();
+        input.flush().unwrap();
+    }
+    let mut shown = String::new();
+    while !shown.contains("iptable_nat") {
+        let line = lines.recv_timeout(std::time::Duration::from_secs(120));
+        shown += &(line.unwrap_or_else(|error| panic!("{error} after {shown:?}")) + "\n");
+    }
+    input.write_all(&whole.as_bytes()[middle..]).unwrap();
+    drop(input);
+    shown.extend(lines.iter().map(|line| line + "\n"));
+    reader.join().unwrap().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let complete = stdout(&report_of(whole.as_bytes(), &["--lines"]));
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&shown), sorted(&complete));
+}
+
+/// A boot is selected by its id: streams of other boots are left out with their issues.
+#[test]
+fn boot_leaves_out_other_boots() {
+    let whole = outage();
+    let other = whole.replace("d873adf4-5e48-481f-ab96-d5481dc48bb8", "00000000-0000-0000-0000-000000000001");
+    let other = &other[..other.len() - 40];
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.jsonl"), &whole).unwrap();
+    fs::write(directory.path().join("b.jsonl"), other).unwrap();
+    let run = |boot: &str| kmodtrace(directory.path(), &["report", ".", "--utc", "--csv", boot]);
+    let one = run("--boot=d873adf45e48481fab96d5481dc48bb8");
+    assert_eq!(stdout(&one), stdout(&report_of(whole.as_bytes(), &["--csv"])));
+    assert_eq!(stderr(&one), "");
+    let two = run("-b=00000000-0000-0000-0000-000000000001");
+    assert!(stderr(&two).contains("truncated"), "{}", stderr(&two));
+    assert_eq!(stdout(&two).lines().next(), stdout(&one).lines().next());
+    for form in ["--boot", "--boot=-1", "--boot=00000000000000000000000000000002"] {
+        let none = run(form);
+        assert_eq!(none.status.code(), Some(125), "{form}");
+        assert!(
+            stderr(&none).contains("d873adf4-5e48-481f-ab96-d5481dc48bb8 (kmodtrace-guest, since"),
+            "{}",
+            stderr(&none)
+        );
+    }
+    let checked = kmodtrace(directory.path(), &["snapshot", "--boot=d873adf4-5e48-481f-ab96-d5481dc48bb8", "."]);
+    assert_eq!((checked.status.code(), stderr(&checked).as_str()), (Some(0), ""));
 }
 
 /// Trace events are complete, each track has a name, and slices of a track are nested or disjoint.

@@ -23,6 +23,13 @@ fn stored_schema_matches_output() {
     keep("docs/schema/event.json", &output.stdout);
 }
 
+/// docs/schema/why.json is the schema of `kmodtrace why --json`.
+#[test]
+fn stored_schema_of_why_matches_types() {
+    let schema = serde_json::to_string_pretty(&kmodtrace::why::schema()).unwrap();
+    keep("docs/schema/why.json", format!("{schema}\n").as_bytes());
+}
+
 /// docs/events.md lists every event and field of the schema, each event with an example.
 #[test]
 fn events_page_is_up_to_date() {

@@ -39,6 +39,7 @@ mod service;
 mod storm;
 mod udev;
 mod watching;
+mod why;
 mod workloads;
 
 use anyhow::Result;
@@ -131,6 +132,7 @@ const OF_USER_SPACE: &[&[Scenario]] = &[
     policy_recipes::SCENARIOS,
     watching::SCENARIOS,
     prevention::SCENARIOS,
+    why::SCENARIOS,
 ];
 
 /// Every scenario.

@@ -149,6 +149,8 @@ pub struct Sections<R> {
     lines: Lines,
     /// Decoder of the frame that is read as a stream; its text goes to `lines`.
     decoder: Option<Decoder<'static>>,
+    /// Lines of plain text are passed on as soon as they were read.
+    is_live: bool,
 }
 
 /// Text that is cut into sections.
@@ -204,7 +206,15 @@ impl<R: Read> Sections<R> {
             searched: 0,
             lines: Lines::default(),
             decoder: None,
+            is_live: false,
         }
+    }
+
+    /// Passes on lines of plain text as soon as they were read, for a pipe whose writer is still at work.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.is_live = true;
+        self
     }
 
     /// Returns whether the file is plain text without frames.
@@ -312,7 +322,8 @@ impl<R: Read> Sections<R> {
             }
             let last_line = memchr::memrchr(b'\n', text).map_or(0, |at| at + 1);
             let is_too_long = text.len() - last_line > LINE_BYTES_MAX;
-            if last_line >= PART_BYTES || (is_too_long && last_line > 0) {
+            let is_due = self.is_live && self.decoder.is_none() && last_line > 0;
+            if is_due || last_line >= PART_BYTES || (is_too_long && last_line > 0) {
                 self.lines.has_begun = true;
                 return Ok(Some(self.hand_on(last_line, false)));
             }

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 
 use self::commands::{
     block, check, diff, doctor, explain, impact, manual, policy, record, recover, report, run, schema, snapshot,
-    surface, verify, watch,
+    surface, verify, watch, why,
 };
 use crate::capture::sign::{KeyError, PublicKey};
 
@@ -66,6 +66,8 @@ pub enum Verb {
     Policy(policy::Args),
     /// Show what requests a module or alias, what would be loaded, and what prevents it.
     Explain(explain::Args),
+    /// Show why a module is loaded and what holds it, also if nothing was recording.
+    Why(why::Args),
     /// Show which programs used a module, from captures.
     Impact(impact::Args),
     /// List the modules that unprivileged users can make the kernel load.
@@ -101,6 +103,7 @@ impl Cli {
             Verb::Diff(args) => diff::run(&args),
             Verb::Report(args) => report::run(&args),
             Verb::Explain(args) => explain::run(&args),
+            Verb::Why(args) => why::run(&args),
             Verb::Impact(args) => impact::run(&args),
             Verb::Surface(args) => surface::run(&args),
             Verb::Block(args) => block::run(&args),

@@ -32,6 +32,8 @@ pub struct LoadedModule {
     pub references: Option<u64>,
     /// Modules that use it.
     pub used_by: Vec<String>,
+    /// It has an init function, but no exit function, so it cannot be unloaded.
+    pub is_permanent: bool,
     /// Its state.
     pub state: State,
     /// Taint letters.
@@ -71,6 +73,9 @@ pub fn load(root: &Path) -> Result<LoadedModules, ReadError> {
     }
 }
 
+/// The kernel's mark, among the users, for a module that cannot be unloaded.
+const PERMANENT: &str = "[permanent]";
+
 /// Whether this is a name that the build of a kernel gives to a module. Other names could be the rest of a line that a newline
 /// in a name has split.
 fn is_usual(name: &str) -> bool {
@@ -88,8 +93,8 @@ fn parse_line(line: &str) -> Option<LoadedModule> {
         count => Some(count.parse().ok()?),
     };
     let users = words.next()?;
-    // `[permanent]` is the kernel's mark for a module that cannot be unloaded, not a module.
-    let is_user = |user: &&str| !matches!(*user, "" | "-" | "[permanent]");
+    let is_user = |user: &&str| !matches!(*user, "" | "-" | PERMANENT);
+    let is_permanent = users.split(',').any(|user| user == PERMANENT);
     let used_by = users.split(',').filter(is_user).map(str::to_owned).collect();
     let state = match words.next()? {
         "Loading" => State::Loading,
@@ -101,7 +106,7 @@ fn parse_line(line: &str) -> Option<LoadedModule> {
     let taints = words.nth(1).unwrap_or_default();
     // `+` and `-` mark modules that are being loaded or unloaded, like the state.
     let taints = taints.trim_matches(['(', ')', '+', '-']).to_owned();
-    Some(LoadedModule { name, size_bytes, references, used_by, state, taints })
+    Some(LoadedModule { name, size_bytes, references, used_by, is_permanent, state, taints })
 }
 
 #[cfg(test)]
@@ -122,7 +127,7 @@ mod tests {
         assert_eq!(tainted.used_by, Vec::<String>::new());
 
         let permanent = parse_line("cls 1 1 user,[permanent], Live 0x0").unwrap();
-        assert_eq!(permanent.used_by, ["user"]);
+        assert_eq!((permanent.used_by, permanent.is_permanent), (vec!["user".to_owned()], true));
 
         let no_unload = parse_line("ext4 1 - - Live 0x0").unwrap();
         assert_eq!(no_unload.references, None);

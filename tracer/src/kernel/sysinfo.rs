@@ -96,6 +96,16 @@ impl SystemInfo {
         self.line("proc/sys/kernel/random/boot_id", NEEDS_PROC)
     }
 
+    /// When this system booted, seconds since 1970 by the present clock.
+    ///
+    /// # Errors
+    /// If `/proc` is not mounted.
+    pub fn boot_time(&self) -> Result<i64, ReadError> {
+        let text = read(&self.root, "proc/stat", NEEDS_PROC)?;
+        let seconds = text.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
+        seconds.ok_or_else(|| content(&self.root, "proc/stat", "no btime"))
+    }
+
     /// Id of this installation; `None` if there is none, as in an initramfs.
     ///
     /// # Errors

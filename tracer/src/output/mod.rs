@@ -24,7 +24,7 @@ pub use line::Lines;
 pub use summary::Summary;
 pub use tree::Tree;
 pub(crate) use tree::block as story;
-pub(crate) use words::duration;
+pub(crate) use words::{ancestors as parents, doubt, duration, who};
 pub use zone::{ZoneError, check_local};
 
 /// Colour of human-readable output.

@@ -109,7 +109,7 @@ pub(super) fn thread_name(thread: Option<&Text>) -> String {
 }
 
 /// `bash(540) <- sshd(512) <- systemd(1)`. A truncated list ends with the number of generations, if it is known.
-pub(super) fn ancestors(process: &Process, ancestors: &[Ancestor], truncated: bool) -> String {
+pub(crate) fn ancestors(process: &Process, ancestors: &[Ancestor], truncated: bool) -> String {
     let mut names: Vec<String> = ancestors.iter().map(|ancestor| comm_pid(&ancestor.comm, ancestor.pid)).collect();
     match (process.generations, process.descent) {
         (Some(number), Some(Descent::Unknown)) => names.push(format!("... more than {number} generations")),
@@ -134,7 +134,7 @@ pub(super) fn unknown_origin(process: &Process) -> String {
 }
 
 /// Ids, user, login, executable and unit of a process.
-pub(super) fn who(process: &Process) -> String {
+pub(crate) fn who(process: &Process) -> String {
     let mut words = format!("pid {}", process.pid);
     if process.tid != process.pid {
         let own_name = process.thread_comm.as_ref().map(|thread| format!(" {}", name(thread))).unwrap_or_default();
@@ -237,7 +237,7 @@ pub(super) const fn stage(stage: LossStage) -> &'static str {
 }
 
 /// The uncertainty of an attribution; empty if it is exact.
-pub(super) fn doubt(attribution: &Attribution) -> String {
+pub(crate) fn doubt(attribution: &Attribution) -> String {
     match (attribution.attribution, &attribution.rule) {
         (Certainty::Exact, _) => String::new(),
         (Certainty::Inferred, Some(rule)) => format!(" (inferred: {})", escape_str(rule)),

@@ -2,6 +2,8 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
+pub(crate) use crate::text::zone_name as name;
+
 /// An unusable time zone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,14 +37,6 @@ pub fn check_local() -> Result<(), ZoneError> {
 /// UTC, or the time zone of `TZ` or of this host. See [`check_local`] for invalid ones.
 pub(crate) fn zone(utc: bool) -> TimeZone {
     if utc { TimeZone::UTC } else { TimeZone::try_system().unwrap_or(TimeZone::UTC) }
-}
-
-/// The name of a time zone, such as `Europe/Berlin`, or its abbreviation and offset if it has none.
-pub(crate) fn name(zone: &TimeZone, at: Timestamp) -> String {
-    match zone.iana_name() {
-        Some(name) => super::escape_str(name),
-        None => super::escape_str(&at.to_zoned(zone.clone()).strftime("%Z (UTC%:z)").to_string()),
-    }
 }
 
 /// ` +01:00` for an ambiguous time, which occurs twice as the clocks are set back; empty for others.

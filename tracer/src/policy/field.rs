@@ -32,6 +32,7 @@ fields! {
     Origin "origin" Origin,
     Uid "uid" Uid,
     User "user" Uid,
+    Login "login" Login,
     Exe "exe" Exe,
     Comm "comm" Comm,
     Cgroup "cgroup" Cgroup,

@@ -123,6 +123,8 @@ pub(super) struct RuleEntry {
     pub uid: Option<Patterns>,
     /// Name of that user.
     pub user: Option<Patterns>,
+    /// The user who logged in, kept across su and sudo (audit login uid): number, name, or `none`.
+    pub login: Option<Patterns>,
     /// Executable of the requester.
     pub exe: Option<Patterns>,
     /// Task name of the requester: any process can choose its own.
@@ -170,6 +172,8 @@ pub(super) struct CaseEntry {
     pub uid: u32,
     /// Name of the user.
     pub user: Option<String>,
+    /// The user who logged in: a name, or `none` (default: `none`).
+    pub login: Option<String>,
     /// Executable.
     pub exe: Option<String>,
     /// Name of the task.

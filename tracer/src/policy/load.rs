@@ -22,7 +22,7 @@ use crate::{
     event::{Origin, Status, Text},
     glob,
     modules::families,
-    select::PatternError,
+    select::{NO_LOGIN, PatternError},
 };
 
 /// Maximum number of files in one policy.
@@ -320,6 +320,7 @@ fn tests(entry: &RuleEntry, source: &Source<'_>) -> Result<Vec<(Field, PatternSe
         (Field::Origin, &entry.origin),
         (Field::Uid, &entry.uid),
         (Field::User, &entry.user),
+        (Field::Login, &entry.login),
         (Field::Exe, &entry.exe),
         (Field::Comm, &entry.comm),
         (Field::Cgroup, &entry.cgroup),
@@ -403,6 +404,7 @@ fn case(entry: Spanned<CaseEntry>, source: &Source<'_>) -> Result<Case, PolicyEr
         .with(Field::Family, value(family))
         .with(Field::Uid, FieldValue::is(entry.uid.to_string()))
         .with(Field::User, value(entry.user))
+        .with(Field::Login, FieldValue::is(entry.login.unwrap_or_else(|| NO_LOGIN.to_owned())))
         .with(Field::Exe, value(entry.exe))
         .with(Field::Comm, value(entry.comm))
         .with(Field::Cgroup, value(entry.cgroup))

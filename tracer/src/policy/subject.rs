@@ -127,6 +127,7 @@ impl<'a> Subject<'a> {
             .with_wanted(wanted, Field::Origin, origin)
             .with_wanted(wanted, Field::Uid, uid)
             .with_wanted(wanted, Field::User, user)
+            .with_wanted(wanted, Field::Login, || of(own, select::Field::Login))
             .with_wanted(wanted, Field::Exe, || of(own, select::Field::Exe))
             .with_wanted(wanted, Field::Comm, || of(process, select::Field::Comm))
             .with_wanted(wanted, Field::Cgroup, || of(own, select::Field::Cgroup))

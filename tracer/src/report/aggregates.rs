@@ -40,6 +40,7 @@ pub struct RequesterIds {
     pub(super) program_kind: u8,
     pub(super) program: NameId,
     pub(super) user: NameId,
+    pub(super) login: NameId,
     pub(super) unit: NameId,
     pub(super) container: NameId,
 }
@@ -51,6 +52,7 @@ impl RequesterIds {
             program_kind,
             program: names.id(program),
             user: names.optional(requester.user.as_deref()),
+            login: names.optional(requester.login.as_deref()),
             unit: names.optional(requester.unit.as_deref()),
             container: names.optional(requester.container.as_deref()),
         }
@@ -243,6 +245,7 @@ const OVERFLOW_REQUESTER: RequesterIds = RequesterIds {
     program_kind: b'u',
     program: NameId::OVERFLOW,
     user: NameId::OVERFLOW,
+    login: NameId::OVERFLOW,
     unit: NameId::OVERFLOW,
     container: NameId::OVERFLOW,
 };

@@ -8,13 +8,13 @@
 use std::io::{self, Write};
 
 use super::{
-    aggregates::Observation,
+    aggregates::{GroupKey, Observation},
     format::{field, listed, named, program_field, shared_fields, subject_fields, timestamp},
     group_by::{By, Group, New, Row, Shown, groups, rows},
-    interner::Interner,
+    interner::{Interner, NameId},
     observe::Unloading,
     query::{ChainRecord, ReportData, ReportSink},
-    requester::own_program,
+    requester::{login, own_program},
     stream::Stream,
     table::View,
 };
@@ -111,13 +111,14 @@ fn cell(text: &str) -> String {
 /// When it cannot be written.
 pub fn table(data: &ReportData<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
     match view.by {
-        None => combinations(data, view.first(&rows(data, view.sort, Shown::All)), writer),
+        None => combinations(data, view.first(&rows(data, view.sort, Shown::ALL)), writer),
         Some(by) => rolled_up(data, view.first(&groups(data, by, view.sort)), by, writer),
     }
 }
 
 fn combinations(data: &ReportData<'_>, rows: &[Row], writer: &mut dyn Write) -> io::Result<()> {
-    let head = "kind,name,program,user,unit,container,host,times,results,blocked_ns,blocked_max_ns,first,last,new\r\n";
+    let head =
+        "kind,name,program,user,login,unit,container,host,times,results,blocked_ns,blocked_max_ns,first,last,new\r\n";
     writer.write_all(head.as_bytes())?;
     for Row { key, stats, new } in rows {
         let (kind, name) = subject_fields(key, data.names);
@@ -127,6 +128,7 @@ fn combinations(data: &ReportData<'_>, rows: &[Row], writer: &mut dyn Write) -> 
             .name(&name)
             .name(&program_field(key, data.names))
             .optional_name(named(key.requester.user).as_ref())
+            .optional_name(named(key.requester.login).as_ref())
             .optional_name(named(key.requester.unit).as_ref())
             .optional_name(named(key.requester.container).as_ref())
             .optional_name(named(key.host).as_ref())
@@ -200,7 +202,7 @@ impl Records {
         }
         self.has_begun = true;
         self.writer.write_all(
-            b"time,host,boot_id,request,kind,name,result,program,pid,comm,user,uid,unit,container,blocked_ns,first_seen,incomplete\r\n",
+            b"time,host,boot_id,request,kind,name,result,program,pid,comm,user,uid,login,loginuid,unit,container,blocked_ns,first_seen,incomplete\r\n",
         )
     }
 
@@ -225,6 +227,8 @@ impl Records {
             .optional_name(process.map(|process| &process.comm))
             .optional_name(named(observation.key.requester.user).as_ref())
             .optional_number(process.map(|process| process.uid))
+            .optional_name(named(observation.key.requester.login).as_ref())
+            .optional_number(login_number(&observation.key, process))
             .optional_name(named(observation.key.requester.unit).as_ref())
             .optional_name(named(observation.key.requester.container).as_ref())
             .optional_number(observation.blocked_ns)
@@ -232,6 +236,11 @@ impl Records {
             .text(if record.chain.incomplete.is_empty() { "" } else { "yes" })
             .write(&mut self.writer)
     }
+}
+
+/// The audit login uid of the requester; none if the requester is another process than the one that was seen.
+fn login_number(key: &GroupKey, process: Option<&Process>) -> Option<u32> {
+    process.filter(|_| key.requester.login != NameId::NONE).and_then(|process| process.loginuid)
 }
 
 /// The process that made the request or loaded the module.
@@ -265,6 +274,8 @@ impl ReportSink for Records {
             .name(&process.comm)
             .name(&user)
             .number(process.uid)
+            .optional_name(login(process).map(|login| Text::from(login.as_ref())).as_ref())
+            .optional_number(process.loginuid)
             .text(process.unit.as_deref().unwrap_or_default())
             .text(process.container.as_deref().unwrap_or_default())
             .text("")

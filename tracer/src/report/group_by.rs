@@ -21,6 +21,8 @@ pub enum By {
     Exe,
     /// User.
     User,
+    /// User who logged in.
+    Login,
     /// Systemd unit.
     Unit,
     /// Container.
@@ -62,6 +64,7 @@ impl New {
             Self::Part(By::Module) => "module",
             Self::Part(By::Exe) => "program",
             Self::Part(By::User) => "user",
+            Self::Part(By::Login) => "login",
             Self::Part(By::Unit) => "unit",
             Self::Part(By::Container) => "container",
             Self::Part(By::Host) => "host",
@@ -72,23 +75,38 @@ impl New {
 
 /// The fields that a table shows. Rows that differ only in hidden fields are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
-    /// All fields.
-    All,
+pub(super) struct Shown {
+    /// Container and unit.
+    pub place: Place,
+    /// The user who logged in.
+    pub login: bool,
+}
+
+/// How much of container and unit is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Both.
+    Both,
     /// The container, or the unit if there is none.
-    Place,
-    /// Neither container nor unit.
-    NoPlace,
+    One,
+    /// Neither.
+    None,
 }
 
 impl Shown {
+    /// All fields.
+    pub(super) const ALL: Self = Self { place: Place::Both, login: true };
+
     const fn of(self, mut key: GroupKey) -> GroupKey {
         let has_container = !matches!(key.requester.container, NameId::NONE);
-        if matches!(self, Self::NoPlace) {
+        if matches!(self.place, Place::None) {
             key.requester.container = NameId::NONE;
         }
-        if matches!(self, Self::NoPlace) || (matches!(self, Self::Place) && has_container) {
+        if matches!(self.place, Place::None) || (matches!(self.place, Place::One) && has_container) {
             key.requester.unit = NameId::NONE;
+        }
+        if !self.login {
+            key.requester.login = NameId::NONE;
         }
         key
     }
@@ -249,19 +267,20 @@ fn shared(key: &GroupKey, by: By, ranks: &Ranks) -> Part {
         ),
         By::Exe => named(key.requester.program, key.requester.program_kind),
         By::User => named(key.requester.user, 0),
+        By::Login => named(key.requester.login, 0),
         By::Unit => named(key.requester.unit, 0),
         By::Container => named(key.requester.container, 0),
         By::Host => named(key.host, 0),
     }
 }
 
-fn parts(key: &GroupKey, ranks: &Ranks) -> [Part; 5] {
-    [By::Exe, By::User, By::Unit, By::Container, By::Host].map(|by| shared(key, by, ranks))
+fn parts(key: &GroupKey, ranks: &Ranks) -> [Part; 6] {
+    [By::Exe, By::User, By::Login, By::Unit, By::Container, By::Host].map(|by| shared(key, by, ranks))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{By, New, Shown, Sort, groups, rows};
+    use super::{By, New, Place, Shown, Sort, groups, rows};
     use crate::{
         chain::growth::is_linear,
         event::Status,
@@ -284,7 +303,8 @@ mod tests {
             let subject = Subject { kind: Kind::Module, name: id(module) };
             let [program, user, unit, host] = [id(program), id("root"), id(unit), id(host)];
             let container = super::NameId::NONE;
-            let requester = RequesterIds { program_kind: b'p', program, user, unit, container };
+            let login = super::NameId::NONE;
+            let requester = RequesterIds { program_kind: b'p', program, user, login, unit, container };
             let key = GroupKey { subject, requester, host };
             self.aggregates.add(&Observation {
                 key,
@@ -350,9 +370,9 @@ mod tests {
         for unit in ["u1", "u2", "u1"] {
             counted.add(["h", "xfs", "/a", unit], 10);
         }
-        assert_eq!(counted.rows(Shown::All), [2, 1]);
-        assert_eq!(counted.rows(Shown::Place), [2, 1]);
-        assert_eq!(counted.rows(Shown::NoPlace), [3]);
+        assert_eq!(counted.rows(Shown::ALL), [2, 1]);
+        assert_eq!(counted.rows(Shown { place: Place::One, login: true }), [2, 1]);
+        assert_eq!(counted.rows(Shown { place: Place::None, login: true }), [3]);
     }
 
     /// Finding new modules takes linear time.

@@ -191,7 +191,7 @@ impl Html {
             write!(writer, "{}{entry}", separator(number))?;
         }
         writer.write_all(b"],\"rows\":[")?;
-        let rows = rows(data, Sort::Last, Shown::All);
+        let rows = rows(data, Sort::Last, Shown::ALL);
         let (mut rows_shown, mut bytes) = (0, 0);
         for row in rows.iter().take(ROWS_LIMIT) {
             let entry = inert(&row_entry(row, data))?;

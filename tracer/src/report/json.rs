@@ -197,6 +197,11 @@ struct RequesterJson {
     user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_hex: Option<String>,
+    /// The user who logged in; `none` if there is no login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login_hex: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -237,7 +242,8 @@ impl RowJson {
 }
 
 fn requester(key: &GroupKey, names: &Interner) -> RequesterJson {
-    let (program, user) = (program_field(key, names), field(key.requester.user, names));
+    let program = program_field(key, names);
+    let [user, login] = [key.requester.user, key.requester.login].map(|id| field(id, names));
     // Units, containers and hosts are valid UTF-8 in events already.
     let text = |id| field(id, names).as_ref().map(Text::field);
     RequesterJson {
@@ -245,6 +251,8 @@ fn requester(key: &GroupKey, names: &Interner) -> RequesterJson {
         program: program.field(),
         user_hex: user.as_ref().and_then(Text::hex),
         user: user.as_ref().map(Text::field),
+        login_hex: login.as_ref().and_then(Text::hex),
+        login: login.as_ref().map(Text::field),
         unit: text(key.requester.unit),
         container: text(key.requester.container),
         host: text(key.host),
@@ -258,7 +266,7 @@ fn requester(key: &GroupKey, names: &Interner) -> RequesterJson {
 pub fn table(data: &ReportData<'_>, view: View, writer: &mut dyn Write) -> io::Result<()> {
     let names = data.names;
     let Some(by) = view.by else {
-        for row in view.first(&rows(data, view.sort, Shown::All)) {
+        for row in view.first(&rows(data, view.sort, Shown::ALL)) {
             let record = RowJson {
                 requester: Some(requester(&row.key, names)),
                 new: row.new.map(New::name),

@@ -18,7 +18,6 @@ mod requester;
 mod sections;
 mod stream;
 mod table;
-mod time_expr;
 mod timeline;
 
 pub use aggregates::{Aggregates, GroupKey, Kind, Observation, RequesterIds, Stats, Subject};
@@ -31,4 +30,3 @@ pub use requester::{Program, Requester};
 pub use sections::Sections;
 pub use stream::Stream;
 pub use table::{View, table};
-pub use time_expr::{TimeExprError, parse as parse_time};

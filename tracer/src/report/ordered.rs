@@ -2,6 +2,9 @@
 //!
 //! A chain is buffered while an earlier one may still be open. The buffer is limited in bytes: beyond the limit the
 //! earliest chain is emitted, and a chain that is still open then comes out of order, which is counted.
+//!
+//! Several streams are in one order of time if all of their chains fit into a larger buffer. Otherwise they follow each other, each
+//! in its own order.
 
 use std::{cell::Cell, collections::BTreeMap, io, rc::Rc};
 
@@ -18,11 +21,17 @@ use crate::{chain::Item, event::Event, output};
 /// Limit of the reorder buffer, bytes.
 const HELD_BYTES: usize = 16 << 20;
 
+/// Limit of the buffer in which several streams are merged, bytes.
+const MERGED_BYTES: usize = 64 << 20;
+
 /// `settled_ns` of a stream that has ended.
 const END_NS: i64 = i64::MAX;
 
-/// Stream, time and arrival number; the number keeps the order of equal times.
+/// Stream (0 for all of them while they are merged), time and arrival number; the number keeps the order of equal times.
 type Place = (usize, i64, u64);
+
+/// A buffered item with its size and its stream.
+type Entry = (Held, usize, usize);
 
 /// A buffered item.
 enum Held {
@@ -32,13 +41,17 @@ enum Held {
 
 /// Counts chains and events that were emitted out of order.
 #[derive(Clone, Debug, Default)]
-pub struct Late(Rc<Cell<u64>>);
+pub struct Late {
+    items: Rc<Cell<u64>>,
+    /// The streams did not fit into the buffer.
+    is_split: Rc<Cell<bool>>,
+}
 
 impl Late {
     /// Records that an item was emitted; `last_ns` is the latest time of its stream so far.
     fn count(&self, last_ns: &mut i64, time_ns: i64) {
         if time_ns < *last_ns {
-            self.0.set(self.0.get() + 1);
+            self.items.set(self.items.get() + 1);
         }
         *last_ns = time_ns.max(*last_ns);
     }
@@ -46,19 +59,30 @@ impl Late {
     /// A warning; `None` if all are in order.
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
-        let late = output::count(self.0.get(), "chain is", "chains are");
-        (self.0.get() > 0)
-            .then(|| format!("{late} not in order of time: more than {} MiB ended while it was open", HELD_BYTES >> 20))
+        let late = output::count(self.items.get(), "chain is", "chains are");
+        let late = (self.items.get() > 0).then(|| {
+            format!("{late} not in order of time: more than {} MiB ended while it was open", HELD_BYTES >> 20)
+        });
+        let split = self.is_split.get().then(|| {
+            format!(
+                "chains are in order of time for each recording, not together: they need more than {} MiB",
+                MERGED_BYTES >> 20
+            )
+        });
+        let both: Vec<String> = split.into_iter().chain(late).collect();
+        (!both.is_empty()).then(|| both.join("; "))
     }
 }
 
-/// Passes chains and events to another sink in chronological order, stream by stream.
+/// Passes chains and events to another sink in chronological order.
 pub struct Ordered {
     inner: Box<dyn ReportSink>,
-    held: BTreeMap<Place, (Held, usize)>,
+    held: BTreeMap<Place, Entry>,
     bytes: usize,
     bytes_limit: usize,
     number: u64,
+    /// All streams are in one order of time.
+    is_merged: bool,
     /// The streams, each with the time of the last item that was emitted.
     streams: Vec<Option<(Stream, i64)>>,
     /// All earlier streams have ended, so the settled items of this one can be emitted.
@@ -73,6 +97,12 @@ impl Ordered {
         Self::with_limit(inner, HELD_BYTES)
     }
 
+    /// Creates one that merges several streams.
+    #[must_use]
+    pub fn merged(inner: Box<dyn ReportSink>) -> Self {
+        Self { is_merged: true, ..Self::with_limit(inner, MERGED_BYTES) }
+    }
+
     fn with_limit(inner: Box<dyn ReportSink>, bytes_limit: usize) -> Self {
         let late = Late::default();
         Self {
@@ -81,6 +111,7 @@ impl Ordered {
             bytes: 0,
             bytes_limit,
             number: 0,
+            is_merged: false,
             streams: Vec::new(),
             first_open: 0,
             late,
@@ -91,6 +122,17 @@ impl Ordered {
     #[must_use]
     pub fn late(&self) -> Late {
         self.late.clone()
+    }
+
+    /// Ends the merging of streams if their items do not fit into the buffer: from now on they follow each other.
+    fn split(&mut self) {
+        if !std::mem::take(&mut self.is_merged) {
+            return;
+        }
+        self.late.is_split.set(self.streams.len() > 1);
+        self.bytes_limit = self.bytes_limit.min(HELD_BYTES);
+        let held = std::mem::take(&mut self.held);
+        self.held = held.into_iter().map(|((_, time_ns, number), entry)| ((entry.2, time_ns, number), entry)).collect();
     }
 
     /// Emits the buffered items of a stream that began before `border_ns`.
@@ -105,7 +147,7 @@ impl Ordered {
 
     /// Emits a chain and all settled items if its stream allows it; returns false if it must be buffered.
     fn at_once(&mut self, record: &ChainRecord<'_>, time_ns: i64, names: &Interner) -> io::Result<bool> {
-        let Some(border_ns) = record.stream.settled_ns else { return Ok(false) };
+        let Some(border_ns) = record.stream.settled_ns.filter(|_| !self.is_merged) else { return Ok(false) };
         while self.first_open < record.stream_number
             && matches!(self.streams.get(self.first_open), Some(Some((first, _))) if first.settled_ns == Some(END_NS))
         {
@@ -130,7 +172,8 @@ impl Ordered {
 
     fn hold(&mut self, place: (usize, i64), held: Held, bytes: usize) {
         self.number += 1;
-        self.held.insert((place.0, place.1, self.number), (held, bytes));
+        let group = if self.is_merged { 0 } else { place.0 };
+        self.held.insert((group, place.1, self.number), (held, bytes, place.0));
         self.bytes += bytes;
     }
 
@@ -148,8 +191,8 @@ impl Ordered {
     }
 
     fn hand_out(&mut self, place: Place, names: &Interner) -> io::Result<()> {
-        let (stream_number, time_ns, _) = place;
-        let Some((held, bytes)) = self.held.remove(&place) else { return Ok(()) };
+        let (_, time_ns, _) = place;
+        let Some((held, bytes, stream_number)) = self.held.remove(&place) else { return Ok(()) };
         self.bytes -= bytes;
         let Some(Some((stream, last_ns))) = self.streams.get_mut(stream_number) else { return Ok(()) };
         self.late.count(last_ns, time_ns);
@@ -166,7 +209,7 @@ impl Ordered {
 }
 
 /// Size of a buffer entry without its heap data.
-const ENTRY_BYTES: usize = size_of::<(Place, Held, usize)>();
+const ENTRY_BYTES: usize = size_of::<(Place, Entry)>();
 
 impl ReportSink for Ordered {
     fn chain(&mut self, record: &ChainRecord<'_>, names: &Interner) -> io::Result<()> {
@@ -182,6 +225,9 @@ impl ReportSink for Ordered {
             is_first: record.is_first,
         };
         self.hold((stream_number, time_ns), held, bytes);
+        if self.bytes > self.bytes_limit {
+            self.split();
+        }
         while self.bytes > self.bytes_limit {
             let Some((place, _)) = self.held.first_key_value() else { break };
             let place = *place;
@@ -194,6 +240,9 @@ impl ReportSink for Ordered {
         let bytes = ENTRY_BYTES + footprint::of_event(event);
         let time_ns = nanoseconds(event.time);
         self.arrived(stream_number, stream);
+        if self.bytes + bytes > self.bytes_limit {
+            self.split();
+        }
         if self.bytes + bytes <= self.bytes_limit {
             self.hold((stream_number, time_ns), Held::Event(event.clone()), bytes);
             return Ok(());
@@ -294,6 +343,42 @@ mod tests {
         }
     }
 
+    /// Several streams are in one order of time; if they do not fit into the buffer, they follow each other, which is reported.
+    #[test]
+    fn merged_streams_are_in_order_of_time() {
+        for (limit, wanted) in [
+            (usize::MAX, vec![(1, 1), (0, 2), (1, 3), (0, 4), (1, 5), (0, 6)]),
+            (1, vec![(0, 2), (0, 4), (0, 6), (1, 1), (1, 3), (1, 5)]),
+        ] {
+            let mut run = Run::new(limit);
+            run.ordered.is_merged = true;
+            for (stream, time) in [(0, 4), (0, 2), (1, 1), (0, 6)] {
+                run.settled_chain(stream, time, Some(if stream == 0 { 0 } else { END_NS }));
+            }
+            run.event(1, 5);
+            run.chain(1, 3);
+            let given = run.finish();
+            if limit == 1 {
+                let mut sorted = given;
+                sorted.sort_unstable();
+                assert_eq!(sorted, wanted);
+                let sentence = run.ordered.late().sentence().unwrap_or_default();
+                assert!(!run.ordered.is_merged && run.ordered.held.is_empty(), "{sentence}");
+            } else {
+                assert_eq!(given, wanted);
+                assert_eq!(run.ordered.late().sentence(), None);
+            }
+        }
+        let mut run = Run::new(usize::MAX);
+        run.ordered.is_merged = true;
+        run.chain(0, 9);
+        run.chain(1, 3);
+        run.ordered.split();
+        run.chain(0, 1);
+        assert_eq!(run.finish(), [(0, 1), (0, 9), (1, 3)]);
+        assert!(run.ordered.late().sentence().unwrap().starts_with("chains are in order of time for each recording"));
+    }
+
     /// Items of a stream are emitted only after all earlier streams have ended.
     #[test]
     fn stream_waits_for_earlier_streams() {
@@ -356,7 +441,7 @@ mod tests {
             prop_assert_eq!(sorted, wanted);
             for number in 0..2 {
                 let of: Vec<i64> = given.iter().filter(|(own, _)| *own == number).map(|(_, time_ns)| *time_ns).collect();
-                prop_assert!(of.is_sorted() || run.ordered.late.0.get() > 0, "{:?}", of);
+                prop_assert!(of.is_sorted() || run.ordered.late.items.get() > 0, "{:?}", of);
             }
         }
     }

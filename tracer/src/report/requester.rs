@@ -6,6 +6,7 @@ use crate::{
     chain::{Cause, Chain, ChainKey},
     event::{Ancestor, Process, Text},
     output,
+    select::NO_LOGIN,
 };
 
 /// The requester's program.
@@ -105,6 +106,8 @@ pub struct Requester<'a> {
     pub program: Program<'a>,
     /// Real user: the name, or `uid <number>`; absent if no requester was seen.
     pub user: Option<Cow<'a, [u8]>>,
+    /// The user who logged in: the name, `uid <number>`, or `none`; absent if unknown.
+    pub login: Option<Cow<'a, [u8]>>,
     /// Systemd unit.
     pub unit: Option<Cow<'a, [u8]>>,
     /// Container.
@@ -114,7 +117,7 @@ pub struct Requester<'a> {
 impl<'a> Requester<'a> {
     /// No requester was seen.
     pub(super) const UNSEEN: Requester<'static> =
-        Requester { program: Program::Unseen, user: None, unit: None, container: None };
+        Requester { program: Program::Unseen, user: None, login: None, unit: None, container: None };
 
     /// The requester of a root chain, to which its nested chains are attributed as well.
     #[must_use]
@@ -126,11 +129,14 @@ impl<'a> Requester<'a> {
             Cause::Process(process) => Self::process(process, own_program(process)),
             Cause::Ran { by, tool } => Self::ran(by, tool),
             Cause::Through { behalf, thread } => {
-                Self::process(thread, Program::Name(Cow::Borrowed(behalf.comm.as_bytes())))
+                // The login of the creator is unknown.
+                Self { login: None, ..Self::process(thread, Program::Name(Cow::Borrowed(behalf.comm.as_bytes()))) }
             }
-            Cause::Kernel(process) => Self::process(process, Program::Kernel),
-            Cause::Undetermined { by: Some(by), process } => Self::ran(by, process),
-            Cause::Undetermined { by: None, process } => Self::process(process, own_program(process)),
+            Cause::Kernel(process) => Self { login: None, ..Self::process(process, Program::Kernel) },
+            Cause::Undetermined { by: Some(by), process } => Self { login: None, ..Self::ran(by, process) },
+            Cause::Undetermined { by: None, process } => {
+                Self { login: None, ..Self::process(process, own_program(process)) }
+            }
             Cause::Unseen => Self::UNSEEN,
         }
     }
@@ -139,6 +145,7 @@ impl<'a> Requester<'a> {
         Self {
             program,
             user: Some(user(process.user.as_ref().map(|user| Cow::Borrowed(user.as_bytes())), process.uid)),
+            login: login(process),
             unit: process.unit.as_ref().map(|unit| Cow::Borrowed(unit.as_bytes())),
             container: process.container.as_ref().map(|container| Cow::Borrowed(container.as_bytes())),
         }
@@ -163,9 +170,22 @@ pub(super) fn user(name: Option<Cow<'_, [u8]>>, uid: u32) -> Cow<'_, [u8]> {
     name.unwrap_or_else(|| Cow::Owned(format!("uid {uid}").into_bytes()))
 }
 
+/// The user who logged in: the name, `uid <number>`, or `none`; absent if unknown.
+pub(super) fn login(process: &Process) -> Option<Cow<'_, [u8]>> {
+    match process.loginuid {
+        Some(loginuid) => {
+            let name = process.login_user.as_ref().map(Text::as_bytes);
+            // A user with this name would look like no login.
+            let name = name.filter(|name| *name != NO_LOGIN.as_bytes());
+            Some(user(name.map(Cow::Borrowed), loginuid))
+        }
+        None => process.no_login.then_some(Cow::Borrowed(NO_LOGIN.as_bytes())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Requester;
+    use super::{Process, Requester, Text, login};
     use crate::chain::{Item, samples};
 
     fn label(item: &Item) -> String {
@@ -181,5 +201,19 @@ mod tests {
         assert_eq!(label(&samples::by_hand()), ".../iptables root");
         assert_eq!(label(&samples::not_found()), "/usr/bin/mount uid 1000");
         assert_eq!(label(&samples::hostile()), "/tmp/\\u{202e}txt.exe root");
+    }
+
+    /// Without a login the label is `none`, which no user has, and a login that was not seen has none.
+    #[test]
+    fn login_label_of_unset_login_is_none() {
+        let of = |loginuid: Option<u32>, name: Option<&str>, no_login: bool| {
+            let process = Process { loginuid, login_user: name.map(Text::from), no_login, ..Process::default() };
+            login(&process).map(|login| String::from_utf8_lossy(&login).into_owned())
+        };
+        assert_eq!(of(Some(1000), Some("alice"), false).as_deref(), Some("alice"));
+        assert_eq!(of(Some(1000), None, false).as_deref(), Some("uid 1000"));
+        assert_eq!(of(Some(1000), Some("none"), false).as_deref(), Some("uid 1000"));
+        assert_eq!(of(None, None, true).as_deref(), Some("none"));
+        assert_eq!(of(None, None, false), None);
     }
 }

@@ -11,7 +11,7 @@ use super::{
     aggregates::{GroupKey, Stats},
     columns::{Column, Layout},
     format::{blocked, date, named, place, program, shared, statuses, subject, timestamp},
-    group_by::{By, Group, New, Row, Shown, Sort, groups, rows},
+    group_by::{By, Group, New, Place, Row, Shown, Sort, groups, rows},
     interner::NameId,
     query::ReportData,
 };
@@ -63,6 +63,7 @@ enum Cell {
     Subject,
     Program,
     User,
+    Login,
     Host,
     Place,
     Shared(By),
@@ -110,17 +111,30 @@ impl Sheet<'_> {
     fn combinations(&self, writer: &mut dyn Write) -> io::Result<()> {
         let (data, sort) = (self.data, self.view.sort);
         let mut columns = combinations(data);
-        let all = rows(data, sort, Shown::Place);
-        let lines: Vec<Line<'_>> = all.iter().map(Line::of_row).collect();
-        let layout = self.layout(&columns, &lines);
-        let Some(head) = layout.left_out().iter().find(|head| **head == PLACE).copied() else {
-            return self.write(&columns, &layout, &lines, &[], writer);
-        };
-        // Without the unit some rows would look the same, so they are merged.
-        columns.retain(|(_, cell)| *cell != Cell::Place);
-        let merged = rows(data, sort, Shown::NoPlace);
-        let lines: Vec<Line<'_>> = merged.iter().map(Line::of_row).collect();
-        self.write(&columns, &self.layout(&columns, &lines), &lines, &[head], writer)
+        let mut shown = Shown { place: Place::One, login: true };
+        let mut hidden = Vec::new();
+        loop {
+            let all = rows(data, sort, shown);
+            let lines: Vec<Line<'_>> = all.iter().map(Line::of_row).collect();
+            let layout = self.layout(&columns, &lines);
+            let is_left_out = |cell: Cell| match cell {
+                Cell::Place => layout.left_out().contains(&PLACE),
+                Cell::Login => layout.left_out().contains(&LOGIN),
+                _ => false,
+            };
+            if !columns.iter().any(|(_, cell)| is_left_out(*cell)) {
+                return self.write(&columns, &layout, &lines, &hidden, writer);
+            }
+            // Without these columns some rows would look the same, so they are merged.
+            for (head, cell) in [(PLACE, Cell::Place), (LOGIN, Cell::Login)] {
+                if is_left_out(cell) {
+                    hidden.push(head);
+                    columns.retain(|(_, own)| *own != cell);
+                }
+            }
+            let has = |cell| columns.iter().any(|(_, own)| *own == cell);
+            shown = Shown { place: if has(Cell::Place) { Place::One } else { Place::None }, login: has(Cell::Login) };
+        }
     }
 
     fn layout(&self, columns: &[(Column, Cell)], lines: &[Line<'_>]) -> Layout {
@@ -161,7 +175,11 @@ impl Sheet<'_> {
         if !left_out.is_empty() {
             notes.push(format!("no room for {}", left_out.join(", ")));
         }
-        writeln!(writer, "({})", notes.join("; "))
+        let line = format!("({})", notes.join("; "));
+        if self.style.width.is_none_or(|width| line.chars().count() <= width) {
+            return writeln!(writer, "{line}");
+        }
+        notes.iter().try_for_each(|note| writeln!(writer, "({note})"))
     }
 
     fn cells(&self, columns: &[(Column, Cell)], line: &Line<'_>) -> Vec<String> {
@@ -175,6 +193,7 @@ impl Sheet<'_> {
             Cell::Subject => subject(key, names),
             Cell::Program => program(key, names),
             Cell::User => named(key.requester.user, names),
+            Cell::Login => named(key.requester.login, names),
             Cell::Host => named(key.host, names),
             Cell::Place => place(key, names),
             Cell::Shared(by) => shared(key, by, names),
@@ -215,6 +234,9 @@ fn nothing(data: &ReportData<'_>, zone: &TimeZone) -> String {
     format!("nothing matches {}\n", wanted.join(" "))
 }
 
+/// Head of the column of users who logged in.
+const LOGIN: &str = "LOGIN";
+
 /// Head of the unit or container column.
 const PLACE: &str = "UNIT OR CONTAINER";
 
@@ -224,6 +246,7 @@ fn combinations(data: &ReportData<'_>) -> Vec<(Column, Cell)> {
         (Column::names("MODULE OR ALIAS", 16), Cell::Subject),
         (Column::names("BY", 24), Cell::Program),
         (Column::names("USER", 8), Cell::User),
+        (Column::names(LOGIN, 6).spared(5), Cell::Login),
         (Column::names(PLACE, 10).short("UNIT").spared(4), Cell::Place),
         (Column::number("TIMES"), Cell::Times),
         (Column::number("BLOCKED").spared(2), Cell::Blocked),
@@ -232,7 +255,7 @@ fn combinations(data: &ReportData<'_>) -> Vec<(Column, Cell)> {
         (Column::names("RESULT", 12), Cell::Results),
     ];
     if hosts.len() > 1 {
-        columns.insert(4, (Column::names("HOST", 8), Cell::Host));
+        columns.insert(5, (Column::names("HOST", 8), Cell::Host));
     }
     if data.query.new_since_ns.is_some() {
         columns.insert(0, (Column::names("NEW", 9), Cell::New));
@@ -245,6 +268,7 @@ fn grouped(data: &ReportData<'_>, by: By) -> Vec<(Column, Cell)> {
         By::Module => ("MODULE OR ALIAS", "BY"),
         By::Exe => ("BY", "MODULES AND ALIASES"),
         By::User => ("USER", "MODULES AND ALIASES"),
+        By::Login => (LOGIN, "MODULES AND ALIASES"),
         By::Unit => ("UNIT", "MODULES AND ALIASES"),
         By::Container => ("CONTAINER", "MODULES AND ALIASES"),
         By::Host => ("HOST", "MODULES AND ALIASES"),
@@ -312,6 +336,40 @@ mod tests {
             }
         }
         assert!(!shown(ReportQuery::default(), None, None).contains("no room"));
+    }
+
+    /// On a terminal of 80 columns, rows that differ only in the login keep it, and without it they would be merged.
+    #[test]
+    fn login_that_tells_rows_apart_is_kept_on_narrow_terminal() {
+        let text = std::str::from_utf8(CAPTURE).unwrap();
+        let request = text.lines().find(|line| line.contains("\"fs-nosuchfs\"") && line.contains("request")).unwrap();
+        let mut capture = String::new();
+        for (number, login) in ["\"no_login\":true", "\"loginuid\":1000,\"login_user\":\"alice\"", "\"loginuid\":1001"]
+            .into_iter()
+            .enumerate()
+        {
+            let (front, rest) = request.split_once("\"request\":\"").unwrap();
+            let (_, rest) = rest.split_once('"').unwrap();
+            assert!(rest.contains("\"no_login\":true"), "{rest}");
+            let rest = rest.replacen("\"no_login\":true", login, 1);
+            capture.push_str(&format!("{front}\"request\":\"{number}-1\"{rest}\n"));
+        }
+        let mut pipeline = Pipeline::new(Engine::new(ReportQuery::default(), Vec::new()));
+        read_inputs([("o.jsonl".to_owned(), capture.as_bytes())], None, &mut pipeline).unwrap();
+        let engine = pipeline.finish().unwrap().0;
+        let narrow = |width| text_of(&engine, None, width);
+        let shown = narrow(80);
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        for part in ["LOGIN", " none ", " alice ", " uid 1001 "] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        assert_eq!(narrow(60).matches("fs-nosuchfs").count(), if narrow(60).contains("LOGIN  ") { 3 } else { 1 });
+        let by = text_of(&engine, Some(By::Login), 80);
+        assert!(["none", "alice", "uid 1001", "REQUESTS", "LOADS"].iter().all(|part| by.contains(part)), "{by}");
+    }
+
+    fn text_of(engine: &Engine, by: Option<By>, width: usize) -> String {
+        text(engine, by, Style { utc: true, width: Some(width), ..Style::default() })
     }
 
     /// An empty table distinguishes no data from no match.

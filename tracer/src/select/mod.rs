@@ -18,6 +18,9 @@ pub use subject::Subject;
 
 use crate::{chain::Item, event::Body};
 
+/// The login of a process without one. A user of this name has only a number.
+pub(crate) const NO_LOGIN: &str = "none";
+
 /// A field of a chain that can be matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -37,6 +40,8 @@ pub enum Field {
     Pid,
     /// Its real user: number or name.
     Uid,
+    /// The user who logged in (audit login uid): number, name, or `none`.
+    Login,
     /// Path of its cgroup.
     Cgroup,
     /// Its container, with or without the runtime, or the beginning of its id.
@@ -51,7 +56,7 @@ pub enum Field {
 
 impl Field {
     /// All fields.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Module,
         Self::Alias,
         Self::Family,
@@ -59,6 +64,7 @@ impl Field {
         Self::Exe,
         Self::Pid,
         Self::Uid,
+        Self::Login,
         Self::Cgroup,
         Self::Container,
         Self::Unit,
@@ -77,6 +83,7 @@ impl Field {
             Self::Exe => "exe",
             Self::Pid => "pid",
             Self::Uid => "uid",
+            Self::Login => "login",
             Self::Cgroup => "cgroup",
             Self::Container => "container",
             Self::Unit => "unit",

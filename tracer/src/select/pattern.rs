@@ -1,6 +1,6 @@
 //! A pattern of a field: a glob, optionally negated, that is validated when it is parsed.
 
-use super::{Field, Seen};
+use super::{Field, NO_LOGIN, Seen};
 use crate::{
     event::{Origin, Status, Text},
     glob::{self, Match, Places},
@@ -149,7 +149,11 @@ impl Pattern {
             Field::Uid if is_number(&self.text) && !glob::can_be_number(glob) => {
                 Some("a 32-bit number without leading zeros, or a name")
             }
-            Field::Uid if !any(&|byte| !matches!(byte, 0 | b':' | b'\n')) => {
+            Field::Login if self.text == UNSET_LOGIN => Some("none for processes without a login"),
+            Field::Login if is_number(&self.text) && !glob::can_be_number(glob) => {
+                Some("a 32-bit number without leading zeros, a name, or none")
+            }
+            Field::Uid | Field::Login if !any(&|byte| !matches!(byte, 0 | b':' | b'\n')) => {
                 Some("a user name without colon, on one line")
             }
             _ => None,
@@ -218,6 +222,8 @@ impl Pattern {
                 let begin = normal.as_deref().unwrap_or(seen.text);
                 glob::match_beginning(&self.glob, begin, &|byte| byte != 0)
             }
+            // The number is known, and only the name was not seen.
+            Field::Login if is_number(&self.text) || self.text == NO_LOGIN => Match::No,
             _ => Match::Maybe,
         }
     }
@@ -235,6 +241,9 @@ impl Pattern {
         is_short || glob::matches(&self.glob, value) || glob::matches(&self.glob, id)
     }
 }
+
+/// The audit login uid of a process without a login.
+const UNSET_LOGIN: &str = "4294967295";
 
 /// Maximum length of a module name, bytes: `MODULE_NAME_LEN` without its NUL, include/linux/module.h.
 const MODULE_BYTES_MAX: usize = 55;

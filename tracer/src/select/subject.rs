@@ -1,6 +1,6 @@
 //! The field values of a chain, of a part of one, or of an unload or failed unload.
 
-use super::{Field, Seen};
+use super::{Field, NO_LOGIN, Seen};
 use crate::{
     chain::{Cause, Chain, ChainKey, Module, is_kmod_tool},
     event::{Ancestor, Attempt, Load, Origin, Process, Status, Text, Unload},
@@ -248,6 +248,7 @@ impl<'a> Actor<'a> {
                 user.into_iter().for_each(|user| take(Seen::complete(user.as_bytes())));
                 user.is_none() || other.is_some() || is_another
             }
+            Field::Login => is_another || login(process, take),
             Field::Cgroup => {
                 let cgroup = process.cgroup.as_ref().filter(|path| !path.is_empty());
                 cgroup.into_iter().for_each(|path| take(Seen::path(path.as_bytes(), false)));
@@ -276,6 +277,29 @@ impl<'a> Actor<'a> {
             Cause::Through { behalf, .. } => is_tool(&behalf.comm, None),
             Cause::Kernel(_) | Cause::Undetermined { .. } | Cause::Unseen => true,
         }
+    }
+}
+
+/// Passes the login of a process to `take`; returns whether it was not seen. A process that runs a tool of kmod has the same
+/// login as the tool, since only programs that log users in change it.
+fn login(process: &Process, take: &mut dyn FnMut(Seen<'_>)) -> bool {
+    match process.loginuid {
+        Some(loginuid) => {
+            take(complete(&loginuid.to_string()));
+            let user = process.login_user.as_ref().map(Text::as_bytes).filter(|user| !user.is_empty());
+            match user {
+                // A user with this name is known by the number only.
+                Some(user) if user == NO_LOGIN.as_bytes() => {}
+                Some(user) => take(Seen::complete(user)),
+                None => take(Seen { text: b"", lacks_front: true, lacks_end: true }),
+            }
+            false
+        }
+        None if process.no_login => {
+            take(complete(NO_LOGIN));
+            false
+        }
+        None => true,
     }
 }
 

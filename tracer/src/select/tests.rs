@@ -40,6 +40,10 @@ fn field_of_each_kind_matches_its_values() {
         (samples::outage(), Field::Pid, "512", "513"),
         (samples::outage(), Field::Uid, "root", "alice"),
         (samples::not_found(), Field::Uid, "1000", "0"),
+        (samples::outage(), Field::Login, "alice", "none"),
+        (samples::outage(), Field::Login, "1000", "0"),
+        (samples::not_found(), Field::Login, "none", "root"),
+        (samples::unload(), Field::Login, "n?ne", "alice"),
         (samples::not_found(), Field::Result, "not-found", "loaded"),
         (samples::outage(), Field::Origin, "request", "explicit"),
         (samples::by_hand(), Field::Origin, "explicit", "request"),
@@ -70,7 +74,21 @@ fn unseen_value_is_undetermined() {
     let no_exe = unseen(&|chain| chain.request.as_mut().unwrap().process.exe = None);
     let no_request = unseen(&|chain| chain.request = None);
     let no_end = unseen(&|chain| chain.result = None);
+    let no_login_name = unseen(&|chain| chain.request.as_mut().unwrap().process.login_user = None);
+    let no_login = unseen(&|chain| chain.request.as_mut().unwrap().process.loginuid = None);
+    let Item::Chain(mut unset) = no_login else { unreachable!("it is a chain") };
+    unset.request.as_mut().unwrap().process.no_login = false;
+    let no_login = Item::Chain(unset);
+    let named_none = unseen(&|chain| chain.request.as_mut().unwrap().process.login_user = Some("none".into()));
     for (item, field, pattern, matches, selects) in [
+        (&no_login_name, Field::Login, "1000", Match::Yes, true),
+        (&no_login_name, Field::Login, "0", Match::No, false),
+        (&no_login_name, Field::Login, "none", Match::No, false),
+        (&no_login_name, Field::Login, "alice", Match::Maybe, false),
+        (&no_login, Field::Login, "none", Match::Maybe, false),
+        (&no_login, Field::Login, "!0", Match::Maybe, true),
+        (&named_none, Field::Login, "none", Match::No, false),
+        (&named_none, Field::Login, "1000", Match::Yes, true),
         (&by_hand, Field::Exe, "/usr/bin/dash", Match::Maybe, false),
         (&by_hand, Field::Exe, "!/usr/bin/dash", Match::Maybe, true),
         (&by_hand, Field::Exe, "dash", Match::Yes, true),

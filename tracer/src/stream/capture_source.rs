@@ -21,7 +21,7 @@ use crate::{
         section::{SectionError, Sections},
         sign::PublicKey,
     },
-    event::{Body, Event},
+    event::{Body, Event, Header},
 };
 
 /// The beginning of the issue of a file that cannot be read.
@@ -229,20 +229,20 @@ pub(super) fn in_order(files: Vec<PathBuf>) -> Vec<PathBuf> {
 }
 
 fn beginning(path: &Path) -> Option<Beginning> {
+    let (time, header) = header(path)?;
+    let recording = header.recording.zip(header.segment).map(|(id, segment)| (header.boot_id, id, segment));
+    Some(Beginning { time, recording })
+}
+
+/// The header at the beginning of a file, with its time.
+pub(super) fn header(path: &Path) -> Option<(jiff::Timestamp, Header)> {
     // Data that is read from a pipe cannot be read again.
     let file = path.is_file().then(|| File::open(path).ok())??;
     let section = Sections::new(file.take(FIRST_BYTES)).next_section(true).ok()??;
     let mut batcher = Batcher::new(None, RandomState::new(), false).ok()?;
     let batch = batcher.batch(section);
     match &batch.parts.first()?.lines.first()?.content {
-        Content::Event(Event { time, body: Body::Header(header), .. }) => Some(Beginning {
-            time: *time,
-            recording: header
-                .recording
-                .clone()
-                .zip(header.segment)
-                .map(|(id, segment)| (header.boot_id.clone(), id, segment)),
-        }),
+        Content::Event(Event { time, body: Body::Header(header), .. }) => Some((*time, header.as_ref().clone())),
         _ => None,
     }
 }

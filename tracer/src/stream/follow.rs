@@ -150,7 +150,9 @@ fn open(path: &Path) -> io::Result<Growing> {
     };
     // A pipe that has ended cannot grow.
     let node = metadata.filter(fs::Metadata::is_file).map(|metadata| (metadata.dev(), metadata.ino()));
-    Ok(Growing { path: path.to_owned(), sections: Sections::new(input), node })
+    let sections = Sections::new(input);
+    let sections = if node.is_none() { sections.live() } else { sections };
+    Ok(Growing { path: path.to_owned(), sections, node })
 }
 
 impl Growing {

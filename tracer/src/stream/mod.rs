@@ -5,6 +5,7 @@
 mod ahead;
 mod assemble;
 pub(crate) mod attribution;
+mod boots;
 mod capture_source;
 mod collector;
 mod consumer;
@@ -17,6 +18,7 @@ mod pipeline;
 mod selection;
 
 pub use assemble::{AssembleError, Assembler, FileSummary};
+pub use boots::{SeenBoot, boots, is_same_boot};
 pub use capture_source::{CaptureSource, SourceError, read_inputs};
 pub use collector::Collector;
 pub use consumer::Consumer;

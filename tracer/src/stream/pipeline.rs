@@ -99,6 +99,8 @@ struct State {
     has_ended: bool,
     is_broken: bool,
     is_done: bool,
+    /// It is of another boot than the wanted one.
+    is_left_out: bool,
 }
 
 /// Passes the events of streams to a consumer.
@@ -109,6 +111,8 @@ pub struct Pipeline<C> {
     /// Number of issues that were not stored.
     more: u64,
     is_followed: bool,
+    /// Only streams of this boot are passed on, if set.
+    only_boot: Option<String>,
     /// Memory use of the open chains of all streams, bytes.
     open_bytes: usize,
     /// The stream whose open chains are emitted next if memory is short.
@@ -131,6 +135,7 @@ impl<C: Consumer> Pipeline<C> {
             issues: Vec::new(),
             more: 0,
             is_followed: false,
+            only_boot: None,
             open_bytes: 0,
             next_to_shrink: 0,
         }
@@ -139,6 +144,11 @@ impl<C: Consumer> Pipeline<C> {
     /// Allows streams without an end, for input that is still being recorded.
     pub const fn follow(&mut self) {
         self.is_followed = true;
+    }
+
+    /// Leaves out streams of other boots, with their issues. A stream without a header may be of any boot, and is passed on.
+    pub fn only_boot(&mut self, boot_id: &str) {
+        self.only_boot = Some(boot_id.to_owned());
     }
 
     /// Begins a stream.
@@ -152,6 +162,7 @@ impl<C: Consumer> Pipeline<C> {
             has_ended: false,
             is_broken: false,
             is_done: false,
+            is_left_out: false,
         });
         id
     }
@@ -160,6 +171,7 @@ impl<C: Consumer> Pipeline<C> {
     pub fn fork(&mut self, from: StreamId, source: &str, seq: u64) -> StreamId {
         let id = self.begin(source);
         if let Ok([from, fork]) = self.streams.get_disjoint_mut([from, id]) {
+            fork.is_left_out = from.is_left_out;
             fork.info = StreamInfo { id, source: source.to_owned(), ..from.info.clone() };
             fork.integrity = from.integrity.fork(seq);
         }
@@ -214,6 +226,11 @@ impl<C: Consumer> Pipeline<C> {
         state.events += 1;
         if let Body::Header(header) = &event.body {
             state.info.header(header, event.boot_ns);
+            let is_wanted = |boot: &str| super::is_same_boot(boot, state.info.boot_id());
+            state.is_left_out = !self.only_boot.as_deref().is_none_or(is_wanted);
+        }
+        if state.is_left_out {
+            return Ok(());
         }
         let mut kinds = state.integrity.event(&event);
         kinds.extend(attribution::of_event(&event));
@@ -305,6 +322,9 @@ impl<C: Consumer> Pipeline<C> {
     pub fn issue(&mut self, id: StreamId, kind: IssueKind) {
         let Some(state) = self.streams.get_mut(id) else { return };
         state.is_broken |= kind.severity() == Severity::Broken;
+        if state.is_left_out {
+            return;
+        }
         let (source, host) = (state.info.source.clone(), state.info.host().to_owned());
         self.keep(Issue { source, stream: Some(id), host, kind });
     }
@@ -313,6 +333,9 @@ impl<C: Consumer> Pipeline<C> {
     pub fn issue_in(&mut self, id: StreamId, file: &str, kind: IssueKind) {
         let Some(state) = self.streams.get_mut(id) else { return };
         state.is_broken |= kind.severity() == Severity::Broken;
+        if state.is_left_out {
+            return;
+        }
         let host = state.info.host().to_owned();
         self.keep(Issue { source: file.to_owned(), stream: Some(id), host, kind });
     }
@@ -362,6 +385,9 @@ impl<C: Consumer> Pipeline<C> {
         self.close(id)?;
         let Some(state) = self.streams.get_mut(id) else { return Ok(()) };
         if std::mem::replace(&mut state.is_done, true) {
+            return Ok(());
+        }
+        if state.is_left_out {
             return Ok(());
         }
         if state.events == 0 {

@@ -74,3 +74,35 @@ fn sections_skip_overlong_line() {
     let long = format!("{{\"seq\":1,\"x\":\"{}\"}}\n", "a".repeat(6 << 20));
     assert_eq!(split(format!("{LINE}{long}{LINE}").as_bytes()), "tdt");
 }
+
+/// A pipe whose writer is still at work: each read gives the lines that are complete, and a seal covers all since the last one.
+#[test]
+fn sections_of_live_pipe_are_passed_on_at_once() {
+    struct Pipe(std::vec::IntoIter<String>);
+    impl std::io::Read for Pipe {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let Some(part) = self.0.next() else { return Ok(0) };
+            buffer[..part.len()].copy_from_slice(part.as_bytes());
+            Ok(part.len())
+        }
+    }
+    let (begin, end) = LINE.split_at(5);
+    let parts = vec![format!("{LINE}{begin}"), end.to_owned(), SEAL.to_owned(), format!("{LINE}{SEAL}{LINE}")];
+    let mut sections = Sections::new(Pipe(parts.into_iter())).live();
+    let mut found = Vec::new();
+    let mut left = Vec::new();
+    while let Some(section) = sections.next_section(true).unwrap() {
+        let Body::Text { text, is_complete, begun } = section.body else { panic!("{section:?}") };
+        found.push((String::from_utf8(text).unwrap(), is_complete, begun.is_some()));
+        left.push(sections.input.0.len());
+    }
+    let wanted = [
+        (LINE.to_owned(), false, false),
+        (LINE.to_owned(), false, true),
+        (SEAL.to_owned(), false, true),
+        (format!("{LINE}{SEAL}"), true, false),
+        (LINE.to_owned(), false, false),
+    ];
+    assert_eq!(found, wanted);
+    assert_eq!(left, [3, 2, 1, 0, 0], "no read before the lines of the last one were passed on");
+}

@@ -22,11 +22,14 @@ pub(in crate::cli) struct SelectArgs {
     #[arg(long, value_name = "GLOB", value_parser = |text: &str| pattern(Field::Exe, text))]
     exe: Vec<Pattern>,
     /// Select by process id, ancestors included.
-    #[arg(long, value_name = "PID", value_parser = |text: &str| pattern(Field::Pid, text))]
+    #[arg(short, long, value_name = "PID", value_parser = |text: &str| pattern(Field::Pid, text))]
     pid: Vec<Pattern>,
     /// Select by real user: name or number.
     #[arg(long, value_name = "USER", value_parser = |text: &str| pattern(Field::Uid, text))]
     uid: Vec<Pattern>,
+    /// Select by the user who logged in: name, number, or none.
+    #[arg(long, value_name = "USER", value_parser = |text: &str| pattern(Field::Login, text))]
+    login: Vec<Pattern>,
     /// Select by cgroup path.
     #[arg(long, value_name = "GLOB", value_parser = |text: &str| pattern(Field::Cgroup, text))]
     cgroup: Vec<Pattern>,
@@ -60,6 +63,7 @@ impl SelectArgs {
             &self.exe,
             &self.pid,
             &self.uid,
+            &self.login,
             &self.cgroup,
             &self.container,
             &self.unit,

@@ -5,8 +5,14 @@ use std::{collections::BTreeSet, io, path::PathBuf, process::ExitCode};
 use crate::{
     chain::Item,
     cli::{
-        args::verdict::{InstalledKernel, VerdictArgs, exit_code},
-        io::{capture_in::read_captures, output_files::OutputFiles},
+        args::{
+            boot::BootArgs,
+            verdict::{InstalledKernel, VerdictArgs, exit_code},
+        },
+        io::{
+            capture_in::{or_service, read_captures_of},
+            output_files::OutputFiles,
+        },
         public_key,
     },
     event::{Body, Event},
@@ -30,15 +36,19 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     #[command(flatten)]
+    boot: BootArgs,
+    #[command(flatten)]
     verdict: VerdictArgs,
-    /// Captures of run --json, watch --json or record: files or directories; - is standard input.
-    #[arg(required = true, value_name = "CAPTURE")]
+    /// Captures of run --json, watch --json or record: files or directories; - is standard input [default: /var/log/kmodtrace].
+    #[arg(value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
 }
 
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let policy = policy::load(&args.policy)?;
-    let inputs: Vec<PathBuf> = args.captures.iter().chain([&args.policy]).cloned().collect();
+    let captures = or_service(&args.captures)?;
+    let boot_id = args.boot.boot_id(&captures)?;
+    let inputs: Vec<PathBuf> = captures.iter().chain([&args.policy]).cloned().collect();
     let mut outputs = args.verdict.open(OutputFiles::new(&inputs)?)?;
     if args.json {
         outputs.print_json()?;
@@ -46,7 +56,7 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let key = args.key.as_deref().map(public_key).transpose()?;
     let mut evaluation =
         Evaluation { judge: Judge::new(policy), releases: BTreeSet::new(), needs_seals: key.is_some() };
-    read_captures(&args.captures, key, &mut evaluation)?;
+    read_captures_of(&captures, boot_id.as_deref(), key, &mut evaluation)?;
     let Evaluation { judge, releases, .. } = evaluation;
     let verdict = judge.finish(&kernel(releases));
     outputs.write(&verdict)?;

@@ -18,3 +18,4 @@ pub(super) mod surface;
 pub(super) mod surface_block;
 pub(super) mod verify;
 pub(super) mod watch;
+pub(super) mod why;

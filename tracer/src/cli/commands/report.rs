@@ -12,17 +12,19 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use jiff::{Zoned, tz::TimeZone};
 
 pub(in crate::cli) use args::Args;
 use args::{Form, is_stdin};
 
 use crate::{
-    cli::io::output_files::OutputFiles,
+    cli::{
+        args::time::Times,
+        io::{capture_in::or_service, output_files::OutputFiles},
+    },
     logging::notice,
-    output::{Lines, Style, Tree, check_local, escape_str},
+    output::{Lines, Style, Tree, escape_str},
     report::{
-        Engine, Late, Ordered, ReportData, ReportQuery, ReportSink, Sections, View, csv, html::Html, json, parse_time,
+        Engine, Late, Ordered, ReportData, ReportQuery, ReportSink, Sections, View, csv, html::Html, json,
         perfetto::Perfetto, table,
     },
     stream::Consumer,
@@ -37,12 +39,14 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("cannot use --top: the output is not a table; add --by or omit --top");
     }
     let query = query(args)?;
+    let files = or_service(&args.files)?;
     // With --follow, a reader may follow the output file.
-    let mut outputs = if args.follow { OutputFiles::live(&args.files)? } else { OutputFiles::new(&args.files)? };
+    let mut outputs = if args.follow { OutputFiles::live(&files)? } else { OutputFiles::new(&files)? };
     let (target, style) = Target::open(args, form, &mut outputs)?;
+    let has_several = files.len() > 1 || files.iter().any(|path| path.is_dir());
     let mut late = Vec::new();
-    let mut engine = Engine::new(query, sinks(args, form, &target, style, &mut outputs, &mut late)?);
-    let captures = match input::read(args, &mut engine) {
+    let mut engine = Engine::new(query, sinks(args, form, has_several, &target, style, &mut outputs, &mut late)?);
+    let captures = match input::read(args, &files, &mut engine) {
         Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
         result => result?,
     };
@@ -73,16 +77,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// The query, with absolute times.
 fn query(args: &Args) -> anyhow::Result<ReportQuery> {
-    if !args.utc {
-        check_local()?;
-    }
-    let now = if args.utc { Zoned::now().with_time_zone(TimeZone::UTC) } else { Zoned::now() };
-    let time = |name: &str, text: &Option<String>| -> anyhow::Result<Option<i64>> {
-        let Some(text) = text else { return Ok(None) };
-        let time = parse_time(text, &now).with_context(|| format!("cannot use --{name}"))?;
-        let ns = i64::try_from(time.as_nanosecond()).ok();
-        Ok(Some(ns.with_context(|| format!("invalid --{name} {text:?}: expected a year from 1678 to 2261"))?))
-    };
+    let times = Times::new(args.utc)?;
+    let time = |name: &str, text: &Option<String>| times.ns(name, text.as_deref());
     let (since_ns, until_ns) = (time("since", &args.since)?, time("until", &args.until)?);
     if let (Some(since_ns), Some(until_ns), Some(since), Some(until)) = (since_ns, until_ns, &args.since, &args.until)
         && since_ns >= until_ns
@@ -141,6 +137,7 @@ impl Write for Target {
 fn sinks(
     args: &Args,
     form: Form,
+    has_several: bool,
     target: &Target,
     style: Style,
     outputs: &mut OutputFiles,
@@ -159,7 +156,7 @@ fn sinks(
     if args.follow {
         sinks.extend(stream);
     } else if let Some(stream) = stream {
-        let ordered = Ordered::new(stream);
+        let ordered = if has_several { Ordered::merged(stream) } else { Ordered::new(stream) };
         late.push(ordered.late());
         sinks.push(Box::new(ordered));
     }

@@ -11,7 +11,14 @@ use anyhow::Context;
 
 use crate::{
     chain::Item,
-    cli::io::{capture_in::read_captures, output_files::OutputFiles, print},
+    cli::{
+        args::boot::BootArgs,
+        io::{
+            capture_in::{or_service, read_captures_of},
+            output_files::OutputFiles,
+            print,
+        },
+    },
     event::{Body, Event},
     output::pretty_json,
     policy::{Recorder, Snapshot},
@@ -25,15 +32,19 @@ pub struct Args {
     /// Write to FILE [default: standard output].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Captures of one workload: files or directories; - is standard input.
-    #[arg(required = true, value_name = "CAPTURE")]
+    #[command(flatten)]
+    boot: BootArgs,
+    /// Captures of one workload: files or directories; - is standard input [default: /var/log/kmodtrace].
+    #[arg(value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
 }
 
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut outputs = OutputFiles::new(&args.captures)?;
+    let captures = or_service(&args.captures)?;
+    let boot_id = args.boot.boot_id(&captures)?;
+    let mut outputs = OutputFiles::new(&captures)?;
     let file = args.output.as_deref().map(|path| outputs.open(path)).transpose()?;
-    let snapshot = of_captures(&args.captures)?;
+    let snapshot = of_captures(&captures, boot_id.as_deref())?;
     let text = pretty_json(&snapshot).context("cannot write the snapshot")? + "\n";
     match file {
         Some(mut file) => {
@@ -46,9 +57,9 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The snapshot of complete captures.
-pub(in crate::cli) fn of_captures(paths: &[PathBuf]) -> anyhow::Result<Snapshot> {
+pub(in crate::cli) fn of_captures(paths: &[PathBuf], boot_id: Option<&str>) -> anyhow::Result<Snapshot> {
     let mut recording = Recording(Recorder::default());
-    read_captures(paths, None, &mut recording)?.require_complete("create a snapshot")?;
+    read_captures_of(paths, boot_id, None, &mut recording)?.require_complete("create a snapshot")?;
     Ok(recording.0.finish())
 }
 
@@ -96,5 +107,5 @@ pub(in crate::cli) fn open(path: &Path) -> anyhow::Result<Snapshot> {
             return String::from_utf8(text).with_context(cannot)?.parse().with_context(cannot);
         }
     }
-    of_captures(&[path.to_owned()])
+    of_captures(&[path.to_owned()], None)
 }

@@ -1,11 +1,15 @@
 //! Capture input: reads captures into a consumer, for all verbs that read captures.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 
 use crate::{
-    capture::sign::PublicKey,
+    capture::{files, sign::PublicKey},
     logging::notice,
     output::{count, escape_str},
     stream::{CaptureSource, Consumer, FileSummary, Issue, IssueKind, Issues, Pipeline, Severity},
@@ -23,13 +27,58 @@ pub(in crate::cli) struct Captures {
     pub(in crate::cli) issues: Issues,
 }
 
+/// Where the service puts its captures.
+pub(in crate::cli) const SERVICE_CAPTURES: &str = "/var/log/kmodtrace";
+
+/// The given captures, or those of the service.
+pub(in crate::cli) fn or_service(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    if !paths.is_empty() {
+        return Ok(paths.to_vec());
+    }
+    let directory = Path::new(SERVICE_CAPTURES);
+    match no_captures(directory) {
+        Some(why) => anyhow::bail!("{why}, or name captures"),
+        None => Ok(vec![directory.to_owned()]),
+    }
+}
+
+/// Why there are no captures of the service; `None` if there are.
+pub(in crate::cli) fn no_captures(directory: &Path) -> Option<String> {
+    let start = "start the service: systemctl enable --now kmodtrace-early kmodtrace";
+    let shown = directory.display();
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Some(format!("nothing was recording on this host: there is no {shown}; {start}"))
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Some(format!("cannot read the captures of the service in {shown}: {error}; run it as root"))
+        }
+        Err(error) => Some(format!("cannot read the captures of the service in {shown}: {error}; check the directory")),
+        Ok(_) if files::list(&[directory.to_owned()]).files.is_empty() => {
+            Some(format!("nothing was recorded on this host: {shown} has no captures; {start}"))
+        }
+        Ok(_) => None,
+    }
+}
+
 /// Reads captures into a consumer and reports duplicates.
 pub(in crate::cli) fn read_captures(
     paths: &[PathBuf],
     key: Option<PublicKey>,
     consumer: &mut impl Consumer,
 ) -> anyhow::Result<Captures> {
+    read_captures_of(paths, None, key, consumer)
+}
+
+/// Like [`read_captures`], for the streams of one boot.
+pub(in crate::cli) fn read_captures_of(
+    paths: &[PathBuf],
+    boot_id: Option<&str>,
+    key: Option<PublicKey>,
+    consumer: &mut impl Consumer,
+) -> anyhow::Result<Captures> {
     let mut pipeline = Pipeline::new(consumer);
+    boot_id.into_iter().for_each(|boot_id| pipeline.only_boot(boot_id));
     let files = CaptureSource::new(paths)?.signed_by(key).read(&mut pipeline)?;
     let (_, issues) = pipeline.finish().context("cannot write the output")?;
     for file in &files {
@@ -92,5 +141,22 @@ pub(in crate::cli) struct Ignore;
 impl Consumer for Ignore {
     fn wants_items(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::no_captures;
+
+    /// A missing directory, an empty one and one with captures are distinguished.
+    #[test]
+    fn service_without_captures_is_explained() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("kmodtrace");
+        assert!(no_captures(&directory).unwrap().starts_with("nothing was recording on this host: there is no /"));
+        std::fs::create_dir(&directory).unwrap();
+        assert!(no_captures(&directory).unwrap().contains(" has no captures; start the service: systemctl"));
+        std::fs::write(directory.join("a.jsonl.zst"), "").unwrap();
+        assert_eq!(no_captures(&directory), None);
     }
 }

@@ -49,6 +49,9 @@ fn pattern_that_never_matches_is_rejected() {
         ("uid", "\"!01\""),
         ("uid", "[0, \"0x1\"]"),
         ("user", "0"),
+        ("login", "4294967295"),
+        ("login", "\"00\""),
+        ("login", "\"a:b\""),
         ("user", "\"a:b\""),
         ("module", "\"xfs \""),
         ("module", "\" xfs\""),
@@ -78,6 +81,7 @@ fn pattern_that_never_matches_is_rejected() {
     let possible = [
         ("uid", "[0, 1000, \"10??\", \"!4*\"]"),
         ("user", "[\"domain users\", \"www-data\", \"user1\"]"),
+        ("login", "[0, \"alice\", \"none\", \"!root\"]"),
         ("module", "[\"nf-*\", \"BusLogic\", \"xt_CT\", \"8021q\", \"snd_[a-z ]*\", \"*\", \"!*_diag\"]"),
         ("alias", "[\"fs-a b\", \"crypto-ccm(aes)\", \"net-pf-30\", \"*\", \"symbol:x\"]"),
         ("comm", "[\"(udev-worker)\", \"kworker/*\", \"NetworkManager-*\", \"tmux: server\"]"),

@@ -136,6 +136,23 @@ fn key_with_unseen_value_is_undetermined() {
         (Field::User, requested, |chain| asker(chain).user = None, &[("root", Maybe), ("!root", Maybe)]),
         (Field::User, through, same, &[("root", Maybe)]),
         (Field::User, ran, |chain| chain.modules[0].load.ancestors[0].uid = 7, &[("root", Yes), ("alice", Maybe)]),
+        (Field::Login, requested, same, &[("alice", Yes), ("1000", Yes), ("none", No), ("!none", Yes)]),
+        (
+            Field::Login,
+            requested,
+            |chain| asker(chain).login_user = None,
+            &[("alice", Maybe), ("1000", Yes), ("0", No), ("none", No)],
+        ),
+        (
+            Field::Login,
+            requested,
+            |chain| {
+                asker(chain).loginuid = None;
+                asker(chain).no_login = false;
+            },
+            &[("0", Maybe), ("!none", Maybe)],
+        ),
+        (Field::Login, through, same, &[("none", Maybe)]),
         (
             Field::Exe,
             requested,

@@ -9,7 +9,7 @@ use crate::cli::Cli;
 /// Verbs by purpose.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Live", &["watch", "run", "record"]),
-    ("Captures", &["report", "verify", "recover", "snapshot", "diff"]),
+    ("Captures", &["report", "why", "verify", "recover", "snapshot", "diff"]),
     ("Tests", &["check", "policy"]),
     ("Prevention", &["explain", "impact", "surface", "block"]),
     ("System", &["doctor", "schema", "completions", "man", "help"]),

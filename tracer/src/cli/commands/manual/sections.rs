@@ -23,6 +23,8 @@ pub(super) fn of(verb: &str) -> Option<&'static Sections> {
 
 const BTF: Item = ("/sys/kernel/btf/vmlinux", "Type information of the running kernel, which tracing needs.");
 const CAPTURES: Item = ("/var/log/kmodtrace", "Captures of the recorder service.");
+const MODULES_LOADED: Item = ("/proc/modules, /sys/module", "The loaded modules, and when they were there.");
+const KMSG: Item = ("/dev/kmsg", "The kernel's log.");
 const MODPROBE_D: Item = ("/etc/modprobe.d", "Configuration of modprobe, see modprobe.d(5).");
 const MODULES: Item = ("/lib/modules/$(uname -r)", "Module indexes of the running kernel.");
 const PINS: Item = ("/sys/fs/bpf/kmodtrace", "Programs and maps that outlive the recorder (--pin, --arm).");
@@ -97,7 +99,8 @@ const PAGES: &[Sections] = &[
     Sections {
         verb: "report",
         examples: &[
-            ("kmodtrace report /var/log/kmodtrace", "List modules, requesters and times."),
+            ("kmodtrace report", "List modules, requesters and times, from the captures of the service."),
+            ("kmodtrace report --boot --since 1h", "The same for the last hour of this boot."),
             ("kmodtrace report --by exe --top 10 /var/log/kmodtrace", "List the ten most frequent requesters."),
             ("kmodtrace report --new-since yesterday /var/log/kmodtrace", "List what occurred for the first time."),
             ("kmodtrace report --tree --module nf_conntrack capture.zst", "Show every chain that loaded a module."),
@@ -207,6 +210,16 @@ const PAGES: &[Sections] = &[
         files: &[MODULES, MODPROBE_D],
         environment: &[LOCALE],
         see_also: &["kmodtrace-impact(1)", "kmodtrace-block(1)", "modinfo(8)"],
+    },
+    Sections {
+        verb: "why",
+        examples: &[
+            ("kmodtrace why nf_conntrack", "Show why a module is loaded, who holds it, and how to keep it out."),
+            ("kmodtrace why --json fs-xfs", "The same for an alias, as JSON (docs/schema/why.json)."),
+        ],
+        files: &[CAPTURES, MODULES_LOADED, KMSG, MODULES, MODPROBE_D],
+        environment: &[LOCALE, TZ],
+        see_also: &["kmodtrace-report(1)", "kmodtrace-explain(1)", "kmodtrace-block(1)", "journalctl(1)", "dmesg(1)"],
     },
     Sections {
         verb: "impact",

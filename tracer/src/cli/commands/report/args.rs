@@ -6,7 +6,9 @@ use clap::ValueEnum;
 
 use crate::{
     cli::args::{
+        boot::BootArgs,
         select::SelectArgs,
+        time::TIME_HELP,
         trace::{ColorChoice, Stream, has_utf8_locale, terminal_columns},
     },
     output::{Colour, Style},
@@ -22,6 +24,8 @@ pub(super) enum ByChoice {
     Exe,
     /// User.
     User,
+    /// User who logged in, kept across su and sudo.
+    Login,
     /// Systemd unit.
     Unit,
     /// Container.
@@ -36,6 +40,7 @@ impl From<ByChoice> for By {
             ByChoice::Module => Self::Module,
             ByChoice::Exe => Self::Exe,
             ByChoice::User => Self::User,
+            ByChoice::Login => Self::Login,
             ByChoice::Unit => Self::Unit,
             ByChoice::Container => Self::Container,
             ByChoice::Host => Self::Host,
@@ -72,14 +77,13 @@ impl From<SortChoice> for Sort {
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Exit code: 0 success (incomplete captures are reported as warnings); 125 error.
 
-TIME is 2026-11-23, \"2026-11-23 10:00\", 10:00 (today), yesterday, \"yesterday 10:00\", -2h, \"2 hours ago\", @1795415443 or \
-RFC 3339.")]
+{TIME_HELP}"))]
 pub struct Args {
-    /// Captures: files or directories; - is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    /// Captures: files or directories; - is standard input [default: /var/log/kmodtrace].
+    #[arg(value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     /// Group the table by a column [default: no grouping].
     #[arg(long, value_enum, value_name = "WHAT")]
@@ -111,6 +115,8 @@ pub struct Args {
     /// Write to FILE [default: standard output].
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) boot: BootArgs,
     /// Show chains from TIME on [default: all].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(super) since: Option<String>,

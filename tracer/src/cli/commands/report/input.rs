@@ -1,13 +1,13 @@
 //! Capture input of a report, with and without --follow.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::Args;
 use crate::{
     cli::{
-        io::capture_in::{Captures, read_captures},
+        io::capture_in::{Captures, read_captures_of},
         session::runtime,
     },
     report::Engine,
@@ -18,13 +18,15 @@ use crate::{
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Reads all captures, oldest first.
-pub(super) fn read(args: &Args, engine: &mut Engine) -> anyhow::Result<Captures> {
+pub(super) fn read(args: &Args, files: &[PathBuf], engine: &mut Engine) -> anyhow::Result<Captures> {
+    let boot_id = args.boot.boot_id(files)?;
     if !args.follow {
-        return read_captures(&args.files, None, engine);
+        return read_captures_of(files, boot_id.as_deref(), None, engine);
     }
     let wait = Wait::new()?;
     let mut pipeline = Pipeline::new(engine);
-    let files = follow(&args.files, &mut pipeline, &mut || wait.wait())?;
+    boot_id.iter().for_each(|boot_id| pipeline.only_boot(boot_id));
+    let files = follow(files, &mut pipeline, &mut || wait.wait())?;
     let (_, issues) = pipeline.finish()?;
     Ok(Captures { files, issues })
 }
