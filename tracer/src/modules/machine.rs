@@ -17,23 +17,40 @@ use crate::kernel::{
 };
 
 /// Settings that limit user namespaces: the kernel's, Debian's and AppArmor's, each with the value that denies them to
-/// users, and what that means.
-const USER_NAMESPACE_LIMITS: [(&str, &str, &str); 3] = [
-    ("proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces is 0, so there are no new user namespaces"),
+/// users, what that means, and whether some programs are exempt.
+const USER_NAMESPACE_LIMITS: [(&str, &str, &str, bool); 3] = [
+    (
+        "proc/sys/user/max_user_namespaces",
+        "0",
+        "user.max_user_namespaces is 0, so there are no new user namespaces",
+        false,
+    ),
     (
         "proc/sys/kernel/unprivileged_userns_clone",
         "0",
         "kernel.unprivileged_userns_clone is 0, so only root can create a user namespace",
+        false,
     ),
     (
         "proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         "1",
         "kernel.apparmor_restrict_unprivileged_userns is 1, so it takes a program with an AppArmor profile that allows it",
+        true,
     ),
 ];
 
 /// The parameter of the kernel command line that makes the kernel refuse modules.
 const MODULE_BLACKLIST: &str = "module_blacklist";
+
+/// A setting that keeps users from creating user namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamespaceLimit {
+    /// The setting and what it means.
+    pub why: String,
+    /// Whether users can still create one with some programs.
+    pub has_exceptions: bool,
+}
 
 /// The state of a system, read once.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +65,7 @@ pub struct Machine {
     /// Whether any user may create a user namespace and be its root. `None` if unknown.
     pub user_namespaces: Option<bool>,
     /// The setting that keeps users from creating user namespaces.
-    pub user_namespace_limit: Option<String>,
+    pub user_namespace_limit: Option<NamespaceLimit>,
     /// Whether any user may load line disciplines (`dev.tty.ldisc_autoload`). `None` if unknown.
     pub ldisc_autoload: Option<bool>,
     /// The character devices. `None` if unknown.
@@ -141,18 +158,20 @@ fn is_executable(metadata: &Metadata) -> bool {
 }
 
 /// Whether all settings that this kernel has allow user namespaces, and the one that does not.
-fn user_namespaces(root: &Path) -> (Option<bool>, Option<String>) {
+fn user_namespaces(root: &Path) -> (Option<bool>, Option<NamespaceLimit>) {
+    let limited =
+        |why: &str, has_exceptions| (Some(false), Some(NamespaceLimit { why: why.to_owned(), has_exceptions }));
     let mut any = false;
-    for (path, forbids, why) in USER_NAMESPACE_LIMITS {
+    for (path, forbids, why, has_exceptions) in USER_NAMESPACE_LIMITS {
         match read(root, path, "mount it with `mount -t proc proc /proc`") {
-            Ok(value) if value.trim() == forbids => return (Some(false), Some(why.to_owned())),
+            Ok(value) if value.trim() == forbids => return limited(why, has_exceptions),
             Ok(_) => any = true,
             Err(error) => log::debug!("{error}"),
         }
     }
     let process = root.join("proc/self");
     if process.join("ns").exists() && !process.join("ns/user").exists() {
-        return (Some(false), Some("this kernel has no user namespaces".to_owned()));
+        return limited("this kernel has no user namespaces", false);
     }
     (any.then_some(true), None)
 }
@@ -206,13 +225,11 @@ mod tests {
         assert_eq!(machine(&[max, clone]).user_namespaces, Some(false));
         let apparmor = ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n");
         assert_eq!(machine(&[max, apparmor]).user_namespaces, Some(false));
-        assert_eq!(
-            machine(&[apparmor]).user_namespace_limit.unwrap().split(' ').next(),
-            Some("kernel.apparmor_restrict_unprivileged_userns")
-        );
+        let limit = machine(&[max, apparmor]).user_namespace_limit.unwrap();
+        assert!(limit.has_exceptions && limit.why.starts_with("kernel.apparmor_restrict"), "{limit:?}");
         assert_eq!(machine(&[]).user_namespaces, None);
         let without = machine(&[max, ("proc/self/ns/mnt", "")]);
-        assert_eq!(without.user_namespace_limit.as_deref(), Some("this kernel has no user namespaces"));
+        assert_eq!(without.user_namespace_limit.unwrap().why, "this kernel has no user namespaces");
     }
 
     /// The last `module_blacklist=` counts, and names are compared byte by byte, as in the kernel.

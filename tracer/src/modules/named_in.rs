@@ -61,6 +61,7 @@ impl Loader {
 #[non_exhaustive]
 pub struct Mention {
     /// The file.
+    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
     /// The number of the line, from 1; 0 for the name of the file itself.
     pub line: usize,
@@ -68,6 +69,11 @@ pub struct Mention {
     pub loader: Loader,
     /// The normalized name: of a module, or an alias.
     pub name: String,
+}
+
+/// A path in JSON, with U+FFFD for bytes that are not UTF-8.
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 impl Mention {

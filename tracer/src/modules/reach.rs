@@ -98,22 +98,25 @@ fn by_device((major, minor): (u32, Option<u32>), family: &Family, machine: &Mach
 }
 
 fn by_namespace(for_anyone: Option<bool>, machine: &Machine) -> Reach {
-    let why = machine.user_namespace_limit.clone();
-    match for_anyone {
-        Some(true) => Reach { why: Some("any user on this host".to_owned()), ..Reach::new(Access::UserNamespace) },
-        // Programs with a profile can still create one.
-        Some(false) if why.as_ref().is_some_and(|why| why.contains("AppArmor")) => {
-            Reach { why, ..Reach::new(Access::UserNamespace) }
+    match (for_anyone, &machine.user_namespace_limit) {
+        (Some(true), _) => Reach { why: Some("any user on this host".to_owned()), ..Reach::new(Access::UserNamespace) },
+        (Some(false), Some(limit)) if limit.has_exceptions => {
+            Reach { why: Some(limit.why.clone()), ..Reach::new(Access::UserNamespace) }
         }
-        Some(false) => Reach::root(why.unwrap_or_else(|| "created only by root on this host".to_owned())),
-        None => Reach::new(Access::UserNamespace),
+        (Some(false), Some(limit)) => Reach::root(limit.why.clone()),
+        (Some(false), None) => Reach::root("created only by root on this host"),
+        (None, _) => Reach::new(Access::UserNamespace),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Access, Machine, Reach};
-    use crate::{event::Text, kernel::device_nodes::DeviceNodes, modules::families};
+    use crate::{
+        event::Text,
+        kernel::device_nodes::DeviceNodes,
+        modules::{families, machine::NamespaceLimit},
+    };
 
     fn reach(alias: &str, machine: &Machine) -> Reach {
         let alias = Text::from(alias);
@@ -158,17 +161,17 @@ mod tests {
     /// Without user namespaces for users, only root can ask; with an exception for some programs, these can.
     #[test]
     fn user_namespaces_follow_their_limit() {
-        let with = |user_namespaces, limit: Option<&str>| {
-            let limit = limit.map(str::to_owned);
+        let with = |user_namespaces, limit: Option<(&str, bool)>| {
+            let limit = limit.map(|(why, has_exceptions)| NamespaceLimit { why: why.to_owned(), has_exceptions });
             reach("fs-xfs", &Machine { user_namespaces, user_namespace_limit: limit, ..Machine::default() })
         };
         assert_eq!(with(Some(true), None).describe(), "root of a user namespace (any user on this host)");
         assert_eq!(with(None, None).access, Access::UserNamespace);
-        let limited = with(Some(false), Some("user.max_user_namespaces is 0"));
+        let limited = with(Some(false), Some(("user.max_user_namespaces is 0", false)));
         assert_eq!(
             (limited.access, limited.describe()),
             (Access::Root, "root (user.max_user_namespaces is 0)".to_owned())
         );
-        assert_eq!(with(Some(false), Some("needs an AppArmor profile")).access, Access::UserNamespace);
+        assert_eq!(with(Some(false), Some(("it takes a profile", true))).access, Access::UserNamespace);
     }
 }

@@ -249,7 +249,7 @@ fn summary(entries: &[Entry], machine: &Machine) -> Vec<String> {
     };
     let namespaces = match (machine.user_namespaces, &machine.user_namespace_limit) {
         (Some(true), _) => "which any user can be on this host",
-        (Some(false), Some(why)) => why,
+        (Some(false), Some(limit)) => limit.why.as_str(),
         (Some(false), None) => "which only root can create on this host",
         (None, _) => "created by unknown users",
     };
