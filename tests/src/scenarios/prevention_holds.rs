@@ -16,13 +16,14 @@ use crate::ctx::{Action, Actor, Ctx, MODPROBE_DIR, contains, ensure, equal};
 use crate::protocol::KMODTRACE_PATH;
 
 const NEEDS: &[Need] = &[Need::Kmodtrace];
+const IP: &[Need] = &[Need::Kmodtrace, Need::Program("ip")];
 const ORDINARY: &[Need] = &[Need::Kmodtrace, Need::OrdinaryFlavour];
 
 /// The kernel refuses this module, whatever modprobe does.
 const REFUSED: &[Need] = &[Need::Kmodtrace, Need::KernelArgument("module_blacklist=af_alg")];
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "blacklist-of-an-own-name-is-void", fresh_boot: false, needs: NEEDS, run: void_blacklist },
+    Scenario { name: "blacklist-of-an-own-name-is-void", fresh_boot: false, needs: IP, run: void_blacklist },
     Scenario { name: "name-that-is-off-comes-as-a-dependency", fresh_boot: true, needs: NEEDS, run: off_dependency },
     Scenario { name: "kernel-refusal-is-explained", fresh_boot: true, needs: REFUSED, run: kernel_refuses },
     Scenario { name: "surface-follows-settings-and-nodes", fresh_boot: true, needs: ORDINARY, run: settings },
@@ -152,7 +153,7 @@ fn kernel_refuses(ctx: &mut Ctx) -> Result<()> {
     with_oracle(&capture, &ctx.oracle_events(&oracle)?)?;
     let result = capture.result_of(capture.request_for("net-pf-38")?)?;
     equal("status", text(result, "/status"), "failed")?;
-    contains("detail", &text(result, "/detail"), "EPERM")?;
+    equal("errno", text(result, "/errno"), "EPERM")?;
     ensure("it is not loaded", !ctx.modules()?.contains_key("af_alg"))
 }
 
@@ -196,7 +197,8 @@ fn settings(ctx: &mut Ctx) -> Result<()> {
     equal("errno of alice", ctx.act(open())?.errno, EACCES)?;
     fs::set_permissions(NODE, fs::Permissions::from_mode(0o660)).context("cannot open the node to its group")?;
     chown(NODE, None, Some(44)).context("cannot change the group of the node")?;
-    equal("a node of a group", uinput(ctx)?.as_deref(), Some("members of the group video"))?;
+    let who = uinput(ctx)?.unwrap_or_default();
+    contains("a node of a group", &who, "members of the group ")?;
     equal("errno of alice", ctx.act(open())?.errno, EACCES)?;
     fs::set_permissions(NODE, fs::Permissions::from_mode(0o666)).context("cannot open the node")?;
     equal("a node of all", uinput(ctx)?.as_deref(), Some("anyone"))?;
@@ -290,9 +292,10 @@ fn own_configuration(ctx: &mut Ctx) -> Result<()> {
     })?;
     fs::remove_file("/etc/modprobe.d/00-kmodtrace-block-udf.conf").context("cannot remove the rules")?;
     let release = ctx.run(&["uname", "-r"])?.ok()?.stdout.trim().to_owned();
-    let other = "/run/other/lib/modules";
-    fs::create_dir_all(other).context("cannot create a directory")?;
-    ctx.run(&["cp", "-r", &format!("/lib/modules/{release}"), other])?.ok()?;
+    let other = format!("/run/other/lib/modules/{release}");
+    fs::create_dir_all(&other).context("cannot create a directory")?;
+    // modprobe prints what it would load without opening it.
+    ctx.run(&["sh", "-c", &format!("cp /lib/modules/{release}/modules.* {other}")])?.ok()?;
     let script = helper_script(ctx, "exec /sbin/modprobe -d /run/other \"$@\"")?;
     with_modprobe(script, || {
         let answer = explain(ctx, ALICE, "net-pf-38")?;
