@@ -166,7 +166,7 @@ fn with_setting<T>(path: &str, value: &str, during: impl FnOnce() -> Result<T>) 
     result
 }
 
-/// Line disciplines, device nodes and user namespaces: whoever can request a module here can, and nobody else.
+/// Line disciplines, device nodes and user namespaces: the users who are named can request a module, and no others.
 fn settings(ctx: &mut Ctx) -> Result<()> {
     const N_GSM0710: u32 = 21;
     const N_HDLC: u32 = 13;
@@ -220,7 +220,7 @@ fn settings(ctx: &mut Ctx) -> Result<()> {
 }
 
 /// `block --write` asks modprobe again, names the other files and the command that removes what is loaded, and its rules hold; where
-/// they do not, it says so and fails.
+/// they do not, this is reported with exit code 1.
 fn verified(ctx: &mut Ctx) -> Result<()> {
     const FILE: &str = "/etc/modprobe.d/00-kmodtrace-block-udf.conf";
     const LISTED: &str = "/etc/modules-load.d/kmt.conf";

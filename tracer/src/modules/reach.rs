@@ -149,7 +149,7 @@ mod tests {
         assert!(unknown.access == Access::DeviceNode && !unknown.is_for_users(), "{unknown:?}");
     }
 
-    /// Line disciplines need a privilege where the setting says so.
+    /// Line disciplines need a privilege where the setting requires it.
     #[test]
     fn line_discipline_follows_its_setting() {
         for (setting, access) in [(None, Access::Anyone), (Some(true), Access::Anyone), (Some(false), Access::Root)] {
