@@ -1251,7 +1251,7 @@ _kmodtrace() {
             return 0
             ;;
         kmodtrace__subcmd__surface)
-            opts="-v -h -V --json --by --all --block --force --write --dir --verbose --help --version"
+            opts="-v -h -V --json --by --all --block --force --format --write --dir --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1259,6 +1259,10 @@ _kmodtrace() {
             case "${prev}" in
                 --by)
                     COMPREPLY=($(compgen -W "host" -- "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "modprobe ansible nix modulejail" -- "${cur}"))
                     return 0
                     ;;
                 --dir)

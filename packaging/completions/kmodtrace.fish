@@ -277,6 +277,10 @@ complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s v -l verb
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand impact" -s V -l version -d 'Print version'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l by -d 'Show the hosts of the captures that used each module, one per line' -r -f -a "host\t'A host'"
+complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l format -d 'With --block: the form to print; modulejail is the list of modules to keep' -r -f -a "modprobe\t'A file for modprobe.d'
+ansible\t'A task of Ansible that installs the file'
+nix\t'A module of NixOS with the lines'
+modulejail\t'The list of modules that modulejail must keep'"
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l dir -d 'Directory for --write' -r -F
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l json -d 'Write JSON Lines, one object per module'
 complete -c kmodtrace -n "__fish_kmodtrace_using_subcommand surface" -l all -d 'Include modules that are loaded or blocked [default: reachable modules only]'

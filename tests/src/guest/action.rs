@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use io_uring::{IoUring, opcode, squeue};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::ioctl;
 use rustix::mount::{MountFlags, mount};
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 
@@ -77,6 +79,16 @@ pub enum Action {
         /// The groups, one bit each.
         groups: u32,
     },
+    /// `ioctl(TIOCSETD)` on a new terminal: the kernel requests `tty-ldisc-NUMBER`.
+    LineDiscipline {
+        /// The line discipline.
+        number: u32,
+    },
+    /// `open` of a file, for reading.
+    Open {
+        /// The file.
+        path: String,
+    },
 }
 
 impl Action {
@@ -102,6 +114,8 @@ impl Action {
             Self::Netlink { protocol, groups } => {
                 vec!["netlink".to_owned(), protocol.to_string(), groups.to_string()]
             }
+            Self::LineDiscipline { number } => vec!["line-discipline".to_owned(), number.to_string()],
+            Self::Open { path } => vec!["open".to_owned(), path.clone()],
         }
     }
 
@@ -132,6 +146,10 @@ impl Action {
                 protocol: protocol.parse().context("invalid protocol")?,
                 groups: groups.parse().context("invalid groups")?,
             }),
+            ["line-discipline", number] => {
+                Ok(Self::LineDiscipline { number: number.parse().context("invalid line discipline")? })
+            }
+            ["open", path] => Ok(Self::Open { path: (*path).to_owned() }),
             other => bail!("unknown action {other:?}"),
         }
     }
@@ -150,6 +168,8 @@ impl Action {
             Self::Call32 { number, arguments } => call32(*number, *arguments),
             Self::UringSocket { family, polled } => socket_by_uring(*family, *polled),
             Self::Netlink { protocol, groups } => address::bind_netlink(*protocol, *groups),
+            Self::LineDiscipline { number } => set_line_discipline(*number),
+            Self::Open { path } => open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(drop),
         };
         result.map_or_else(rustix::io::Errno::raw_os_error, |()| 0)
     }
@@ -200,6 +220,17 @@ fn socket_by_uring(family: u16, polled: bool) -> rustix::io::Result<()> {
     ring.submit_and_wait(1).map_err(errno)?;
     let result = ring.completion().next().ok_or(rustix::io::Errno::IO)?.result();
     if result < 0 { Err(rustix::io::Errno::from_raw_os_error(-result)) } else { Ok(()) }
+}
+
+/// Sets the line discipline of a new pseudoterminal.
+fn set_line_discipline(number: u32) -> rustix::io::Result<()> {
+    /// `TIOCSETD`, include/uapi/asm-generic/ioctls.h.
+    const TIOCSETD: ioctl::Opcode = 0x5423;
+    let terminal = open("/dev/ptmx", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    // SAFETY: the operation reads an int.
+    let operation = unsafe { ioctl::Setter::<TIOCSETD, u32>::new(number) };
+    // SAFETY: it changes only the terminal.
+    unsafe { ioctl::ioctl(terminal, operation) }
 }
 
 /// Mounts one type after another, and returns the result of the last mount.
@@ -268,6 +299,8 @@ mod tests {
             Action::Alg { kind: "hash".into(), name: b"x\n\xff".to_vec() },
             Action::Netlink { protocol: 12, groups: 1 },
             Action::UringSocket { family: 29, polled: true },
+            Action::LineDiscipline { number: 13 },
+            Action::Open { path: "/dev/x".into() },
             Action::Call32 { number: 359, arguments: [9, 1, u32::MAX] },
         ] {
             let arguments = action.arguments();

@@ -69,7 +69,7 @@ fn blocking_rules(ctx: &mut Ctx) -> Result<()> {
         contains("block", &text(&answer, "/blocks/0"), line)?;
     }
     let human = ctx.run_as(ALICE, &[KMODTRACE_PATH, "explain", "net-pf-28", "mpls_router"])?.ok()?.stdout;
-    contains("human form", &human, "blocked   install mpls_router /bin/false in modprobe.d")?;
+    contains("human form", &human, "blocked   install mpls_router /bin/false in /etc/modprobe.d/explain.conf:1")?;
     contains("aliases of the module", &human, "[net_pf_28]")
 }
 

@@ -43,11 +43,11 @@ fn json(output: &Output) -> Result<Value> {
     serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))
 }
 
-fn explain(ctx: &mut Ctx, uid: u32, name: &str) -> Result<Value> {
+pub(super) fn explain(ctx: &mut Ctx, uid: u32, name: &str) -> Result<Value> {
     json(&ctx.run_as(uid, &[KMODTRACE_PATH, "explain", "--json", name])?.ok()?)
 }
 
-fn doctor(ctx: &mut Ctx, uid: u32) -> Result<Value> {
+pub(super) fn doctor(ctx: &mut Ctx, uid: u32) -> Result<Value> {
     json(&ctx.run_as(uid, &[KMODTRACE_PATH, "doctor", "--json"])?)
 }
 
@@ -57,7 +57,7 @@ fn finding<'a>(report: &'a Value, check: &str) -> Result<&'a Value> {
 }
 
 /// Checks a finding that is not good.
-fn found(report: &Value, check: &str, level: &str, part: &str) -> Result<()> {
+pub(super) fn found(report: &Value, check: &str, level: &str, part: &str) -> Result<()> {
     let finding = finding(report, check)?;
     equal(check, text(finding, "/level"), level)?;
     contains(check, &text(finding, "/found"), part)

@@ -28,6 +28,7 @@ mod policy_baseline;
 mod policy_kernels;
 mod policy_recipes;
 mod prevention;
+mod prevention_holds;
 mod privileges;
 mod readme;
 mod reasons;
@@ -97,6 +98,7 @@ const OF_THE_KERNEL: &[&[Scenario]] = &[
     outcomes::SCENARIOS,
     failures::SCENARIOS,
     helper_model::SCENARIOS,
+    prevention_holds::SCENARIOS,
     refusals::SCENARIOS,
     hostile::SCENARIOS,
     loss::SCENARIOS,

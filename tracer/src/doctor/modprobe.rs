@@ -4,9 +4,10 @@ use super::Finding;
 use crate::{
     causes::with_causes,
     environment::HelperView,
+    event::Text,
     kernel::sysinfo::SystemInfo,
-    modprobe::{Config, Doubts, Resolver, ResolverError, helper_view, untrusted},
-    modules::machine::why_not_executable,
+    modprobe::{Config, Doubts, ModuleIndex, Resolver, ResolverError, Rule, helper_view, untrusted},
+    modules::{Machine, families, machine::why_not_executable},
 };
 
 /// Number of lines of modprobe.d that are shown; the others are counted.
@@ -27,10 +28,65 @@ pub(super) fn check(sysinfo: &SystemInfo) -> Vec<Finding> {
         Ok(resolver) => {
             findings.push(configuration(resolver.config(), resolver.doubts()));
             findings.extend(ignored(&resolver.config().warnings));
+            findings.extend(without_effect(resolver.config()));
+            findings.extend(void_blacklists(resolver.config(), resolver.index()));
         }
         Err(error) => findings.push(without_resolver(&error)),
     }
+    findings.extend(refused(&Machine::read(sysinfo).refused));
     findings
+}
+
+/// Modules that the kernel itself refuses.
+fn refused(modules: &[String]) -> Option<Finding> {
+    (!modules.is_empty()).then(|| {
+        Finding::note(
+            "module_blacklist",
+            format!("module_blacklist={} on the kernel command line", modules.join(",")),
+            "the kernel refuses these modules with EPERM, for every loader",
+            "boot without this parameter to allow them",
+        )
+    })
+}
+
+/// Lines that look like configuration, and have no effect or another one than they seem to have.
+fn without_effect(config: &Config) -> Option<Finding> {
+    // modprobe itself reports lines that it does not understand.
+    let lines = config.ignored().iter().filter(|line| !line.is_reported());
+    list(lines.map(ToString::to_string)).map(|found| {
+        Finding::note(
+            "modprobe.d-ignored",
+            found,
+            "these lines do not block or change what they seem to",
+            "correct them, or move them to a file that modprobe reads",
+        )
+    })
+}
+
+/// `blacklist` lines for modules that the kernel requests by their own names.
+fn void_blacklists(config: &Config, index: &ModuleIndex) -> Option<Finding> {
+    let is_void =
+        |module: &&String| index.file(module).is_some() && families::family(&Text::from(module.as_str())).is_some();
+    let mut modules: Vec<&String> = config.blacklist.iter().filter(is_void).collect();
+    modules.sort_unstable();
+    modules.dedup();
+    list(modules.into_iter().filter_map(|module| config.blacklist_line(module))).map(|found| {
+        Finding::note(
+            "modprobe.d-blacklist",
+            found,
+            "the kernel requests these modules by their own names, and a blacklist applies to aliases only: they are loaded",
+            "`kmodtrace block NAME` prints rules that hold",
+        )
+    })
+}
+
+/// The first of some sentences, and the number of the others; `None` if there are none.
+fn list(sentences: impl Iterator<Item = String>) -> Option<String> {
+    let all: Vec<String> = sentences.collect();
+    let shown = all.get(..SHOWN.min(all.len())).filter(|shown| !shown.is_empty())?.join("; ");
+    let more = all.len().saturating_sub(SHOWN);
+    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+    Some(shown + &rest)
 }
 
 /// Where the files of the helper are.
@@ -94,7 +150,7 @@ fn configuration(config: &Config, doubts: &Doubts) -> Finding {
         )
         .limiting();
     }
-    if let Some(why) = &doubts.helper {
+    if let Some(why) = doubts.helper.as_ref().or(doubts.modules.as_ref()) {
         return Finding::problem(MODPROBE_D, why, COSTS, "see kernel.modprobe").limiting();
     }
     let found = lines(config);
@@ -116,12 +172,10 @@ fn configuration(config: &Config, doubts: &Doubts) -> Finding {
 
 /// Lines that modprobe does not understand, in its own words.
 fn ignored(warnings: &[String]) -> Option<Finding> {
-    let (shown, more) = (warnings.get(..SHOWN.min(warnings.len()))?, warnings.len().saturating_sub(SHOWN));
-    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
-    (!shown.is_empty()).then(|| {
+    list(warnings.iter().cloned()).map(|found| {
         Finding::note(
             "modprobe.d-warnings",
-            format!("{}{rest}", shown.join("; ")),
+            found,
             "modprobe ignores these lines, whatever they are meant to block or change",
             "correct or remove them",
         )
@@ -142,25 +196,22 @@ fn without_resolver(error: &ResolverError) -> Finding {
 }
 
 fn lines(config: &Config) -> Finding {
-    let installs = config.installs.iter().map(|rule| format!("install {} {}", rule.pattern, rule.value));
-    let off =
-        config.aliases.iter().filter(|rule| rule.value == "off").map(|rule| format!("alias {} off", rule.pattern));
-    let blacklist = config.blacklist.iter().map(|module| format!("blacklist {module}"));
+    let placed = |line: String| format!("{line} {}", config.place(&line));
+    let installs = config.installs.iter().map(|rule| placed(format!("install {} {}", rule.pattern, rule.value)));
+    let is_off = |rule: &&Rule| rule.value == "off";
+    let off = config.aliases.iter().filter(is_off).map(|rule| placed(format!("alias {} off", rule.pattern)));
+    let blacklist = config.blacklist.iter().map(|module| placed(format!("blacklist {module}")));
     let counts = [installs.clone().count(), off.clone().count(), blacklist.clone().count()];
     // Commands come first: they have the largest effect, and blacklists are long.
-    let all: Vec<String> = installs.chain(off).chain(blacklist).collect();
-    if all.is_empty() {
+    let Some(shown) = list(installs.chain(off).chain(blacklist)) else {
         return Finding::ok(MODPROBE_D, "no install, blacklist or alias off line");
-    }
+    };
     let [installs, off, blacklist] = counts;
-    let shown = all.get(..SHOWN.min(all.len())).unwrap_or_default().join("; ");
-    let more = all.len().saturating_sub(SHOWN);
-    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
     Finding::note(
         MODPROBE_D,
-        format!("install {installs}, alias off {off}, blacklist {blacklist}: {shown}{rest}"),
-        "requests for these names load nothing or something else, and are reported as blocklisted",
-        "`kmodtrace explain NAME` shows what blocks a name; remove its line to let it load",
+        format!("install {installs}, alias off {off}, blacklist {blacklist}: {shown}"),
+        "requests for these names load nothing or something else, and are reported as blocklisted; a blacklist applies to aliases only",
+        "`kmodtrace explain NAME` shows the line that blocks a name and where it is; remove the line to let it load",
     )
 }
 
@@ -168,7 +219,10 @@ fn lines(config: &Config) -> Finding {
 mod tests {
     use std::path::PathBuf;
 
-    use super::{Config, Doubts, Finding, SHOWN, SystemInfo, configuration, helper, ignored, lines};
+    use super::{
+        Config, Doubts, Finding, ModuleIndex, SHOWN, SystemInfo, configuration, helper, ignored, lines, refused,
+        void_blacklists,
+    };
     use crate::doctor::Level;
 
     fn config(text: &str) -> Finding {
@@ -182,10 +236,11 @@ mod tests {
         let few = config("blacklist pcspkr\ninstall sctp /bin/false\nalias net_pf_31 off");
         assert_eq!(
             few.found,
-            "install 1, alias off 1, blacklist 1: install sctp /bin/false; alias net_pf_31 off; blacklist pcspkr"
+            "install 1, alias off 1, blacklist 1: install sctp /bin/false in the configuration of modprobe; alias net_pf_31 off in the configuration of modprobe; \
+             blacklist pcspkr in the configuration of modprobe"
         );
         let many: String = (0..20).map(|number| format!("blacklist m{number}\n")).collect();
-        assert!(config(&many).found.ends_with("blacklist m4; and 15 more"));
+        assert!(config(&many).found.ends_with("blacklist m4 in the configuration of modprobe; and 15 more"));
     }
 
     /// Files that cannot be read are named, and then nothing is said to be absent.
@@ -212,6 +267,28 @@ mod tests {
         let finding = configuration(&Config::default(), &doubts);
         assert_eq!((finding.level, finding.limits_tracing), (Level::Problem, true));
         assert!(!finding.fix.unwrap().contains("install"));
+    }
+
+    /// A blacklist is void for a module that the kernel requests by its own name, and only for that.
+    #[test]
+    fn void_blacklists_are_found() {
+        let index = ModuleIndex::parse("kernel/algif_aead.ko:\nkernel/pcspkr.ko:\n", "", "");
+        let found = |text: &str| {
+            let text = format!("{text}\n# End of configuration files. Dumping indexes now:\n");
+            void_blacklists(&Config::parse(text).unwrap(), &index).map(|finding| finding.found)
+        };
+        let void = found("blacklist algif_aead\nblacklist pcspkr\nblacklist tcp_nosuch");
+        assert_eq!(void.as_deref(), Some("blacklist algif_aead in the configuration of modprobe"));
+        assert_eq!(found("blacklist pcspkr"), None);
+    }
+
+    /// Modules that the kernel refuses are a finding whose fix is on the command line.
+    #[test]
+    fn refused_modules_are_a_finding() {
+        assert!(refused(&[]).is_none());
+        let found = refused(&["udf".to_owned(), "dummy".to_owned()]).unwrap();
+        assert_eq!(found.found, "module_blacklist=udf,dummy on the kernel command line");
+        assert!(found.fix.unwrap().starts_with("boot without"));
     }
 
     /// modprobe's own messages are shown, the first few in full.

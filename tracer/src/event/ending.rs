@@ -98,7 +98,7 @@ pub struct Outcome {
     /// Time for which the requester was blocked, nanoseconds; absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ns: Option<u64>,
-    /// The reason for the outcome beyond the kernel's value, for example "install vfat /bin/false in modprobe.d".
+    /// The reason for the outcome beyond the kernel's value, for example "install vfat /bin/false in /etc/modprobe.d/x.conf:1".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// The end was not seen: the request may have loaded more than the stream contains.

@@ -6,6 +6,8 @@ pub mod account;
 pub mod btf;
 pub mod cgroup;
 pub mod clock;
+pub(crate) mod command_line;
+pub mod device_nodes;
 pub mod devices;
 pub mod errno;
 pub(crate) mod file;

@@ -1,6 +1,11 @@
 //! The configuration of modprobe, as printed by `modprobe --showconfig`.
 
-use super::{aliases::Aliases, names::lossless};
+use super::{
+    aliases::Aliases,
+    names::lossless,
+    sources::{IgnoredLine, Place, Sources},
+};
+use crate::glob;
 
 /// The line that kmod prints between its configuration and its indexes.
 const END_OF_CONFIGURATION: &str = "# End of configuration files. Dumping indexes now:";
@@ -44,6 +49,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// Aliases and symbols of the modules themselves.
     index: Aliases,
+    /// Where the lines are.
+    sources: Sources,
 }
 
 impl Config {
@@ -76,6 +83,46 @@ impl Config {
         Some(config)
     }
 
+    /// Adds where the lines are.
+    pub(super) fn add_sources(&mut self, mut sources: Sources) {
+        sources.retain_ignored(|line| self.has_line(line));
+        self.sources = sources;
+    }
+
+    /// Whether a line that affects what is loaded is in force.
+    pub(crate) fn has_line(&self, line: &str) -> bool {
+        let is_rule = |rules: &[Rule], rest: &str| {
+            rules.iter().any(|rule| {
+                rest.strip_prefix(&rule.pattern).and_then(|rest| rest.strip_prefix(' ')) == Some(&rule.value)
+            })
+        };
+        match line.split_once(' ') {
+            Some(("alias", rest)) => is_rule(&self.aliases, rest),
+            Some(("install", rest)) => is_rule(&self.installs, rest),
+            Some(("blacklist", name)) => self.blacklist.iter().any(|module| module == name),
+            _ => false,
+        }
+    }
+
+    /// Where a line is, in the form in which modprobe prints it.
+    #[must_use]
+    pub fn place(&self, line: &str) -> Place {
+        self.sources.place(line)
+    }
+
+    /// The `blacklist` line of a module with its place; `None` if it is not blacklisted.
+    #[must_use]
+    pub fn blacklist_line(&self, module: &str) -> Option<String> {
+        let line = format!("blacklist {module}");
+        self.blacklist.iter().any(|listed| listed == module).then(|| format!("{line} {}", self.place(&line)))
+    }
+
+    /// Lines that look like configuration and have no effect, or not the one that they seem to have.
+    #[must_use]
+    pub fn ignored(&self) -> &[IgnoredLine] {
+        self.sources.ignored()
+    }
+
     /// A configuration without lines, for modules with these aliases (`<pattern> <module>`, normalized).
     pub(super) fn of_aliases(lines: &[String]) -> Self {
         Self { index: Aliases::new(lines.iter().map(String::as_str)), ..Self::default() }
@@ -91,6 +138,16 @@ impl Config {
     pub fn plain_aliases_of(&self, module: &str) -> Vec<String> {
         let plain = |alias: &&str| !alias.contains(['*', '?', '[', '\\']);
         self.aliases_of(module).filter(plain).map(str::to_owned).collect()
+    }
+
+    /// Modules with an alias that matches a name, whatever the lines of the configuration say. Several patterns of one module may
+    /// match.
+    pub(crate) fn carriers(&self, name: &str) -> impl Iterator<Item = String> + use<> {
+        let name = glob::normalize(name.as_bytes()).map(|name| lossless(&name)).unwrap_or_default();
+        let mut found: Vec<String> = self.indexed(name.as_bytes()).map(str::to_owned).collect();
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter()
     }
 
     /// Aliases of all modules without wildcards, normalized. Aliases of hardware (`pci:...`) are excluded.

@@ -49,7 +49,7 @@ pub(super) fn doubt_of(sysinfo: &SystemInfo, before: &Path) -> Option<String> {
     now.doubt.clone().or_else(|| (!is_same).then(is_another))
 }
 
-fn is_same_file(one: &Path, other: &Path) -> bool {
+pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
     let id = |path: &Path| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
     id(one).is_some_and(|found| id(other) == Some(found))
 }

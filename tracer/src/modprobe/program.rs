@@ -179,6 +179,18 @@ impl Modprobe {
         Ok(steps.collect())
     }
 
+    /// Runs it to print the files that it would load for a module.
+    ///
+    /// # Errors
+    /// As [`Modprobe::show_depends`].
+    pub(super) fn paths_of(&self, module: &str) -> Result<Vec<PathBuf>, ModprobeError> {
+        const OPTION: &str = "--show-depends";
+        let output = self.ask(&["--ignore-install", "--quiet", OPTION, "--", module], OPTION)?;
+        let text = lossless(&output.stdout);
+        let paths = text.split('\n').filter_map(|line| line.strip_prefix("insmod ")?.split(' ').next());
+        Ok(paths.map(PathBuf::from).collect())
+    }
+
     fn failed(&self, output: &Output, option: &'static str) -> ModprobeError {
         let stderr = output.stderr.get(..MESSAGES_BYTES).unwrap_or(&output.stderr);
         let stderr = String::from_utf8_lossy(stderr).trim().to_owned();

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::{config::Config, index::ModuleIndex, names::lossless};
+use super::{config::Config, index::ModuleIndex, names::lossless, sources::Place};
 use crate::{event::Reason, glob};
 
 /// Soft dependencies may have soft dependencies; no real chain is this long.
@@ -20,7 +20,25 @@ pub struct Planned {
     /// Why it would be loaded.
     pub reason: Reason,
     /// A command that is run instead (`install` in modprobe.d).
-    pub command: Option<String>,
+    pub command: Option<Command>,
+}
+
+/// A command that modprobe runs instead of loading a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Command {
+    /// The command.
+    pub text: String,
+    /// Where the line is.
+    pub place: Place,
+}
+
+impl Command {
+    /// A command whose line is in none of the usual files.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), place: Place::Elsewhere }
+    }
 }
 
 /// What modprobe would do.
@@ -33,18 +51,22 @@ pub enum Resolution {
     Off {
         /// The line: `alias net_pf_29 off`.
         line: String,
+        /// Where it is.
+        place: Place,
     },
     /// Nothing: the module is blacklisted, which affects requests by alias.
     Blacklisted {
         /// The module.
         module: String,
+        /// Where the line is.
+        place: Place,
     },
     /// Run a command.
     Install {
         /// The module that the command replaces.
         module: String,
         /// The command.
-        command: String,
+        command: Command,
         /// Modules that are loaded before: dependencies and soft dependencies.
         before: Vec<Planned>,
     },
@@ -85,7 +107,7 @@ impl Resolution {
         let Self::Modules(modules) = self else { return Vec::new() };
         let blocks = replaced_dependencies(modules).filter(|(module, _)| is_loaded(module));
         let line = |(module, command)| {
-            format!("install {module} {command} in modprobe.d, until the next boot: {module} is loaded already")
+            format!("{}, until the next boot: {module} is loaded already", install_line(module, command))
         };
         blocks.map(line).collect()
     }
@@ -102,9 +124,9 @@ impl Resolution {
     pub fn detail(&self) -> String {
         match self {
             Self::NotFound => "no module provides it".to_owned(),
-            Self::Off { line } => format!("{line} in modprobe.d"),
-            Self::Blacklisted { module } => format!("blacklist {module} in modprobe.d"),
-            Self::Install { module, command, .. } => format!("install {module} {command} in modprobe.d"),
+            Self::Off { line, place } => format!("{line} {place}"),
+            Self::Blacklisted { module, place } => format!("blacklist {module} {place}"),
+            Self::Install { module, command, .. } => install_line(module, command),
             Self::BuiltIn { module } => format!("{module} is built into the kernel"),
             Self::Modules(modules) => match self.block(|_| false) {
                 Some(line) => line,
@@ -118,14 +140,19 @@ impl Resolution {
 }
 
 /// The dependencies that commands replace, each with its command.
-pub(crate) fn replaced_dependencies(modules: &[Planned]) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn replaced_dependencies(modules: &[Planned]) -> impl Iterator<Item = (&str, &Command)> {
     let dependencies = modules.iter().filter(|planned| planned.reason == Reason::Dependency);
-    dependencies.filter_map(|planned| Some((planned.module.as_str(), planned.command.as_deref()?)))
+    dependencies.filter_map(|planned| Some((planned.module.as_str(), planned.command.as_ref()?)))
 }
 
 /// A line that replaces a dependency.
-pub(crate) fn for_dependency(module: &str, command: &str) -> String {
-    format!("install {module} {command} in modprobe.d, for a dependency")
+pub(crate) fn for_dependency(module: &str, command: &Command) -> String {
+    format!("{}, for a dependency", install_line(module, command))
+}
+
+/// The line of a command with its place.
+pub(crate) fn install_line(module: &str, Command { text, place }: &Command) -> String {
+    format!("install {module} {text} {place}")
 }
 
 /// A module that a name resolves to.
@@ -174,6 +201,12 @@ pub fn resolve(config: &Config, index: &ModuleIndex, name: &[u8]) -> Resolution 
     Resolution::Modules(modules)
 }
 
+/// Determines what modprobe would do with one module that a name leads to: the module's own name or an alias.
+pub(crate) fn resolve_module(config: &Config, index: &ModuleIndex, module: &str, is_alias: bool) -> Resolution {
+    let target = if is_alias { Target::indexed("", module) } else { Target::own(module) };
+    outcome(config, index, &target)
+}
+
 /// Modules that a name resolves to; the first source with a match decides.
 fn lookup(config: &Config, index: &ModuleIndex, name: &[u8]) -> Vec<Target> {
     let Some(name) = glob::normalize(name) else { return Vec::new() };
@@ -218,7 +251,8 @@ fn outcome(config: &Config, index: &ModuleIndex, target: &Target) -> Resolution 
         return Resolution::BuiltIn { module: module.clone() };
     }
     if target.alias.is_some() && config.blacklist.contains(module) {
-        return Resolution::Blacklisted { module: module.clone() };
+        let place = config.place(&format!("blacklist {module}"));
+        return Resolution::Blacklisted { module: module.clone(), place };
     }
     let reason = if target.alias.is_some() { Reason::Alias } else { Reason::Asked };
     let mut plan = Plan { config, index, visited: HashSet::new(), needed: HashSet::new(), modules: Vec::new() };
@@ -232,7 +266,7 @@ fn outcome(config: &Config, index: &ModuleIndex, target: &Target) -> Resolution 
     }
     match &target.alias {
         _ if index.file(module).is_some() => Resolution::Modules(modules),
-        Some(line) if target.from_config => Resolution::Off { line: line.clone() },
+        Some(line) if target.from_config => Resolution::Off { line: line.clone(), place: config.place(line) },
         _ => Resolution::NotFound,
     }
 }
@@ -291,7 +325,10 @@ impl Plan<'_> {
             return;
         }
         let install = self.config.installs.iter().find(|rule| is_for(&rule.pattern, module));
-        let command = install.filter(|_| may_have_command).map(|rule| rule.value.clone());
+        let command = install.filter(|_| may_have_command).map(|rule| Command {
+            text: rule.value.clone(),
+            place: self.config.place(&format!("install {} {}", rule.pattern, rule.value)),
+        });
         let has_file = self.index.file(module).is_some();
         if has_file || command.is_some() {
             let reason = if self.needed.contains(module) { Reason::Dependency } else { reason };

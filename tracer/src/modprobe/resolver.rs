@@ -15,6 +15,7 @@ use super::{
     names::lossless,
     program::{Modprobe, ModprobeError},
     resolve::resolve,
+    sources::Sources,
 };
 use crate::{
     causes::with_causes,
@@ -100,6 +101,8 @@ pub struct Doubts {
     pub helper: Option<String>,
     /// It did not tell its configuration. Names are resolved by the aliases of the modules alone.
     pub config: Option<String>,
+    /// It loads other modules than those of the running kernel's directory.
+    pub modules: Option<String>,
     /// Files and directories of its configuration that cannot be read.
     pub unreadable: Vec<PathBuf>,
 }
@@ -109,7 +112,7 @@ impl Doubts {
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let unreadable = self.unreadable.iter().map(|path| format!("{} cannot be read; root can", path.display()));
-        self.helper.iter().chain(&self.config).cloned().chain(unreadable).collect()
+        self.helper.iter().chain(&self.config).chain(&self.modules).cloned().chain(unreadable).collect()
     }
 }
 
@@ -138,7 +141,8 @@ impl Resolver {
         let stamps = stamps(&modprobe);
         let directory = modprobe.module_directory();
         index::check(&directory)?;
-        let config = modprobe.show_config()?;
+        let mut config = modprobe.show_config()?;
+        config.add_sources(Sources::read(&modprobe.config_directories(), Path::new("/")));
         let index = ModuleIndex::load(&directory)?;
         let doubts = Doubts { unreadable: files::unreadable(&modprobe.config_directories()), ..Doubts::default() };
         Ok(Self { system: None, view: HelperView::Own, modprobe, stamps, config, index, doubts, read: Instant::now() })
@@ -180,7 +184,30 @@ impl Resolver {
         resolver.system = Some(sysinfo.clone());
         resolver.doubts.helper = doubt;
         resolver.doubts.config = config_error;
+        // A program of its own may run modprobe with --dirname.
+        if resolver.doubts.config.is_none()
+            && !helper::is_same_file(&resolver.modprobe.program, Path::new(helper::USUAL))
+        {
+            resolver.doubts.modules = resolver.other_modules();
+        }
         Ok(resolver)
+    }
+
+    /// Reports it if modprobe loads a module from another directory than that of the running kernel.
+    fn other_modules(&self) -> Option<String> {
+        let directory = self.modprobe.module_directory();
+        let module = self.index.names().find(|name| self.index.file(name).is_some_and(|file| file.needs.is_empty()))?;
+        let paths = self.modprobe.paths_of(module).ok()?;
+        let (own, path) = (std::fs::canonicalize(&directory).ok()?, paths.into_iter().next()?);
+        let found = std::fs::canonicalize(&path).unwrap_or(path);
+        (!found.starts_with(&own)).then(|| {
+            let program = self.modprobe.program.display();
+            format!(
+                "kernel.modprobe is {program}, which loads {} and not the modules of {}",
+                found.display(),
+                directory.display()
+            )
+        })
     }
 
     /// A resolver by the files of the modules alone.

@@ -1,6 +1,6 @@
 //! The time range, hosts and boots that captures cover.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,19 +18,33 @@ pub struct Coverage {
     last: Option<Timestamp>,
     present: BTreeSet<String>,
     filters: BTreeSet<String>,
+    /// First and last time of each recording, by the host and the number of the recording.
+    spans: BTreeMap<(String, usize), (Timestamp, Timestamp)>,
 }
 
+/// Maximum number of recordings whose times are kept.
+const SPANS_MAX: usize = 65_536;
+
 impl Coverage {
-    /// Adds an item of a capture.
-    pub(super) fn push(&mut self, item: &Item) {
-        match item {
-            Item::Chain(chain) => self.at(chain.time),
-            Item::Event(event) => self.event(event),
+    /// Adds an item of a recording from a host.
+    pub(super) fn push(&mut self, item: &Item, host: &str, recording: usize) {
+        let time = match item {
+            Item::Chain(chain) => chain.time,
+            Item::Event(event) => event.time,
+        };
+        self.at(time);
+        let key = (host.to_owned(), recording);
+        if let Some((first, last)) = self.spans.get_mut(&key) {
+            (*first, *last) = ((*first).min(time), (*last).max(time));
+        } else if self.spans.len() < SPANS_MAX {
+            self.spans.insert(key, (time, time));
+        }
+        if let Item::Event(event) = item {
+            self.event(event);
         }
     }
 
     fn event(&mut self, event: &Event) {
-        self.at(event.time);
         match &event.body {
             Body::Header(header) => {
                 self.hosts.insert(header.hostname.clone());
@@ -65,10 +79,23 @@ impl Coverage {
         &self.filters
     }
 
-    /// Seconds between the first and the last event.
+    /// Seconds that the recordings of a host cover. Time between two recordings, and time that two of them cover, counts once or not
+    /// at all.
     #[must_use]
-    pub fn seconds(&self) -> i64 {
-        self.first.zip(self.last).map_or(0, |(first, last)| last.duration_since(first).as_secs())
+    pub fn seconds_of(&self, host: &str) -> i64 {
+        let of_host = self.spans.iter().filter(|((of, _), _)| of == host);
+        let mut spans: Vec<(Timestamp, Timestamp)> = of_host.map(|(_, span)| *span).collect();
+        spans.sort_unstable();
+        let mut covered = SignedDuration::ZERO;
+        let mut until: Option<Timestamp> = None;
+        for (first, last) in spans {
+            let begin = until.map_or(first, |until| until.max(first));
+            if last > begin {
+                covered += last.duration_since(begin);
+            }
+            until = Some(until.map_or(last, |until| until.max(last)));
+        }
+        covered.as_secs()
     }
 
     /// A description without host names: `1 host, 2 boots, 3 hours from 2026-03-01T00:00:00Z to 2026-03-01T03:00:00Z`. The
@@ -117,11 +144,31 @@ mod tests {
         let mut coverage = Coverage::default();
         assert_eq!(coverage.describe(), "0 hosts, 0 boots, no event");
         let baseline = |name: &str| Body::Baseline(Baseline { modules: vec![name.to_owned()] });
-        coverage.push(&event("2026-03-03T03:00:00Z", baseline("loop")));
-        coverage.push(&event("2026-03-01T01:00:00Z", baseline("vfat")));
+        coverage.push(&event("2026-03-03T03:00:00Z", baseline("loop")), "lb1", 0);
+        coverage.push(&event("2026-03-01T01:00:00Z", baseline("vfat")), "lb1", 0);
         assert_eq!(coverage.describe(), "0 hosts, 0 boots, 2 days from 2026-03-01T01:00:00Z to 2026-03-03T03:00:00Z");
         assert_eq!(coverage.present().iter().collect::<Vec<_>>(), ["loop", "vfat"]);
-        coverage.push(&samples::outage());
+        coverage.push(&samples::outage(), "lb1", 0);
         assert!(coverage.hosts().is_empty());
+    }
+
+    /// The time of a host is that of its own recordings: neither gaps between them nor other hosts count.
+    #[test]
+    fn time_of_a_host_is_that_of_its_recordings() {
+        let mut coverage = Coverage::default();
+        for (host, recording, first, last) in [
+            ("lb1", 0, "2026-03-01T00:00:00Z", "2026-03-01T00:01:00Z"),
+            ("lb1", 1, "2026-03-09T00:00:00Z", "2026-03-09T00:01:00Z"),
+            // This one overlaps with the one before.
+            ("lb1", 2, "2026-03-09T00:00:30Z", "2026-03-09T00:02:00Z"),
+            ("lb2", 3, "2026-03-01T00:00:00Z", "2026-03-31T00:00:00Z"),
+        ] {
+            for time in [last, first] {
+                let item = event(time, Body::Baseline(Baseline { modules: Vec::new() }));
+                coverage.push(&item, host, recording);
+            }
+        }
+        assert_eq!((coverage.seconds_of("lb1"), coverage.seconds_of("lb2")), (180, 30 * 86_400));
+        assert_eq!(coverage.seconds_of("lb3"), 0);
     }
 }

@@ -62,7 +62,7 @@ impl DryRun {
     /// # Errors
     /// If the directory cannot be written, or modprobe cannot be run.
     pub fn of_rules(rules: &Rules, modprobe: &Modprobe, scratch: &Path) -> Result<Self, DryRunError> {
-        let with_rules = with_file(modprobe, scratch, &file_name(rules.name()), &rules.text(&modprobe.release))?;
+        let with_rules = with_file(modprobe, scratch, &file_name(rules.name()), &rules.text(&modprobe.release, None))?;
         let mut result = Self::default();
         let (names, unwanted): (Vec<&String>, Vec<&String>) = match &rules.target {
             BlockTarget::Module { module, aliases, needed_by, .. } => {
@@ -94,6 +94,20 @@ impl DryRun {
         Ok(result)
     }
 
+    /// Asks modprobe itself, as the kernel runs it, whether rules hold that are in place. No configuration is added.
+    ///
+    /// # Errors
+    /// If modprobe cannot be run.
+    pub fn in_place(rules: &[&Rules], modprobe: &Modprobe) -> Result<Self, DryRunError> {
+        let (unwanted, names) = names_of(rules, rules.len() == 1);
+        let names: Vec<&str> = names.into_iter().collect();
+        let loads_unwanted = |names: &[&str]| {
+            let steps = modprobe.show_depends(names)?;
+            Ok(steps.iter().any(|step| matches!(step, Step::Load(name) if unwanted.contains(&**name))))
+        };
+        Ok(Self { tried: names.len(), holes: filter_batched(&names, &loads_unwanted)?, ..Self::default() })
+    }
+
     /// Tries a file that blocks several modules before it is in place: none of them may load, and every required name must
     /// load the same modules as now. `scratch` is an existing private directory.
     ///
@@ -107,21 +121,7 @@ impl DryRun {
         scratch: &Path,
     ) -> Result<Self, DryRunError> {
         let with_rules = with_file(modprobe, scratch, SURFACE_FILE, text)?;
-        let mut unwanted = BTreeSet::new();
-        let mut names = BTreeSet::new();
-        for target in rules.iter().map(|rules| &rules.target) {
-            match target {
-                BlockTarget::Module { module, aliases, .. } => {
-                    unwanted.insert(module.as_str());
-                    names.insert(module.as_str());
-                    names.extend(aliases.iter().map(String::as_str));
-                }
-                BlockTarget::Alias { alias, modules } => {
-                    unwanted.extend(modules.iter().map(String::as_str));
-                    names.insert(alias);
-                }
-            }
-        }
+        let (unwanted, names) = names_of(rules, false);
         let loads_unwanted =
             |steps: &[Step]| steps.iter().any(|step| matches!(step, Step::Load(name) if unwanted.contains(&**name)));
         let names: Vec<&str> = names.into_iter().collect();
@@ -135,6 +135,26 @@ impl DryRun {
             partial_loads: Vec::new(),
         })
     }
+}
+
+/// The modules that rules keep out, and the names by which they could be loaded, with those of dependent modules if wanted.
+fn names_of<'a>(rules: &[&'a Rules], with_dependents: bool) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
+    let (mut unwanted, mut names) = (BTreeSet::new(), BTreeSet::new());
+    for rules in rules {
+        match &rules.target {
+            BlockTarget::Module { module, aliases, needed_by, .. } => {
+                unwanted.insert(module.as_str());
+                names.insert(module.as_str());
+                let dependents = needed_by.iter().filter(|_| with_dependents);
+                names.extend(aliases.iter().chain(dependents).map(String::as_str).take(NAMES_LIMIT));
+            }
+            BlockTarget::Alias { alias, modules } => {
+                unwanted.extend(modules.iter().map(String::as_str));
+                names.insert(alias.as_str());
+            }
+        }
+    }
+    (unwanted, names)
 }
 
 /// A modprobe that reads one more file of configuration, before all others.

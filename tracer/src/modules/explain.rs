@@ -1,15 +1,17 @@
 //! Explains a name: what requests it, what would be loaded here, and what prevents that.
 
+mod module;
+
 use serde::Serialize;
 
 use super::{
+    Effect, Mention, Mentions, Prospect, Reach,
     families::{self, Access},
     machine::Machine,
 };
 use crate::{
     event::{Reason, Text},
     glob,
-    kernel::modules::State,
     modprobe::{Config, ModuleIndex, Planned, Resolution, resolve},
 };
 
@@ -29,6 +31,8 @@ pub enum Verdict {
     BuiltIn,
     /// The configuration or a kernel setting prevents it.
     Blocked,
+    /// The name is blocked, but the kernel does not request it: the module is loaded as a dependency of others.
+    AsDependency,
     /// No module has this name or alias.
     NotFound,
     /// modprobe's configuration or the kernel's modules cannot be read.
@@ -45,8 +49,13 @@ pub struct Cause {
     pub action: String,
     /// The family of the alias.
     pub family: &'static str,
-    /// The users that can cause it.
+    /// The users that can cause it on this system.
     pub access: Access,
+    /// The users in words.
+    pub who: String,
+    /// The setting or device node of this system that decides who they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// Kernel file and function of the request.
     pub source: &'static str,
     /// Versions and examples.
@@ -81,6 +90,16 @@ pub struct Step {
     pub command: Option<String>,
 }
 
+/// An alias of a module that is blocked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BlockedAlias {
+    /// The normalized alias, or a pattern.
+    pub alias: String,
+    /// What blocks it.
+    pub block: String,
+}
+
 /// The explanation of a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -108,11 +127,49 @@ pub struct Answer {
     /// Lines that would prevent the load, but have no effect now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ineffective: Vec<String>,
+    /// Aliases of the module with this name that are blocked, each with the line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blocked_aliases: Vec<BlockedAlias>,
+    /// Other ways to load the module, if requests for it are blocked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub still_loaded: Vec<String>,
+    /// The modules with this alias, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carriers: Vec<String>,
+    /// Lines of other files that name the module, to be loaded at boot or by a program.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub named_in: Vec<Mention>,
+    /// Lines about it that look like configuration of modprobe, and have no effect, or another one than they seem to have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored_lines: Vec<String>,
     /// Reasons why the configuration may be another one, so that the result is unknown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
     /// Modules that depend on the one with this name: loading them loads it too.
     pub needed_by: Vec<String>,
+}
+
+impl Answer {
+    /// Adds the lines of other files that name the modules that a request for this name would load.
+    #[must_use]
+    pub fn with_mentions(mut self, mentions: &Mentions, config: &Config) -> Self {
+        for module in self.subjects() {
+            let found = mentions.of(&module, config).into_iter().cloned();
+            let new: Vec<Mention> = found.filter(|mention| !self.named_in.contains(mention)).collect();
+            self.named_in.extend(new);
+        }
+        self
+    }
+
+    /// The name, and the modules that it is for.
+    fn subjects(&self) -> Vec<String> {
+        let own = glob::normalize(self.name.as_bytes()).and_then(|name| String::from_utf8(name).ok());
+        let meant = self.modules.iter().filter(|step| matches!(step.reason, Reason::Asked | Reason::Alias));
+        let mut subjects: Vec<String> = own.into_iter().chain(meant.map(|step| step.module.clone())).collect();
+        subjects.extend(self.carriers.iter().cloned());
+        subjects.dedup();
+        subjects
+    }
 }
 
 /// The configuration and index of modprobe, or the reason why they are unknown.
@@ -127,11 +184,16 @@ pub fn answer(name: &Text, indexes: Indexes<'_>, machine: &Machine) -> Answer {
         verdict: Verdict::NotFound,
         known: false,
         detail: String::new(),
-        causes: families::find(name).map(|found| cause(name.field(), found)).into_iter().collect(),
+        causes: families::find(name).map(|found| cause(name, found, machine)).into_iter().collect(),
         user_namespaces_for_anyone: machine.user_namespaces,
         modules: Vec::new(),
         blocks: Vec::new(),
         ineffective: Vec::new(),
+        blocked_aliases: Vec::new(),
+        still_loaded: Vec::new(),
+        carriers: Vec::new(),
+        named_in: Vec::new(),
+        ignored_lines: Vec::new(),
         doubts: Vec::new(),
         needed_by: Vec::new(),
     };
@@ -174,13 +236,16 @@ fn malformed(name: &Text) -> Option<&'static str> {
     }
 }
 
-fn cause(alias: String, found: families::Explanation) -> Cause {
+fn cause(alias: &Text, found: families::Explanation, machine: &Machine) -> Cause {
     let families::Explanation { family, action } = found;
+    let Reach { access, who, why } = Reach::of(alias, family, machine);
     Cause {
-        alias,
+        alias: alias.field(),
         action,
         family: family.name,
-        access: family.access,
+        access,
+        who,
+        why,
         source: family.source,
         notes: family.notes,
         more_aliases: 0,
@@ -194,42 +259,54 @@ fn foresee(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleInde
         module: planned.module.clone(),
         reason: planned.reason,
         file: index.file(&planned.module).map(|file| file.path.clone()),
-        loaded: machine.loaded.as_ref().map(|loaded| loaded.get(&planned.module) == Some(&State::Live)),
-        command: planned.command.clone(),
+        loaded: machine.loaded.as_ref().map(|_| machine.is_live(&planned.module)),
+        command: planned.command.as_ref().map(|command| command.text.clone()),
     };
     if let Resolution::Modules(modules) | Resolution::Install { before: modules, .. } = &resolution {
         answer.modules = modules.iter().map(step).collect();
     }
-    // A built-in or unknown module needs no load, so nothing prevents it.
-    if !matches!(resolution, Resolution::NotFound | Resolution::BuiltIn { .. }) {
-        answer.known = true;
-        answer.blocks.extend(resolution.block(|module| machine.is_live(module)));
-        answer.ineffective = resolution.ineffective(|module| machine.is_live(module));
-        answer.blocks.extend(machine.stops.iter().cloned());
-    }
-    let is_there = answer.modules.last().is_some() && answer.modules.iter().all(|step| step.loaded == Some(true));
-    (answer.verdict, answer.detail) = match &resolution {
-        Resolution::BuiltIn { module } => {
-            answer.known = true;
+    let prospect = Prospect::of(&resolution, machine);
+    answer.known |= prospect.effect != Effect::NotFound;
+    answer.blocks.clone_from(&prospect.blocks);
+    answer.ineffective.clone_from(&prospect.ineffective);
+    (answer.verdict, answer.detail) = match (prospect.effect, &resolution) {
+        (Effect::NotFound, _) => (Verdict::NotFound, not_found(answer.known, name)),
+        (Effect::BuiltIn, Resolution::BuiltIn { module }) => {
             (Verdict::BuiltIn, format!("{module} is part of this kernel: nothing is loaded"))
         }
-        Resolution::NotFound => (Verdict::NotFound, not_found(answer.known, name)),
-        Resolution::Modules(_) if is_there => {
+        (Effect::Loaded, _) => {
             (Verdict::AlreadyLoaded, "everything is loaded already: a request loads nothing".to_owned())
         }
-        Resolution::Blacklisted { .. } => (
+        (Effect::Loads, _) => (Verdict::Loads, count(answer)),
+        (_, Resolution::Blacklisted { .. }) => (
             Verdict::Blocked,
             "modprobe ignores requests by alias for it; it is still loaded by its own name and as a dependency"
                 .to_owned(),
         ),
-        Resolution::Install { .. } => (Verdict::Blocked, "modprobe runs a command instead".to_owned()),
-        Resolution::Off { .. } => (Verdict::Blocked, "an alias line disables it".to_owned()),
-        Resolution::Modules(_) if !answer.blocks.is_empty() => {
-            (Verdict::Blocked, "modprobe has modules for it, but they are blocked".to_owned())
-        }
-        Resolution::Modules(_) => (Verdict::Loads, count(answer)),
+        (_, Resolution::Install { .. }) => (Verdict::Blocked, "modprobe runs a command instead".to_owned()),
+        (_, Resolution::Off { .. }) => (Verdict::Blocked, "an alias line disables it".to_owned()),
+        (_, _) => (Verdict::Blocked, "modprobe has modules for it, but they are blocked".to_owned()),
     };
-    own_module(answer, name, config, index);
+    carriers(answer, name, &resolution, config);
+    module::complete(answer, name, &resolution, config, index, machine);
+}
+
+/// Adds the modules that share the alias, and lines that keep only some of them out.
+fn carriers(answer: &mut Answer, name: &Text, resolution: &Resolution, config: &Config) {
+    let Resolution::Modules(planned) = resolution else { return };
+    let is_alias = planned.iter().any(|planned| planned.reason == Reason::Alias);
+    let all: Vec<String> =
+        std::str::from_utf8(name.as_bytes()).into_iter().flat_map(|name| config.carriers(name)).collect();
+    if !is_alias || all.len() < 2 {
+        return;
+    }
+    for carrier in &all {
+        let is_planned = planned.iter().any(|planned| planned.module == *carrier);
+        if let (false, Some(line)) = (is_planned, config.blacklist_line(carrier)) {
+            answer.ineffective.push(format!("{line}, for the others with this alias: it keeps out {carrier} only"));
+        }
+    }
+    answer.carriers = all;
 }
 
 fn not_found(has_cause: bool, name: &Text) -> String {
@@ -253,27 +330,6 @@ fn count(answer: &Answer) -> String {
     let new = answer.modules.len() - there;
     let loaded = if there == 0 { String::new() } else { format!(", {there} more loaded already") };
     format!("modprobe loads {new} module{}{loaded}", plural(new))
-}
-
-/// If the name is a module's own, adds the causes of its aliases and the modules that depend on it.
-fn own_module(answer: &mut Answer, name: &Text, config: &Config, index: &ModuleIndex) {
-    let Some(normal) = glob::normalize(name.as_bytes()) else { return };
-    let module = String::from_utf8_lossy(&normal).into_owned();
-    if index.file(&module).is_none() && !index.is_builtin(&module) {
-        return;
-    }
-    answer.known = true;
-    answer.needed_by = index.users_of(&module);
-    let carried = config.aliases_of(&module).map(str::as_bytes);
-    for alias in carried.chain(index.builtin_aliases_of(&module)) {
-        let alias = Text::from(alias);
-        let Some(found) = families::find(&alias) else { continue };
-        let known = answer.causes.iter_mut().find(|known| known.action == found.action);
-        match known {
-            Some(known) => known.more_aliases += usize::from(known.alias != alias.field()),
-            None => answer.causes.push(cause(alias.field(), found)),
-        }
-    }
 }
 
 #[cfg(test)]

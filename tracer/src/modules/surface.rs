@@ -6,10 +6,12 @@ use serde::Serialize;
 
 use crate::{
     event::{Reason, Text},
-    modprobe::{Config, ModuleIndex, Planned, Resolution, resolve},
+    kernel::device_nodes::DeviceNodes,
+    modprobe::{Config, ModuleIndex, Resolution, resolve},
     modules::{
-        Machine,
-        families::{self, Access},
+        Effect, Machine, Prospect, Reach,
+        families::{self, Access, Explanation},
+        prospect::prospect_of_module,
     },
 };
 
@@ -22,8 +24,19 @@ pub enum State {
     Open,
     /// All modules are loaded already.
     Loaded,
-    /// The configuration prevents it.
+    /// The configuration or the kernel prevents it.
     Blocked,
+}
+
+impl State {
+    const fn of(effect: Effect) -> Option<Self> {
+        match effect {
+            Effect::Loads => Some(Self::Open),
+            Effect::Loaded => Some(Self::Loaded),
+            Effect::Blocked => Some(Self::Blocked),
+            Effect::BuiltIn | Effect::NotFound => None,
+        }
+    }
 }
 
 /// A module that can be requested.
@@ -34,8 +47,16 @@ pub struct Entry {
     pub module: String,
     /// The users that can request it.
     pub access: Access,
+    /// The users in words.
+    pub who: String,
+    /// The setting or device node of this system that decides who they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// The result of a request.
     pub state: State,
+    /// What prevents the load.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<String>,
     /// All modules that would be loaded, in order.
     pub modules: Vec<String>,
     /// Normalized aliases that resolve to it.
@@ -50,40 +71,14 @@ pub struct Entry {
 #[must_use]
 pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<Entry> {
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
-    let names = config.plain_aliases().map(str::to_owned).chain(index.names().map(str::to_owned));
+    let aliases = config.plain_aliases().map(str::to_owned);
+    let names = aliases.chain(index.names().map(str::to_owned)).chain(device_names(machine));
     for name in names {
         let text = Text::from(name.as_str());
-        let Some(found) = families::find(&text).filter(|found| found.family.access >= Access::UserNamespace) else {
-            continue;
-        };
-        let (targets, modules, blocked) = targets(resolve(config, index, name.as_bytes()), machine);
-        let is_loaded = |module: &String| machine.loaded.as_ref().is_some_and(|loaded| loaded.contains_key(module));
-        let state = match blocked {
-            true => State::Blocked,
-            false if modules.iter().all(is_loaded) => State::Loaded,
-            false => State::Open,
-        };
-        let access = found.family.access;
-        for module in targets {
-            let new = || Entry {
-                module: module.clone(),
-                access,
-                state,
-                modules: modules.clone(),
-                aliases: Vec::new(),
-                action: found.action.clone(),
-                family: found.family.name,
-            };
-            let entry = entries.entry(module.clone()).or_insert_with(new);
-            // The alias with the widest access comes first.
-            if access > entry.access {
-                (entry.access, entry.family) = (access, found.family.name);
-                entry.action.clone_from(&found.action);
-                entry.aliases.insert(0, name.clone());
-            } else {
-                entry.aliases.push(name.clone());
-            }
-            entry.state = entry.state.min(state);
+        let Some(found) = families::find(&text) else { continue };
+        let reach = Reach::of(&text, found.family, machine);
+        if reach.is_for_users() {
+            add(&mut entries, &name, &found, &reach, (config, index), machine);
         }
     }
     let mut entries: Vec<Entry> = entries.into_values().collect();
@@ -95,22 +90,68 @@ pub fn surface(config: &Config, index: &ModuleIndex, machine: &Machine) -> Vec<E
     entries
 }
 
-/// The modules that a request is for, all modules that would be loaded, and whether the configuration prevents it.
-fn targets(resolution: Resolution, machine: &Machine) -> (Vec<String>, Vec<String>, bool) {
-    let blocked = resolution.block(|module| machine.is_live(module)).is_some();
-    let names = |planned: Vec<Planned>| planned.into_iter().map(|planned| planned.module).collect();
-    match resolution {
-        Resolution::Modules(mut planned) => {
-            // A command that replaces one of several modules loads nothing here.
-            planned.retain(|planned| planned.command.is_none() || planned.reason == Reason::Dependency);
-            // An alias may resolve to several modules.
-            let is_meant = |planned: &&Planned| matches!(planned.reason, Reason::Asked | Reason::Alias);
-            let targets = planned.iter().filter(is_meant).map(|planned| planned.module.clone()).collect();
-            (targets, names(planned), blocked)
+/// The names that opening a device asks for: most modules have an alias with a wildcard for them.
+fn device_names(machine: &Machine) -> impl Iterator<Item = String> {
+    let numbers = machine.nodes.iter().flat_map(DeviceNodes::numbers);
+    numbers.flat_map(|(major, minor)| [format!("char_major_{major}_{minor}"), format!("char_major_{major}")])
+}
+
+/// Adds what a request for a name leads to.
+fn add(
+    entries: &mut BTreeMap<String, Entry>,
+    name: &str,
+    found: &Explanation,
+    reach: &Reach,
+    (config, index): (&Config, &ModuleIndex),
+    machine: &Machine,
+) {
+    let resolution = resolve(config, index, name.as_bytes());
+    let prospect = Prospect::of(&resolution, machine);
+    let planned = match &resolution {
+        Resolution::Modules(planned) | Resolution::Install { before: planned, .. } => planned.as_slice(),
+        _ => &[],
+    };
+    // A command that replaces one of several modules loads nothing.
+    let loads = planned.iter().filter(|planned| planned.command.is_none() || planned.reason == Reason::Dependency);
+    let modules: Vec<String> = loads.map(|planned| planned.module.clone()).collect();
+    // A line that leads an alias nowhere, and one that keeps one of several modules out.
+    let carriers = config.carriers(name).filter(|carrier| !prospect.targets.contains(carrier));
+    let others: Vec<String> = carriers.filter(|carrier| index.file(carrier).is_some()).collect();
+    let of_target = prospect.targets.iter().map(|module| (module.clone(), prospect.clone()));
+    let of_other = others.into_iter().map(|module| {
+        let prospect = prospect_of_module(name, &module, config, index, machine);
+        (module, prospect)
+    });
+    for (module, prospect) in of_target.chain(of_other) {
+        let Some(state) = State::of(prospect.effect) else { continue };
+        // Of several modules with an alias, some may be loaded already.
+        let state = if machine.is_live(&module) { State::Loaded } else { state };
+        let new = || Entry {
+            module: module.clone(),
+            access: reach.access,
+            who: reach.who.clone(),
+            why: reach.why.clone(),
+            state,
+            blocks: prospect.blocks.clone(),
+            modules: modules.clone(),
+            aliases: Vec::new(),
+            action: found.action.clone(),
+            family: found.family.name,
+        };
+        let entry = entries.entry(module.clone()).or_insert_with(new);
+        // The alias with the widest access comes first; of those, one that is open.
+        if (reach.access, std::cmp::Reverse(state)) > (entry.access, std::cmp::Reverse(entry.state)) {
+            let aliases = std::mem::take(&mut entry.aliases);
+            let state = entry.state.min(state);
+            *entry = Entry { aliases, state, ..new() };
+            entry.aliases.insert(0, name.to_owned());
+        } else {
+            entry.aliases.push(name.to_owned());
         }
-        Resolution::Install { module, before, .. } => (vec![module], names(before), true),
-        Resolution::Blacklisted { module } => (vec![module], Vec::new(), true),
-        Resolution::NotFound | Resolution::Off { .. } | Resolution::BuiltIn { .. } => (Vec::new(), Vec::new(), blocked),
+        entry.state = entry.state.min(state);
+        if entry.state != State::Blocked {
+            entry.blocks.clear();
+        }
     }
 }
 
@@ -119,7 +160,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::{Access, Config, Entry, Machine, ModuleIndex, State, surface};
-    use crate::modules::samples::CONFIG;
+    use crate::{kernel::device_nodes::DeviceNodes, modules::samples::CONFIG};
 
     const DEP: &str = "\
 kernel/net/tipc.ko: kernel/net/udp_tunnel.ko
@@ -155,7 +196,12 @@ kernel/crypto/twofish-x86_64-3way.ko: kernel/crypto/twofish-x86_64.ko
         assert!(tipc.action.contains("AF_TIPC"), "{}", tipc.action);
         assert_eq!(find("dummy").unwrap().access, Access::UserNamespace);
         assert!(find("sch_sfq").is_some(), "requested by its own name");
-        assert!(find("e1000").is_none() && find("bluetooth").is_none(), "hardware, and an alias that is off");
+        assert!(find("e1000").is_none(), "hardware");
+        let bluetooth = find("bluetooth").unwrap();
+        assert_eq!(
+            (bluetooth.state, bluetooth.blocks.as_slice()),
+            (State::Blocked, &["alias net_pf_31 off in the configuration of modprobe".to_owned()][..])
+        );
         assert!(entries.is_sorted_by_key(|entry| std::cmp::Reverse(entry.access)));
     }
 
@@ -191,5 +237,42 @@ kernel/crypto/twofish-x86_64-3way.ko: kernel/crypto/twofish-x86_64.ko
         assert_eq!(state("can"), Some(State::Blocked));
         assert_eq!(state("sctp"), Some(State::Blocked));
         assert_eq!(state("ax25"), Some(State::Loaded));
+    }
+
+    /// Devices that users may open are on the surface, with the group that may; others are not.
+    #[test]
+    fn devices_follow_their_nodes() {
+        let text = "\n# End of configuration files. Dumping indexes now:\n\nalias char_major_10_200 tipc\nalias char_major_10_223 can\n\
+                    alias char_major_116_* dummy\nalias tty_ldisc_1 ax25\n";
+        let config = Config::parse(text).unwrap();
+        let index = ModuleIndex::parse(DEP, "", "");
+        let nodes = DeviceNodes::of(&[
+            (10, 200, "/dev/net/tun", 0o666, "root"),
+            (10, 223, "/dev/uinput", 0o600, "root"),
+            (116, 1, "/dev/snd/seq", 0o660, "audio"),
+        ]);
+        let machine = Machine { nodes: Some(nodes), ldisc_autoload: Some(false), ..Machine::default() };
+        let found = surface(&config, &index, &machine);
+        let shown: Vec<_> =
+            found.iter().map(|entry| (entry.module.as_str(), entry.access, entry.who.as_str())).collect();
+        let audio = ("dummy", Access::DeviceNode, "members of the group audio");
+        assert_eq!(
+            shown,
+            [("tipc", Access::Anyone, "anyone"), ("sch_sfq", Access::UserNamespace, "root of a user namespace"), audio]
+        );
+        assert_eq!(found[0].why.as_deref(), Some("/dev/net/tun has mode 0666"));
+    }
+
+    /// Modules that the kernel refuses, and those behind user namespaces that no user can create, are not open.
+    #[test]
+    fn kernel_settings_close_the_surface() {
+        let config = Config::parse(CONFIG).unwrap();
+        let index = ModuleIndex::parse(DEP, "", "");
+        let machine = Machine { refused: vec!["tipc".to_owned()], user_namespaces: Some(false), ..Machine::default() };
+        let found = surface(&config, &index, &machine);
+        let state = |module: &str| found.iter().find(|entry| entry.module == module).map(|entry| entry.state);
+        assert_eq!((state("tipc"), state("dummy"), state("sch_sfq")), (Some(State::Blocked), None, None));
+        let tipc = found.iter().find(|entry| entry.module == "tipc").unwrap();
+        assert!(tipc.blocks[0].contains("module_blacklist=tipc"), "{:?}", tipc.blocks);
     }
 }

@@ -62,6 +62,17 @@ impl RequiredModules {
         self.modules.contains(module)
     }
 
+    /// All required modules, sorted.
+    pub fn modules(&self) -> impl Iterator<Item = &str> {
+        self.modules.iter().map(String::as_str)
+    }
+
+    /// These modules and no others.
+    #[cfg(test)]
+    pub(crate) fn of(modules: &[&str]) -> Self {
+        Self { modules: modules.iter().map(|name| (*name).to_owned()).collect(), names: BTreeSet::new() }
+    }
+
     /// Names that must keep resolving to the same modules.
     #[must_use]
     pub const fn names(&self) -> &BTreeSet<String> {
@@ -131,7 +142,7 @@ kernel/crypto/af_alg.ko:
         let loaded: HashMap<String, State> = loaded.iter().map(|name| ((*name).to_owned(), State::Live)).collect();
         let machine = Machine { loaded: Some(loaded), ..Machine::default() };
         let mut usage = Usage::default();
-        items.iter().for_each(|item| usage.push(item, "lb1"));
+        items.iter().for_each(|item| usage.push(item, "lb1", 0));
         let entries = surface(&config, &index, &machine);
         let required = RequiredModules::new(&usage, &config, &index, &machine);
         let unused = unused_modules(&entries, &required, &config, &index, &machine);

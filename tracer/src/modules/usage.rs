@@ -109,9 +109,9 @@ pub struct HostUsage {
 }
 
 impl Usage {
-    /// Adds an item of a capture from a host.
-    pub fn push(&mut self, item: &Item, host: &str) {
-        self.coverage.push(item);
+    /// Adds an item of a recording from a host; each recording has its own number.
+    pub fn push(&mut self, item: &Item, host: &str, recording: usize) {
+        self.coverage.push(item, host, recording);
         if let Item::Chain(chain) = item {
             let next = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
             let host = match self.hosts.get(host) {
@@ -318,7 +318,7 @@ mod tests {
 
     fn usage(items: &[Item]) -> Usage {
         let mut usage = Usage::default();
-        items.iter().for_each(|item| usage.push(item, "lb1"));
+        items.iter().for_each(|item| usage.push(item, "lb1", 0));
         usage
     }
 
@@ -333,7 +333,7 @@ mod tests {
             (samples::by_hand(), "b"),
             (samples::not_found(), "c"),
         ] {
-            usage.push(&item, host);
+            usage.push(&item, host, 0);
         }
         let hosts = |name: &str| -> Vec<(String, u64, u64)> {
             usage.by_host(name).into_iter().map(|usage| (usage.host, usage.count, usage.requesters)).collect()
@@ -354,7 +354,7 @@ mod tests {
         };
         let mut usage = Usage::default();
         for (module, host) in [("xfs", "a"), ("tipc", "b"), ("xfs", "a"), ("tipc", "b"), ("tipc", "b")] {
-            usage.push(&load(module), host);
+            usage.push(&load(module), host, 0);
         }
         assert_eq!(usage.users_of("tipc").iter().map(|user| (user.count, user.hosts)).collect::<Vec<_>>(), [(3, 1)]);
         let hosts: Vec<_> = usage.by_host("tipc").into_iter().map(|usage| (usage.host, usage.count)).collect();

@@ -240,7 +240,7 @@ impl Target {
             let (config, index) = sources.indexes.ok()?;
             match resolve(config, index, name.as_bytes()) {
                 Resolution::BuiltIn { module }
-                | Resolution::Blacklisted { module }
+                | Resolution::Blacklisted { module, .. }
                 | Resolution::Install { module, .. } => Some(module),
                 _ => None,
             }

@@ -20,7 +20,7 @@ const ENTRIES_MAX: &str = "4000";
 /// The fields of an entry that are used.
 const FIELDS: &str = "MESSAGE,SYSLOG_IDENTIFIER,_TRANSPORT,_COMM,_PID,JOB_TYPE,JOB_RESULT,UNIT";
 
-/// What an entry tells about a load, the most telling first.
+/// What an entry shows about a load, the most specific first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// It names the module.

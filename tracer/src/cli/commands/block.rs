@@ -14,12 +14,12 @@ use tempfile::TempDir;
 use crate::{
     cli::{EXIT_VERDICT, io::print},
     event::Text,
-    kernel::sysinfo::SystemInfo,
+    kernel::{modules, sysinfo::SystemInfo},
     logging::notice,
-    modprobe::Resolver,
+    modprobe::{Config, Resolver},
     modules::{
-        BlockTarget, Blockability, DryRun, Machine,
-        blocklist::{Rules, Written, file_name, initcall_of, write},
+        BlockTarget, Blockability, DryRun, Loader, Machine, Mentions,
+        blocklist::{Rules, Written, file_name, initcall_of, initramfs_command, unload_order, why_open, write},
         classify,
     },
     output::{argument, count, escape_str},
@@ -31,8 +31,8 @@ const NAMES_SHOWN: usize = 12;
 /// Arguments of `block`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 all names are blocked; 1 at least one cannot be blocked (built into the kernel, or unknown); \
-    125 error.\n\nmodprobe.d does not affect insmod."
+    after_help = "Exit code: 0 all names are blocked; 1 at least one is not (built into the kernel, unknown, or the written rules do \
+    not hold); 125 error.\n\nmodprobe.d does not affect insmod."
 )]
 pub struct Args {
     /// Install the rules, one file per name; old files are kept as FILE.bak1, .bak2, ... [default: print them].
@@ -52,8 +52,10 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let resolver = Resolver::installed(&sysinfo).context("cannot try rules with modprobe")?;
     require_certainty(&resolver, args.write)?;
 
+    let mentions = Mentions::read(sysinfo.root());
+    let initramfs = initramfs_command(sysinfo.root());
     let mut text = String::new();
-    let mut all = true;
+    let (mut all, mut is_written) = (true, false);
     for name in &args.names {
         let name = Text::from(name.as_bytes());
         let target = match classify(&name, resolver.config(), resolver.index(), &machine) {
@@ -81,15 +83,22 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             );
         }
         print_effects(&rules, &dry_run);
-        let lines = rules.text(&resolver.modprobe().release);
+        print_mentions(&rules, &mentions, resolver.config());
+        let lines = rules.text(&resolver.modprobe().release, initramfs);
         if args.write {
-            install_file(&args.dir, &file_name(rules.name()), &lines)?;
+            let file = file_name(rules.name());
+            install_file(&args.dir, &file, &lines)?;
+            all &= holds(&escape_str(rules.name()), &[&rules], &args.dir.join(file))?;
+            is_written = true;
         } else {
             if !text.is_empty() {
                 text.push('\n');
             }
             text.push_str(&lines);
         }
+    }
+    if let (true, Some(command)) = (is_written, initramfs) {
+        notice(&format!("the initramfs has its own copy of the configuration: run `{command}`"));
     }
     print::stdout(&text)?;
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
@@ -123,9 +132,50 @@ fn print_effects(rules: &Rules, dry_run: &DryRun) {
         ));
     }
     if *loaded == Some(true) {
+        let all = modules::load(Path::new("/")).map(|loaded| loaded.modules).unwrap_or_default();
+        let order: Vec<String> = unload_order(module, &all).iter().map(|name| escape_str(name)).collect();
         // With these lines in place, `modprobe -r` does nothing, and exits with 0.
-        notice(&format!("{name}: loaded now; it stays until `rmmod {}` or the next boot", escape_str(module)));
+        notice(&format!("{name}: loaded now; it stays until `rmmod {}` or the next boot", order.join(" ")));
     }
+}
+
+/// Warns of other files that name a module, and of copies of the configuration.
+fn print_mentions(rules: &Rules, mentions: &Mentions, config: &Config) {
+    let BlockTarget::Module { module, .. } = &rules.target else { return };
+    let name = escape_str(module);
+    for mention in mentions.of(module, config) {
+        let place = escape_str(&mention.place());
+        notice(&match mention.loader {
+            Loader::ModulesLoad => {
+                format!("{name}: warning: named in {place}: systemd-modules-load fails at boot; remove it there")
+            }
+            Loader::Initramfs => format!(
+                "{name}: warning: named in {place}: the initramfs may load it before these rules count; remove it there, and \
+                 build the initramfs again"
+            ),
+            Loader::Udev => format!("{name}: warning: named in {place}: udev tries to load it, and fails"),
+            Loader::Unit => format!("{name}: warning: named in {place}: the unit tries to load it, and fails"),
+        });
+    }
+}
+
+/// Asks the kernel's helper itself, in its own view and without other configuration, whether rules hold that are written. Prints why
+/// they do not.
+pub(in crate::cli) fn holds(what: &str, rules: &[&Rules], path: &Path) -> anyhow::Result<bool> {
+    let after = Resolver::installed(&SystemInfo::default()).context("cannot verify the rules with modprobe")?;
+    let found = DryRun::in_place(rules, after.modprobe()).context("cannot verify the rules with modprobe")?;
+    if found.holes.is_empty() {
+        let asked = count(found.tried as u64, "name", "names");
+        notice(&format!("{what}: verified with {}: none of {asked} loads it", after.modprobe().program.display()));
+        return Ok(true);
+    }
+    let lines: Vec<&str> = rules.iter().flat_map(|rules| &rules.directives).map(String::as_str).collect();
+    notice(&format!(
+        "{what}: not prevented: modprobe still loads it (via {}): {}",
+        join_truncated(&found.holes),
+        escape_str(&why_open(path, &lines, &found.holes, &after))
+    ));
+    Ok(false)
 }
 
 /// Rules are tried with a modprobe whose configuration is known. They are written only if that is the one that the kernel runs.

@@ -10,9 +10,8 @@ use crate::{
     kernel::sysinfo::SystemInfo,
     modprobe::Resolver,
     modules::{
-        Answer, Machine, answer,
-        explain::{Cause, Step, Verdict},
-        families::Access,
+        Answer, Machine, Mentions, answer,
+        explain::{BlockedAlias, Cause, Step, Verdict},
     },
     output::{
         argument, ascii,
@@ -43,8 +42,10 @@ pub struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let sysinfo = SystemInfo::default();
-    let mut machine = Machine::read(&sysinfo);
     let resolver = Resolver::installed(&sysinfo).map_err(|error| format!("{:#}", anyhow::Error::from(error)));
+    let view = resolver.as_ref().map(|resolver| resolver.view().clone()).unwrap_or_default();
+    let mut machine = Machine::read(&sysinfo).with_nodes(&sysinfo, &view);
+    let mentions = view.with(|| Mentions::read(sysinfo.root())).unwrap_or_default();
     let indexes = match &resolver {
         Ok(resolver) => {
             machine.doubts = resolver.doubts().sentences();
@@ -58,6 +59,10 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for (number, name) in args.names.iter().enumerate() {
         let name = Text::from(name.as_bytes());
         let answer = answer(&name, indexes, &machine);
+        let answer = match indexes {
+            Ok((config, _)) => answer.with_mentions(&mentions, config),
+            Err(_) => answer,
+        };
         all_known &= answer.known;
         if args.json {
             text += &serde_json::to_string(&answer).context("cannot write the answer as JSON")?;
@@ -95,7 +100,7 @@ fn human(out: &mut String, name: &Text, answer: &Answer) {
     out.push('\n');
     for cause in answer.causes.iter().take(CAUSES_SHOWN) {
         line(out, "asked by", &cause_words(answer, cause));
-        line(out, "users", &access_words(cause.access, answer.user_namespaces_for_anyone));
+        line(out, "users", &escape_str(&users(cause)));
         line(out, "source", &escape_str(cause.source));
     }
     let more = answer.causes.len().saturating_sub(CAUSES_SHOWN);
@@ -109,10 +114,30 @@ fn human(out: &mut String, name: &Text, answer: &Answer) {
         line(out, "needed by", &needed_by(&answer.needed_by));
     }
     line(out, "here", &escape_str(&answer.detail));
+    if !answer.carriers.is_empty() {
+        line(out, "modules", &format!("several have this alias: {}", needed_by(&answer.carriers)));
+    }
     steps(out, &answer.modules);
     lines(out, "blocked", answer.blocks.iter().map(|block| escape_str(block)));
+    blocked_aliases(out, answer);
+    lines(out, "still", answer.still_loaded.iter().map(|way| format!("loaded {}", escape_str(way))));
     lines(out, "no effect", answer.ineffective.iter().map(|line| escape_str(line)));
+    lines(out, "ignored", answer.ignored_lines.iter().map(|line| escape_str(line)));
+    lines(out, "named in", answer.named_in.iter().map(|mention| escape_str(&mention.to_string())));
     lines(out, "doubt", answer.doubts.iter().map(|doubt| escape_str(doubt)));
+}
+
+/// Aliases that are blocked; those with the same line together.
+fn blocked_aliases(out: &mut String, answer: &Answer) {
+    let mut shown: Vec<(&str, Vec<String>)> = Vec::new();
+    for BlockedAlias { alias, block, .. } in &answer.blocked_aliases {
+        match shown.iter_mut().find(|(known, _)| known == block) {
+            Some((_, aliases)) => aliases.push(alias.clone()),
+            None => shown.push((block, vec![alias.clone()])),
+        }
+    }
+    let texts = shown.into_iter().map(|(block, aliases)| format!("{} by {}", needed_by(&aliases), escape_str(block)));
+    lines(out, "aliases", texts.map(|text| format!("blocked: {text}")));
 }
 
 fn cause_words(answer: &Answer, cause: &Cause) -> String {
@@ -126,13 +151,11 @@ fn cause_words(answer: &Answer, cause: &Cause) -> String {
     format!("{} ({}){alias}{more}", escape_str(&cause.action), cause.family)
 }
 
-fn access_words(access: Access, user_namespaces: Option<bool>) -> String {
-    let here = match (access, user_namespaces) {
-        (Access::UserNamespace, Some(true)) => " (any user on this host)",
-        (Access::UserNamespace, Some(false)) => " (created only by root on this host)",
-        _ => "",
-    };
-    format!("{}{here}", access.words())
+fn users(cause: &Cause) -> String {
+    match &cause.why {
+        Some(why) => format!("{} ({why})", cause.who),
+        None => cause.who.clone(),
+    }
 }
 
 fn needed_by(users: &[String]) -> String {
@@ -169,7 +192,7 @@ fn escape_str(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Answer, Machine, Text, access_words, answer, human, needed_by};
+    use super::{Answer, Machine, Text, answer, human, needed_by};
 
     fn shown(name: &[u8]) -> String {
         let name = Text::from(name);
@@ -200,12 +223,9 @@ mod tests {
         }
     }
 
-    /// Access depends on the user namespaces of this host; long lists are truncated with a count.
+    /// Long lists are truncated with a count.
     #[test]
-    fn answer_access_and_long_lists_are_shown() {
-        assert!(access_words(Access::UserNamespace, Some(true)).ends_with("(any user on this host)"));
-        assert!(access_words(Access::UserNamespace, Some(false)).ends_with("(created only by root on this host)"));
-        assert_eq!(access_words(Access::Anyone, Some(false)), "anyone");
+    fn long_lists_are_truncated() {
         let users: Vec<String> = (0..8).map(|number| format!("m{number}")).collect();
         assert_eq!(needed_by(&users), "m0, m1, m2, m3, m4, m5 and 2 more");
     }

@@ -1,6 +1,7 @@
 //! `kmodtrace impact NAME... FILE...`: shows which programs used a module, from captures.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs::File,
     hash::RandomState,
@@ -30,7 +31,7 @@ use crate::{
     kernel::sysinfo::SystemInfo,
     logging::notice,
     modprobe::{Resolution, Resolver, resolve},
-    modules::{HostUsage, ModuleUser, Usage},
+    modules::{Coverage, HostUsage, ModuleUser, Usage},
     output::{self, escape_str, quoted},
     stream::{Consumer, StreamInfo},
 };
@@ -68,6 +69,10 @@ pub(super) enum By {
 struct Line<'a> {
     name: &'a str,
     answer: Answer,
+    /// The hosts of the captures.
+    hosts: &'a BTreeSet<String>,
+    /// The time that the captures cover.
+    covered: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<&'a [ModuleUser]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +93,7 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let (needs, captures) = collect_usage(&files)?;
     captures.warn();
+    let covered = needs.coverage();
     let kernel = Resolver::installed(&SystemInfo::default());
     let mut text = String::new();
     let mut answers = Vec::new();
@@ -98,17 +104,20 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let hosts = args.by.map(|By::Host| needs.by_host(&name));
         if args.json {
             let by_host = hosts.as_deref();
-            let line = Line { name: &name, answer, needs: by_host.is_none().then_some(&found), by_host };
+            let needs = by_host.is_none().then_some(found.as_slice());
+            let line =
+                Line { name: &name, answer, hosts: covered.hosts(), covered: &covered.describe(), needs, by_host };
             text += &serde_json::to_string(&line).context("cannot write the answer as JSON")?;
             text.push('\n');
         } else {
             let shown = if hosts.is_some() { &[] } else { found.as_slice() };
-            human(&mut text, &name, answer, shown, &needs.coverage().describe());
+            human(&mut text, &name, answer, shown, &covered.describe());
             by_host(&mut text, hosts.as_deref().unwrap_or_default());
         }
         answers.push((answer, name));
     }
     print::stdout(&text)?;
+    notice(&hosts_and_time(covered));
     if let Some((_, name)) = answers.iter().find(|(answer, _)| *answer == Answer::UnknownName) {
         bail!(
             "unknown name {}: neither the captures nor the modules of this kernel have it",
@@ -120,6 +129,18 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let is_free = answers.iter().all(|(answer, _)| *answer == Answer::NotNeeded);
     Ok(if is_free { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
+}
+
+/// Maximum number of hosts that are named.
+const HOSTS_SHOWN: usize = 6;
+
+/// What the answers are limited to.
+fn hosts_and_time(covered: &Coverage) -> String {
+    let named: Vec<String> = covered.hosts().iter().take(HOSTS_SHOWN).map(|host| escape_str(host)).collect();
+    let more = covered.hosts().len().saturating_sub(HOSTS_SHOWN);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names = if named.is_empty() { String::new() } else { format!(" ({}{rest})", named.join(", ")) };
+    format!("the captures cover {}{names}", covered.describe())
 }
 
 /// The result for a name.
@@ -205,7 +226,7 @@ struct UsageCollector(Usage);
 
 impl Consumer for UsageCollector {
     fn item(&mut self, item: &Item, stream: &StreamInfo) -> io::Result<()> {
-        self.0.push(item, stream.host());
+        self.0.push(item, stream.host(), stream.id);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ pub(super) mod schema;
 pub(super) mod snapshot;
 pub(super) mod surface;
 pub(super) mod surface_block;
+mod surface_format;
 pub(super) mod verify;
 pub(super) mod watch;
 pub(super) mod why;

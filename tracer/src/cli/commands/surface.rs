@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     impact,
     surface_block::{self, access_name, asked_by},
+    surface_format::Format,
 };
 use crate::{
     cli::io::print,
@@ -41,6 +42,9 @@ pub struct Args {
     /// With --block: accept captures that are incomplete, from other hosts, or cover less than a day.
     #[arg(long, requires = "block")]
     force: bool,
+    /// With --block: the form to print; modulejail is the list of modules to keep.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t, requires = "block", conflicts_with = "write")]
+    format: Format,
     /// With --block: install the file; an old file is kept as FILE.bak1, .bak2, ... [default: print it].
     #[arg(long, requires = "block")]
     write: bool,
@@ -108,8 +112,8 @@ struct Shown<'a> {
 
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let sysinfo = SystemInfo::default();
-    let mut machine = Machine::read(&sysinfo);
     let resolver = Resolver::installed(&sysinfo).context("cannot list the modules that can be loaded")?;
+    let mut machine = Machine::read(&sysinfo).with_nodes(&sysinfo, resolver.view());
     machine.doubts = resolver.doubts().sentences();
     let entries = surface(resolver.config(), resolver.index(), &machine);
     let gathered = (!args.captures.is_empty()).then(|| impact::collect_usage(&args.captures)).transpose()?;
@@ -129,7 +133,7 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             machine: &machine,
             resolver: &resolver,
         };
-        return surface_block::run(&found, args.write.then_some(args.dir.as_path()));
+        return surface_block::run(&found, args.format, args.write.then_some(args.dir.as_path()));
     }
     let needed = |entry: &Entry| Some(how_needed(entry, needs.as_ref()?, kept.as_ref()?));
     let is_shown = |entry: &&Entry| args.all || entry.state == State::Open;
@@ -196,7 +200,8 @@ fn table(shown: &[Shown<'_>]) -> String {
     let hosts = |text: &str| if has_needed { format!("{text:>5}  ") } else { String::new() };
     let head = needed(has_needed.then_some("NEEDED")) + &hosts("HOSTS");
     let module = left("MODULE", width);
-    let mut out = format!("{module}  {:<11}  {:<7}  {head}{:>5}  ASKED FOR BY\n", "WHO", "STATE", "LOADS");
+    let who_width = shown.iter().map(|shown| columns(&who(shown.entry))).max().unwrap_or(0).max(WHO_WIDTH);
+    let mut out = format!("{module}  {}  {:<7}  {head}{:>5}  ASKED FOR BY\n", left("WHO", who_width), "STATE", "LOADS");
     for shown in shown {
         let entry = shown.entry;
         let state = match entry.state {
@@ -205,9 +210,10 @@ fn table(shown: &[Shown<'_>]) -> String {
             State::Blocked => "blocked",
         };
         let needed = needed(shown.needed.map(Needed::name)) + &hosts(&shown.hosts.len().to_string());
-        let (access, loads, asked_by) = (access_name(entry.access), entry.modules.len(), asked_by(entry));
+        let (access, loads, asked_by) = (who(entry), entry.modules.len(), asked_by(entry) + &decided_by(entry));
         let module = left(&name(shown), width);
-        out.push_str(&format!("{module}  {access:<11}  {state:<7}  {needed}{loads:>5}  {asked_by}\n"));
+        let access = left(&access, who_width);
+        out.push_str(&format!("{module}  {access}  {state:<7}  {needed}{loads:>5}  {asked_by}\n"));
         if shown.is_by_host {
             shown.hosts.iter().for_each(|host| out.push_str(&format!("  on {}\n", escape_str(host))));
         }
@@ -215,22 +221,49 @@ fn table(shown: &[Shown<'_>]) -> String {
     out
 }
 
+/// Minimum width of the column with the users.
+const WHO_WIDTH: usize = "userns root".len();
+
+/// The users that can request a module, in few words.
+fn who(entry: &Entry) -> String {
+    match entry.access {
+        Access::DeviceNode => {
+            let who = entry.who.strip_prefix("members of the ").unwrap_or(&entry.who);
+            cell(&ascii(&escape_str(who))).into_owned()
+        }
+        access => access_name(access).to_owned(),
+    }
+}
+
+/// The device node that decides who can request a module, and the line that blocks it.
+fn decided_by(entry: &Entry) -> String {
+    let node = entry.why.as_ref().filter(|_| entry.access != Access::UserNamespace);
+    let node = node.map_or_else(String::new, |why| format!("; {}", escape_str(why)));
+    let block = entry.blocks.first().map_or_else(String::new, |block| format!("; {}", escape_str(block)));
+    node + &block
+}
+
 fn summary(entries: &[Entry], machine: &Machine) -> Vec<String> {
     let count = |access: Access, state: State| {
         entries.iter().filter(|entry| entry.access == access && entry.state == state).count()
     };
-    let namespaces = match machine.user_namespaces {
-        Some(true) => "which any user can be on this host",
-        Some(false) => "which only root can create on this host",
-        None => "created by unknown users",
+    let namespaces = match (machine.user_namespaces, &machine.user_namespace_limit) {
+        (Some(true), _) => "which any user can be on this host",
+        (Some(false), Some(limit)) => limit.why.as_str(),
+        (Some(false), None) => "which only root can create on this host",
+        (None, _) => "created by unknown users",
     };
     let modules = |number: usize| text_count(number as u64, "module", "modules");
-    let sum = |state| count(Access::Anyone, state) + count(Access::UserNamespace, state);
+    let sum = |state| entries.iter().filter(|entry| entry.state == state).count();
     let mut lines = vec![
         format!("any user can make the kernel load {} and dependencies", modules(count(Access::Anyone, State::Open))),
         format!("root of a user namespace, {namespaces}: {} more", count(Access::UserNamespace, State::Open)),
-        format!("already loaded: {}, blocked: {}", sum(State::Loaded), sum(State::Blocked)),
     ];
+    let by_device = count(Access::DeviceNode, State::Open);
+    if by_device > 0 {
+        lines.push(format!("users with access to a device node: {by_device} more"));
+    }
+    lines.push(format!("already loaded: {}, blocked: {}", sum(State::Loaded), sum(State::Blocked)));
     lines
         .extend(machine.stops.iter().map(|stop| format!("module loading is currently disabled: {}", escape_str(stop))));
     lines.extend(machine.doubts.iter().map(|doubt| format!("not certain: {}", escape_str(doubt))));
@@ -245,7 +278,10 @@ mod tests {
         Entry {
             module: module.to_owned(),
             access: Access::Anyone,
+            who: "anyone".to_owned(),
+            why: None,
             state,
+            blocks: Vec::new(),
             modules: vec!["udp_tunnel".to_owned(), module.to_owned()],
             aliases: vec!["net_pf_30".to_owned(), "other".to_owned()],
             action: "socket(AF_TIPC)".to_owned(),
@@ -279,6 +315,22 @@ mod tests {
              tipc    anyone       open     asked        2      2  socket(AF_TIPC) [net_pf_30, and 1 more]\n  on lb1\n  on \
              x\\n\n"
         );
+    }
+
+    /// The group of a device node, its mode and the line that blocks a module are shown.
+    #[test]
+    fn row_of_a_device_names_its_group() {
+        let kvm = Entry {
+            access: Access::DeviceNode,
+            who: "members of the group kvm\n".to_owned(),
+            why: Some("/dev/vhost-net has mode 0660".to_owned()),
+            blocks: vec!["install tipc /bin/false in /etc/modprobe.d/x.conf:1".to_owned()],
+            ..entry("tipc", State::Blocked)
+        };
+        let shown = [Shown { entry: &kvm, needed: None, hosts: Vec::new(), is_by_host: false }];
+        let expected = "tipc    group kvm\\n  blocked      2  socket(AF_TIPC) [net_pf_30, and 1 more]; /dev/vhost-net has mode 0660; \
+                        install tipc /bin/false in /etc/modprobe.d/x.conf:1\n";
+        assert_eq!(table(&shown).split_once('\n').map(|(_, row)| row), Some(expected));
     }
 
     /// Modules are counted by state, and disabled module loading is reported.

@@ -4,14 +4,22 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, bail};
 
-use super::block::{install_file, join_truncated, require_certainty, temp_dir};
+use super::{
+    block::{holds, install_file, join_truncated, require_certainty, temp_dir},
+    surface_format::Format,
+};
 use crate::{
-    cli::io::{capture_in::Captures, print},
+    cli::{
+        EXIT_VERDICT,
+        io::{capture_in::Captures, print},
+    },
     kernel::sysinfo::SystemInfo,
     logging::notice,
     modprobe::Resolver,
     modules::{
-        DryRun, Entry, Machine, RequiredModules, SURFACE_FILE, Usage, blocklist::Rules, families::Access,
+        DryRun, Entry, Machine, RequiredModules, SURFACE_FILE, Usage,
+        blocklist::{Rules, initramfs_command},
+        families::Access,
         unused_modules,
     },
     output::{count, escape_str},
@@ -27,7 +35,7 @@ pub(in crate::cli) struct Found<'a> {
 }
 
 /// Prints the file, or installs it into a directory.
-pub(in crate::cli) fn run(found: &Found<'_>, install_into: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(in crate::cli) fn run(found: &Found<'_>, format: Format, install_into: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Found { entries, usage, required, machine, resolver } = found;
     let filters = usage.coverage().filters();
     if !filters.is_empty() {
@@ -44,7 +52,8 @@ pub(in crate::cli) fn run(found: &Found<'_>, install_into: Option<&Path>) -> any
         notice("every reachable module is in use; nothing to block");
         return Ok(ExitCode::SUCCESS);
     }
-    let text = text(&parts, &resolver.modprobe().release, &usage.coverage().describe());
+    let initramfs = initramfs_command(Path::new("/"));
+    let text = text(&parts, &resolver.modprobe().release, &usage.coverage().describe(), initramfs);
     let rules: Vec<&Rules> = parts.iter().map(|(_, rules)| rules).collect();
     let directory = temp_dir()?;
     let dry_run = DryRun::of_file(&text, &rules, required, resolver.modprobe(), directory.path())?;
@@ -67,11 +76,16 @@ pub(in crate::cli) fn run(found: &Found<'_>, install_into: Option<&Path>) -> any
         count(required.names().len() as u64, "name", "names"),
         count(dry_run.tried as u64, "name", "names")
     ));
-    match install_into {
-        Some(directory) => install_file(directory, SURFACE_FILE, &text)?,
-        None => print::stdout(&text)?,
+    let Some(directory) = install_into else {
+        print::stdout(&format.write(&text, required, &usage.coverage().describe()))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    install_file(directory, SURFACE_FILE, &text)?;
+    if let Some(command) = initramfs {
+        notice(&format!("the initramfs has its own copy of the rules: run `{command}`"));
     }
-    Ok(ExitCode::SUCCESS)
+    let holds = holds("the unused modules", &rules, &directory.join(SURFACE_FILE))?;
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
 /// Minimum time covered by captures, seconds, so that daily jobs are included.
@@ -89,8 +103,12 @@ pub(in crate::cli) fn require_evidence(usage: &Usage, captures: &Captures) -> an
     if !covered.hosts().contains(&here) {
         bail!("cannot determine unused modules: no capture is from this host ({}){FORCE}", escape_str(&here));
     }
-    if covered.seconds() < COVERED_SECONDS_MIN {
-        bail!("cannot determine unused modules: the captures cover {}, less than a day{FORCE}", covered.describe());
+    let seconds = covered.seconds_of(&here);
+    if seconds < COVERED_SECONDS_MIN {
+        bail!(
+            "cannot determine unused modules: the captures of this host cover {} hours without gaps, less than a day{FORCE}",
+            seconds / 3600
+        );
     }
     Ok(())
 }
@@ -126,12 +144,13 @@ pub(in crate::cli) fn asked_by(entry: &Entry) -> String {
 }
 
 /// The text of the file. Lines with foreign names are comments or were tried with modprobe.
-fn text(parts: &[(&Entry, Rules)], kernel: &str, covered: &str) -> String {
+fn text(parts: &[(&Entry, Rules)], kernel: &str, covered: &str, initramfs: Option<&str>) -> String {
+    let copy = initramfs.map_or_else(String::new, |command| format!(" The initramfs has its own copy: {command}."));
     let mut out = format!(
         "# kmodtrace surface --block: unused modules that unprivileged users can make the kernel load.\n\
          # Captures of {covered}.\n\
          # Tried with modprobe for kernel {kernel}. Modules that are needed at other times are blocked as well:\n\
-         # remove their lines to allow them again. An initramfs has its own copy: update-initramfs -u.\n"
+         # remove their lines to allow them again.{copy}\n"
     );
     for (entry, rules) in parts {
         out.push_str(&format!("\n# {}, by {}\n", asked_by(entry), access_name(entry.access)));
@@ -154,7 +173,10 @@ mod tests {
         let entry = Entry {
             module: "tipc".to_owned(),
             access: Access::Anyone,
+            who: "anyone".to_owned(),
+            why: None,
             state: State::Open,
+            blocks: Vec::new(),
             modules: vec!["tipc".to_owned()],
             aliases: vec!["net_pf_30\ninstall x /bin/evil".to_owned()],
             action: "socket(AF_TIPC)".to_owned(),
@@ -167,10 +189,11 @@ mod tests {
             needed_by: Vec::new(),
             loaded: None,
         });
-        let text = text(&[(&entry, rules)], "6.1.0", "1 host, 1 boot, 2 days from a to b");
+        let text = text(&[(&entry, rules)], "6.1.0", "1 host, 1 boot, 2 days from a to b", Some("dracut -f"));
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(lines, ["", "alias tipc off", "blacklist tipc", "install tipc /bin/false"]);
         assert!(text.contains("# socket(AF_TIPC) [net_pf_30\\ninstall x /bin/evil], by anyone\n"), "{text}");
+        assert!(text.contains("again. The initramfs has its own copy: dracut -f.\n"), "{text}");
         assert!(text.contains("# Captures of 1 host, 1 boot, 2 days from a to b.\n"));
     }
 }

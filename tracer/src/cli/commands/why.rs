@@ -32,7 +32,7 @@ const LABEL_COLUMNS: usize = 10;
 #[command(
     after_help = "Exit code: 0 all names are known; 1 at least one name is unknown; 125 error.\n\nNeeds no privileges, but sees more with \
     them: as root also captures of the service, the kernel's log and the journal.\n\nrecorded: a recorder saw it. logged: the system \
-    logged it around that time; whether it is the cause is not known. inferred: it follows from the named rule."
+    logged it around that time; whether it is the cause is unknown. inferred: it follows from the named rule."
 )]
 pub struct Args {
     /// Write JSON Lines, one object per name.

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Planned, Resolution, resolve};
+use super::{Command, Place, Planned, Resolution, resolve};
 use crate::{
     event::Reason::{Alias, Asked, Dependency, Softdep},
     modprobe::{Config, ModuleIndex},
@@ -70,7 +70,10 @@ fn alias_of_several_modules_loads_all() {
 #[test]
 fn command_of_one_of_several_modules_runs_with_the_others() {
     let Resolution::Modules(modules) = plan("install crc32c_intel /bin/false\n", "crc32c") else { panic!("one loads") };
-    let steps: Vec<_> = modules.iter().map(|step| (step.module.as_str(), step.command.as_deref())).collect();
+    let steps: Vec<_> = modules
+        .iter()
+        .map(|step| (step.module.as_str(), step.command.as_ref().map(|command| command.text.as_str())))
+        .collect();
     assert_eq!(steps, [("crc32c_intel", Some("/bin/false")), ("crc32c_generic", None)]);
 }
 
@@ -122,7 +125,10 @@ fn cyclic_softdeps_terminate() {
 /// The blacklist affects requests by alias, not by name, and not dependencies.
 #[test]
 fn blacklist_affects_aliases_only() {
-    assert_eq!(plan("blacklist can\n", "net-pf-29"), Resolution::Blacklisted { module: "can".to_owned() });
+    assert_eq!(
+        plan("blacklist can\n", "net-pf-29"),
+        Resolution::Blacklisted { module: "can".to_owned(), place: Place::Elsewhere }
+    );
     assert_eq!(loads("blacklist can\n", "can"), names(&[("can", Asked)]));
     assert_eq!(loads("blacklist fat\n", "fs-vfat").len(), 2);
     let half = plan("blacklist crc32c_intel\n", "crc32c");
@@ -133,10 +139,13 @@ fn blacklist_affects_aliases_only() {
 #[test]
 fn configured_alias_takes_precedence() {
     let off = plan("alias net_pf_29 off\n", "net-pf-29");
-    assert_eq!(off, Resolution::Off { line: "alias net_pf_29 off".to_owned() });
-    assert_eq!(off.detail(), "alias net_pf_29 off in modprobe.d");
+    assert_eq!(off, Resolution::Off { line: "alias net_pf_29 off".to_owned(), place: Place::Elsewhere });
+    assert_eq!(off.detail(), "alias net_pf_29 off in the configuration of modprobe");
     assert_eq!(loads("alias net_pf_* fat\n", "net-pf-29"), names(&[("fat", Alias)]));
-    assert_eq!(plan("alias can off\n", "can"), Resolution::Off { line: "alias can off".to_owned() });
+    assert_eq!(
+        plan("alias can off\n", "can"),
+        Resolution::Off { line: "alias can off".to_owned(), place: Place::Elsewhere }
+    );
 }
 
 /// A command replaces the module, after its dependencies are loaded.
@@ -145,9 +154,9 @@ fn install_command_replaces_the_module() {
     let resolution = plan("install vfat /bin/false\n", "fs-vfat");
     let fat = Planned { module: "fat".to_owned(), reason: Dependency, command: None };
     let expected =
-        Resolution::Install { module: "vfat".to_owned(), command: "/bin/false".to_owned(), before: vec![fat] };
+        Resolution::Install { module: "vfat".to_owned(), command: Command::new("/bin/false"), before: vec![fat] };
     assert_eq!(resolution, expected);
-    assert_eq!(resolution.detail(), "install vfat /bin/false in modprobe.d");
+    assert_eq!(resolution.detail(), "install vfat /bin/false in the configuration of modprobe");
     assert!(resolution.is_blocked());
     let unknown = plan("install mine /bin/true\n", "mine");
     assert!(matches!(unknown, Resolution::Install { .. }), "{unknown:?}");

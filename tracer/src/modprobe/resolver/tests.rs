@@ -157,7 +157,7 @@ fn printed(modprobe: &Modprobe, name: &str) -> Vec<Step> {
 /// The steps of a resolution.
 fn resolved(resolution: &Resolution) -> Vec<Step> {
     let step = |planned: &Planned| match &planned.command {
-        Some(command) => Step::Run(command.clone()),
+        Some(command) => Step::Run(command.text.clone()),
         None => Step::Load(planned.module.clone()),
     };
     let mut steps: Vec<Step> = Vec::new();
@@ -165,7 +165,7 @@ fn resolved(resolution: &Resolution) -> Vec<Step> {
         Resolution::Modules(modules) => modules.iter().map(step).collect(),
         Resolution::Install { command, before, .. } => {
             let mut steps: Vec<Step> = before.iter().map(step).collect();
-            steps.push(Step::Run(command.clone()));
+            steps.push(Step::Run(command.text.clone()));
             steps
         }
         _ => Vec::new(),
@@ -206,7 +206,8 @@ fn resolver_after_file_change_reads_again() {
     let file = root.path().join("modprobe.d/test.conf");
     std::fs::write(&file, "install kmt_top /bin/false\n").unwrap();
     assert!(resolver.refresh().unwrap());
-    assert_eq!(resolver.resolve(b"fs-kmt").detail(), "install kmt_top /bin/false in modprobe.d");
+    let expected = format!("install kmt_top /bin/false in {}:1", file.display());
+    assert_eq!(resolver.resolve(b"fs-kmt").detail(), expected);
 
     std::fs::write(root.path().join("modprobe.d/more.conf"), "alias fs-kmt off\n").unwrap();
     assert!(resolver.refresh().unwrap());

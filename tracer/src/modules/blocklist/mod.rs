@@ -5,10 +5,12 @@
 //! `__kmod_module_fill_softdep()` in libkmod/libkmod-module.c). An `alias X off` line closes the first hole, an empty
 //! `softdep` line the second.
 
+mod hold;
 mod initcall;
 mod rules;
 mod write;
 
+pub use hold::{initramfs_command, unload_order, why_open};
 pub use initcall::initcall_of;
 pub use rules::{Rules, file_name};
 pub use write::{WriteError, Written, write};

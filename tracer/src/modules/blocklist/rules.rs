@@ -39,9 +39,10 @@ impl Rules {
         }
     }
 
-    /// The complete file with comments. `kernel` is the release for which it was tried.
+    /// The complete file with comments. `kernel` is the release for which it was tried, `initramfs` the command that builds the
+    /// initramfs of this system.
     #[must_use]
-    pub fn text(&self, kernel: &str) -> String {
+    pub fn text(&self, kernel: &str, initramfs: Option<&str>) -> String {
         let name = self.name();
         let mut out = format!("# kmodtrace block {name}: tried with modprobe for kernel {kernel}.\n");
         match &self.target {
@@ -61,7 +62,11 @@ impl Rules {
                 ));
             }
         }
-        out.push_str("# To undo it, remove this file. An initramfs has its own copy: update-initramfs -u.\n");
+        out.push_str("# To undo it, remove this file.");
+        if let Some(command) = initramfs {
+            out.push_str(&format!(" The initramfs has its own copy: {command}."));
+        }
+        out.push('\n');
         for line in &self.directives {
             out.push_str(line);
             out.push('\n');
@@ -96,10 +101,11 @@ mod tests {
         let text = "# kmodtrace block btrfs: tried with modprobe for kernel 6.1.0.\n\
             # It is not loaded by its name, by its aliases, or as a dependency.\n\
             # These modules depend on it and are not loaded either: a b\n\
-            # To undo it, remove this file. An initramfs has its own copy: update-initramfs -u.\n\
+            # To undo it, remove this file. The initramfs has its own copy: update-initramfs -u.\n\
             alias btrfs off\nblacklist btrfs\nsoftdep btrfs pre:\ninstall btrfs /bin/false\n";
-        assert_eq!(module(&["a", "b"], true).text("6.1.0"), text);
-        assert!(!module(&[], false).text("6.1.0").contains("softdep"));
+        assert_eq!(module(&["a", "b"], true).text("6.1.0", Some("update-initramfs -u")), text);
+        let plain = module(&[], false).text("6.1.0", None);
+        assert!(!plain.contains("softdep") && !plain.contains("initramfs"), "{plain}");
     }
 
     /// An alias has one directive, and its file name is safe for any alias.

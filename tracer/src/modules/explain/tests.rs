@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::{Answer, Config, Machine, ModuleIndex, State, Verdict, answer};
+use super::{Answer, Config, Machine, ModuleIndex, Verdict, answer};
 use crate::{
     event::{Reason, Text},
-    modules::samples::CONFIG,
+    kernel::modules::State,
+    modules::{samples::CONFIG, surface},
 };
 
 const DEP: &str = "\
@@ -59,9 +60,9 @@ fn alias_is_explained_with_cause_and_modules() {
 #[test]
 fn blocked_alias_is_explained_with_its_line() {
     for (name, line) in [
-        ("net-pf-29", "blacklist can in modprobe.d"),
-        ("net-pf-31", "alias net_pf_31 off in modprobe.d"),
-        ("net-pf-2-proto-132-type-1", "install sctp /bin/false in modprobe.d"),
+        ("net-pf-29", "blacklist can in the configuration of modprobe"),
+        ("net-pf-31", "alias net_pf_31 off in the configuration of modprobe"),
+        ("net-pf-2-proto-132-type-1", "install sctp /bin/false in the configuration of modprobe"),
     ] {
         let answer = ask(name);
         assert_eq!((answer.verdict, answer.blocks.as_slice()), (Verdict::Blocked, &[line.to_owned()][..]), "{name}");
@@ -82,7 +83,7 @@ fn block_of_a_loaded_dependency_is_ineffective() {
     assert_eq!((blocked.verdict, blocked.blocks.len(), blocked.ineffective.len()), (Verdict::Blocked, 1, 0));
     let open = tipc(&["udp_tunnel"]);
     assert_eq!((open.verdict, open.blocks.len()), (Verdict::Loads, 0));
-    let line = "install udp_tunnel /bin/false in modprobe.d, until the next boot: udp_tunnel is loaded already";
+    let line = "install udp_tunnel /bin/false in the configuration of modprobe, until the next boot: udp_tunnel is loaded already";
     assert_eq!(open.ineffective, [line]);
 }
 
@@ -134,7 +135,146 @@ fn name_without_modprobe_still_has_a_cause() {
     assert_eq!((&json["verdict"], &json["causes"][0]["access"]), (&"unknown".into(), &"anyone".into()));
 }
 
+/// Lines before the samples, which then count first.
+fn with_lines(lines: &str, name: &str, machine: &Machine) -> Answer {
+    let text = format!("{lines}\n# End of configuration files. Dumping indexes now:\n\n{ALIASES}");
+    let (config, index) = (Config::parse(text).unwrap(), ModuleIndex::parse(CRYPTO, "", ""));
+    answer(&Text::from(name), Ok((&config, &index)), machine)
+}
+
+const ALIASES: &str = "\
+alias net_pf_38 af_alg
+alias rtnl_link_dummy dummy
+alias net_pf_2_proto_132_type_1 sctp
+alias serio:ty01pr*id*ex* psmouse
+alias serio:ty05pr*id*ex* psmouse
+alias crypto_x one
+alias crypto_x two
+";
+
+const CRYPTO: &str = "\
+kernel/af_alg.ko:
+kernel/algif_aead.ko: kernel/af_alg.ko
+kernel/dummy.ko:
+kernel/tcp_bbr.ko:
+kernel/udp_tunnel.ko:
+kernel/sctp.ko: kernel/udp_tunnel.ko
+kernel/psmouse.ko:
+kernel/one.ko:
+kernel/two.ko:
+";
+
+/// A blacklist is void for a module that the kernel requests by its own name, and the answer reports it.
+#[test]
+fn void_blacklist_is_explained() {
+    for module in ["algif_aead", "tcp_bbr"] {
+        let answer = with_lines(&format!("blacklist {module}"), module, &machine(&[]));
+        assert_eq!((answer.verdict, answer.blocks.len()), (Verdict::Loads, 0), "{module}");
+        assert!(answer.ineffective[0].contains("requests this module by its own name"), "{:?}", answer.ineffective);
+    }
+    let udp_tunnel = with_lines("blacklist udp_tunnel", "udp_tunnel", &machine(&[]));
+    assert_eq!(udp_tunnel.verdict, Verdict::Loads);
+    assert!(udp_tunnel.ineffective[0].ends_with("this module has none"), "{:?}", udp_tunnel.ineffective);
+}
+
+/// Seen from the module, a blacklist hides its aliases, and the other ways to load it are named.
+#[test]
+fn blacklist_is_explained_from_the_module() {
+    let dummy = with_lines("blacklist dummy", "dummy", &machine(&[]));
+    assert_eq!(
+        (dummy.verdict, dummy.blocks.as_slice()),
+        (Verdict::Blocked, &["blacklist dummy in the configuration of modprobe".to_owned()][..])
+    );
+    assert_eq!(dummy.blocked_aliases[0].alias, "rtnl_link_dummy");
+    assert_eq!(dummy.still_loaded, ["by `modprobe dummy`"]);
+    let psmouse = with_lines("blacklist psmouse", "psmouse", &machine(&[]));
+    assert_eq!(
+        (psmouse.verdict, psmouse.blocked_aliases.len()),
+        (Verdict::Blocked, 1),
+        "aliases of hardware count too"
+    );
+}
+
+/// A module whose only alias leads nowhere is blocked, as on the surface; the ways that remain are named.
+#[test]
+fn module_without_an_open_alias_is_blocked() {
+    for line in ["alias net-pf-38 off", "blacklist af_alg"] {
+        let line = line.replace("net-pf-38", "net_pf_38");
+        let af_alg = with_lines(&line, "af_alg", &machine(&[]));
+        assert_eq!((af_alg.verdict, af_alg.blocked_aliases.len()), (Verdict::Blocked, 1), "{line}");
+        assert_eq!(af_alg.still_loaded, ["as a dependency of algif_aead", "by `modprobe af_alg`"], "{line}");
+        let text = format!("{line}\n# End of configuration files. Dumping indexes now:\n\n{ALIASES}");
+        let (config, index) = (Config::parse(text).unwrap(), ModuleIndex::parse(CRYPTO, "", ""));
+        let found = surface(&config, &index, &machine(&[]));
+        let on_surface = found.iter().find(|entry| entry.module == "af_alg").map(|entry| entry.state);
+        assert_eq!(on_surface, Some(crate::modules::State::Blocked), "{line}");
+    }
+}
+
+/// A name that leads nowhere does not keep its module from being a dependency.
+#[test]
+fn name_that_is_off_is_still_a_dependency() {
+    let udp_tunnel = with_lines("alias udp_tunnel off", "udp_tunnel", &machine(&[]));
+    assert_eq!(
+        (udp_tunnel.verdict, udp_tunnel.still_loaded.as_slice()),
+        (Verdict::AsDependency, &["as a dependency of sctp".to_owned()][..])
+    );
+    let both = with_lines("alias udp_tunnel off\ninstall udp_tunnel /bin/false", "udp_tunnel", &machine(&[]));
+    assert_eq!((both.verdict, both.still_loaded.len()), (Verdict::Blocked, 0));
+    let dummy = with_lines("alias dummy off", "dummy", &machine(&[]));
+    assert_eq!(dummy.verdict, Verdict::Loads, "the kernel requests rtnl-link-dummy");
+    assert!(dummy.ineffective[0].ends_with("it affects this name only"), "{:?}", dummy.ineffective);
+}
+
+/// Several modules with one alias are named, and a line that keeps out one of them does not block the alias.
+#[test]
+fn several_modules_with_one_alias_are_named() {
+    let plain = with_lines("", "crypto-x", &machine(&[]));
+    assert_eq!((plain.verdict, plain.carriers.as_slice()), (Verdict::Loads, &["one".to_owned(), "two".to_owned()][..]));
+    let half = with_lines("blacklist one", "crypto-x", &machine(&[]));
+    assert_eq!((half.verdict, half.modules.len(), half.ineffective.len()), (Verdict::Loads, 1, 1));
+    assert_eq!(with_lines("blacklist one", "one", &machine(&[])).verdict, Verdict::Blocked);
+}
+
+/// A module that the kernel refuses is blocked, with a reason that is not in modprobe.d.
+#[test]
+fn module_that_the_kernel_refuses_is_blocked() {
+    let machine = Machine { refused: vec!["dummy".to_owned()], ..machine(&[]) };
+    for name in ["dummy", "rtnl-link-dummy"] {
+        let answer = with_lines("", name, &machine);
+        assert_eq!(answer.verdict, Verdict::Blocked, "{name}");
+        assert!(
+            answer.blocks[0].starts_with("module_blacklist=dummy on the kernel command line"),
+            "{:?}",
+            answer.blocks
+        );
+        assert!(answer.still_loaded.is_empty());
+    }
+}
+
 proptest! {
+    /// The surface and the explanation of each of its modules agree, whatever the lines say.
+    #[test]
+    fn surface_and_explanation_agree(lines in proptest::collection::vec(
+        "(blacklist|install|alias) (af_alg|algif_aead|dummy|sctp|udp_tunnel|one|two|net_pf_38|rtnl_link_dummy|crypto_x)", 0..5,
+    ), live in proptest::sample::subsequence(vec!["af_alg", "dummy", "udp_tunnel", "one"], 0..3)) {
+        let ends = [("blacklist", ""), ("install", " /bin/false"), ("alias", " off")];
+        let end = |line: &String| ends.iter().find(|(word, _)| line.starts_with(word)).map_or("", |(_, end)| *end);
+        let lines: String = lines.iter().map(|line| format!("{line}{}\n", end(line))).collect();
+        let text = format!("{lines}\n# End of configuration files. Dumping indexes now:\n\n{ALIASES}");
+        let (config, index) = (Config::parse(text).unwrap(), ModuleIndex::parse(CRYPTO, "", ""));
+        let machine = machine(&live);
+        for entry in surface(&config, &index, &machine) {
+            let explained = answer(&Text::from(entry.module.as_str()), Ok((&config, &index)), &machine);
+            let expected = match entry.state {
+                crate::modules::State::Open => Verdict::Loads,
+                crate::modules::State::Loaded => Verdict::AlreadyLoaded,
+                crate::modules::State::Blocked => Verdict::Blocked,
+            };
+            prop_assert_eq!(explained.verdict, expected, "{} with {}", entry.module, lines);
+        }
+    }
+
     /// Any name is accepted, and only `name` and `name_hex` contain its bytes.
     #[test]
     fn explanation_of_any_name_contains_it_once(bytes in proptest::collection::vec(any::<u8>(), 0..70)) {

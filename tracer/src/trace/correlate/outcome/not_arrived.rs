@@ -4,7 +4,7 @@
 use super::{OutcomeInput, is_wanted};
 use crate::{
     event::{Attribution, Outcome, Reason, Status},
-    modprobe::{Planned, Resolution, Unresolved, for_dependency, replaced_dependencies},
+    modprobe::{Command, Planned, Resolution, Unresolved, for_dependency, install_line, replaced_dependencies},
     trace::correlate::environment::Environment,
 };
 
@@ -96,7 +96,7 @@ fn stopped_by_command(
     let mut replaced = replaced_dependencies(modules);
     let (module, command) = replaced.find(|(module, _)| input.was_loaded(module, environment) != Some(true))?;
     let line = for_dependency(module, command);
-    Some(match names_loader(command) {
+    Some(match names_loader(&command.text) {
         true => by_config(Status::Failed, Some(format!("the command did not load {module}: {line}"))),
         false => by_config(Status::Blocklisted, Some(line)),
     })
@@ -106,7 +106,7 @@ fn stopped_by_command(
 fn replaced(
     input: &OutcomeInput<'_>,
     resolution: &Resolution,
-    (module, command, before): (&str, &str, &[Planned]),
+    (module, command, before): (&str, &Command, &[Planned]),
     environment: &mut dyn Environment,
 ) -> Outcome {
     // modprobe runs no command for a loaded module.
@@ -131,7 +131,7 @@ fn replaced(
     let has_acted = !others.is_empty() || input.nested.has_failed;
     // A name that only has a command: what that loads is what the configuration means by the name.
     let is_virtual = input.ret == 0 && !environment.has_module(module);
-    match (has_acted, names_loader(command)) {
+    match (has_acted, names_loader(&command.text)) {
         (true, _) if is_virtual && !others.is_empty() => by_config(Status::Loaded, Some(resolution.detail())),
         (false, true) if is_virtual => {
             unknown(format!("the command reports success without loading anything: {}", resolution.detail()))
@@ -207,8 +207,8 @@ fn unloaded(input: &OutcomeInput<'_>, modules: &[Planned], environment: &mut dyn
     // The last of several modules determines modprobe's exit code.
     let replaced = modules.iter().rfind(|planned| is_wanted(planned) && planned.command.is_some());
     if let Some(Planned { module, command: Some(command), .. }) = replaced {
-        let line = format!("install {module} {command} in modprobe.d, for one of several modules");
-        let status = if names_loader(command) { Status::Failed } else { Status::Blocklisted };
+        let line = format!("{}, for one of several modules", install_line(module, command));
+        let status = if names_loader(&command.text) { Status::Failed } else { Status::Blocklisted };
         return by_config(status, Some(line));
     }
     by_config(

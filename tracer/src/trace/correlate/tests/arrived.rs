@@ -3,7 +3,7 @@
 use super::{World, arrives_for, asks, handed_over, returns, tracker};
 use crate::{
     event::{Attribution, Body, Outcome, Reason, Status},
-    modprobe::{Planned, Resolution, Unresolved},
+    modprobe::{Command, Planned, Resolution, Unresolved},
 };
 
 fn planned(module: &str, reason: Reason) -> Planned {
@@ -33,14 +33,14 @@ fn loaded_dependencies_alone_are_not_the_requested_module() {
     let world = || World {
         plan: Some(Resolution::Install {
             module: "udf".to_owned(),
-            command: "/bin/true".to_owned(),
+            command: Command::new("/bin/true"),
             before: vec![planned("crc_itu_t", Reason::Dependency), planned("cdrom", Reason::Dependency)],
         }),
         ..World::default()
     };
     let (end, loads) = asked_for_udf(world(), &["crc_itu_t", "cdrom"]);
     assert_eq!((end.status, end.attribution), (Status::Blocklisted, Attribution::inferred("modprobe-config")));
-    assert_eq!(end.detail.as_deref(), Some("install udf /bin/true in modprobe.d"));
+    assert_eq!(end.detail.as_deref(), Some("install udf /bin/true in the configuration of modprobe"));
     assert_eq!(loads, 2);
     let (end, _) = asked_for_udf(world(), &["crc_itu_t", "cdrom", "udf"]);
     assert_eq!((end.status, end.attribution), (Status::Loaded, Attribution::exact()));

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{World, arrives, arrives_for, asks, handed_over, init_done, key, returns, tracker};
 use crate::{
     event::{Attribution, Baseline, Body, Outcome, Reason, RequestId, Status},
-    modprobe::{Planned, Resolution, Unresolved},
+    modprobe::{Command, Place, Planned, Resolution, Unresolved},
     probe::Record,
     trace::correlate::Tracker,
 };
@@ -13,7 +13,7 @@ use crate::{
 const UDF: (u32, u64) = (7, 1_000);
 
 fn planned(module: &str, reason: Reason, command: Option<&str>) -> Planned {
-    Planned { module: module.to_owned(), reason, command: command.map(str::to_owned) }
+    Planned { module: module.to_owned(), reason, command: command.map(Command::new) }
 }
 
 fn loads(modules: &[&str]) -> Resolution {
@@ -21,15 +21,15 @@ fn loads(modules: &[&str]) -> Resolution {
 }
 
 fn install(command: &str) -> Resolution {
-    Resolution::Install { module: "udf".to_owned(), command: command.to_owned(), before: Vec::new() }
+    Resolution::Install { module: "udf".to_owned(), command: Command::new(command), before: Vec::new() }
 }
 
 /// All ways in which the configuration can be wrong about what arrives.
 fn plans() -> Vec<Resolution> {
     vec![
         Resolution::NotFound,
-        Resolution::Off { line: "alias fs_udf off".to_owned() },
-        Resolution::Blacklisted { module: "udf".to_owned() },
+        Resolution::Off { line: "alias fs_udf off".to_owned(), place: Place::Elsewhere },
+        Resolution::Blacklisted { module: "udf".to_owned(), place: Place::Elsewhere },
         Resolution::BuiltIn { module: "udf".to_owned() },
         install("/bin/false"),
         loads(&["other"]),
