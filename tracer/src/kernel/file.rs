@@ -1,6 +1,13 @@
-//! Reading the small text files of `/proc` and `/sys`, with errors that name the fix.
+//! Reading the small text files of `/proc` and `/sys`, with errors that name the fix, and the beginning of any other file.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{Metadata, OpenOptions},
+    io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::OFlags;
 
 /// Why information about the system is unavailable.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +59,16 @@ pub(super) fn read_line(root: &Path, path: &str, fix: &'static str) -> Result<St
 pub(super) fn read_number(root: &Path, path: &str, fix: &'static str) -> Result<i64, ReadError> {
     let text = read_line(root, path, fix)?;
     text.trim().parse().map_err(|_| content(root, path, &text))
+}
+
+/// Reads a regular file, at most `limit_bytes` from its beginning; `None` if it cannot be read, or is none. A pipe does not block.
+pub(crate) fn read_regular(path: &Path, limit_bytes: u64) -> Option<(Vec<u8>, Metadata)> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let metadata = file.metadata().ok().filter(Metadata::is_file)?;
+    let mut content = Vec::new();
+    file.take(limit_bytes).read_to_end(&mut content).ok()?;
+    Some((content, metadata))
 }
 
 /// An error about the content of a file.

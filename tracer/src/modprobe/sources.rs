@@ -4,20 +4,19 @@
 use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
-    fmt,
-    fs::{self, OpenOptions},
-    io::Read as _,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    fmt, fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
-
-use rustix::fs::OFlags;
 
 use super::{
     files::is_config,
     lines::{FileLine, lines},
 };
-use crate::{glob, kernel::command_line};
+use crate::{
+    glob,
+    kernel::{command_line, file::read_regular},
+};
 
 /// Maximum size of one file, and of all files, bytes. Real configurations have less than 1 MiB.
 const FILE_BYTES: u64 = 1 << 20;
@@ -208,7 +207,7 @@ impl Sources {
         if self.bytes > ALL_BYTES {
             return Vec::new();
         }
-        let content = read_file(path).unwrap_or_default();
+        let content = read_regular(path, FILE_BYTES).map(|(content, _)| content).unwrap_or_default();
         self.bytes += content.len();
         lines(&content)
     }
@@ -245,17 +244,6 @@ fn why_no_config(path: &Path) -> Option<&'static str> {
     } else {
         Some("modprobe reads only files whose name ends with .conf; rename it")
     }
-}
-
-/// The content of a regular file, or of its beginning.
-fn read_file(path: &Path) -> Option<Vec<u8>> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    // Without O_NONBLOCK, opening a FIFO would wait.
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    let mut content = Vec::new();
-    file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(())?;
-    file.take(FILE_BYTES).read_to_end(&mut content).ok()?;
-    Some(content)
 }
 
 #[cfg(test)]

@@ -6,17 +6,17 @@ mod parse;
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fmt,
-    fs::{self, OpenOptions},
-    io::Read as _,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    fmt, fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
 use serde::Serialize;
 
-use crate::{kernel::command_line, modprobe::Config};
+use crate::{
+    kernel::{command_line, file::read_regular},
+    modprobe::Config,
+};
 
 /// Maximum size of one file and of all files, bytes, and maximum number of files and of mentions. A desktop has a few thousand rules
 /// and units with a few MiB.
@@ -199,8 +199,8 @@ impl Mentions {
         if self.bytes > ALL_BYTES || self.seen.len() > FILES_LIMIT {
             return;
         }
-        let Some((content, id)) = read(path) else { return };
-        if self.seen.insert(id) {
+        let Some((content, metadata)) = read_regular(path, FILE_BYTES) else { return };
+        if self.seen.insert((metadata.dev(), metadata.ino())) {
             self.bytes += content.len();
             for (line, name) in parse(&String::from_utf8_lossy(&content)) {
                 self.push(path, line, loader, name);
@@ -231,17 +231,6 @@ fn names(directory: &Path) -> Vec<OsString> {
     let mut names: Vec<OsString> = entries.take(FILES_LIMIT).map(|entry| entry.file_name()).collect();
     names.sort_unstable();
     names
-}
-
-/// The content of a regular file, or of its beginning, and the identity of the file.
-fn read(path: &Path) -> Option<(Vec<u8>, (u64, u64))> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    // Without O_NONBLOCK, opening a FIFO would wait.
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
-    let mut content = Vec::new();
-    file.take(FILE_BYTES).read_to_end(&mut content).ok()?;
-    Some((content, (metadata.dev(), metadata.ino())))
 }
 
 #[cfg(test)]
