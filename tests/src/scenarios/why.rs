@@ -79,7 +79,7 @@ fn recorded(ctx: &mut Ctx) -> Result<()> {
     equal("rule", text(chain, "/rule"), "chain")?;
     contains("login", &text(chain, "/text"), "logged in as ")?;
     let by = ctx.run(&["kmodtrace", "report", "--boot", "--since", "boot", "--by", "login", "--csv"])?.ok()?.stdout;
-    contains("group of the login", &by, "login,alice,1,")?;
+    contains("group of the login", &by, "login,alice,2,")?;
     contains("group without a login", &by, "login,none,1,")?;
     for (filter, has_sctp) in [("alice", true), ("1000", true), ("none", false), ("!none", true)] {
         let rows = ctx.run(&["kmodtrace", "report", "--csv", "--login", filter])?.ok()?.stdout;
