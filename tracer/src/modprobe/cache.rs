@@ -138,8 +138,11 @@ impl<S: Source> ResolutionCache<S> {
         if self.looked.is_some_and(|looked| looked.elapsed() < wait) {
             return;
         }
+        let began = Instant::now();
         let refreshed = self.source.refresh();
-        self.looked = Some(Instant::now());
+        // Reading takes longer than the interval, and a file may change meanwhile. A failed attempt may have waited for a program,
+        // which must not be repeated at once.
+        self.looked = Some(if refreshed.is_ok() { began } else { Instant::now() });
         self.failure = refreshed.as_ref().err().map(Unresolved::from);
         match refreshed {
             Ok(false) => {}
@@ -177,11 +180,14 @@ mod tests {
     struct Counted {
         looks: usize,
         state: State,
+        /// How long a refresh takes.
+        takes: Duration,
     }
 
     impl Source for Counted {
         fn refresh(&mut self) -> Result<bool, ResolverError> {
             self.looks += 1;
+            std::thread::sleep(self.takes);
             let directory = PathBuf::from("/lib/modules/6.1.0");
             match self.state {
                 State::Fine => Ok(false),
@@ -197,7 +203,11 @@ mod tests {
     }
 
     fn asked(state: State, names: usize, pause: Duration) -> ResolutionCache<Counted> {
-        let mut cache = ResolutionCache::of(Counted { looks: 0, state });
+        asked_slow(state, names, pause, Duration::ZERO)
+    }
+
+    fn asked_slow(state: State, names: usize, pause: Duration, takes: Duration) -> ResolutionCache<Counted> {
+        let mut cache = ResolutionCache::of(Counted { looks: 0, state, takes });
         for number in 0..names {
             let answer = cache.resolve(&Text::from(format!("fs-{number}").as_str()));
             assert_eq!(answer.is_ok(), state == State::Fine);
@@ -222,6 +232,14 @@ mod tests {
         assert_eq!(asked(State::Fine, 4, pause).source.looks, 4);
         assert_eq!(asked(State::NoConfig, 4, pause).source.looks, 1);
         assert_eq!(asked(State::NoModules, 4, Duration::ZERO).source.looks, 4);
+    }
+
+    /// A file may change while a slow refresh reads it, so the next answer checks again; a slow failure is not repeated at once.
+    #[test]
+    fn slow_refresh_is_followed_by_a_check() {
+        let takes = RECHECK_INTERVAL + Duration::from_millis(5);
+        assert_eq!(asked_slow(State::Fine, 3, Duration::ZERO, takes).source.looks, 3);
+        assert_eq!(asked_slow(State::NoConfig, 3, Duration::ZERO, takes).source.looks, 1);
     }
 
     /// After a failed refresh, earlier answers are not given; afterwards, names are resolved again.
