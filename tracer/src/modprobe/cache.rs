@@ -62,6 +62,8 @@ pub(crate) struct ResolutionCache<S = Installed> {
     source: S,
     answers: HashMap<Text, Arc<Resolution>>,
     looked: Option<Instant>,
+    /// The same, nanoseconds since 1970.
+    looked_realtime_ns: i64,
     /// Why the last refresh failed. What was read before is out of date then.
     failure: Option<Unresolved>,
     /// The last error, which is logged once and not for every request.
@@ -106,7 +108,14 @@ impl ResolutionCache {
 
 impl<S: Source> ResolutionCache<S> {
     fn of(source: S) -> Self {
-        Self { source, answers: HashMap::new(), looked: None, failure: None, complaint: None }
+        Self {
+            source,
+            answers: HashMap::new(),
+            looked: None,
+            looked_realtime_ns: i64::MIN,
+            failure: None,
+            complaint: None,
+        }
     }
 
     /// Resolves a name.
@@ -129,6 +138,14 @@ impl<S: Source> ResolutionCache<S> {
         Ok(answer)
     }
 
+    /// Makes the next answer check for changed files, if the last check was before this time (nanoseconds since 1970). What is
+    /// unknown stays so until it is retried.
+    pub(crate) fn expire_before(&mut self, realtime_ns: i64) {
+        if self.failure.is_none() && self.looked_realtime_ns < realtime_ns {
+            self.looked = None;
+        }
+    }
+
     fn refresh(&mut self) {
         let wait = match &self.failure {
             None => RECHECK_INTERVAL,
@@ -139,6 +156,7 @@ impl<S: Source> ResolutionCache<S> {
             return;
         }
         let began = Instant::now();
+        self.looked_realtime_ns = jiff::Timestamp::now().as_nanosecond().try_into().unwrap_or(i64::MAX);
         let refreshed = self.source.refresh();
         // Reading takes longer than the interval, and a file may change meanwhile. A failed attempt may have waited for a program,
         // which must not be repeated at once.
@@ -240,6 +258,19 @@ mod tests {
         let takes = RECHECK_INTERVAL + Duration::from_millis(5);
         assert_eq!(asked_slow(State::Fine, 3, Duration::ZERO, takes).source.looks, 3);
         assert_eq!(asked_slow(State::NoConfig, 3, Duration::ZERO, takes).source.looks, 1);
+    }
+
+    /// For a request that began after the last check, files are checked again, however soon.
+    #[test]
+    fn check_before_a_request_is_not_enough_for_its_outcome() {
+        let mut cache = asked(State::Fine, 1, Duration::ZERO);
+        let name = Text::from("fs-0");
+        let last_ns = cache.looked_realtime_ns;
+        for (began_ns, looks) in [(last_ns - 1, 1), (last_ns, 1), (last_ns + 1, 2), (last_ns + 1, 2)] {
+            cache.expire_before(began_ns);
+            cache.resolve(&name).unwrap();
+            assert_eq!(cache.source.looks, looks, "{began_ns}");
+        }
     }
 
     /// After a failed refresh, earlier answers are not given; afterwards, names are resolved again.

@@ -26,6 +26,8 @@ pub trait Environment {
     /// # Errors
     /// If that cannot be determined.
     fn resolve(&mut self, name: &Text) -> Result<Arc<Resolution>, Unresolved>;
+    /// Makes the next answer of [`Environment::resolve`] not older than this time (nanoseconds since 1970), if it is known.
+    fn expire_before(&mut self, realtime_ns: i64);
     /// Whether a module has this name or alias, according to the index of the modules.
     fn carries(&mut self, name: &Text, module: &str) -> bool;
     /// Whether there is a module file with this name.

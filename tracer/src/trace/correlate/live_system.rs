@@ -187,6 +187,10 @@ impl Environment for LiveSystem {
         self.resolutions.resolve(name)
     }
 
+    fn expire_before(&mut self, realtime_ns: i64) {
+        self.resolutions.expire_before(realtime_ns);
+    }
+
     fn carries(&mut self, name: &Text, module: &str) -> bool {
         self.resolutions.carries(name, module)
     }

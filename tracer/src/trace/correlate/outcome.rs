@@ -129,6 +129,8 @@ pub(super) fn classify(input: &OutcomeInput<'_>, environment: &mut dyn Environme
         ret if ret < 0 => by_errno(ret),
         _ if !input.wait && !is_killed => Outcome::new(Status::NotWaited, Attribution::exact()),
         ret => {
+            // The configuration may have changed right before the request.
+            environment.expire_before(input.began_realtime_ns);
             let resolution = environment.resolve(input.name).map(Arc::unwrap_or_clone);
             // What arrived decides, whatever the configuration and the exit code say.
             if input.is_loaded(resolution.as_ref().ok(), environment) {

@@ -98,6 +98,7 @@ impl Environment for World {
     fn effect(&mut self, module: &str) -> Option<String> {
         (module == "nf_conntrack").then(|| "packets are tracked".to_owned())
     }
+    fn expire_before(&mut self, _: i64) {}
     fn carries(&mut self, _: &Text, module: &str) -> bool {
         self.carriers.contains(&module)
     }
