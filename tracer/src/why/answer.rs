@@ -83,7 +83,7 @@ pub enum State {
     BuiltIn,
     /// No module has this name or alias here.
     UnknownName,
-    /// The loaded modules cannot be read.
+    /// The loaded modules cannot be read, or which module the name is for.
     Unknown,
 }
 
@@ -168,7 +168,8 @@ pub fn answer(name: &Text, sources: &Sources<'_>) -> Answer {
         (Target { loaded: Some(LoadState::Live), .. }, _) => State::Loaded,
         (Target { loaded: Some(_), .. }, _) => State::Changing,
         (_, Verdict::BuiltIn) => State::BuiltIn,
-        (_, _) if sources.loaded.is_err() => State::Unknown,
+        // Without the indexes, it may be an alias of a module that is loaded under its own name.
+        (_, _) if sources.loaded.is_err() || sources.indexes.is_err() => State::Unknown,
         (_, Verdict::NotFound) if !explained.known => State::UnknownName,
         _ => State::NotLoaded,
     };
@@ -373,9 +374,9 @@ fn journal(answer: &mut Answer, module: &str, arrival: &Arrival, no_later: Times
 }
 
 impl Answer {
-    /// Whether a module has this name or alias.
+    /// Whether a module has this name or alias, and whether it is loaded is known.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.state != State::UnknownName
+        !matches!(self.state, State::UnknownName | State::Unknown)
     }
 }

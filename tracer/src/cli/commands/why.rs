@@ -30,7 +30,7 @@ const LABEL_COLUMNS: usize = 10;
 /// Arguments of `why`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 all names are known; 1 at least one name is unknown; 125 error.\n\nNeeds no privileges, but sees more with \
+    after_help = "Exit code: 0 all names are known; 1 at least one name is unknown, or whether it is loaded; 125 error.\n\nNeeds no privileges, but sees more with \
     them: as root also captures of the service, the kernel's log and the journal.\n\nrecorded: a recorder saw it. logged: the system \
     logged it around that time; whether it is the cause is unknown. inferred: it follows from the named rule."
 )]
